@@ -1,0 +1,436 @@
+package format
+
+import (
+	"fmt"
+	"net/netip"
+	"unsafe"
+)
+
+// predictions says, for each kind of key and condition, which earlier row each
+// row of a block is the difference to. They are made when a column first asks,
+// once for all columns that share them.
+type predictions struct {
+	rows rowSets
+	pred predictor
+	prev [numKeys][numOn][]int32
+	made [numKeys][numOn]bool
+}
+
+func (p *predictions) begin() { p.made = [numKeys][numOn]bool{} }
+
+// of gives, for the rows of on, the index in that list of the row before by k.
+func (p *predictions) of(events []Event, k keyKind, on onKind) []int32 {
+	if p.made[k][on] {
+		return p.prev[k][on]
+	}
+	p.made[k][on] = true
+	prev := p.prev[k][on][:0]
+	p.pred.begin(len(p.rows[on]))
+	for i, row := range p.rows[on] {
+		a, b := key(k, &events[row])
+		prev = append(prev, p.pred.prev(a, b, int32(i)))
+	}
+	p.prev[k][on] = prev
+	return prev
+}
+
+// blockEncoder turns events into the columns of a block. Its memory is reused.
+type blockEncoder struct {
+	predictions
+	nums  []int64
+	words []int64
+	texts map[string]int64
+	addrs map[netip.Addr]int64
+}
+
+// append adds the columns of events, in the order of Fields, as one msgpack array.
+func (c *blockEncoder) append(b []byte, events []Event) []byte {
+	c.begin()
+	c.rows.fill(events)
+	b = appendArrayLen(b, len(Fields))
+	for i := range Fields {
+		f := &Fields[i]
+		on, _ := onOf(f.On)
+		k, _ := keyOf(f.Key)
+		c.nums = c.nums[:0]
+		switch f.Type {
+		case String:
+			b = c.appendTexts(appendArrayLen(b, 2), events, f, on)
+		case Addr:
+			b = c.appendAddrs(appendArrayLen(b, 2), events, f, on)
+		default:
+			for _, row := range c.rows[on] {
+				c.nums = append(c.nums, f.Int(&events[row]))
+			}
+		}
+		c.subtract(events, k, on)
+		b = appendColumn(b, c.nums)
+	}
+	return b
+}
+
+// subtract replaces each number by its difference to the one that its key picks.
+func (c *blockEncoder) subtract(events []Event, k keyKind, on onKind) {
+	switch k {
+	case byPlain:
+	case byPrev:
+		last := int64(0)
+		for i, v := range c.nums {
+			c.nums[i], last = v-last, v
+		}
+	default:
+		prev := c.of(events, k, on)
+		for i := len(c.nums) - 1; i >= 0; i-- {
+			if p := prev[i]; p >= 0 {
+				c.nums[i] -= c.nums[p]
+			}
+		}
+	}
+}
+
+// appendTexts appends the dictionary of a text field and leaves each row's index in nums.
+func (c *blockEncoder) appendTexts(b []byte, events []Event, f *Field, on onKind) []byte {
+	if c.texts == nil {
+		c.texts = map[string]int64{}
+	}
+	clear(c.texts)
+	var words []string
+	for _, row := range c.rows[on] {
+		s := *(*string)(unsafe.Add(unsafe.Pointer(&events[row]), f.at))
+		n, ok := c.texts[s]
+		if !ok {
+			n = int64(len(words))
+			c.texts[s] = n
+			words = append(words, s)
+		}
+		c.nums = append(c.nums, n)
+	}
+	b = appendArrayLen(b, len(words))
+	for _, s := range words {
+		b = appendBin(b, []byte(s))
+	}
+	return b
+}
+
+// appendAddrs is appendTexts for addresses.
+func (c *blockEncoder) appendAddrs(b []byte, events []Event, f *Field, on onKind) []byte {
+	if c.addrs == nil {
+		c.addrs = map[netip.Addr]int64{}
+	}
+	clear(c.addrs)
+	var words []netip.Addr
+	var last netip.Addr
+	lastNum := int64(-1)
+	for _, row := range c.rows[on] {
+		a := *(*netip.Addr)(unsafe.Add(unsafe.Pointer(&events[row]), f.at))
+		if a != last || lastNum < 0 {
+			n, ok := c.addrs[a]
+			if !ok {
+				n = int64(len(words))
+				c.addrs[a] = n
+				words = append(words, a)
+			}
+			last, lastNum = a, n
+		}
+		c.nums = append(c.nums, lastNum)
+	}
+	b = appendArrayLen(b, len(words))
+	for _, a := range words {
+		b = appendBin(b, a.AsSlice())
+	}
+	return b
+}
+
+// appendBin appends msgpack binary of up to 65,535 bytes; longer data is cut.
+func appendBin(b, data []byte) []byte {
+	data = data[:min(len(data), 0xffff)]
+	if len(data) <= 0xff {
+		return append(append(b, 0xc4, byte(len(data))), data...)
+	}
+	return append(append(b, 0xc5, byte(len(data)>>8), byte(len(data))), data...)
+}
+
+// column is how one column of a capture is to be decoded.
+type column struct {
+	field *Field // nil: a field that this version does not know; its column is passed over
+	on    onKind
+	key   keyKind
+}
+
+// plan matches a header's fields with Fields.
+func plan(specs []FieldSpec) ([]column, error) {
+	cols := make([]column, len(specs))
+	known := map[string]bool{}
+	for i, s := range specs {
+		f, ok := FieldByName(s.Name)
+		if !ok {
+			continue
+		}
+		on, okOn := onOf(s.On)
+		k, okKey := keyOf(s.Key)
+		if !okOn || !okKey || s.Type != f.Type || known[s.Name] {
+			return nil, fmt.Errorf("field %q is written in a way that this version does not know", s.Name)
+		}
+		needs := map[string]bool{}
+		for n := range s.On {
+			needs[n] = true
+		}
+		for _, n := range s.Key {
+			needs[n] = true
+		}
+		for n := range needs {
+			if !known[n] {
+				return nil, fmt.Errorf("field %q stands before %q, which it needs", s.Name, n)
+			}
+		}
+		known[s.Name] = true
+		cols[i] = column{field: f, on: on, key: k}
+	}
+	if !known["kind"] || !known["errno"] {
+		return nil, fmt.Errorf("the fields kind and errno are not there")
+	}
+	return cols, nil
+}
+
+// blockDecoder turns columns back into events. Its memory is reused.
+type blockDecoder struct {
+	predictions
+	cols  []column
+	nums  []int64
+	texts map[string]string // every text seen, so that equal ones share memory
+	words []string
+	addrs []netip.Addr
+}
+
+// decode fills events from the msgpack array of columns at the head of b. The
+// bytes must have passed check.
+func (d *blockDecoder) decode(b []byte, events []Event, firstSeq uint64) error {
+	n, b, ok := parseLen(b, 0x90, 0xdc)
+	if !ok || n != len(d.cols) {
+		return fmt.Errorf("a block has %d columns, the header names %d", n, len(d.cols))
+	}
+	clear(events)
+	for i := range events {
+		events[i].Seq = firstSeq + uint64(i)
+	}
+	d.begin()
+	d.rows.fill(events) // the list of all rows; the others are right after kind and errno
+	for _, c := range d.cols {
+		if c.field == nil {
+			size, err := check(b)
+			if err != nil {
+				return err
+			}
+			b = b[size:]
+			continue
+		}
+		var err error
+		if b, err = d.column(b, events, c); err != nil {
+			return fmt.Errorf("field %q: %w", c.field.Name, err)
+		}
+		if c.field.Name == "kind" || c.field.Name == "errno" {
+			d.rows.fill(events)
+		}
+	}
+	return nil
+}
+
+// column decodes one column into its field of the rows that have it.
+func (d *blockDecoder) column(b []byte, events []Event, c column) ([]byte, error) {
+	dictionary := c.field.Type == String || c.field.Type == Addr
+	if dictionary {
+		var err error
+		if b, err = d.dictionary(b, c.field.Type); err != nil {
+			return nil, err
+		}
+	}
+	rows := d.rows[c.on]
+	if cap(d.nums) < len(rows) {
+		d.nums = make([]int64, max(len(rows), 1<<14))
+	}
+	nums := d.nums[:len(rows)]
+	b, err := parseColumn(b, nums)
+	if err != nil {
+		return nil, err
+	}
+	d.add(events, nums, c)
+	switch c.field.Type {
+	case String:
+		err = d.storeTexts(events, rows, nums, c.field)
+	case Addr:
+		err = d.storeAddrs(events, rows, nums, c.field)
+	default:
+		err = store(events, rows, nums, c.field)
+	}
+	return b, err
+}
+
+// add undoes subtract.
+func (d *blockDecoder) add(events []Event, nums []int64, c column) {
+	switch c.key {
+	case byPlain:
+	case byPrev:
+		last := int64(0)
+		for i := range nums {
+			last += nums[i]
+			nums[i] = last
+		}
+	default:
+		for i, p := range d.of(events, c.key, c.on) {
+			if p >= 0 {
+				nums[i] += nums[p]
+			}
+		}
+	}
+}
+
+var errRange = fmt.Errorf("a value is out of its range")
+
+// store writes nums into a field of the rows.
+func store(events []Event, rows []int32, nums []int64, f *Field) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	base := unsafe.Pointer(unsafe.SliceData(events))
+	const stride = unsafe.Sizeof(Event{})
+	bad := int64(0)
+	at := func(row int32) unsafe.Pointer { return unsafe.Add(base, uintptr(row)*stride+f.at) }
+	switch {
+	case f.size == 0: // errno
+		for i, row := range rows {
+			bad |= nums[i] &^ 0x7fffffff
+			events[row].Ret = -int32(nums[i])
+		}
+	case f.Type == Bool:
+		for i, row := range rows {
+			bad |= nums[i] &^ 1
+			*(*bool)(at(row)) = nums[i] != 0
+		}
+	case f.size == 1:
+		for i, row := range rows {
+			bad |= nums[i] &^ 0xff
+			*(*uint8)(at(row)) = uint8(nums[i])
+		}
+	case f.size == 2:
+		for i, row := range rows {
+			bad |= nums[i] &^ 0xffff
+			*(*uint16)(at(row)) = uint16(nums[i])
+		}
+	case f.size == 4 && f.sign:
+		for i, row := range rows {
+			bad |= nums[i] - int64(int32(nums[i]))
+			*(*int32)(at(row)) = int32(nums[i])
+		}
+	case f.size == 4:
+		for i, row := range rows {
+			bad |= nums[i] &^ 0xffffffff
+			*(*uint32)(at(row)) = uint32(nums[i])
+		}
+	default:
+		for i, row := range rows {
+			*(*int64)(at(row)) = nums[i]
+		}
+	}
+	if bad != 0 {
+		return errRange
+	}
+	if f.Name == "kind" {
+		for i := range nums {
+			if k := Kind(nums[i]); k != Enter && k != Return {
+				return errRange
+			}
+		}
+	}
+	if f.Name == "ret" {
+		for i := range nums {
+			if nums[i] < 0 {
+				return errRange
+			}
+		}
+	}
+	return nil
+}
+
+func (d *blockDecoder) storeTexts(events []Event, rows []int32, nums []int64, f *Field) error {
+	for i, row := range rows {
+		if uint64(nums[i]) >= uint64(len(d.words)) {
+			return errRange
+		}
+		*(*string)(unsafe.Add(unsafe.Pointer(&events[row]), f.at)) = d.words[nums[i]]
+	}
+	return nil
+}
+
+func (d *blockDecoder) storeAddrs(events []Event, rows []int32, nums []int64, f *Field) error {
+	for i, row := range rows {
+		if uint64(nums[i]) >= uint64(len(d.addrs)) {
+			return errRange
+		}
+		*(*netip.Addr)(unsafe.Add(unsafe.Pointer(&events[row]), f.at)) = d.addrs[nums[i]]
+	}
+	return nil
+}
+
+// dictionary reads the pair's head and the dictionary before a column.
+func (d *blockDecoder) dictionary(b []byte, t Type) ([]byte, error) {
+	n, b, ok := parseLen(b, 0x90, 0xdc)
+	if !ok || n != 2 {
+		return nil, errColumn
+	}
+	n, b, ok = parseLen(b, 0x90, 0xdc)
+	if !ok || n > maxEvents {
+		return nil, errColumn
+	}
+	d.words, d.addrs = d.words[:0], d.addrs[:0]
+	for range n {
+		var word []byte
+		if word, b, ok = parseBin(b); !ok {
+			return nil, errColumn
+		}
+		if t == Addr {
+			a, ok := netip.AddrFromSlice(word)
+			if !ok && len(word) != 0 {
+				return nil, fmt.Errorf("an address has %d bytes", len(word))
+			}
+			d.addrs = append(d.addrs, a)
+			continue
+		}
+		d.words = append(d.words, d.intern(word))
+	}
+	return b, nil
+}
+
+// intern gives equal texts the same memory. It forgets all when there are many,
+// so that a hostile capture can't make it grow.
+func (d *blockDecoder) intern(word []byte) string {
+	if s, ok := d.texts[string(word)]; ok {
+		return s
+	}
+	if d.texts == nil || len(d.texts) > 10_000 {
+		d.texts = map[string]string{}
+	}
+	s := string(word)
+	d.texts[s] = s
+	return s
+}
+
+// parseBin reads msgpack binary or text.
+func parseBin(b []byte) (data, rest []byte, ok bool) {
+	if len(b) == 0 {
+		return nil, nil, false
+	}
+	size, inner, err := shape(b)
+	head := uint64(0)
+	switch c := b[0]; {
+	case c&0xe0 == 0xa0:
+		head = 1
+	case c == 0xc4 || c == 0xd9:
+		head = 2
+	case c == 0xc5 || c == 0xda:
+		head = 3
+	}
+	if err != nil || inner != 0 || head == 0 || size > uint64(len(b)) {
+		return nil, nil, false
+	}
+	return b[head:size], b[size:], true
+}

@@ -1,0 +1,240 @@
+package format
+
+import (
+	"encoding/binary"
+	"errors"
+	"math/bits"
+)
+
+// A column is written as numbers in one of two forms.
+//
+//	sparse: a map. Row i has the number m[i], or m[-1], or 0.
+//	dense:  an array of arrays [d0, d1, … top], all of the same length. Row i has
+//	        the number d0[i] + d1[i]<<7 + … + top[i]<<7k. The d's are 0 to 127, so
+//	        that each takes one byte of msgpack and compresses on its own.
+
+// appendInt appends v in msgpack's shortest form.
+func appendInt(b []byte, v int64) []byte {
+	be := binary.BigEndian
+	switch {
+	case v >= 0 && v <= 0x7f, v < 0 && v >= -32:
+		return append(b, byte(v))
+	case v > 0 && v <= 0xff:
+		return append(b, 0xcc, byte(v))
+	case v > 0 && v <= 0xffff:
+		return append(b, 0xcd, byte(v>>8), byte(v))
+	case v > 0 && v <= 0xffffffff:
+		return be.AppendUint32(append(b, 0xce), uint32(v))
+	case v > 0:
+		return be.AppendUint64(append(b, 0xcf), uint64(v))
+	case v >= -0x80:
+		return append(b, 0xd0, byte(v))
+	case v >= -0x8000:
+		return append(b, 0xd1, byte(v>>8), byte(v))
+	case v >= -0x80000000:
+		return be.AppendUint32(append(b, 0xd2), uint32(v))
+	}
+	return be.AppendUint64(append(b, 0xd3), uint64(v))
+}
+
+// appendLen appends the head of a msgpack array (fix 0x90, wide 0xdc) or map
+// (fix 0x80, wide 0xde) of n elements.
+func appendLen(b []byte, fix, wide byte, n int) []byte {
+	switch {
+	case n < 16:
+		return append(b, fix|byte(n))
+	case n < 1<<16:
+		return append(b, wide, byte(n>>8), byte(n))
+	}
+	return binary.BigEndian.AppendUint32(append(b, wide+1), uint32(n))
+}
+
+func appendArrayLen(b []byte, n int) []byte { return appendLen(b, 0x90, 0xdc, n) }
+func appendMapLen(b []byte, n int) []byte   { return appendLen(b, 0x80, 0xde, n) }
+
+// appendColumn appends numbers in the smaller form.
+func appendColumn(b []byte, nums []int64) []byte {
+	n := len(nums)
+	if n == 0 {
+		return appendMapLen(b, 0)
+	}
+	usual := nums[n-1]
+	others := 0
+	for _, v := range nums {
+		if v != usual {
+			others++
+		}
+	}
+	if others*8 <= n {
+		return appendSparse(b, nums, usual, others)
+	}
+	digits := numDigits(nums)
+	b = appendArrayLen(b, digits+1)
+	for k := range digits {
+		b = appendArrayLen(b, n)
+		shift := 7 * k
+		for _, v := range nums {
+			b = append(b, byte(v>>shift)&0x7f)
+		}
+	}
+	b = appendArrayLen(b, n)
+	shift := 7 * digits
+	for _, v := range nums {
+		b = appendInt(b, v>>shift)
+	}
+	return b
+}
+
+func appendSparse(b []byte, nums []int64, usual int64, others int) []byte {
+	if usual != 0 {
+		b = appendMapLen(b, others+1)
+		b = appendInt(appendInt(b, -1), usual)
+	} else {
+		b = appendMapLen(b, others)
+	}
+	for i, v := range nums {
+		if v != usual {
+			b = appendInt(appendInt(b, int64(i)), v)
+		}
+	}
+	return b
+}
+
+// numDigits says how many low digits to split off, so that the rest of nearly
+// every number takes one byte: 7 bits of a positive one, 5 of a negative one.
+func numDigits(nums []int64) int {
+	var need [10]int // numbers whose rest takes one byte after so many digits
+	for _, v := range nums {
+		if v >= 0 {
+			need[(bits.Len64(uint64(v)|1)-1)/7]++
+		} else {
+			need[(bits.Len64(uint64(^v))+1)/7]++
+		}
+	}
+	rare := len(nums) / 64
+	digits := len(need) - 1
+	for wider := need[digits]; digits > 0 && wider <= rare; wider += need[digits] {
+		digits--
+	}
+	return digits
+}
+
+var errColumn = errors.New("a column does not have the form that the format gives it")
+
+// parseColumn decodes the column at the head of b into nums, one number for
+// each, and gives what follows it. b must have passed [check].
+func parseColumn(b []byte, nums []int64) ([]byte, error) {
+	if len(b) == 0 {
+		return nil, errColumn
+	}
+	if c := b[0]; c&0xf0 == 0x80 || c == 0xde || c == 0xdf {
+		return parseSparse(b, nums)
+	}
+	parts, b, ok := parseLen(b, 0x90, 0xdc)
+	if !ok || parts == 0 || parts > 10 {
+		return nil, errColumn
+	}
+	for k := range parts {
+		var n int
+		n, b, ok = parseLen(b, 0x90, 0xdc)
+		if !ok || n != len(nums) {
+			return nil, errColumn
+		}
+		if b, ok = parsePart(b, nums, 7*k, k == 0); !ok {
+			return nil, errColumn
+		}
+	}
+	return b, nil
+}
+
+// parsePart adds len(nums) integers, shifted, to nums; the first part sets them.
+func parsePart(b []byte, nums []int64, shift int, first bool) ([]byte, bool) {
+	for i := range nums {
+		if len(b) == 0 {
+			return nil, false
+		}
+		v := int64(int8(b[0]))
+		if b[0] <= 0x7f || b[0] >= 0xe0 {
+			b = b[1:]
+		} else {
+			var ok bool
+			if v, b, ok = parseInt(b); !ok {
+				return nil, false
+			}
+		}
+		if first {
+			nums[i] = v
+		} else {
+			nums[i] += v << shift
+		}
+	}
+	return b, true
+}
+
+func parseSparse(b []byte, nums []int64) ([]byte, error) {
+	pairs, b, ok := parseLen(b, 0x80, 0xde)
+	if !ok {
+		return nil, errColumn
+	}
+	clear(nums)
+	last := int64(-2)
+	for range pairs {
+		var i, v int64
+		if i, b, ok = parseInt(b); !ok {
+			return nil, errColumn
+		}
+		if v, b, ok = parseInt(b); !ok || i <= last || i >= int64(len(nums)) {
+			return nil, errColumn
+		}
+		last = i
+		if i >= 0 {
+			nums[i] = v
+			continue
+		}
+		for j := range nums {
+			nums[j] = v
+		}
+	}
+	return b, nil
+}
+
+// parseLen reads the head of an array or map; see appendLen.
+func parseLen(b []byte, fix, wide byte) (int, []byte, bool) {
+	switch {
+	case len(b) == 0:
+	case b[0]&0xf0 == fix:
+		return int(b[0] & 0x0f), b[1:], true
+	case b[0] == wide && len(b) >= 3:
+		return int(binary.BigEndian.Uint16(b[1:])), b[3:], true
+	case b[0] == wide+1 && len(b) >= 5:
+		return int(binary.BigEndian.Uint32(b[1:])), b[5:], true
+	}
+	return 0, nil, false
+}
+
+// parseInt reads one msgpack integer; unsigned ones above the int64 range wrap.
+func parseInt(b []byte) (int64, []byte, bool) {
+	if len(b) == 0 {
+		return 0, nil, false
+	}
+	c := b[0]
+	if c <= 0x7f || c >= 0xe0 {
+		return int64(int8(c)), b[1:], true
+	}
+	if c < 0xcc || c > 0xd3 {
+		return 0, nil, false
+	}
+	size := 1 << ((c - 0xcc) & 3)
+	if len(b) < 1+size {
+		return 0, nil, false
+	}
+	var u uint64
+	for _, x := range b[1 : 1+size] {
+		u = u<<8 | uint64(x)
+	}
+	if c >= 0xd0 {
+		unused := 64 - 8*size
+		return int64(u<<unused) >> unused, b[1+size:], true
+	}
+	return int64(u), b[1+size:], true
+}

@@ -1,0 +1,45 @@
+package format
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrTruncated is what [Reader.Next] gives, wrapped with the place, when a
+// capture stops before its end: the recorder died, is still writing, or the file
+// was cut. Everything read before it is whole.
+var ErrTruncated = errors.New("capture is truncated")
+
+// ErrNotCapture is wrapped by the error for input that is no capture at all.
+var ErrNotCapture = errors.New("not an acc capture")
+
+// CorruptError says that a capture holds something its recorder did not write.
+type CorruptError struct {
+	Offset int64  // of the frame, in bytes from the start of the file
+	Reason string // what is wrong with it
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("capture is corrupt at byte %d: %s", e.Offset, e.Reason)
+}
+
+// VersionError says that a capture needs a newer reader.
+type VersionError struct {
+	Format   int      // the capture's format version
+	Features []string // features that this reader does not know
+}
+
+func (e *VersionError) Error() string {
+	if len(e.Features) > 0 {
+		return fmt.Sprintf("capture needs features that this version does not know: %q", e.Features)
+	}
+	return fmt.Sprintf("capture has format version %d, this version reads %d", e.Format, Version)
+}
+
+// Skip is a stretch of a capture that a salvaging reader left out.
+type Skip struct {
+	Offset int64  // where it begins, in bytes from the start of the file
+	Bytes  int64  // its length
+	Reason string // what was wrong
+	Events uint64 // events known to be missing with it, by the numbers around it
+}

@@ -1,0 +1,178 @@
+package format
+
+import "unsafe"
+
+// Type is how a field's values are written in a block and printed.
+type Type string
+
+// The types of a field.
+const (
+	Int    Type = "int"  // signed integer
+	Uint   Type = "uint" // unsigned integer, modulo 2^64
+	Bool   Type = "bool" // 0 or 1
+	String Type = "str"  // text: bytes as the kernel has them, in a dictionary
+	Addr   Type = "addr" // IP address: 4 or 16 bytes, none if empty, in a dictionary
+)
+
+// FieldSpec is the part of a field's description that a capture carries in its
+// header, so that its columns can be decoded without this package.
+type FieldSpec struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // read by msgpack
+
+	Name string
+	Type Type
+	// On says which events have the field: those whose named fields have these
+	// values. Empty: all events.
+	On map[string]int64
+	// Key names the fields whose values pick the earlier event that a value is
+	// the difference to: the last one in the block that has the field and the
+	// same key. Empty: the last one that has the field. Nil: no event, the value
+	// itself is written.
+	Key []string
+}
+
+// Field is one property of an event: one column of a block, one JSON key, one
+// word of the filter language.
+type Field struct {
+	FieldSpec
+	Unit   string           // "ns", "" for plain numbers and words
+	Doc    string           // what it means, one sentence
+	Source string           // where the recorder has it from
+	Names  map[int64]string // words for its numbers; nil if it has none
+	Hex    bool             // printed in hexadecimal in text
+
+	at   uintptr // offset in Event
+	size uintptr // bytes; 0: not a member of Event but derived (errno)
+	sign bool
+}
+
+var (
+	onReturn   = map[string]int64{"kind": int64(Return)}
+	onEnter    = map[string]int64{"kind": int64(Enter)}
+	onAccepted = map[string]int64{"kind": int64(Return), "errno": 0}
+
+	keyPlain []string // nil
+	keyPrev  = []string{}
+	keyCPU   = []string{"cpu"}
+	keyProbe = []string{"cpu", "hook", "kind"}
+	keyTask  = []string{"tid", "kind", "errno"}
+)
+
+var ev Event
+
+// Fields is the one table of what an event holds, in the order of a block's
+// columns. A field that another one's On or Key names stands before it.
+var Fields = []Field{
+	{FieldSpec: FieldSpec{Name: "kind", Type: Uint, On: nil, Key: keyPlain}, Names: kindNames,
+		Doc: "side of the function: enter or return", Source: "which probe was hit", at: unsafe.Offsetof(ev.Kind), size: 1},
+	{FieldSpec: FieldSpec{Name: "errno", Type: Uint, On: onReturn, Key: keyPlain}, Names: errnoNames,
+		Doc: "error number of a failed return, 0 on success; 512 is ERESTARTSYS: interrupted by a signal", Source: "return value"},
+	{FieldSpec: FieldSpec{Name: "cpu", Type: Uint, On: nil, Key: keyPlain},
+		Doc: "CPU that the event was taken on", Source: "bpf_get_smp_processor_id", at: unsafe.Offsetof(ev.CPU), size: 4},
+	{FieldSpec: FieldSpec{Name: "hook", Type: Uint, On: nil, Key: keyPlain}, Names: hookNames,
+		Doc: "kernel function that the event was taken at", Source: "which probe was hit", at: unsafe.Offsetof(ev.Hook), size: 1},
+	{FieldSpec: FieldSpec{Name: "cpu_seq", Type: Uint, On: nil, Key: keyProbe},
+		Doc: "hits of this hook and kind on this CPU so far; a gap is a loss", Source: "counter in the kernel", at: unsafe.Offsetof(ev.CPUSeq), size: 8},
+	{FieldSpec: FieldSpec{Name: "tid", Type: Uint, On: nil, Key: keyCPU},
+		Doc: "thread id, initial pid namespace", Source: "bpf_get_current_pid_tgid", at: unsafe.Offsetof(ev.TID), size: 4},
+	{FieldSpec: FieldSpec{Name: "boot_ns", Type: Int, On: nil, Key: keyPrev}, Unit: "ns",
+		Doc: "time of the event, CLOCK_BOOTTIME", Source: "bpf_ktime_get_boot_ns", at: unsafe.Offsetof(ev.BootNS), size: 8, sign: true},
+	{FieldSpec: FieldSpec{Name: "mark", Type: Uint, On: nil, Key: keyPlain},
+		Doc: "what is known to be missing beside this event: 1 its entry was lost, 2 the return before it was missed, 4 socket facts not seen", Source: "state of the attempt in the kernel", at: unsafe.Offsetof(ev.Mark), size: 1},
+	{FieldSpec: FieldSpec{Name: "via", Type: Uint, On: nil, Key: keyTask}, Names: viaNames,
+		Doc: "by which way the kernel was asked", Source: "system call number", at: unsafe.Offsetof(ev.Via), size: 1},
+	{FieldSpec: FieldSpec{Name: "pid", Type: Uint, On: nil, Key: keyTask},
+		Doc: "process (thread group) id, initial pid namespace", Source: "bpf_get_current_pid_tgid", at: unsafe.Offsetof(ev.PID), size: 4},
+	{FieldSpec: FieldSpec{Name: "uid", Type: Uint, On: nil, Key: keyTask},
+		Doc: "real user id, initial user namespace", Source: "bpf_get_current_uid_gid", at: unsafe.Offsetof(ev.UID), size: 4},
+	{FieldSpec: FieldSpec{Name: "comm", Type: String, On: nil, Key: keyTask},
+		Doc: "name of the thread", Source: "bpf_get_current_comm", at: unsafe.Offsetof(ev.Comm), size: 16},
+	{FieldSpec: FieldSpec{Name: "proc", Type: Uint, On: nil, Key: keyTask},
+		Doc: "number of the process record, 0 if there is none", Source: "recorder", at: unsafe.Offsetof(ev.Proc), size: 4},
+	{FieldSpec: FieldSpec{Name: "cgroup", Type: Uint, On: nil, Key: keyTask},
+		Doc: "cgroup v2 id", Source: "bpf_get_current_cgroup_id", at: unsafe.Offsetof(ev.Cgroup), size: 8},
+	{FieldSpec: FieldSpec{Name: "netns", Type: Uint, On: nil, Key: keyTask},
+		Doc: "inode number of the task's network namespace", Source: "task_struct.nsproxy.net_ns.ns.inum", at: unsafe.Offsetof(ev.NetNS), size: 4},
+	{FieldSpec: FieldSpec{Name: "sockfd", Type: Int, On: nil, Key: keyTask},
+		Doc: "listening descriptor that the program passed", Source: "__sys_accept4 argument 1", at: unsafe.Offsetof(ev.SockFD), size: 4, sign: true},
+	{FieldSpec: FieldSpec{Name: "flags", Type: Uint, On: nil, Key: keyTask}, Hex: true,
+		Doc: "accept4 flags", Source: "__sys_accept4 argument 4", at: unsafe.Offsetof(ev.Flags), size: 4},
+	{FieldSpec: FieldSpec{Name: "addr", Type: Bool, On: onEnter, Key: keyTask},
+		Doc: "whether the program passed an address buffer", Source: "__sys_accept4 argument 2", at: unsafe.Offsetof(ev.HasAddr), size: 1},
+	{FieldSpec: FieldSpec{Name: "addrlen", Type: Bool, On: onEnter, Key: keyTask},
+		Doc: "whether the program passed a buffer length", Source: "__sys_accept4 argument 3", at: unsafe.Offsetof(ev.HasAddrLen), size: 1},
+	{FieldSpec: FieldSpec{Name: "ret", Type: Int, On: onAccepted, Key: keyPlain},
+		Doc: "new descriptor, or the negative errno (which is not stored twice)", Source: "return value", at: unsafe.Offsetof(ev.Ret), size: 4, sign: true},
+	{FieldSpec: FieldSpec{Name: "listener", Type: Uint, On: nil, Key: keyTask},
+		Doc: "inode number of the listening socket, as /proc/PID/fd shows it", Source: "file.f_inode.i_ino", at: unsafe.Offsetof(ev.Listener), size: 8},
+	{FieldSpec: FieldSpec{Name: "backlog", Type: Uint, On: nil, Key: keyPlain},
+		Doc: "length of the listener's accept queue", Source: "sock.sk_ack_backlog", at: unsafe.Offsetof(ev.Backlog), size: 4},
+	{FieldSpec: FieldSpec{Name: "backlog_max", Type: Uint, On: nil, Key: keyTask},
+		Doc: "its limit; the queue is full when backlog is greater", Source: "sock.sk_max_ack_backlog", at: unsafe.Offsetof(ev.BacklogMax), size: 4},
+	{FieldSpec: FieldSpec{Name: "family", Type: Uint, On: nil, Key: keyTask}, Names: familyNames,
+		Doc: "address family", Source: "sock.skc_family", at: unsafe.Offsetof(ev.Family), size: 2},
+	{FieldSpec: FieldSpec{Name: "type", Type: Uint, On: nil, Key: keyTask}, Names: typeNames,
+		Doc: "socket type", Source: "sock.sk_type", at: unsafe.Offsetof(ev.Type), size: 1},
+	{FieldSpec: FieldSpec{Name: "proto", Type: Uint, On: nil, Key: keyTask}, Names: protoNames,
+		Doc: "protocol", Source: "sock.sk_protocol", at: unsafe.Offsetof(ev.Proto), size: 2},
+	{FieldSpec: FieldSpec{Name: "state", Type: Uint, On: nil, Key: keyTask}, Names: stateNames,
+		Doc: "state of the socket; closed on an accepted one: the peer had gone already", Source: "sock.skc_state", at: unsafe.Offsetof(ev.State), size: 1},
+	{FieldSpec: FieldSpec{Name: "laddr", Type: Addr, On: nil, Key: keyTask},
+		Doc: "local address: of the accepted socket, else of the listener", Source: "sock.skc_rcv_saddr, skc_v6_rcv_saddr", at: unsafe.Offsetof(ev.LAddr), size: unsafe.Sizeof(ev.LAddr)},
+	{FieldSpec: FieldSpec{Name: "lport", Type: Uint, On: nil, Key: keyTask},
+		Doc: "local port", Source: "inet_sock.inet_sport", at: unsafe.Offsetof(ev.LPort), size: 2},
+	{FieldSpec: FieldSpec{Name: "raddr", Type: Addr, On: onAccepted, Key: keyPlain},
+		Doc: "peer's address", Source: "sock.skc_daddr, skc_v6_daddr", at: unsafe.Offsetof(ev.RAddr), size: unsafe.Sizeof(ev.RAddr)},
+	{FieldSpec: FieldSpec{Name: "rport", Type: Uint, On: onAccepted, Key: keyPrev},
+		Doc: "peer's port", Source: "sock.skc_dport", at: unsafe.Offsetof(ev.RPort), size: 2},
+	{FieldSpec: FieldSpec{Name: "inode", Type: Uint, On: onAccepted, Key: keyPrev},
+		Doc: "inode number of the accepted socket", Source: "file.f_inode.i_ino", at: unsafe.Offsetof(ev.Inode), size: 8},
+	{FieldSpec: FieldSpec{Name: "cookie", Type: Uint, On: onAccepted, Key: keyPrev},
+		Doc: "socket cookie, 0 if the kernel had given none", Source: "sock.skc_cookie", at: unsafe.Offsetof(ev.Cookie), size: 8},
+}
+
+// FieldByName finds a field of [Fields].
+func FieldByName(name string) (*Field, bool) {
+	for i := range Fields {
+		if Fields[i].Name == name {
+			return &Fields[i], true
+		}
+	}
+	return nil, false
+}
+
+// specs is what a header says of Fields.
+func specs() []FieldSpec {
+	s := make([]FieldSpec, len(Fields))
+	for i, f := range Fields {
+		s[i] = f.FieldSpec
+	}
+	return s
+}
+
+// Int is the field's value in an integer, 0 for text and addresses.
+func (f *Field) Int(e *Event) int64 {
+	if f.size == 0 {
+		return int64(e.Errno())
+	}
+	return load(unsafe.Pointer(e), f)
+}
+
+// load reads a field of the event at p, widened to 64 bits.
+func load(p unsafe.Pointer, f *Field) int64 {
+	p = unsafe.Add(p, f.at)
+	switch f.size {
+	case 1:
+		return int64(*(*uint8)(p))
+	case 2:
+		return int64(*(*uint16)(p))
+	case 4:
+		if f.sign {
+			return int64(*(*int32)(p))
+		}
+		return int64(*(*uint32)(p))
+	case 8:
+		return *(*int64)(p)
+	}
+	return 0
+}

@@ -1,0 +1,215 @@
+package format
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"reflect"
+	"testing"
+)
+
+// sample makes n events like those of a busy server with four workers, and some
+// of every odd kind.
+func sample(n int, seed uint64) []Event {
+	r := rand.New(rand.NewPCG(seed, 1))
+	events := make([]Event, n)
+	now := int64(5_000_000_000_000)
+	var hits [4][2]uint64
+	var open [4]bool
+	for i := range events {
+		w := r.IntN(4)
+		now += int64(r.ExpFloat64() * 20_000)
+		e := Event{
+			Seq: uint64(i + 1), BootNS: now - int64(r.IntN(50)), Kind: Enter, Hook: HookSysAccept4, Via: ViaAccept4, CPU: uint32(w),
+			PID: uint32(1000 + w), TID: uint32(1000 + w), UID: 33, Comm: "nginx", Proc: uint32(w + 1), Cgroup: 1 << 40, NetNS: 4026531840,
+			SockFD: 6, Flags: 0x800, HasAddr: true, HasAddrLen: true, Listener: 31337, Backlog: uint32(r.IntN(5)), BacklogMax: 511,
+			Family: FamilyIPv4, Type: 1, Proto: 6, State: 10, LAddr: netip.MustParseAddr("0.0.0.0"), LPort: 80,
+		}
+		k := 0
+		if open[w] {
+			k = 1
+			e.Kind, e.HasAddr, e.HasAddrLen = Return, false, false
+			if r.IntN(3) == 0 {
+				e.Ret = -11
+			} else {
+				e.Ret, e.State, e.LAddr = int32(7+r.IntN(20)), 1, netip.MustParseAddr("10.0.0.7")
+				e.RAddr, e.RPort = netip.AddrFrom4([4]byte{10, 0, byte(r.IntN(2)), byte(r.IntN(9))}), uint16(r.Uint32())
+				e.Inode, e.Cookie = uint64(40_000+i), uint64(r.IntN(2)*i)
+			}
+		}
+		open[w] = !open[w]
+		hits[w][k]++
+		e.CPUSeq = hits[w][k]
+		events[i] = e
+	}
+	return events
+}
+
+// odd are events at the ends of every field's range.
+func odd() []Event {
+	return []Event{
+		{Kind: Enter},
+		{Kind: Return, Ret: -2147483647, Comm: "\x00\xff\x1b[31m", LAddr: netip.MustParseAddr("::ffff:1.2.3.4")},
+		{Kind: Return, Hook: 255, Via: 255, Mark: 255, CPU: 1<<32 - 1, CPUSeq: 1<<64 - 1, BootNS: -1 << 63, PID: 1<<32 - 1, TID: 1<<32 - 1,
+			UID: 1<<32 - 1, Proc: 1<<32 - 1, Cgroup: 1<<64 - 1, NetNS: 1<<32 - 1, SockFD: -1 << 31, Flags: 1<<32 - 1, Ret: 1<<31 - 1,
+			Listener: 1<<64 - 1, Backlog: 1<<32 - 1, BacklogMax: 1<<32 - 1, Family: 65535, Type: 255, Proto: 65535, State: 255,
+			LAddr: netip.MustParseAddr("fe80::1"), LPort: 65535, RAddr: netip.MustParseAddr("::"), RPort: 65535, Inode: 1<<64 - 1, Cookie: 1 << 63},
+		{Kind: Enter, BootNS: 1<<63 - 1, HasAddr: true},
+	}
+}
+
+func testHeader() Header {
+	return Header{ID: "3b1f0a52-6f0e-4f7a-9d55-0123456789ab", Tool: "acc test", Host: "h", Kernel: "6.1.0", Compat: []string{"x"},
+		Clock: Clock{BootNS: 1, MonoNS: 2, RealNS: 1_700_000_000_000_000_000, ErrNS: 3},
+		Probes: []Probe{{Hook: HookDoAccept, Kind: Return, How: "fexit"}}, Mode: "fentry", CPUs: 4}
+}
+
+// write makes a capture of events with the given frame size.
+func write(t testing.TB, events []Event, frameEvents int) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := NewWriter(&out, testHeader(), WriterOptions{FrameEvents: frameEvents})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range uint32(4) {
+		if err := w.Process(Process{Num: n + 1, PID: 1000 + n, Comm: "nginx", Exe: "/usr/sbin/nginx"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range events {
+		if err := w.Event(&events[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Loss(Loss{CPU: 1, Hook: HookSysAccept4, Kind: Return, Count: 7, FromNS: 1, ToNS: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(End{Reason: "signal", Clean: true, Totals: []ProbeTotal{{Hook: HookSysAccept4, Kind: Enter, Seen: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// read gives all events of a capture, its END, and how reading ended.
+func read(data []byte, o ReaderOptions) (events []Event, end *End, r *Reader, err error) {
+	r, err = NewReader(bytes.NewReader(data), o)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	for {
+		b, err := r.Next()
+		if err != nil {
+			return events, end, r, err
+		}
+		events = append(events, b.Events...)
+		if b.End != nil {
+			e := *b.End
+			end = &e
+		}
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	for _, events := range [][]Event{nil, odd(), sample(1, 1), sample(5000, 2)} {
+		for _, size := range []int{1, 3, 1000, 1 << 16} {
+			data := write(t, events, size)
+			got, end, r, err := read(data, ReaderOptions{})
+			if !errors.Is(err, io.EOF) {
+				t.Fatalf("%d events, frames of %d: read: %v", len(events), size, err)
+			}
+			if len(got) != len(events) {
+				t.Fatalf("%d events, frames of %d: got %d", len(events), size, len(got))
+			}
+			for i := range got {
+				if got[i] != events[i] {
+					t.Fatalf("event %d:\n got %+v\nwant %+v", i, got[i], events[i])
+				}
+			}
+			if end == nil || end.Events != uint64(len(events)) || !end.Clean {
+				t.Errorf("end is %+v", end)
+			}
+			want := testHeader()
+			want.Format, want.Fields = Version, specs()
+			if !reflect.DeepEqual(*r.Header(), want) {
+				t.Errorf("header is\n%+v, want\n%+v", *r.Header(), want)
+			}
+		}
+	}
+}
+
+// Every member of Event but Seq is in the table, with its place and size, and no
+// two fields share a place: an event whose every byte differs comes back.
+func TestTableCoversEvent(t *testing.T) {
+	typ := reflect.TypeFor[Event]()
+	at := map[uintptr]uintptr{}
+	for _, f := range Fields {
+		if f.size != 0 {
+			at[f.at] = f.size
+		}
+	}
+	for i := range typ.NumField() {
+		m := typ.Field(i)
+		if m.Name == "Seq" {
+			continue
+		}
+		if at[m.Offset] != m.Type.Size() {
+			t.Errorf("Event.%s: %d bytes at %d, the table says %d", m.Name, m.Type.Size(), m.Offset, at[m.Offset])
+		}
+		delete(at, m.Offset)
+	}
+	if len(at) > 0 {
+		t.Errorf("fields at places that Event does not have: %v", at)
+	}
+}
+
+// Cut anywhere, a capture gives the events of its complete frames and says truncated.
+func TestCutAtEveryByte(t *testing.T) {
+	events := sample(40, 3)
+	data := write(t, events, 16)
+	last := 0
+	for cut := range len(data) {
+		got, _, _, err := read(data[:cut], ReaderOptions{})
+		if !errors.Is(err, ErrTruncated) {
+			t.Fatalf("cut at %d of %d: %v", cut, len(data), err)
+		}
+		if len(got) < last || len(got)%16 != 0 && len(got) != len(events) {
+			t.Fatalf("cut at %d: %d events after %d", cut, len(got), last)
+		}
+		last = len(got)
+		for i := range got {
+			if got[i] != events[i] {
+				t.Fatalf("cut at %d: event %d differs", cut, i)
+			}
+		}
+	}
+	if last != len(events) {
+		t.Errorf("a capture cut in its tail gives %d of %d events", last, len(events))
+	}
+}
+
+// No flipped bit passes the strict reader, and salvage loses one frame at most.
+func TestFlipEveryBit(t *testing.T) {
+	events := sample(40, 4)
+	data := write(t, events, 16)
+	for i := range data {
+		for bit := range 8 {
+			data[i] ^= 1 << bit
+			if _, _, _, err := read(data, ReaderOptions{}); errors.Is(err, io.EOF) {
+				t.Fatalf("bit %d of byte %d flipped: not noticed", bit, i)
+			}
+			got, _, _, err := read(data, ReaderOptions{Salvage: true})
+			if len(got) < len(events)-16 {
+				t.Fatalf("bit %d of byte %d flipped: salvage gives %d of %d events, then %v", bit, i, len(got), len(events), err)
+			}
+			for _, e := range got {
+				if e != events[e.Seq-1] {
+					t.Fatalf("bit %d of byte %d flipped: event %d differs", bit, i, e.Seq)
+				}
+			}
+			data[i] ^= 1 << bit
+		}
+	}
+}

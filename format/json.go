@@ -1,0 +1,235 @@
+package format
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+	"unicode/utf8"
+	"unsafe"
+)
+
+var markNames = [...]string{"entry-lost", "previous-return-missed", "no-socket-facts"}
+
+// MarkNames gives the words of an event's marks.
+func MarkNames(m uint8) []string {
+	var words []string
+	for i, w := range markNames {
+		if m&(1<<i) != 0 {
+			words = append(words, w)
+		}
+	}
+	return words
+}
+
+// AppendTime appends the wall clock time of a boot time, by the clock pair c, in
+// RFC 3339 with nanoseconds, in UTC.
+func AppendTime(dst []byte, bootNS int64, c Clock) []byte {
+	return c.Time(bootNS).AppendFormat(dst, "2006-01-02T15:04:05.000000000Z07:00")
+}
+
+// AppendJSON appends e as one JSON object without a newline: seq, ts (see
+// [AppendTime]), and the members of [Fields] that apply to the event. Fields with
+// words give the word, errno is null on success. Names are text: bytes that are
+// not UTF-8 become U+FFFD, and whatever is not printable is escaped.
+func AppendJSON(dst []byte, e *Event, c Clock) []byte {
+	dst = strconv.AppendUint(append(dst, `{"seq":`...), e.Seq, 10)
+	dst = append(dst, `,"ts":"`...)
+	dst = append(AppendTime(dst, e.BootNS, c), '"')
+	for i := range Fields {
+		f := &Fields[i]
+		if f.Name != "ret" && !f.applies(e) || f.Name == "ret" && e.Kind != Return {
+			continue
+		}
+		dst = append(append(append(dst, `,"`...), f.Name...), `":`...)
+		dst = f.appendJSON(dst, e)
+	}
+	return append(dst, '}')
+}
+
+// applies reports whether an event has the field.
+func (f *Field) applies(e *Event) bool {
+	if len(f.On) == 0 {
+		return true
+	}
+	on, _ := onOf(f.On)
+	switch on {
+	case onEnterRows:
+		return e.Kind == Enter
+	case onReturnRows:
+		return e.Kind == Return
+	}
+	return e.Accepted()
+}
+
+func (f *Field) appendJSON(dst []byte, e *Event) []byte {
+	switch f.Type {
+	case String:
+		return AppendJSONString(dst, *(*string)(unsafe.Add(unsafe.Pointer(e), f.at)))
+	case Addr:
+		return appendAddr(append(dst, '"'), *(*netip.Addr)(unsafe.Add(unsafe.Pointer(e), f.at)), '"')
+	}
+	v := f.Int(e)
+	switch {
+	case f.Name == "errno" && v == 0:
+		return append(dst, "null"...)
+	case f.Name == "mark":
+		dst = append(dst, '[')
+		for i, w := range MarkNames(e.Mark) {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = append(append(append(dst, '"'), w...), '"')
+		}
+		return append(dst, ']')
+	case f.Names != nil:
+		return append(append(append(dst, '"'), name(f.Names, v)...), '"')
+	case f.Type == Bool:
+		return strconv.AppendBool(dst, v != 0)
+	case f.Type == Uint:
+		return strconv.AppendUint(dst, uint64(v), 10)
+	}
+	return strconv.AppendInt(dst, v, 10)
+}
+
+func appendAddr(dst []byte, a netip.Addr, end byte) []byte {
+	if a.IsValid() {
+		dst = a.AppendTo(dst)
+	}
+	return append(dst, end)
+}
+
+// AppendJSONString appends s as a JSON string that is safe on a terminal too.
+func AppendJSONString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= 0x20 && c < 0x7f {
+			if c == '"' || c == '\\' {
+				dst = append(dst, '\\')
+			}
+			dst = append(dst, c)
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		i += size
+		if strconv.IsPrint(r) {
+			dst = utf8.AppendRune(dst, r)
+			continue
+		}
+		dst = appendEscape(dst, r)
+	}
+	return append(dst, '"')
+}
+
+// appendEscape appends \uXXXX, or two of them for a rune above U+FFFF.
+func appendEscape(dst []byte, r rune) []byte {
+	const hex = "0123456789abcdef"
+	one := func(u rune) {
+		dst = append(dst, '\\', 'u', hex[u>>12&15], hex[u>>8&15], hex[u>>4&15], hex[u&15])
+	}
+	if r > 0xffff {
+		r -= 0x10000
+		one(0xd800 + r>>10)
+		one(0xdc00 + r&0x3ff)
+		return dst
+	}
+	one(r)
+	return dst
+}
+
+// Quote makes a name from a capture safe to print: control and other unprintable
+// characters, bytes that are not UTF-8, and backslashes are written as Go
+// escapes; everything else stays as it is.
+func Quote(s string) string {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '\\' {
+			return string(appendQuoted(nil, s))
+		}
+	}
+	return s
+}
+
+func appendQuoted(dst []byte, s string) []byte {
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == '"', r == '\'':
+			dst = append(dst, byte(r))
+		case r == utf8.RuneError && size == 1:
+			dst = append(dst, '\\', 'x', "0123456789abcdef"[s[i]>>4], "0123456789abcdef"[s[i]&15])
+		default:
+			q := strconv.AppendQuoteRune(nil, r)
+			dst = append(dst, q[1:len(q)-1]...)
+		}
+		i += size
+	}
+	return dst
+}
+
+// timeLayout is the time of day in text lines; the date is said once by whoever prints them.
+const timeLayout = "15:04:05.000000000"
+
+// AppendText appends e as one line for a person, without a newline: time of day
+// in the zone, CPU, thread, and what happened. Nothing in it can steer a terminal.
+func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
+	dst = c.Time(e.BootNS).In(zone).AppendFormat(dst, timeLayout)
+	dst = append(dst, "  cpu"...)
+	dst = strconv.AppendUint(dst, uint64(e.CPU), 10)
+	dst = append(dst, "  "...)
+	dst = append(dst, Quote(e.Comm)...)
+	dst = append(dst, '[')
+	dst = strconv.AppendUint(dst, uint64(e.PID), 10)
+	if e.TID != e.PID {
+		dst = append(dst, '/')
+		dst = strconv.AppendUint(dst, uint64(e.TID), 10)
+	}
+	dst = append(dst, "]  "...)
+	if e.Kind == Enter {
+		dst = append(dst, "enter   "...)
+	} else {
+		dst = append(dst, "return  "...)
+	}
+	dst = append(append(dst, e.Via.String()...), " fd "...)
+	dst = strconv.AppendInt(dst, int64(e.SockFD), 10)
+	switch {
+	case e.Failed():
+		dst = append(append(dst, " = "...), ErrnoName(e.Errno())...)
+	case e.Accepted() && e.Hook == HookSysAccept4:
+		dst = strconv.AppendInt(append(dst, " = "...), int64(e.Ret), 10)
+	case e.Accepted():
+		dst = append(dst, " = a socket"...)
+	}
+	dst = appendSocket(dst, e)
+	for _, w := range MarkNames(e.Mark) {
+		dst = append(append(append(dst, " ["...), w...), ']')
+	}
+	return dst
+}
+
+// appendSocket appends the socket's part of a text line.
+func appendSocket(dst []byte, e *Event) []byte {
+	if e.Accepted() {
+		if e.RAddr.IsValid() {
+			dst = append(dst, "  from "...)
+			dst = append(dst, e.Remote().String()...)
+		}
+		if e.LAddr.IsValid() {
+			dst = append(append(dst, " to "...), e.Local().String()...)
+		} else if e.Family != 0 {
+			dst = append(append(dst, "  "...), e.Family.String()...)
+		}
+		if e.State == 7 {
+			dst = append(dst, " (already closed)"...)
+		}
+	} else if e.LAddr.IsValid() {
+		dst = append(append(dst, "  on "...), e.Local().String()...)
+	} else if e.Family != 0 {
+		dst = append(append(dst, "  on "...), e.Family.String()...)
+	}
+	if e.Listener != 0 {
+		dst = strconv.AppendUint(append(dst, "  queue "...), uint64(e.Backlog), 10)
+		dst = strconv.AppendUint(append(dst, '/'), uint64(e.BacklogMax), 10)
+	}
+	return dst
+}

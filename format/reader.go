@@ -1,0 +1,281 @@
+package format
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// ReaderOptions are a Reader's settings; the zero value reads strictly.
+type ReaderOptions struct {
+	// Salvage makes the reader skip what is corrupt and go on; see [Reader.Skipped].
+	Salvage bool
+}
+
+// Batch is what one frame of a capture holds. A consumer takes it in the order
+// of the members. Its slices belong to the reader and are overwritten by the
+// next call of Next; the texts in them are not.
+type Batch struct {
+	Header    *Header // in the first batch only
+	Processes []Process
+	Clocks    []Clock
+	Losses    []Loss
+	Events    []Event
+	End       *End  // in the last batch only
+	Offset    int64 // of the frame in the capture, in bytes
+	Bytes     int64 // of the frame in the capture, its link included
+}
+
+// Reader reads a capture from its beginning, a frame at a time, in memory that
+// does not grow with the capture. It is for one goroutine.
+type Reader struct {
+	src     source
+	salvage bool
+	header  Header
+	first   bool // the first batch was decoded but not yet given
+	err     error
+
+	zstd    *zstd.Decoder
+	content []byte
+	block   blockDecoder
+	batch   Batch
+	end     End
+
+	frame   uint32 // number expected next
+	seq     uint64 // Seq expected next
+	chain   [32]byte
+	ended   bool
+	indexAt int64
+	index   []byte // payload of the index frame
+	skipped []Skip
+}
+
+// NewReader reads the header of the capture on r. Its errors are those of
+// [Reader.Next], ErrNotCapture and *VersionError. The caller closes r.
+func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxMemory(maxContent), zstd.WithDecoderMaxWindow(maxContent))
+	if err != nil {
+		return nil, fmt.Errorf("set up decompression: %w", err)
+	}
+	fr := &Reader{src: source{r: r}, salvage: o.Salvage, zstd: dec, seq: 1, first: true}
+	head, err := fr.src.peek(len(linkHead))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read capture: %w", err)
+	}
+	if !bytes.HasPrefix(linkHead, head) && !o.Salvage {
+		return nil, fmt.Errorf("%w: it does not begin with a capture's first bytes", ErrNotCapture)
+	}
+	if err := fr.next(); err != nil {
+		if o.Salvage && errors.Is(err, ErrTruncated) && fr.batch.Header == nil {
+			return nil, fmt.Errorf("%w: no frame of one was found", ErrNotCapture)
+		}
+		return nil, err
+	}
+	return fr, nil
+}
+
+// Header is the capture's header. If salvaging found none, only Format is set.
+func (r *Reader) Header() *Header { return &r.header }
+
+// Skipped is what salvaging has left out so far.
+func (r *Reader) Skipped() []Skip { return r.skipped }
+
+// Next gives the next frame's batch. At the end of a whole capture it gives
+// io.EOF. Otherwise the error is one of ErrTruncated (errors.Is), *CorruptError
+// (errors.As; never when salvaging), or what reading the input gave. An error is
+// final.
+func (r *Reader) Next() (*Batch, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	if r.first {
+		r.first = false
+		return &r.batch, nil
+	}
+	if err := r.next(); err != nil {
+		r.err = err
+		return nil, err
+	}
+	return &r.batch, nil
+}
+
+// next decodes the next frame, past what salvaging skips.
+func (r *Reader) next() error {
+	for {
+		at := r.src.at
+		var bad *CorruptError
+		err := r.step()
+		if err == nil || !r.salvage || !errors.As(err, &bad) {
+			return err
+		}
+		if err := r.resync(at, bad.Reason); err != nil {
+			return err
+		}
+	}
+}
+
+// step decodes what stands at the current place: a frame, or the index and the tail.
+func (r *Reader) step() error {
+	if r.ended {
+		return r.finish()
+	}
+	l, frame, err := r.readFrame()
+	if err != nil {
+		return err
+	}
+	at := r.src.at
+	if err := r.follows(l, frame); err != nil {
+		return err
+	}
+	if err := r.decode(l, frame); err != nil {
+		return err
+	}
+	r.batch.Offset, r.batch.Bytes = at, int64(8+linkSize+len(frame))
+	r.frame, r.seq, r.chain = l.frame+1, l.firstSeq+uint64(l.events), l.chain
+	r.src.take(8 + linkSize + len(frame))
+	return nil
+}
+
+// corrupt is the error for the frame at the current place.
+func (r *Reader) corrupt(reason string, args ...any) error {
+	return &CorruptError{Offset: r.src.at, Reason: fmt.Sprintf(reason, args...)}
+}
+
+// truncated is the error for a capture that stops at the current place.
+func (r *Reader) truncated(err error) error {
+	if !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read capture: %w", err)
+	}
+	return fmt.Errorf("%w: it stops after %d events, at byte %d", ErrTruncated, r.seq-1, r.src.at)
+}
+
+// readFrame peeks at the next link and its frame.
+func (r *Reader) readFrame() (*link, []byte, error) {
+	b, err := r.src.peek(8 + linkSize)
+	if n := min(len(b), len(linkHead)); !bytes.Equal(b[:n], linkHead[:n]) {
+		return nil, nil, r.corrupt("no frame begins here")
+	}
+	if err != nil {
+		return nil, nil, r.truncated(err)
+	}
+	l := new(link)
+	if !l.parse(b[8:]) {
+		return nil, nil, r.corrupt("a frame's link does not match its checksum")
+	}
+	b, err = r.src.peek(8 + linkSize + int(l.size))
+	if err != nil {
+		return nil, nil, r.truncated(err)
+	}
+	frame := b[8+linkSize:]
+	if crc32.Checksum(frame, castagnoli) != l.sum {
+		return nil, nil, r.corrupt("frame %d does not match its checksum", l.frame)
+	}
+	return l, frame, nil
+}
+
+// follows checks that a frame is the one that comes next.
+func (r *Reader) follows(l *link, frame []byte) error {
+	if r.salvage {
+		if l.firstSeq < r.seq || l.frame < r.frame {
+			return r.corrupt("frame %d comes again or too late", l.frame)
+		}
+		if n := len(r.skipped); n > 0 && r.skipped[n-1].Offset+r.skipped[n-1].Bytes == r.src.at {
+			r.skipped[n-1].Events += l.firstSeq - r.seq
+		} else if l.frame != r.frame || l.firstSeq != r.seq {
+			r.skipped = append(r.skipped, Skip{Offset: r.src.at, Reason: "frames are missing here", Events: l.firstSeq - r.seq})
+		}
+		return nil
+	}
+	switch {
+	case l.frame != r.frame:
+		return r.corrupt("frame %d stands where frame %d belongs", l.frame, r.frame)
+	case l.firstSeq != r.seq:
+		return r.corrupt("frame %d begins with event %d, not %d", l.frame, l.firstSeq, r.seq)
+	case chain(r.chain, l.payload[:], frame) != l.chain:
+		return r.corrupt("frame %d does not continue the chain of the frames before it", l.frame)
+	}
+	return nil
+}
+
+// resync skips from at to the next place where a link, an index or a tail
+// stands, and notes why.
+func (r *Reader) resync(at int64, reason string) error {
+	n := len(r.skipped)
+	if n == 0 || r.skipped[n-1].Offset+r.skipped[n-1].Bytes != at {
+		r.skipped = append(r.skipped, Skip{Offset: at, Reason: reason})
+		n++
+	}
+	r.ended = false
+	r.src.take(1)
+	for {
+		b, err := r.src.peek(64 << 10)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("read capture: %w", err)
+		}
+		found := bytes.Index(b, linkHead)
+		skip := found
+		if found < 0 {
+			skip = max(len(b)-len(linkHead)+1, 0)
+			if err != nil {
+				skip = len(b)
+			}
+		}
+		r.src.take(skip)
+		r.skipped[n-1].Bytes = r.src.at - r.skipped[n-1].Offset
+		if found >= 0 {
+			return nil
+		}
+		if err != nil {
+			return r.truncated(io.EOF)
+		}
+	}
+}
+
+// finish reads the index and the tail, which end a capture.
+func (r *Reader) finish() error {
+	head := skippable(0, typeIndex)
+	at := r.src.at
+	b, err := r.src.peek(16)
+	if n := len(b); n < 16 {
+		if !bytes.Equal(b[:min(n, 4)], head[:min(n, 4)]) {
+			return r.corrupt("no index follows the last frame")
+		}
+		return r.truncated(err)
+	}
+	size := int(uint32(b[4]) | uint32(b[5])<<8 | uint32(b[6])<<16 | uint32(b[7])<<24)
+	if !bytes.Equal(b[:4], head[:4]) || !bytes.Equal(b[8:16], head[8:16]) || size > maxIndex || size < 8 {
+		return r.corrupt("no index follows the last frame")
+	}
+	b, err = r.src.peek(8 + size + 8 + tailSize)
+	if err != nil {
+		if len(b) > 8+size && !bytes.HasPrefix(skippable(tailSize, typeTail), b[8+size:min(len(b), 8+size+16)]) {
+			return r.corrupt("no tail follows the index")
+		}
+		return r.truncated(err)
+	}
+	index, rest := b[8:8+size], b[8+size:]
+	var t tail
+	if !bytes.Equal(rest[:16], skippable(tailSize, typeTail)) || !t.parse(rest[8:]) {
+		return r.corrupt("no tail follows the index")
+	}
+	if t.indexSum != crc32.Checksum(index, castagnoli) || t.indexAt != uint64(at) || t.at != uint64(at)+8+uint64(size) {
+		if !r.salvage {
+			return r.corrupt("the index does not match the tail")
+		}
+	}
+	if !r.salvage && (t.frames != r.frame || t.events != r.seq-1 || t.chain != r.chain) {
+		return r.corrupt("the tail does not match the frames")
+	}
+	r.src.take(8 + size + 8 + tailSize)
+	if b, err := r.src.peek(1); len(b) > 0 {
+		return r.corrupt("something follows the end of the capture")
+	} else if !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read capture: %w", err)
+	}
+	return io.EOF
+}

@@ -1,0 +1,245 @@
+package format
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// WriterOptions are a Writer's settings; the zero value is the default.
+type WriterOptions struct {
+	FrameEvents int // events that fill a frame; 0: 16384, at most 65536
+}
+
+// Writer writes a capture. It is for one goroutine. The first error of the
+// underlying writer is final: every later call gives it again.
+type Writer struct {
+	w       io.Writer
+	err     error
+	header  Header
+	max     int
+	zstd    *zstd.Encoder
+	records bytes.Buffer // small records of the current frame
+	queued  int          // their number
+	msgpack *msgpack.Encoder
+	events  []Event // of the current frame
+	block   blockEncoder
+	content []byte
+	out     []byte
+	packed  []byte
+
+	seq    uint64 // of the next event
+	frames uint32
+	chain  [32]byte
+	at     int64 // bytes written
+	index  []indexEntry
+	closed bool
+}
+
+// indexEntry is what the index says of one frame.
+type indexEntry struct {
+	at           int64
+	events       uint32
+	firstSeq     uint64
+	minNS, maxNS int64
+}
+
+// NewWriter begins a capture on w and writes its header at once. Format, Compat,
+// Incompat and Fields of h are filled in.
+func NewWriter(w io.Writer, h Header, o WriterOptions) (*Writer, error) {
+	if o.FrameEvents == 0 {
+		o.FrameEvents = 1 << 14
+	}
+	if o.FrameEvents < 1 || o.FrameEvents > maxEvents {
+		return nil, fmt.Errorf("use %d events a frame: not in 1 to %d", o.FrameEvents, maxEvents)
+	}
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true),
+		zstd.WithWindowSize(1<<20), zstd.WithEncoderLevel(zstd.SpeedDefault))
+	if err != nil {
+		return nil, fmt.Errorf("set up compression: %w", err)
+	}
+	h.Format, h.Fields = Version, specs()
+	fw := &Writer{w: w, header: h, max: o.FrameEvents, zstd: enc, seq: 1}
+	fw.msgpack = msgpack.NewEncoder(&fw.records)
+	fw.msgpack.SetSortMapKeys(true)
+	fw.msgpack.UseCompactInts(true)
+	if err := fw.record("header", &h); err != nil {
+		return nil, err
+	}
+	return fw, fw.Flush()
+}
+
+// record queues one small record.
+func (w *Writer) record(tag string, body any) error {
+	if w.closed {
+		return errors.New("write to a closed capture")
+	}
+	if w.err != nil {
+		return w.err
+	}
+	if err := errors.Join(w.msgpack.EncodeArrayLen(2), w.msgpack.EncodeString(tag), w.msgpack.Encode(body)); err != nil {
+		w.err = fmt.Errorf("encode %s: %w", tag, err)
+		return w.err
+	}
+	if w.queued++; w.queued >= maxRecords || w.records.Len() > 1<<20 {
+		return w.Flush()
+	}
+	return nil
+}
+
+// Process records a process. Its Num must be there before an event refers to it.
+func (w *Writer) Process(p Process) error { return w.record("process", &p) }
+
+// Clock records a clock pair.
+func (w *Writer) Clock(c Clock) error { return w.record("clock", &c) }
+
+// Loss records a loss.
+func (w *Writer) Loss(l Loss) error { return w.record("loss", &l) }
+
+// Event records a copy of e and sets e.Seq. It ends the frame when that is full.
+func (w *Writer) Event(e *Event) error {
+	if w.closed {
+		return errors.New("write to a closed capture")
+	}
+	if w.err != nil {
+		return w.err
+	}
+	e.Seq = w.seq
+	w.seq++
+	w.events = append(w.events, *e)
+	if len(w.events) >= w.max {
+		return w.Flush()
+	}
+	return nil
+}
+
+// Flush ends the current frame and writes it, if it holds anything.
+func (w *Writer) Flush() error {
+	if w.err != nil || w.records.Len() == 0 && len(w.events) == 0 {
+		return w.err
+	}
+	w.content = append(w.content[:0], w.records.Bytes()...)
+	w.records.Reset()
+	w.queued = 0
+	l := link{frame: w.frames, events: uint32(len(w.events)), firstSeq: w.seq - uint64(len(w.events))}
+	if len(w.events) > 0 {
+		w.content = appendBlock(w.content, &w.block, w.events, l.firstSeq)
+		l.minNS, l.maxNS = timeSpan(w.events)
+		w.events = w.events[:0]
+	}
+	w.packed = w.zstd.EncodeAll(w.content, w.packed[:0])
+	l.size, l.content = uint32(len(w.packed)), uint32(len(w.content))
+	if l.size > maxFrame || l.content > maxContent {
+		w.err = fmt.Errorf("write frame %d: %d bytes, more than the format allows", l.frame, l.content)
+		return w.err
+	}
+	w.out = append(l.seal(w.out[:0], w.chain, w.packed), w.packed...)
+	w.chain = l.chain
+	w.frames++
+	w.index = append(w.index, indexEntry{w.at, l.events, l.firstSeq, l.minNS, l.maxNS})
+	return w.write(w.out)
+}
+
+func appendBlock(b []byte, enc *blockEncoder, events []Event, firstSeq uint64) []byte {
+	text := func(s string) { b = append(append(b, 0xa0|byte(len(s))), s...) }
+	b = appendArrayLen(b, 2)
+	text("block")
+	b = appendMapLen(b, 3)
+	text("seq")
+	b = appendInt(b, int64(firstSeq))
+	text("rows")
+	b = appendInt(b, int64(len(events)))
+	text("cols")
+	return enc.append(b, events)
+}
+
+func timeSpan(events []Event) (first, last int64) {
+	first, last = events[0].BootNS, events[0].BootNS
+	for i := range events {
+		first, last = min(first, events[i].BootNS), max(last, events[i].BootNS)
+	}
+	return first, last
+}
+
+func (w *Writer) write(b []byte) error {
+	n, err := w.w.Write(b)
+	w.at += int64(n)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		w.err = fmt.Errorf("write capture: %w", err)
+	}
+	return w.err
+}
+
+// Close writes what is left, END, the index and the tail. End.Events is filled
+// in. It does not close the underlying writer. Only the first call does anything.
+func (w *Writer) Close(end End) error {
+	if w.closed {
+		return w.err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	end.Events = w.Events()
+	if err := w.record("end", &end); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	w.closed = true
+	t := tail{indexAt: uint64(w.at), frames: w.frames, events: end.Events, chain: w.chain}
+	payload, err := w.packIndex()
+	if err != nil {
+		w.err = err
+		return err
+	}
+	t.indexSum = crc32.Checksum(payload, castagnoli)
+	t.at = t.indexAt + 8 + uint64(len(payload))
+	b := append(skippable(uint32(len(payload)), typeIndex)[:8], payload...)
+	return w.write(t.append(b))
+}
+
+// packIndex gives the payload of the index frame: 8 bytes of mark and type, and
+// a zstd frame whose content is the record ["index", {at, events, seq, min_ns,
+// max_ns}], columns with one row a frame, each the difference to the row before.
+func (w *Writer) packIndex() ([]byte, error) {
+	var b []byte
+	text := func(s string) { b = append(append(b, 0xa0|byte(len(s))), s...) }
+	column := func(name string, get func(e *indexEntry) int64) {
+		text(name)
+		nums := make([]int64, len(w.index))
+		last := int64(0)
+		for i := range w.index {
+			v := get(&w.index[i])
+			nums[i], last = v-last, v
+		}
+		b = appendColumn(b, nums)
+	}
+	b = appendArrayLen(b, 2)
+	text("index")
+	b = appendMapLen(b, 5)
+	column("at", func(e *indexEntry) int64 { return e.at })
+	column("events", func(e *indexEntry) int64 { return int64(e.events) })
+	column("seq", func(e *indexEntry) int64 { return int64(e.firstSeq) })
+	column("min_ns", func(e *indexEntry) int64 { return e.minNS })
+	column("max_ns", func(e *indexEntry) int64 { return e.maxNS })
+	payload := w.zstd.EncodeAll(b, skippable(0, typeIndex)[8:])
+	if len(payload) > maxIndex {
+		return nil, fmt.Errorf("write index: %d bytes, more than the format allows", len(payload))
+	}
+	return payload, nil
+}
+
+// Events is how many events the capture holds so far.
+func (w *Writer) Events() uint64 { return w.seq - 1 }
+
+// Bytes is how many bytes have been written so far.
+func (w *Writer) Bytes() int64 { return w.at }
