@@ -62,7 +62,7 @@ func odd() []Event {
 
 func testHeader() Header {
 	return Header{ID: "3b1f0a52-6f0e-4f7a-9d55-0123456789ab", Tool: "acc test", Host: "h", Kernel: "6.1.0", Compat: []string{"x"},
-		Clock: Clock{BootNS: 1, MonoNS: 2, RealNS: 1_700_000_000_000_000_000, ErrNS: 3},
+		Clock:  Clock{BootNS: 1, MonoNS: 2, RealNS: 1_700_000_000_000_000_000, ErrNS: 3},
 		Probes: []Probe{{Hook: HookDoAccept, Kind: Return, How: "fexit"}}, Mode: "fentry", CPUs: 4}
 }
 
