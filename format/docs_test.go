@@ -1,0 +1,60 @@
+package format
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write docs/FORMAT.md's table of fields")
+
+// The specification shows the script that TestPythonReaderAgrees runs, and every field.
+func TestSpecification(t *testing.T) {
+	const path = "../docs/FORMAT.md"
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := strings.ReplaceAll(string(data), "\r\n", "\n")
+	script, err := os.ReadFile("testdata/read.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok := strings.Cut(doc, "```python\n")
+	_, rest, ok2 := strings.Cut(rest, "```\n")
+	body, _, ok3 := strings.Cut(rest, "\n| field |")
+	if !ok || !ok2 || !ok3 {
+		if body, _, ok3 = strings.Cut(rest, "\nFIELDS"); !ok3 {
+			t.Fatal("docs/FORMAT.md has no script or no table of fields")
+		}
+	}
+	want := head + "```python\n" + string(script) + "```\n" + body + "\n" + fieldTable()
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if doc != want {
+		t.Error("docs/FORMAT.md differs from the table of fields or the script; go test ./format -run Specification -update")
+	}
+}
+
+func fieldTable() string {
+	var b strings.Builder
+	b.WriteString("| field | type | on | key | meaning | source |\n|---|---|---|---|---|---|\n")
+	on := map[onKind]string{onAllRows: "all", onEnterRows: "enter", onReturnRows: "return", onAcceptedRows: "success"}
+	for _, f := range Fields {
+		o, _ := onOf(f.On)
+		key := "nil"
+		if f.Key != nil {
+			key = "[" + strings.Join(f.Key, ", ") + "]"
+		}
+		unit := f.Unit
+		if unit != "" {
+			unit = " (" + unit + ")"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s%s | %s |\n", f.Name, f.Type, on[o], key, f.Doc, unit, f.Source)
+	}
+	return b.String()
+}
