@@ -213,3 +213,40 @@ func TestFlipEveryBit(t *testing.T) {
 		}
 	}
 }
+
+// The index tells what scanning tells.
+func TestIndex(t *testing.T) {
+	data := write(t, sample(1000, 6), 64)
+	index, err := ReadIndex(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := NewReader(bytes.NewReader(data), ReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for ; ; n++ {
+		b, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := Frame{At: b.Offset, Events: uint32(len(b.Events)), FirstSeq: index[n].FirstSeq}
+		if len(b.Events) > 0 {
+			want.FirstSeq = b.Events[0].Seq
+			want.MinNS, want.MaxNS = timeSpan(b.Events)
+		}
+		if index[n] != want {
+			t.Errorf("frame %d: index says %+v, reading %+v", n, index[n], want)
+		}
+	}
+	if n != len(index) {
+		t.Errorf("%d frames, index has %d", n, len(index))
+	}
+	if _, err := ReadIndex(bytes.NewReader(data), int64(len(data)-1)); !errors.Is(err, ErrNoIndex) {
+		t.Errorf("index of a cut file: %v", err)
+	}
+}

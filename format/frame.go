@@ -44,12 +44,13 @@ const (
 	typeIndex      = 2
 	typeTail       = 3
 
-	maxFrame   = 16 << 20 // bytes of one compressed frame
-	maxContent = 32 << 20 // bytes of one frame's content
-	maxEvents  = 1 << 16  // events of one frame
-	maxIndex   = 16 << 20 // bytes of the index
-	maxRecord  = 1 << 20  // bytes of one record other than a block
-	maxRecords = 1 << 14  // records of one frame
+	maxFrame       = 16 << 20 // bytes of one compressed frame
+	maxContent     = 32 << 20 // bytes of one frame's content
+	maxEvents      = 1 << 16  // events of one frame
+	maxIndex       = 16 << 20 // bytes of the index
+	maxIndexFrames = 1 << 20  // entries of the index
+	maxRecord      = 1 << 20  // bytes of one record other than a block
+	maxRecords     = 1 << 14  // records of one frame
 )
 
 var (

@@ -2,8 +2,10 @@ package format
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/crc32"
 	"io"
 
@@ -49,8 +51,7 @@ type Reader struct {
 	seq     uint64 // Seq expected next
 	chain   [32]byte
 	ended   bool
-	indexAt int64
-	index   []byte // payload of the index frame
+	index   hash.Hash // of the frames read, as the index should have them
 	skipped []Skip
 }
 
@@ -62,7 +63,7 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up decompression: %w", err)
 	}
-	fr := &Reader{src: source{r: r}, salvage: o.Salvage, zstd: dec, seq: 1, first: true}
+	fr := &Reader{src: source{r: r}, salvage: o.Salvage, zstd: dec, seq: 1, first: true, index: sha256.New()}
 	head, err := fr.src.peek(len(linkHead))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read capture: %w", err)
@@ -135,6 +136,7 @@ func (r *Reader) step() error {
 	if err := r.decode(l, frame); err != nil {
 		return err
 	}
+	l.entry(at).hash(r.index)
 	r.batch.Offset, r.batch.Bytes = at, int64(8+linkSize+len(frame))
 	r.frame, r.seq, r.chain = l.frame+1, l.firstSeq+uint64(l.events), l.chain
 	r.src.take(8 + linkSize + len(frame))
@@ -267,6 +269,9 @@ func (r *Reader) finish() error {
 		if !r.salvage {
 			return r.corrupt("the index does not match the tail")
 		}
+	}
+	if err := r.checkIndex(index); err != nil && !r.salvage {
+		return err
 	}
 	if !r.salvage && (t.frames != r.frame || t.events != r.seq-1 || t.chain != r.chain) {
 		return r.corrupt("the tail does not match the frames")

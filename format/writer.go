@@ -37,16 +37,8 @@ type Writer struct {
 	frames uint32
 	chain  [32]byte
 	at     int64 // bytes written
-	index  []indexEntry
+	index  []Frame
 	closed bool
-}
-
-// indexEntry is what the index says of one frame.
-type indexEntry struct {
-	at           int64
-	events       uint32
-	firstSeq     uint64
-	minNS, maxNS int64
 }
 
 // NewWriter begins a capture on w and writes its header at once. Format, Compat,
@@ -141,7 +133,9 @@ func (w *Writer) Flush() error {
 	w.out = append(l.seal(w.out[:0], w.chain, w.packed), w.packed...)
 	w.chain = l.chain
 	w.frames++
-	w.index = append(w.index, indexEntry{w.at, l.events, l.firstSeq, l.minNS, l.maxNS})
+	if len(w.index) <= maxIndexFrames {
+		w.index = append(w.index, l.entry(w.at))
+	}
 	return w.write(w.out)
 }
 
@@ -196,7 +190,7 @@ func (w *Writer) Close(end End) error {
 	}
 	w.closed = true
 	t := tail{indexAt: uint64(w.at), frames: w.frames, events: end.Events, chain: w.chain}
-	payload, err := w.packIndex()
+	payload, err := packIndex(w.zstd, w.index)
 	if err != nil {
 		w.err = err
 		return err
@@ -205,37 +199,6 @@ func (w *Writer) Close(end End) error {
 	t.at = t.indexAt + 8 + uint64(len(payload))
 	b := append(skippable(uint32(len(payload)), typeIndex)[:8], payload...)
 	return w.write(t.append(b))
-}
-
-// packIndex gives the payload of the index frame: 8 bytes of mark and type, and
-// a zstd frame whose content is the record ["index", {at, events, seq, min_ns,
-// max_ns}], columns with one row a frame, each the difference to the row before.
-func (w *Writer) packIndex() ([]byte, error) {
-	var b []byte
-	text := func(s string) { b = append(append(b, 0xa0|byte(len(s))), s...) }
-	column := func(name string, get func(e *indexEntry) int64) {
-		text(name)
-		nums := make([]int64, len(w.index))
-		last := int64(0)
-		for i := range w.index {
-			v := get(&w.index[i])
-			nums[i], last = v-last, v
-		}
-		b = appendColumn(b, nums)
-	}
-	b = appendArrayLen(b, 2)
-	text("index")
-	b = appendMapLen(b, 5)
-	column("at", func(e *indexEntry) int64 { return e.at })
-	column("events", func(e *indexEntry) int64 { return int64(e.events) })
-	column("seq", func(e *indexEntry) int64 { return int64(e.firstSeq) })
-	column("min_ns", func(e *indexEntry) int64 { return e.minNS })
-	column("max_ns", func(e *indexEntry) int64 { return e.maxNS })
-	payload := w.zstd.EncodeAll(b, skippable(0, typeIndex)[8:])
-	if len(payload) > maxIndex {
-		return nil, fmt.Errorf("write index: %d bytes, more than the format allows", len(payload))
-	}
-	return payload, nil
 }
 
 // Events is how many events the capture holds so far.
