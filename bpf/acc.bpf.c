@@ -1,3 +1,5 @@
+//go:build ignore
+
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * What acc runs in the kernel: three probes on the accept path, each as a
@@ -479,7 +481,9 @@ static __always_inline int return_accept(s32 ret)
 			e->sockfd = -1;
 			e->flags = 0;
 			e->via = via_of(syscall_nr(task));
-			e->mark = MARK_ENTER_LOST | (ret >= 0 ? MARK_NO_FACTS : 0);
+			/* Without memory to note it the entry was still recorded; with
+			 * memory and no attempt in it, its probe did not run. */
+			e->mark = (a ? MARK_ENTER_LOST : 0) | (ret >= 0 ? MARK_NO_FACTS : 0);
 			__builtin_memset(&e->facts, 0, sizeof(e->facts));
 		}
 		bpf_ringbuf_submit(e, 0);

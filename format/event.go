@@ -41,8 +41,8 @@ const (
 
 // Event marks, the bits of [Event.Mark].
 const (
-	// MarkEnterLost: the entry of this attempt was not written, the ring was
-	// full. Set on returns.
+	// MarkEnterLost: the entry of this attempt was not written: the ring was full,
+	// or its probe did not run. Set on returns.
 	MarkEnterLost = 1 << iota
 	// MarkPrevMissed: when this attempt began, the return of the task's previous
 	// attempt had not been seen. Set on entries: the kernel had no kretprobe

@@ -206,3 +206,6 @@ func (w *Writer) Events() uint64 { return w.seq - 1 }
 
 // Bytes is how many bytes have been written so far.
 func (w *Writer) Bytes() int64 { return w.at }
+
+// Pending reports whether the current frame holds anything that Flush would write.
+func (w *Writer) Pending() bool { return w.records.Len() > 0 || len(w.events) > 0 }

@@ -1,0 +1,75 @@
+// Package capture records accept on a Linux host: it chooses, loads and attaches
+// the probes of package bpf, turns what they write into events, adds what user
+// space knows (processes, clocks, losses), and writes a capture.
+//
+// Nothing is pinned: when the recorder dies, the kernel removes its probes.
+package capture
+
+import (
+	"os"
+	"time"
+
+	"github.com/acc-project/acc/format"
+)
+
+// Mode is the kind of probes that record.
+type Mode string
+
+// The modes. Fentry sees every return; a kretprobe misses those for which the
+// kernel has no instance left, one being held by every blocked call.
+const (
+	ModeAuto   Mode = "auto"   // fentry where the kernel has it, else kprobe
+	ModeKprobe Mode = "kprobe" // kprobes and kretprobes: every kernel from 5.10
+	ModeFentry Mode = "fentry" // trampolines: fentry and fexit
+)
+
+// Options say what to record and for how long. The zero value records with
+// ModeAuto until the context is cancelled.
+type Options struct {
+	Mode       Mode
+	RingBytes  int           // ring buffer, a power of two of at least a page; 0: 8 MiB
+	MaxActive  int           // kretprobe instances of each probe; 0: 4096, the most that kernels allow
+	MaxEvents  uint64        // stop when so many events are recorded; 0: no limit. What was in flight then is recorded too
+	Duration   time.Duration // stop after so long; 0: no limit
+	Command    []string      // run this while recording and stop when it ends
+	CommandOut *os.File      // its standard output; nil: the recorder's own
+	Args       []string      // the recorder's command line, for the header
+	Tool       string        // "acc VERSION", for the header
+
+	Ready  func(Started) // called once, when all probes are live, before Command starts
+	Status func(Status)  // called about once a second by the recording goroutine
+
+	stall func() // test: called before the ring is read, to make it overflow
+}
+
+// Started says how the recording began.
+type Started struct {
+	Mode   Mode // ModeKprobe or ModeFentry
+	Probes []format.Probe
+	Note   string // why the recording is not what was asked for or best, "" otherwise
+}
+
+// Status is the state of a running recording.
+type Status struct {
+	Elapsed time.Duration
+	Events  uint64
+	Lost    uint64 // as far as is known by now
+	Bytes   int64  // written
+}
+
+// Result is how a recording ended.
+type Result struct {
+	Mode        Mode
+	End         format.End // as written
+	Elapsed     time.Duration
+	Bytes       int64
+	CommandExit int // exit status of Command, 128 + signal if one ended it; -1 without a command
+}
+
+// EnvError says that this machine or these privileges can't record.
+type EnvError struct {
+	Cause string // one line: what is in the way
+	Hint  string // one line: what to do about it
+}
+
+func (e *EnvError) Error() string { return e.Cause }

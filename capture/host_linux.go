@@ -1,0 +1,70 @@
+package capture
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/acc-project/acc/format"
+)
+
+// machineKey keys the hash of the machine id, as machine-id(5) asks: the id
+// itself is confidential, its keyed hash tells machines apart.
+const machineKey = "github.com/acc-project/acc capture machine id"
+
+// describeHost fills the header with what the host says of itself. What can't
+// be read stays empty: no fact about the host is worth no recording.
+func describeHost(h *format.Header) error {
+	clock, err := readClock()
+	if err != nil {
+		return err
+	}
+	h.Clock, h.StartNS = clock, clock.RealNS
+	h.ID = newUUID()
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return fmt.Errorf("read the kernel's name: %w", err)
+	}
+	h.Host = unix.ByteSliceToString(u.Nodename[:])
+	h.Kernel = unix.ByteSliceToString(u.Release[:])
+	h.Build = unix.ByteSliceToString(u.Version[:])
+	h.Arch = unix.ByteSliceToString(u.Machine[:])
+	h.BootID = readLine("/proc/sys/kernel/random/boot_id")
+	if id := readLine("/etc/machine-id"); id != "" {
+		mac := hmac.New(sha256.New, []byte(machineKey))
+		mac.Write([]byte(id))
+		h.MachineID = hex.EncodeToString(mac.Sum(nil)[:16])
+	}
+	h.CPUs = ebpf.MustPossibleCPU()
+	h.Zone, h.ZoneSec = time.Now().Zone()
+	for _, name := range []string{"net.core.somaxconn", "net.ipv4.tcp_abort_on_overflow", "net.ipv4.tcp_syncookies", "net.ipv4.tcp_max_syn_backlog"} {
+		if v := readLine("/proc/sys/" + strings.ReplaceAll(name, ".", "/")); v != "" {
+			h.Sysctls = append(h.Sysctls, format.Sysctl{Name: name, Value: v})
+		}
+	}
+	return nil
+}
+
+func readLine(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// newUUID makes a random UUID (RFC 9562, version 4).
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails since Go 1.24
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

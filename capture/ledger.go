@@ -1,0 +1,126 @@
+package capture
+
+import (
+	"github.com/acc-project/acc/format"
+)
+
+// numProbes and probes are what events are counted under in the kernel, in the
+// order of PROBE_* in acc.bpf.c.
+const numProbes = 3
+
+var probes = [numProbes]struct {
+	hook format.Hook
+	kind format.Kind
+}{
+	{format.HookSysAccept4, format.Enter},
+	{format.HookSysAccept4, format.Return},
+	{format.HookDoAccept, format.Return},
+}
+
+func probeOf(e *format.Event) int {
+	switch {
+	case e.Hook == format.HookDoAccept:
+		return 2
+	case e.Kind == format.Return:
+		return 1
+	}
+	return 0
+}
+
+// A ledger finds what the ring had no room for: every hit of a probe on a CPU
+// takes a number, written or not, so that a gap in the numbers is a loss with a
+// place in time.
+type ledger struct {
+	cpus     map[uint32]*[numProbes]account
+	recorded [numProbes]uint64
+	lost     uint64 // in the losses so far
+}
+
+type account struct {
+	last   uint64 // largest number seen
+	lastNS int64  // its event's time
+	gaps   []gap  // not yet written
+}
+
+// A gap is a run of numbers that did not come. A task that was preempted between
+// taking its number and getting room may still fill a young one.
+type gap struct {
+	first, last  uint64
+	count        uint64
+	fromNS, toNS int64
+}
+
+func (l *ledger) account(cpu uint32, probe int) *account {
+	if l.cpus == nil {
+		l.cpus = map[uint32]*[numProbes]account{}
+	}
+	a := l.cpus[cpu]
+	if a == nil {
+		a = new([numProbes]account)
+		l.cpus[cpu] = a
+	}
+	return &a[probe]
+}
+
+// take books an event.
+func (l *ledger) take(e *format.Event) {
+	probe := probeOf(e)
+	l.recorded[probe]++
+	a := l.account(e.CPU, probe)
+	switch {
+	case e.CPUSeq == a.last+1:
+		a.last, a.lastNS = e.CPUSeq, e.BootNS
+	case e.CPUSeq > a.last:
+		a.gaps = append(a.gaps, gap{a.last + 1, e.CPUSeq - 1, e.CPUSeq - 1 - a.last, a.lastNS, e.BootNS})
+		l.lost += e.CPUSeq - 1 - a.last
+		a.last, a.lastNS = e.CPUSeq, e.BootNS
+	default:
+		for i := range a.gaps {
+			if g := &a.gaps[i]; g.first <= e.CPUSeq && e.CPUSeq <= g.last && g.count > 0 {
+				g.count--
+				l.lost--
+			}
+		}
+	}
+}
+
+// losses gives the gaps that are older than before, and forgets them.
+func (l *ledger) losses(beforeNS int64, write func(format.Loss) error) error {
+	for cpu, accounts := range l.cpus {
+		for probe := range accounts {
+			a := &accounts[probe]
+			kept := a.gaps[:0]
+			for _, g := range a.gaps {
+				if g.toNS >= beforeNS {
+					kept = append(kept, g)
+					continue
+				}
+				if g.count == 0 {
+					continue
+				}
+				p := probes[probe]
+				if err := write(format.Loss{CPU: cpu, Hook: p.hook, Kind: p.kind, Count: g.count, FromNS: g.fromNS, ToNS: g.toNS}); err != nil {
+					return err
+				}
+			}
+			a.gaps = kept
+		}
+	}
+	return nil
+}
+
+// finish books the hits after each CPU's last event, by the kernel's counters.
+func (l *ledger) finish(hits map[uint32][numProbes]uint64, nowNS int64) {
+	for cpu, h := range hits {
+		for probe, n := range h {
+			if n == 0 {
+				continue
+			}
+			if a := l.account(cpu, probe); n > a.last {
+				a.gaps = append(a.gaps, gap{a.last + 1, n, n - a.last, a.lastNS, nowNS})
+				l.lost += n - a.last
+				a.last = n
+			}
+		}
+	}
+}

@@ -1,0 +1,10 @@
+package capture
+
+import (
+	"github.com/cilium/ebpf"
+
+	"github.com/acc-project/acc/bpf"
+)
+
+// objects are the compiled programs, the best first.
+var objects = []func() (*ebpf.CollectionSpec, error){bpf.LoadAcc, bpf.LoadAcc510}

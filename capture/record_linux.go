@@ -1,0 +1,330 @@
+//go:build amd64 || arm64
+
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/acc-project/acc/bpf"
+	"github.com/acc-project/acc/format"
+)
+
+const (
+	flushEvery  = time.Second      // a crash loses no more
+	clockEvery  = 10 * time.Second // between clock pairs
+	statusEvery = time.Second
+	batchWait   = 100 * time.Millisecond // events gather for so long before they are read
+)
+
+// Record records accept on this host to w until ctx is cancelled or o says to
+// stop. It needs the privileges to trace the kernel; *EnvError says what is
+// missing. The capture on w is complete when the error is nil; whatever the
+// error, what was written can be read.
+func Record(ctx context.Context, w io.Writer, o Options) (Result, error) {
+	r := Result{CommandExit: -1}
+	if env := preflight(os.DirFS("/")); env != nil {
+		return r, env
+	}
+	a, err := load(&o)
+	if err != nil {
+		return r, explain(err)
+	}
+	defer a.close()
+	s, err := newSession(w, &o, a)
+	if err != nil {
+		return r, err
+	}
+	defer s.ring.Close()
+	err = s.run(ctx)
+	r.Mode, r.End, r.CommandExit = a.mode, s.end, s.commandExit
+	r.Elapsed, r.Bytes = time.Since(s.started), s.writer.Bytes()
+	return r, err
+}
+
+// session is one recording. One goroutine runs it.
+type session struct {
+	o       *Options
+	a       *attached
+	ring    *ringbuf.Reader
+	ringLen int
+	writer  *format.Writer
+	header  format.Header
+
+	names     names
+	processes processes
+	ledger    ledger
+	event     format.Event
+	record    ringbuf.Record
+
+	started     time.Time
+	flushed     time.Time // when the frame was last ended
+	clocked     time.Time
+	clock       format.Clock
+	told        time.Time // when Status was last called
+	wait        time.Duration
+	end         format.End
+	commandExit int
+}
+
+// newSession attaches the probes and writes the header that describes them.
+func newSession(w io.Writer, o *Options, a *attached) (*session, error) {
+	s := &session{o: o, a: a, commandExit: -1, wait: batchWait}
+	if err := describeHost(&s.header); err != nil {
+		return nil, err
+	}
+	ring, err := ringbuf.NewReader(a.collection.Maps["events"])
+	if err != nil {
+		return nil, fmt.Errorf("open ring buffer: %w", err)
+	}
+	s.ring, s.ringLen = ring, ring.BufferSize()
+	if err := a.attach(o.MaxActive); err != nil {
+		ring.Close()
+		return nil, explain(err)
+	}
+	h := &s.header
+	h.Tool, h.Command, h.Mode = o.Tool, o.Args, string(a.mode)
+	h.Probes, h.Limits = a.describe()
+	s.clock = h.Clock
+	s.writer, err = format.NewWriter(w, *h, format.WriterOptions{})
+	if err != nil {
+		ring.Close()
+		return nil, err
+	}
+	s.processes.write = s.writer.Process
+	return s, nil
+}
+
+// run records until there is a reason to stop, and then closes the capture.
+func (s *session) run(ctx context.Context) error {
+	s.started = time.Now()
+	s.flushed, s.clocked, s.told = s.started, s.started, s.started
+	if s.o.Ready != nil {
+		list, _ := s.a.describe()
+		s.o.Ready(Started{Mode: s.a.mode, Probes: list, Note: s.a.note})
+	}
+	stop, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if s.o.Duration > 0 {
+		timer := time.AfterFunc(s.o.Duration, func() { cancel(errDuration) })
+		defer timer.Stop()
+	}
+	var cmd *command
+	if len(s.o.Command) > 0 {
+		var err error
+		if cmd, err = start(s.o.Command, s.o.CommandOut); err != nil {
+			return errors.Join(err, s.close("error", err.Error()))
+		}
+		go func() {
+			<-cmd.done
+			cancel(errCommand)
+		}()
+	}
+	wake := context.AfterFunc(stop, func() { _ = s.ring.Flush() })
+	defer wake()
+	if s.o.stall != nil {
+		s.o.stall()
+	}
+	err := s.read(stop)
+	if cmd != nil {
+		s.commandExit = cmd.end()
+		if errors.Is(context.Cause(stop), errCommand) {
+			s.commandExit = cmd.exit
+		}
+	}
+	if err != nil {
+		return errors.Join(err, s.close("error", err.Error()))
+	}
+	return s.close(reason(stop), "")
+}
+
+var (
+	errDuration = errors.New("duration")
+	errCommand  = errors.New("command")
+)
+
+func reason(stop context.Context) string {
+	switch cause := context.Cause(stop); {
+	case cause == nil:
+		return "count"
+	case errors.Is(cause, errDuration), errors.Is(cause, errCommand):
+		return cause.Error()
+	}
+	return "signal"
+}
+
+// read takes batches of events from the ring until it is time to stop.
+func (s *session) read(stop context.Context) error {
+	for stop.Err() == nil && (s.o.MaxEvents == 0 || s.writer.Events() < s.o.MaxEvents) {
+		s.ring.SetDeadline(s.nextTick())
+		err := s.ring.ReadInto(&s.record)
+		switch {
+		case err == nil:
+			if err := s.take(); err != nil {
+				return err
+			}
+			if err := s.batch(stop); err != nil {
+				return err
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
+		default:
+			return fmt.Errorf("read ring buffer: %w", err)
+		}
+		if err := s.tick(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// batch lets events gather, so that the kernel wakes this process once for many,
+// and takes them all. The more it finds, the shorter it waits the next time.
+func (s *session) batch(stop context.Context) error {
+	select {
+	case <-time.After(s.wait):
+	case <-stop.Done():
+	}
+	used := s.ring.AvailableBytes()
+	switch {
+	case used > s.ringLen/4:
+		s.wait = max(s.wait/4, time.Millisecond)
+	case used < s.ringLen/16:
+		s.wait = min(s.wait*2, batchWait)
+	}
+	return s.drain()
+}
+
+var past = time.Unix(1, 0)
+
+// drain takes what is in the ring.
+func (s *session) drain() error {
+	for s.ring.AvailableBytes() > 0 {
+		s.ring.SetDeadline(past)
+		err := s.ring.ReadInto(&s.record)
+		switch {
+		case err == nil:
+			if err := s.take(); err != nil {
+				return err
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
+			return nil
+		default:
+			return fmt.Errorf("read ring buffer: %w", err)
+		}
+	}
+	return nil
+}
+
+// take records the event in s.record.
+func (s *session) take() error {
+	if len(s.record.RawSample) < int(unsafe.Sizeof(bpf.AccEvent{})) {
+		return fmt.Errorf("read ring buffer: a record has %d bytes", len(s.record.RawSample))
+	}
+	raw := (*bpf.AccEvent)(unsafe.Pointer(unsafe.SliceData(s.record.RawSample)))
+	e := &s.event
+	convert(e, raw, &s.names)
+	num, err := s.processes.number(raw)
+	if err != nil {
+		return err
+	}
+	e.Proc = num
+	s.ledger.take(e)
+	return s.writer.Event(e)
+}
+
+// nextTick is when tick has something to do.
+func (s *session) nextTick() time.Time {
+	next := s.clocked.Add(clockEvery)
+	if flush := s.flushed.Add(flushEvery); s.writer.Pending() && flush.Before(next) {
+		next = flush
+	}
+	if told := s.told.Add(statusEvery); s.o.Status != nil && told.Before(next) {
+		next = told
+	}
+	return next
+}
+
+// tick does what is due by time: losses, clock pairs, the end of a frame, status.
+func (s *session) tick() error {
+	now := time.Now()
+	if !s.writer.Pending() {
+		s.flushed = now // a frame lives from its first event
+	}
+	if now.Sub(s.flushed) >= flushEvery {
+		s.flushed = now
+		if err := s.ledger.losses(bootNS()-int64(flushEvery), s.writer.Loss); err != nil {
+			return err
+		}
+		if err := s.writer.Flush(); err != nil {
+			return err
+		}
+	}
+	if now.Sub(s.clocked) >= clockEvery {
+		s.clocked = now
+		clock, err := readClock()
+		if err != nil {
+			return err
+		}
+		s.clock = clock
+		if err := s.writer.Clock(clock); err != nil {
+			return err
+		}
+		if err := s.writer.Flush(); err != nil {
+			return err
+		}
+	}
+	if s.o.Status != nil && now.Sub(s.told) >= statusEvery {
+		s.told = now
+		s.o.Status(Status{Elapsed: now.Sub(s.started), Events: s.writer.Events(), Lost: s.ledger.lost, Bytes: s.writer.Bytes()})
+	}
+	return nil
+}
+
+// close ends the recording: detach, drain, read the totals, in this order, so
+// that they add up.
+func (s *session) close(why, detail string) error {
+	detachErr := s.a.detach()
+	if err := s.drain(); err != nil {
+		return errors.Join(detachErr, err)
+	}
+	hits, lost, noAttempt, err := s.a.counters()
+	if err != nil {
+		return errors.Join(detachErr, err)
+	}
+	now := bootNS()
+	s.ledger.finish(hits, now)
+	if err := s.ledger.losses(now+1, s.writer.Loss); err != nil {
+		return err
+	}
+	end := format.End{Reason: why, Detail: detail, Clean: why != "error"}
+	for i, p := range probes {
+		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded[i], Lost: lost[i], Missed: s.a.missed[i]}
+		for _, h := range hits {
+			t.Seen += h[i]
+		}
+		end.Lost += t.Lost
+		if t.Seen != t.Recorded+t.Lost {
+			end.Clean = false
+			end.Detail = fmt.Sprintf("the account of %s %s does not add up: %d seen, %d recorded, %d lost", p.hook, p.kind, t.Seen, t.Recorded, t.Lost)
+		}
+		end.Totals = append(end.Totals, t)
+	}
+	if noAttempt > 0 {
+		end.Detail = fmt.Sprintf("for %d attempts the kernel gave no memory to note them", noAttempt)
+	}
+	deadline := time.Now().Add(500 * time.Millisecond)
+	end.Blocked, end.BlockedKnown = blockedTasks(func() bool { return time.Now().After(deadline) })
+	if end.Clock, err = readClock(); err != nil {
+		return err
+	}
+	s.end = end
+	s.end.Events = s.writer.Events()
+	return errors.Join(detachErr, s.writer.Close(end))
+}

@@ -1,0 +1,16 @@
+//go:build !linux || !(amd64 || arm64)
+
+package capture
+
+import (
+	"context"
+	"io"
+)
+
+// Record needs Linux on x86-64 or arm64; elsewhere it gives an *EnvError.
+func Record(context.Context, io.Writer, Options) (Result, error) {
+	return Result{CommandExit: -1}, &EnvError{
+		Cause: "recording needs Linux on x86-64 or arm64",
+		Hint:  "record on the Linux host; replay and analyze work here",
+	}
+}

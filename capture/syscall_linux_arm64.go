@@ -1,0 +1,6 @@
+package capture
+
+import "golang.org/x/sys/unix"
+
+// acceptNumbers are the accept system calls of this architecture that block.
+var acceptNumbers = map[int]bool{unix.SYS_ACCEPT: true, unix.SYS_ACCEPT4: true}
