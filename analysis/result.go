@@ -1,0 +1,155 @@
+package analysis
+
+import "time"
+
+// Result is what a capture tells, as `acc analyze --json` prints it. Durations
+// and times that end in _ns are nanoseconds.
+type Result struct {
+	Capture   CaptureInfo    `json:"capture"`
+	Complete  bool           `json:"complete"` // every count is exact; otherwise counts are at least what is said
+	Caveats   []Caveat       `json:"caveats"`  // why not
+	Totals    Totals         `json:"totals"`
+	Errors    []ErrorCount   `json:"errors"`   // of failed attempts, most frequent first
+	Unpaired  []UnpairedInfo `json:"unpaired"` // attempts with one event, by reason
+	Wait      Waits          `json:"wait_ns"`
+	Rate      Rate           `json:"rate"`
+	Via       []ViaCount     `json:"via"`
+	Listeners []ListenerInfo `json:"listeners"` // most accepted first
+	Processes []ProcessInfo  `json:"processes"` // most accepted first
+	Peers     []PeerInfo     `json:"peers"`     // most accepted first
+	Others    Others         `json:"others"`    // what the lists leave out
+	LimitHit  bool           `json:"limit_hit"` // a bound on memory made some of this inexact
+}
+
+// CaptureInfo says where and when the capture was taken.
+type CaptureInfo struct {
+	ID         string    `json:"id"`
+	Host       string    `json:"host"`
+	Kernel     string    `json:"kernel"`
+	Arch       string    `json:"arch"`
+	Mode       string    `json:"mode"`
+	Tool       string    `json:"tool"`
+	Start      time.Time `json:"start"`
+	End        time.Time `json:"end"`
+	DurationNS int64     `json:"duration_ns"`
+	ZoneSec    int       `json:"zone_s"` // the host's offset, seconds east of UTC
+	Events     uint64    `json:"events"`
+	EndReason  string    `json:"end_reason"` // "" if the end is missing
+	Limits     []string  `json:"limits"`     // what this recording could not show
+}
+
+// Caveat is one reason why the capture does not tell all.
+type Caveat struct {
+	ID   string `json:"id"` // truncated, skipped, unclean, lost, missed, limit
+	Text string `json:"text"`
+}
+
+// Totals count attempts: Attempts = Accepted + Failed + EntryOnly.
+type Totals struct {
+	Attempts    uint64 `json:"attempts"`
+	Accepted    uint64 `json:"accepted"`
+	Failed      uint64 `json:"failed"`
+	EntryOnly   uint64 `json:"entry_only"`   // attempts without a known return
+	ReturnOnly  uint64 `json:"return_only"`  // returns without a known entry, where there should be one
+	Lost        uint64 `json:"lost"`         // hits that the ring had no room for
+	Missed      uint64 `json:"missed"`       // hits that the kernel did not run a probe for
+	Calls       uint64 `json:"calls"`        // attempts without those that a restart began
+	Restarted   uint64 `json:"restarted"`    // attempts that a signal interrupted and the kernel began anew
+	ClosedEarly uint64 `json:"closed_early"` // accepted connections that were closed already
+}
+
+// ErrorCount is how often attempts failed with an error.
+type ErrorCount struct {
+	Errno   string `json:"errno"`
+	Count   uint64 `json:"count"`
+	Meaning string `json:"meaning"`
+}
+
+// UnpairedInfo is how many attempts have only one event for a reason.
+type UnpairedInfo struct {
+	Why   Why    `json:"why"`
+	Count uint64 `json:"count"`
+}
+
+// ViaCount is how many attempts came by one way.
+type ViaCount struct {
+	Via   string `json:"via"`
+	Count uint64 `json:"count"`
+}
+
+// Waits are the times from entry to return.
+type Waits struct {
+	Accepted Quantiles `json:"accepted"`
+	Failed   Quantiles `json:"failed"`
+}
+
+// Quantiles of a set of durations in nanoseconds, exact to 0.1 %.
+type Quantiles struct {
+	Count uint64 `json:"count"`
+	P50   int64  `json:"p50"`
+	P90   int64  `json:"p90"`
+	P99   int64  `json:"p99"`
+	Max   int64  `json:"max"`
+}
+
+// Rate is accepted connections a second.
+type Rate struct {
+	Mean     float64   `json:"mean"` // over the whole recording
+	Peak     float64   `json:"peak"` // of the busiest bucket
+	PeakAt   time.Time `json:"peak_at"`
+	BucketNS int64     `json:"bucket_ns"`
+	Buckets  []uint64  `json:"buckets"` // accepted in each, from the start of the recording
+}
+
+// ListenerInfo is one listening socket.
+type ListenerInfo struct {
+	Listener  uint64       `json:"listener"` // inode number, 0 unknown
+	NetNS     uint32       `json:"netns"`
+	Addr      string       `json:"addr"` // address:port, or the family
+	Attempts  uint64       `json:"attempts"`
+	Accepted  uint64       `json:"accepted"`
+	Failed    uint64       `json:"failed"`
+	Waiting   uint64       `json:"waiting"` // attempts that were still blocked at the end
+	Errors    []ErrorCount `json:"errors"`
+	QueueHigh uint32       `json:"queue_high"` // longest accept queue seen at an entry or a return
+	QueueMax  uint32       `json:"queue_max"`  // its limit
+	Full      uint64       `json:"full"`       // events that found the queue full
+	Wait      Quantiles    `json:"wait_ns"`    // of accepted, exact to 1 %
+	Processes []uint32     `json:"processes"`  // numbers of the process records
+	Comms     []string     `json:"comms"`
+	Timeline  Timeline     `json:"timeline"`
+}
+
+// Timeline is a listener's history in equal buckets from the start of the recording.
+type Timeline struct {
+	BucketNS int64    `json:"bucket_ns"`
+	Accepted []uint64 `json:"accepted"`
+	Failed   []uint64 `json:"failed"`
+	Queue    []uint64 `json:"queue"` // longest seen
+}
+
+// ProcessInfo is one process that accepted.
+type ProcessInfo struct {
+	Proc      uint32 `json:"proc"` // number of its record, 0 without one
+	PID       uint32 `json:"pid"`
+	Comm      string `json:"comm"`
+	Exe       string `json:"exe"`
+	Container string `json:"container"`
+	Attempts  uint64 `json:"attempts"`
+	Accepted  uint64 `json:"accepted"`
+	Failed    uint64 `json:"failed"`
+}
+
+// PeerInfo is one remote address.
+type PeerInfo struct {
+	Addr     string `json:"addr"`
+	Accepted uint64 `json:"accepted"`
+}
+
+// Others count what is beyond the lists.
+type Others struct {
+	Listeners     int    `json:"listeners"`
+	Processes     int    `json:"processes"`
+	Peers         int    `json:"peers"`
+	PeersAccepted uint64 `json:"peers_accepted"` // connections of peers beyond the bound on memory
+}

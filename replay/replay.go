@@ -1,0 +1,109 @@
+// Package replay gives the events of captures in the order and at the pace in
+// which they happened.
+package replay
+
+import (
+	"context"
+	"time"
+
+	"github.com/acc-project/acc/format"
+)
+
+// PlayOptions say how fast events come. The zero value gives them as fast as
+// they can be read.
+type PlayOptions struct {
+	Speed  float64       // 1: as they happened, 2: twice as fast; 0: at once
+	MaxGap time.Duration // longest pause, at any speed; 0: as long as it was
+	// Idle is called before each pause, so that what is buffered can be shown.
+	Idle func() error
+	// Sleep pauses; nil: time. Tests replace it.
+	Sleep func(ctx context.Context, d time.Duration) error
+}
+
+// Reader is where batches come from: a format.Reader.
+type Reader interface {
+	Next() (*format.Batch, error)
+}
+
+// Play calls batch for each batch before its events and event for each event, in
+// the order of the capture, until one of them or reading gives an error, which it
+// returns; io.EOF at the end of a whole capture. Events of a live stream come
+// no later than they arrive.
+func Play(ctx context.Context, r Reader, o PlayOptions, batch func(*format.Batch) error, event func(*format.Event) error) error {
+	p := pacer{o: o}
+	if p.o.Sleep == nil {
+		p.o.Sleep = sleep
+	}
+	if p.o.Idle == nil {
+		p.o.Idle = func() error { return nil }
+	}
+	for {
+		b, err := r.Next()
+		if err != nil {
+			return err
+		}
+		if err := batch(b); err != nil {
+			return err
+		}
+		for i := range b.Events {
+			if err := p.pace(ctx, b.Events[i].BootNS); err != nil {
+				return err
+			}
+			if err := event(&b.Events[i]); err != nil {
+				return err
+			}
+		}
+		if err := p.o.Idle(); err != nil {
+			return err
+		}
+	}
+}
+
+// pacer holds events back against a schedule that began with the first one, so
+// that small delays do not add up.
+type pacer struct {
+	o       PlayOptions
+	started bool
+	begin   time.Time // when the first event was given
+	lastNS  int64     // boot time of the event before
+	due     time.Duration
+}
+
+func (p *pacer) pace(ctx context.Context, bootNS int64) error {
+	if p.o.Speed <= 0 {
+		return ctx.Err()
+	}
+	now := time.Now()
+	if !p.started {
+		p.started, p.begin, p.lastNS = true, now, bootNS
+		return ctx.Err()
+	}
+	gap := time.Duration(float64(max(bootNS-p.lastNS, 0)) / p.o.Speed)
+	if p.o.MaxGap > 0 {
+		gap = min(gap, p.o.MaxGap)
+	}
+	p.lastNS = max(p.lastNS, bootNS)
+	p.due += gap
+	wait := p.begin.Add(p.due).Sub(now)
+	if wait < time.Millisecond {
+		if wait < -time.Second { // a live stream, or a slow terminal: go on from here
+			p.begin, p.due = now, 0
+		}
+		return ctx.Err()
+	}
+	if err := p.o.Idle(); err != nil {
+		return err
+	}
+	return p.o.Sleep(ctx, wait)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
