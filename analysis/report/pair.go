@@ -1,0 +1,122 @@
+package report
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/format"
+)
+
+// AppendPairText appends a pair as one line without a newline.
+func AppendPairText(dst []byte, p *analysis.Pair, c format.Clock, zone *time.Location) []byte {
+	ns := p.EnterNS
+	if p.EnterSeq == 0 {
+		ns = p.ReturnNS
+	}
+	dst = c.Time(ns).In(zone).AppendFormat(dst, "15:04:05.000000")
+	dst = append(append(dst, "  "...), format.Quote(p.Comm)...)
+	dst = strconv.AppendUint(append(dst, '['), uint64(p.PID), 10)
+	if p.TID != p.PID {
+		dst = strconv.AppendUint(append(dst, '/'), uint64(p.TID), 10)
+	}
+	dst = append(append(append(dst, "]  "...), p.Via.String()...), " fd "...)
+	dst = strconv.AppendInt(dst, int64(p.SockFD), 10)
+	if p.ListenAddr.Addr().IsValid() {
+		dst = append(append(dst, " on "...), p.ListenAddr.String()...)
+	}
+	switch {
+	case p.Accepted():
+		dst = strconv.AppendInt(append(dst, " = "...), int64(p.Ret), 10)
+		if p.Remote.Addr().IsValid() {
+			dst = append(append(dst, "  from "...), p.Remote.String()...)
+		}
+		if p.State == 7 {
+			dst = append(dst, " (already closed)"...)
+		}
+	case p.Returned():
+		dst = append(append(dst, " = "...), format.ErrnoName(p.Errno)...)
+	}
+	if p.WaitNS >= 0 {
+		dst = append(append(dst, "  after "...), Duration(p.WaitNS)...)
+	}
+	if p.Listener != 0 {
+		queue := p.QueueReturn
+		if !p.Returned() {
+			queue = p.QueueEnter
+		}
+		dst = strconv.AppendUint(append(dst, "  queue "...), uint64(queue), 10)
+		dst = strconv.AppendUint(append(dst, '/'), uint64(p.QueueMax), 10)
+	}
+	if p.Why != "" {
+		dst = append(append(append(dst, "  ["...), p.Why...), ']')
+	}
+	return dst
+}
+
+// AppendPairJSON appends a pair as one JSON object without a newline. Members
+// that are not known are null; ts is the wall clock time of the entry, of the
+// return without one.
+func AppendPairJSON(dst []byte, p *analysis.Pair, c format.Clock) []byte {
+	num := func(name string, v int64, known bool) {
+		dst = append(append(append(dst, `,"`...), name...), `":`...)
+		if !known {
+			dst = append(dst, "null"...)
+			return
+		}
+		dst = strconv.AppendInt(dst, v, 10)
+	}
+	text := func(name, v string, known bool) {
+		dst = append(append(append(dst, `,"`...), name...), `":`...)
+		if !known {
+			dst = append(dst, "null"...)
+			return
+		}
+		dst = format.AppendJSONString(dst, v)
+	}
+	addr := func(a, port string, v netip.AddrPort, known bool) {
+		known = known && v.Addr().IsValid()
+		s := ""
+		if known {
+			s = v.Addr().String()
+		}
+		text(a, s, known)
+		num(port, int64(v.Port()), known)
+	}
+	entered, returned := p.EnterSeq != 0, p.Returned()
+	ns := p.ReturnNS
+	if entered {
+		ns = p.EnterNS
+	}
+	dst = append(format.AppendTime(append(dst, `{"ts":"`...), ns, c), '"')
+	num("enter_seq", int64(p.EnterSeq), entered)
+	num("return_seq", int64(p.ReturnSeq), returned)
+	num("enter_boot_ns", p.EnterNS, entered)
+	num("return_boot_ns", p.ReturnNS, returned)
+	num("wait_ns", p.WaitNS, p.WaitNS >= 0)
+	num("pid", int64(p.PID), true)
+	num("tid", int64(p.TID), true)
+	num("uid", int64(p.UID), true)
+	text("comm", p.Comm, true)
+	num("proc", int64(p.Proc), true)
+	text("via", p.Via.String(), true)
+	num("sockfd", int64(p.SockFD), true)
+	num("flags", int64(p.Flags), true)
+	num("ret", int64(p.Ret), returned)
+	text("errno", format.ErrnoName(p.Errno), p.Errno != 0)
+	num("netns", int64(p.NetNS), true)
+	num("listener", int64(p.Listener), p.Listener != 0)
+	addr("listen_addr", "listen_port", p.ListenAddr, true)
+	text("family", p.Family.String(), p.Family != 0)
+	addr("laddr", "lport", p.Local, p.Accepted())
+	addr("raddr", "rport", p.Remote, p.Accepted())
+	text("state", format.StateName(p.State), p.Accepted())
+	num("inode", int64(p.Inode), p.Accepted())
+	num("backlog_enter", int64(p.QueueEnter), entered)
+	num("backlog_return", int64(p.QueueReturn), returned)
+	num("backlog_max", int64(p.QueueMax), p.Listener != 0)
+	num("attempt", int64(p.Attempt), true)
+	text("why", string(p.Why), p.Why != "")
+	return append(dst, '}')
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/format"
+)
+
+func newInfoCommand() *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:   "info FILE...",
+		Short: "Say what a capture is, whether it is whole, and what was lost",
+		Long: `Info reads captures from beginning to end and prints where, when and how they were
+taken, whether they are whole, and what the recorder lost. It works on truncated and on
+corrupt files. - reads standard input.`,
+		Example: `  acc info incident.acc
+  acc info --json incident.acc`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage(cmd, errors.New("name a capture file, or - for standard input"))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var worst error
+			for i, name := range args {
+				if i > 0 && !asJSON {
+					fmt.Fprintln(cmd.OutOrStdout())
+				}
+				if err := runInfo(cmd.OutOrStdout(), name, asJSON); err != nil {
+					if worst != nil {
+						exitCode(worst, cmd.ErrOrStderr())
+					}
+					worst = err
+				}
+			}
+			return worst
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one object a file")
+	return cmd
+}
+
+// info is what a capture says of itself.
+type info struct {
+	File      string         `json:"file"`
+	Verdict   string         `json:"verdict"` // whole, unclean, truncated or corrupt
+	Why       string         `json:"why"`     // what is wrong, "" if nothing
+	Bytes     int64          `json:"bytes"`   // of complete frames
+	Frames    int            `json:"frames"`
+	Events    uint64         `json:"events"`
+	Returns   uint64         `json:"returns"`
+	Accepted  uint64         `json:"accepted"`
+	PerAccept float64        `json:"bytes_per_accept"` // 0 without any
+	First     *time.Time     `json:"first"`            // first event
+	Last      *time.Time     `json:"last"`
+	Lost      uint64         `json:"lost"`
+	Processes int            `json:"processes"`
+	Skipped   []format.Skip  `json:"skipped"`
+	Header    *format.Header `json:"header"`
+	End       *format.End    `json:"end"`    // null if it is missing
+	Losses    []format.Loss  `json:"losses"` // the first hundred
+	lostBy    map[lossKey]uint64
+}
+
+type lossKey struct {
+	hook format.Hook
+	kind format.Kind
+}
+
+func runInfo(out io.Writer, name string, asJSON bool) error {
+	in, err := openCapture(name, true)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	i := info{File: in.name, Header: in.Header(), Losses: []format.Loss{}, lostBy: map[lossKey]uint64{}}
+	verdict := i.read(in)
+	w := bufio.NewWriter(out)
+	if asJSON {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(&i)
+	} else {
+		err = i.text(w)
+	}
+	if err := errors.Join(err, w.Flush()); err != nil {
+		return err
+	}
+	return verdict
+}
+
+// read goes through the capture and judges it.
+func (i *info) read(in *input) error {
+	var readErr error
+	clock := i.Header.Clock
+	for {
+		var b *format.Batch
+		if b, readErr = in.Next(); readErr != nil {
+			break
+		}
+		i.add(b, &clock)
+	}
+	i.Skipped = append([]format.Skip{}, in.Skipped()...)
+	verdict := in.verdict(readErr, i.End)
+	var corrupt *format.CorruptError
+	switch {
+	case verdict == nil:
+		i.Verdict = "whole"
+	case len(i.Skipped) > 0:
+		i.Verdict = "corrupt"
+		verdict = &format.CorruptError{Offset: i.Skipped[0].Offset, Reason: i.Skipped[0].Reason + skippedNote(i.Skipped)}
+	case errors.As(verdict, new(*unclean)):
+		i.Verdict = "unclean"
+	case errors.As(verdict, &corrupt):
+		i.Verdict = "corrupt"
+	default:
+		i.Verdict = "truncated"
+	}
+	if verdict != nil {
+		i.Why = verdict.Error()
+	}
+	if i.End != nil {
+		i.Lost = max(i.Lost, i.End.Lost)
+	}
+	if i.Accepted > 0 {
+		i.PerAccept = float64(i.Bytes) / float64(i.Accepted)
+	}
+	return verdict
+}
+
+func (i *info) add(b *format.Batch, clock *format.Clock) {
+	i.Frames++
+	i.Bytes += b.Bytes
+	i.Processes += len(b.Processes)
+	for _, c := range b.Clocks {
+		*clock = c
+	}
+	for _, l := range b.Losses {
+		i.Lost += l.Count
+		i.lostBy[lossKey{l.Hook, l.Kind}] += l.Count
+		if len(i.Losses) < 100 {
+			i.Losses = append(i.Losses, l)
+		}
+	}
+	for n := range b.Events {
+		e := &b.Events[n]
+		if e.Kind == format.Return {
+			i.Returns++
+			if e.Ret >= 0 {
+				i.Accepted++
+			}
+		}
+	}
+	if n := len(b.Events); n > 0 {
+		i.Events += uint64(n)
+		first, last := clock.Time(b.Events[0].BootNS), clock.Time(b.Events[n-1].BootNS)
+		if i.First == nil {
+			i.First = &first
+		}
+		i.Last = &last
+	}
+	if b.End != nil {
+		e := *b.End
+		i.End = &e
+	}
+}
+
+// text prints it for a person.
+func (i *info) text(out io.Writer) error {
+	h := i.Header
+	zone := report.Zone(h.ZoneSec)
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	q := format.Quote
+	verdict := map[string]string{"whole": "whole: closed in order, every frame checked", "unclean": "whole, but the recording ended in disorder",
+		"truncated": "TRUNCATED: it stops before its end", "corrupt": "CORRUPT"}[i.Verdict]
+	row("capture", "%s", q(i.File))
+	row("verdict", "%s", verdict)
+	if i.Why != "" {
+		row("", "%s", q(i.Why))
+	}
+	row("host", "%s, Linux %s %s, %d CPUs", q(h.Host), q(h.Kernel), q(h.Arch), h.CPUs)
+	row("recorded by", "%s, %s probes", q(h.Tool), q(h.Mode))
+	start := time.Unix(0, h.StartNS).In(zone)
+	if i.End != nil {
+		d := i.End.Clock.BootNS - h.Clock.BootNS
+		row("time", "%s for %s, ended by %s", start.Format("2006-01-02 15:04:05.000 -07:00"), report.Duration(d), q(cmp.Or(i.End.Reason, "?")))
+	} else {
+		row("time", "from %s, end unknown", start.Format("2006-01-02 15:04:05.000 -07:00"))
+	}
+	row("events", "%s: %s returns, %s accepted; %d processes", report.Count(i.Events), report.Count(i.Returns), report.Count(i.Accepted), i.Processes)
+	size := report.Bytes(i.Bytes)
+	if i.PerAccept > 0 {
+		size += fmt.Sprintf(", %.1f bytes an accepted connection", i.PerAccept)
+	}
+	row("size", "%s in %d frames", size, i.Frames)
+	i.losses(row)
+	for n, p := range h.Probes {
+		name := ""
+		if n == 0 {
+			name = "probes"
+		}
+		extra := ""
+		if p.MaxActive > 0 {
+			extra = fmt.Sprintf(", %d instances", p.MaxActive)
+		}
+		row(name, "%s of %s by %s%s", p.Kind, p.Hook, q(p.How), extra)
+	}
+	list(row, "can't show", h.Limits)
+	list(row, "filters", h.Filters)
+	var sys []string
+	for _, s := range h.Sysctls {
+		sys = append(sys, s.Name+" = "+s.Value)
+	}
+	list(row, "settings", sys)
+	row("command", "%s", q(strings.Join(h.Command, " ")))
+	row("id", "%s", q(h.ID))
+	return w.Flush()
+}
+
+// losses prints the account: what was seen, recorded, lost and missed.
+func (i *info) losses(row func(name, format string, args ...any)) {
+	if i.End == nil {
+		row("lost", "at least %s; the account at the end is missing", report.Count(i.Lost))
+		return
+	}
+	if i.Lost == 0 {
+		row("lost", "nothing")
+	} else {
+		row("lost", "%s events", report.Count(i.Lost))
+	}
+	for _, t := range i.End.Totals {
+		if t.Seen == 0 && t.Missed == 0 {
+			continue
+		}
+		missed := ""
+		if t.Missed > 0 {
+			missed = fmt.Sprintf(", %s MISSED", report.Count(t.Missed))
+		}
+		row("", "%s of %s: %s seen = %s recorded + %s lost%s", t.Kind, t.Hook, report.Count(t.Seen), report.Count(t.Recorded), report.Count(t.Lost), missed)
+	}
+	if n := len(i.End.Blocked); n > 0 {
+		row("", "%s tasks were waiting in accept at the end", report.Count(uint64(n)))
+	}
+}
+
+func list(row func(name, format string, args ...any), name string, items []string) {
+	for n, s := range items {
+		if n > 0 {
+			name = ""
+		}
+		row(name, "%s", format.Quote(s))
+	}
+}

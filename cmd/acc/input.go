@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/acc-project/acc/format"
+)
+
+// oneCapture wants one argument, a capture file or -.
+func oneCapture(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usage(cmd, fmt.Errorf("name one capture file, or - for standard input, not %d", len(args)))
+	}
+	return nil
+}
+
+// input is an open capture.
+type input struct {
+	*format.Reader
+	file  *os.File
+	name  string
+	bytes int64 // size of the file, 0 if it is not known
+}
+
+func (in *input) Close() { in.file.Close() }
+
+// openCapture opens a capture file, or standard input for "-".
+func openCapture(name string, salvage bool) (*input, error) {
+	in := &input{file: os.Stdin, name: name}
+	if name == "-" {
+		in.name = "standard input"
+		if isTerminal(os.Stdin) {
+			return nil, &hinted{errors.New("a capture can't come from a terminal"), "name a file, or pipe one in"}
+		}
+	} else {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		in.file = f
+		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+			in.bytes = st.Size()
+		}
+	}
+	r, err := format.NewReader(in.file, format.ReaderOptions{Salvage: salvage})
+	if err != nil {
+		in.Close()
+		if errors.Is(err, format.ErrNotCapture) {
+			err = &hinted{err, "acc reads captures that acc record wrote"}
+		}
+		return nil, fmt.Errorf("%s: %w", in.name, err)
+	}
+	in.Reader = r
+	return in, nil
+}
+
+// verdict turns what ended reading into what to say: nil at the end of a whole
+// capture that was closed in order.
+func (in *input) verdict(err error, end *format.End) error {
+	switch {
+	case errors.Is(err, io.EOF):
+		if end != nil && !end.Clean {
+			return &unclean{in.name, end}
+		}
+		if n := len(in.Skipped()); n > 0 {
+			return &format.CorruptError{Offset: in.Skipped()[0].Offset, Reason: in.Skipped()[0].Reason + skippedNote(in.Skipped())}
+		}
+		return nil
+	case err == nil:
+		return nil
+	}
+	return fmt.Errorf("%s: %w", in.name, err)
+}
+
+func skippedNote(skipped []format.Skip) string {
+	bytes, events := int64(0), uint64(0)
+	for _, s := range skipped {
+		bytes += s.Bytes
+		events += s.Events
+	}
+	return fmt.Sprintf(" (salvage left out %d bytes and at least %d events in %d places)", bytes, events, len(skipped))
+}
+
+// unclean is a whole file whose recording ended in disorder.
+type unclean struct {
+	name string
+	end  *format.End
+}
+
+func (e *unclean) Error() string {
+	return fmt.Sprintf("%s: recording ended in disorder (%s): %s", e.name, e.end.Reason, e.end.Detail)
+}
+
+// Is makes it the same kind of verdict as a truncated capture.
+func (e *unclean) Is(target error) bool { return target == format.ErrTruncated }
+
+// isTerminal reports whether f is a terminal, or another character device but the null one.
+func isTerminal(f *os.File) bool {
+	st, err := f.Stat()
+	if err != nil || st.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(st, null)
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/capture"
+	"github.com/acc-project/acc/format"
+)
+
+type recordOptions struct {
+	output   string
+	force    bool
+	probe    string
+	count    uint64
+	duration string
+	ring     string
+	command  []string
+}
+
+func newRecordCommand() *cobra.Command {
+	o := recordOptions{}
+	cmd := &cobra.Command{
+		Use:   "record [-o FILE] [flags] [-- COMMAND ARG...]",
+		Short: "Record accept on this host",
+		Long: `Record records every accept call of this host into a capture file until Ctrl-C,
+--count, --duration, or, with a COMMAND, until that ends; then acc exits with the
+command's exit code. The whole host is recorded, not only the command. It needs root,
+or CAP_BPF and CAP_PERFMON with access to tracefs, and Linux 5.10 or newer.
+
+The file is written with mode 0600, belongs to the user who called sudo, and is never
+overwritten without --force; -o - writes to standard output. A first Ctrl-C ends the
+recording in order, a second one at once. With --probe auto, fentry probes are used
+where the kernel has them: unlike kretprobes they miss nothing when many threads are
+blocked in accept.`,
+		Example: `  sudo acc record -o incident.acc
+  sudo acc record -o web.acc -- nginx -g 'daemon off;'
+  sudo acc record -d 30s
+  ssh prod sudo acc record -o - | acc replay -`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if at := cmd.ArgsLenAtDash(); len(args) > 0 && at != 0 {
+				return &usageError{fmt.Errorf("unexpected argument %q", args[0]), "a command to run goes behind --: acc record -o FILE -- COMMAND"}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.command = args
+			return runRecord(cmd.Context(), cmd.ErrOrStderr(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.output, "output", "o", "", "capture file, - for standard output (default acc-HOST-TIME.acc)")
+	f.StringVarP(&o.output, "write", "w", "", "the same as --output")
+	f.BoolVar(&o.force, "force", false, "overwrite the file if it exists")
+	f.StringVar(&o.probe, "probe", "auto", "kind of probes: auto, kprobe or fentry")
+	f.Uint64VarP(&o.count, "count", "c", 0, "stop after so many events (two for each accept call)")
+	f.StringVarP(&o.duration, "duration", "d", "0", "stop after so long, like 30s; a bare number is seconds")
+	f.StringVar(&o.ring, "ring-size", "8MiB", "ring buffer between kernel and recorder: a power of two, at least 4KiB")
+	return cmd
+}
+
+// sizeOf reads a --ring-size.
+func sizeOf(s string) (int, error) {
+	num, shift := s, 0
+	for suffix, sh := range map[string]int{"KiB": 10, "MiB": 20, "GiB": 30, "K": 10, "M": 20, "G": 30} {
+		if rest, ok := strings.CutSuffix(s, suffix); ok {
+			num, shift = rest, sh
+		}
+	}
+	n, err := strconv.ParseInt(num, 10, 32)
+	size := n << shift
+	if err != nil || size < 4096 || size > 1<<30 || size&(size-1) != 0 {
+		return 0, &usageError{fmt.Errorf("--ring-size %q is not a power of two from 4KiB to 1GiB", s), "like --ring-size 64MiB"}
+	}
+	return int(size), nil
+}
+
+func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
+	c := capture.Options{Mode: capture.Mode(o.probe), MaxEvents: o.count, Command: o.command, Args: os.Args, Tool: "acc " + toolVersion()}
+	var err error
+	switch c.Mode {
+	case capture.ModeAuto, capture.ModeKprobe, capture.ModeFentry:
+	default:
+		return &usageError{fmt.Errorf("--probe %q is neither auto, kprobe nor fentry", o.probe), "auto chooses what suits the kernel"}
+	}
+	if c.Duration, err = durationOf("--duration", o.duration); err != nil {
+		return err
+	}
+	if c.RingBytes, err = sizeOf(o.ring); err != nil {
+		return err
+	}
+	out, err := createOutput(o.output, o.force)
+	if err != nil {
+		return err
+	}
+	if out.stdout {
+		c.CommandOut = os.Stderr // standard output carries the capture
+	}
+	line := newStatusLine(errOut)
+	live := false
+	c.Status = line.show
+	if !line.terminal {
+		c.Status = nil
+	}
+	c.Ready = func(s capture.Started) {
+		live = true
+		if s.Note != "" {
+			fmt.Fprintf(errOut, "acc: %s\n", format.Quote(s.Note))
+		}
+		fmt.Fprintf(errOut, "acc: recording to %s (%s probes); %s\n", format.Quote(out.name), s.Mode, endsBy(&c))
+	}
+	result, err := capture.Record(ctx, out.file, c)
+	line.clear()
+	if err != nil && !live {
+		out.discard()
+		return err
+	}
+	if err := errors.Join(err, out.close()); err != nil {
+		return &hinted{err, "what was written before is readable: acc info " + out.name}
+	}
+	summary(errOut, out, &result)
+	if result.CommandExit > 0 {
+		return exited(result.CommandExit)
+	}
+	if result.CommandExit < 0 && !result.End.Clean {
+		return exited(exitTruncated)
+	}
+	return nil
+}
+
+// endsBy says how the recording ends.
+func endsBy(c *capture.Options) string {
+	by := []string{"Ctrl-C"}
+	if len(c.Command) > 0 {
+		by = append(by, "the end of "+format.Quote(c.Command[0]))
+	}
+	if c.Duration > 0 {
+		by = append(by, c.Duration.String())
+	}
+	if c.MaxEvents > 0 {
+		by = append(by, report.Count(c.MaxEvents)+" events")
+	}
+	return strings.Join(by, " or ") + " ends it"
+}
+
+// summary says what was recorded, what was not, and what to do next.
+func summary(w io.Writer, out *output, r *capture.Result) {
+	returns := uint64(0)
+	missed := uint64(0)
+	for _, t := range r.End.Totals {
+		if t.Kind == format.Return {
+			returns += t.Recorded
+		}
+		missed += t.Missed
+	}
+	fmt.Fprintf(w, "acc: %s events of %s accept calls that ended in %s; %s\n", report.Count(r.End.Events), report.Count(returns),
+		r.Elapsed.Round(10*time.Millisecond), report.Bytes(r.Bytes))
+	switch {
+	case r.End.Lost == 0 && missed == 0:
+		fmt.Fprintf(w, "acc: nothing was lost\n")
+	case r.End.Lost > 0:
+		fmt.Fprintf(w, "acc: LOST %s events: the ring buffer was full; --ring-size makes it larger\n", report.Count(r.End.Lost))
+	}
+	if missed > 0 {
+		fmt.Fprintf(w, "acc: MISSED %s hits: the kernel did not run the probe; --probe fentry has no such limit\n", report.Count(missed))
+	}
+	if n := len(r.End.Blocked); n > 0 {
+		fmt.Fprintf(w, "acc: %s tasks are waiting in accept\n", report.Count(uint64(n)))
+	}
+	if !r.End.Clean {
+		fmt.Fprintf(w, "acc: the recording is NOT in order: %s\n", format.Quote(r.End.Detail))
+	}
+	if !out.stdout {
+		fmt.Fprintf(w, "acc: next: acc analyze %s\n", format.Quote(out.name))
+	}
+}
+
+// statusLine is the line on a terminal that tells how a recording goes.
+type statusLine struct {
+	w        io.Writer
+	terminal bool
+	shown    bool
+	last     capture.Status
+}
+
+func newStatusLine(w io.Writer) *statusLine {
+	f, ok := w.(*os.File)
+	return &statusLine{w: w, terminal: ok && isTerminal(f)}
+}
+
+func (l *statusLine) show(s capture.Status) {
+	rate := float64(s.Events-l.last.Events) / max(s.Elapsed-l.last.Elapsed, time.Millisecond).Seconds()
+	l.last, l.shown = s, true
+	fmt.Fprintf(l.w, "\r\x1b[K%s  %s events  %s/s  %s lost  %s", s.Elapsed.Round(time.Second), report.Count(s.Events),
+		report.Count(uint64(rate)), report.Count(s.Lost), report.Bytes(s.Bytes))
+}
+
+func (l *statusLine) clear() {
+	if l.shown {
+		fmt.Fprint(l.w, "\r\x1b[K")
+	}
+}

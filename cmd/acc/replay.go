@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/format"
+	"github.com/acc-project/acc/replay"
+)
+
+type replayOptions struct {
+	speed   string
+	maxGap  string
+	json    bool
+	salvage bool
+}
+
+func newReplayCommand() *cobra.Command {
+	o := replayOptions{}
+	cmd := &cobra.Command{
+		Use:   "replay FILE",
+		Short: "Print the events of a capture as they happened",
+		Long: `Replay prints the events of a capture, one a line, at the pace at which they
+happened; - reads standard input, also while it is being recorded. Times are in the
+zone of the recorded host, or UTC as JSON. The fields of JSON are listed by acc fields.`,
+		Example: `  acc replay incident.acc
+  acc replay --speed 10 --max-gap 2s incident.acc
+  acc replay --speed max --json incident.acc
+  ssh prod sudo acc record -o - | acc replay -`,
+		Args: oneCapture,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runReplay(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.speed, "speed", "1", "how many times as fast as it happened, or max")
+	f.StringVar(&o.maxGap, "max-gap", "0", "longest pause between two events, like 2s; 0: as long as it was")
+	f.BoolVar(&o.json, "json", false, "print JSON, one object a line")
+	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
+	return cmd
+}
+
+// speedOf reads a --speed; 0 is max.
+func speedOf(s string) (float64, error) {
+	if s == "max" {
+		return 0, nil
+	}
+	v, err := strconv.ParseFloat(strings.TrimSuffix(s, "x"), 64)
+	if err != nil || !(v > 0) || v > 1e9 {
+		return 0, &usageError{fmt.Errorf("--speed %q is not a number above 0, nor max", s), "like --speed 10, or --speed max"}
+	}
+	return v, nil
+}
+
+// durationOf reads a duration; a bare number is seconds.
+func durationOf(flag, s string) (time.Duration, error) {
+	if n, err := strconv.ParseFloat(s, 64); err == nil && n >= 0 && n < 1e9 {
+		return time.Duration(n * float64(time.Second)), nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, &usageError{fmt.Errorf("%s %q is not a duration", flag, s), "like " + flag + " 30s, or " + flag + " 5m"}
+	}
+	return d, nil
+}
+
+func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replayOptions) error {
+	speed, err := speedOf(o.speed)
+	if err != nil {
+		return err
+	}
+	gap, err := durationOf("--max-gap", o.maxGap)
+	if err != nil {
+		return err
+	}
+	in, err := openCapture(name, o.salvage)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	go func() { // a pipe that gives nothing must not keep us
+		<-ctx.Done()
+		in.file.SetReadDeadline(time.Now())
+		if name == "-" {
+			os.Stdin.Close()
+		}
+	}()
+	w := bufio.NewWriterSize(out, 64<<10)
+	clock, zone := in.Header().Clock, report.Zone(in.Header().ZoneSec)
+	var end *format.End
+	var line []byte
+	day := ""
+	batch := func(b *format.Batch) error {
+		for _, c := range b.Clocks {
+			clock = c
+		}
+		for _, l := range b.Losses {
+			fmt.Fprintf(errOut, "acc: %s %s %s events were lost on cpu%d between %s and %s\n", report.Count(l.Count), l.Hook, l.Kind, l.CPU,
+				format.AppendTime(nil, l.FromNS, clock), format.AppendTime(nil, l.ToNS, clock))
+		}
+		if b.End != nil {
+			e := *b.End
+			end = &e
+		}
+		return nil
+	}
+	event := func(e *format.Event) error {
+		if o.json {
+			line = format.AppendJSON(line[:0], e, clock)
+		} else {
+			if d := clock.Time(e.BootNS).In(zone).Format("2006-01-02 -07:00"); d != day {
+				day = d
+				fmt.Fprintf(w, "%s  %s\n", d, format.Quote(in.Header().Host))
+			}
+			line = format.AppendText(line[:0], e, clock, zone)
+		}
+		_, err := w.Write(append(line, '\n'))
+		return err
+	}
+	err = replay.Play(ctx, in, replay.PlayOptions{Speed: speed, MaxGap: gap, Idle: w.Flush}, batch, event)
+	if flushErr := w.Flush(); flushErr != nil {
+		return flushErr
+	}
+	if ctx.Err() != nil {
+		return exited(130)
+	}
+	return in.verdict(err, end)
+}
