@@ -1,0 +1,198 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// kernels are Debian suites by the kernel that they have.
+var kernels = []struct{ name, suite string }{
+	{"5.10", "bullseye"},
+	{"6.1", "bookworm"},
+	{"6.12", "trixie"},
+	{"7", "trixie-backports"},
+}
+
+func kernelNames() (names []string) {
+	for _, k := range kernels {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// packages are Debian's names of packages whose programs are called otherwise.
+var packages = map[string]string{
+	"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "nginx": "nginx-light", "ss": "iproute2",
+}
+
+// install installs the programs that are not there, by apt-get, and says which.
+func install(programs []string) error {
+	var missing []string
+	for _, p := range append([]string{"qemu-system-x86_64", "busybox"}, programs...) {
+		if path, err := exec.LookPath(p); err == nil && (p != "busybox" || isStatic(path)) {
+			continue
+		}
+		name := packages[p]
+		if name == "" {
+			name = p
+		}
+		missing = append(missing, name)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	fmt.Fprintf(os.Stderr, "vm: installing %s\n", strings.Join(missing, " "))
+	return aptInstall(missing)
+}
+
+func isStatic(path string) bool {
+	return exec.Command("ldd", path).Run() != nil // "not a dynamic executable"
+}
+
+// aptInstall installs packages without starting their services.
+func aptInstall(names []string) error {
+	const policy = "/usr/sbin/policy-rc.d"
+	if _, err := os.Stat(policy); errors.Is(err, os.ErrNotExist) {
+		if err := os.WriteFile(policy, []byte("#!/bin/sh\nexit 101\n"), 0o755); err == nil {
+			defer os.Remove(policy)
+		}
+	}
+	apt := func(args ...string) error {
+		cmd := exec.Command("apt-get", args...)
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(args, " "), err, out)
+		}
+		return nil
+	}
+	args := append([]string{"install", "-y", "-qq", "--no-install-recommends"}, names...)
+	if apt(args...) == nil {
+		return nil
+	}
+	if err := apt("update", "-qq"); err != nil {
+		return err
+	}
+	return apt(args...)
+}
+
+// mirror is the archive that this machine takes its Debian packages from.
+func mirror() (string, error) {
+	out, err := exec.Command("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask apt for its sources: %w", err)
+	}
+	for uri := range strings.Lines(string(out)) {
+		uri = strings.TrimSpace(uri)
+		if strings.HasSuffix(strings.TrimSuffix(uri, "/"), "/debian") {
+			return uri, nil
+		}
+	}
+	return "", errors.New("apt has no Debian archive among its sources")
+}
+
+// fetchKernel gives the path of a kernel image, from the cache or from its
+// Debian package. Nothing of the host's package state is changed.
+func fetchKernel(cache, name string) (string, error) {
+	i := slices.IndexFunc(kernels, func(k struct{ name, suite string }) bool { return k.name == name })
+	if i < 0 {
+		return "", fmt.Errorf("no kernel %q; there are %s", name, strings.Join(kernelNames(), ", "))
+	}
+	lock, err := os.Create(filepath.Join(cache, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", fmt.Errorf("lock %s: %w", cache, err)
+	}
+	image := filepath.Join(cache, "kernel-"+name, "vmlinuz")
+	if _, err := os.Stat(image); err == nil {
+		return image, nil
+	}
+	fmt.Fprintf(os.Stderr, "vm: fetching Linux %s from Debian %s\n", name, kernels[i].suite)
+	work := filepath.Join(cache, "fetch-"+name)
+	if err := os.RemoveAll(work); err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(work)
+	if err := download(work, kernels[i].suite); err != nil {
+		return "", err
+	}
+	found, _ := filepath.Glob(filepath.Join(work, "root/boot/vmlinuz-*"))
+	if len(found) != 1 {
+		return "", fmt.Errorf("the packages of Linux %s hold %d kernels", name, len(found))
+	}
+	if err := os.Rename(found[0], filepath.Join(work, "vmlinuz")); err != nil {
+		return "", err
+	}
+	if err := os.RemoveAll(filepath.Join(work, "root")); err != nil {
+		return "", err
+	}
+	return image, os.Rename(work, filepath.Dir(image)) // all of it, or nothing
+}
+
+// download unpacks the newest cloud kernel of a suite below work/root.
+func download(work, suite string) error {
+	uri, err := mirror()
+	if err != nil {
+		return err
+	}
+	for _, d := range []string{"root", "debs", "state/lists/partial", "cache/archives/partial"} {
+		if err := os.MkdirAll(filepath.Join(work, d), 0o755); err != nil {
+			return err
+		}
+	}
+	sources := filepath.Join(work, "sources.list")
+	line := fmt.Sprintf("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg arch=amd64] %s %s main\n", uri, suite)
+	if err := os.WriteFile(sources, []byte(line), 0o644); err != nil {
+		return err
+	}
+	apt := func(tool string, args ...string) (string, error) {
+		all := append([]string{
+			"-o", "Dir::Etc::sourcelist=" + sources, "-o", "Dir::Etc::sourceparts=/dev/null", "-o", "Dir::State=" + filepath.Join(work, "state"),
+			"-o", "Dir::Cache=" + filepath.Join(work, "cache"), "-o", "Dir::State::status=/dev/null", "-o", "APT::Architecture=amd64",
+			"-o", "Acquire::Check-Valid-Until=false", "-o", "Acquire::Languages=none", "-o", "APT::Sandbox::User=root", "-qq",
+		}, args...)
+		cmd := exec.Command(tool, all...)
+		cmd.Dir = filepath.Join(work, "debs")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%s %s: %w\n%s", tool, strings.Join(args, " "), err, out)
+		}
+		return string(out), err
+	}
+	if _, err := apt("apt-get", "update"); err != nil {
+		return err
+	}
+	names := []string{}
+	for next := []string{"linux-image-cloud-amd64"}; len(next) > 0; next = next[1:] {
+		out, err := apt("apt-cache", "depends", next[0])
+		if err != nil {
+			return err
+		}
+		for l := range strings.Lines(out) {
+			dep, ok := strings.CutPrefix(strings.TrimSpace(l), "Depends: ")
+			if ok && (strings.HasPrefix(dep, "linux-image-") || strings.HasPrefix(dep, "linux-binary-")) && !slices.Contains(names, dep) {
+				names, next = append(names, dep), append(next, dep)
+			}
+		}
+	}
+	if _, err := apt("apt-get", append([]string{"download"}, names...)...); err != nil {
+		return err
+	}
+	debs, _ := filepath.Glob(filepath.Join(work, "debs/*.deb"))
+	for _, deb := range debs {
+		if out, err := exec.Command("dpkg-deb", "-x", deb, filepath.Join(work, "root")).CombinedOutput(); err != nil {
+			return fmt.Errorf("unpack %s: %w\n%s", filepath.Base(deb), err, out)
+		}
+	}
+	return os.RemoveAll(filepath.Join(work, "debs"))
+}

@@ -1,0 +1,177 @@
+//go:build linux
+
+// Init is the first process of the guest that capture/vm boots: it mounts what
+// programs expect, runs the command, sends back what it left in /out and its
+// exit code, and powers off.
+package main
+
+import (
+	"archive/tar"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	code, err := run()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "init:", err) // on the console
+	}
+	if err := send(code); err != nil {
+		fmt.Fprintln(os.Stderr, "init:", err)
+	}
+	unix.Sync()
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+func run() (int, error) {
+	if err := mounts(); err != nil {
+		return 125, err
+	}
+	if err := loopback(); err != nil {
+		return 125, err
+	}
+	_ = unix.Sethostname([]byte("vm"))
+	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20})
+	if out, err := exec.Command("/bin/busybox", "--install", "-s", "/bin").CombinedOutput(); err != nil {
+		return 125, fmt.Errorf("install busybox: %w %s", err, out)
+	}
+	b, err := os.ReadFile("/command.json")
+	if err != nil {
+		return 125, err
+	}
+	var argv []string
+	if err := json.Unmarshal(b, &argv); err != nil {
+		return 125, err
+	}
+	out, err := serial("/dev/ttyS1")
+	if err != nil {
+		return 125, err
+	}
+	defer out.Close()
+	cmdline, _ := os.ReadFile("/proc/cmdline")
+	_, kernel, _ := strings.Cut(string(cmdline), "acc_kernel=")
+	kernel, _, _ = strings.Cut(kernel, " ")
+	os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout = struct{ io.Writer }{out} // through a pipe: programs are not to take it for a terminal
+	cmd.Stderr = cmd.Stdout
+	cmd.WaitDelay = time.Second // for daemons that keep the pipe open
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TMPDIR=/tmp", "ACC_VM=" + strings.TrimSpace(kernel)}
+	err = cmd.Run()
+	_ = unix.IoctlSetInt(int(out.Fd()), unix.TCSBRK, 1) // wait until all is sent
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
+		fmt.Fprintln(out, "init:", err)
+		return 127, nil
+	}
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return 128 + int(ws.Signal()), nil
+	}
+	return cmd.ProcessState.ExitCode(), nil
+}
+
+func mounts() error {
+	for _, m := range []struct {
+		kind, at string
+		must     bool
+	}{
+		{"proc", "/proc", true}, {"sysfs", "/sys", true}, {"devtmpfs", "/dev", true}, {"tmpfs", "/dev/shm", true}, {"devpts", "/dev/pts", true},
+		{"tracefs", "/sys/kernel/tracing", true}, {"debugfs", "/sys/kernel/debug", false}, {"bpf", "/sys/fs/bpf", false},
+		{"securityfs", "/sys/kernel/security", false}, {"cgroup2", "/sys/fs/cgroup", false},
+	} {
+		_ = os.MkdirAll(m.at, 0o755)
+		if err := unix.Mount(m.kind, m.at, m.kind, 0, ""); err != nil && m.must && !errors.Is(err, unix.EBUSY) {
+			return fmt.Errorf("mount %s: %w", m.at, err)
+		}
+	}
+	return nil
+}
+
+// loopback brings lo up; the kernel gives it its addresses.
+func loopback() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return fmt.Errorf("open socket: %w", err)
+	}
+	defer unix.Close(fd)
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	if err := ifr.SetInet4Addr(net.IPv4(127, 0, 0, 1).To4()); err != nil {
+		return err
+	}
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFADDR, ifr); err != nil {
+		return fmt.Errorf("set address of lo: %w", err)
+	}
+	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr); err != nil {
+		return fmt.Errorf("bring lo up: %w", err)
+	}
+	return nil
+}
+
+// serial opens a port that passes bytes as they are.
+func serial(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	t, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	if err != nil {
+		return nil, fmt.Errorf("set up %s: %w", path, err)
+	}
+	t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
+	t.Cflag = unix.CS8 | unix.CREAD | unix.CLOCAL | unix.B115200
+	if err := unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, t); err != nil {
+		return nil, fmt.Errorf("set up %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// send writes what is below /out and the exit code as an archive.
+func send(code int) error {
+	f, err := serial("/dev/ttyS2")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w := tar.NewWriter(f)
+	err = filepath.WalkDir("/out", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, _ := filepath.Rel("/out", path)
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: int64(info.Mode().Perm()), Size: int64(len(b))}); err != nil {
+			return err
+		}
+		_, err = w.Write(b)
+		return err
+	})
+	text := strconv.Itoa(code)
+	err = errors.Join(err, w.WriteHeader(&tar.Header{Name: "exit-code", Mode: 0o644, Size: int64(len(text))}))
+	_, writeErr := w.Write([]byte(text))
+	err = errors.Join(err, writeErr, w.Close())
+	return errors.Join(err, unix.IoctlSetInt(int(f.Fd()), unix.TCSBRK, 1))
+}
