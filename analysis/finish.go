@@ -116,7 +116,7 @@ func (a *Analyzer) caveats(c Completeness, r *Result) []Caveat {
 		add("lost", "%d events were lost because the ring buffer was full; a larger --ring-size helps", r.Totals.Lost)
 	}
 	if r.Totals.Missed > 0 {
-		add("missed", "the kernel did not run a probe %d times, mostly for want of kretprobe instances; fentry mode has no such limit", r.Totals.Missed)
+		add("missed", "the kernel did not run a probe %d times: for want of kretprobe instances, or because another program ran on the CPU", r.Totals.Missed)
 	}
 	if r.LimitHit {
 		add("limit", "there were more tasks, listeners, processes or peers than are told apart; the totals are right, the lists are not whole")

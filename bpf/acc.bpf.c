@@ -10,8 +10,10 @@
  *                             of an accept system call (io_uring), one event
  *   return of __sys_accept4   the attempt ends: one event, with what was noted
  *
- * Compiled twice: with -mcpu=v3 and ACC_MODERN for kernels from 5.12, which have
- * fetching atomics and task storage, and plainly for 5.10.
+ * Compiled three times: with -mcpu=v3 and ACC_MODERN for kernels from 5.12, which
+ * have fetching atomics and typed tasks; with ACC_HASH too where task storage does
+ * not work (it needs cmpxchg16b from 6.18 on, which not every CPU has); and
+ * plainly for 5.10.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -112,17 +114,14 @@ struct {
 	__type(value, struct counters);
 } counts SEC(".maps");
 
-#ifdef ACC_MODERN
+#if defined(ACC_MODERN) && !defined(ACC_HASH)
+#define TASK_STORAGE
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct attempt);
 } attempts SEC(".maps");
-
-#define current_task() bpf_get_current_task_btf()
-#define READ(src, a, ...) BPF_CORE_READ(src, a, ##__VA_ARGS__)
-#define add_one(p) (__sync_fetch_and_add((p), 1) + 1)
 #else
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -130,7 +129,12 @@ struct {
 	__type(key, u32);
 	__type(value, struct attempt);
 } attempts SEC(".maps");
+#endif
 
+#ifdef ACC_MODERN
+#define current_task() bpf_get_current_task_btf()
+#define add_one(p) (__sync_fetch_and_add((p), 1) + 1)
+#else
 #define current_task() ((struct task_struct *)bpf_get_current_task())
 #define add_one(p) (++*(p)) /* the kernel does not preempt programs here */
 #endif
@@ -145,7 +149,7 @@ static __always_inline struct counters *counters(void)
 /* The attempt of the current task; made if asked to. NULL: none. */
 static __always_inline struct attempt *attempt_of(struct task_struct *task, bool make)
 {
-#ifdef ACC_MODERN
+#ifdef TASK_STORAGE
 	return bpf_task_storage_get(&attempts, task, 0, make ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
 #else
 	u32 tid = (u32)bpf_get_current_pid_tgid();
@@ -163,7 +167,7 @@ static __always_inline struct attempt *attempt_of(struct task_struct *task, bool
 
 static __always_inline void attempt_done(struct attempt *a)
 {
-#ifdef ACC_MODERN
+#ifdef TASK_STORAGE
 	a->in_flight = 0;
 #else
 	u32 tid = (u32)bpf_get_current_pid_tgid();
@@ -223,6 +227,22 @@ static __always_inline u8 via_of(long nr)
 #define SOCK_HEAD 96 /* bytes that hold all of sock_common that is read here */
 #define AT(head, type, field) (*(type *)((head) + bpf_core_field_offset(struct sock_common, field)))
 
+/*
+ * Reads two members of struct sock into two neighbours at dst: at once on the
+ * kernels where they are neighbours too (sk_type and sk_protocol are not on 7.3).
+ */
+#define READ_TWO(dst, sk, a, b)                                                                                  \
+	do {                                                                                                     \
+		u32 at = bpf_core_field_offset(struct sock, a), next = bpf_core_field_offset(struct sock, b);    \
+                                                                                                                 \
+		if (next == at + sizeof(*(dst))) {                                                               \
+			bpf_probe_read_kernel(dst, 2 * sizeof(*(dst)), (sk) + at);                               \
+		} else {                                                                                         \
+			bpf_probe_read_kernel(dst, sizeof(*(dst)), (sk) + at);                                   \
+			bpf_probe_read_kernel((dst) + 1, sizeof(*(dst)), (sk) + next);                           \
+		}                                                                                                \
+	} while (0)
+
 /* Reads what a socket says of itself into f. */
 static __always_inline void read_sock(struct facts *f, void *sk, bool peer)
 {
@@ -253,8 +273,7 @@ static __always_inline void read_sock(struct facts *f, void *sk, bool peer)
 			f->lport = __builtin_bswap16(port);
 		}
 	}
-	/* sk_type and sk_protocol are neighbours since 5.6. */
-	bpf_probe_read_kernel(&f->type, 4, sk + bpf_core_field_offset(struct sock, sk_type));
+	READ_TWO(&f->type, sk, sk_type, sk_protocol);
 }
 
 /* Reads the listener's queue. MPTCP keeps it in the first subflow. */
@@ -267,8 +286,7 @@ static __always_inline void read_queue(struct facts *f, void *sk, u16 proto)
 		if (first)
 			sk = first;
 	}
-	/* sk_ack_backlog and sk_max_ack_backlog are neighbours. */
-	bpf_probe_read_kernel(&f->backlog, 8, sk + bpf_core_field_offset(struct sock, sk_ack_backlog));
+	READ_TWO(&f->backlog, sk, sk_ack_backlog, sk_max_ack_backlog);
 }
 
 /* Gives the socket of an open file and its inode number; NULL if it is none. */

@@ -7,4 +7,4 @@ import (
 )
 
 // objects are the compiled programs, the best first.
-var objects = []func() (*ebpf.CollectionSpec, error){bpf.LoadAcc, bpf.LoadAcc510}
+var objects = []func() (*ebpf.CollectionSpec, error){bpf.LoadAcc, bpf.LoadAccHash, bpf.LoadAcc510}

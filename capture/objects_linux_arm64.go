@@ -7,4 +7,4 @@ import (
 )
 
 // objects are the compiled programs, the best first.
-var objects = []func() (*ebpf.CollectionSpec, error){bpf.LoadAcc}
+var objects = []func() (*ebpf.CollectionSpec, error){bpf.LoadAcc, bpf.LoadAccHash}

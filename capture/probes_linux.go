@@ -3,16 +3,15 @@
 package capture
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/acc-project/acc/bpf"
@@ -52,11 +51,17 @@ type attached struct {
 	instances  int // kretprobe instances, 0: the kernel's default
 	collection *ebpf.Collection
 	links      []link.Link // as probes
+	ring       *ringbuf.Reader
+	early      []bpf.AccEvent    // what the ring held after the self-test, the self-test's own events left out
+	own        [numProbes]uint64 // hits of the self-test
+	others     map[string]bool   // kretprobes of tracefs that are not ours
 	missed     [numProbes]uint64
 }
 
-// load loads the programs of the mode; auto tries fentry first.
-func load(o *Options) (*attached, error) {
+// start makes the probes of the mode live, and tries them: what loads and
+// attaches need not work. It goes from the best that the mode allows to what the
+// oldest kernels take.
+func startProbes(o *Options) (*attached, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("lift the limit on locked memory: %w", err)
 	}
@@ -65,29 +70,28 @@ func load(o *Options) (*attached, error) {
 		// Before 5.17 the verifier refuses the fentry program: then the entry, which
 		// can't be missed for want of an instance, is a kprobe.
 		for _, enter := range []probe{enterFentry, enterKprobe} {
-			a, err := loadPrograms(o, append([]probe{enter}, fexits...))
+			a, err := tryObjects(o, ModeFentry, append([]probe{enter}, fexits...))
 			if err == nil {
-				a.mode = ModeFentry
 				return a, nil
 			}
-			if why == nil || enter == enterKprobe {
-				why = err
-			}
+			why = errors.Join(why, err)
 		}
 		if o.Mode == ModeFentry {
+			if env := explain(why); errors.As(env, new(*EnvError)) && !errors.Is(why, ebpf.ErrNotSupported) {
+				return nil, env
+			}
 			return nil, &EnvError{
-				Cause: fmt.Sprintf("this kernel can't run fentry and fexit programs: %v", oneLine(why)),
+				Cause: "this kernel can't run fentry and fexit programs: " + oneLine(why),
 				Hint:  "use --probe kprobe, or --probe auto, which falls back to it",
 			}
 		}
 	}
-	a, err := loadPrograms(o, append([]probe{enterKprobe}, kretprobes...))
+	a, err := tryObjects(o, ModeKprobe, append([]probe{enterKprobe}, kretprobes...))
 	if err != nil {
-		return nil, fmt.Errorf("load programs: %w", err)
+		return nil, err
 	}
-	a.mode = ModeKprobe
 	if why != nil {
-		a.note = "this kernel has no fentry: " + oneLine(why)
+		a.note = strings.TrimSuffix("this kernel has no fentry: "+oneLine(why)+"; "+a.note, "; ")
 	}
 	return a, nil
 }
@@ -98,39 +102,57 @@ func oneLine(err error) string {
 	return line
 }
 
-// loadPrograms loads the programs of probes and their maps, from the object
-// that this kernel takes.
-func loadPrograms(o *Options, want []probe) (*attached, error) {
+// tryObjects makes probes live with the first object that this kernel takes.
+func tryObjects(o *Options, mode Mode, want []probe) (*attached, error) {
 	var first error
 	for _, object := range objects {
-		spec, err := object()
-		if err != nil {
-			return nil, err
-		}
-		if o.RingBytes != 0 {
-			spec.Maps["events"].MaxEntries = uint32(o.RingBytes)
-		}
-		lacks := false
-		for _, p := range want {
-			lacks = lacks || spec.Programs[p.program] == nil
-		}
-		if lacks {
-			continue
-		}
-		for name := range spec.Programs {
-			if !slices.ContainsFunc(want, func(p probe) bool { return p.program == name }) {
-				delete(spec.Programs, name)
-			}
-		}
-		c, err := ebpf.NewCollection(spec)
+		a, err := tryObject(o, object, want)
 		if err == nil {
-			return &attached{probes: want, collection: c}, nil
+			a.mode = mode
+			return a, nil
 		}
 		if first == nil {
 			first = err
 		}
 	}
 	return nil, first
+}
+
+func tryObject(o *Options, object func() (*ebpf.CollectionSpec, error), want []probe) (*attached, error) {
+	spec, err := object()
+	if err != nil {
+		return nil, err
+	}
+	if o.RingBytes != 0 {
+		spec.Maps["events"].MaxEntries = uint32(o.RingBytes)
+	}
+	for _, p := range want {
+		if spec.Programs[p.program] == nil {
+			return nil, fmt.Errorf("load %s: %w", p.program, ebpf.ErrNotSupported)
+		}
+	}
+	for name := range spec.Programs {
+		if !slices.ContainsFunc(want, func(p probe) bool { return p.program == name }) {
+			delete(spec.Programs, name)
+		}
+	}
+	a := &attached{probes: want}
+	if a.collection, err = ebpf.NewCollection(spec); err != nil {
+		return nil, err
+	}
+	if a.ring, err = ringbuf.NewReader(a.collection.Maps["events"]); err != nil {
+		a.collection.Close()
+		return nil, fmt.Errorf("open ring buffer: %w", err)
+	}
+	if err := a.attach(o.MaxActive); err != nil {
+		a.close()
+		return nil, err
+	}
+	if err := a.selfTest(); err != nil {
+		a.close()
+		return nil, err
+	}
+	return a, nil
 }
 
 // attach makes the probes live: returns first, so that no attempt begins whose
@@ -140,6 +162,7 @@ func (a *attached) attach(instances int) error {
 		instances = maxActive
 	}
 	a.links = make([]link.Link, len(a.probes))
+	a.others = removeLeftovers()
 	for i := len(a.probes) - 1; i >= 0; i-- {
 		p := a.probes[i]
 		var l link.Link
@@ -171,7 +194,7 @@ func (a *attached) attach(instances int) error {
 // did not run them.
 func (a *attached) detach() error {
 	var errs []error
-	profile := kprobeProfile()
+	profile := missedReturns(a.others)
 	for i, l := range a.links {
 		if l == nil {
 			continue
@@ -188,6 +211,7 @@ func (a *attached) detach() error {
 
 func (a *attached) close() {
 	_ = a.detach() // nothing is pinned: closing the file descriptors detaches
+	_ = a.ring.Close()
 	a.collection.Close()
 }
 
@@ -202,37 +226,14 @@ func missedBy(l link.Link, prog *ebpf.Program, p probe, profile map[string]uint6
 		return missed
 	}
 	if info, err := l.Info(); err == nil {
-		if k := info.PerfEvent().Kprobe(); k != nil {
-			if n := k.Missed; n > 0 {
-				return missed + n
-			}
+		if k := info.PerfEvent().Kprobe(); k != nil && k.Missed > 0 {
+			return missed + k.Missed
 		}
 	}
-	for name, n := range profile {
-		if strings.Contains(name, p.symbol) && strings.HasPrefix(name, p.how[:1]) {
-			missed += n
-		}
+	if p.how == "kretprobe" {
+		missed += profile[p.symbol]
 	}
 	return missed
-}
-
-// kprobeProfile reads the misses of the probes made through tracefs.
-func kprobeProfile() map[string]uint64 {
-	profile := map[string]uint64{}
-	f, err := os.Open("/sys/kernel/tracing/kprobe_profile")
-	if err != nil {
-		if f, err = os.Open("/sys/kernel/debug/tracing/kprobe_profile"); err != nil {
-			return profile
-		}
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) == 3 {
-			profile[fields[0]], _ = strconv.ParseUint(fields[2], 10, 64)
-		}
-	}
-	return profile
 }
 
 // counters reads the kernel's counts: hits and failed reservations of each probe
@@ -263,6 +264,9 @@ func (a *attached) describe() (list []format.Probe, limits []string) {
 		list = append(list, rec)
 	}
 	limits = append(limits, "accept calls that were already blocked when recording began are not seen to return")
+	if a.mode == ModeFentry {
+		limits = append(limits, "where the kernel preempts programs, a probe is not run on a task that interrupted another one in the same probe; such misses are counted")
+	}
 	if a.mode == ModeKprobe {
 		n := strconv.Itoa(a.instances)
 		if a.instances == 0 {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"time"
-	"unsafe"
 
 	"github.com/cilium/ebpf/ringbuf"
 
@@ -33,7 +32,7 @@ func Record(ctx context.Context, w io.Writer, o Options) (Result, error) {
 	if env := preflight(os.DirFS("/")); env != nil {
 		return r, env
 	}
-	a, err := load(&o)
+	a, err := startProbes(&o)
 	if err != nil {
 		return r, explain(err)
 	}
@@ -42,7 +41,6 @@ func Record(ctx context.Context, w io.Writer, o Options) (Result, error) {
 	if err != nil {
 		return r, err
 	}
-	defer s.ring.Close()
 	err = s.run(ctx)
 	r.Mode, r.End, r.CommandExit = a.mode, s.end, s.commandExit
 	r.Elapsed, r.Bytes = time.Since(s.started), s.writer.Bytes()
@@ -74,31 +72,28 @@ type session struct {
 	commandExit int
 }
 
-// newSession attaches the probes and writes the header that describes them.
+// newSession writes the header that describes the probes, and what they saw by now.
 func newSession(w io.Writer, o *Options, a *attached) (*session, error) {
 	s := &session{o: o, a: a, commandExit: -1, wait: batchWait}
 	if err := describeHost(&s.header); err != nil {
 		return nil, err
 	}
-	ring, err := ringbuf.NewReader(a.collection.Maps["events"])
-	if err != nil {
-		return nil, fmt.Errorf("open ring buffer: %w", err)
-	}
-	s.ring, s.ringLen = ring, ring.BufferSize()
-	if err := a.attach(o.MaxActive); err != nil {
-		ring.Close()
-		return nil, explain(err)
-	}
+	s.ring, s.ringLen = a.ring, a.ring.BufferSize()
 	h := &s.header
 	h.Tool, h.Command, h.Mode = o.Tool, o.Args, string(a.mode)
 	h.Probes, h.Limits = a.describe()
 	s.clock = h.Clock
-	s.writer, err = format.NewWriter(w, *h, format.WriterOptions{})
-	if err != nil {
-		ring.Close()
+	var err error
+	if s.writer, err = format.NewWriter(w, *h, format.WriterOptions{}); err != nil {
 		return nil, err
 	}
 	s.processes.write = s.writer.Process
+	for i := range a.early {
+		if err := s.take(&a.early[i]); err != nil {
+			return nil, err
+		}
+	}
+	a.early = nil
 	return s, nil
 }
 
@@ -167,7 +162,7 @@ func (s *session) read(stop context.Context) error {
 		err := s.ring.ReadInto(&s.record)
 		switch {
 		case err == nil:
-			if err := s.take(); err != nil {
+			if err := s.takeRecord(); err != nil {
 				return err
 			}
 			if err := s.batch(stop); err != nil {
@@ -210,7 +205,7 @@ func (s *session) drain() error {
 		err := s.ring.ReadInto(&s.record)
 		switch {
 		case err == nil:
-			if err := s.take(); err != nil {
+			if err := s.takeRecord(); err != nil {
 				return err
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
@@ -222,20 +217,31 @@ func (s *session) drain() error {
 	return nil
 }
 
-// take records the event in s.record.
-func (s *session) take() error {
-	if len(s.record.RawSample) < int(unsafe.Sizeof(bpf.AccEvent{})) {
-		return fmt.Errorf("read ring buffer: a record has %d bytes", len(s.record.RawSample))
+// takeRecord records the event in s.record.
+func (s *session) takeRecord() error {
+	raw, err := rawEvent(&s.record)
+	if err != nil {
+		return err
 	}
-	raw := (*bpf.AccEvent)(unsafe.Pointer(unsafe.SliceData(s.record.RawSample)))
+	return s.take(raw)
+}
+
+// take records an event. One of the self-test only counts.
+func (s *session) take(raw *bpf.AccEvent) error {
 	e := &s.event
+	own := raw.Kind&ownEvent != 0
+	raw.Kind &^= ownEvent
 	convert(e, raw, &s.names)
+	s.ledger.take(e)
+	if own {
+		s.a.own[probeOf(e)]++
+		return nil
+	}
 	num, err := s.processes.number(raw)
 	if err != nil {
 		return err
 	}
 	e.Proc = num
-	s.ledger.take(e)
 	return s.writer.Event(e)
 }
 
@@ -305,10 +311,11 @@ func (s *session) close(why, detail string) error {
 	}
 	end := format.End{Reason: why, Detail: detail, Clean: why != "error"}
 	for i, p := range probes {
-		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded[i], Lost: lost[i], Missed: s.a.missed[i]}
+		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded[i] - s.a.own[i], Lost: lost[i], Missed: s.a.missed[i]}
 		for _, h := range hits {
 			t.Seen += h[i]
 		}
+		t.Seen -= s.a.own[i]
 		end.Lost += t.Lost
 		if t.Seen != t.Recorded+t.Lost {
 			end.Clean = false

@@ -38,7 +38,6 @@ func (p *predictions) of(events []Event, k keyKind, on onKind) []int32 {
 type blockEncoder struct {
 	predictions
 	nums  []int64
-	words []int64
 	texts map[string]int64
 	addrs map[netip.Addr]int64
 }

@@ -17,7 +17,7 @@ const (
 // FieldSpec is the part of a field's description that a capture carries in its
 // header, so that its columns can be decoded without this package.
 type FieldSpec struct {
-	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // read by msgpack
+	_msgpack struct{} `msgpack:",as_array"` //lint:ignore U1000 msgpack reads its tag
 
 	Name string
 	Type Type

@@ -127,7 +127,8 @@ func fetchKernel(cache, name string) (string, error) {
 		return "", err
 	}
 	found, _ := filepath.Glob(filepath.Join(work, "root/boot/vmlinuz-*"))
-	if len(found) != 1 {
+	newer, _ := filepath.Glob(filepath.Join(work, "root/usr/lib/modules/*/vmlinuz")) // from 7.0
+	if found = append(found, newer...); len(found) != 1 {
 		return "", fmt.Errorf("the packages of Linux %s hold %d kernels", name, len(found))
 	}
 	if err := os.Rename(found[0], filepath.Join(work, "vmlinuz")); err != nil {

@@ -77,7 +77,7 @@ func main() {
 
 func run(ctx context.Context, o *options) (int, error) {
 	if len(o.command) == 0 && !o.prepare {
-		return 2, errors.New("name a command to run: vm [flags] -- COMMAND ARG...")
+		return 2, errors.New("name a command to run behind --")
 	}
 	if err := install(o.bin); err != nil {
 		return exitMachine, err

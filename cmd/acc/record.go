@@ -171,7 +171,7 @@ func summary(w io.Writer, out *output, r *capture.Result) {
 		fmt.Fprintf(w, "acc: LOST %s events: the ring buffer was full; --ring-size makes it larger\n", report.Count(r.End.Lost))
 	}
 	if missed > 0 {
-		fmt.Fprintf(w, "acc: MISSED %s hits: the kernel did not run the probe; --probe fentry has no such limit\n", report.Count(missed))
+		fmt.Fprintf(w, "acc: MISSED %s hits: the kernel did not run a probe; acc info tells which and why that happens\n", report.Count(missed))
 	}
 	if n := len(r.End.Blocked); n > 0 {
 		fmt.Fprintf(w, "acc: %s tasks are waiting in accept\n", report.Count(uint64(n)))

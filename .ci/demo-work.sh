@@ -1,0 +1,22 @@
+#!/bin/sh
+# The part of the demo that runs where it records. Arguments: acc, goserver,
+# nginx.conf, directory for the capture.
+set -eu
+acc=$1 goserver=$2 conf=$3 out=$4
+opens() { awk '/^Tcp:/ { if (!n) { for (i = 1; i <= NF; i++) if ($i == "PassiveOpens") n = i } else print $n }' /proc/net/snmp; }
+
+nginx -c "$conf"
+"$goserver" 127.0.0.1:9090 >/tmp/goserver.count &
+server=$!
+sleep 1
+before=$(opens)
+# shellcheck disable=SC2016 # expanded by the inner shell
+"$acc" record -o "$out/demo.acc" --force -- sh -c '
+	wrk -t1 -c16 -d8s http://127.0.0.1:8080/ | grep requests &
+	wrk -t1 -c4 -d8s http://127.0.0.1:9090/ | grep requests
+	wait'
+after=$(opens)
+kill $server
+wait $server || true
+nginx -c "$conf" -s quit 2>/dev/null
+echo "demo: the kernel counted $((after - before)) accepted TCP connections (PassiveOpens), the Go server $(cat /tmp/goserver.count) of them"

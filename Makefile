@@ -1,0 +1,86 @@
+# Everything that is done to acc. Each target installs what it needs on a
+# Debian-like machine (root and apt-get), and says what.
+
+KERNEL  ?= 6.1
+KERNELS := 5.10 6.1 6.12 7
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+BUILD   := .vm-cache/build
+
+.PHONY: all build demo test test-unit test-race test-vm test-vm-all cross generate generate-check lint fuzz bench cost clean python clang
+
+all: build
+
+build: ## the acc binary; needs only Go
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o acc ./cmd/acc
+
+$(BUILD):
+	mkdir -p $(BUILD)
+
+helpers: $(BUILD)
+	go build -o $(BUILD)/vm ./capture/vm
+	CGO_ENABLED=0 go build -o $(BUILD)/goserver ./testdata/demo/goserver
+
+demo: build helpers ## the main job: real servers, a real kernel, a real capture
+	.ci/demo.sh ./acc $(BUILD)/goserver $(BUILD)/vm
+
+test: lint test-unit test-race cross generate-check test-vm ## everything that must pass
+	@echo "make test: all passed"
+
+test-unit: python
+	ACC_NEED_PYTHON=1 go test ./...
+
+test-race:
+	go test -race -short ./...
+
+# The tests of capture that need a kernel, on Linux $(KERNEL), in a virtual machine.
+test-vm: build helpers
+	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
+	$(BUILD)/vm -kernel $(KERNEL) -timeout 20m -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver -in testdata/demo/nginx.conf -bin nginx,wrk \
+		-- /in/capture.test -test.v -test.timeout 18m -test.run '^TestVM'
+
+test-vm-all:
+	set -e; for k in $(KERNELS); do $(MAKE) --no-print-directory test-vm KERNEL=$$k; done
+
+cross: ## offline work needs no Linux
+	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./cmd/acc
+	GOOS=windows GOARCH=amd64 go build -o /dev/null ./cmd/acc
+	GOOS=linux GOARCH=arm64 go build -o /dev/null ./cmd/acc
+
+generate: clang ## compile the BPF programs again
+	cd bpf && go generate .
+
+# The committed objects are what the pinned clang makes of the source.
+generate-check: generate
+	git diff --exit-code --stat -- bpf || { echo "bpf: the committed objects differ from what make generate makes; commit them"; exit 1; }
+
+lint:
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	go vet ./...
+	GOOS=windows go vet ./cmd/acc ./format ./replay ./analysis/...
+	go run $(STATICCHECK) ./...
+
+fuzz: ## a minute for each fuzz target
+	go test ./format -run xxx -fuzz FuzzReader -fuzztime 60s -fuzzminimizetime 10x
+	go test ./format -run xxx -fuzz FuzzContent -fuzztime 60s -fuzzminimizetime 10x
+
+bench:
+	go test ./format ./analysis -run xxx -bench .
+
+cost: helpers ## instructions that recording costs, in a machine whose clock counts them
+	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
+	$(BUILD)/vm -kernel $(KERNEL) -icount -append mitigations=off -timeout 20m -in $(BUILD)/capture.test -- /in/capture.test -test.v -test.run '^TestCost'
+
+python: # Debian's own, which the documentation promises
+	@/usr/bin/python3 -c 'import msgpack, zstandard' 2>/dev/null || { echo "installing python3-msgpack python3-zstandard"; \
+		(apt-get install -y -qq --no-install-recommends python3 python3-msgpack python3-zstandard || \
+		(apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 python3-msgpack python3-zstandard)) >/dev/null; }
+
+clang:
+	@command -v clang-19 llvm-strip-19 >/dev/null && test -e /usr/include/bpf/bpf_helpers.h || { echo "installing clang-19 llvm-19 libbpf-dev"; \
+		(apt-get install -y -qq --no-install-recommends clang-19 llvm-19 libbpf-dev || \
+		(apt-get update -qq && apt-get install -y -qq --no-install-recommends clang-19 llvm-19 libbpf-dev)) >/dev/null; }
+
+clean:
+	rm -rf acc demo.acc .vm-cache

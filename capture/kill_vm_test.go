@@ -1,0 +1,113 @@
+//go:build linux && (amd64 || arm64)
+
+package capture
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/acc-project/acc/format"
+)
+
+// A recorder that is killed leaves a capture whose complete frames are read, and
+// no probe that runs; what tracefs still names the next recorder removes.
+func TestVMKilledRecorder(t *testing.T) {
+	needVM(t)
+	lfd, _ := listen(t, unix.AF_INET, 1)
+	defer unix.Close(lfd)
+	unix.SetNonblock(lfd, true)
+	for _, mode := range bothModes {
+		path := filepath.Join(t.TempDir(), "killed.acc")
+		cmd := exec.Command("/in/acc", "record", "-o", path, "--probe", string(mode))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var events int
+		for deadline := time.Now().Add(30 * time.Second); events == 0; { // until a frame is there
+			if time.Now().After(deadline) {
+				t.Fatal("nothing was recorded")
+			}
+			unix.Accept(lfd)
+			events, _ = readFile(path)
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		events, err := readFile(path)
+		if !errors.Is(err, format.ErrTruncated) || events == 0 {
+			t.Errorf("%s: %d events, %v", mode, events, err)
+		}
+		if b, err := os.ReadFile("/sys/kernel/tracing/enabled_functions"); err == nil && strings.Contains(string(b), "accept") {
+			t.Errorf("%s: functions are still traced:\n%s", mode, b)
+		}
+	}
+	recordWhile(t, Options{Mode: ModeKprobe}, func() {})
+	if b, _ := os.ReadFile("/sys/kernel/tracing/kprobe_events"); len(b) > 0 {
+		t.Errorf("probes are left in tracefs:\n%s", b)
+	}
+}
+
+// readFile counts the events of a capture.
+func readFile(path string) (events int, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	r, err := format.NewReader(f, format.ReaderOptions{})
+	if err != nil {
+		return 0, err
+	}
+	for {
+		b, err := r.Next()
+		if err != nil {
+			return events, err
+		}
+		events += len(b.Events)
+	}
+}
+
+// Nginx under load: what is recorded is what the kernel counted, by default settings.
+func TestVMNginx(t *testing.T) {
+	needVM(t)
+	if out, err := exec.Command("nginx", "-c", "/in/nginx.conf").CombinedOutput(); err != nil {
+		t.Fatalf("start nginx: %v\n%s", err, out)
+	}
+	defer exec.Command("nginx", "-c", "/in/nginx.conf", "-s", "stop").Run()
+	for _, mode := range bothModes {
+		path := filepath.Join(t.TempDir(), "nginx.acc")
+		before := netstat(t, "PassiveOpens")
+		out, err := exec.Command("/in/acc", "record", "-o", path, "--probe", string(mode), "--",
+			"wrk", "-t1", "-c16", "-d5s", "http://127.0.0.1:8080/").CombinedOutput()
+		if err != nil {
+			t.Fatalf("record: %v\n%s", err, out)
+		}
+		opened := netstat(t, "PassiveOpens") - before
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r recording
+		r.read(t, f)
+		f.Close()
+		got := 0
+		for _, e := range r.events {
+			if e.Accepted() && e.LPort == 8080 {
+				got++
+			}
+		}
+		t.Logf("%s: %d accepted, the kernel counted %d; %d losses", mode, got, opened, len(r.losses))
+		if got != opened || got == 0 || len(r.losses) != 0 {
+			t.Errorf("%s: %d accepted, the kernel counted %d; losses %+v\n%s", mode, got, opened, r.losses, out)
+		}
+		if p := r.procs[r.events[0].Proc]; p.Exe != "/usr/sbin/nginx" || p.Late {
+			t.Errorf("process %+v", p)
+		}
+	}
+}
