@@ -119,9 +119,6 @@ func (i *info) read(in *input) error {
 	switch {
 	case verdict == nil:
 		i.Verdict = "whole"
-	case len(i.Skipped) > 0:
-		i.Verdict = "corrupt"
-		verdict = &format.CorruptError{Offset: i.Skipped[0].Offset, Reason: i.Skipped[0].Reason + skippedNote(i.Skipped)}
 	case errors.As(verdict, new(*unclean)):
 		i.Verdict = "unclean"
 	case errors.As(verdict, &corrupt):

@@ -62,16 +62,14 @@ func openCapture(name string, salvage bool) (*input, error) {
 // verdict turns what ended reading into what to say: nil at the end of a whole
 // capture that was closed in order.
 func (in *input) verdict(err error, end *format.End) error {
+	skipped := in.Skipped()
+	ended := errors.Is(err, io.EOF) || errors.Is(err, format.ErrTruncated)
 	switch {
-	case errors.Is(err, io.EOF):
-		if end != nil && !end.Clean {
-			return &unclean{in.name, end}
-		}
-		if n := len(in.Skipped()); n > 0 {
-			return &format.CorruptError{Offset: in.Skipped()[0].Offset, Reason: in.Skipped()[0].Reason + skippedNote(in.Skipped())}
-		}
-		return nil
-	case err == nil:
+	case ended && len(skipped) > 0:
+		err = &format.CorruptError{Offset: skipped[0].Offset, Reason: skipped[0].Reason + skippedNote(skipped)}
+	case errors.Is(err, io.EOF) && end != nil && !end.Clean:
+		return &unclean{in.name, end}
+	case err == nil, errors.Is(err, io.EOF):
 		return nil
 	}
 	return fmt.Errorf("%s: %w", in.name, err)

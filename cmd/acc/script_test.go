@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/acc-project/acc/format"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"acc": main})
+}
+
+// The commands, as users call them: testdata/script, one behaviour a file. Beside
+// testscript's own there are
+//
+//	capture FILE [lossy|unclean]   writes a small capture
+//	cut FILE N                     keeps its first N bytes, or all but the last -N
+//	flip FILE N                    flips a bit of byte N, or of the N-th from its end
+//	exits CODE COMMAND ARG...      runs a command that must exit with CODE
+//	printable FILE...              fails if a file holds a control byte but newline
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "../../testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"capture": func(ts *testscript.TestScript, _ bool, args []string) {
+				kind := ""
+				if len(args) > 1 {
+					kind = args[1]
+				}
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), sample(kind), 0o600))
+			},
+			"cut":  edit(func(b []byte, n int) []byte { return b[:n] }),
+			"flip": edit(func(b []byte, n int) []byte { b[n] ^= 0x10; return b }),
+			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
+				err := ts.Exec(args[1], args[2:]...)
+				code := 0
+				var exit *exec.ExitError
+				if errors.As(err, &exit) {
+					code = exit.ExitCode()
+				} else {
+					ts.Check(err)
+				}
+				if strconv.Itoa(code) != args[0] {
+					ts.Fatalf("exit code %d, want %s", code, args[0])
+				}
+			},
+			"printable": func(ts *testscript.TestScript, _ bool, args []string) {
+				for _, a := range args {
+					for i, r := range ts.ReadFile(a) {
+						if r != '\n' && (r < 0x20 || r >= 0x7f && r < 0xa0) {
+							ts.Fatalf("%s has the control byte %#x at %d", a, r, i)
+						}
+					}
+				}
+			},
+		},
+	})
+}
+
+// edit makes a script command that changes a file at a place.
+func edit(f func(b []byte, n int) []byte) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		b := []byte(ts.ReadFile(args[0]))
+		n, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		if n < 0 {
+			n += len(b)
+		}
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]), f(b, n), 0o600))
+	}
+}
+
+const evil = "\x1b[31mevil\a\xff"
+
+// sample is a capture of 14 calls by two processes, one with a hostile name: 9
+// accepted, 2 EAGAIN, 1 EMFILE, 1 interrupted and restarted, 1 still blocked. A
+// lossy one lacks 7 returns.
+func sample(kind string) []byte {
+	const second = 1_000_000_000
+	var out bytes.Buffer
+	boot, real := int64(100*second), int64(1_700_000_000*second)
+	h := format.Header{
+		ID: "3b1f0a52-6f0e-4f7a-9d55-0123456789ab", Tool: "acc test", Host: "web1", Kernel: "6.1.0", Arch: "x86_64", CPUs: 2, Mode: "fentry",
+		Command: []string{"acc", "record"}, StartNS: real, Zone: "CET", ZoneSec: 3600, Clock: format.Clock{BootNS: boot, MonoNS: boot, RealNS: real},
+		Probes: []format.Probe{{Hook: format.HookSysAccept4, Kind: format.Enter, How: "fentry"}},
+	}
+	w, err := format.NewWriter(&out, h, format.WriterOptions{FrameEvents: 8})
+	must := func(err error) {
+		if err != nil {
+			panic(err)
+		}
+	}
+	must(err)
+	must(w.Process(format.Process{Num: 1, PID: 10, Comm: "nginx", Exe: "/usr/sbin/nginx"}))
+	must(w.Process(format.Process{Num: 2, PID: 20, Comm: evil, Exe: "/tmp/" + evil}))
+	now, hits := boot, [3]uint64{}
+	add := func(pid uint32, kind format.Kind, ret int32, port uint16) {
+		now += second / 4
+		hits[kind]++
+		e := format.Event{
+			BootNS: now, Kind: kind, Hook: format.HookSysAccept4, Via: format.ViaAccept4, CPUSeq: hits[kind], PID: pid, TID: pid, Comm: "nginx", Proc: pid / 10,
+			NetNS: 4026531840, SockFD: 6, Ret: ret, Listener: 777, BacklogMax: 128, Family: format.FamilyIPv4, Type: 1, Proto: 6, State: 10,
+			LAddr: netip.MustParseAddr("0.0.0.0"), LPort: 80,
+		}
+		if pid == 20 {
+			e.Comm = evil
+		}
+		if e.Accepted() {
+			e.State, e.LAddr, e.RAddr, e.RPort = 1, netip.MustParseAddr("192.0.2.1"), netip.AddrFrom4([4]byte{10, 0, 0, byte(port%3 + 1)}), port
+		}
+		must(w.Event(&e))
+	}
+	for i, ret := range []int32{7, 8, -11, 9, 10, -24, 7, 8, -11, 7, -512, 7, 9} {
+		pid := uint32(10)
+		if i == 12 {
+			pid = 20
+		}
+		add(pid, format.Enter, 0, 0)
+		add(pid, format.Return, ret, uint16(40000+i))
+	}
+	add(10, format.Enter, 0, 0)
+	end := format.End{Reason: "signal", Clean: true, BlockedKnown: true, Blocked: []format.Blocked{{PID: 10, TID: 10, SockFD: 6}},
+		Clock: format.Clock{BootNS: boot + 10*second, MonoNS: boot + 10*second, RealNS: real + 10*second}}
+	total := func(kind format.Kind, lost uint64) format.ProbeTotal {
+		return format.ProbeTotal{Hook: format.HookSysAccept4, Kind: kind, Seen: hits[kind] + lost, Recorded: hits[kind], Lost: lost}
+	}
+	lost := uint64(0)
+	switch kind {
+	case "lossy":
+		lost, end.Lost = 7, 7
+		must(w.Loss(format.Loss{Hook: format.HookSysAccept4, Kind: format.Return, Count: 7, FromNS: boot, ToNS: now}))
+	case "unclean":
+		end.Reason, end.Detail, end.Clean = "error", "the disk is on fire", false
+	}
+	end.Totals = []format.ProbeTotal{total(format.Enter, 0), total(format.Return, lost)}
+	must(w.Close(end))
+	return out.Bytes()
+}
+
+// Offline packages need neither the kernel nor the libraries for it, and the
+// command reaches files and the kernel through packages only.
+func TestImports(t *testing.T) {
+	list := func(args ...string) string {
+		out, err := exec.Command("go", append([]string{"list"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("go list %q: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	const module = "github.com/acc-project/acc/"
+	for _, p := range []string{"format", "replay", "analysis", "analysis/report"} {
+		deps := list("-deps", module+p)
+		for _, bad := range []string{"github.com/cilium/ebpf", module + "capture", module + "bpf", "github.com/spf13/cobra"} {
+			if strings.Contains(deps, bad) {
+				t.Errorf("%s depends on %s", p, bad)
+			}
+		}
+	}
+	direct := list("-f", `{{join .Imports "\n"}}`, module+"cmd/acc")
+	for _, bad := range []string{"cilium/ebpf", "vmihailenco/msgpack", "klauspost/compress"} {
+		if strings.Contains(direct, bad) {
+			t.Errorf("cmd/acc imports %s", bad)
+		}
+	}
+	if strings.Contains(list("-f", `{{join .Imports "\n"}}`, module+"analysis"), "os\n") {
+		t.Error("analysis imports os")
+	}
+}
