@@ -70,7 +70,7 @@ bench:
 
 cost: helpers ## instructions that recording costs, in a machine whose clock counts them
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
-	$(BUILD)/vm -kernel $(KERNEL) -icount -append mitigations=off -timeout 20m -in $(BUILD)/capture.test -- /in/capture.test -test.v -test.run '^TestCost'
+	$(BUILD)/vm -kernel $(KERNEL) -icount -append mitigations=off -timeout 20m -in $(BUILD)/capture.test -- /bin/busybox env ACC_COST=1 /in/capture.test -test.v -test.run '^TestCost'
 
 python: # Debian's own, which the documentation promises
 	@/usr/bin/python3 -c 'import msgpack, zstandard' 2>/dev/null || { echo "installing python3-msgpack python3-zstandard"; \

@@ -72,7 +72,7 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 		return nil, fmt.Errorf("%w: it does not begin with a capture's first bytes", ErrNotCapture)
 	}
 	if err := fr.next(); err != nil {
-		if o.Salvage && errors.Is(err, ErrTruncated) && fr.batch.Header == nil {
+		if o.Salvage && errors.Is(err, ErrTruncated) && len(fr.skipped) > 0 {
 			return nil, fmt.Errorf("%w: no frame of one was found", ErrNotCapture)
 		}
 		return nil, err
