@@ -29,14 +29,9 @@ func describeHost(h *format.Header) error {
 	}
 	h.Clock, h.StartNS = clock, clock.RealNS
 	h.ID = newUUID()
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return fmt.Errorf("read the kernel's name: %w", err)
-	}
-	h.Host = unix.ByteSliceToString(u.Nodename[:])
-	h.Kernel = unix.ByteSliceToString(u.Release[:])
-	h.Build = unix.ByteSliceToString(u.Version[:])
-	h.Arch = unix.ByteSliceToString(u.Machine[:])
+	u := uname()
+	h.Host, h.Arch = unix.ByteSliceToString(u.Nodename[:]), unix.ByteSliceToString(u.Machine[:])
+	h.Kernel, h.Build = kernelName()
 	h.BootID = readLine("/proc/sys/kernel/random/boot_id")
 	if id := readLine("/etc/machine-id"); id != "" {
 		mac := hmac.New(sha256.New, []byte(machineKey))
@@ -51,6 +46,18 @@ func describeHost(h *format.Header) error {
 		}
 	}
 	return nil
+}
+
+// uname is what uname(2) says; it has no way to fail.
+func uname() (u unix.Utsname) {
+	_ = unix.Uname(&u)
+	return u
+}
+
+// kernelName is the kernel's release and build.
+func kernelName() (release, build string) {
+	u := uname()
+	return unix.ByteSliceToString(u.Release[:]), unix.ByteSliceToString(u.Version[:])
 }
 
 func readLine(path string) string {

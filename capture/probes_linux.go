@@ -5,6 +5,7 @@ package capture
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
 
 	"github.com/acc-project/acc/bpf"
 	"github.com/acc-project/acc/format"
@@ -58,40 +60,57 @@ type attached struct {
 	missed     [numProbes]uint64
 }
 
-// start makes the probes of the mode live, and tries them: what loads and
+// startProbes makes the probes of the mode live, and tries them: what loads and
 // attaches need not work. It goes from the best that the mode allows to what the
 // oldest kernels take.
 func startProbes(o *Options) (*attached, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("lift the limit on locked memory: %w", err)
 	}
+	modes, note := []Mode{o.Mode}, ""
+	if o.Mode == "" || o.Mode == ModeAuto {
+		modes = []Mode{ModeFentry, ModeKprobe}
+		if release, build := kernelName(); preempts(os.DirFS("/"), release, build) {
+			modes = []Mode{ModeKprobe, ModeFentry}
+			note = "this kernel preempts programs: kprobes are used, which it does not preempt"
+		}
+	}
 	var why error
-	if o.Mode != ModeKprobe {
-		// Before 5.17 the verifier refuses the fentry program: then the entry, which
-		// can't be missed for want of an instance, is a kprobe.
-		for _, enter := range []probe{enterFentry, enterKprobe} {
-			a, err := tryObjects(o, ModeFentry, append([]probe{enter}, fexits...))
-			if err == nil {
-				return a, nil
+	for _, mode := range modes {
+		a, err := startMode(o, mode)
+		if err == nil {
+			if why != nil {
+				note = "this kernel has no " + string(modes[0]) + ": " + oneLine(why)
 			}
-			why = errors.Join(why, err)
+			a.note = strings.Trim(note+"; "+a.note, "; ")
+			return a, nil
 		}
-		if o.Mode == ModeFentry {
-			if env := explain(why); errors.As(env, new(*EnvError)) && !errors.Is(why, ebpf.ErrNotSupported) {
-				return nil, env
-			}
-			return nil, &EnvError{
-				Cause: "this kernel can't run fentry and fexit programs: " + oneLine(why),
-				Hint:  "use --probe kprobe, or --probe auto, which falls back to it",
-			}
+		if why == nil {
+			why = err
 		}
 	}
-	a, err := tryObjects(o, ModeKprobe, append([]probe{enterKprobe}, kretprobes...))
+	if env := explain(why); o.Mode != ModeFentry || errors.Is(why, unix.EPERM) {
+		return nil, env
+	}
+	return nil, &EnvError{
+		Cause: "this kernel can't run fentry and fexit programs: " + oneLine(why),
+		Hint:  "use --probe kprobe, or --probe auto, which falls back to it",
+	}
+}
+
+// startMode makes the probes of one mode live.
+func startMode(o *Options, mode Mode) (*attached, error) {
+	if mode == ModeKprobe {
+		return tryObjects(o, mode, append([]probe{enterKprobe}, kretprobes...))
+	}
+	// Before 5.17 the verifier refuses the fentry program: then the entry, which
+	// can't be missed for want of an instance, is a kprobe.
+	a, err := tryObjects(o, mode, append([]probe{enterFentry}, fexits...))
 	if err != nil {
-		return nil, err
-	}
-	if why != nil {
-		a.note = strings.TrimSuffix("this kernel has no fentry: "+oneLine(why)+"; "+a.note, "; ")
+		var second error
+		if a, second = tryObjects(o, mode, append([]probe{enterKprobe}, fexits...)); second != nil {
+			return nil, err
+		}
 	}
 	return a, nil
 }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -100,9 +101,16 @@ func (r *recording) read(t *testing.T, in io.Reader) {
 // missed is what the end says of the i-th of probes.
 func (r *recording) missed(i int) int { return int(r.result.End.Totals[i].Missed) }
 
-// preemptible reports whether the kernel may preempt programs: from 6.13 on they
-// run preemptible, which matters where the kernel is.
-func preemptible() bool { return os.Getenv("ACC_VM") == "7" }
+// exactModes are the modes that miss nothing on this kernel, short of kretprobe
+// instances: fentry does where programs can be preempted.
+func exactModes(t *testing.T) []Mode {
+	release, build := kernelName()
+	if preempts(os.DirFS("/"), release, build) {
+		t.Logf("Linux %s %s preempts programs: kprobe mode only", release, build)
+		return []Mode{ModeKprobe}
+	}
+	return bothModes
+}
 
 // of keeps the events of this process.
 func (r *recording) of(pid int) (events []format.Event) {
@@ -210,7 +218,7 @@ func learn(t *testing.T, fd int) accepted {
 // many as the kernel counted.
 func TestVMCounts(t *testing.T) {
 	needVM(t)
-	for _, mode := range bothModes {
+	for _, mode := range exactModes(t) {
 		t.Run(string(mode), func(t *testing.T) {
 			const workers, conns = 4, 2000
 			lfd, addr := listen(t, unix.AF_INET, 128)
@@ -252,7 +260,6 @@ func TestVMCounts(t *testing.T) {
 				t.Errorf("the kernel counted %d connections, the test made %d", opened, conns)
 			}
 			got, failed := 0, 0
-			missed := r.missed(0) + r.missed(1) + r.missed(2)
 			for _, e := range r.of(os.Getpid()) {
 				if e.Listener != st.Ino || e.LPort != addrPort(addr).Port() {
 					t.Fatalf("listener %d port %d, want %d %v: %+v", e.Listener, e.LPort, st.Ino, addrPort(addr), e)
@@ -277,8 +284,8 @@ func TestVMCounts(t *testing.T) {
 					t.Errorf("odd entry: %+v", e)
 				}
 			}
-			if got+failed+missed != conns+workers && missed == 0 || got > conns {
-				t.Errorf("recorded %d accepted and %d failed, missed %d, want %d and %d", got, failed, missed, conns, workers)
+			if got != conns || failed != workers {
+				t.Errorf("recorded %d accepted and %d failed, want %d and %d", got, failed, conns, workers)
 			}
 			checkTotals(t, &r, 0)
 		})
@@ -305,7 +312,7 @@ func checkTotals(t *testing.T, r *recording, lost uint64) {
 // A ring that is too small loses events, and the capture says how many and where.
 func TestVMTinyRing(t *testing.T) {
 	needVM(t)
-	for _, mode := range bothModes {
+	for _, mode := range exactModes(t) {
 		t.Run(string(mode), func(t *testing.T) {
 			const attempts = 500
 			lfd, _ := listen(t, unix.AF_INET, 8)
@@ -392,13 +399,13 @@ func TestVMBlockedThreads(t *testing.T) {
 				}
 			}
 			t.Logf("%d threads: %d entries, %d missed; %d returns, %d missed", threads, entries, r.missed(0), returns, r.missed(1))
-			if entries+r.missed(0) != threads || returns+r.missed(1) != threads {
+			if entries+r.missed(0) < threads || returns+r.missed(1) < threads {
 				t.Errorf("entries or returns are neither recorded nor counted as missed")
 			}
 			if mode == ModeKprobe && returns == threads {
 				t.Error("10 instances sufficed: this tests nothing")
 			}
-			if mode == ModeFentry && !preemptible() && returns != threads {
+			if mode == ModeFentry && slices.Contains(exactModes(t), mode) && returns != threads {
 				t.Errorf("fentry missed %d returns", r.missed(1))
 			}
 			checkTotals(t, &r, 0)

@@ -40,8 +40,8 @@ or CAP_BPF and CAP_PERFMON with access to tracefs, and Linux 5.10 or newer.
 The file is written with mode 0600, belongs to the user who called sudo, and is never
 overwritten without --force; -o - writes to standard output. A first Ctrl-C ends the
 recording in order, a second one at once. With --probe auto, fentry probes are used
-where the kernel has them: unlike kretprobes they miss nothing when many threads are
-blocked in accept.`,
+where the kernel has them and does not preempt them: unlike kretprobes they miss nothing
+when many threads are blocked in accept.`,
 		Example: `  sudo acc record -o incident.acc
   sudo acc record -o web.acc -- nginx -g 'daemon off;'
   sudo acc record -d 30s
