@@ -261,7 +261,8 @@ func TestVMCounts(t *testing.T) {
 			}
 			got, failed := 0, 0
 			for _, e := range r.of(os.Getpid()) {
-				if e.Listener != st.Ino || e.LPort != addrPort(addr).Port() {
+				shut := e.State == 7 && e.LPort == 0 && !e.Accepted() // the port is given back at shutdown
+				if e.Listener != st.Ino || e.LPort != addrPort(addr).Port() && !shut {
 					t.Fatalf("listener %d port %d, want %d %v: %+v", e.Listener, e.LPort, st.Ino, addrPort(addr), e)
 				}
 				switch {
