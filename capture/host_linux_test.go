@@ -1,0 +1,100 @@
+//go:build amd64 || arm64
+
+package capture
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+func TestContainerID(t *testing.T) {
+	id, inner := strings.Repeat("0a", 32), strings.Repeat("b1", 32)
+	for path, want := range map[string]string{
+		"/system.slice/docker-" + id + ".scope": id,
+		"/docker/" + id:                         id,
+		"/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope": id,
+		"/kubepods/besteffort/pod1/" + id:                                     id,
+		"/machine.slice/libpod-" + id + ".scope/container":                    id,
+		"/kubepods.slice/crio-" + id + ".scope":                               id,
+		"/docker/" + id + "/docker/" + inner:                                  inner,
+		"/system.slice/nginx.service":                                         "",
+		"/user.slice/" + id + "0":                                             "",
+		"/":                                                                   "",
+	} {
+		if got := containerID(path); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestProcFiles(t *testing.T) {
+	stat := "42 (a) b) (c) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 1234 0 0"
+	if !startedAt([]byte(stat), 12_345_678_901) || startedAt([]byte(stat), 12_355_678_901) || startedAt([]byte("42 (a"), 0) {
+		t.Error("the start time of a process is misread")
+	}
+	if got := unifiedCgroup([]byte("12:cpu:/a\n0::/b:c\n")); got != "/b:c" {
+		t.Errorf("cgroup %q", got)
+	}
+	if fd, ok := acceptSyscall([]byte("288 0x6 0x0 0x0 0x80000 0x0 0x0 0x7ffc 0x7f12")); !ok || fd != 6 {
+		t.Errorf("accept4: %d %v", fd, ok)
+	}
+	if _, ok := acceptSyscall([]byte("running\n")); ok {
+		t.Error("a running task sits in accept")
+	}
+}
+
+// What is in the way of recording is said, the first thing first.
+func TestPreflight(t *testing.T) {
+	file := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
+	good := func() fstest.MapFS {
+		return fstest.MapFS{
+			"proc/self/status":                      file("Name:\tacc\nCapEff:\t000001ffffffffff\n"),
+			"sys/kernel/security/lockdown":          file("none [integrity] confidentiality\n"),
+			"proc/kallsyms":                         file("0 T __sys_accept4\n0 T do_accept\n"),
+			"sys/bus/event_source/devices/kprobe/x": file(""),
+			"sys/kernel/btf/vmlinux":                file(""),
+		}
+	}
+	if e := preflight(good()); e != nil {
+		t.Errorf("a good host is refused: %v", e)
+	}
+	for _, c := range []struct{ path, content, want string }{
+		{"proc/self/status", "Name:\tacc\nCapEff:\t0000000000000000\n", "no permission"},
+		{"sys/kernel/security/lockdown", "none integrity [confidentiality]\n", "locked down"},
+		{"proc/kallsyms", "0 T __sys_accept4\n", "do_accept"},
+		{"sys/bus/event_source/devices/kprobe/x", "", "no kprobes"},
+		{"sys/kernel/btf/vmlinux", "", "btf"},
+	} {
+		fs := good()
+		delete(fs, c.path)
+		if c.content != "" {
+			fs[c.path] = file(c.content)
+		}
+		e := preflight(fs)
+		if e == nil || !strings.Contains(e.Cause, c.want) || e.Hint == "" || strings.Contains(e.Cause+e.Hint, "\n") {
+			t.Errorf("%s: %+v, want %q", c.path, e, c.want)
+		}
+	}
+}
+
+func TestPreempts(t *testing.T) {
+	file := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
+	for _, c := range []struct {
+		fs             fstest.MapFS
+		release, build string
+		want           bool
+	}{
+		{fstest.MapFS{"sys/kernel/debug/sched/preempt": file("none (voluntary) full\n")}, "7.3", "PREEMPT_DYNAMIC", false},
+		{fstest.MapFS{"sys/kernel/debug/sched/preempt": file("full (lazy)\n")}, "6.12", "PREEMPT_DYNAMIC", true},
+		{fstest.MapFS{"proc/cmdline": file("quiet preempt=full")}, "6.1.0", "#1 SMP PREEMPT_DYNAMIC Debian", true},
+		{fstest.MapFS{"proc/cmdline": file("quiet")}, "6.1.0", "#1 SMP PREEMPT_DYNAMIC Debian", false},
+		{fstest.MapFS{"proc/cmdline": file("quiet")}, "7.3.4", "#1 SMP PREEMPT_DYNAMIC Debian", true},
+		{fstest.MapFS{}, "5.10.0", "#1 SMP Debian", false},
+		{fstest.MapFS{}, "5.10.0", "#1 SMP PREEMPT_RT Debian", true},
+	} {
+		if got := preempts(c.fs, c.release, c.build); got != c.want {
+			t.Errorf("%s %s: %v", c.release, c.build, got)
+		}
+	}
+}
