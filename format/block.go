@@ -49,8 +49,7 @@ func (c *blockEncoder) append(b []byte, events []Event) []byte {
 	b = appendArrayLen(b, len(Fields))
 	for i := range Fields {
 		f := &Fields[i]
-		on, _ := onOf(f.On)
-		k, _ := keyOf(f.Key)
+		on, k := f.on, f.key
 		c.nums = c.nums[:0]
 		switch f.Type {
 		case String:

@@ -41,9 +41,13 @@ type Field struct {
 	Names  map[int64]string // words for its numbers; nil if it has none
 	Hex    bool             // printed in hexadecimal in text
 
-	at   uintptr // offset in Event
-	size uintptr // bytes; 0: not a member of Event but derived (errno)
-	sign bool
+	on    onKind
+	key   keyKind
+	label string   // of its JSON member
+	words []string // Names by number
+	at    uintptr  // offset in Event
+	size  uintptr  // bytes; 0: not a member of Event but derived (errno)
+	sign  bool
 }
 
 var (
@@ -62,7 +66,7 @@ var ev Event
 
 // Fields is the one table of what an event holds, in the order of a block's
 // columns. A field that another one's On or Key names stands before it.
-var Fields = []Field{
+var Fields = prepare([]Field{
 	{FieldSpec: FieldSpec{Name: "kind", Type: Uint, On: nil, Key: keyPlain}, Names: kindNames,
 		Doc: "side of the function: enter or return", Source: "which probe was hit", at: unsafe.Offsetof(ev.Kind), size: 1},
 	{FieldSpec: FieldSpec{Name: "errno", Type: Uint, On: onReturn, Key: keyPlain}, Names: errnoNames,
@@ -129,6 +133,33 @@ var Fields = []Field{
 		Doc: "inode number of the accepted socket", Source: "file.f_inode.i_ino", at: unsafe.Offsetof(ev.Inode), size: 8},
 	{FieldSpec: FieldSpec{Name: "cookie", Type: Uint, On: onAccepted, Key: keyPrev},
 		Doc: "socket cookie, 0 if the kernel had given none", Source: "sock.skc_cookie", at: unsafe.Offsetof(ev.Cookie), size: 8},
+})
+
+// prepare works out what is needed of each field for every event.
+func prepare(fields []Field) []Field {
+	for i := range fields {
+		f := &fields[i]
+		f.on, _ = onOf(f.On)
+		f.key, _ = keyOf(f.Key)
+		f.label = `,"` + f.Name + `":`
+		for v, word := range f.Names {
+			if v >= 0 && v < 1<<10 {
+				for int64(len(f.words)) <= v {
+					f.words = append(f.words, "")
+				}
+				f.words[v] = word
+			}
+		}
+	}
+	return fields
+}
+
+// word is a number's word, or the number in decimal if it has none.
+func (f *Field) word(v int64) string {
+	if v >= 0 && v < int64(len(f.words)) && (f.words[v] != "" || v == 0) {
+		return f.words[v]
+	}
+	return name(f.Names, v)
 }
 
 // FieldByName finds a field of [Fields].

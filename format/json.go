@@ -37,29 +37,31 @@ func AppendJSON(dst []byte, e *Event, c Clock) []byte {
 	dst = append(AppendTime(dst, e.BootNS, c), '"')
 	for i := range Fields {
 		f := &Fields[i]
-		if f.Name != "ret" && !f.applies(e) || f.Name == "ret" && e.Kind != Return {
+		if !f.applies(e) && !(f.at == retAt && e.Kind == Return) { // a failed return's is stored as errno
 			continue
 		}
-		dst = append(append(append(dst, `,"`...), f.Name...), `":`...)
-		dst = f.appendJSON(dst, e)
+		dst = f.appendJSON(append(dst, f.label...), e)
 	}
 	return append(dst, '}')
 }
 
 // applies reports whether an event has the field.
 func (f *Field) applies(e *Event) bool {
-	if len(f.On) == 0 {
-		return true
-	}
-	on, _ := onOf(f.On)
-	switch on {
+	switch f.on {
 	case onEnterRows:
 		return e.Kind == Enter
 	case onReturnRows:
 		return e.Kind == Return
+	case onAcceptedRows:
+		return e.Accepted()
 	}
-	return e.Accepted()
+	return true
 }
+
+const (
+	retAt  = unsafe.Offsetof(ev.Ret)
+	markAt = unsafe.Offsetof(ev.Mark)
+)
 
 func (f *Field) appendJSON(dst []byte, e *Event) []byte {
 	switch f.Type {
@@ -70,9 +72,9 @@ func (f *Field) appendJSON(dst []byte, e *Event) []byte {
 	}
 	v := f.Int(e)
 	switch {
-	case f.Name == "errno" && v == 0:
+	case f.size == 0 && v == 0: // errno
 		return append(dst, "null"...)
-	case f.Name == "mark":
+	case f.at == markAt && f.size != 0:
 		dst = append(dst, '[')
 		for i, w := range MarkNames(e.Mark) {
 			if i > 0 {
@@ -82,7 +84,7 @@ func (f *Field) appendJSON(dst []byte, e *Event) []byte {
 		}
 		return append(dst, ']')
 	case f.Names != nil:
-		return append(append(append(dst, '"'), name(f.Names, v)...), '"')
+		return append(append(append(dst, '"'), f.word(v)...), '"')
 	case f.Type == Bool:
 		return strconv.AppendBool(dst, v != 0)
 	case f.Type == Uint:
