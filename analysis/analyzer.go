@@ -1,22 +1,23 @@
 package analysis
 
 import (
-	"net/netip"
+	"math"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/acc-project/acc/format"
 )
 
-// Options are an Analyzer's settings; the zero value is the default.
+// Options are an Analyzer's settings; the zero value is the default. The bounds
+// keep memory within 256 MiB whatever the capture; when one is hit,
+// Result.LimitHit is set and a caveat says what it made inexact.
 type Options struct {
-	// Pair is called with each attempt when what became of it is known. The pair
-	// is overwritten afterwards. An error of it ends the analysis.
+	// Pair is called with each attempt when what became of it is known, which for
+	// one whose return is not there can be at the end. The pair is overwritten
+	// afterwards. An error of it ends the analysis.
 	Pair func(*Pair) error
 	Top  int // rows in each list of the result; 0: 10, negative: all
 
-	MaxTasks     int // threads with an open attempt; 0: 200,000
+	MaxTasks     int // threads in accept at once; 0: 1,000,000
 	MaxPeers     int // remote addresses that are told apart; 0: 100,000
 	MaxListeners int // listening sockets; 0: 10,000
 	MaxProcesses int // processes; 0: 50,000
@@ -29,55 +30,22 @@ func (o *Options) defaults() {
 		}
 	}
 	set(&o.Top, 10)
-	set(&o.MaxTasks, 200_000)
+	set(&o.MaxTasks, 1_000_000)
 	set(&o.MaxPeers, 100_000)
 	set(&o.MaxListeners, 10_000)
 	set(&o.MaxProcesses, 50_000)
 }
 
-type listenerKey struct {
-	netns uint32
-	inode uint64
-}
-
-type listener struct {
-	key       listenerKey
-	addr      netip.AddrPort
-	family    format.Family
-	attempts  uint64
-	accepted  uint64
-	failed    uint64
-	waiting   uint64
-	errors    map[int32]uint64
-	queueHigh uint32
-	queueMax  uint32
-	full      uint64
-	wait      *hdrhistogram.Histogram
-	waitMax   int64
-	procs     map[uint32]string // comm by process number
-	lastProc  uint32
-	took, bad series
-	queue     series
-}
-
-type process struct {
-	num                        uint32
-	pid                        uint32
-	comm                       string
-	attempts, accepted, failed uint64
-}
-
-// maxDetailed is how many listeners get a histogram and a timeline; the rest is
-// counted only.
-const maxDetailed = 256
-
 // Analyzer takes a capture's batches one after another. It is for one goroutine.
 type Analyzer struct {
 	o      Options
-	header *format.Header
+	header format.Header
 	clock  format.Clock // the newest pair
 	end    *format.End
+	tasks  *tasks
+	spare  task // of a thread that is not followed
 	pairs  pairs
+	places places
 
 	events          uint64
 	firstNS, lastNS int64
@@ -85,31 +53,22 @@ type Analyzer struct {
 	errors          [1024]uint64
 	via             [256]uint64
 	unpaired        map[Why]uint64
-	waitOK, waitBad *hdrhistogram.Histogram
-	maxOK, maxBad   int64
+	waits, badWaits waits
 	rate            series
-	listeners       map[listenerKey]*listener
-	processes       map[uint32]*process
-	records         map[uint32]format.Process
-	peers           map[netip.Addr]*uint64
-	lastPeer        netip.Addr
-	lastCount       *uint64
-	morePeers       uint64 // connections of peers beyond the bound
-	lost            uint64 // by loss records
-	limited         bool
+	lost            [format.NumHooks][3]uint64 // by hook and kind, of loss records
+	unfollowed      uint64                     // entries of threads beyond the bound
 }
 
-// New begins the analysis of the capture with header h.
+// New begins the analysis of the capture with header h, of which it keeps a copy.
 func New(h *format.Header, o Options) *Analyzer {
 	o.defaults()
 	a := &Analyzer{
-		o: o, header: h, clock: h.Clock, unpaired: map[Why]uint64{},
-		waitOK: newHistogram(3), waitBad: newHistogram(3),
-		listeners: map[listenerKey]*listener{}, processes: map[uint32]*process{},
-		records: map[uint32]format.Process{}, peers: map[netip.Addr]*uint64{},
+		o: o, header: *h, clock: h.Clock, unpaired: map[Why]uint64{}, waits: newWaits(3), badWaits: newWaits(3),
+		firstNS: math.MaxInt64, lastNS: math.MinInt64, rate: newSeries(h.Clock.BootNS, int64(time.Second), 4096),
 	}
-	a.rate = series{startNS: h.Clock.BootNS, widthNS: int64(time.Second), max: 4096}
-	a.pairs = pairs{tasks: map[uint32]*task{}, max: o.MaxTasks, emit: a.pair}
+	a.places = newPlaces(h, &a.o)
+	a.pairs.emit = a.book
+	a.tasks = newTasks(o.MaxTasks, a.pairs.settle)
 	return a
 }
 
@@ -117,20 +76,24 @@ func New(h *format.Header, o Options) *Analyzer {
 // the capture before it was left out. The error is that of Options.Pair.
 func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 	if skipped {
-		a.pairs.skipped = true
+		a.pairs.skips++
 	}
-	for _, p := range b.Processes {
-		if len(a.records) >= a.o.MaxProcesses {
-			a.limited = true
-			break
-		}
-		a.records[p.Num] = p
+	for i := range b.Processes {
+		a.places.record(&b.Processes[i])
 	}
 	for _, c := range b.Clocks {
 		a.clock = c
 	}
 	for _, l := range b.Losses {
-		a.lost += l.Count
+		if int(l.Hook) < len(a.lost) && l.Kind <= format.Return {
+			a.lost[l.Hook][l.Kind] += l.Count
+		}
+		a.pairs.losses.add(l)
+	}
+	if len(b.Losses) > 0 && len(a.pairs.undecided) > 0 {
+		if err := a.pairs.decide(); err != nil {
+			return err
+		}
 	}
 	for i := range b.Events {
 		if err := a.event(&b.Events[i]); err != nil {
@@ -147,100 +110,46 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 
 // event takes one event.
 func (a *Analyzer) event(e *format.Event) error {
-	if a.events == 0 {
-		a.firstNS = e.BootNS
-	}
 	a.events++
+	a.firstNS = min(a.firstNS, e.BootNS)
 	a.lastNS = max(a.lastNS, e.BootNS)
-	t := a.pairs.task(e.TID)
-	a.place(t, e)
-	return a.pairs.add(t, e)
+	t, err := a.tasks.get(e.TID)
+	if err != nil {
+		return err
+	}
+	if t == nil {
+		return a.unfollow(e)
+	}
+	a.places.place(t, e)
+	if err := a.pairs.add(t, e, a.tasks.forgot); err != nil {
+		return err
+	}
+	a.tasks.put(t)
+	return nil
 }
 
-// place finds the listener and the process of an event and notes its queue.
-func (a *Analyzer) place(t *task, e *format.Event) {
-	if k := (listenerKey{e.NetNS, e.Listener}); t.listener == nil || k != t.key {
-		t.listener, t.key = a.listener(k), k
+// unfollow takes an event of a thread beyond the bound: an attempt of its own.
+func (a *Analyzer) unfollow(e *format.Event) error {
+	a.unfollowed++
+	t := &a.spare
+	*t = task{tid: e.TID, skips: a.pairs.skips}
+	a.places.place(t, e)
+	if err := a.pairs.add(t, e, true); err != nil {
+		return err
 	}
-	if t.process == nil || e.Proc != t.proc || e.PID != t.process.pid {
-		t.process, t.proc = a.process(e), e.Proc
+	if t.open {
+		return a.pairs.alone(t, WhyLimit)
 	}
-	l := t.listener
-	if l == nil || e.Listener == 0 {
-		return
-	}
-	if e.Proc != l.lastProc || len(l.procs) == 0 {
-		l.lastProc = e.Proc
-		if len(l.procs) < 1000 {
-			l.procs[e.Proc] = e.Comm
-		}
-	}
-	if !l.addr.IsValid() && !e.Accepted() {
-		l.addr, l.family = e.Local(), e.Family
-	}
-	l.queueMax = e.BacklogMax
-	if e.Backlog > l.queueHigh {
-		l.queueHigh = e.Backlog
-	}
-	if e.Backlog > e.BacklogMax {
-		l.full++
-	}
-	if l.wait != nil && e.Backlog > 0 {
-		q := l.queue.at(e.BootNS)
-		*q = max(*q, uint64(e.Backlog))
-	}
+	return a.pairs.settle(t)
 }
 
-func (a *Analyzer) listener(k listenerKey) *listener {
-	l := a.listeners[k]
-	if l != nil {
-		return l
-	}
-	if len(a.listeners) >= a.o.MaxListeners {
-		a.limited = true
-		return nil
-	}
-	l = &listener{key: k, errors: map[int32]uint64{}, procs: map[uint32]string{}}
-	if len(a.listeners) < maxDetailed {
-		l.wait = newHistogram(2)
-		s := series{startNS: a.header.Clock.BootNS, widthNS: int64(time.Second), max: 120}
-		l.took, l.bad, l.queue = s, s, s
-		l.queue.peak = true
-	}
-	a.listeners[k] = l
-	return l
-}
-
-func (a *Analyzer) process(e *format.Event) *process {
-	num := e.Proc
-	p := a.processes[num]
-	if p == nil {
-		p = &process{num: num, pid: e.PID, comm: e.Comm}
-		if len(a.processes) >= a.o.MaxProcesses {
-			a.limited = true
-			return p
-		}
-		a.processes[num] = p
-	}
-	return p
-}
-
-// pair books an attempt whose fate is known.
-func (a *Analyzer) pair(t *task, p *Pair) error {
-	l, proc := t.listener, t.process
-	if k := (listenerKey{p.NetNS, p.Listener}); k != t.key {
-		l = a.listener(k) // the task has gone on to another one
-	}
-	if l == nil {
-		l = new(listener) // beyond the bound: counted in the totals only
-	}
+// book counts an attempt whose fate is known.
+func (a *Analyzer) book(p *Pair) error {
+	l, proc := p.listener, p.process
 	a.totals.Attempts++
 	l.attempts++
 	proc.attempts++
 	a.via[p.Via]++
-	if p.Why == WhyRestarted {
-		a.totals.Restarted++
-	}
 	switch {
 	case !p.Returned():
 		a.totals.EntryOnly++
@@ -248,14 +157,20 @@ func (a *Analyzer) pair(t *task, p *Pair) error {
 		if p.Why == WhyBlocked {
 			l.waiting++
 		}
-	case p.Accepted():
+	case p.Ret >= 0:
 		a.accepted(l, proc, p)
 	default:
 		a.failed(l, proc, p)
 	}
-	if p.Returned() && p.WaitNS < 0 && p.Why != WhyNoCall {
+	if p.Returned() && p.EnterSeq == 0 && p.Why != WhyNoCall {
 		a.totals.ReturnOnly++
 		a.unpaired[p.Why]++
+	}
+	if p.Inverted {
+		a.totals.Inverted++
+	}
+	if p.Why == WhyRestarted {
+		a.totals.Restarted++
 	}
 	if a.o.Pair != nil {
 		return a.o.Pair(p)
@@ -271,55 +186,29 @@ func (a *Analyzer) accepted(l *listener, proc *process, p *Pair) {
 		a.totals.ClosedEarly++
 	}
 	*a.rate.at(p.ReturnNS)++
-	if l.wait != nil {
+	if l.firstNS == 0 {
+		l.firstNS = p.ReturnNS
+	}
+	l.lastNS = max(l.lastNS, p.ReturnNS)
+	if l.detailed {
 		*l.took.at(p.ReturnNS)++
 	}
 	if p.WaitNS >= 0 {
-		record(a.waitOK, p.WaitNS)
-		a.maxOK = max(a.maxOK, p.WaitNS)
-		if l.wait != nil {
-			record(l.wait, p.WaitNS)
-			l.waitMax = max(l.waitMax, p.WaitNS)
-		}
+		a.waits.add(p.WaitNS)
+		l.waits.add(p.WaitNS)
 	}
-	a.peer(p.Remote.Addr())
-}
-
-func (a *Analyzer) peer(addr netip.Addr) {
-	if a.lastCount != nil && addr == a.lastPeer {
-		*a.lastCount++
-		return
-	}
-	if !addr.IsValid() {
-		return
-	}
-	n := a.peers[addr]
-	if n == nil {
-		if len(a.peers) >= a.o.MaxPeers {
-			a.limited = true
-			a.morePeers++
-			return
-		}
-		n = new(uint64)
-		a.peers[addr] = n
-	}
-	*n++
-	a.lastPeer, a.lastCount = addr, n
+	a.places.peer(p.Remote.Addr())
 }
 
 func (a *Analyzer) failed(l *listener, proc *process, p *Pair) {
 	a.totals.Failed++
-	l.failed++
 	proc.failed++
 	a.errors[min(uint32(p.Errno), uint32(len(a.errors)-1))]++
-	if l.errors != nil && len(l.errors) < 100 {
-		l.errors[p.Errno]++
-	}
-	if l.wait != nil {
+	l.fail(p.Errno)
+	if l.detailed {
 		*l.bad.at(p.ReturnNS)++
 	}
 	if p.WaitNS >= 0 {
-		record(a.waitBad, p.WaitNS)
-		a.maxBad = max(a.maxBad, p.WaitNS)
+		a.badWaits.add(p.WaitNS)
 	}
 }

@@ -14,26 +14,24 @@ var meanings = map[int32]string{
 	4:   "a signal interrupted the call",
 	9:   "the descriptor is not open",
 	11:  "nothing was queued; normal for a non-blocking server",
-	12:  "no memory for the socket",
+	12:  "no memory for the socket; connections stay queued",
 	14:  "bad address buffer: the connection was taken and destroyed, a client lost",
 	22:  "the socket does not listen (any more), or bad flags or buffer length",
 	23:  "the whole system is out of descriptors; connections stay queued",
 	24:  "the process is out of descriptors (ulimit -n); connections stay queued",
 	71:  "protocol error",
 	88:  "the descriptor is not a socket",
-	95:  "the socket's type can't accept",
+	95:  "this type of socket can't accept",
 	103: "the connection was aborted before it was accepted",
 	105: "no memory for network buffers",
-	512: "a signal interrupted the call: restarted, EINTR, or the task was killed",
+	512: "interrupted by a signal: begun anew, EINTR, or killed",
 }
 
-func meaning(errno int32) string { return meanings[errno] }
-
 // errorCounts turns counts by errno into a list, most frequent first.
-func errorCounts(counts map[int32]uint64) []ErrorCount {
+func errorCounts(counts []errnoCount) []ErrorCount {
 	list := []ErrorCount{}
-	for errno, n := range counts {
-		list = append(list, ErrorCount{Errno: format.ErrnoName(errno), Count: n, Meaning: meaning(errno)})
+	for _, c := range counts {
+		list = append(list, ErrorCount{Errno: c.errno, Name: format.ErrnoName(c.errno), Count: c.count, Meaning: meanings[c.errno], Listeners: []ErrorListener{}})
 	}
 	slices.SortFunc(list, func(a, b ErrorCount) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Errno, b.Errno))

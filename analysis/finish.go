@@ -1,9 +1,7 @@
 package analysis
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/acc-project/acc/format"
@@ -15,77 +13,95 @@ type Completeness struct {
 	Skipped   []format.Skip // what salvaging left out
 }
 
-// Finish ends the analysis. The Analyzer is of no use afterwards.
+// gaps is what is not in the capture, by kind of event.
+type gaps struct {
+	lostIn, lostOut, lostOther uint64 // hits of the entry, of its return, of do_accept alone
+	missedIn, missedOut        uint64
+	lost, missed               uint64 // of all
+}
+
+// Finish ends the analysis; the error is that of Options.Pair. The Analyzer is of
+// no use afterwards.
 func (a *Analyzer) Finish(c Completeness) (*Result, error) {
-	if len(c.Skipped) > 0 {
-		a.pairs.skipped = true
+	g := a.gaps()
+	if c.Truncated = c.Truncated || a.end == nil; !c.Truncated && len(c.Skipped) > 0 && a.pairs.skips == 0 {
+		a.pairs.skips++ // a part that nothing followed
 	}
-	missed := a.missed()
-	blocked := map[uint32]bool{}
+	d := verdicts{
+		truncated: c.Truncated, skips: a.pairs.skips, missedIn: g.missedIn > 0, missedOut: g.missedOut > 0,
+		losses: &a.pairs.losses, unplaced: g.lostOut > a.lost[format.HookSysAccept4][format.Return],
+		endNS: a.clock.BootNS, blocked: map[uint32]int32{},
+	}
 	if a.end != nil {
-		a.lost = max(a.lost, a.end.Lost)
+		d.known = a.end.BlockedKnown
 		for _, b := range a.end.Blocked {
-			blocked[b.TID] = true
+			d.blocked[b.TID] = b.SockFD
 		}
 	}
-	err := a.pairs.finish(func(e *format.Event) Why {
-		switch {
-		case c.Truncated || a.end == nil:
-			return WhyTruncated
-		case blocked[e.TID]:
-			return WhyBlocked
-		case len(c.Skipped) > 0:
-			return WhySkipped
-		case a.lostOf(format.Return) > 0 && missed > 0:
-			return WhyUnknown
-		case a.lostOf(format.Return) > 0:
-			return WhyReturnLost
-		case missed > 0:
-			return WhyMissed
-		}
-		return WhyBlocked // nothing was lost: it returned after the probes were gone
-	})
-	if err != nil {
+	if err := a.pairs.close(a.tasks, &d); err != nil {
 		return nil, err
 	}
-	r := &Result{Totals: a.totals, LimitHit: a.limited || a.pairs.limited > 0}
-	r.Totals.Lost, r.Totals.Missed = a.lost, missed
+	r := &Result{Totals: a.totals, LimitHit: a.places.limited || a.unfollowed > 0}
+	r.Totals.Lost, r.Totals.Missed = g.lost, g.missed
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()
 	r.Caveats = a.caveats(c, r)
 	r.Complete = len(r.Caveats) == 0
+	blind := c.Truncated || len(c.Skipped) > 0 || !a.end.Clean
+	r.Doubts.Attempts = blind || g.lostIn+g.missedIn+g.lostOther > 0
+	r.Doubts.Outcomes = blind || g.lostOut+g.missedOut+g.lostOther > 0
+	r.Doubts.Waits = r.Doubts.Attempts || r.Doubts.Outcomes || a.unfollowed > 0
+	r.Doubts.Lists = r.Doubts.Attempts || r.Doubts.Outcomes || a.places.limited
 	a.lists(r)
 	a.times(r)
 	return r, nil
 }
 
-// missed adds up what the kernel did not run probes for.
-func (a *Analyzer) missed() (n uint64) {
+// gaps adds up losses, by END's account or, without one, by the records so far.
+func (a *Analyzer) gaps() (g gaps) {
+	add := func(hook format.Hook, kind format.Kind, lost, missed uint64) {
+		g.lost += lost
+		g.missed += missed
+		switch {
+		case hook == format.HookDoAccept:
+			g.lostOther += lost + missed
+		case kind == format.Enter:
+			g.lostIn += lost
+			g.missedIn += missed
+		default:
+			g.lostOut += lost
+			g.missedOut += missed
+		}
+	}
 	if a.end != nil {
 		for _, t := range a.end.Totals {
-			n += t.Missed
+			add(t.Hook, t.Kind, t.Lost, t.Missed)
+		}
+		if n := a.end.Lost; n > g.lost { // of a probe that is not in the account
+			g.lostIn, g.lostOut, g.lost = g.lostIn+n-g.lost, g.lostOut+n-g.lost, n
+		}
+		return g
+	}
+	for hook := range a.lost {
+		for kind, n := range a.lost[hook] {
+			add(format.Hook(hook), format.Kind(kind), n, 0)
 		}
 	}
-	return n
-}
-
-// lostOf is how many hits of a kind were lost.
-func (a *Analyzer) lostOf(kind format.Kind) (n uint64) {
-	for _, t := range a.end.Totals {
-		if t.Kind == kind {
-			n += t.Lost
-		}
-	}
-	return n
+	return g
 }
 
 func (a *Analyzer) captureInfo() CaptureInfo {
-	h := a.header
+	h := &a.header
 	c := CaptureInfo{
 		ID: h.ID, Host: h.Host, Kernel: h.Kernel, Arch: h.Arch, Mode: h.Mode, Tool: h.Tool,
-		Start: time.Unix(0, h.StartNS).UTC(), ZoneSec: h.ZoneSec, Events: a.events, Limits: append([]string{}, h.Limits...),
+		Start: time.Unix(0, h.StartNS).UTC(), ZoneSec: h.ZoneSec, Events: a.events,
+		Limits: append([]string{}, h.Limits...), Filters: append([]string{}, h.Filters...),
 	}
-	endNS := max(a.clock.BootNS, a.lastNS)
+	endNS := a.clock.BootNS
+	if a.events > 0 {
+		endNS = max(endNS, a.lastNS)
+		c.First, c.Last = a.at(a.firstNS), a.at(a.lastNS)
+	}
 	if a.end != nil {
 		endNS, c.EndReason = a.end.Clock.BootNS, a.end.Reason
 	}
@@ -94,12 +110,19 @@ func (a *Analyzer) captureInfo() CaptureInfo {
 	return c
 }
 
+// at places a boot time on the wall clock, by the clock at the start: a clock
+// that was set meanwhile does not move what happened.
+func (a *Analyzer) at(bootNS int64) *time.Time {
+	t := a.header.Clock.Time(bootNS)
+	return &t
+}
+
 // caveats says what keeps the counts from being exact.
 func (a *Analyzer) caveats(c Completeness, r *Result) []Caveat {
 	list := []Caveat{}
 	add := func(id, format string, args ...any) { list = append(list, Caveat{id, fmt.Sprintf(format, args...)}) }
 	if c.Truncated {
-		add("truncated", "the capture stops before its end: what happened after event %d is not known", a.events)
+		add("truncated", "the capture stops before its end: what happened after %s is not known", a.lastWord())
 	}
 	if n := len(c.Skipped); n > 0 {
 		bytes, events := int64(0), uint64(0)
@@ -112,116 +135,32 @@ func (a *Analyzer) caveats(c Completeness, r *Result) []Caveat {
 	if a.end != nil && !a.end.Clean {
 		add("unclean", "recording ended in disorder (%s) %s", format.Quote(a.end.Reason), format.Quote(a.end.Detail))
 	}
-	if r.Totals.Lost > 0 {
-		add("lost", "%d events were lost because the ring buffer was full; a larger --ring-size helps", r.Totals.Lost)
+	if n := r.Totals.Lost; n > 0 {
+		add("lost", "%d events were lost because the ring buffer was full; a larger --ring-size helps", n)
 	}
-	if r.Totals.Missed > 0 {
-		add("missed", "the kernel did not run a probe %d times: for want of kretprobe instances, or because another program ran on the CPU", r.Totals.Missed)
+	if n := r.Totals.Missed; n > 0 {
+		add("missed", "the kernel did not run a probe %d times, for want of kretprobe instances, or because another program ran on the CPU", n)
 	}
-	if r.LimitHit {
-		add("limit", "there were more tasks, listeners, processes or peers than are told apart; the totals are right, the lists are not whole")
+	if a.unfollowed > 0 {
+		add("limit", "more than %d threads were in accept at once: %d events of others were not paired", a.o.MaxTasks, a.unfollowed)
+	}
+	if a.places.limited {
+		add("limit", "there were more listeners, processes or peers than are told apart; the totals are right, the lists are not whole")
 	}
 	return list
 }
 
-// lists fills in the errors and the tables, sorted and cut to Top rows.
-func (a *Analyzer) lists(r *Result) {
-	counts := map[int32]uint64{}
-	for errno, n := range a.errors {
-		if n > 0 {
-			counts[int32(errno)] = n
-		}
+func (a *Analyzer) lastWord() string {
+	if a.events == 0 {
+		return "its beginning"
 	}
-	r.Errors = errorCounts(counts)
-	r.Unpaired = []UnpairedInfo{}
-	for why, n := range a.unpaired {
-		r.Unpaired = append(r.Unpaired, UnpairedInfo{why, n})
-	}
-	slices.SortFunc(r.Unpaired, func(x, y UnpairedInfo) int {
-		return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Why, y.Why))
-	})
-	r.Via = []ViaCount{}
-	for via, n := range a.via {
-		if n > 0 {
-			r.Via = append(r.Via, ViaCount{format.Via(via).String(), n})
-		}
-	}
-	r.Listeners, r.Processes, r.Peers = []ListenerInfo{}, []ProcessInfo{}, []PeerInfo{}
-	for _, l := range a.listeners {
-		if l.attempts > 0 && l.key.inode != 0 {
-			r.Listeners = append(r.Listeners, l.info())
-		}
-	}
-	slices.SortFunc(r.Listeners, func(x, y ListenerInfo) int {
-		return cmp.Or(cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(y.Attempts, x.Attempts), cmp.Compare(x.Addr, y.Addr), cmp.Compare(x.Listener, y.Listener))
-	})
-	for _, p := range a.processes {
-		rec := a.records[p.num]
-		r.Processes = append(r.Processes, ProcessInfo{Proc: p.num, PID: p.pid, Comm: cmp.Or(rec.Comm, p.comm), Exe: rec.Exe, Container: rec.Container,
-			Attempts: p.attempts, Accepted: p.accepted, Failed: p.failed})
-	}
-	slices.SortFunc(r.Processes, func(x, y ProcessInfo) int {
-		return cmp.Or(cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(y.Attempts, x.Attempts), cmp.Compare(x.Proc, y.Proc))
-	})
-	for addr, n := range a.peers {
-		r.Peers = append(r.Peers, PeerInfo{addr.String(), *n})
-	}
-	slices.SortFunc(r.Peers, func(x, y PeerInfo) int {
-		return cmp.Or(cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(x.Addr, y.Addr))
-	})
-	r.Listeners, r.Others.Listeners = top(r.Listeners, a.o.Top)
-	r.Processes, r.Others.Processes = top(r.Processes, a.o.Top)
-	r.Peers, r.Others.Peers = top(r.Peers, a.o.Top)
-	r.Others.PeersAccepted = a.morePeers
-}
-
-// top cuts a list to n rows and says how many it left out.
-func top[T any](list []T, n int) ([]T, int) {
-	if n < 0 || len(list) <= n {
-		return list, 0
-	}
-	return list[:n:n], len(list) - n
-}
-
-func (l *listener) info() ListenerInfo {
-	i := ListenerInfo{
-		Listener: l.key.inode, NetNS: l.key.netns, Attempts: l.attempts, Accepted: l.accepted, Failed: l.failed, Waiting: l.waiting,
-		Errors: errorCounts(l.errors), QueueHigh: l.queueHigh, QueueMax: l.queueMax, Full: l.full,
-		Wait: quantiles(l.wait, l.waitMax), Processes: []uint32{}, Comms: []string{},
-		Timeline: Timeline{Accepted: []uint64{}, Failed: []uint64{}, Queue: []uint64{}},
-	}
-	switch {
-	case l.addr.Addr().IsValid():
-		i.Addr = l.addr.String()
-	case l.family != 0:
-		i.Addr = l.family.String()
-	default:
-		i.Addr = "unknown"
-	}
-	for num, comm := range l.procs {
-		i.Processes = append(i.Processes, num)
-		if !slices.Contains(i.Comms, comm) {
-			i.Comms = append(i.Comms, comm)
-		}
-	}
-	slices.Sort(i.Processes)
-	slices.Sort(i.Comms)
-	if l.wait != nil {
-		width := max(l.took.widthNS, l.bad.widthNS, l.queue.widthNS)
-		for _, s := range []*series{&l.took, &l.bad, &l.queue} {
-			for s.widthNS < width {
-				s.halve()
-			}
-		}
-		i.Timeline = Timeline{BucketNS: width, Accepted: l.took.copy(), Failed: l.bad.copy(), Queue: l.queue.copy()}
-	}
-	return i
+	return fmt.Sprintf("event %d", a.events)
 }
 
 // times fills in waits and rates.
 func (a *Analyzer) times(r *Result) {
-	r.Wait = Waits{Accepted: quantiles(a.waitOK, a.maxOK), Failed: quantiles(a.waitBad, a.maxBad)}
-	r.Rate = Rate{BucketNS: a.rate.widthNS, Buckets: a.rate.copy()}
+	r.Wait, r.FailedWait = a.waits.quantiles(), a.badWaits.quantiles()
+	r.Rate = Rate{PeakAt: r.Capture.Start, BucketNS: a.rate.widthNS, Buckets: a.rate.copy()}
 	if r.Capture.DurationNS > 0 {
 		r.Rate.Mean = float64(r.Totals.Accepted) / (float64(r.Capture.DurationNS) / 1e9)
 	}

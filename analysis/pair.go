@@ -1,7 +1,9 @@
 package analysis
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 
 	"github.com/acc-project/acc/format"
 )
@@ -10,29 +12,34 @@ import (
 // kernel then begins it anew, or gives the program EINTR, or the task dies.
 const errRestart = 512
 
-// Why says why an attempt has only one event, or what became of an interrupted one.
+// Why says why an attempt has only one event, or what became of an interrupted
+// one. The words are stable.
 type Why string
 
 // What can be said of an attempt beyond its events. The zero value: both events
 // are there and it was not interrupted.
 const (
-	WhyBlocked     Why = "blocked-at-end" // it was still in accept when recording ended
-	WhyReturnLost  Why = "return-lost"    // its return was lost, the ring was full
+	WhyBlocked     Why = "blocked-at-end" // it was still in accept when recording ended, or returned when the probes had gone
+	WhyReturnLost  Why = "return-lost"    // its return was lost: the ring was full at that time
 	WhyMissed      Why = "return-missed"  // the kernel did not run the probe on its return
 	WhyEnterLost   Why = "entry-lost"     // its entry was lost, or its probe was not run
-	WhyTruncated   Why = "truncated"      // the capture stops while it was in accept: not known
+	WhyBegan       Why = "began-before"   // it was in accept already when recording began
+	WhyTruncated   Why = "truncated"      // the capture stops before what would tell
 	WhySkipped     Why = "skipped"        // the other event may be in a part of the capture that was left out
+	WhyLimit       Why = "limit"          // too many threads were in accept at once to follow this one
 	WhyUnknown     Why = "unknown"        // the capture does not tell
 	WhyNoCall      Why = "no-call"        // it was no system call (io_uring): there is no entry to see
-	WhyRestarted   Why = "restarted"      // a signal interrupted it, the kernel began it anew
+	WhyRestarted   Why = "restarted"      // a signal interrupted it, and the same call began anew
 	WhyInterrupted Why = "interrupted"    // a signal ended it: EINTR for the program, or the task was killed
 )
 
 // Pair is one attempt to accept: its entry, its return, or both.
 type Pair struct {
 	EnterSeq, ReturnSeq uint64 // positions in the capture, 0 if the event is not there
+	FactsSeq            uint64 // of the do_accept event that told the socket, 0: none was needed
 	EnterNS, ReturnNS   int64  // boot clock
 	WaitNS              int64  // from entry to return, never negative; -1 without both
+	Inverted            bool   // the return is stamped before the entry, as clocks of two CPUs differ; WaitNS is 0
 	PID, TID, UID       uint32
 	Proc                uint32 // number of the process record
 	Comm                string
@@ -53,213 +60,392 @@ type Pair struct {
 	QueueMax            uint32 // its limit
 	Attempt             int    // 1, or more if earlier attempts of the same call were restarted
 	Why                 Why
+
+	listener *listener
+	process  *process
 }
 
-// Returned reports whether the attempt's return is known.
+// Returned reports whether the attempt's outcome is known.
 func (p *Pair) Returned() bool { return p.ReturnSeq != 0 }
 
 // Accepted reports whether the attempt made a socket.
 func (p *Pair) Accepted() bool { return p.ReturnSeq != 0 && p.Ret >= 0 }
 
-// task is what is known of one thread.
-type task struct {
-	tid      uint32
-	open     bool // entry is an attempt whose return has not come
-	held     bool // pair was interrupted; the next event tells what became of it
-	noted    bool // facts are those of a return that is still to come
-	attempt  int  // number of the current attempt in its call
-	entry    format.Event
-	facts    format.Event
-	pair     Pair
-	listener *listener // of the last event, with its key
-	key      listenerKey
-	process  *process
-	proc     uint32
-}
-
 // pairs joins the events of each task. A task is in one attempt at a time, so its
 // entries and returns alternate; the marks that the kernel sets say where they
-// do not.
+// do not, and the account of losses why.
 type pairs struct {
-	tasks   map[uint32]*task
-	max     int
-	skipped bool // parts of the capture were left out
-	limited uint64
-	emit    func(t *task, p *Pair) error
+	skips     uint32 // parts of the capture that were left out so far
+	losses    losses
+	undecided []undecided
+	began     []Pair // returns that may be of attempts begun before the recording
+	extras    []*extra
+	held      int // extras in use
+	p         Pair
+	emit      func(*Pair) error // the pair is overwritten afterwards
 }
 
-// task finds or makes the state of an event's thread.
-func (ps *pairs) task(tid uint32) *task {
-	t := ps.tasks[tid]
-	if t == nil {
-		if len(ps.tasks) >= ps.max {
-			ps.forget()
-		}
-		t = &task{tid: tid}
-		ps.tasks[tid] = t
-	}
-	return t
-}
-
-// forget drops the tasks of which nothing is open. If that does not help, it
-// drops all: those attempts count as not known.
-func (ps *pairs) forget() {
-	for tid, t := range ps.tasks {
-		if !t.open && !t.held && !t.noted {
-			delete(ps.tasks, tid)
-		}
-	}
-	if len(ps.tasks) >= ps.max {
-		ps.limited += uint64(len(ps.tasks))
-		clear(ps.tasks)
-	}
-}
-
-// add takes the next event of t.
-func (ps *pairs) add(t *task, e *format.Event) error {
+// add takes the next event of t. Forgot says that t may have been known before.
+func (ps *pairs) add(t *task, e *format.Event, forgot bool) error {
+	var err error
 	switch {
 	case e.Kind == format.Enter:
-		return ps.enter(t, e)
-	case e.Hook == format.HookDoAccept && e.Via != format.ViaIOUring && e.Accepted() && t.open:
-		t.facts, t.noted = *e, true // the call's own return follows
-		return nil
+		err = ps.enter(t, e)
 	case e.Hook == format.HookDoAccept:
-		p := single(e, WhyNoCall)
-		return ps.emit(t, &p)
+		err = ps.doAccept(t, e)
+	default:
+		err = ps.returned(t, e, forgot)
 	}
-	return ps.returned(t, e)
+	t.known, t.skips = true, ps.skips
+	return err
 }
 
 func (ps *pairs) enter(t *task, e *format.Event) error {
-	attempt := 1
-	if t.held {
-		t.held = false
-		t.pair.Why = WhyInterrupted
-		if t.pair.SockFD == e.SockFD {
-			t.pair.Why, attempt = WhyRestarted, t.pair.Attempt+1
+	attempt := uint32(1)
+	if t.extra != nil {
+		if t.held() && ps.continues(t, e) {
+			t.extra.pair.Why = WhyRestarted
+			attempt = uint32(t.extra.pair.Attempt) + 1
+		} else if t.skips != ps.skips {
+			t.extra.pair.Why = WhySkipped
+		} else {
+			t.extra.pair.Why = WhyInterrupted
 		}
-		if err := ps.emit(t, &t.pair); err != nil {
+		if err := ps.release(t); err != nil {
 			return err
 		}
 	}
 	if t.open {
-		why := WhyReturnLost
-		if e.Mark&format.MarkPrevMissed != 0 {
-			why = WhyMissed
-		} else if ps.skipped {
-			why = WhySkipped
-		}
-		if err := ps.alone(t, why); err != nil {
+		if err := ps.superseded(t, e.BootNS, e.Mark&format.MarkPrevMissed != 0, false); err != nil {
 			return err
 		}
 	}
-	t.entry, t.open, t.attempt, t.noted = *e, true, attempt, false
+	t.entry.set(e)
+	t.open, t.attempt = true, attempt
 	return nil
+}
+
+// continues reports whether an entry is the interrupted call of t begun anew: the
+// same call in every argument, with nothing left out between.
+func (ps *pairs) continues(t *task, e *format.Event) bool {
+	p := &t.extra.pair
+	return t.skips == ps.skips && p.SockFD == e.SockFD && p.PID == e.PID && p.Proc == e.Proc && p.Flags == e.Flags &&
+		p.Via == e.Via && p.Listener == e.Listener
+}
+
+// superseded deals with the open attempt of t when an event shows that its return
+// is not in the capture. Missed: the kernel says that it missed it; maybe: it may have.
+func (ps *pairs) superseded(t *task, ns int64, missed, maybe bool) error {
+	switch {
+	case t.skips != ps.skips:
+		return ps.alone(t, WhySkipped)
+	case missed:
+		return ps.alone(t, WhyMissed)
+	}
+	t.open = false
+	return ps.wait(t, ns, maybe)
 }
 
 // alone emits the open attempt without its return.
 func (ps *pairs) alone(t *task, why Why) error {
 	t.open = false
-	p := single(&t.entry, why)
-	p.Attempt = t.attempt
-	return ps.emit(t, &p)
+	ps.entered(&ps.p, t)
+	ps.p.Why = why
+	return ps.emit(&ps.p)
 }
 
-func (ps *pairs) returned(t *task, e *format.Event) error {
-	if t.held {
-		t.held = false
-		t.pair.Why = WhyUnknown // its next entry was lost: a restart, or another call
-		if err := ps.emit(t, &t.pair); err != nil {
+// doAccept takes a return of do_accept. One of which the way is not known may
+// belong to a system call, whose return then follows on the same task.
+func (ps *pairs) doAccept(t *task, e *format.Event) error {
+	if err := ps.settle(t); err != nil {
+		return err
+	}
+	if e.Via == format.ViaUnknown {
+		if x := ps.extra(t); x != nil {
+			x.noted, x.facts = true, *e
+			return nil
+		}
+	}
+	return ps.single(t, e, WhyNoCall)
+}
+
+func (ps *pairs) returned(t *task, e *format.Event, forgot bool) error {
+	ours := t.open && e.Mark&format.MarkEnterLost == 0 && t.skips == ps.skips && (e.SockFD == t.entry.sockfd || e.SockFD == -1)
+	facts := t.noted() && t.skips == ps.skips && (e.Mark&format.MarkNoFacts != 0 && t.extra.facts.Accepted() ||
+		e.Failed() && t.extra.facts.Ret == e.Ret)
+	if !facts {
+		if err := ps.settle(t); err != nil {
 			return err
 		}
 	}
-	if e.Mark&format.MarkEnterLost != 0 || !t.open {
-		if t.open {
-			if err := ps.alone(t, WhyReturnLost); err != nil {
-				return err
-			}
+	p := &ps.p
+	if !ours && t.open {
+		if err := ps.superseded(t, e.BootNS, false, true); err != nil {
+			return err
 		}
-		why := WhyEnterLost
-		if e.Mark&format.MarkEnterLost == 0 {
-			why = WhyUnknown
-			if ps.skipped {
-				why = WhySkipped
-			}
+	}
+	if ours {
+		t.open = false
+		ps.entered(p, t)
+		p.finish(e)
+		p.WaitNS = e.BootNS - t.entry.ns
+		if p.WaitNS < 0 {
+			p.WaitNS, p.Inverted = 0, true
 		}
-		p := single(e, why)
-		return ps.emit(t, &p)
+	} else {
+		p.begin(t, e)
+		p.finish(e)
+		p.Why = WhyUnknown
+		switch {
+		case e.Mark&format.MarkEnterLost != 0:
+			p.Why = WhyEnterLost
+		case ps.skips != t.skips:
+			p.Why = WhySkipped
+		case !t.known && !forgot:
+			p.Why = WhyBegan
+		}
 	}
-	t.open = false
-	p := &t.pair
-	*p = join(&t.entry, e)
-	p.Attempt = t.attempt
-	if t.noted && e.Mark&format.MarkNoFacts != 0 {
-		f := &t.facts
-		p.Local, p.Remote, p.Family, p.State, p.Inode = f.Local(), f.Remote(), f.Family, f.State, f.Inode
+	if facts {
+		p.facts(&t.extra.facts)
+		ps.drop(t)
 	}
-	t.noted = false
-	if p.Errno == errRestart {
-		t.held = true
+	switch {
+	case p.Errno == errRestart && ours:
+		if x := ps.extra(t); x != nil {
+			x.held, x.pair = true, *p
+			return nil
+		}
+		p.Why = WhyUnknown
+	case p.Why == WhyBegan && len(ps.began) < maxUndecided:
+		ps.began = append(ps.began, *p) // a missed entry looks alike; END says whether there are any
+		return nil
+	case p.Why == WhyBegan:
+		p.Why = WhyUnknown
+	}
+	return ps.emit(p)
+}
+
+// settle deals with what waited for the next event of t when that is a return that
+// does not explain it.
+func (ps *pairs) settle(t *task) error {
+	if t.extra == nil {
 		return nil
 	}
-	return ps.emit(t, p)
-}
-
-// join makes the pair of an entry and its return.
-func join(enter, ret *format.Event) Pair {
-	p := single(ret, "")
-	p.EnterSeq, p.EnterNS = enter.Seq, enter.BootNS
-	p.WaitNS = max(ret.BootNS-enter.BootNS, 0) // clocks of two CPUs may differ by a little
-	p.QueueEnter = enter.Backlog
-	p.ListenAddr = enter.Local()
-	if p.Listener == 0 {
-		p.Listener, p.QueueMax = enter.Listener, enter.BacklogMax
+	t.extra.pair.Why = WhyUnknown // the entry between is not there: the same call again, or another
+	if t.skips != ps.skips {
+		t.extra.pair.Why = WhySkipped
 	}
-	return p
+	return ps.release(t)
 }
 
-// single makes the pair of which only one event is there.
-func single(e *format.Event, why Why) Pair {
-	p := Pair{
+// release emits what waits with t: an interrupted attempt as it is, a do_accept
+// event as an attempt of its own.
+func (ps *pairs) release(t *task) error {
+	x := t.extra
+	if x == nil {
+		return nil
+	}
+	ps.drop(t)
+	if x.held {
+		ps.p = x.pair
+		return ps.emit(&ps.p)
+	}
+	why := WhyNoCall
+	if x.facts.Via == format.ViaUnknown {
+		why = WhyUnknown // a system call, neither end of which is there
+	}
+	return ps.single(t, &x.facts, why)
+}
+
+func (ps *pairs) single(t *task, e *format.Event, why Why) error {
+	ps.p.begin(t, e)
+	ps.p.finish(e)
+	ps.p.Why = why
+	return ps.emit(&ps.p)
+}
+
+// extra gives t room for what must wait; nil if too many threads have some.
+func (ps *pairs) extra(t *task) *extra {
+	if t.extra != nil || ps.held >= maxHeld {
+		return t.extra
+	}
+	ps.held++
+	if n := len(ps.extras); n > 0 {
+		t.extra, ps.extras = ps.extras[n-1], ps.extras[:n-1]
+		t.extra.held, t.extra.noted = false, false
+	} else {
+		t.extra = new(extra)
+	}
+	return t.extra
+}
+
+// drop takes the room away again. What is in it stays valid until the next extra.
+func (ps *pairs) drop(t *task) {
+	ps.held--
+	ps.extras = append(ps.extras, t.extra)
+	t.extra = nil
+}
+
+// entered makes the pair of the open attempt of t, without a return.
+func (ps *pairs) entered(p *Pair, t *task) {
+	n := &t.entry
+	*p = Pair{
+		EnterSeq: n.seq, EnterNS: n.ns, WaitNS: -1, PID: n.pid, TID: t.tid, UID: n.uid, Proc: n.proc, Comm: n.comm, Via: n.via,
+		SockFD: n.sockfd, Flags: n.flags, NetNS: n.netns, Listener: n.inode, Family: n.family, QueueEnter: n.backlog,
+		QueueMax: n.backlogMax, Attempt: int(t.attempt), listener: t.listener, process: t.process,
+	}
+	if t.listener != nil {
+		p.ListenAddr = t.listener.addr
+	}
+}
+
+// begin makes the pair of a return without entry.
+func (p *Pair) begin(t *task, e *format.Event) {
+	*p = Pair{
 		WaitNS: -1, PID: e.PID, TID: e.TID, UID: e.UID, Proc: e.Proc, Comm: e.Comm, Via: e.Via, SockFD: e.SockFD, Flags: e.Flags,
-		NetNS: e.NetNS, Listener: e.Listener, Family: e.Family, QueueMax: e.BacklogMax, Attempt: 1, Why: why,
+		NetNS: e.NetNS, Attempt: 1, listener: t.listener, process: t.process,
 	}
-	if e.Kind == format.Enter {
-		p.EnterSeq, p.EnterNS, p.QueueEnter, p.ListenAddr = e.Seq, e.BootNS, e.Backlog, e.Local()
-		return p
+	if t.listener != nil {
+		p.ListenAddr = t.listener.addr
 	}
-	p.ReturnSeq, p.ReturnNS, p.QueueReturn = e.Seq, e.BootNS, e.Backlog
-	p.Ret, p.Errno = e.Ret, e.Errno()
+}
+
+// finish adds the return.
+func (p *Pair) finish(e *format.Event) {
+	p.ReturnSeq, p.ReturnNS, p.Ret, p.Errno = e.Seq, e.BootNS, e.Ret, e.Errno()
+	p.QueueReturn = e.Backlog
+	p.socket(e)
+}
+
+// facts adds what do_accept told of a call whose return could not.
+func (p *Pair) facts(e *format.Event) {
+	p.FactsSeq, p.QueueReturn = e.Seq, e.Backlog
+	p.socket(e)
+}
+
+func (p *Pair) socket(e *format.Event) {
+	if e.Listener != 0 {
+		p.Listener, p.QueueMax = e.Listener, e.BacklogMax
+	}
+	if e.Family != 0 {
+		p.Family = e.Family
+	}
 	if e.Accepted() {
 		p.Local, p.Remote, p.State, p.Inode = e.Local(), e.Remote(), e.State, e.Inode
-	} else {
+	} else if !p.ListenAddr.IsValid() && e.LAddr.IsValid() {
 		p.ListenAddr = e.Local()
 	}
-	return p
 }
 
-// finish emits what is open, in the order of the entries.
-func (ps *pairs) finish(why func(*format.Event) Why) error {
-	var open []*task
-	for _, t := range ps.tasks {
-		if t.open || t.held {
-			open = append(open, t)
+// close emits all that waits or is open, each kind in the order of the capture.
+func (ps *pairs) close(ts *tasks, d *verdicts) error {
+	for i := range ps.undecided {
+		u := &ps.undecided[i]
+		u.pair.Why = d.superseded(u)
+		if err := ps.emit(&u.pair); err != nil {
+			return err
 		}
 	}
-	sortTasks(open)
-	for _, t := range open {
-		if t.held {
-			t.held = false
-			t.pair.Why = WhyInterrupted
-			if err := ps.emit(t, &t.pair); err != nil {
+	for i := range ps.began {
+		ps.began[i].Why = d.began()
+		if err := ps.emit(&ps.began[i]); err != nil {
+			return err
+		}
+	}
+	var last []*task
+	for _, t := range ts.index {
+		if t.open || t.extra != nil {
+			last = append(last, t)
+		}
+	}
+	slices.SortFunc(last, func(a, b *task) int { return cmp.Compare(a.entry.seq, b.entry.seq) })
+	for _, t := range last {
+		if t.extra != nil {
+			t.extra.pair.Why = d.interrupted(t)
+			if err := ps.release(t); err != nil {
 				return err
 			}
 		}
 		if t.open {
-			if err := ps.alone(t, why(&t.entry)); err != nil {
+			if err := ps.alone(t, d.open(t)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// verdicts says what became of attempts by what the whole capture tells.
+type verdicts struct {
+	truncated bool // it stops before its end
+	skips     uint32
+	missedIn  bool // the kernel missed entries
+	missedOut bool // and returns
+	losses    *losses
+	unplaced  bool // returns were lost of which no record says when
+	endNS     int64
+	blocked   map[uint32]int32 // descriptor by thread, of those in accept at the end
+	known     bool             // blocked is all of them
+}
+
+// superseded: an attempt whose thread went on, its return not there.
+func (d *verdicts) superseded(u *undecided) Why {
+	lost := d.unplaced || d.losses.covers(u.pair.EnterNS, u.toNS)
+	switch {
+	case lost && !(u.maybe && d.missedOut):
+		return WhyReturnLost
+	case lost:
+		return WhyUnknown
+	case d.truncated:
+		return WhyTruncated // the account of its loss may be in what is not there
+	case d.skips > 0:
+		return WhySkipped
+	case d.missedOut && !d.losses.dropped:
+		return WhyMissed
+	}
+	return WhyUnknown
+}
+
+// began: the first event of a thread is a return, and nothing marks it.
+func (d *verdicts) began() Why {
+	switch {
+	case d.truncated:
+		return WhyTruncated
+	case d.missedIn:
+		return WhyUnknown
+	}
+	return WhyBegan
+}
+
+// interrupted: the last event of a thread is a return with ERESTARTSYS.
+func (d *verdicts) interrupted(t *task) Why {
+	switch {
+	case d.truncated:
+		return WhyTruncated
+	case t.skips != d.skips:
+		return WhySkipped
+	}
+	return WhyInterrupted
+}
+
+// open: the last event of a thread is an entry.
+func (d *verdicts) open(t *task) Why {
+	if d.truncated {
+		return WhyTruncated
+	}
+	if fd, ok := d.blocked[t.tid]; ok && (fd == t.entry.sockfd || fd < 0) {
+		return WhyBlocked
+	}
+	lost := d.unplaced || d.losses.covers(t.entry.ns, d.endNS)
+	switch {
+	case t.skips != d.skips:
+		return WhySkipped
+	case !lost && !d.missedOut:
+		return WhyBlocked // nothing else explains it
+	case !d.known || lost && d.missedOut:
+		return WhyUnknown // it may also sit there still
+	case lost:
+		return WhyReturnLost
+	}
+	return WhyMissed
 }

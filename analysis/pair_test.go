@@ -78,7 +78,7 @@ func analyze(t *testing.T, events []format.Event, end *format.End, c Completenes
 
 func TestPairs(t *testing.T) {
 	clean := &format.End{Clean: true, BlockedKnown: true}
-	blocked := &format.End{Clean: true, BlockedKnown: true, Blocked: []format.Blocked{{TID: 1}}}
+	blocked := &format.End{Clean: true, BlockedKnown: true, Blocked: []format.Blocked{{TID: 1, SockFD: 3}}}
 	lost := &format.End{Clean: true, Lost: 1, Totals: []format.ProbeTotal{{Kind: format.Return, Lost: 1}}}
 	missed := &format.End{Clean: true, Totals: []format.ProbeTotal{{Kind: format.Return, Missed: 1}}}
 	both := &format.End{Clean: true, Lost: 1, Totals: []format.ProbeTotal{{Kind: format.Return, Missed: 1, Lost: 1}}}
@@ -93,16 +93,16 @@ func TestPairs(t *testing.T) {
 		{"interleaved", "e1 e2 r2 r1", clean, Completeness{}, "2-3 1-4"},
 		{"failed", "e1 r1:24", clean, Completeness{}, "1-2"},
 		{"blocked at the end", "e1 r1 e1", blocked, Completeness{}, "1-2 3-:blocked-at-end"},
-		{"return lost", "e1 e1 r1", clean, Completeness{}, "1-:return-lost 2-3"},
+		{"two entries, nothing lost", "e1 e1 r1", clean, Completeness{}, "2-3 1-:unknown"},
 		{"return missed", "e1 E1 r1", clean, Completeness{}, "1-:return-missed 2-3"},
 		{"entry lost", "R1", clean, Completeness{}, "-1:entry-lost"},
-		{"return and next entry lost", "e1 R1 e1 r1", clean, Completeness{}, "1-:return-lost -2:entry-lost 3-4"},
-		{"open, returns were lost", "e1", lost, Completeness{}, "1-:return-lost"},
-		{"open, returns were missed", "e1", missed, Completeness{}, "1-:return-missed"},
+		{"return and next entry lost", "e1 R1 e1 r1", clean, Completeness{}, "-2:entry-lost 3-4 1-:unknown"},
+		{"open, returns were lost", "e1", lost, Completeness{}, "1-:unknown"},
+		{"open, returns were missed", "e1", missed, Completeness{}, "1-:unknown"},
 		{"open, both", "e1", both, Completeness{}, "1-:unknown"},
 		{"open, lost, but seen to wait", "e1", &format.End{Clean: true, Lost: 1, Totals: lost.Totals, Blocked: blocked.Blocked}, Completeness{}, "1-:blocked-at-end"},
 		{"truncated", "e1", nil, Completeness{Truncated: true}, "1-:truncated"},
-		{"return without entry", "r1", clean, Completeness{}, "-1:unknown"},
+		{"return without entry", "r1", clean, Completeness{}, "-1:began-before"},
 		{"open, skipped", "e1", clean, skipped, "1-:skipped"},
 		{"restart", "e1 r1:512 e1 r1", clean, Completeness{}, "1-2:restarted 3-4#2"},
 		{"restart twice", "e1 r1:512 e1 r1:512 e1 r1", clean, Completeness{}, "1-2:restarted 3-4:restarted#2 5-6#3"},

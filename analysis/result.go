@@ -3,39 +3,53 @@ package analysis
 import "time"
 
 // Result is what a capture tells, as `acc analyze --json` prints it. Durations
-// and times that end in _ns are nanoseconds.
+// and times that end in _ns are nanoseconds. Lists are never null and have a
+// stable order.
 type Result struct {
-	Capture   CaptureInfo    `json:"capture"`
-	Complete  bool           `json:"complete"` // every count is exact; otherwise counts are at least what is said
-	Caveats   []Caveat       `json:"caveats"`  // why not
-	Totals    Totals         `json:"totals"`
-	Errors    []ErrorCount   `json:"errors"`   // of failed attempts, most frequent first
-	Unpaired  []UnpairedInfo `json:"unpaired"` // attempts with one event, by reason
-	Wait      Waits          `json:"wait_ns"`
-	Rate      Rate           `json:"rate"`
-	Via       []ViaCount     `json:"via"`
-	Listeners []ListenerInfo `json:"listeners"` // most accepted first
-	Processes []ProcessInfo  `json:"processes"` // most accepted first
-	Peers     []PeerInfo     `json:"peers"`     // most accepted first
-	Others    Others         `json:"others"`    // what the lists leave out
-	LimitHit  bool           `json:"limit_hit"` // a bound on memory made some of this inexact
+	Capture    CaptureInfo    `json:"capture"`
+	Complete   bool           `json:"complete"` // nothing was lost, missed, cut off or left out: every figure is exact
+	Doubts     Doubts         `json:"doubts"`   // which are not
+	Caveats    []Caveat       `json:"caveats"`  // and why
+	Totals     Totals         `json:"totals"`
+	Errors     []ErrorCount   `json:"errors"`         // of failed attempts, most frequent first
+	Unpaired   []UnpairedInfo `json:"unpaired"`       // attempts with one event, by reason
+	Wait       Quantiles      `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 0.1 %
+	FailedWait Quantiles      `json:"failed_wait_ns"` // and of failed ones
+	Rate       Rate           `json:"rate"`
+	Via        []ViaCount     `json:"via"`
+	Listeners  []ListenerInfo `json:"listeners"` // most accepted first
+	Processes  []ProcessInfo  `json:"processes"` // most accepted first
+	Peers      []PeerInfo     `json:"peers"`     // most accepted first
+	Others     Others         `json:"others"`    // what the lists leave out
+	LimitHit   bool           `json:"limit_hit"` // a bound on memory made some of this inexact
 }
 
 // CaptureInfo says where and when the capture was taken.
 type CaptureInfo struct {
-	ID         string    `json:"id"`
-	Host       string    `json:"host"`
-	Kernel     string    `json:"kernel"`
-	Arch       string    `json:"arch"`
-	Mode       string    `json:"mode"`
-	Tool       string    `json:"tool"`
-	Start      time.Time `json:"start"`
-	End        time.Time `json:"end"`
-	DurationNS int64     `json:"duration_ns"`
-	ZoneSec    int       `json:"zone_s"` // the host's offset, seconds east of UTC
-	Events     uint64    `json:"events"`
-	EndReason  string    `json:"end_reason"` // "" if the end is missing
-	Limits     []string  `json:"limits"`     // what this recording could not show
+	ID         string     `json:"id"`
+	Host       string     `json:"host"`
+	Kernel     string     `json:"kernel"`
+	Arch       string     `json:"arch"`
+	Mode       string     `json:"mode"`
+	Tool       string     `json:"tool"`
+	Start      time.Time  `json:"start"`
+	End        time.Time  `json:"end"`
+	DurationNS int64      `json:"duration_ns"`
+	First      *time.Time `json:"first_event"` // null: there is none
+	Last       *time.Time `json:"last_event"`
+	ZoneSec    int        `json:"zone_s"` // the host's offset, seconds east of UTC
+	Events     uint64     `json:"events"`
+	EndReason  string     `json:"end_reason"` // "" if the end is missing
+	Limits     []string   `json:"limits"`     // what this recording could not show
+	Filters    []string   `json:"filters"`    // what it left out on purpose
+}
+
+// Doubts says which figures loss could falsify; all false in a complete capture.
+type Doubts struct {
+	Attempts bool `json:"attempts"` // attempts and calls are at least what is said, everywhere
+	Outcomes bool `json:"outcomes"` // accepted, failed, errors, rates and peers are at least what is said, everywhere
+	Waits    bool `json:"waits"`    // waits are of the attempts with both events; there are others
+	Lists    bool `json:"lists"`    // listeners, processes or peers may be missing
 }
 
 // Caveat is one reason why the capture does not tell all.
@@ -50,19 +64,30 @@ type Totals struct {
 	Accepted    uint64 `json:"accepted"`
 	Failed      uint64 `json:"failed"`
 	EntryOnly   uint64 `json:"entry_only"`   // attempts without a known return
-	ReturnOnly  uint64 `json:"return_only"`  // returns without a known entry, where there should be one
+	ReturnOnly  uint64 `json:"return_only"`  // returns without a known entry, where there should be one; accepted or failed too
 	Lost        uint64 `json:"lost"`         // hits that the ring had no room for
 	Missed      uint64 `json:"missed"`       // hits that the kernel did not run a probe for
-	Calls       uint64 `json:"calls"`        // attempts without those that a restart began
-	Restarted   uint64 `json:"restarted"`    // attempts that a signal interrupted and the kernel began anew
-	ClosedEarly uint64 `json:"closed_early"` // accepted connections that were closed already
+	Calls       uint64 `json:"calls"`        // attempts, those of one restarted call counted once
+	Restarted   uint64 `json:"restarted"`    // attempts that a signal interrupted and after which the same call began anew
+	ClosedEarly uint64 `json:"closed_early"` // accepted connections that the peer had closed already
+	Inverted    uint64 `json:"inverted"`     // attempts whose return is stamped before their entry; their wait is 0
 }
 
 // ErrorCount is how often attempts failed with an error.
 type ErrorCount struct {
-	Errno   string `json:"errno"`
-	Count   uint64 `json:"count"`
-	Meaning string `json:"meaning"`
+	Errno     int32           `json:"errno"`
+	Name      string          `json:"name"` // "EAGAIN"
+	Count     uint64          `json:"count"`
+	Meaning   string          `json:"meaning"`
+	Listeners []ErrorListener `json:"listeners"` // where, most frequent first; empty in a listener's own list
+}
+
+// ErrorListener is a listener's share of an error.
+type ErrorListener struct {
+	Listener uint64 `json:"listener"`
+	NetNS    uint32 `json:"netns"`
+	Addr     string `json:"addr"`
+	Count    uint64 `json:"count"`
 }
 
 // UnpairedInfo is how many attempts have only one event for a reason.
@@ -77,13 +102,7 @@ type ViaCount struct {
 	Count uint64 `json:"count"`
 }
 
-// Waits are the times from entry to return.
-type Waits struct {
-	Accepted Quantiles `json:"accepted"`
-	Failed   Quantiles `json:"failed"`
-}
-
-// Quantiles of a set of durations in nanoseconds, exact to 0.1 %.
+// Quantiles of a set of durations in nanoseconds.
 type Quantiles struct {
 	Count uint64 `json:"count"`
 	P50   int64  `json:"p50"`
@@ -97,15 +116,19 @@ type Rate struct {
 	Mean     float64   `json:"mean"` // over the whole recording
 	Peak     float64   `json:"peak"` // of the busiest bucket
 	PeakAt   time.Time `json:"peak_at"`
-	BucketNS int64     `json:"bucket_ns"`
-	Buckets  []uint64  `json:"buckets"` // accepted in each, from the start of the recording
+	BucketNS int64     `json:"bucket_ns"` // a second, or more for a long capture
+	Buckets  []uint64  `json:"buckets"`   // accepted in each, from the start of the recording
 }
 
 // ListenerInfo is one listening socket.
 type ListenerInfo struct {
-	Listener  uint64       `json:"listener"` // inode number, 0 unknown
+	Listener  uint64       `json:"listener"` // inode number
 	NetNS     uint32       `json:"netns"`
-	Addr      string       `json:"addr"` // address:port, or the family
+	Addr      string       `json:"addr"`  // address:port, or the family
+	LAddr     string       `json:"laddr"` // "" if it has none or it is not known
+	LPort     uint16       `json:"lport"`
+	Family    string       `json:"family"`
+	Proto     string       `json:"proto"`
 	Attempts  uint64       `json:"attempts"`
 	Accepted  uint64       `json:"accepted"`
 	Failed    uint64       `json:"failed"`
@@ -114,13 +137,18 @@ type ListenerInfo struct {
 	QueueHigh uint32       `json:"queue_high"` // longest accept queue seen at an entry or a return
 	QueueMax  uint32       `json:"queue_max"`  // its limit
 	Full      uint64       `json:"full"`       // events that found the queue full
-	Wait      Quantiles    `json:"wait_ns"`    // of accepted, exact to 1 %
-	Processes []uint32     `json:"processes"`  // numbers of the process records
+	Wait      Quantiles    `json:"wait_ns"`    // of accepted attempts, exact to 1 %
+	First     *time.Time   `json:"first_accept"`
+	Last      *time.Time   `json:"last_accept"`
+	Processes []uint32     `json:"processes"` // numbers of their records
+	PIDs      []uint32     `json:"pids"`
 	Comms     []string     `json:"comms"`
 	Timeline  Timeline     `json:"timeline"`
 }
 
-// Timeline is a listener's history in equal buckets from the start of the recording.
+// Timeline is a listener's history in equal buckets from the start of the
+// recording. The lists have the same length; the busiest listeners of a capture
+// with very many may have none.
 type Timeline struct {
 	BucketNS int64    `json:"bucket_ns"`
 	Accepted []uint64 `json:"accepted"`
@@ -128,7 +156,7 @@ type Timeline struct {
 	Queue    []uint64 `json:"queue"` // longest seen
 }
 
-// ProcessInfo is one process that accepted.
+// ProcessInfo is one process that called accept.
 type ProcessInfo struct {
 	Proc      uint32 `json:"proc"` // number of its record, 0 without one
 	PID       uint32 `json:"pid"`
@@ -148,8 +176,10 @@ type PeerInfo struct {
 
 // Others count what is beyond the lists.
 type Others struct {
-	Listeners     int    `json:"listeners"`
-	Processes     int    `json:"processes"`
-	Peers         int    `json:"peers"`
-	PeersAccepted uint64 `json:"peers_accepted"` // connections of peers beyond the bound on memory
+	Listeners         int    `json:"listeners"`
+	Processes         int    `json:"processes"`
+	Peers             int    `json:"peers"`
+	ListenersAccepted uint64 `json:"listeners_accepted"` // connections of listeners beyond the bound on memory
+	ProcessesAccepted uint64 `json:"processes_accepted"` // the same of processes
+	PeersAccepted     uint64 `json:"peers_accepted"`     // the same of peers
 }

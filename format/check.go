@@ -76,8 +76,15 @@ func shape(b []byte) (size, inner uint64, err error) {
 	case c == 0xcb:
 		return 9, 0, nil
 	}
-	width := map[byte]int{0xc4: 1, 0xc5: 2, 0xc6: 4, 0xd9: 1, 0xda: 2, 0xdb: 4, 0xdc: 2, 0xdd: 4, 0xde: 2, 0xdf: 4}[c]
-	if width == 0 {
+	width := 0 // of the length
+	switch c {
+	case 0xc4, 0xd9:
+		width = 1
+	case 0xc5, 0xda, 0xdc, 0xde:
+		width = 2
+	case 0xc6, 0xdb, 0xdd, 0xdf:
+		width = 4
+	default:
 		return 0, 0, errType
 	}
 	if len(b) < 1+width {

@@ -4,10 +4,42 @@ package replay
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"math"
 	"time"
 
 	"github.com/acc-project/acc/format"
 )
+
+// Options are a Stream's settings; the zero value reads strictly.
+type Options struct {
+	Salvage bool // skip what is corrupt and go on; see [Stream.Skipped]
+}
+
+// Stream gives the batches of a capture in the order of the capture. It is for
+// one goroutine.
+type Stream struct{ r *format.Reader }
+
+// Open reads the header of the capture on r. Its errors wrap those of
+// format.NewReader. The caller closes r.
+func Open(r io.Reader, o Options) (*Stream, error) {
+	fr, err := format.NewReader(r, format.ReaderOptions{Salvage: o.Salvage})
+	if err != nil {
+		return nil, fmt.Errorf("open capture: %w", err)
+	}
+	return &Stream{fr}, nil
+}
+
+// Header is the capture's header.
+func (s *Stream) Header() *format.Header { return s.r.Header() }
+
+// Next gives the next batch, which is valid until the next call; io.EOF at the
+// end of a whole capture. Its errors are those of format.Reader.
+func (s *Stream) Next() (*format.Batch, error) { return s.r.Next() }
+
+// Skipped is what salvaging has left out so far.
+func (s *Stream) Skipped() []format.Skip { return s.r.Skipped() }
 
 // PlayOptions say how fast events come. The zero value gives them as fast as
 // they can be read.
@@ -20,7 +52,7 @@ type PlayOptions struct {
 	Sleep func(ctx context.Context, d time.Duration) error
 }
 
-// Reader is where batches come from: a format.Reader.
+// Reader is where batches come from: a Stream, or a format.Reader.
 type Reader interface {
 	Next() (*format.Batch, error)
 }
@@ -59,6 +91,9 @@ func Play(ctx context.Context, r Reader, o PlayOptions, batch func(*format.Batch
 	}
 }
 
+// longest is as far as a schedule goes; hostile times and speeds would overflow it.
+const longest = time.Duration(math.MaxInt64 / 4)
+
 // pacer holds events back against a schedule that began with the first one, so
 // that small delays do not add up.
 type pacer struct {
@@ -78,12 +113,12 @@ func (p *pacer) pace(ctx context.Context, bootNS int64) error {
 		p.started, p.begin, p.lastNS = true, now, bootNS
 		return ctx.Err()
 	}
-	gap := time.Duration(float64(max(bootNS-p.lastNS, 0)) / p.o.Speed)
+	gap := time.Duration(min(float64(max(bootNS-p.lastNS, 0))/p.o.Speed, float64(longest)))
 	if p.o.MaxGap > 0 {
 		gap = min(gap, p.o.MaxGap)
 	}
 	p.lastNS = max(p.lastNS, bootNS)
-	p.due += gap
+	p.due = min(p.due+gap, longest)
 	wait := p.begin.Add(p.due).Sub(now)
 	if wait < time.Millisecond {
 		if wait < -time.Second { // a live stream, or a slow terminal: go on from here

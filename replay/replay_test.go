@@ -1,10 +1,14 @@
 package replay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"math"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/acc-project/acc/format"
@@ -64,6 +68,80 @@ func TestPlayIsCancelled(t *testing.T) {
 	err := Play(ctx, &batches{{{BootNS: 1}, {BootNS: 1e18}}}, PlayOptions{Speed: 1},
 		func(*format.Batch) error { return nil }, func(*format.Event) error { return nil })
 	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// A pause that is too long is taken off the next ones: against one schedule
+// nothing adds up.
+func TestPaceDoesNotDrift(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var events []format.Event
+		for i := range int64(50) {
+			events = append(events, format.Event{BootNS: i * 10e6})
+		}
+		begin := time.Now()
+		pauses := 0
+		o := PlayOptions{Speed: 1, Sleep: func(ctx context.Context, d time.Duration) error {
+			if pauses++; pauses == 3 {
+				d += 65 * time.Millisecond
+			}
+			return sleep(ctx, d+time.Microsecond)
+		}}
+		err := Play(t.Context(), &batches{events}, o, func(*format.Batch) error { return nil }, func(*format.Event) error { return nil })
+		if !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took != 490*time.Millisecond+time.Microsecond || pauses != 49-6 {
+			t.Errorf("it took %v in %d pauses", took, pauses)
+		}
+	})
+}
+
+func TestHostileTimes(t *testing.T) {
+	events := []format.Event{{BootNS: math.MinInt64}, {BootNS: 5}, {BootNS: math.MaxInt64}, {BootNS: -7}, {BootNS: math.MaxInt64}}
+	for _, speed := range []float64{1e-300, 1, 1e300} {
+		n := 0
+		o := PlayOptions{Speed: speed, Sleep: func(_ context.Context, d time.Duration) error {
+			if d < 0 {
+				t.Errorf("speed %g: pause of %v", speed, d)
+			}
+			return nil
+		}}
+		err := Play(t.Context(), &batches{slices.Clone(events)}, o, func(*format.Batch) error { return nil }, func(*format.Event) error { n++; return nil })
+		if !errors.Is(err, io.EOF) || n != len(events) {
+			t.Errorf("speed %g: %d events, %v", speed, n, err)
+		}
+	}
+}
+
+// What was recorded comes back in its order, with what else the capture holds.
+func TestStream(t *testing.T) {
+	var file bytes.Buffer
+	w, err := format.NewWriter(&file, format.Header{ID: "x"}, format.WriterOptions{FrameEvents: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range int64(10) {
+		if err := w.Event(&format.Event{Kind: format.Enter, Hook: format.HookSysAccept4, BootNS: 100 - i}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(format.End{Clean: true}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(bytes.NewReader(file.Bytes()), Options{})
+	if err != nil || s.Header().ID != "x" {
+		t.Fatal(s, err)
+	}
+	var seq []uint64
+	ended := false
+	err = Play(t.Context(), s, PlayOptions{}, func(b *format.Batch) error { ended = ended || b.End != nil; return nil },
+		func(e *format.Event) error { seq = append(seq, e.Seq); return nil })
+	if !errors.Is(err, io.EOF) || !ended || !slices.Equal(seq, []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}) || len(s.Skipped()) != 0 {
+		t.Errorf("%v %v %v", seq, ended, err)
+	}
+	if _, err := Open(bytes.NewReader([]byte("no capture")), Options{}); !errors.Is(err, format.ErrNotCapture) {
 		t.Error(err)
 	}
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -17,20 +18,23 @@ func Count(n uint64) string {
 }
 
 // Duration writes nanoseconds with three digits and a unit that suits: 812 ns,
-// 12.3 ms, 4.56 s, 3m20s.
+// 12.3 ms, 4.56 s, 3m20s, 3d18h.
 func Duration(ns int64) string {
 	d := time.Duration(ns)
-	switch {
-	case d < time.Microsecond:
+	switch { // what would round up to the next unit is written in it
+	case ns < 1_000:
 		return fmt.Sprintf("%d ns", ns)
-	case d < time.Millisecond:
+	case ns < 999_500:
 		return digits(float64(ns)/1e3) + " µs"
-	case d < time.Second:
+	case ns < 999_500_000:
 		return digits(float64(ns)/1e6) + " ms"
-	case d < time.Minute:
+	case ns < 59_950_000_000:
 		return digits(float64(ns)/1e9) + " s"
+	case d < 48*time.Hour:
+		return d.Round(time.Second).String()
 	}
-	return d.Round(time.Second).String()
+	h := int64(d.Round(time.Hour) / time.Hour)
+	return fmt.Sprintf("%dd%dh", h/24, h%24)
 }
 
 // Bytes writes a size with three digits and a binary unit.
@@ -83,7 +87,7 @@ func Spark(counts []uint64, width int) string {
 		case n == 0:
 			b.WriteRune('·')
 		default:
-			b.WriteRune([]rune("▁▂▃▄▅▆▇█")[(n*8-1)/high%8])
+			b.WriteRune([]rune("▁▂▃▄▅▆▇█")[max(int(math.Ceil(float64(n)/float64(high)*8)), 1)-1])
 		}
 	}
 	return b.String()

@@ -55,9 +55,13 @@ func AppendPairText(dst []byte, p *analysis.Pair, c format.Clock, zone *time.Loc
 	return dst
 }
 
-// AppendPairJSON appends a pair as one JSON object without a newline. Members
-// that are not known are null; ts is the wall clock time of the entry, of the
-// return without one.
+// AppendPairJSON appends a pair as one JSON object without a newline. Its keys, in
+// this order, are ts enter_seq return_seq facts_seq enter_boot_ns return_boot_ns
+// wait_ns inverted pid tid uid comm proc via sockfd flags ret errno netns listener
+// listen_addr listen_port family laddr lport raddr rport state inode backlog_enter
+// backlog_return backlog_max attempt why: the members of [analysis.Pair] by the
+// names of the field table. All are always there; what is not known is null. ts is
+// the wall clock time of the entry, of the return without one.
 func AppendPairJSON(dst []byte, p *analysis.Pair, c format.Clock) []byte {
 	num := func(name string, v int64, known bool) {
 		dst = append(append(append(dst, `,"`...), name...), `":`...)
@@ -92,9 +96,11 @@ func AppendPairJSON(dst []byte, p *analysis.Pair, c format.Clock) []byte {
 	dst = append(format.AppendTime(append(dst, `{"ts":"`...), ns, c), '"')
 	num("enter_seq", int64(p.EnterSeq), entered)
 	num("return_seq", int64(p.ReturnSeq), returned)
+	num("facts_seq", int64(p.FactsSeq), p.FactsSeq != 0)
 	num("enter_boot_ns", p.EnterNS, entered)
 	num("return_boot_ns", p.ReturnNS, returned)
 	num("wait_ns", p.WaitNS, p.WaitNS >= 0)
+	dst = strconv.AppendBool(append(dst, `,"inverted":`...), p.Inverted)
 	num("pid", int64(p.PID), true)
 	num("tid", int64(p.TID), true)
 	num("uid", int64(p.UID), true)

@@ -3,11 +3,13 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/format"
@@ -16,6 +18,7 @@ import (
 // TextOptions say how the screen looks.
 type TextOptions struct {
 	Color bool
+	Width int // columns; 0: 100, at least 60
 }
 
 // text collects the screen.
@@ -27,20 +30,23 @@ type text struct {
 }
 
 // Text writes the result as one screen: what the capture is and how complete,
-// what happened, what failed, how long it took, and by whom.
+// what happened, what failed, how long it took, and by whom. A count marked ≥ is
+// a lower bound; the last lines say why. Times are in the zone of the recorded
+// host. Nothing in it can steer a terminal.
 func Text(w io.Writer, r *analysis.Result, o TextOptions) error {
+	o.Width = max(cmp.Or(o.Width, 100), 60)
 	t := &text{o: o, r: r, zone: Zone(r.Capture.ZoneSec)}
 	t.head()
 	t.totals()
 	t.times()
 	t.listeners()
-	t.tables()
+	t.people()
 	t.footnotes()
 	_, err := w.Write(t.Bytes())
 	return err
 }
 
-// Zone is a capture's own time zone.
+// Zone is a capture's own time zone, sec seconds east of UTC.
 func Zone(sec int) *time.Location {
 	if sec == 0 {
 		return time.UTC
@@ -61,12 +67,72 @@ func (t *text) style(code, s string) string {
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
 }
 
-// atLeast marks a count that loss makes a lower bound.
-func (t *text) atLeast(n uint64) string {
-	if t.r.Complete {
-		return Count(n)
+// line writes one line, cut to the width, its head in a style.
+func (t *text) line(code, head, rest string) {
+	if n := t.o.Width - utf8.RuneCountInString(head); utf8.RuneCountInString(rest) > n {
+		rest = cut(rest, n)
 	}
-	return "≥" + Count(n)
+	t.WriteString(t.style(code, head) + rest + "\n")
+}
+
+// fold writes a sentence over as many lines as it needs.
+func (t *text) fold(code, head, rest string) {
+	column := utf8.RuneCountInString(head)
+	t.WriteString(t.style(code, head))
+	for word := range strings.FieldsSeq(rest) {
+		n := utf8.RuneCountInString(word)
+		if column+1+n > t.o.Width {
+			t.WriteString("\n ")
+			column = 1
+		}
+		t.WriteString(" " + cut(word, t.o.Width-3))
+		column += 1 + n
+	}
+	t.WriteByte('\n')
+}
+
+// cut shortens a text to n characters, the last of which then is an ellipsis.
+func cut(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:max(n-1, 0)]) + "…"
+}
+
+// bound writes a count that loss makes a lower bound if doubt says so.
+func bound(n uint64, doubt bool) string {
+	if doubt {
+		return "≥" + Count(n)
+	}
+	return Count(n)
+}
+
+func (t *text) attempts(n uint64) string { return bound(n, t.r.Doubts.Attempts) }
+func (t *text) outcomes(n uint64) string { return bound(n, t.r.Doubts.Outcomes) }
+
+// table lays out rows of cells that are separated by tabs, each row a line that
+// fits the width.
+func (t *text) table(width int, head string, rows []string) []string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
+	for _, row := range append([]string{head}, rows...) {
+		fmt.Fprintln(w, row)
+	}
+	w.Flush()
+	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+	for i := range lines {
+		lines[i] = cut(strings.TrimRight(lines[i], " "), width)
+	}
+	return lines
+}
+
+func (t *text) print(lines []string) {
+	for i, l := range lines {
+		if i == 0 {
+			l = t.style(bold, l)
+		}
+		t.WriteString(l + "\n")
+	}
 }
 
 func (t *text) head() {
@@ -76,39 +142,58 @@ func (t *text) head() {
 	if start.Format(time.DateOnly) != end.Format(time.DateOnly) {
 		ends = end.Format("2006-01-02 15:04:05")
 	}
-	fmt.Fprintf(t, "%s on %s, Linux %s, %s probes\n", t.style(bold, "accept"), format.Quote(c.Host), format.Quote(c.Kernel), format.Quote(c.Mode))
-	fmt.Fprintf(t, "%s – %s %s (%s), %s events\n", start.Format("2006-01-02 15:04:05"), ends, start.Format("-07:00"),
-		Duration(c.DurationNS), Count(c.Events))
+	t.line(bold, "accept", fmt.Sprintf(" on %s, Linux %s, %s probes, by %s", name(c.Host), name(c.Kernel), name(c.Mode), name(c.Tool)))
+	t.line("", "", fmt.Sprintf("%s – %s %s (%s), %s events", start.Format("2006-01-02 15:04:05"), ends, start.Format("-07:00"),
+		Duration(c.DurationNS), Count(c.Events)))
 	if t.r.Complete {
-		fmt.Fprintf(t, "complete: nothing was lost or missed\n")
+		t.line("", "", "complete: nothing was lost or missed")
 	} else {
-		fmt.Fprintf(t, "%s counts marked ≥ may be larger, quantiles may differ; see the end\n", t.style(red, "INCOMPLETE:"))
+		t.line(red, "INCOMPLETE:", " ≥ marks what may be more, ~ what may differ; the last lines say why")
+	}
+	for _, f := range c.Filters {
+		t.fold(amber, "left out on purpose:", format.Quote(f))
 	}
 }
 
+// name is a name from the capture, or a question mark without one.
+func name(s string) string { return cmp.Or(format.Quote(s), "?") }
+
 func (t *text) totals() {
 	x := &t.r.Totals
-	fmt.Fprintf(t, "\n%s attempts: %s accepted, %s failed, %s without a return\n", t.style(bold, t.atLeast(x.Attempts)),
-		t.atLeast(x.Accepted), t.atLeast(x.Failed), Count(x.EntryOnly))
+	t.WriteByte('\n')
+	t.line(bold, t.attempts(x.Attempts)+" attempts:", fmt.Sprintf(" %s accepted, %s failed, %s without a return",
+		t.outcomes(x.Accepted), t.outcomes(x.Failed), Count(x.EntryOnly)))
 	if x.ClosedEarly > 0 {
-		fmt.Fprintf(t, "  %s accepted when the peer had closed already\n", t.style(amber, t.atLeast(x.ClosedEarly)))
+		t.line(amber, "  "+t.outcomes(x.ClosedEarly), " accepted when the peer had closed already")
 	}
 	if x.Restarted > 0 {
-		fmt.Fprintf(t, "  %s interrupted by a signal and begun anew\n", t.atLeast(x.Restarted))
+		t.line("", "", fmt.Sprintf("  %s interrupted by a signal and begun anew: %s calls", t.outcomes(x.Restarted), t.attempts(x.Calls)))
 	}
+	var ways []string
 	for _, v := range t.r.Via {
 		if v.Via != "accept" && v.Via != "accept4" {
-			fmt.Fprintf(t, "  %s by way of %s\n", t.atLeast(v.Count), v.Via)
+			ways = append(ways, t.attempts(v.Count)+" by way of "+v.Via)
 		}
 	}
-	table := t.table()
+	if len(ways) > 0 {
+		t.line("", "", "  "+strings.Join(ways, ", "))
+	}
+	var rows []string
 	for _, e := range t.r.Errors {
-		fmt.Fprintf(table, "  %s\t%s\t%s\n", t.atLeast(e.Count), e.Errno, e.Meaning)
+		where := ""
+		if n := len(e.Listeners); n == 1 && len(t.r.Listeners) > 1 {
+			where = "on " + e.Listeners[0].Addr + ": "
+		}
+		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s", t.outcomes(e.Count), cmp.Or(e.Name, fmt.Sprint(e.Errno)), where+e.Meaning))
 	}
 	for _, u := range t.r.Unpaired {
-		fmt.Fprintf(table, "  %s\t%s\t%s\n", Count(u.Count), u.Why, whys[u.Why])
+		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s", Count(u.Count), u.Why, whys[u.Why]))
 	}
-	table.Flush()
+	if len(rows) > 0 {
+		for _, l := range t.table(t.o.Width, rows[0], rows[1:]) {
+			t.WriteString(l + "\n")
+		}
+	}
 }
 
 // whys explain the reasons for attempts with one event.
@@ -116,26 +201,38 @@ var whys = map[analysis.Why]string{
 	analysis.WhyBlocked:    "still waiting in accept when recording ended",
 	analysis.WhyReturnLost: "their return was lost, the ring buffer was full",
 	analysis.WhyMissed:     "their return was missed, the kernel did not run the probe",
-	analysis.WhyEnterLost:  "their entry was lost or missed",
-	analysis.WhyTruncated:  "the capture stops before their return",
+	analysis.WhyEnterLost:  "counted above; their entry was lost or missed, so their wait is not known",
+	analysis.WhyBegan:      "counted above; they waited in accept already when recording began",
+	analysis.WhyTruncated:  "the capture stops before what would tell",
 	analysis.WhySkipped:    "the other event may be in a part that was left out",
-	analysis.WhyUnknown:    "the capture does not tell what became of them",
+	analysis.WhyLimit:      "too many threads were in accept at once to follow them",
+	analysis.WhyUnknown:    "the capture does not tell what became of their other event",
 }
 
 func (t *text) times() {
-	table := t.table()
-	fmt.Fprintf(table, "\ntime in accept\tp50\tp90\tp99\tmax\n")
+	about, most := "", ""
+	if t.r.Doubts.Waits {
+		about, most = "~", "≥"
+	}
+	var rows []string
 	row := func(name string, q analysis.Quantiles) {
 		if q.Count > 0 {
-			fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", name, Duration(q.P50), Duration(q.P90), Duration(q.P99), Duration(q.Max))
+			rows = append(rows, fmt.Sprintf("  %s\t%s%s\t%s%s\t%s%s\t%s%s", name, about, Duration(q.P50), about, Duration(q.P90), about, Duration(q.P99),
+				most, Duration(q.Max)))
 		}
 	}
-	row("accepted", t.r.Wait.Accepted)
-	row("failed", t.r.Wait.Failed)
-	table.Flush()
+	row("accepted", t.r.Wait)
+	row("failed", t.r.FailedWait)
+	if len(rows) > 0 {
+		t.WriteByte('\n')
+		t.print(t.table(t.o.Width, "time in accept\tp50\tp90\tp99\tmax", rows))
+	}
 	r := &t.r.Rate
 	if r.Peak > 0 {
-		fmt.Fprintf(t, "accepted a second: mean %s, peak %s at %s  %s\n", rate(r.Mean), rate(r.Peak), r.PeakAt.In(t.zone).Format("15:04:05"), Spark(r.Buckets, 40))
+		mark := bound(0, t.r.Doubts.Outcomes)
+		mark = mark[:len(mark)-1]
+		s := fmt.Sprintf(" mean %s%s, peak %s%s at %s", mark, rate(r.Mean), mark, rate(r.Peak), r.PeakAt.In(t.zone).Format("15:04:05"))
+		t.line(bold, "accepted a second:", s+"  "+Spark(r.Buckets, max(t.o.Width-22-utf8.RuneCountInString(s), 8)))
 	}
 }
 
@@ -143,66 +240,109 @@ func (t *text) listeners() {
 	if len(t.r.Listeners) == 0 {
 		return
 	}
-	table := t.table()
-	fmt.Fprintf(table, "\nlistener\tby\taccepted\tfailed\twaiting\tp99 wait\tqueue\t\n")
+	var rows []string
 	for _, l := range t.r.Listeners {
-		comms := make([]string, len(l.Comms))
-		for i, c := range l.Comms {
-			comms[i] = format.Quote(c)
+		comms := make([]string, min(len(l.Comms), 2))
+		for i := range comms {
+			comms[i] = cut(format.Quote(l.Comms[i]), 15)
 		}
-		by := strings.Join(comms[:min(len(comms), 3)], " ")
-		if n := len(l.Processes); n > 1 {
+		by := strings.Join(comms, " ")
+		if n := len(l.PIDs); n > 1 {
 			by += fmt.Sprintf(" (%d)", n)
 		}
 		queue := fmt.Sprintf("%d of %d", l.QueueHigh, l.QueueMax)
 		if l.Full > 0 {
-			queue += ", FULL"
+			queue += " FULL"
 		}
-		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", l.Addr, by, t.atLeast(l.Accepted), t.atLeast(l.Failed), l.Waiting,
-			Duration(l.Wait.P99), queue, Spark(l.Timeline.Accepted, 16))
+		wait := "-"
+		if l.Wait.Count > 0 {
+			wait = Duration(l.Wait.P99)
+		}
+		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s\t%s\t%s\t%s\t%d\t%s", cut(l.Addr, 30), by, t.outcomes(l.Accepted), t.outcomes(l.Failed), queue,
+			wait, l.Waiting, Spark(l.Timeline.Accepted, 16)))
 	}
-	table.Flush()
+	t.WriteByte('\n')
+	t.print(t.table(t.o.Width, "listener\tby\taccepted\tfailed\tqueue high\tp99 wait\twaiting\t", rows))
 	t.more(t.r.Others.Listeners, "listeners")
 }
 
 func (t *text) more(n int, what string) {
 	if n > 0 {
-		fmt.Fprintf(t, "  … and %s more %s (--top)\n", Count(uint64(n)), what)
+		t.line("", "", fmt.Sprintf("  … and %s more %s (--top)", Count(uint64(n)), what))
 	}
 }
 
-func (t *text) tables() {
-	if len(t.r.Processes) > 0 {
-		table := t.table()
-		fmt.Fprintf(table, "\nprocess\tpid\taccepted\tfailed\texecutable\n")
-		for _, p := range t.r.Processes {
-			exe := format.Quote(p.Exe)
-			if p.Container != "" {
-				exe += "  container " + format.Quote(p.Container[:min(12, len(p.Container))])
-			}
-			fmt.Fprintf(table, "  %s\t%d\t%s\t%s\t%s\n", format.Quote(p.Comm), p.PID, t.atLeast(p.Accepted), t.atLeast(p.Failed), exe)
-		}
-		table.Flush()
-		t.more(t.r.Others.Processes, "processes")
+// people shows processes, and peers at their right where there is room.
+func (t *text) people() {
+	peerWidth, gap := 30, 3
+	procWidth := t.o.Width
+	beside := t.o.Width >= 90 && len(t.r.Peers) > 0 && len(t.r.Processes) > 0
+	if beside {
+		procWidth -= peerWidth + gap
 	}
-	if len(t.r.Peers) > 0 {
-		table := t.table()
-		fmt.Fprintf(table, "\npeer\taccepted\n")
-		for _, p := range t.r.Peers {
-			fmt.Fprintf(table, "  %s\t%s\n", p.Addr, t.atLeast(p.Accepted))
+	var procs, peers []string
+	for _, p := range t.r.Processes {
+		exe := format.Quote(p.Exe)
+		if p.Container != "" {
+			exe += " in " + format.Quote(p.Container[:min(12, len(p.Container))])
 		}
-		table.Flush()
-		t.more(t.r.Others.Peers, "peers")
+		procs = append(procs, fmt.Sprintf("  %s\t%d\t%s\t%s\t%s", cut(format.Quote(p.Comm), 20), p.PID, t.outcomes(p.Accepted), t.outcomes(p.Failed), exe))
 	}
+	for _, p := range t.r.Peers {
+		peers = append(peers, fmt.Sprintf("  %s\t%s", p.Addr, t.outcomes(p.Accepted)))
+	}
+	left := t.table(procWidth, "process\tpid\taccepted\tfailed\texecutable", procs)
+	right := t.table(t.o.Width, "peer\taccepted", peers)
+	if beside {
+		for _, l := range right {
+			beside = beside && utf8.RuneCountInString(l) <= peerWidth // long IPv6 addresses go below
+		}
+	}
+	switch {
+	case beside:
+		t.WriteByte('\n')
+		t.print(join(left, right, procWidth+gap))
+	default:
+		if len(procs) > 0 {
+			t.WriteByte('\n')
+			t.print(t.table(t.o.Width, "process\tpid\taccepted\tfailed\texecutable", procs))
+		}
+		if len(peers) > 0 {
+			t.WriteByte('\n')
+			t.print(right)
+		}
+	}
+	t.more(t.r.Others.Processes, "processes")
+	t.more(t.r.Others.Peers, "peers")
+}
+
+// join sets lines beside each other, the right ones at a column.
+func join(left, right []string, column int) []string {
+	lines := make([]string, max(len(left), len(right)))
+	for i := range lines {
+		l, r := "", ""
+		if i < len(left) {
+			l = left[i]
+		}
+		if i < len(right) {
+			r = right[i]
+		}
+		if r != "" {
+			l += strings.Repeat(" ", column-utf8.RuneCountInString(l))
+		}
+		lines[i] = l + r
+	}
+	return lines
 }
 
 func (t *text) footnotes() {
-	for i, c := range t.r.Caveats {
-		if i == 0 {
-			fmt.Fprintln(t)
-		}
-		fmt.Fprintf(t, "%s %s\n", t.style(red, "INCOMPLETE ("+c.ID+"):"), c.Text)
+	if len(t.r.Caveats)+len(t.r.Capture.Limits) > 0 {
+		t.WriteByte('\n')
+	}
+	for _, c := range t.r.Caveats {
+		t.fold(red, "INCOMPLETE ("+c.ID+"):", c.Text)
+	}
+	for _, l := range t.r.Capture.Limits {
+		t.fold(amber, "not shown:", format.Quote(l))
 	}
 }
-
-func (t *text) table() *tabwriter.Writer { return tabwriter.NewWriter(t, 0, 8, 2, ' ', 0) }

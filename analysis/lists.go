@@ -1,0 +1,141 @@
+package analysis
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+
+	"github.com/acc-project/acc/format"
+)
+
+// lists fills in the errors and the tables, sorted and cut to Top rows.
+func (a *Analyzer) lists(r *Result) {
+	ps := &a.places
+	r.Unpaired = []UnpairedInfo{}
+	for why, n := range a.unpaired {
+		r.Unpaired = append(r.Unpaired, UnpairedInfo{why, n})
+	}
+	slices.SortFunc(r.Unpaired, func(x, y UnpairedInfo) int {
+		return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Why, y.Why))
+	})
+	r.Via = []ViaCount{}
+	for via, n := range a.via {
+		if n > 0 {
+			r.Via = append(r.Via, ViaCount{format.Via(via).String(), n})
+		}
+	}
+	r.Listeners, r.Processes, r.Peers = []ListenerInfo{}, []ProcessInfo{}, []PeerInfo{}
+	busiest := slices.Clone(ps.all)
+	slices.SortFunc(busiest, func(x, y *listener) int {
+		return cmp.Or(cmp.Compare(y.accepted, x.accepted), cmp.Compare(y.attempts, x.attempts), x.addr.Compare(y.addr),
+			cmp.Compare(x.key.inode, y.key.inode), cmp.Compare(x.key.netns, y.key.netns))
+	})
+	busiest, r.Others.Listeners = top(busiest, a.o.Top)
+	for _, l := range busiest {
+		r.Listeners = append(r.Listeners, a.listenerInfo(l))
+	}
+	for _, p := range ps.processes {
+		rec := ps.records[p.key.num]
+		r.Processes = append(r.Processes, ProcessInfo{Proc: p.key.num, PID: p.key.pid, Comm: cmp.Or(rec.comm, p.comm), Exe: rec.exe,
+			Container: rec.container, Attempts: p.attempts, Accepted: p.accepted, Failed: p.failed})
+	}
+	slices.SortFunc(r.Processes, func(x, y ProcessInfo) int {
+		return cmp.Or(cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(y.Attempts, x.Attempts), cmp.Compare(x.Proc, y.Proc), cmp.Compare(x.PID, y.PID))
+	})
+	for addr, n := range ps.peers {
+		r.Peers = append(r.Peers, PeerInfo{addr.String(), ps.counts[n]})
+	}
+	slices.SortFunc(r.Peers, func(x, y PeerInfo) int {
+		return cmp.Or(cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(x.Addr, y.Addr))
+	})
+	r.Processes, r.Others.Processes = top(r.Processes, a.o.Top)
+	r.Peers, r.Others.Peers = top(r.Peers, a.o.Top)
+	r.Others.ListenersAccepted, r.Others.ProcessesAccepted, r.Others.PeersAccepted = ps.more.accepted, ps.moreProcs.accepted, ps.morePeers
+	a.errorList(r)
+}
+
+// errorList fills in the errors and where they happened.
+func (a *Analyzer) errorList(r *Result) {
+	var counts []errnoCount
+	for errno, n := range a.errors {
+		if n > 0 {
+			counts = append(counts, errnoCount{int32(errno), n})
+		}
+	}
+	r.Errors = errorCounts(counts)
+	where := map[int32][]ErrorListener{}
+	for _, l := range a.places.all {
+		for _, e := range l.errors {
+			where[e.errno] = append(where[e.errno], ErrorListener{l.key.inode, l.key.netns, l.name(), e.count})
+		}
+	}
+	for i := range r.Errors {
+		e := &r.Errors[i]
+		list := append(e.Listeners, where[e.Errno]...)
+		slices.SortFunc(list, func(x, y ErrorListener) int {
+			return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Addr, y.Addr), cmp.Compare(x.Listener, y.Listener), cmp.Compare(x.NetNS, y.NetNS))
+		})
+		e.Listeners, _ = top(list, a.o.Top)
+	}
+}
+
+// top cuts a list to n rows and says how many it left out.
+func top[T any](list []T, n int) ([]T, int) {
+	if n < 0 || len(list) <= n {
+		return list, 0
+	}
+	return list[:n:n], len(list) - n
+}
+
+// name is what a listener is called in tables.
+func (l *listener) name() string {
+	switch {
+	case l.addr.Addr().IsValid():
+		return l.addr.String()
+	case l.family != 0:
+		return l.family.String()
+	}
+	return "unknown"
+}
+
+func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
+	i := ListenerInfo{
+		Listener: l.key.inode, NetNS: l.key.netns, Addr: l.name(), LPort: l.addr.Port(), Family: l.family.String(), Proto: protoName(l.proto),
+		Attempts: l.attempts, Accepted: l.accepted, Failed: l.failed, Waiting: l.waiting,
+		Errors: errorCounts(l.errors), QueueHigh: l.queueHigh, QueueMax: l.queueMax, Full: l.full, Wait: l.waits.quantiles(),
+		Processes: []uint32{}, PIDs: []uint32{}, Comms: []string{},
+		Timeline: Timeline{Accepted: []uint64{}, Failed: []uint64{}, Queue: []uint64{}},
+	}
+	if l.addr.Addr().IsValid() {
+		i.LAddr = l.addr.Addr().String()
+	}
+	if l.accepted > 0 {
+		i.First, i.Last = a.at(l.firstNS), a.at(l.lastNS)
+	}
+	for _, p := range l.processes {
+		if p.key.num != 0 {
+			i.Processes = append(i.Processes, p.key.num)
+		}
+		i.PIDs = append(i.PIDs, p.key.pid)
+		i.Comms = append(i.Comms, cmp.Or(a.places.records[p.key.num].comm, p.comm))
+	}
+	slices.Sort(i.Processes)
+	slices.Sort(i.PIDs)
+	slices.Sort(i.Comms)
+	i.Processes, i.PIDs, i.Comms = slices.Compact(i.Processes), slices.Compact(i.PIDs), slices.Compact(i.Comms)
+	if l.detailed {
+		alike(&l.took, &l.bad, &l.queue)
+		i.Timeline = Timeline{BucketNS: l.took.widthNS, Accepted: l.took.copy(), Failed: l.bad.copy(), Queue: l.queue.copy()}
+	}
+	return i
+}
+
+// protoName is the word for a protocol number, as the field table has it.
+func protoName(proto uint16) string {
+	if f, ok := format.FieldByName("proto"); ok {
+		if s, ok := f.Names[int64(proto)]; ok {
+			return s
+		}
+	}
+	return strconv.Itoa(int(proto))
+}
