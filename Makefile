@@ -37,7 +37,7 @@ test-race:
 # The tests of capture that need a kernel, on Linux $(KERNEL), in a virtual machine.
 test-vm: build helpers
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
-	$(BUILD)/vm -kernel $(KERNEL) -timeout 20m -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver -in testdata/demo/nginx.conf -bin nginx,wrk \
+	$(BUILD)/vm -kernel $(KERNEL) -timeout 20m -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver -in testdata/demo/nginx.conf -in testdata/demo/load.sh -bin nginx,wrk \
 		-- /in/capture.test -test.v -test.timeout 18m -test.run '^TestVM'
 
 test-vm-all:

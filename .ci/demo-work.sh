@@ -3,6 +3,7 @@
 # nginx.conf, directory for the capture.
 set -eu
 acc=$1 goserver=$2 conf=$3 out=$4
+load=$(dirname "$conf")/load.sh
 opens() { awk '/^Tcp:/ { if (!n) { for (i = 1; i <= NF; i++) if ($i == "PassiveOpens") n = i } else print $n }' /proc/net/snmp; }
 
 nginx -c "$conf"
@@ -10,11 +11,7 @@ nginx -c "$conf"
 server=$!
 sleep 1
 before=$(opens)
-# shellcheck disable=SC2016 # expanded by the inner shell
-"$acc" record -o "$out/demo.acc" --force -- sh -c '
-	wrk -t1 -c16 -d8s http://127.0.0.1:8080/ | grep requests &
-	wrk -t1 -c4 -d8s http://127.0.0.1:9090/ | grep requests
-	wait'
+"$acc" record -o "$out/demo.acc" --force -- sh -c "sh $load 8080 8s 16 & sh $load 9090 8s 4; wait"
 after=$(opens)
 kill $server
 wait $server || true

@@ -17,7 +17,7 @@ if [ "$(id -u)" = 0 ] && "$acc" record -d 0.2 -o demo.acc 2>/dev/null; then
 else
 	rm -f demo.acc
 	echo "demo: this host can't be traced; booting Linux 6.1 in a virtual machine (emulated, so it is slow)"
-	"$vm" -kernel 6.1 -in "$acc:/in/acc" -in "$goserver:/in/goserver" -in "$root/testdata/demo/nginx.conf" \
+	"$vm" -kernel 6.1 -in "$acc:/in/acc" -in "$goserver:/in/goserver" -in "$root/testdata/demo/nginx.conf" -in "$root/testdata/demo/load.sh" \
 		-in "$root/.ci/demo-work.sh" -bin nginx,wrk -out . -- /bin/sh /in/demo-work.sh /in/acc /in/goserver /in/nginx.conf /out
 fi
 

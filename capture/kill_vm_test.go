@@ -84,7 +84,7 @@ func TestVMNginx(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "nginx.acc")
 		before := netstat(t, "PassiveOpens")
 		out, err := exec.Command("/in/acc", "record", "-o", path, "--probe", string(mode), "--",
-			"wrk", "-t1", "-c16", "-d5s", "http://127.0.0.1:8080/").CombinedOutput()
+			"/bin/sh", "/in/load.sh", "8080", "5s", "16").CombinedOutput()
 		if err != nil {
 			t.Fatalf("record: %v\n%s", err, out)
 		}
