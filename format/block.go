@@ -13,6 +13,7 @@ type predictions struct {
 	rows rowSets
 	pred predictor
 	prev [numKeys][numOn][]int32
+	news [numKeys][numOn]int // rows without one before
 	made [numKeys][numOn]bool
 }
 
@@ -26,9 +27,14 @@ func (p *predictions) of(events []Event, k keyKind, on onKind) []int32 {
 	p.made[k][on] = true
 	prev := p.prev[k][on][:0]
 	p.pred.begin(len(p.rows[on]))
+	p.news[k][on] = 0
 	for i, row := range p.rows[on] {
 		a, b := key(k, &events[row])
-		prev = append(prev, p.pred.prev(a, b, int32(i)))
+		before := p.pred.prev(a, b, int32(i))
+		if before < 0 {
+			p.news[k][on]++
+		}
+		prev = append(prev, before)
 	}
 	p.prev[k][on] = prev
 	return prev
@@ -191,14 +197,26 @@ func plan(specs []FieldSpec) ([]column, error) {
 }
 
 // blockDecoder turns columns back into events. Its memory is reused.
+//
+// Most columns have one value in all rows. Those go into one event, of which all
+// events begin as copies; only the others are written row by row.
 type blockDecoder struct {
 	predictions
 	cols  []column
-	nums  []int64
+	held  []held            // as cols
 	texts map[string]string // every text seen, so that equal ones share memory
+	same  [1]Event
+}
+
+// held is a column that was parsed but not yet stored.
+type held struct {
+	vary  bool
+	nums  []int64
 	words []string
 	addrs []netip.Addr
 }
+
+var firstRow = []int32{0}
 
 // decode fills events from the msgpack array of columns at the head of b. The
 // bytes must have passed check.
@@ -207,13 +225,15 @@ func (d *blockDecoder) decode(b []byte, events []Event, firstSeq uint64) error {
 	if !ok || n != len(d.cols) {
 		return fmt.Errorf("a block has %d columns, the header names %d", n, len(d.cols))
 	}
-	clear(events)
-	for i := range events {
-		events[i].Seq = firstSeq + uint64(i)
+	if len(d.held) != n {
+		d.held = make([]held, n)
 	}
 	d.begin()
-	d.rows.fill(events) // the list of all rows; the others are right after kind and errno
-	for _, c := range d.cols {
+	d.same[0] = Event{}
+	clear(events)
+	d.rows.all(len(events)) // the other sets are right after kind and errno
+	for i, c := range d.cols {
+		d.held[i].vary = false
 		if c.field == nil {
 			size, err := check(b)
 			if err != nil {
@@ -223,44 +243,121 @@ func (d *blockDecoder) decode(b []byte, events []Event, firstSeq uint64) error {
 			continue
 		}
 		var err error
-		if b, err = d.column(b, events, c); err != nil {
+		if b, err = d.column(b, events, i); err != nil {
 			return fmt.Errorf("field %q: %w", c.field.Name, err)
 		}
-		if c.field.Name == "kind" || c.field.Name == "errno" {
-			d.rows.fill(events)
+	}
+	for i := range events {
+		e := &events[i]
+		kind, ret, hook, cpu, seq, tid := e.Kind, e.Ret, e.Hook, e.CPU, e.CPUSeq, e.TID
+		*e = d.same[0]
+		e.Seq, e.Kind, e.Ret, e.Hook, e.CPU, e.CPUSeq, e.TID = firstSeq+uint64(i), kind, ret, hook, cpu, seq, tid
+	}
+	for i, c := range d.cols {
+		if h := &d.held[i]; h.vary {
+			if err := h.store(events, d.rows[c.on], c.field); err != nil {
+				return fmt.Errorf("field %q: %w", c.field.Name, err)
+			}
 		}
 	}
 	return nil
 }
 
-// column decodes one column into its field of the rows that have it.
-func (d *blockDecoder) column(b []byte, events []Event, c column) ([]byte, error) {
-	dictionary := c.field.Type == String || c.field.Type == Addr
-	if dictionary {
+// isKey reports whether other columns' keys and conditions need the field.
+func (f *Field) isKey() bool {
+	switch f.at {
+	case unsafe.Offsetof(ev.Kind), unsafe.Offsetof(ev.Hook), unsafe.Offsetof(ev.CPU), unsafe.Offsetof(ev.CPUSeq), unsafe.Offsetof(ev.TID):
+		return true
+	}
+	return f.size == 0 // errno; Seq, at 0, is no field
+}
+
+// column parses the i-th column. It stores what keys need, and values that are
+// the same in all rows; the rest it holds.
+func (d *blockDecoder) column(b []byte, events []Event, i int) ([]byte, error) {
+	c, h := d.cols[i], &d.held[i]
+	if c.field.Type == String || c.field.Type == Addr {
 		var err error
-		if b, err = d.dictionary(b, c.field.Type); err != nil {
+		if b, err = d.dictionary(b, c.field.Type, h); err != nil {
 			return nil, err
 		}
 	}
 	rows := d.rows[c.on]
-	if cap(d.nums) < len(rows) {
-		d.nums = make([]int64, max(len(rows), 1<<14))
+	if cap(h.nums) < max(len(rows), 1) {
+		h.nums = make([]int64, max(len(rows), 1<<14))
 	}
-	nums := d.nums[:len(rows)]
-	b, err := parseColumn(b, nums)
+	if c.on == onAllRows && len(rows) > 0 && !c.field.isKey() {
+		if v, rest, ok := d.sameInAll(b, events, c); ok {
+			h.nums = append(h.nums[:0], v)
+			return rest, h.store(d.same[:], firstRow, c.field)
+		}
+	}
+	h.nums = h.nums[:len(rows)]
+	b, err := parseColumn(b, h.nums)
 	if err != nil {
 		return nil, err
 	}
-	d.add(events, nums, c)
-	switch c.field.Type {
-	case String:
-		err = d.storeTexts(events, rows, nums, c.field)
-	case Addr:
-		err = d.storeAddrs(events, rows, nums, c.field)
-	default:
-		err = store(events, rows, nums, c.field)
+	d.add(events, h.nums, c)
+	if !c.field.isKey() {
+		h.vary = true
+		return b, nil
+	}
+	err = h.store(events, rows, c.field)
+	if c.on == onReturnRows || c.field.at == unsafe.Offsetof(ev.Kind) {
+		d.rows.fill(events)
 	}
 	return b, err
+}
+
+// sameInAll recognises a sparse column that gives all rows one value.
+func (d *blockDecoder) sameInAll(b []byte, events []Event, c column) (v int64, rest []byte, ok bool) {
+	pairs, b, ok := parseLen(b, 0x80, 0xde)
+	if !ok {
+		return 0, nil, false
+	}
+	var prev []int32
+	switch c.key {
+	case byPlain:
+		if pairs == 0 {
+			return 0, b, true
+		}
+		i, b, ok := parseInt(b)
+		if !ok || pairs != 1 || i != -1 {
+			return 0, nil, false
+		}
+		return parseInt(b)
+	case byTask:
+		if prev = d.of(events, byTask, c.on); pairs == 0 {
+			return 0, b, true
+		}
+	}
+	if prev == nil || pairs != d.news[byTask][c.on] {
+		return 0, nil, false
+	}
+	last := int64(-1)
+	for n := range pairs {
+		var i, x int64
+		if i, b, ok = parseInt(b); !ok || i <= last || i >= int64(len(prev)) || prev[i] >= 0 {
+			return 0, nil, false
+		}
+		last = i
+		if x, b, ok = parseInt(b); !ok || n > 0 && x != v {
+			return 0, nil, false
+		}
+		v = x
+	}
+	return v, b, true
+}
+
+// store writes the column into a field of the rows.
+func (h *held) store(events []Event, rows []int32, f *Field) error {
+	switch f.Type {
+	case String:
+		return storeWords(events, rows, h.nums, f, h.words)
+	case Addr:
+		return storeWords(events, rows, h.nums, f, h.addrs)
+	}
+	return store(events, rows, h.nums, f)
 }
 
 // add undoes subtract.
@@ -349,28 +446,19 @@ func store(events []Event, rows []int32, nums []int64, f *Field) error {
 	return nil
 }
 
-func (d *blockDecoder) storeTexts(events []Event, rows []int32, nums []int64, f *Field) error {
+// storeWords writes the words that nums number into a field of the rows.
+func storeWords[T any](events []Event, rows []int32, nums []int64, f *Field, words []T) error {
 	for i, row := range rows {
-		if uint64(nums[i]) >= uint64(len(d.words)) {
+		if uint64(nums[i]) >= uint64(len(words)) {
 			return errRange
 		}
-		*(*string)(unsafe.Add(unsafe.Pointer(&events[row]), f.at)) = d.words[nums[i]]
-	}
-	return nil
-}
-
-func (d *blockDecoder) storeAddrs(events []Event, rows []int32, nums []int64, f *Field) error {
-	for i, row := range rows {
-		if uint64(nums[i]) >= uint64(len(d.addrs)) {
-			return errRange
-		}
-		*(*netip.Addr)(unsafe.Add(unsafe.Pointer(&events[row]), f.at)) = d.addrs[nums[i]]
+		*(*T)(unsafe.Add(unsafe.Pointer(&events[row]), f.at)) = words[nums[i]]
 	}
 	return nil
 }
 
 // dictionary reads the pair's head and the dictionary before a column.
-func (d *blockDecoder) dictionary(b []byte, t Type) ([]byte, error) {
+func (d *blockDecoder) dictionary(b []byte, t Type, h *held) ([]byte, error) {
 	n, b, ok := parseLen(b, 0x90, 0xdc)
 	if !ok || n != 2 {
 		return nil, errColumn
@@ -379,7 +467,7 @@ func (d *blockDecoder) dictionary(b []byte, t Type) ([]byte, error) {
 	if !ok || n > maxEvents {
 		return nil, errColumn
 	}
-	d.words, d.addrs = d.words[:0], d.addrs[:0]
+	h.words, h.addrs = h.words[:0], h.addrs[:0]
 	for range n {
 		var word []byte
 		if word, b, ok = parseBin(b); !ok {
@@ -390,10 +478,10 @@ func (d *blockDecoder) dictionary(b []byte, t Type) ([]byte, error) {
 			if !ok && len(word) != 0 {
 				return nil, fmt.Errorf("an address has %d bytes", len(word))
 			}
-			d.addrs = append(d.addrs, a)
+			h.addrs = append(h.addrs, a)
 			continue
 		}
-		d.words = append(d.words, d.intern(word))
+		h.words = append(h.words, d.intern(word))
 	}
 	return b, nil
 }

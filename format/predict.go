@@ -134,12 +134,9 @@ func onOf(on map[string]int64) (onKind, bool) {
 type rowSets [numOn][]int32
 
 func (r *rowSets) fill(events []Event) {
-	for i := range r {
-		r[i] = r[i][:0]
-	}
+	r.all(len(events))
 	for i := range events {
 		e, row := &events[i], int32(i)
-		r[onAllRows] = append(r[onAllRows], row)
 		switch {
 		case e.Kind == Enter:
 			r[onEnterRows] = append(r[onEnterRows], row)
@@ -149,5 +146,15 @@ func (r *rowSets) fill(events []Event) {
 		case e.Kind == Return:
 			r[onReturnRows] = append(r[onReturnRows], row)
 		}
+	}
+}
+
+// all makes the set of all n rows and empties the others.
+func (r *rowSets) all(n int) {
+	for i := range r {
+		r[i] = r[i][:0]
+	}
+	for i := range n {
+		r[onAllRows] = append(r[onAllRows], int32(i))
 	}
 }
