@@ -40,20 +40,32 @@ func TestCost(t *testing.T) {
 	none := loop()
 	t.Logf("nothing: %d instructions a connection", none)
 	for _, mode := range bothModes {
-		var with int64
-		done := make(chan error, 1)
-		ctx, cancel := context.WithCancel(context.Background())
-		ready := make(chan bool)
-		go func() {
-			_, err := Record(ctx, io.Discard, Options{Mode: mode, Ready: func(Started) { close(ready) }})
-			done <- err
-		}()
-		<-ready
-		with = loop()
-		cancel()
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%s: %d instructions a connection, %+d", mode, with, with-none)
+		with := measure(t, Options{Mode: mode}, loop)
+		// The kernel's side alone: nobody reads the ring, which holds everything.
+		release := make(chan bool)
+		kernel := measure(t, Options{Mode: mode, RingBytes: 16 << 20, stall: func() { <-release }}, func() int64 {
+			defer close(release)
+			return loop()
+		})
+		t.Logf("%s: %d instructions a connection, %+d, of which %d in the kernel", mode, with, with-none, kernel-none)
 	}
+}
+
+// measure gives what loop says while recording.
+func measure(t *testing.T, o Options, loop func() int64) int64 {
+	t.Helper()
+	done, ready := make(chan error, 1), make(chan bool)
+	ctx, cancel := context.WithCancel(context.Background())
+	o.Ready = func(Started) { close(ready) }
+	go func() {
+		_, err := Record(ctx, io.Discard, o)
+		done <- err
+	}()
+	<-ready
+	with := loop()
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	return with
 }
