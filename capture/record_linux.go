@@ -135,7 +135,11 @@ func (s *session) run(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return errors.Join(err, s.close("error", err.Error()))
+		// Not being able to write keeps the end from being written, too: said once.
+		if closing := s.close("error", err.Error()); closing != nil && closing.Error() != err.Error() {
+			err = errors.Join(err, closing)
+		}
+		return err
 	}
 	return s.close(reason(stop), "")
 }
