@@ -16,8 +16,8 @@ import (
 )
 
 // selfTest accepts a connection of its own and looks for it in the ring: that a
-// probe is attached does not mean that it fires. Its events are left out of the
-// recording, those of others are kept.
+// probe is attached does not mean that it fires. The recording begins with it: its
+// own events and earlier ones are left out, later ones of others are kept.
 func (a *attached) selfTest() error {
 	inode, err := acceptOnce()
 	if err != nil {
@@ -40,6 +40,9 @@ func (a *attached) selfTest() error {
 		e := *raw
 		switch {
 		case e.Facts.Listener != inode || e.Pid != uint32(os.Getpid()):
+			if enter == nil { // of the time when not all probes were live: before the recording
+				e.Kind |= ownEvent
+			}
 			a.early = append(a.early, e)
 			continue
 		case e.Kind == uint8(format.Enter):
@@ -67,7 +70,8 @@ func (a *attached) selfTest() error {
 	return nil
 }
 
-// ownEvent marks the Kind of the self-test's events.
+// ownEvent marks the Kind of events that are not recorded: the self-test's, and
+// those before it.
 const ownEvent = 0x80
 
 // rawEvent is what a record of the ring holds; valid until the next one is read.
