@@ -59,7 +59,7 @@ func batch(t *testing.T, seq *uint64, words string) *format.Batch {
 			e.Ret = 0
 		}
 		for _, m := range kind[1:] {
-			e.Mark |= map[rune]uint8{'p': format.MarkPrevMissed, 'l': format.MarkEnterLost, 'n': format.MarkNoFacts}[m]
+			e.Mark |= map[rune]uint16{'p': format.MarkPrevMissed, 'l': format.MarkEnterLost, 'n': format.MarkNoFacts}[m]
 		}
 		b.Events = append(b.Events, e)
 	}

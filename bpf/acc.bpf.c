@@ -2,13 +2,21 @@
 
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * What acc runs in the kernel: three probes on the accept path, each as a
- * kprobe and as a trampoline (fentry, fexit) program.
+ * What acc runs in the kernel: probes on the accept path, each as a kprobe and as
+ * a trampoline (fentry, fexit) program.
  *
- *   entry of __sys_accept4    an attempt begins: one event
- *   return of do_accept       the new socket: noted for the attempt, or, outside
- *                             of an accept system call (io_uring), one event
- *   return of __sys_accept4   the attempt ends: one event, with what was noted
+ *   entry of __sys_accept4     an attempt begins: one event
+ *   return of do_accept        the new socket: noted for the attempt in flight
+ *   return of __sys_accept4    the attempt ends: one event, with what was noted
+ *   entry, return of io_accept the same for a request of io_uring, whose attempts
+ *                              are one event each: a request may have many
+ *   return of kernel_accept    the kernel accepted for itself: one event
+ *
+ * and, attached only while they are needed, because others pay for them too:
+ *
+ *   return of any system call  accepts that began before the recording, whose own
+ *                              return was missed, or that seccomp refused
+ *   fd_install, io_uring_complete  the descriptors and ends of io_uring's accepts
  *
  * Compiled three times: with -mcpu=v3 and ACC_MODERN for kernels from 5.12, which
  * have fetching atomics and typed tasks; with ACC_HASH too where task storage does
@@ -23,39 +31,31 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define S_IFMT 0170000
-#define S_IFSOCK 0140000
-#define AF_INET 2
-#define AF_INET6 10
-#define TCP_CLOSE 7
-#define IPPROTO_MPTCP 262
-#define MAX_ERRNO 4095
+#include "sock.h"
 
 /* The numbers of format.Kind, format.Hook, format.Via and the marks. */
 enum { ENTER = 1, RETURN = 2 };
-enum { HOOK_SYS_ACCEPT4 = 1, HOOK_DO_ACCEPT = 2 };
-enum { VIA_UNKNOWN, VIA_ACCEPT, VIA_ACCEPT4, VIA_SOCKETCALL, VIA_IO_URING };
-enum { MARK_ENTER_LOST = 1, MARK_PREV_MISSED = 2, MARK_NO_FACTS = 4 };
+enum {
+	HOOK_SYS_ACCEPT4 = 1, HOOK_DO_ACCEPT, HOOK_IO_ACCEPT, HOOK_IO_COMPLETE, HOOK_KERNEL_ACCEPT, HOOK_SYS_EXIT, HOOK_FD_INSTALL,
+};
+enum { VIA_UNKNOWN, VIA_ACCEPT, VIA_ACCEPT4, VIA_SOCKETCALL, VIA_IO_URING, VIA_KERNEL };
+enum {
+	MARK_ENTER_LOST = 1, MARK_PREV_MISSED = 2, MARK_NO_FACTS = 4, MARK_ARMED = 8, MARK_CLIENT_LOST = 16, MARK_BEFORE = 32,
+	MARK_NO_FD = 64, MARK_DENIED = 128,
+};
+enum { URING_MULTISHOT = 1, URING_DIRECT = 2 };
+
+/* The kernel's own numbers. */
+enum { EPERM = 1, EBADF = 9, EAGAIN = 11, EACCES = 13, ENOSYS = 38, ECANCELED = 125, ERESTARTSYS = 512 };
+#define TS_COMPAT 2       /* x86: the system call came by the 32-bit way */
+#define TIF_32BIT (1 << 22) /* arm64 */
+enum { SYS_ACCEPT = 5, SYS_ACCEPT4 = 18 }; /* calls of socketcall */
+enum { IORING_OP_ACCEPT = 13, IORING_ACCEPT_MULTISHOT = 1, REQ_F_FIXED_FILE = 1 };
 
 /* What an event is counted under. */
-enum { PROBE_ENTER, PROBE_RETURN, PROBE_DO_ACCEPT, NUM_PROBES };
-
-/* What is known of a listener, and of a socket: the listener or the new one. */
-struct facts {
-	u64 listener; /* inode number of the listening socket */
-	u64 inode;    /* of the new socket */
-	u64 cookie;   /* of the new socket */
-	u32 backlog;
-	u32 backlog_max;
-	u16 family;
-	u16 type;
-	u16 proto;
-	u16 state;
-	u16 lport; /* host order */
-	u16 rport; /* host order */
-	u32 unused;
-	u8 laddr[16];
-	u8 raddr[16];
+enum {
+	PROBE_ENTER, PROBE_RETURN, PROBE_DO_ACCEPT, PROBE_IO_ACCEPT, PROBE_IO_COMPLETE, PROBE_KERNEL_ACCEPT, PROBE_SYS_EXIT,
+	PROBE_FD_INSTALL, NUM_PROBES,
 };
 
 struct event {
@@ -63,6 +63,7 @@ struct event {
 	u64 cpu_seq;
 	u64 cgroup;
 	u64 start_ns; /* of the process, boot clock */
+	u64 user_data;
 	u32 pid;
 	u32 tid;
 	u32 uid;
@@ -74,26 +75,44 @@ struct event {
 	u8 kind;
 	u8 hook;
 	u8 via;
-	u8 mark;
+	u8 uring;
+	u16 mark;
 	u8 has_addr;
 	u8 has_addrlen;
-	u8 unused[2];
 	char comm[16];
 	struct facts facts;
 };
 
-const struct event *unused_event __attribute__((unused)); /* keeps the type in BTF for Go */
+/* An event with the listener's name in the UNIX domain: a ring record of its own size. */
+struct named_event {
+	struct event event;
+	struct unix_name name;
+};
+
+const struct event *unused_event __attribute__((unused)); /* keep the types in BTF for Go */
+const struct named_event *unused_named_event __attribute__((unused));
 
 /* A task's attempt in flight. */
 struct attempt {
 	struct facts facts;
-	u64 sk; /* the listener's address, valid while the call holds its file */
+	u64 sk;        /* the listener's address, valid while the call holds its file */
+	u64 file;      /* a new file whose descriptor is not known yet; kernel_accept: where its socket is put */
+	u64 user_data; /* of the request */
+	u64 known;     /* the exec under which the process was introduced, plus one */
 	s32 sockfd;
 	u32 flags;
+	s32 ret;     /* of a request's attempt, as far as it is known */
+	u32 slot;    /* of a direct descriptor, as the request gives it: from 1, ~0 is any */
+	u16 mark;    /* of a request's attempt */
 	u8 via;
-	u8 in_flight;
+	u8 in_flight; /* a system call, or kernel_accept */
+	u8 uring;     /* URING_*, of a request */
+	u8 request;   /* inside of io_accept */
+	u8 pending;   /* the request has an attempt that no event tells of yet */
+	u8 attempts;  /* the request has had an attempt in this call of io_accept */
 	u8 enter_lost;
-	u8 done; /* do_accept gave a socket and facts describe it */
+	u8 done;     /* do_accept gave a socket and facts describe it */
+	u8 returned; /* the return was seen; the end of the system call is to come */
 };
 
 struct counters {
@@ -102,10 +121,17 @@ struct counters {
 	u64 no_attempt; /* entries for which the kernel gave no memory to note the attempt */
 };
 
+/* Set by the recorder. */
+volatile const u64 multishot_flag = 0; /* of io_kiocb.flags, where io_accept does not have it */
+volatile u32 watch = 0;                /* what sys_exit is to look for */
+enum { WATCH_RETURNS = 1, WATCH_BEFORE = 2, WATCH_DENIED = 4 };
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 8 << 20);
 } events SEC(".maps");
+
+#include "process.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -130,6 +156,15 @@ struct {
 	__type(value, struct attempt);
 } attempts SEC(".maps");
 #endif
+
+/* Tasks that sat in accept when the recording began, and their descriptor; filled by the recorder. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1 << 20);
+	__type(key, u32);
+	__type(value, s32);
+} sleepers SEC(".maps");
 
 #ifdef ACC_MODERN
 #define current_task() bpf_get_current_task_btf()
@@ -165,14 +200,18 @@ static __always_inline struct attempt *attempt_of(struct task_struct *task, bool
 #endif
 }
 
+/* Forgets an attempt, but not that its return was seen while sys_exit may ask for it. */
 static __always_inline void attempt_done(struct attempt *a)
 {
-#ifdef TASK_STORAGE
 	a->in_flight = 0;
-#else
-	u32 tid = (u32)bpf_get_current_pid_tgid();
+	a->request = 0;
+	a->returned = 1;
+#ifndef TASK_STORAGE
+	if (!watch) {
+		u32 tid = (u32)bpf_get_current_pid_tgid();
 
-	bpf_map_delete_elem(&attempts, &tid);
+		bpf_map_delete_elem(&attempts, &tid);
+	}
 #endif
 }
 
@@ -224,103 +263,48 @@ static __always_inline u8 via_of(long nr)
 	return VIA_UNKNOWN;
 }
 
-#define SOCK_HEAD 96 /* bytes that hold all of sock_common that is read here */
-#define AT(head, type, field) (*(type *)((head) + bpf_core_field_offset(struct sock_common, field)))
-
-/*
- * Reads two members of struct sock into two neighbours at dst: at once on the
- * kernels where they are neighbours too (sk_type and sk_protocol are not on 7.3).
- */
-#define READ_TWO(dst, sk, a, b)                                                                                  \
-	do {                                                                                                     \
-		u32 at = bpf_core_field_offset(struct sock, a), next = bpf_core_field_offset(struct sock, b);    \
-                                                                                                                 \
-		if (next == at + sizeof(*(dst))) {                                                               \
-			bpf_probe_read_kernel(dst, 2 * sizeof(*(dst)), (sk) + at);                               \
-		} else {                                                                                         \
-			bpf_probe_read_kernel(dst, sizeof(*(dst)), (sk) + at);                                   \
-			bpf_probe_read_kernel((dst) + 1, sizeof(*(dst)), (sk) + next);                           \
-		}                                                                                                \
-	} while (0)
-
-/* Reads what a socket says of itself into f. */
-static __always_inline void read_sock(struct facts *f, void *sk, bool peer)
+/* By which way a system call that ends asked to accept, and for which descriptor;
+ * VIA_UNKNOWN if it did not. */
+static __always_inline u8 accept_call(struct task_struct *task, struct pt_regs *regs, s32 *sockfd)
 {
-	u8 head[SOCK_HEAD] __attribute__((aligned(8)));
+#if defined(__TARGET_ARCH_x86)
+	u64 nr = 0;
 
-	if (bpf_probe_read_kernel(head, sizeof(head), sk))
-		return;
-	f->family = AT(head, u16, skc_family);
-	f->state = AT(head, u8, skc_state);
-	f->lport = AT(head, u16, skc_num);
-	if (f->family == AF_INET6) {
-		__builtin_memcpy(f->laddr, &AT(head, u64, skc_v6_rcv_saddr), 16);
-		if (peer)
-			__builtin_memcpy(f->raddr, &AT(head, u64, skc_v6_daddr), 16);
-	} else if (f->family == AF_INET) {
-		*(u32 *)f->laddr = AT(head, u32, skc_rcv_saddr);
-		if (peer)
-			*(u32 *)f->raddr = AT(head, u32, skc_daddr);
+	bpf_probe_read_kernel(&nr, sizeof(nr), &regs->orig_ax);
+	if (nr != 43 && nr != 288 && nr != 102 && nr != 364)
+		return VIA_UNKNOWN;
+	if (!(BPF_CORE_READ(task, thread_info.status) & TS_COMPAT)) {
+		*sockfd = BPF_CORE_READ(regs, di);
+		return nr == 43 ? VIA_ACCEPT : nr == 288 ? VIA_ACCEPT4 : VIA_UNKNOWN;
 	}
-	if (peer) {
-		f->rport = __builtin_bswap16(AT(head, u16, skc_dport));
-		f->cookie = AT(head, u64, skc_cookie);
-		if (f->state == TCP_CLOSE && (f->family == AF_INET || f->family == AF_INET6)) {
-			/* skc_num is gone; what was bound stays in inet_sport. */
-			u16 port = 0;
-
-			bpf_probe_read_kernel(&port, sizeof(port), sk + bpf_core_field_offset(struct inet_sock, inet_sport));
-			f->lport = __builtin_bswap16(port);
-		}
+	*sockfd = BPF_CORE_READ(regs, bx);
+	if (nr == 364)
+		return VIA_ACCEPT4;
+	if (nr == 102 && (*sockfd == SYS_ACCEPT || *sockfd == SYS_ACCEPT4)) {
+		*sockfd = -1;
+		bpf_probe_read_user(sockfd, sizeof(*sockfd), (void *)BPF_CORE_READ(regs, cx));
+		return VIA_SOCKETCALL;
 	}
-	READ_TWO(&f->type, sk, sk_type, sk_protocol);
+#else
+	s32 nr = BPF_CORE_READ(regs, syscallno);
+	bool compat = BPF_CORE_READ(task, thread_info.flags) & TIF_32BIT;
+
+	*sockfd = BPF_CORE_READ(regs, orig_x0);
+	if (nr == (compat ? 285 : 202))
+		return VIA_ACCEPT;
+	if (nr == (compat ? 366 : 242))
+		return VIA_ACCEPT4;
+#endif
+	return VIA_UNKNOWN;
 }
 
-/* Reads the listener's queue. MPTCP keeps it in the first subflow. */
-static __always_inline void read_queue(struct facts *f, void *sk, u16 proto)
-{
-	if (proto == IPPROTO_MPTCP && bpf_core_type_exists(struct mptcp_sock)) {
-		struct sock *first = 0;
-
-		bpf_probe_read_kernel(&first, sizeof(first), sk + bpf_core_field_offset(struct mptcp_sock, first));
-		if (first)
-			sk = first;
-	}
-	READ_TWO(&f->backlog, sk, sk_ack_backlog, sk_max_ack_backlog);
-}
-
-/* Gives the socket of an open file and its inode number; NULL if it is none. */
-static __always_inline void *file_sock(struct file *file, u64 *ino)
-{
-	struct inode *inode = BPF_CORE_READ(file, f_inode);
-	struct socket *sock;
-
-	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFSOCK)
-		return 0;
-	*ino = BPF_CORE_READ(inode, i_ino);
-	sock = BPF_CORE_READ(file, private_data);
-	return BPF_CORE_READ(sock, sk);
-}
-
-/* The open file behind a descriptor of the current task. */
-static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
-{
-	struct file *file = 0;
-	struct fdtable *fdt;
-	struct file **files;
-
-	fdt = BPF_CORE_READ(task, files, fdt);
-	if (fd >= BPF_CORE_READ(fdt, max_fds))
-		return 0;
-	files = BPF_CORE_READ(fdt, fd);
-	bpf_probe_read_kernel(&file, sizeof(file), files + fd);
-	return file;
-}
+#define PF_IO_WORKER 0x10
 
 /* Fills in what every event has. */
-static __always_inline void describe(struct event *e, struct task_struct *task, u8 kind, u8 hook, u64 seq)
+static __noinline void describe(struct event *e, struct task_struct *task, u8 kind, u8 hook, u64 seq)
 {
 	u64 id = bpf_get_current_pid_tgid();
+	u32 task_flags;
 
 	e->boot_ns = bpf_ktime_get_boot_ns();
 	e->cpu_seq = seq;
@@ -328,9 +312,11 @@ static __always_inline void describe(struct event *e, struct task_struct *task, 
 #ifdef ACC_MODERN
 	e->start_ns = task->group_leader->start_boottime;
 	e->netns = task->nsproxy->net_ns->ns.inum;
+	task_flags = task->flags;
 #else
 	e->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	e->netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+	task_flags = BPF_CORE_READ(task, flags);
 #endif
 	e->pid = id >> 32;
 	e->tid = (u32)id;
@@ -338,16 +324,22 @@ static __always_inline void describe(struct event *e, struct task_struct *task, 
 	e->cpu = bpf_get_smp_processor_id();
 	e->kind = kind;
 	e->hook = hook;
+	e->user_data = 0;
+	e->uring = 0;
+	e->mark = 0;
 	e->has_addr = 0;
 	e->has_addrlen = 0;
-	*(u16 *)e->unused = 0;
 	*(u64 *)e->comm = 0;
 	*(u64 *)(e->comm + 8) = 0;
-	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	if (task_flags & PF_IO_WORKER) /* the ring's process, not its worker */
+		bpf_probe_read_kernel_str(e->comm, sizeof(e->comm), BPF_CORE_READ(task, group_leader)->comm);
+	else
+		bpf_get_current_comm(e->comm, sizeof(e->comm));
 }
 
-/* Counts a hit and makes room for its event; NULL: the ring is full. */
-static __always_inline struct event *reserve(u32 probe, u64 *seq)
+/* Counts a hit and makes room for its event; NULL: the ring is full. unix_sk: a
+ * socket in the UNIX domain whose name is wanted, or NULL. */
+static __always_inline struct event *reserve(u32 probe, u64 *seq, void *unix_sk)
 {
 	struct counters *c = counters();
 	struct event *e;
@@ -355,23 +347,55 @@ static __always_inline struct event *reserve(u32 probe, u64 *seq)
 	if (!c)
 		return 0;
 	*seq = add_one(&c->hits[probe]);
-	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (unix_sk) {
+		struct named_event *named = bpf_ringbuf_reserve(&events, sizeof(*named), 0);
+
+		if (named) {
+			read_unix_name(&named->name, unix_sk);
+			return &named->event;
+		}
+		e = 0;
+	} else {
+		e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	}
 	if (!e)
 		__sync_fetch_and_add(&c->lost[probe], 1);
 	return e;
+}
+
+/* Reads the listener that an open file is, with its queue; NULL if it is no socket. */
+static __noinline void *read_listener(struct facts *f, struct file *file)
+{
+	void *sk = file ? file_sock(file, &f->listener) : 0;
+
+	if (sk) {
+		read_sock(f, sk, 0);
+		read_queue(f, sk, f->proto);
+	}
+	return sk;
+}
+
+/* Reads the new socket's facts over those of the listener in f. */
+static __noinline void read_new(struct facts *f, struct file *file)
+{
+	void *sk = file_sock(file, &f->inode);
+
+	__builtin_memset(f->laddr, 0, 16);
+	if (sk)
+		read_sock(f, sk, 1);
 }
 
 static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags)
 {
 	struct task_struct *task = current_task();
 	struct attempt *a = attempt_of(task, 1);
-	struct file *file = file_of(task, fd);
 	struct attempt spare;
 	struct event *e;
 	void *sk;
 	u8 mark = 0;
 	u64 seq = 0;
 
+	introduce(task, a ? &a->known : 0);
 	if (a) {
 		if (a->in_flight)
 			mark = MARK_PREV_MISSED;
@@ -384,18 +408,18 @@ static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags
 		__builtin_memset(&spare, 0, sizeof(spare));
 		a = &spare;
 	}
-	sk = file ? file_sock(file, &a->facts.listener) : 0;
-	if (sk) {
-		read_sock(&a->facts, sk, 0);
-		read_queue(&a->facts, sk, a->facts.proto);
-	}
+	sk = read_listener(&a->facts, file_of(task, fd));
 	a->sk = (u64)sk;
 	a->sockfd = fd;
 	a->flags = flags;
 	a->via = via_of(syscall_nr(task));
+	a->mark = 0;
 	a->done = 0;
+	a->request = 0;
+	a->pending = 0;
+	a->returned = 0;
 	a->in_flight = 1;
-	e = reserve(PROBE_ENTER, &seq);
+	e = reserve(PROBE_ENTER, &seq, a->facts.family == AF_UNIX ? sk : 0);
 	a->enter_lost = !e;
 	if (!e)
 		return 0;
@@ -412,13 +436,64 @@ static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags
 	return 0;
 }
 
-/* Reads the new socket's facts over those of the listener in f. */
-static __always_inline void read_new(struct facts *f, struct file *file)
+/* Writes the event of a request's attempt. */
+static __noinline void tell_request(struct task_struct *task, struct attempt *a, u32 probe, u8 hook)
 {
-	void *sk = file_sock(file, &f->inode);
+	struct event *e;
+	u64 seq = 0;
 
-	if (sk)
-		read_sock(f, sk, 1);
+	a->pending = 0;
+	e = reserve(probe, &seq, a->facts.family == AF_UNIX ? (void *)a->sk : 0);
+	if (!e)
+		return;
+	describe(e, task, RETURN, hook, seq);
+	e->sockfd = a->sockfd;
+	e->flags = a->flags;
+	e->ret = a->ret;
+	e->via = VIA_IO_URING;
+	e->uring = a->uring;
+	e->user_data = a->user_data;
+	e->mark = a->mark;
+	e->facts = a->facts;
+	bpf_ringbuf_submit(e, 0);
+}
+
+/* The result of do_accept in a request of io_uring. */
+static __always_inline int request_accepted(struct task_struct *task, struct attempt *a, bool failed, u64 ret)
+{
+	if (a->pending) {
+		a->uring |= URING_MULTISHOT; /* no other request accepts twice in one call */
+		tell_request(task, a, PROBE_DO_ACCEPT, HOOK_DO_ACCEPT);
+		__builtin_memset(a->facts.raddr, 0, 16);
+		a->facts.inode = 0;
+		a->facts.cookie = 0;
+		a->facts.rport = 0;
+		a->facts.peer_pid = 0;
+		a->facts.peer_uid = 0;
+	}
+	a->attempts = 1;
+	a->pending = 1;
+	a->mark = 0;
+	a->file = 0;
+	if (a->sk)
+		read_queue(&a->facts, (void *)a->sk, a->facts.proto);
+	if (!failed) {
+		read_new(&a->facts, (struct file *)ret);
+		a->file = ret;
+		a->ret = 0;
+		a->mark = MARK_NO_FD;
+		if (a->uring & URING_DIRECT && a->slot != ~0U) {
+			a->ret = a->slot - 1;
+			a->mark = 0;
+		}
+		return 0;
+	}
+	a->ret = (s32)ret;
+	if (a->sk) {
+		/* What a socket before it said is not the listener's. */
+		read_sock(&a->facts, (void *)a->sk, 0);
+	}
+	return 0;
 }
 
 /* listener: its file, NULL if the probe does not see it. */
@@ -427,20 +502,32 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 	bool failed = ret >= (u64)-MAX_ERRNO;
 	struct task_struct *task = current_task();
 	struct attempt *a = attempt_of(task, 0);
+	struct file *dropped = 0;
 	struct event *e;
 	u64 seq = 0;
 
+	if (failed && (s32)ret != -EAGAIN && (s32)ret != -ERESTARTSYS)
+		dropped = dropped_file(task);
 	if (a && a->in_flight) {
 		if (a->sk)
 			read_queue(&a->facts, (void *)a->sk, a->facts.proto);
-		if (!failed) {
-			__builtin_memset(a->facts.laddr, 0, 16);
-			read_new(&a->facts, (struct file *)ret);
-			a->done = 1;
+		if (!failed || dropped)
+			read_new(&a->facts, dropped ?: (struct file *)ret);
+		a->done = !failed;
+		if (dropped)
+			a->mark |= MARK_CLIENT_LOST;
+		return 0;
+	}
+	if (a && a->request) {
+		request_accepted(task, a, failed, ret);
+		if (dropped) {
+			read_new(&a->facts, dropped);
+			a->mark |= MARK_CLIENT_LOST;
 		}
 		return 0;
 	}
-	e = reserve(PROBE_DO_ACCEPT, &seq);
+	introduce(task, 0);
+	e = reserve(PROBE_DO_ACCEPT, &seq, 0);
 	if (!e)
 		return 0;
 	describe(e, task, RETURN, HOOK_DO_ACCEPT, seq);
@@ -448,66 +535,309 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 	e->flags = 0;
 	e->ret = failed ? (s32)ret : 0;
 	e->via = via_of(syscall_nr(task)) == VIA_UNKNOWN ? VIA_IO_URING : VIA_UNKNOWN;
-	e->mark = 0;
+	e->mark = failed ? 0 : MARK_NO_FD;
 	__builtin_memset(&e->facts, 0, sizeof(e->facts));
-	if (listener) {
-		void *sk = file_sock(listener, &e->facts.listener);
-
-		if (sk) {
-			read_sock(&e->facts, sk, 0);
-			read_queue(&e->facts, sk, e->facts.proto);
-		}
-	}
-	if (!failed) {
-		__builtin_memset(e->facts.laddr, 0, 16);
-		read_new(&e->facts, (struct file *)ret);
-	}
+	read_listener(&e->facts, listener);
+	if (!failed || dropped)
+		read_new(&e->facts, dropped ?: (struct file *)ret);
+	if (dropped)
+		e->mark |= MARK_CLIENT_LOST;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
+}
+
+/* Writes the return of the attempt in flight. */
+static __noinline void tell_return(struct task_struct *task, struct attempt *a, u32 probe, u8 hook, s32 ret)
+{
+	struct event *e;
+	u64 seq = 0;
+
+	if (ret >= 0 && !a->done) {
+		/* What do_accept returned was not seen. The descriptor may still be open. */
+		u64 ino;
+		struct file *file = file_of(task, ret);
+
+		if (file && file_sock(file, &ino)) {
+			read_new(&a->facts, file);
+			a->done = 1;
+		}
+	}
+	e = reserve(probe, &seq, 0);
+	if (!e)
+		return;
+	describe(e, task, RETURN, hook, seq);
+	e->ret = ret;
+	e->mark = a->mark;
+	e->sockfd = a->sockfd;
+	e->flags = a->flags;
+	e->via = a->via;
+	if (a->enter_lost)
+		e->mark |= MARK_ENTER_LOST;
+	e->facts = a->facts;
+	if (ret >= 0 && !a->done) {
+		/* The facts are the listener's: keep but its own. */
+		__builtin_memset(&e->facts.inode, 0, sizeof(e->facts) - sizeof(e->facts.listener));
+		e->facts.backlog = a->facts.backlog;
+		e->facts.backlog_max = a->facts.backlog_max;
+		e->mark |= MARK_NO_FACTS;
+	}
+	bpf_ringbuf_submit(e, 0);
+}
+
+/* What is known of a call of which no entry was seen. */
+struct unknown {
+	u32 probe;
+	s32 sockfd; /* -1: not even that */
+	s32 ret;
+	u16 mark;
+	u8 hook;
+	u8 via;
+};
+
+/* Writes the return of such a call. made: the new socket's file, NULL if it is not there. */
+static __noinline void tell_unknown(struct task_struct *task, struct unknown *u, struct file *made)
+{
+	struct event *e;
+	u64 seq = 0;
+	u64 ino;
+
+	if (u->probe >= NUM_PROBES)
+		return;
+	e = reserve(u->probe, &seq, 0);
+	if (!e)
+		return;
+	describe(e, task, RETURN, u->hook, seq);
+	e->ret = u->ret;
+	e->mark = u->mark;
+	e->sockfd = u->sockfd;
+	e->flags = 0;
+	e->via = u->via;
+	__builtin_memset(&e->facts, 0, sizeof(e->facts));
+	if (u->sockfd >= 0)
+		read_listener(&e->facts, file_of(task, u->sockfd));
+	if (u->ret >= 0) {
+		if (made && file_sock(made, &ino))
+			read_new(&e->facts, made);
+		else
+			e->mark |= MARK_NO_FACTS;
+	}
+	bpf_ringbuf_submit(e, 0);
 }
 
 static __always_inline int return_accept(s32 ret)
 {
 	struct task_struct *task = current_task();
 	struct attempt *a = attempt_of(task, 0);
-	bool known = a && a->in_flight;
+
+	if (a && a->in_flight) {
+		tell_return(task, a, PROBE_RETURN, HOOK_SYS_ACCEPT4, ret);
+		attempt_done(a);
+		return 0;
+	}
+	introduce(task, 0);
+	struct unknown u = {
+		.probe = PROBE_RETURN, .hook = HOOK_SYS_ACCEPT4, .via = via_of(syscall_nr(task)), .sockfd = -1, .ret = ret,
+		/* Without memory to note it the entry was still recorded; with memory and no
+		 * attempt in it, its probe did not run. */
+		.mark = a ? MARK_ENTER_LOST : 0,
+	};
+	tell_unknown(task, &u, ret >= 0 ? file_of(task, ret) : 0);
+	if (a)
+		a->returned = 1;
+	return 0;
+}
+
+/* io_uring: io_accept, or, where that is inlined, io_issue_sqe, which is called for every request. */
+
+/* URING_* of a request; what belongs to the operation lies at its start. */
+static __always_inline u8 kind_of(struct io_kiocb *req)
+{
+	struct io_accept *accept = (struct io_accept *)req;
+	u8 kind = BPF_CORE_READ(accept, file_slot) ? URING_DIRECT : 0;
+
+	if (bpf_core_field_exists(struct io_accept, iou_flags)) {
+		u32 at = bpf_core_field_offset(struct io_accept, iou_flags), flags = 0;
+
+		BRANCH(at);
+		bpf_probe_read_kernel(&flags, sizeof(flags), (void *)req + at);
+		if (flags & IORING_ACCEPT_MULTISHOT)
+			kind |= URING_MULTISHOT;
+	} else if (BPF_CORE_READ(req, flags) & multishot_flag) {
+		kind |= URING_MULTISHOT;
+	}
+	return kind;
+}
+
+static __always_inline int enter_request(struct io_kiocb *req)
+{
+	struct task_struct *task;
+	struct attempt *a;
+	void *sk;
+
+	if (BPF_CORE_READ(req, opcode) != IORING_OP_ACCEPT)
+		return 0;
+	task = current_task();
+	a = attempt_of(task, 1);
+	if (!a)
+		return 0;
+	introduce(task, &a->known);
+	__builtin_memset(&a->facts, 0, sizeof(a->facts));
+	sk = read_listener(&a->facts, BPF_CORE_READ(req, file));
+	a->sk = (u64)sk;
+	a->sockfd = -1;
+	if (bpf_core_field_exists(struct io_kiocb, cqe)) {
+		u32 at = bpf_core_field_offset(struct io_kiocb, cqe);
+		struct io_cqe cqe = {};
+
+		BRANCH(at);
+		bpf_probe_read_kernel(&cqe, sizeof(cqe), (void *)req + at);
+		a->user_data = cqe.user_data;
+		if (!(BPF_CORE_READ(req, flags) & REQ_F_FIXED_FILE))
+			a->sockfd = cqe.fd;
+	} else {
+		u32 at = bpf_core_field_offset(struct io_kiocb___old, user_data);
+
+		BRANCH(at);
+		bpf_probe_read_kernel(&a->user_data, sizeof(a->user_data), (void *)req + at);
+	}
+	a->flags = BPF_CORE_READ((struct io_accept *)req, flags);
+	a->slot = BPF_CORE_READ((struct io_accept *)req, file_slot);
+	a->uring = kind_of(req);
+	a->via = VIA_IO_URING;
+	a->mark = 0;
+	a->pending = 0;
+	a->attempts = 0;
+	a->file = 0;
+	a->in_flight = 0;
+	a->returned = 0;
+	a->request = 1;
+	return 0;
+}
+
+static __always_inline int return_request(s32 ret)
+{
+	struct task_struct *task = current_task();
+	struct attempt *a = attempt_of(task, 0);
+
+	if (!a || !a->request)
+		return 0;
+	if (a->pending) {
+		/* Zero is an end of the request; anything else leaves it waiting, or to be tried again. */
+		if (a->ret == -EAGAIN && ret != 0)
+			a->mark |= MARK_ARMED;
+		tell_request(task, a, PROBE_DO_ACCEPT, HOOK_DO_ACCEPT);
+	} else if (!a->attempts && ret < 0) {
+		/* No descriptor was left; or (-EAGAIN) the request is to wait before it tries. */
+		a->ret = ret;
+		if (ret == -EAGAIN)
+			a->mark |= MARK_ARMED;
+		tell_request(task, a, PROBE_IO_ACCEPT, HOOK_IO_ACCEPT);
+	}
+	attempt_done(a);
+	return 0;
+}
+
+static __always_inline int return_fixed_install(s32 ret)
+{
+	struct attempt *a = attempt_of(current_task(), 0);
+
+	if (!a || !a->request || !a->pending)
+		return 0;
+	if (ret < 0) {
+		a->ret = ret; /* no slot: the connection is dropped */
+		a->mark = MARK_CLIENT_LOST;
+	} else if (a->slot == ~0U) {
+		a->ret = ret;
+		a->mark = 0;
+	}
+	return 0;
+}
+
+static __always_inline int install(u32 fd, struct file *file)
+{
+	struct task_struct *task = current_task();
+	struct attempt *a = attempt_of(task, 0);
+	u32 tid = (u32)bpf_get_current_pid_tgid();
+	s32 *sockfd;
+	u64 ino;
+
+	if (a && a->request && a->pending && a->file == (u64)file) {
+		a->ret = fd;
+		a->mark &= ~MARK_NO_FD;
+		return 0;
+	}
+	if (a && a->in_flight)
+		return 0;
+	sockfd = bpf_map_lookup_elem(&sleepers, &tid);
+	if (!sockfd || !file_sock(file, &ino))
+		return 0;
+	introduce(task, 0);
+	struct unknown u = {
+		.probe = PROBE_FD_INSTALL, .hook = HOOK_FD_INSTALL, .via = via_of(syscall_nr(task)), .sockfd = *sockfd, .ret = fd, .mark = MARK_BEFORE,
+	};
+	tell_unknown(task, &u, file);
+	bpf_map_delete_elem(&sleepers, &tid);
+	return 0;
+}
+
+/* kernel_accept(listener, where the new socket is put, flags) */
+
+static __always_inline int enter_kernel(struct socket *listener, void *made)
+{
+	struct attempt *a = attempt_of(current_task(), 1);
+
+	if (!a)
+		return 0;
+	a->sk = (u64)listener;
+	a->file = (u64)made;
+	a->request = 0;
+	a->in_flight = 0;
+	a->pending = 1;
+	return 0;
+}
+
+static __always_inline int return_kernel(struct socket *listener, struct socket **made, s32 ret)
+{
+	struct task_struct *task = current_task();
+	struct sock *sk = BPF_CORE_READ(listener, sk);
 	struct event *e;
 	u64 seq = 0;
 
-	e = reserve(PROBE_RETURN, &seq);
-	if (e) {
-		describe(e, task, RETURN, HOOK_SYS_ACCEPT4, seq);
-		e->ret = ret;
-		e->mark = 0;
-		if (known) {
-			e->sockfd = a->sockfd;
-			e->flags = a->flags;
-			e->via = a->via;
-			if (a->enter_lost)
-				e->mark |= MARK_ENTER_LOST;
-			if (ret >= 0 && !a->done) {
-				/* The facts are the listener's: keep but its own. */
-				__builtin_memset(&e->facts, 0, sizeof(e->facts));
-				e->facts.listener = a->facts.listener;
-				e->facts.backlog = a->facts.backlog;
-				e->facts.backlog_max = a->facts.backlog_max;
-				e->mark |= MARK_NO_FACTS;
-			} else {
-				e->facts = a->facts;
-			}
-		} else {
-			e->sockfd = -1;
-			e->flags = 0;
-			e->via = via_of(syscall_nr(task));
-			/* Without memory to note it the entry was still recorded; with
-			 * memory and no attempt in it, its probe did not run. */
-			e->mark = (a ? MARK_ENTER_LOST : 0) | (ret >= 0 ? MARK_NO_FACTS : 0);
-			__builtin_memset(&e->facts, 0, sizeof(e->facts));
-		}
-		bpf_ringbuf_submit(e, 0);
+	e = reserve(PROBE_KERNEL_ACCEPT, &seq, 0);
+	if (!e)
+		return 0;
+	describe(e, task, RETURN, HOOK_KERNEL_ACCEPT, seq);
+	e->sockfd = -1;
+	e->flags = 0;
+	e->ret = ret;
+	e->via = VIA_KERNEL;
+	e->mark = ret >= 0 ? MARK_NO_FD : 0; /* the kernel needs none */
+	__builtin_memset(&e->facts, 0, sizeof(e->facts));
+	e->facts.listener = BPF_CORE_READ((struct socket_alloc *)listener, vfs_inode.i_ino);
+	read_sock(&e->facts, sk, 0);
+	read_queue(&e->facts, sk, e->facts.proto);
+	if (ret >= 0) {
+		struct socket *sock = 0;
+
+		bpf_probe_read_kernel(&sock, sizeof(sock), made);
+		e->facts.inode = BPF_CORE_READ((struct socket_alloc *)sock, vfs_inode.i_ino);
+		__builtin_memset(e->facts.laddr, 0, 16);
+		sk = BPF_CORE_READ(sock, sk);
+		read_sock(&e->facts, sk, 1);
 	}
-	if (known)
-		attempt_done(a);
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+static __always_inline int return_kernel_noted(s32 ret)
+{
+	struct attempt *a = attempt_of(current_task(), 0);
+
+	if (!a || !a->pending || a->request)
+		return 0;
+	a->pending = 0;
+	return_kernel((struct socket *)a->sk, (struct socket **)a->file, ret);
+	attempt_done(a);
 	return 0;
 }
 
@@ -538,6 +868,36 @@ int fexit___sys_accept4(u64 *ctx)
 	return return_accept(ctx[4]);
 }
 
+SEC("fentry/io_accept")
+int fentry_io_accept(u64 *ctx)
+{
+	return enter_request((struct io_kiocb *)ctx[0]);
+}
+
+SEC("fexit/io_accept")
+int fexit_io_accept(u64 *ctx)
+{
+	return return_request(ctx[2]);
+}
+
+SEC("fexit/io_fixed_fd_install")
+int fexit_io_fixed_fd_install(u64 *ctx)
+{
+	return return_fixed_install(ctx[4]);
+}
+
+SEC("fexit/kernel_accept")
+int fexit_kernel_accept(u64 *ctx)
+{
+	return return_kernel((struct socket *)ctx[0], (struct socket **)ctx[1], ctx[3]);
+}
+
+SEC("fentry/fd_install")
+int fentry_fd_install(u64 *ctx)
+{
+	return install(ctx[0], (struct file *)ctx[1]);
+}
+
 SEC("kprobe/__sys_accept4")
 int kprobe___sys_accept4(struct pt_regs *ctx)
 {
@@ -554,4 +914,119 @@ SEC("kretprobe/__sys_accept4")
 int kretprobe___sys_accept4(struct pt_regs *ctx)
 {
 	return return_accept(PT_REGS_RC(ctx));
+}
+
+SEC("kprobe/io_accept")
+int kprobe_io_accept(struct pt_regs *ctx)
+{
+	return enter_request((struct io_kiocb *)PT_REGS_PARM1(ctx));
+}
+
+SEC("kretprobe/io_accept")
+int kretprobe_io_accept(struct pt_regs *ctx)
+{
+	return return_request(PT_REGS_RC(ctx));
+}
+
+SEC("kretprobe/io_fixed_fd_install")
+int kretprobe_io_fixed_fd_install(struct pt_regs *ctx)
+{
+	return return_fixed_install(PT_REGS_RC(ctx));
+}
+
+SEC("kprobe/kernel_accept")
+int kprobe_kernel_accept(struct pt_regs *ctx)
+{
+	return enter_kernel((struct socket *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx));
+}
+
+SEC("kretprobe/kernel_accept")
+int kretprobe_kernel_accept(struct pt_regs *ctx)
+{
+	return return_kernel_noted(PT_REGS_RC(ctx));
+}
+
+SEC("kprobe/fd_install")
+int kprobe_fd_install(struct pt_regs *ctx)
+{
+	return install(PT_REGS_PARM1(ctx), (struct file *)PT_REGS_PARM2(ctx));
+}
+
+/* A request that ends without an attempt: cancelled, or its descriptor was bad. */
+SEC("tracepoint/io_uring/io_uring_complete")
+int tp_io_uring_complete(struct trace_event_raw_io_uring_complete *ctx)
+{
+	s32 res = BPF_CORE_READ(ctx, res);
+	struct task_struct *task;
+	struct io_kiocb *req;
+	struct event *e;
+	u64 seq = 0;
+
+	if ((res != -ECANCELED && res != -EBADF) || !bpf_core_field_exists(struct trace_event_raw_io_uring_complete, req))
+		return 0;
+	req = BPF_CORE_READ(ctx, req);
+	if (!req || BPF_CORE_READ(req, opcode) != IORING_OP_ACCEPT)
+		return 0;
+	task = current_task();
+	introduce(task, 0);
+	e = reserve(PROBE_IO_COMPLETE, &seq, 0);
+	if (!e)
+		return 0;
+	describe(e, task, RETURN, HOOK_IO_COMPLETE, seq);
+	e->sockfd = -1;
+	e->flags = BPF_CORE_READ((struct io_accept *)req, flags);
+	e->ret = res;
+	e->via = VIA_IO_URING;
+	e->user_data = BPF_CORE_READ(ctx, user_data);
+	e->uring = kind_of(req);
+	__builtin_memset(&e->facts, 0, sizeof(e->facts));
+	if (res == -ECANCELED)
+		read_listener(&e->facts, BPF_CORE_READ(req, file));
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+SEC("raw_tp/sys_exit")
+int raw_sys_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
+	s32 ret = ctx->args[1];
+	struct task_struct *task = current_task();
+	struct attempt *a;
+	u16 mark;
+	s32 sockfd;
+	u8 via = accept_call(task, regs, &sockfd);
+
+	if (via == VIA_UNKNOWN)
+		return 0;
+	a = attempt_of(task, 0);
+	if (a && a->in_flight) {
+		tell_return(task, a, PROBE_SYS_EXIT, HOOK_SYS_EXIT, ret);
+		a->in_flight = 0;
+		return 0;
+	}
+	if (a && a->returned) {
+		a->returned = 0;
+#ifndef TASK_STORAGE
+		u32 tid = (u32)bpf_get_current_pid_tgid();
+
+		bpf_map_delete_elem(&attempts, &tid);
+#endif
+		return 0;
+	}
+	if (ret == -EPERM || ret == -EACCES || ret == -ENOSYS || !(watch & WATCH_BEFORE))
+		mark = MARK_DENIED;
+	else
+		mark = MARK_BEFORE;
+	if (!(watch & (WATCH_BEFORE | WATCH_DENIED)) || (mark == MARK_DENIED && ret >= 0))
+		return 0;
+	introduce(task, 0);
+	struct unknown u = {.probe = PROBE_SYS_EXIT, .hook = HOOK_SYS_EXIT, .via = via, .sockfd = sockfd, .ret = ret, .mark = mark};
+	tell_unknown(task, &u, ret >= 0 ? file_of(task, ret) : 0);
+	if (mark == MARK_BEFORE) {
+		u32 tid = (u32)bpf_get_current_pid_tgid();
+
+		bpf_map_delete_elem(&sleepers, &tid);
+	}
+	return 0;
 }

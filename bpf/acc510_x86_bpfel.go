@@ -16,15 +16,34 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	Acc510MapAttempts             = "attempts"
-	Acc510MapCounts               = "counts"
-	Acc510MapEvents               = "events"
-	Acc510ProgFexitSysAccept4     = "fexit___sys_accept4"
-	Acc510ProgFexitDoAccept       = "fexit_do_accept"
-	Acc510ProgKprobeSysAccept4    = "kprobe___sys_accept4"
-	Acc510ProgKretprobeSysAccept4 = "kretprobe___sys_accept4"
-	Acc510ProgKretprobeDoAccept   = "kretprobe_do_accept"
-	Acc510VarUnusedEvent          = "unused_event"
+	Acc510MapAttempts                   = "attempts"
+	Acc510MapCounts                     = "counts"
+	Acc510MapEvents                     = "events"
+	Acc510MapIntroduced                 = "introduced"
+	Acc510MapSleepers                   = "sleepers"
+	Acc510ProgFentryFdInstall           = "fentry_fd_install"
+	Acc510ProgFentryIoAccept            = "fentry_io_accept"
+	Acc510ProgFexitSysAccept4           = "fexit___sys_accept4"
+	Acc510ProgFexitDoAccept             = "fexit_do_accept"
+	Acc510ProgFexitIoAccept             = "fexit_io_accept"
+	Acc510ProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
+	Acc510ProgFexitKernelAccept         = "fexit_kernel_accept"
+	Acc510ProgKprobeSysAccept4          = "kprobe___sys_accept4"
+	Acc510ProgKprobeFdInstall           = "kprobe_fd_install"
+	Acc510ProgKprobeIoAccept            = "kprobe_io_accept"
+	Acc510ProgKprobeKernelAccept        = "kprobe_kernel_accept"
+	Acc510ProgKretprobeSysAccept4       = "kretprobe___sys_accept4"
+	Acc510ProgKretprobeDoAccept         = "kretprobe_do_accept"
+	Acc510ProgKretprobeIoAccept         = "kretprobe_io_accept"
+	Acc510ProgKretprobeIoFixedFdInstall = "kretprobe_io_fixed_fd_install"
+	Acc510ProgKretprobeKernelAccept     = "kretprobe_kernel_accept"
+	Acc510ProgRawSysExit                = "raw_sys_exit"
+	Acc510ProgTpIoUringComplete         = "tp_io_uring_complete"
+	Acc510VarMultishotFlag              = "multishot_flag"
+	Acc510VarUnusedEvent                = "unused_event"
+	Acc510VarUnusedNamedEvent           = "unused_named_event"
+	Acc510VarUnusedProcess              = "unused_process"
+	Acc510VarWatch                      = "watch"
 )
 
 // LoadAcc510 returns the embedded CollectionSpec for Acc510.
@@ -69,27 +88,46 @@ type Acc510Specs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type Acc510ProgramSpecs struct {
-	FexitSysAccept4     *ebpf.ProgramSpec `ebpf:"fexit___sys_accept4"`
-	FexitDoAccept       *ebpf.ProgramSpec `ebpf:"fexit_do_accept"`
-	KprobeSysAccept4    *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
-	KretprobeSysAccept4 *ebpf.ProgramSpec `ebpf:"kretprobe___sys_accept4"`
-	KretprobeDoAccept   *ebpf.ProgramSpec `ebpf:"kretprobe_do_accept"`
+	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
+	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
+	FexitSysAccept4           *ebpf.ProgramSpec `ebpf:"fexit___sys_accept4"`
+	FexitDoAccept             *ebpf.ProgramSpec `ebpf:"fexit_do_accept"`
+	FexitIoAccept             *ebpf.ProgramSpec `ebpf:"fexit_io_accept"`
+	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
+	FexitKernelAccept         *ebpf.ProgramSpec `ebpf:"fexit_kernel_accept"`
+	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
+	KprobeFdInstall           *ebpf.ProgramSpec `ebpf:"kprobe_fd_install"`
+	KprobeIoAccept            *ebpf.ProgramSpec `ebpf:"kprobe_io_accept"`
+	KprobeKernelAccept        *ebpf.ProgramSpec `ebpf:"kprobe_kernel_accept"`
+	KretprobeSysAccept4       *ebpf.ProgramSpec `ebpf:"kretprobe___sys_accept4"`
+	KretprobeDoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_do_accept"`
+	KretprobeIoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_io_accept"`
+	KretprobeIoFixedFdInstall *ebpf.ProgramSpec `ebpf:"kretprobe_io_fixed_fd_install"`
+	KretprobeKernelAccept     *ebpf.ProgramSpec `ebpf:"kretprobe_kernel_accept"`
+	RawSysExit                *ebpf.ProgramSpec `ebpf:"raw_sys_exit"`
+	TpIoUringComplete         *ebpf.ProgramSpec `ebpf:"tp_io_uring_complete"`
 }
 
 // Acc510MapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type Acc510MapSpecs struct {
-	Attempts *ebpf.MapSpec `ebpf:"attempts"`
-	Counts   *ebpf.MapSpec `ebpf:"counts"`
-	Events   *ebpf.MapSpec `ebpf:"events"`
+	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
+	Counts     *ebpf.MapSpec `ebpf:"counts"`
+	Events     *ebpf.MapSpec `ebpf:"events"`
+	Introduced *ebpf.MapSpec `ebpf:"introduced"`
+	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
 }
 
 // Acc510VariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type Acc510VariableSpecs struct {
-	UnusedEvent *ebpf.VariableSpec `ebpf:"unused_event"`
+	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
+	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
+	Watch            *ebpf.VariableSpec `ebpf:"watch"`
 }
 
 // Acc510Objects contains all objects after they have been loaded into the kernel.
@@ -112,9 +150,11 @@ func (o *Acc510Objects) Close() error {
 //
 // It can be passed to LoadAcc510Objects or ebpf.CollectionSpec.LoadAndAssign.
 type Acc510Maps struct {
-	Attempts *ebpf.Map `ebpf:"attempts"`
-	Counts   *ebpf.Map `ebpf:"counts"`
-	Events   *ebpf.Map `ebpf:"events"`
+	Attempts   *ebpf.Map `ebpf:"attempts"`
+	Counts     *ebpf.Map `ebpf:"counts"`
+	Events     *ebpf.Map `ebpf:"events"`
+	Introduced *ebpf.Map `ebpf:"introduced"`
+	Sleepers   *ebpf.Map `ebpf:"sleepers"`
 }
 
 func (m *Acc510Maps) Close() error {
@@ -122,6 +162,8 @@ func (m *Acc510Maps) Close() error {
 		m.Attempts,
 		m.Counts,
 		m.Events,
+		m.Introduced,
+		m.Sleepers,
 	)
 }
 
@@ -129,27 +171,57 @@ func (m *Acc510Maps) Close() error {
 //
 // It can be passed to LoadAcc510Objects or ebpf.CollectionSpec.LoadAndAssign.
 type Acc510Variables struct {
-	UnusedEvent *ebpf.Variable `ebpf:"unused_event"`
+	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
+	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
+	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
+	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
+	Watch            *ebpf.Variable `ebpf:"watch"`
 }
 
 // Acc510Programs contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to LoadAcc510Objects or ebpf.CollectionSpec.LoadAndAssign.
 type Acc510Programs struct {
-	FexitSysAccept4     *ebpf.Program `ebpf:"fexit___sys_accept4"`
-	FexitDoAccept       *ebpf.Program `ebpf:"fexit_do_accept"`
-	KprobeSysAccept4    *ebpf.Program `ebpf:"kprobe___sys_accept4"`
-	KretprobeSysAccept4 *ebpf.Program `ebpf:"kretprobe___sys_accept4"`
-	KretprobeDoAccept   *ebpf.Program `ebpf:"kretprobe_do_accept"`
+	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
+	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
+	FexitSysAccept4           *ebpf.Program `ebpf:"fexit___sys_accept4"`
+	FexitDoAccept             *ebpf.Program `ebpf:"fexit_do_accept"`
+	FexitIoAccept             *ebpf.Program `ebpf:"fexit_io_accept"`
+	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
+	FexitKernelAccept         *ebpf.Program `ebpf:"fexit_kernel_accept"`
+	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
+	KprobeFdInstall           *ebpf.Program `ebpf:"kprobe_fd_install"`
+	KprobeIoAccept            *ebpf.Program `ebpf:"kprobe_io_accept"`
+	KprobeKernelAccept        *ebpf.Program `ebpf:"kprobe_kernel_accept"`
+	KretprobeSysAccept4       *ebpf.Program `ebpf:"kretprobe___sys_accept4"`
+	KretprobeDoAccept         *ebpf.Program `ebpf:"kretprobe_do_accept"`
+	KretprobeIoAccept         *ebpf.Program `ebpf:"kretprobe_io_accept"`
+	KretprobeIoFixedFdInstall *ebpf.Program `ebpf:"kretprobe_io_fixed_fd_install"`
+	KretprobeKernelAccept     *ebpf.Program `ebpf:"kretprobe_kernel_accept"`
+	RawSysExit                *ebpf.Program `ebpf:"raw_sys_exit"`
+	TpIoUringComplete         *ebpf.Program `ebpf:"tp_io_uring_complete"`
 }
 
 func (p *Acc510Programs) Close() error {
 	return _Acc510Close(
+		p.FentryFdInstall,
+		p.FentryIoAccept,
 		p.FexitSysAccept4,
 		p.FexitDoAccept,
+		p.FexitIoAccept,
+		p.FexitIoFixedFdInstall,
+		p.FexitKernelAccept,
 		p.KprobeSysAccept4,
+		p.KprobeFdInstall,
+		p.KprobeIoAccept,
+		p.KprobeKernelAccept,
 		p.KretprobeSysAccept4,
 		p.KretprobeDoAccept,
+		p.KretprobeIoAccept,
+		p.KretprobeIoFixedFdInstall,
+		p.KretprobeKernelAccept,
+		p.RawSysExit,
+		p.TpIoUringComplete,
 	)
 }
 

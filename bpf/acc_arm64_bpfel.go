@@ -28,24 +28,38 @@ type AccAttempt struct {
 		State      uint16
 		Lport      uint16
 		Rport      uint16
-		Unused     uint32
+		Inner      uint16
+		Unused     uint16
+		PeerPid    uint32
+		PeerUid    uint32
 		Laddr      [16]uint8
 		Raddr      [16]uint8
 	}
 	Sk        uint64
+	File      uint64
+	UserData  uint64
+	Known     uint64
 	Sockfd    int32
 	Flags     uint32
+	Ret       int32
+	Slot      uint32
+	Mark      uint16
 	Via       uint8
 	InFlight  uint8
+	Uring     uint8
+	Request   uint8
+	Pending   uint8
+	Attempts  uint8
 	EnterLost uint8
 	Done      uint8
-	_         [4]byte
+	Returned  uint8
+	_         [5]byte
 }
 
 type AccCounters struct {
 	_         structs.HostLayout
-	Hits      [3]uint64
-	Lost      [3]uint64
+	Hits      [8]uint64
+	Lost      [8]uint64
 	NoAttempt uint64
 }
 
@@ -55,6 +69,7 @@ type AccEvent struct {
 	CpuSeq     uint64
 	Cgroup     uint64
 	StartNs    uint64
+	UserData   uint64
 	Pid        uint32
 	Tid        uint32
 	Uid        uint32
@@ -66,10 +81,10 @@ type AccEvent struct {
 	Kind       uint8
 	Hook       uint8
 	Via        uint8
-	Mark       uint8
+	Uring      uint8
+	Mark       uint16
 	HasAddr    uint8
 	HasAddrlen uint8
-	Unused     [2]uint8
 	Comm       [16]int8
 	Facts      struct {
 		_          structs.HostLayout
@@ -84,26 +99,73 @@ type AccEvent struct {
 		State      uint16
 		Lport      uint16
 		Rport      uint16
-		Unused     uint32
+		Inner      uint16
+		Unused     uint16
+		PeerPid    uint32
+		PeerUid    uint32
 		Laddr      [16]uint8
 		Raddr      [16]uint8
 	}
+}
+
+type AccNamedEvent struct {
+	_     structs.HostLayout
+	Event AccEvent
+	Name  struct {
+		_    structs.HostLayout
+		Len  uint32
+		Path [108]uint8
+	}
+}
+
+type AccProcess struct {
+	_        structs.HostLayout
+	StartNs  uint64
+	CgroupId uint64
+	Pid      uint32
+	Uid      uint32
+	NsPid    uint32
+	Pidns    uint32
+	Netns    uint32
+	Mntns    uint32
+	Comm     [16]int8
+	Exe      [12][64]uint8
+	Cgroup   [8][96]uint8
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	AccMapAttempts             = "attempts"
-	AccMapCounts               = "counts"
-	AccMapEvents               = "events"
-	AccProgFentrySysAccept4    = "fentry___sys_accept4"
-	AccProgFexitSysAccept4     = "fexit___sys_accept4"
-	AccProgFexitDoAccept       = "fexit_do_accept"
-	AccProgKprobeSysAccept4    = "kprobe___sys_accept4"
-	AccProgKretprobeSysAccept4 = "kretprobe___sys_accept4"
-	AccProgKretprobeDoAccept   = "kretprobe_do_accept"
-	AccVarUnusedEvent          = "unused_event"
+	AccMapAttempts                   = "attempts"
+	AccMapCounts                     = "counts"
+	AccMapEvents                     = "events"
+	AccMapIntroduced                 = "introduced"
+	AccMapSleepers                   = "sleepers"
+	AccProgFentrySysAccept4          = "fentry___sys_accept4"
+	AccProgFentryFdInstall           = "fentry_fd_install"
+	AccProgFentryIoAccept            = "fentry_io_accept"
+	AccProgFexitSysAccept4           = "fexit___sys_accept4"
+	AccProgFexitDoAccept             = "fexit_do_accept"
+	AccProgFexitIoAccept             = "fexit_io_accept"
+	AccProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
+	AccProgFexitKernelAccept         = "fexit_kernel_accept"
+	AccProgKprobeSysAccept4          = "kprobe___sys_accept4"
+	AccProgKprobeFdInstall           = "kprobe_fd_install"
+	AccProgKprobeIoAccept            = "kprobe_io_accept"
+	AccProgKprobeKernelAccept        = "kprobe_kernel_accept"
+	AccProgKretprobeSysAccept4       = "kretprobe___sys_accept4"
+	AccProgKretprobeDoAccept         = "kretprobe_do_accept"
+	AccProgKretprobeIoAccept         = "kretprobe_io_accept"
+	AccProgKretprobeIoFixedFdInstall = "kretprobe_io_fixed_fd_install"
+	AccProgKretprobeKernelAccept     = "kretprobe_kernel_accept"
+	AccProgRawSysExit                = "raw_sys_exit"
+	AccProgTpIoUringComplete         = "tp_io_uring_complete"
+	AccVarMultishotFlag              = "multishot_flag"
+	AccVarUnusedEvent                = "unused_event"
+	AccVarUnusedNamedEvent           = "unused_named_event"
+	AccVarUnusedProcess              = "unused_process"
+	AccVarWatch                      = "watch"
 )
 
 // LoadAcc returns the embedded CollectionSpec for Acc.
@@ -148,28 +210,47 @@ type AccSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccProgramSpecs struct {
-	FentrySysAccept4    *ebpf.ProgramSpec `ebpf:"fentry___sys_accept4"`
-	FexitSysAccept4     *ebpf.ProgramSpec `ebpf:"fexit___sys_accept4"`
-	FexitDoAccept       *ebpf.ProgramSpec `ebpf:"fexit_do_accept"`
-	KprobeSysAccept4    *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
-	KretprobeSysAccept4 *ebpf.ProgramSpec `ebpf:"kretprobe___sys_accept4"`
-	KretprobeDoAccept   *ebpf.ProgramSpec `ebpf:"kretprobe_do_accept"`
+	FentrySysAccept4          *ebpf.ProgramSpec `ebpf:"fentry___sys_accept4"`
+	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
+	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
+	FexitSysAccept4           *ebpf.ProgramSpec `ebpf:"fexit___sys_accept4"`
+	FexitDoAccept             *ebpf.ProgramSpec `ebpf:"fexit_do_accept"`
+	FexitIoAccept             *ebpf.ProgramSpec `ebpf:"fexit_io_accept"`
+	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
+	FexitKernelAccept         *ebpf.ProgramSpec `ebpf:"fexit_kernel_accept"`
+	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
+	KprobeFdInstall           *ebpf.ProgramSpec `ebpf:"kprobe_fd_install"`
+	KprobeIoAccept            *ebpf.ProgramSpec `ebpf:"kprobe_io_accept"`
+	KprobeKernelAccept        *ebpf.ProgramSpec `ebpf:"kprobe_kernel_accept"`
+	KretprobeSysAccept4       *ebpf.ProgramSpec `ebpf:"kretprobe___sys_accept4"`
+	KretprobeDoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_do_accept"`
+	KretprobeIoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_io_accept"`
+	KretprobeIoFixedFdInstall *ebpf.ProgramSpec `ebpf:"kretprobe_io_fixed_fd_install"`
+	KretprobeKernelAccept     *ebpf.ProgramSpec `ebpf:"kretprobe_kernel_accept"`
+	RawSysExit                *ebpf.ProgramSpec `ebpf:"raw_sys_exit"`
+	TpIoUringComplete         *ebpf.ProgramSpec `ebpf:"tp_io_uring_complete"`
 }
 
 // AccMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccMapSpecs struct {
-	Attempts *ebpf.MapSpec `ebpf:"attempts"`
-	Counts   *ebpf.MapSpec `ebpf:"counts"`
-	Events   *ebpf.MapSpec `ebpf:"events"`
+	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
+	Counts     *ebpf.MapSpec `ebpf:"counts"`
+	Events     *ebpf.MapSpec `ebpf:"events"`
+	Introduced *ebpf.MapSpec `ebpf:"introduced"`
+	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
 }
 
 // AccVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccVariableSpecs struct {
-	UnusedEvent *ebpf.VariableSpec `ebpf:"unused_event"`
+	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
+	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
+	Watch            *ebpf.VariableSpec `ebpf:"watch"`
 }
 
 // AccObjects contains all objects after they have been loaded into the kernel.
@@ -192,9 +273,11 @@ func (o *AccObjects) Close() error {
 //
 // It can be passed to LoadAccObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccMaps struct {
-	Attempts *ebpf.Map `ebpf:"attempts"`
-	Counts   *ebpf.Map `ebpf:"counts"`
-	Events   *ebpf.Map `ebpf:"events"`
+	Attempts   *ebpf.Map `ebpf:"attempts"`
+	Counts     *ebpf.Map `ebpf:"counts"`
+	Events     *ebpf.Map `ebpf:"events"`
+	Introduced *ebpf.Map `ebpf:"introduced"`
+	Sleepers   *ebpf.Map `ebpf:"sleepers"`
 }
 
 func (m *AccMaps) Close() error {
@@ -202,6 +285,8 @@ func (m *AccMaps) Close() error {
 		m.Attempts,
 		m.Counts,
 		m.Events,
+		m.Introduced,
+		m.Sleepers,
 	)
 }
 
@@ -209,29 +294,59 @@ func (m *AccMaps) Close() error {
 //
 // It can be passed to LoadAccObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccVariables struct {
-	UnusedEvent *ebpf.Variable `ebpf:"unused_event"`
+	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
+	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
+	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
+	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
+	Watch            *ebpf.Variable `ebpf:"watch"`
 }
 
 // AccPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to LoadAccObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccPrograms struct {
-	FentrySysAccept4    *ebpf.Program `ebpf:"fentry___sys_accept4"`
-	FexitSysAccept4     *ebpf.Program `ebpf:"fexit___sys_accept4"`
-	FexitDoAccept       *ebpf.Program `ebpf:"fexit_do_accept"`
-	KprobeSysAccept4    *ebpf.Program `ebpf:"kprobe___sys_accept4"`
-	KretprobeSysAccept4 *ebpf.Program `ebpf:"kretprobe___sys_accept4"`
-	KretprobeDoAccept   *ebpf.Program `ebpf:"kretprobe_do_accept"`
+	FentrySysAccept4          *ebpf.Program `ebpf:"fentry___sys_accept4"`
+	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
+	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
+	FexitSysAccept4           *ebpf.Program `ebpf:"fexit___sys_accept4"`
+	FexitDoAccept             *ebpf.Program `ebpf:"fexit_do_accept"`
+	FexitIoAccept             *ebpf.Program `ebpf:"fexit_io_accept"`
+	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
+	FexitKernelAccept         *ebpf.Program `ebpf:"fexit_kernel_accept"`
+	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
+	KprobeFdInstall           *ebpf.Program `ebpf:"kprobe_fd_install"`
+	KprobeIoAccept            *ebpf.Program `ebpf:"kprobe_io_accept"`
+	KprobeKernelAccept        *ebpf.Program `ebpf:"kprobe_kernel_accept"`
+	KretprobeSysAccept4       *ebpf.Program `ebpf:"kretprobe___sys_accept4"`
+	KretprobeDoAccept         *ebpf.Program `ebpf:"kretprobe_do_accept"`
+	KretprobeIoAccept         *ebpf.Program `ebpf:"kretprobe_io_accept"`
+	KretprobeIoFixedFdInstall *ebpf.Program `ebpf:"kretprobe_io_fixed_fd_install"`
+	KretprobeKernelAccept     *ebpf.Program `ebpf:"kretprobe_kernel_accept"`
+	RawSysExit                *ebpf.Program `ebpf:"raw_sys_exit"`
+	TpIoUringComplete         *ebpf.Program `ebpf:"tp_io_uring_complete"`
 }
 
 func (p *AccPrograms) Close() error {
 	return _AccClose(
 		p.FentrySysAccept4,
+		p.FentryFdInstall,
+		p.FentryIoAccept,
 		p.FexitSysAccept4,
 		p.FexitDoAccept,
+		p.FexitIoAccept,
+		p.FexitIoFixedFdInstall,
+		p.FexitKernelAccept,
 		p.KprobeSysAccept4,
+		p.KprobeFdInstall,
+		p.KprobeIoAccept,
+		p.KprobeKernelAccept,
 		p.KretprobeSysAccept4,
 		p.KretprobeDoAccept,
+		p.KretprobeIoAccept,
+		p.KretprobeIoFixedFdInstall,
+		p.KretprobeKernelAccept,
+		p.RawSysExit,
+		p.TpIoUringComplete,
 	)
 }
 

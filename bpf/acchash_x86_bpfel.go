@@ -16,16 +16,35 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	AccHashMapAttempts             = "attempts"
-	AccHashMapCounts               = "counts"
-	AccHashMapEvents               = "events"
-	AccHashProgFentrySysAccept4    = "fentry___sys_accept4"
-	AccHashProgFexitSysAccept4     = "fexit___sys_accept4"
-	AccHashProgFexitDoAccept       = "fexit_do_accept"
-	AccHashProgKprobeSysAccept4    = "kprobe___sys_accept4"
-	AccHashProgKretprobeSysAccept4 = "kretprobe___sys_accept4"
-	AccHashProgKretprobeDoAccept   = "kretprobe_do_accept"
-	AccHashVarUnusedEvent          = "unused_event"
+	AccHashMapAttempts                   = "attempts"
+	AccHashMapCounts                     = "counts"
+	AccHashMapEvents                     = "events"
+	AccHashMapIntroduced                 = "introduced"
+	AccHashMapSleepers                   = "sleepers"
+	AccHashProgFentrySysAccept4          = "fentry___sys_accept4"
+	AccHashProgFentryFdInstall           = "fentry_fd_install"
+	AccHashProgFentryIoAccept            = "fentry_io_accept"
+	AccHashProgFexitSysAccept4           = "fexit___sys_accept4"
+	AccHashProgFexitDoAccept             = "fexit_do_accept"
+	AccHashProgFexitIoAccept             = "fexit_io_accept"
+	AccHashProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
+	AccHashProgFexitKernelAccept         = "fexit_kernel_accept"
+	AccHashProgKprobeSysAccept4          = "kprobe___sys_accept4"
+	AccHashProgKprobeFdInstall           = "kprobe_fd_install"
+	AccHashProgKprobeIoAccept            = "kprobe_io_accept"
+	AccHashProgKprobeKernelAccept        = "kprobe_kernel_accept"
+	AccHashProgKretprobeSysAccept4       = "kretprobe___sys_accept4"
+	AccHashProgKretprobeDoAccept         = "kretprobe_do_accept"
+	AccHashProgKretprobeIoAccept         = "kretprobe_io_accept"
+	AccHashProgKretprobeIoFixedFdInstall = "kretprobe_io_fixed_fd_install"
+	AccHashProgKretprobeKernelAccept     = "kretprobe_kernel_accept"
+	AccHashProgRawSysExit                = "raw_sys_exit"
+	AccHashProgTpIoUringComplete         = "tp_io_uring_complete"
+	AccHashVarMultishotFlag              = "multishot_flag"
+	AccHashVarUnusedEvent                = "unused_event"
+	AccHashVarUnusedNamedEvent           = "unused_named_event"
+	AccHashVarUnusedProcess              = "unused_process"
+	AccHashVarWatch                      = "watch"
 )
 
 // LoadAccHash returns the embedded CollectionSpec for AccHash.
@@ -70,28 +89,47 @@ type AccHashSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccHashProgramSpecs struct {
-	FentrySysAccept4    *ebpf.ProgramSpec `ebpf:"fentry___sys_accept4"`
-	FexitSysAccept4     *ebpf.ProgramSpec `ebpf:"fexit___sys_accept4"`
-	FexitDoAccept       *ebpf.ProgramSpec `ebpf:"fexit_do_accept"`
-	KprobeSysAccept4    *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
-	KretprobeSysAccept4 *ebpf.ProgramSpec `ebpf:"kretprobe___sys_accept4"`
-	KretprobeDoAccept   *ebpf.ProgramSpec `ebpf:"kretprobe_do_accept"`
+	FentrySysAccept4          *ebpf.ProgramSpec `ebpf:"fentry___sys_accept4"`
+	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
+	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
+	FexitSysAccept4           *ebpf.ProgramSpec `ebpf:"fexit___sys_accept4"`
+	FexitDoAccept             *ebpf.ProgramSpec `ebpf:"fexit_do_accept"`
+	FexitIoAccept             *ebpf.ProgramSpec `ebpf:"fexit_io_accept"`
+	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
+	FexitKernelAccept         *ebpf.ProgramSpec `ebpf:"fexit_kernel_accept"`
+	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
+	KprobeFdInstall           *ebpf.ProgramSpec `ebpf:"kprobe_fd_install"`
+	KprobeIoAccept            *ebpf.ProgramSpec `ebpf:"kprobe_io_accept"`
+	KprobeKernelAccept        *ebpf.ProgramSpec `ebpf:"kprobe_kernel_accept"`
+	KretprobeSysAccept4       *ebpf.ProgramSpec `ebpf:"kretprobe___sys_accept4"`
+	KretprobeDoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_do_accept"`
+	KretprobeIoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_io_accept"`
+	KretprobeIoFixedFdInstall *ebpf.ProgramSpec `ebpf:"kretprobe_io_fixed_fd_install"`
+	KretprobeKernelAccept     *ebpf.ProgramSpec `ebpf:"kretprobe_kernel_accept"`
+	RawSysExit                *ebpf.ProgramSpec `ebpf:"raw_sys_exit"`
+	TpIoUringComplete         *ebpf.ProgramSpec `ebpf:"tp_io_uring_complete"`
 }
 
 // AccHashMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccHashMapSpecs struct {
-	Attempts *ebpf.MapSpec `ebpf:"attempts"`
-	Counts   *ebpf.MapSpec `ebpf:"counts"`
-	Events   *ebpf.MapSpec `ebpf:"events"`
+	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
+	Counts     *ebpf.MapSpec `ebpf:"counts"`
+	Events     *ebpf.MapSpec `ebpf:"events"`
+	Introduced *ebpf.MapSpec `ebpf:"introduced"`
+	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
 }
 
 // AccHashVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccHashVariableSpecs struct {
-	UnusedEvent *ebpf.VariableSpec `ebpf:"unused_event"`
+	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
+	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
+	Watch            *ebpf.VariableSpec `ebpf:"watch"`
 }
 
 // AccHashObjects contains all objects after they have been loaded into the kernel.
@@ -114,9 +152,11 @@ func (o *AccHashObjects) Close() error {
 //
 // It can be passed to LoadAccHashObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccHashMaps struct {
-	Attempts *ebpf.Map `ebpf:"attempts"`
-	Counts   *ebpf.Map `ebpf:"counts"`
-	Events   *ebpf.Map `ebpf:"events"`
+	Attempts   *ebpf.Map `ebpf:"attempts"`
+	Counts     *ebpf.Map `ebpf:"counts"`
+	Events     *ebpf.Map `ebpf:"events"`
+	Introduced *ebpf.Map `ebpf:"introduced"`
+	Sleepers   *ebpf.Map `ebpf:"sleepers"`
 }
 
 func (m *AccHashMaps) Close() error {
@@ -124,6 +164,8 @@ func (m *AccHashMaps) Close() error {
 		m.Attempts,
 		m.Counts,
 		m.Events,
+		m.Introduced,
+		m.Sleepers,
 	)
 }
 
@@ -131,29 +173,59 @@ func (m *AccHashMaps) Close() error {
 //
 // It can be passed to LoadAccHashObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccHashVariables struct {
-	UnusedEvent *ebpf.Variable `ebpf:"unused_event"`
+	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
+	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
+	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
+	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
+	Watch            *ebpf.Variable `ebpf:"watch"`
 }
 
 // AccHashPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to LoadAccHashObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccHashPrograms struct {
-	FentrySysAccept4    *ebpf.Program `ebpf:"fentry___sys_accept4"`
-	FexitSysAccept4     *ebpf.Program `ebpf:"fexit___sys_accept4"`
-	FexitDoAccept       *ebpf.Program `ebpf:"fexit_do_accept"`
-	KprobeSysAccept4    *ebpf.Program `ebpf:"kprobe___sys_accept4"`
-	KretprobeSysAccept4 *ebpf.Program `ebpf:"kretprobe___sys_accept4"`
-	KretprobeDoAccept   *ebpf.Program `ebpf:"kretprobe_do_accept"`
+	FentrySysAccept4          *ebpf.Program `ebpf:"fentry___sys_accept4"`
+	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
+	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
+	FexitSysAccept4           *ebpf.Program `ebpf:"fexit___sys_accept4"`
+	FexitDoAccept             *ebpf.Program `ebpf:"fexit_do_accept"`
+	FexitIoAccept             *ebpf.Program `ebpf:"fexit_io_accept"`
+	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
+	FexitKernelAccept         *ebpf.Program `ebpf:"fexit_kernel_accept"`
+	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
+	KprobeFdInstall           *ebpf.Program `ebpf:"kprobe_fd_install"`
+	KprobeIoAccept            *ebpf.Program `ebpf:"kprobe_io_accept"`
+	KprobeKernelAccept        *ebpf.Program `ebpf:"kprobe_kernel_accept"`
+	KretprobeSysAccept4       *ebpf.Program `ebpf:"kretprobe___sys_accept4"`
+	KretprobeDoAccept         *ebpf.Program `ebpf:"kretprobe_do_accept"`
+	KretprobeIoAccept         *ebpf.Program `ebpf:"kretprobe_io_accept"`
+	KretprobeIoFixedFdInstall *ebpf.Program `ebpf:"kretprobe_io_fixed_fd_install"`
+	KretprobeKernelAccept     *ebpf.Program `ebpf:"kretprobe_kernel_accept"`
+	RawSysExit                *ebpf.Program `ebpf:"raw_sys_exit"`
+	TpIoUringComplete         *ebpf.Program `ebpf:"tp_io_uring_complete"`
 }
 
 func (p *AccHashPrograms) Close() error {
 	return _AccHashClose(
 		p.FentrySysAccept4,
+		p.FentryFdInstall,
+		p.FentryIoAccept,
 		p.FexitSysAccept4,
 		p.FexitDoAccept,
+		p.FexitIoAccept,
+		p.FexitIoFixedFdInstall,
+		p.FexitKernelAccept,
 		p.KprobeSysAccept4,
+		p.KprobeFdInstall,
+		p.KprobeIoAccept,
+		p.KprobeKernelAccept,
 		p.KretprobeSysAccept4,
 		p.KretprobeDoAccept,
+		p.KretprobeIoAccept,
+		p.KretprobeIoFixedFdInstall,
+		p.KretprobeKernelAccept,
+		p.RawSysExit,
+		p.TpIoUringComplete,
 	)
 }
 

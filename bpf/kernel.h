@@ -33,6 +33,32 @@ struct net {
 	struct ns_common ns;
 };
 
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct mnt_namespace {
+	struct ns_common ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
+typedef struct {
+	unsigned int val;
+} kuid_t;
+
+struct cred {
+	kuid_t uid;
+};
+
 typedef struct {
 	struct net *net;
 } possible_net_t;
@@ -60,6 +86,21 @@ struct sock {
 	u32 sk_max_ack_backlog;
 	u16 sk_type;
 	u16 sk_protocol;
+	struct pid *sk_peer_pid;
+	const struct cred *sk_peer_cred;
+};
+
+struct sockaddr_un {
+	u16 sun_family;
+};
+
+struct unix_address {
+	int len;
+	struct sockaddr_un name[];
+};
+
+struct unix_sock {
+	struct unix_address *addr;
 };
 
 struct inet_sock {
@@ -79,9 +120,109 @@ struct inode {
 	unsigned long i_ino;
 };
 
+struct socket_alloc {
+	struct socket socket;
+	struct inode vfs_inode;
+};
+
+struct qstr {
+	const unsigned char *name;
+};
+
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+};
+
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+};
+
+struct callback_head {
+	struct callback_head *next;
+};
+
 struct file {
 	struct inode *f_inode;
 	void *private_data;
+	const void *f_op;
+	struct path f_path;
+	struct callback_head f_task_work; /* from 6.7 */
+};
+
+struct file___rcuhead { /* to 6.6 */
+	struct callback_head f_rcuhead;
+};
+
+struct file___u { /* to 5.18 */
+	union {
+		struct callback_head fu_rcuhead;
+	} f_u;
+};
+
+/* A request of io_uring, and what it holds for accept. */
+struct io_cqe {
+	u64 user_data;
+	s32 res;
+	union {
+		u32 flags;
+		int fd;
+	};
+};
+
+struct io_kiocb {
+	struct file *file;
+	u8 opcode;
+	unsigned int flags;
+	struct io_cqe cqe;
+};
+
+struct io_kiocb___old { /* 5.10 */
+	u64 user_data;
+};
+
+struct io_accept {
+	int flags;
+	int iou_flags; /* from 6.10 */
+	u32 file_slot;
+};
+
+struct trace_event_raw_io_uring_complete {
+	void *req; /* from 5.19 */
+	u64 user_data;
+	int res;
+};
+
+struct kernfs_node {
+	struct kernfs_node *parent;
+	const char *name;
+};
+
+struct kernfs_node___rcu { /* from 6.15 */
+	struct kernfs_node *__parent;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct mm_struct {
+	struct file *exe_file;
 };
 
 struct fdtable {
@@ -94,19 +235,28 @@ struct files_struct {
 };
 
 struct nsproxy {
+	struct mnt_namespace *mnt_ns;
 	struct net *net_ns;
 };
 
 struct thread_info {
 	unsigned long flags;
+	u32 status;
 };
 
 struct task_struct {
+	struct thread_info thread_info;
 	struct task_struct *group_leader;
 	struct files_struct *files;
 	struct nsproxy *nsproxy;
+	struct mm_struct *mm;
+	struct css_set *cgroups;
+	struct pid *thread_pid;
+	struct callback_head *task_works;
 	void *stack;
 	u64 start_boottime;
+	u64 self_exec_id;
+	char comm[16];
 	unsigned int flags;
 	int tgid;
 	int pid;

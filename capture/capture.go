@@ -31,6 +31,7 @@ type Options struct {
 	MaxActive  int           // kretprobe instances of each probe; 0: 4096, the most that kernels allow
 	MaxEvents  uint64        // stop when so many events are recorded; 0: no limit. What was in flight then is recorded too
 	Duration   time.Duration // stop after so long; 0: no limit
+	Denied     bool          // also record accepts that seccomp refuses: every system call of the host pays for it
 	Command    []string      // run this while recording and stop when it ends
 	CommandOut *os.File      // its standard output; nil: the recorder's own
 	Args       []string      // the recorder's command line, for the header
@@ -39,7 +40,8 @@ type Options struct {
 	Ready  func(Started) // called once, when all probes are live, before Command starts
 	Status func(Status)  // called about once a second by the recording goroutine
 
-	stall func() // test: called before the ring is read, to make it overflow
+	stall      func()        // test: called before the ring is read, to make it overflow
+	startWatch time.Duration // test: instead of the constant
 }
 
 // Started says how the recording began.

@@ -3,7 +3,10 @@
 package capture
 
 import (
+	"bytes"
+	"encoding/binary"
 	"net/netip"
+	"strconv"
 	"unsafe"
 
 	"github.com/acc-project/acc/bpf"
@@ -21,39 +24,58 @@ func (n *names) of(comm [16]int8) string {
 	if *n == nil || len(*n) > 10_000 {
 		*n = names{}
 	}
-	b := (*[16]byte)(unsafe.Pointer(&comm))[:]
-	for i, c := range b {
-		if c == 0 {
-			b = b[:i]
-			break
-		}
-	}
-	s := string(b)
+	s := text((*[16]byte)(unsafe.Pointer(&comm))[:])
 	(*n)[comm] = s
 	return s
 }
 
-// convert fills e from what a probe wrote. Seq and Proc are set later, by the
-// writer and the processes.
+// text is what stands before the first zero byte.
+func text(b []byte) string {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return string(b)
+}
+
+// convert fills e from what a probe wrote. Seq, Proc and the name of a UNIX
+// socket, which not every event brings along, are set later.
 func convert(e *format.Event, raw *bpf.AccEvent, n *names) {
 	f := &raw.Facts
 	family := format.Family(f.Family)
+	inet := family
+	if f.Inner != 0 {
+		inet = format.Family(f.Inner)
+	}
 	*e = format.Event{
-		BootNS: int64(raw.BootNs), Kind: format.Kind(raw.Kind), Hook: format.Hook(raw.Hook), Via: format.Via(raw.Via), Mark: raw.Mark,
+		BootNS: int64(raw.BootNs), Kind: format.Kind(raw.Kind), Hook: format.Hook(raw.Hook), Via: format.Via(raw.Via), Mark: raw.Mark, Uring: raw.Uring,
 		CPU: raw.Cpu, CPUSeq: raw.CpuSeq, PID: raw.Pid, TID: raw.Tid, UID: raw.Uid, Comm: n.of(raw.Comm),
 		Cgroup: raw.Cgroup, NetNS: raw.Netns, SockFD: raw.Sockfd, Flags: raw.Flags,
-		HasAddr: raw.HasAddr != 0, HasAddrLen: raw.HasAddrlen != 0,
+		HasAddr: raw.HasAddr != 0, HasAddrLen: raw.HasAddrlen != 0, UserData: raw.UserData,
 		Ret: raw.Ret, Listener: f.Listener, Backlog: f.Backlog, BacklogMax: f.BacklogMax,
-		Family: family, Type: uint8(f.Type), Proto: f.Proto, State: uint8(f.State), LAddr: address(family, &f.Laddr),
+		Family: family, Type: uint8(f.Type), Proto: f.Proto, State: uint8(f.State), LAddr: address(inet, &f.Laddr),
 	}
-	if family == format.FamilyIPv4 || family == format.FamilyIPv6 {
+	if e.LAddr.IsValid() {
 		e.LPort = f.Lport
 	}
-	if e.Accepted() {
-		e.RAddr, e.Inode, e.Cookie = address(family, &f.Raddr), f.Inode, f.Cookie
-		if e.RAddr.IsValid() {
-			e.RPort = f.Rport
-		}
+	if family == format.FamilyVSock {
+		e.LName = vsockName(&f.Laddr)
+	}
+	if !e.Accepted() && e.Mark&format.MarkClientLost == 0 {
+		return
+	}
+	e.Inode = f.Inode
+	if e.RAddr = address(inet, &f.Raddr); e.RAddr.IsValid() {
+		e.RPort = f.Rport
+	}
+	if !e.Accepted() {
+		return
+	}
+	e.Cookie = f.Cookie
+	switch family {
+	case format.FamilyVSock:
+		e.RName = vsockName(&f.Raddr)
+	case format.FamilyUnix:
+		e.PeerPID, e.PeerUID = f.PeerPid, f.PeerUid
 	}
 }
 
@@ -65,4 +87,27 @@ func address(family format.Family, b *[16]byte) netip.Addr {
 		return netip.AddrFrom16(*b)
 	}
 	return netip.Addr{}
+}
+
+// vsockName is a context id and a port, as socat and ss write them.
+func vsockName(b *[16]byte) string {
+	cid := binary.NativeEndian.Uint32(b[:])
+	port := strconv.FormatUint(uint64(binary.NativeEndian.Uint32(b[4:])), 10)
+	if cid == 1<<32-1 {
+		return "*:" + port // VMADDR_CID_ANY
+	}
+	return strconv.FormatUint(uint64(cid), 10) + ":" + port
+}
+
+// unixName is the name that a socket in the UNIX domain is bound to: a path, or @
+// and an abstract name, as ss and /proc/net/unix write it; "" if it has none.
+func unixName(raw *bpf.AccNamedEvent) string {
+	name := raw.Name.Path[:min(int(raw.Name.Len), len(raw.Name.Path))]
+	switch {
+	case len(name) == 0:
+		return ""
+	case name[0] == 0:
+		return "@" + string(name[1:])
+	}
+	return text(name)
 }

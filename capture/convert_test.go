@@ -3,6 +3,7 @@
 package capture
 
 import (
+	"encoding/binary"
 	"reflect"
 	"testing"
 	"unsafe"
@@ -19,7 +20,7 @@ func TestConvertArrives(t *testing.T) {
 	for i := range b {
 		b[i] = byte(i%100 + 1)
 	}
-	raw.Kind, raw.Facts.Family, raw.Ret = uint8(format.Return), uint16(format.FamilyIPv6), 7
+	raw.Kind, raw.Facts.Family, raw.Facts.Inner, raw.Ret = uint8(format.Return), uint16(format.FamilyIPv6), 0, 7
 	raw.Comm = [16]int8{'a', 'b', 0, 'x'} // what stands behind the end is not the name's
 	var n names
 	var e format.Event
@@ -27,7 +28,8 @@ func TestConvertArrives(t *testing.T) {
 	v := reflect.ValueOf(e)
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Name
-		if set := !v.Field(i).IsZero(); set == (name == "Seq" || name == "Proc") {
+		others := name == "Seq" || name == "Proc" || name == "LName" || name == "RName" || name == "PeerPID" || name == "PeerUID"
+		if set := !v.Field(i).IsZero(); set == others {
 			t.Errorf("%s is set: %v", name, set)
 		}
 	}
@@ -51,6 +53,41 @@ func TestConvertArrives(t *testing.T) {
 		if other == e {
 			t.Errorf("%s does not reach the event", m.Name)
 		}
+	}
+}
+
+// Families without IP addresses, or with another family's.
+func TestConvertFamilies(t *testing.T) {
+	var n names
+	event := func(family, inner format.Family) (e format.Event) {
+		raw := bpf.AccEvent{Kind: uint8(format.Return), Ret: 5}
+		f := &raw.Facts
+		f.Family, f.Inner, f.PeerPid, f.PeerUid, f.Lport, f.Rport = uint16(family), uint16(inner), 42, 33, 80, 4242
+		binary.NativeEndian.PutUint32(f.Laddr[:], 1<<32-1)
+		binary.NativeEndian.PutUint32(f.Laddr[4:], 1024)
+		binary.NativeEndian.PutUint32(f.Raddr[:], 2)
+		binary.NativeEndian.PutUint32(f.Raddr[4:], 1<<31)
+		convert(&e, &raw, &n)
+		return e
+	}
+	if e := event(format.FamilyVSock, 0); e.LName != "*:1024" || e.RName != "2:2147483648" || e.LPort != 0 || e.RAddr.IsValid() {
+		t.Errorf("vsock: %+v", e)
+	}
+	if e := event(format.FamilyUnix, 0); e.PeerPID != 42 || e.PeerUID != 33 || e.RName != "" || e.LAddr.IsValid() {
+		t.Errorf("unix: %+v", e)
+	}
+	if e := event(format.FamilySMC, format.FamilyIPv4); !e.RAddr.Is4() || e.RPort != 4242 || e.Family != format.FamilySMC {
+		t.Errorf("smc: %+v", e)
+	}
+	named := bpf.AccNamedEvent{}
+	named.Name.Len = 5
+	copy(named.Name.Path[:], "\x00abc\x00junk")
+	if got := unixName(&named); got != "@abc\x00" {
+		t.Errorf("an abstract name is %q", got)
+	}
+	copy(named.Name.Path[:], "/run/")
+	if got := unixName(&named); got != "/run/" {
+		t.Errorf("a path is %q", got)
 	}
 }
 

@@ -8,22 +8,29 @@ import (
 	"testing/fstest"
 )
 
-func TestContainerID(t *testing.T) {
+func TestIdentify(t *testing.T) {
 	id, inner := strings.Repeat("0a", 32), strings.Repeat("b1", 32)
-	for path, want := range map[string]string{
-		"/system.slice/docker-" + id + ".scope": id,
-		"/docker/" + id:                         id,
-		"/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope": id,
-		"/kubepods/besteffort/pod1/" + id:                                     id,
-		"/machine.slice/libpod-" + id + ".scope/container":                    id,
-		"/kubepods.slice/crio-" + id + ".scope":                               id,
-		"/docker/" + id + "/docker/" + inner:                                  inner,
-		"/system.slice/nginx.service":                                         "",
-		"/user.slice/" + id + "0":                                             "",
-		"/":                                                                   "",
+	const uid = "8d7a1b5e-0f6a-4b0d-9c5e-2a4f0c1d2e3f"
+	links := func() []string {
+		return []string{"web-7f9_shop_nginx-" + inner + ".log", "web-7f9_shop_nginx-" + id + ".log", "other.log"}
+	}
+	for path, want := range map[string]identity{
+		"/system.slice/docker-" + id + ".scope": {id, "docker", "", "shop/web-7f9", ""},
+		"/docker/" + id:                         {id, "docker", "", "shop/web-7f9", ""},
+		"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + strings.ReplaceAll(uid, "-", "_") + ".slice/cri-containerd-" + id + ".scope": {id, "containerd", "", "shop/web-7f9", uid},
+		"/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:" + id:                                                                      {id, "containerd", "", "shop/web-7f9", ""},
+		"/kubepods/besteffort/pod" + uid + "/" + id:                                                                                                      {id, "", "", "shop/web-7f9", uid},
+		"/machine.slice/libpod-" + id + ".scope/container":                                                                                               {id, "podman", "", "shop/web-7f9", ""},
+		"/kubepods.slice/crio-" + id + ".scope":                                                                                                          {id, "cri-o", "", "shop/web-7f9", ""},
+		"/docker/" + id + "/docker/" + inner:                                                                                                             {inner, "docker", "", "shop/web-7f9", ""},
+		"/system.slice/nginx.service":                                                                                                                    {"", "", "nginx.service", "", ""},
+		"/user.slice/user-1000.slice/session-3.scope":                                                                                                    {"", "", "session-3.scope", "", ""},
+		"/system.slice/system-getty.slice/getty@tty1.service":                                                                                            {"", "", "getty@tty1.service", "", ""},
+		"/user.slice/" + id + "0":                                                                                                                        {},
+		"/":                                                                                                                                              {},
 	} {
-		if got := containerID(path); got != want {
-			t.Errorf("%s: %q, want %q", path, got, want)
+		if got := identify(path, links); got != want {
+			t.Errorf("%s: %+v, want %+v", path, got, want)
 		}
 	}
 }

@@ -5,8 +5,8 @@ import (
 )
 
 // numProbes and probes are what events are counted under in the kernel, in the
-// order of PROBE_* in acc.bpf.c.
-const numProbes = 3
+// order of PROBE_* in the programs.
+const numProbes = 8
 
 var probes = [numProbes]struct {
 	hook format.Hook
@@ -15,16 +15,23 @@ var probes = [numProbes]struct {
 	{format.HookSysAccept4, format.Enter},
 	{format.HookSysAccept4, format.Return},
 	{format.HookDoAccept, format.Return},
+	{format.HookIOAccept, format.Return},
+	{format.HookIOComplete, format.Return},
+	{format.HookKernelAccept, format.Return},
+	{format.HookSysExit, format.Return},
+	{format.HookFDInstall, format.Return},
 }
 
+// The places in probes that the code names.
+const (
+	probeEnter, probeReturn, probeDoAccept, probeIOAccept, probeIOComplete, probeKernelAccept, probeSysExit, probeFDInstall = 0, 1, 2, 3, 4, 5, 6, 7
+)
+
 func probeOf(e *format.Event) int {
-	switch {
-	case e.Hook == format.HookDoAccept:
-		return 2
-	case e.Kind == format.Return:
-		return 1
+	if e.Kind == format.Enter {
+		return probeEnter
 	}
-	return 0
+	return int(e.Hook)
 }
 
 // A ledger finds what the ring had no room for: every hit of a probe on a CPU

@@ -112,7 +112,7 @@ func TestVMOutcomes(t *testing.T) {
 		family           format.Family
 		typ, state       uint8
 		proto            uint16
-		mark             uint8
+		mark             uint16
 		listener, inode  bool
 		queue, max       uint32
 		local, remote    string

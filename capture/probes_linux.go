@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
@@ -28,20 +29,50 @@ const maxActive = 4096
 type probe struct {
 	program string // its name in acc.bpf.c
 	symbol  string
-	how     string // "kprobe", "kretprobe", "fentry" or "fexit"
+	how     string // "kprobe", "kretprobe", "fentry", "fexit", "tracepoint" or "raw_tp"
 	index   int    // in probes
+	without string // what is not shown without it; "": it must be there
+	later   bool   // attached when it is needed, see watch
 }
 
+const (
+	noRequests = "accepts through io_uring are seen without their request: its user data, its kind, its listening descriptor, requests that only wait"
+	noSlots    = "slots that io_uring chooses itself for direct descriptors are not seen"
+	noKernel   = "accepts by the kernel for its own sockets are not seen"
+	noFDs      = "descriptors of accepts through io_uring are not seen, nor are returns of calls that began before the recording, after its first minute"
+	noEnds     = "accepts through io_uring that are cancelled, or whose descriptor is bad, are not seen to end"
+	noExits    = "the returns of accept calls that began before the recording are not seen"
+)
+
 var (
-	enterFentry = probe{"fentry___sys_accept4", "__sys_accept4", "fentry", 0}
-	enterKprobe = probe{"kprobe___sys_accept4", "__sys_accept4", "kprobe", 0}
+	enterFentry = probe{program: "fentry___sys_accept4", symbol: "__sys_accept4", how: "fentry", index: probeEnter}
+	enterKprobe = probe{program: "kprobe___sys_accept4", symbol: "__sys_accept4", how: "kprobe", index: probeEnter}
 	fexits      = []probe{
-		{"fexit_do_accept", "do_accept", "fexit", 2},
-		{"fexit___sys_accept4", "__sys_accept4", "fexit", 1},
+		{program: "fexit_do_accept", symbol: "do_accept", how: "fexit", index: probeDoAccept},
+		{program: "fexit___sys_accept4", symbol: "__sys_accept4", how: "fexit", index: probeReturn},
+		{program: "fentry_io_accept", symbol: "io_accept", how: "fentry", index: probeDoAccept, without: noRequests},
+		{program: "fexit_io_accept", symbol: "io_accept", how: "fexit", index: probeIOAccept, without: noRequests},
+		{program: "fexit_io_fixed_fd_install", symbol: "io_fixed_fd_install", how: "fexit", index: probeDoAccept, without: noSlots},
+		{program: "fentry_fd_install", symbol: "fd_install", how: "fentry", index: probeFDInstall, without: noFDs, later: true},
+	}
+	kernelFexit = []probe{
+		{program: "fexit_kernel_accept", symbol: "kernel_accept", how: "fexit", index: probeKernelAccept, without: noKernel},
 	}
 	kretprobes = []probe{
-		{"kretprobe_do_accept", "do_accept", "kretprobe", 2},
-		{"kretprobe___sys_accept4", "__sys_accept4", "kretprobe", 1},
+		{program: "kretprobe_do_accept", symbol: "do_accept", how: "kretprobe", index: probeDoAccept},
+		{program: "kretprobe___sys_accept4", symbol: "__sys_accept4", how: "kretprobe", index: probeReturn},
+		{program: "kprobe_io_accept", symbol: "io_accept", how: "kprobe", index: probeDoAccept, without: noRequests},
+		{program: "kretprobe_io_accept", symbol: "io_accept", how: "kretprobe", index: probeIOAccept, without: noRequests},
+		{program: "kretprobe_io_fixed_fd_install", symbol: "io_fixed_fd_install", how: "kretprobe", index: probeDoAccept, without: noSlots},
+		{program: "kprobe_fd_install", symbol: "fd_install", how: "kprobe", index: probeFDInstall, without: noFDs, later: true},
+	}
+	kernelKprobes = []probe{
+		{program: "kprobe_kernel_accept", symbol: "kernel_accept", how: "kprobe", index: probeKernelAccept, without: noKernel},
+		{program: "kretprobe_kernel_accept", symbol: "kernel_accept", how: "kretprobe", index: probeKernelAccept, without: noKernel},
+	}
+	always = []probe{
+		{program: "tp_io_uring_complete", symbol: "io_uring:io_uring_complete", how: "tracepoint", index: probeIOComplete, without: noEnds, later: true},
+		{program: "raw_sys_exit", symbol: "sys_exit", how: "raw_tp", index: probeSysExit, without: noExits, later: true},
 	}
 )
 
@@ -50,11 +81,12 @@ type attached struct {
 	mode       Mode
 	note       string
 	probes     []probe
-	instances  int // kretprobe instances, 0: the kernel's default
+	links      []link.Link // as probes, nil where it is not attached
+	limits     []string    // what the probes that this kernel can't have would show
+	instances  int         // kretprobe instances, 0: the kernel's default
 	collection *ebpf.Collection
-	links      []link.Link // as probes
 	ring       *ringbuf.Reader
-	early      []bpf.AccEvent    // what the ring held after the self-test, the self-test's own events left out
+	early      []earlyRecord     // what the ring held before the recording began
 	own        [numProbes]uint64 // hits of the self-test
 	others     map[string]bool   // kretprobes of tracefs that are not ours
 	missed     [numProbes]uint64
@@ -101,14 +133,14 @@ func startProbes(o *Options) (*attached, error) {
 // startMode makes the probes of one mode live.
 func startMode(o *Options, mode Mode) (*attached, error) {
 	if mode == ModeKprobe {
-		return tryObjects(o, mode, append([]probe{enterKprobe}, kretprobes...))
+		return tryObjects(o, mode, slices.Concat([]probe{enterKprobe}, kretprobes, kernelKprobes, always))
 	}
-	// Before 5.17 the verifier refuses the fentry program: then the entry, which
-	// can't be missed for want of an instance, is a kprobe.
-	a, err := tryObjects(o, mode, append([]probe{enterFentry}, fexits...))
+	// Before 5.17 the verifier refuses programs whose function takes a pointer to an
+	// int or to a pointer: then these probes are kprobes.
+	a, err := tryObjects(o, mode, slices.Concat([]probe{enterFentry}, fexits, kernelFexit, always))
 	if err != nil {
 		var second error
-		if a, second = tryObjects(o, mode, append([]probe{enterKprobe}, fexits...)); second != nil {
+		if a, second = tryObjects(o, mode, slices.Concat([]probe{enterKprobe}, fexits, kernelKprobes, always)); second != nil {
 			return nil, err
 		}
 	}
@@ -125,9 +157,8 @@ func oneLine(err error) string {
 func tryObjects(o *Options, mode Mode, want []probe) (*attached, error) {
 	var first error
 	for _, object := range objects {
-		a, err := tryObject(o, object, want)
+		a, err := tryObject(o, object, mode, want)
 		if err == nil {
-			a.mode = mode
 			return a, nil
 		}
 		if first == nil {
@@ -137,28 +168,46 @@ func tryObjects(o *Options, mode Mode, want []probe) (*attached, error) {
 	return nil, first
 }
 
-func tryObject(o *Options, object func() (*ebpf.CollectionSpec, error), want []probe) (*attached, error) {
-	spec, err := object()
+// place adapts probes to the functions that this kernel has, and leaves out those
+// that it can't have.
+func place(want []probe) (list []probe, limits []string) {
+	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
-		return nil, err
+		return want, nil // loading will say so
 	}
-	if o.RingBytes != 0 {
-		spec.Maps["events"].MaxEntries = uint32(o.RingBytes)
+	has := func(symbol string) bool {
+		var f *btf.Func
+		return kernel.TypeByName(symbol, &f) == nil
 	}
 	for _, p := range want {
-		if spec.Programs[p.program] == nil {
-			return nil, fmt.Errorf("load %s: %w", p.program, ebpf.ErrNotSupported)
+		if p.symbol == "io_accept" && !has(p.symbol) {
+			p.symbol = "io_issue_sqe" // which it is inlined in
+		}
+		if p.without == "" || p.how == "tracepoint" || p.how == "raw_tp" || has(p.symbol) {
+			list = append(list, p)
+			continue
+		}
+		if p.without != noSlots || has("io_accept") { // older kernels have no such slots
+			limits = append(limits, p.without)
 		}
 	}
-	for name := range spec.Programs {
-		if !slices.ContainsFunc(want, func(p probe) bool { return p.program == name }) {
-			delete(spec.Programs, name)
+	return list, limits
+}
+
+func tryObject(o *Options, object func() (*ebpf.CollectionSpec, error), mode Mode, want []probe) (*attached, error) {
+	a := &attached{mode: mode}
+	a.probes, a.limits = place(want)
+	for {
+		dropped, err := a.load(o, object)
+		if err == nil {
+			break
 		}
+		if dropped == nil {
+			return nil, err
+		}
+		a.drop(*dropped)
 	}
-	a := &attached{probes: want}
-	if a.collection, err = ebpf.NewCollection(spec); err != nil {
-		return nil, err
-	}
+	var err error
 	if a.ring, err = ringbuf.NewReader(a.collection.Maps["events"]); err != nil {
 		a.collection.Close()
 		return nil, fmt.Errorf("open ring buffer: %w", err)
@@ -174,6 +223,51 @@ func tryObject(o *Options, object func() (*ebpf.CollectionSpec, error), want []p
 	return a, nil
 }
 
+// drop leaves out a probe that the kernel does not take, and its like.
+func (a *attached) drop(p probe) {
+	a.limits = append(a.limits, p.without)
+	a.probes = slices.DeleteFunc(a.probes, func(q probe) bool { return q.without == p.without })
+}
+
+// load loads the programs of a.probes. With an error it gives the probe that the
+// recording can do without and whose program is the reason.
+func (a *attached) load(o *Options, object func() (*ebpf.CollectionSpec, error)) (*probe, error) {
+	spec, err := object()
+	if err != nil {
+		return nil, err
+	}
+	if o.RingBytes != 0 {
+		spec.Maps["events"].MaxEntries = uint32(o.RingBytes)
+	}
+	if err := spec.Variables["multishot_flag"].Set(multishotFlag()); err != nil {
+		return nil, fmt.Errorf("set up the programs: %w", err)
+	}
+	for i, p := range a.probes {
+		s := spec.Programs[p.program]
+		if s == nil {
+			err := fmt.Errorf("load %s: %w", p.program, ebpf.ErrNotSupported)
+			if p.without != "" {
+				return &a.probes[i], err
+			}
+			return nil, err
+		}
+		s.AttachTo = p.symbol
+	}
+	for name := range spec.Programs {
+		if !slices.ContainsFunc(a.probes, func(p probe) bool { return p.program == name }) {
+			delete(spec.Programs, name)
+		}
+	}
+	if a.collection, err = ebpf.NewCollection(spec); err != nil {
+		for i, p := range a.probes {
+			if p.without != "" && strings.Contains(oneLine(err), "program "+p.program+":") {
+				return &a.probes[i], err
+			}
+		}
+	}
+	return nil, err
+}
+
 // attach makes the probes live: returns first, so that no attempt begins whose
 // end would not be seen.
 func (a *attached) attach(instances int) error {
@@ -182,30 +276,52 @@ func (a *attached) attach(instances int) error {
 	}
 	a.links = make([]link.Link, len(a.probes))
 	a.others = removeLeftovers()
-	for i := len(a.probes) - 1; i >= 0; i-- {
-		p := a.probes[i]
-		var l link.Link
-		var err error
-		prog := a.collection.Programs[p.program]
-		switch p.how {
-		case "kprobe":
-			l, err = link.Kprobe(p.symbol, prog, nil)
-		case "kretprobe":
-			l, err = link.Kretprobe(p.symbol, prog, &link.KprobeOptions{RetprobeMaxActive: instances})
-			a.instances = instances
-			if err != nil {
-				l, err = link.Kretprobe(p.symbol, prog, nil)
-				a.instances = 0
-				a.note = "tracefs does not let kretprobes have more than the kernel's default of instances: returns are missed while more tasks than that are blocked in accept"
-			}
-		default:
-			l, err = link.AttachTracing(link.TracingOptions{Program: prog})
-		}
-		if err != nil {
-			return fmt.Errorf("attach %s to %s: %w", p.how, p.symbol, err)
-		}
-		a.links[i] = l
+	if err := a.watchExits(watchReturns | watchBefore); err != nil {
+		return err
 	}
+	for i := len(a.probes) - 1; i >= 0; i-- {
+		if a.probes[i].later {
+			continue
+		}
+		if err := a.attachProbe(i, instances); err != nil {
+			if a.probes[i].without == "" {
+				return err
+			}
+			a.limits = append(a.limits, a.probes[i].without)
+		}
+	}
+	return nil
+}
+
+func (a *attached) attachProbe(i, instances int) (err error) {
+	p := a.probes[i]
+	prog := a.collection.Programs[p.program]
+	var l link.Link
+	switch p.how {
+	case "kprobe":
+		l, err = link.Kprobe(p.symbol, prog, nil)
+	case "kretprobe":
+		l, err = link.Kretprobe(p.symbol, prog, &link.KprobeOptions{RetprobeMaxActive: instances})
+		if err == nil {
+			a.instances = instances
+			break
+		}
+		if l, err = link.Kretprobe(p.symbol, prog, nil); err == nil {
+			a.instances = 0
+			a.note = "tracefs does not let kretprobes have more than the kernel's default of instances: returns are seen elsewhere, at a price, while more tasks than that are blocked in accept"
+		}
+	case "tracepoint":
+		group, name, _ := strings.Cut(p.symbol, ":")
+		l, err = link.Tracepoint(group, name, prog, nil)
+	case "raw_tp":
+		l, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: p.symbol, Program: prog})
+	default:
+		l, err = link.AttachTracing(link.TracingOptions{Program: prog})
+	}
+	if err != nil {
+		return fmt.Errorf("attach %s to %s: %w", p.how, p.symbol, err)
+	}
+	a.links[i] = l
 	return nil
 }
 
@@ -214,18 +330,24 @@ func (a *attached) attach(instances int) error {
 func (a *attached) detach() error {
 	var errs []error
 	profile := missedReturns(a.others)
-	for i, l := range a.links {
-		if l == nil {
-			continue
-		}
-		p := a.probes[i]
-		a.missed[p.index] += missedBy(l, a.collection.Programs[p.program], p, profile)
-		if err := l.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("detach %s from %s: %w", p.how, p.symbol, err))
-		}
+	for i := range a.links {
+		errs = append(errs, a.detachProbe(i, profile))
 	}
 	a.links = nil
 	return errors.Join(errs...)
+}
+
+func (a *attached) detachProbe(i int, profile map[string]uint64) error {
+	l, p := a.links[i], a.probes[i]
+	if l == nil {
+		return nil
+	}
+	a.links[i] = nil
+	a.missed[p.index] += missedBy(l, a.collection.Programs[p.program], p, profile)
+	if err := l.Close(); err != nil {
+		return fmt.Errorf("detach %s from %s: %w", p.how, p.symbol, err)
+	}
+	return nil
 }
 
 func (a *attached) close() {
@@ -238,6 +360,9 @@ func (a *attached) close() {
 // for: because another one ran on the CPU, or there was no kretprobe instance.
 func missedBy(l link.Link, prog *ebpf.Program, p probe, profile map[string]uint64) uint64 {
 	var missed uint64
+	if p.later {
+		return 0 // they watch what others see, too
+	}
 	if stats, err := prog.Stats(); err == nil {
 		missed = stats.RecursionMisses
 	}
@@ -274,15 +399,22 @@ func (a *attached) counters() (hits map[uint32][numProbes]uint64, lost [numProbe
 }
 
 // describe lists the probes for the header, and what they can't show.
-func (a *attached) describe() (list []format.Probe, limits []string) {
+func (a *attached) describe(o *Options) (list []format.Probe, limits []string) {
 	for _, p := range a.probes {
-		rec := format.Probe{Hook: probes[p.index].hook, Kind: probes[p.index].kind, How: p.how}
+		rec := format.Probe{Hook: probes[p.index].hook, Kind: probes[p.index].kind, How: p.how, Symbol: p.symbol}
 		if p.how == "kretprobe" {
 			rec.MaxActive = a.instances
 		}
 		list = append(list, rec)
 	}
-	limits = append(limits, "accept calls that were already blocked when recording began are not seen to return")
+	for _, l := range a.limits {
+		if !slices.Contains(limits, l) {
+			limits = append(limits, l)
+		}
+	}
+	if !o.Denied {
+		limits = append(limits, "accepts that seccomp refuses are not seen (--denied shows them, at a price for every system call)")
+	}
 	if a.mode == ModeFentry {
 		limits = append(limits, "where the kernel preempts programs, a probe is not run on a task that interrupted another one in the same probe; such misses are counted")
 	}
@@ -291,9 +423,8 @@ func (a *attached) describe() (list []format.Probe, limits []string) {
 		if a.instances == 0 {
 			n = "the kernel's default of"
 		}
-		limits = append(limits, "returns are missed while more than "+n+" tasks are blocked in accept",
-			"a probe is not run while another kprobe program runs on the same CPU",
-			"the listener of accepts through io_uring is not seen by kretprobes")
+		limits = append(limits, "with more than "+n+" tasks blocked in accept, returns are seen at the end of the system call; those before that watch began are counted",
+			"a probe is not run while another kprobe program runs on the same CPU")
 	}
 	return list, limits
 }

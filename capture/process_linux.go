@@ -4,11 +4,11 @@ package capture
 
 import (
 	"bytes"
-	"fmt"
+	"cmp"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/acc-project/acc/bpf"
 	"github.com/acc-project/acc/format"
@@ -19,6 +19,8 @@ type processes struct {
 	known map[processKey]*process
 	last  uint32
 	write func(format.Process) error
+
+	introduced map[processKey]introduction // what the kernel told, until the event that follows
 
 	recentKey processKey // most events come from the process before
 	recent    *process
@@ -52,7 +54,8 @@ func (p *processes) number(raw *bpf.AccEvent) (uint32, error) {
 		p.recentKey, p.recent = k, known
 		return known.num, nil
 	}
-	rec := lookUp(raw)
+	rec := lookUp(raw, p.introduced[k])
+	delete(p.introduced, k)
 	if known != nil && known.comm != [16]int8{} && rec.Exe == known.exe {
 		known.comm = raw.Comm // it only changed its name
 		return known.num, nil
@@ -71,30 +74,94 @@ func (p *processes) number(raw *bpf.AccEvent) (uint32, error) {
 	return known.num, p.write(rec)
 }
 
-// lookUp reads what /proc says of an event's process.
-func lookUp(raw *bpf.AccEvent) format.Process {
+// introduction is what the kernel told of a process when it first accepted.
+type introduction struct {
+	exe, cgroup         string
+	comm                string
+	nsPID, pidNS, mntNS uint32
+}
+
+// introduce keeps what the kernel told of a process for the event that follows.
+func (p *processes) introduce(raw *bpf.AccProcess) {
+	if p.introduced == nil || len(p.introduced) > 10_000 {
+		p.introduced = map[processKey]introduction{}
+	}
+	k := processKey{raw.Pid, raw.StartNs}
+	p.introduced[k] = introduction{
+		exe: joinParts(raw.Exe[:]), cgroup: joinParts(raw.Cgroup[:]), comm: text((*[16]byte)(unsafe.Pointer(&raw.Comm))[:]),
+		nsPID: raw.NsPid, pidNS: raw.Pidns, mntNS: raw.Mntns,
+	}
+	if known := p.known[k]; known != nil {
+		known.comm = [16]int8{} // it called exec: the next event gets a new record
+		known.exe = ""
+		p.recent = nil
+	}
+}
+
+// joinParts makes a path of its names, of which the last one comes first, and "/"
+// behind the first. A path that did not fit begins with "..."; "" if there is none.
+func joinParts[T interface{ ~[64]uint8 | ~[96]uint8 }](parts []T) string {
+	path := ""
+	for i := range parts {
+		switch part := text(slicesOf(&parts[i])); part {
+		case "": // a mount was crossed
+		case "/":
+			return cmp.Or(path, "/")
+		default:
+			path = "/" + part + path
+		}
+	}
+	if path != "" {
+		path = "..." + path
+	}
+	return path
+}
+
+func slicesOf[T interface{ ~[64]uint8 | ~[96]uint8 }](part *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(part)), unsafe.Sizeof(*part))
+}
+
+// lookUp puts together what the kernel told of an event's process and what /proc
+// says, if it is still there.
+func lookUp(raw *bpf.AccEvent, in introduction) format.Process {
 	var n names
-	rec := format.Process{PID: raw.Pid, StartNS: int64(raw.StartNs), Comm: n.of(raw.Comm), UID: raw.Uid, CgroupID: raw.Cgroup, NetNS: uint64(raw.Netns)}
-	dir := "/proc/" + strconv.FormatUint(uint64(raw.Pid), 10)
+	rec := format.Process{
+		PID: raw.Pid, StartNS: int64(raw.StartNs), Comm: n.of(raw.Comm), UID: raw.Uid, CgroupID: raw.Cgroup, NetNS: uint64(raw.Netns),
+		Exe: in.exe, Cgroup: in.cgroup, PIDNS: uint64(in.pidNS), MntNS: uint64(in.mntNS), NSPID: in.nsPID,
+	}
+	if in.comm != "" {
+		rec.Comm = in.comm
+	}
+	rec.Late = !readProc(&rec, raw.StartNs)
+	id := identify(rec.Cgroup, logLinks)
+	rec.Container, rec.Runtime, rec.Unit, rec.Pod, rec.PodUID = id.container, id.runtime, id.unit, id.pod, id.podUID
+	return rec
+}
+
+// readProc adds what /proc says of a process; false if it is gone. A short path
+// of the kernel's stays: what is at /proc now may be after an exec.
+func readProc(rec *format.Process, startNS uint64) bool {
+	dir := "/proc/" + strconv.FormatUint(uint64(rec.PID), 10)
 	stat, err := os.ReadFile(dir + "/stat")
-	if err != nil || !startedAt(stat, raw.StartNs) {
-		rec.Late = true
-		return rec
+	if err != nil || !startedAt(stat, startNS) {
+		return false
 	}
 	if b, err := os.ReadFile(dir + "/comm"); err == nil {
 		rec.Comm = strings.TrimSuffix(string(b), "\n")
 	}
-	rec.Exe, _ = os.Readlink(dir + "/exe") // a kernel thread has none
-	if b, err := os.ReadFile(dir + "/cgroup"); err == nil {
+	if exe, err := os.Readlink(dir + "/exe"); err == nil && (rec.Exe == "" || strings.HasSuffix(exe, strings.TrimPrefix(rec.Exe, "..."))) {
+		rec.Exe = exe // a kernel thread has none
+	}
+	if b, err := os.ReadFile(dir + "/cgroup"); err == nil && (rec.Cgroup == "" || rec.Cgroup == "/" || strings.HasPrefix(rec.Cgroup, "...")) {
 		rec.Cgroup = unifiedCgroup(b)
-		rec.Container = containerID(rec.Cgroup)
 	}
-	rec.PIDNS = namespace(dir + "/ns/pid")
-	rec.MntNS = namespace(dir + "/ns/mnt")
-	if ns := namespace(dir + "/ns/net"); ns != 0 {
-		rec.NetNS = ns
+	if rec.PIDNS == 0 {
+		rec.PIDNS = namespace(dir + "/ns/pid")
 	}
-	return rec
+	if rec.MntNS == 0 {
+		rec.MntNS = namespace(dir + "/ns/mnt")
+	}
+	return true
 }
 
 // startedAt reports whether a /proc/PID/stat is of a process that started at a
@@ -128,22 +195,6 @@ func unifiedCgroup(b []byte) string {
 	return first
 }
 
-var containerPattern = regexp.MustCompile(`(?:^|[-/:])([0-9a-f]{64})(?:\.scope)?(?:/|$)`)
-
-// containerID finds the 64 hexadecimal digits by which Docker, containerd, CRI-O
-// and Podman name a container in its cgroup's path; the innermost one if they nest.
-func containerID(cgroup string) string {
-	id := ""
-	for rest := cgroup; ; {
-		m := containerPattern.FindStringSubmatchIndex(rest)
-		if m == nil {
-			return id
-		}
-		id = rest[m[2]:m[3]]
-		rest = rest[m[3]:]
-	}
-}
-
 // namespace is the inode number behind a link of /proc/PID/ns, 0 if it can't be read.
 func namespace(path string) uint64 {
 	link, err := os.Readlink(path)
@@ -156,52 +207,4 @@ func namespace(path string) uint64 {
 		return 0
 	}
 	return n
-}
-
-// blockedTasks lists the tasks that sit in accept, by /proc. It stops at the
-// deadline; complete is whether it saw all tasks.
-func blockedTasks(giveUp func() bool) (tasks []format.Blocked, complete bool) {
-	pids, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil, false
-	}
-	for _, dir := range pids {
-		pid, err := strconv.ParseUint(dir.Name(), 10, 32)
-		if err != nil {
-			continue
-		}
-		if giveUp() {
-			return tasks, false
-		}
-		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-		if err != nil {
-			continue // it has ended
-		}
-		for _, t := range threads {
-			tid, _ := strconv.ParseUint(t.Name(), 10, 32)
-			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/syscall", pid, tid))
-			if err != nil {
-				continue
-			}
-			if fd, ok := acceptSyscall(b); ok {
-				tasks = append(tasks, format.Blocked{PID: uint32(pid), TID: uint32(tid), SockFD: fd})
-			}
-		}
-	}
-	return tasks, true
-}
-
-// acceptSyscall reads a /proc/PID/task/TID/syscall: the number and, in
-// hexadecimal, the arguments; "running" if the task is in none.
-func acceptSyscall(b []byte) (fd int32, ok bool) {
-	fields := bytes.Fields(b)
-	if len(fields) < 2 {
-		return 0, false
-	}
-	nr, err := strconv.Atoi(string(fields[0]))
-	if err != nil || !acceptNumbers[nr] {
-		return 0, false
-	}
-	arg, err := strconv.ParseUint(string(fields[1]), 0, 64)
-	return int32(uint32(arg)), err == nil
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"time"
+	"unsafe"
 
 	"github.com/cilium/ebpf/ringbuf"
 
@@ -57,8 +58,10 @@ type session struct {
 	header  format.Header
 
 	names     names
+	unixNames map[uint64]string // by the listener's inode number
 	processes processes
 	ledger    ledger
+	watcher   *watcher // nil until the snapshot is taken
 	event     format.Event
 	record    ringbuf.Record
 
@@ -81,15 +84,22 @@ func newSession(w io.Writer, o *Options, a *attached) (*session, error) {
 	s.ring, s.ringLen = a.ring, a.ring.BufferSize()
 	h := &s.header
 	h.Tool, h.Command, h.Mode = o.Tool, o.Args, string(a.mode)
-	h.Probes, h.Limits = a.describe()
+	h.Probes, h.Limits = a.describe(o)
 	s.clock = h.Clock
 	var err error
 	if s.writer, err = format.NewWriter(w, *h, format.WriterOptions{}); err != nil {
 		return nil, err
 	}
 	s.processes.write = s.writer.Process
-	for i := range a.early {
-		if err := s.take(&a.early[i]); err != nil {
+	blocked, err := s.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	if s.watcher, err = newWatcher(a, o, blocked); err != nil {
+		return nil, err
+	}
+	for _, r := range a.early {
+		if err := s.take(r.raw, r.own); err != nil {
 			return nil, err
 		}
 	}
@@ -97,12 +107,41 @@ func newSession(w io.Writer, o *Options, a *attached) (*session, error) {
 	return s, nil
 }
 
+// snapshot records what listens and who sits in accept, and gives those of whose
+// calls no entry was seen.
+func (s *session) snapshot() ([]format.Blocked, error) {
+	deadline := time.Now().Add(2 * time.Second)
+	late := func() bool { return time.Now().After(deadline) }
+	shot := format.Snapshot{}
+	shot.Blocked, shot.BlockedKnown = blockedTasks(late)
+	shot.Listeners, shot.ListenersKnown = listening(late)
+	shot.BootNS = bootNS()
+	// Whoever entered since the probes are live has an event of it in the ring by now.
+	if err := s.a.readEarly(); err != nil {
+		return nil, err
+	}
+	inside := map[uint32]bool{}
+	for _, r := range s.a.early {
+		if e, ok := eventIn(r.raw); ok {
+			inside[e.Tid] = e.Kind == uint8(format.Enter)
+		}
+	}
+	before := shot.Blocked[:0]
+	for _, b := range shot.Blocked {
+		if !inside[b.TID] {
+			before = append(before, b)
+		}
+	}
+	shot.Blocked = before
+	return before, s.writer.Snapshot(shot)
+}
+
 // run records until there is a reason to stop, and then closes the capture.
 func (s *session) run(ctx context.Context) error {
 	s.started = time.Now()
 	s.flushed, s.clocked, s.told = s.started, s.started, s.started
 	if s.o.Ready != nil {
-		list, _ := s.a.describe()
+		list, _ := s.a.describe(s.o)
 		s.o.Ready(Started{Mode: s.a.mode, Probes: list, Note: s.a.note})
 	}
 	stop, cancel := context.WithCancelCause(ctx)
@@ -221,26 +260,30 @@ func (s *session) drain() error {
 	return nil
 }
 
-// takeRecord records the event in s.record.
-func (s *session) takeRecord() error {
-	raw, err := rawEvent(&s.record)
-	if err != nil {
-		return err
-	}
-	return s.take(raw)
-}
+// takeRecord records what is in s.record.
+func (s *session) takeRecord() error { return s.take(s.record.RawSample, false) }
 
-// take records an event. One of the self-test only counts.
-func (s *session) take(raw *bpf.AccEvent) error {
+// take records an event, or keeps what the kernel tells of a process. Own: it only counts.
+func (s *session) take(record []byte, own bool) error {
+	raw, ok := eventIn(record)
+	if !ok {
+		if len(record) != int(unsafe.Sizeof(bpf.AccProcess{})) {
+			return fmt.Errorf("read ring buffer: a record has %d bytes", len(record))
+		}
+		s.processes.introduce((*bpf.AccProcess)(unsafe.Pointer(unsafe.SliceData(record))))
+		return nil
+	}
 	e := &s.event
-	own := raw.Kind&ownEvent != 0
-	raw.Kind &^= ownEvent
 	convert(e, raw, &s.names)
 	s.ledger.take(e)
+	if e.Family == format.FamilyUnix {
+		e.LName = s.unixName(raw, record)
+	}
 	if own {
 		s.a.own[probeOf(e)]++
 		return nil
 	}
+	s.watcher.see(e)
 	num, err := s.processes.number(raw)
 	if err != nil {
 		return err
@@ -249,11 +292,30 @@ func (s *session) take(raw *bpf.AccEvent) error {
 	return s.writer.Event(e)
 }
 
+// unixName is the name of an event's listener, which comes with the entry.
+func (s *session) unixName(raw *bpf.AccEvent, record []byte) string {
+	if len(record) != int(unsafe.Sizeof(bpf.AccNamedEvent{})) {
+		return s.unixNames[raw.Facts.Listener]
+	}
+	name := unixName((*bpf.AccNamedEvent)(unsafe.Pointer(raw)))
+	if known, ok := s.unixNames[raw.Facts.Listener]; ok && known == name {
+		return known
+	}
+	if s.unixNames == nil || len(s.unixNames) >= 10_000 {
+		s.unixNames = map[uint64]string{}
+	}
+	s.unixNames[raw.Facts.Listener] = name
+	return name
+}
+
 // nextTick is when tick has something to do.
 func (s *session) nextTick() time.Time {
 	next := s.clocked.Add(clockEvery)
 	if flush := s.flushed.Add(flushEvery); s.writer.Pending() && flush.Before(next) {
 		next = flush
+	}
+	if until := s.watcher.until; s.flushed.Before(until) && until.Before(next) {
+		next = until
 	}
 	if told := s.told.Add(statusEvery); s.o.Status != nil && told.Before(next) {
 		next = told
@@ -264,6 +326,9 @@ func (s *session) nextTick() time.Time {
 // tick does what is due by time: losses, clock pairs, the end of a frame, status.
 func (s *session) tick() error {
 	now := time.Now()
+	if err := s.watcher.update(now); err != nil {
+		return err
+	}
 	if !s.writer.Pending() {
 		s.flushed = now // a frame lives from its first event
 	}

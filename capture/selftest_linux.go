@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"unsafe"
 
 	"github.com/cilium/ebpf/ringbuf"
@@ -15,6 +16,13 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
+// earlyRecord is a record of the ring that came before the recording began, or
+// while it did. own: it only counts, as of the self-test or of a time before it.
+type earlyRecord struct {
+	raw []byte
+	own bool
+}
+
 // selfTest accepts a connection of its own and looks for it in the ring: that a
 // probe is attached does not mean that it fires. The recording begins with it: its
 // own events and earlier ones are left out, later ones of others are kept.
@@ -23,36 +31,24 @@ func (a *attached) selfTest() error {
 	if err != nil {
 		return fmt.Errorf("make a connection to test the probes: %w", err)
 	}
+	if err := a.readEarly(); err != nil {
+		return err
+	}
 	var enter, ret *bpf.AccEvent
-	var record ringbuf.Record
-	a.ring.SetDeadline(past)
-	for a.ring.AvailableBytes() > 0 {
-		if err := a.ring.ReadInto(&record); err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				break
-			}
-			return fmt.Errorf("read ring buffer: %w", err)
-		}
-		raw, err := rawEvent(&record)
-		if err != nil {
-			return err
-		}
-		e := *raw
+	for i := range a.early {
+		r := &a.early[i]
+		e, ok := eventIn(r.raw)
 		switch {
+		case !ok:
 		case e.Facts.Listener != inode || e.Pid != uint32(os.Getpid()):
-			if enter == nil { // of the time when not all probes were live: before the recording
-				e.Kind |= ownEvent
-			}
-			a.early = append(a.early, e)
-			continue
+			// Without an entry: of a call that began before; recorded. With one, of the
+			// time when not all probes were live: before the recording.
+			r.own = enter == nil && e.Mark&format.MarkBefore == 0
 		case e.Kind == uint8(format.Enter):
-			enter = &e
+			enter, r.own = e, true
 		default:
-			ret = &e
+			ret, r.own = e, true
 		}
-		// It stays among the early events, for its number, and is known by its inode.
-		a.early = append(a.early, e)
-		a.early[len(a.early)-1].Kind |= ownEvent
 	}
 	_, _, noAttempt, err := a.counters()
 	switch {
@@ -62,7 +58,7 @@ func (a *attached) selfTest() error {
 		return errors.New("the probe on the entry of __sys_accept4 is attached but does not fire")
 	case noAttempt > 0:
 		return errors.New("this kernel gives programs no task storage")
-	case ret == nil:
+	case ret == nil || ret.Hook != uint8(format.HookSysAccept4):
 		return errors.New("the probe on the return of __sys_accept4 is attached but does not fire")
 	case ret.Mark&format.MarkNoFacts != 0 || ret.Facts.Inode == 0:
 		return errors.New("the probe on the return of do_accept is attached but does not fire")
@@ -70,16 +66,29 @@ func (a *attached) selfTest() error {
 	return nil
 }
 
-// ownEvent marks the Kind of events that are not recorded: the self-test's, and
-// those before it.
-const ownEvent = 0x80
-
-// rawEvent is what a record of the ring holds; valid until the next one is read.
-func rawEvent(record *ringbuf.Record) (*bpf.AccEvent, error) {
-	if len(record.RawSample) < int(unsafe.Sizeof(bpf.AccEvent{})) {
-		return nil, fmt.Errorf("read ring buffer: a record has %d bytes", len(record.RawSample))
+// readEarly takes what is in the ring now.
+func (a *attached) readEarly() error {
+	var record ringbuf.Record
+	a.ring.SetDeadline(past)
+	for a.ring.AvailableBytes() > 0 {
+		if err := a.ring.ReadInto(&record); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return nil
+			}
+			return fmt.Errorf("read ring buffer: %w", err)
+		}
+		a.early = append(a.early, earlyRecord{raw: slices.Clone(record.RawSample)})
 	}
-	return (*bpf.AccEvent)(unsafe.Pointer(unsafe.SliceData(record.RawSample))), nil
+	return nil
+}
+
+// eventIn is the event that a record of the ring is, or begins with; false if it
+// is another record.
+func eventIn(raw []byte) (*bpf.AccEvent, bool) {
+	if n := uintptr(len(raw)); n != unsafe.Sizeof(bpf.AccEvent{}) && n != unsafe.Sizeof(bpf.AccNamedEvent{}) {
+		return nil, false
+	}
+	return (*bpf.AccEvent)(unsafe.Pointer(unsafe.SliceData(raw))), true
 }
 
 // acceptOnce accepts a connection to itself, over a UNIX socket without a name

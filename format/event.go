@@ -19,12 +19,17 @@ type Hook uint8
 
 // The hooked functions. The zero value is no hook and never valid in a capture.
 const (
-	HookSysAccept4 Hook = 1 // __sys_accept4: every accept system call, whatever its ABI
-	HookDoAccept   Hook = 2 // do_accept: a new socket made outside such a call, or whose call is unknown
+	HookSysAccept4   Hook = 1 // __sys_accept4: every accept system call, whatever its ABI
+	HookDoAccept     Hook = 2 // do_accept: an attempt of an io_uring request, or one whose call is unknown
+	HookIOAccept     Hook = 3 // io_accept: an attempt of an io_uring request that ended before do_accept
+	HookIOComplete   Hook = 4 // io_uring_complete: a request that ended without an attempt: cancelled, or its descriptor was bad
+	HookKernelAccept Hook = 5 // kernel_accept: the kernel accepted for a socket of its own
+	HookSysExit      Hook = 6 // the end of an accept system call whose own return was not seen
+	HookFDInstall    Hook = 7 // fd_install: the same, of a call that began before the recording; only those that succeed
 )
 
 // NumHooks is one more than the largest Hook.
-const NumHooks = 3
+const NumHooks = 8
 
 // Via says by which way the kernel was asked to accept.
 type Via uint8
@@ -51,6 +56,25 @@ const (
 	// MarkNoFacts: the call succeeded, but what do_accept returned was not seen
 	// by this event, so that the socket's columns are empty. Set on returns.
 	MarkNoFacts
+	// MarkArmed: nothing was there to accept, and the io_uring request waits for a
+	// connection: no failure. Set on returns with EAGAIN.
+	MarkArmed
+	// MarkClientLost: the attempt failed after it had taken a connection from the
+	// queue, which the kernel then destroyed: the socket's columns say whose. Set on returns.
+	MarkClientLost
+	// MarkBefore: the attempt began before the recording. Set on returns.
+	MarkBefore
+	// MarkNoFD: the new descriptor is not known, or there is none: an accept of the
+	// kernel's own, or of an io_uring request before its descriptor was watched. Set on returns.
+	MarkNoFD
+	// MarkDenied: the call was refused before it reached accept, by seccomp. Set on returns.
+	MarkDenied
+)
+
+// The bits of [Event.Uring].
+const (
+	UringMultishot = 1 << iota // the request goes on accepting
+	UringDirect                // it puts sockets into the ring's own table: Ret is a slot
 )
 
 // Event is one hit of one probe, as the kernel saw it. It is flat and comparable
@@ -58,15 +82,16 @@ const (
 // applies to which events, the units, and where each value comes from.
 //
 // On an entry and on a return that failed, the socket columns (Family to State)
-// describe the listener; on a return that succeeded they describe the accepted
-// socket.
+// describe the listener; on a return that succeeded, or lost a client, they
+// describe the accepted socket.
 type Event struct {
 	Seq        uint64 // position in the capture, from 1
 	BootNS     int64  // nanoseconds of CLOCK_BOOTTIME
 	Kind       Kind
 	Hook       Hook
 	Via        Via
-	Mark       uint8
+	Mark       uint16 // Mark...
+	Uring      uint8  // Uring..., of a request
 	CPU        uint32
 	CPUSeq     uint64 // hits of this hook and kind on this CPU so far, from 1
 	PID        uint32 // thread group id, in the initial pid namespace
@@ -81,7 +106,9 @@ type Event struct {
 	HasAddr    bool   // the program passed an address buffer
 	HasAddrLen bool   // the program passed a pointer to the buffer's length
 
-	Ret        int32  // new descriptor, or a negative errno; kernel-internal numbers (-512) are kept
+	UserData uint64 // what the program named the io_uring request
+
+	Ret        int32  // new descriptor, or slot, or a negative errno; kernel-internal numbers (-512) are kept
 	Listener   uint64 // inode number of the listening socket, 0 if it is not a socket or unknown
 	Backlog    uint32 // length of the accept queue
 	BacklogMax uint32 // its limit: the queue is full when Backlog > BacklogMax
@@ -96,17 +123,27 @@ type Event struct {
 	RPort  uint16
 	Inode  uint64 // inode number of the accepted socket
 	Cookie uint64 // socket cookie of the accepted socket, 0 if the kernel had given it none
+
+	LName   string // what the listener is bound to where that is no IP address: a path, @ and an abstract name, cid:port
+	RName   string // the peer's cid:port
+	PeerPID uint32 // process that connected, of a socket in the UNIX domain; thread group id, initial pid namespace
+	PeerUID uint32 // its effective user id, initial user namespace
 }
 
 // Accepted reports whether the event is the return of an attempt that made a socket.
 func (e *Event) Accepted() bool { return e.Kind == Return && e.Ret >= 0 }
 
-// Failed reports whether the event is the return of an attempt that made none.
-func (e *Event) Failed() bool { return e.Kind == Return && e.Ret < 0 }
+// Failed reports whether the event is the return of an attempt that made none;
+// an io_uring request that begins to wait has not failed.
+func (e *Event) Failed() bool { return e.Kind == Return && e.Ret < 0 && e.Mark&MarkArmed == 0 }
 
-// Errno gives the positive error number of a failed return, 0 otherwise.
+// Armed reports whether the event is an io_uring request that begins to wait:
+// neither an accepted connection nor a failure.
+func (e *Event) Armed() bool { return e.Mark&MarkArmed != 0 }
+
+// Errno gives the positive error number of a return, 0 on success and on entries.
 func (e *Event) Errno() int32 {
-	if e.Failed() {
+	if e.Kind == Return && e.Ret < 0 {
 		return -e.Ret
 	}
 	return 0
@@ -117,6 +154,28 @@ func (e *Event) Local() netip.AddrPort { return netip.AddrPortFrom(e.LAddr, e.LP
 
 // Remote is the peer's address and port; invalid if there is no peer.
 func (e *Event) Remote() netip.AddrPort { return netip.AddrPortFrom(e.RAddr, e.RPort) }
+
+// Bound is what the event's local end is bound to, for people: address and port,
+// or a name with what is not printable escaped; "" if it is not known.
+func (e *Event) Bound() string {
+	if e.LAddr.IsValid() {
+		return e.Local().String()
+	}
+	return Quote(e.LName)
+}
+
+// Peer is who connected, for people, "" if it is not known.
+func (e *Event) Peer() string {
+	switch {
+	case e.RAddr.IsValid():
+		return e.Remote().String()
+	case e.RName != "":
+		return Quote(e.RName)
+	case e.PeerPID != 0:
+		return "pid " + strconv.FormatUint(uint64(e.PeerPID), 10) + " uid " + strconv.FormatUint(uint64(e.PeerUID), 10)
+	}
+	return ""
+}
 
 // Family is a socket address family by Linux's numbers.
 type Family uint16
@@ -132,7 +191,8 @@ const (
 
 var (
 	kindNames   = map[int64]string{1: "enter", 2: "return"}
-	hookNames   = map[int64]string{1: "__sys_accept4", 2: "do_accept"}
+	hookNames   = map[int64]string{1: "__sys_accept4", 2: "do_accept", 3: "io_accept", 4: "io_uring_complete", 5: "kernel_accept", 6: "sys_exit", 7: "fd_install"}
+	uringNames  = map[int64]string{0: "", 1: "multishot", 2: "direct", 3: "multishot direct"}
 	viaNames    = map[int64]string{0: "unknown", 1: "accept", 2: "accept4", 3: "socketcall", 4: "io_uring", 5: "kernel"}
 	familyNames = map[int64]string{0: "", 1: "unix", 2: "ipv4", 10: "ipv6", 40: "vsock", 43: "smc"}
 	typeNames   = map[int64]string{0: "", 1: "stream", 2: "dgram", 3: "raw", 5: "seqpacket"}

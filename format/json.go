@@ -8,10 +8,10 @@ import (
 	"unsafe"
 )
 
-var markNames = [...]string{"entry-lost", "previous-return-missed", "no-socket-facts"}
+var markNames = [...]string{"entry-lost", "previous-return-missed", "no-socket-facts", "armed", "client-lost", "began-before", "no-descriptor", "denied"}
 
 // MarkNames gives the words of an event's marks.
-func MarkNames(m uint8) []string {
+func MarkNames(m uint16) []string {
 	var words []string
 	for i, w := range markNames {
 		if m&(1<<i) != 0 {
@@ -195,12 +195,23 @@ func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 	dst = append(append(dst, e.Via.String()...), " fd "...)
 	dst = strconv.AppendInt(dst, int64(e.SockFD), 10)
 	switch {
+	case e.Armed():
+		dst = append(dst, " waits"...)
 	case e.Failed():
 		dst = append(append(dst, " = "...), ErrnoName(e.Errno())...)
-	case e.Accepted() && e.Hook == HookSysAccept4:
-		dst = strconv.AppendInt(append(dst, " = "...), int64(e.Ret), 10)
-	case e.Accepted():
+	case e.Accepted() && e.Mark&MarkNoFD != 0:
 		dst = append(dst, " = a socket"...)
+	case e.Accepted() && e.Uring&UringDirect != 0:
+		dst = strconv.AppendInt(append(dst, " = slot "...), int64(e.Ret), 10)
+	case e.Accepted():
+		dst = strconv.AppendInt(append(dst, " = "...), int64(e.Ret), 10)
+	}
+	if e.Via == ViaIOUring {
+		dst = append(dst, "  request "...)
+		dst = strconv.AppendUint(dst, e.UserData, 10)
+		if e.Uring != 0 {
+			dst = append(append(dst, ' '), name(uringNames, int64(e.Uring))...)
+		}
 	}
 	dst = appendSocket(dst, e)
 	for _, w := range MarkNames(e.Mark) {
@@ -211,21 +222,20 @@ func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 
 // appendSocket appends the socket's part of a text line.
 func appendSocket(dst []byte, e *Event) []byte {
-	if e.Accepted() {
-		if e.RAddr.IsValid() {
-			dst = append(dst, "  from "...)
-			dst = append(dst, e.Remote().String()...)
+	if e.Accepted() || e.Mark&MarkClientLost != 0 {
+		if r := e.Peer(); r != "" {
+			dst = append(append(dst, "  from "...), r...)
 		}
-		if e.LAddr.IsValid() {
-			dst = append(append(dst, " to "...), e.Local().String()...)
+		if l := e.Bound(); l != "" {
+			dst = append(append(dst, " to "...), l...)
 		} else if e.Family != 0 {
 			dst = append(append(dst, "  "...), e.Family.String()...)
 		}
 		if e.State == 7 {
 			dst = append(dst, " (already closed)"...)
 		}
-	} else if e.LAddr.IsValid() {
-		dst = append(append(dst, "  on "...), e.Local().String()...)
+	} else if l := e.Bound(); l != "" {
+		dst = append(append(dst, "  on "...), l...)
 	} else if e.Family != 0 {
 		dst = append(append(dst, "  on "...), e.Family.String()...)
 	}

@@ -57,6 +57,7 @@ type keyKind uint8
 const (
 	byPlain keyKind = iota // the value itself
 	byPrev                 // the last row that has the field
+	byErrno
 	byCPU
 	byProbe
 	byTask
@@ -68,7 +69,7 @@ func keyOf(names []string) (keyKind, bool) {
 	if names == nil {
 		return byPlain, true
 	}
-	for k, known := range map[keyKind][]string{byPrev: keyPrev, byCPU: keyCPU, byProbe: keyProbe, byTask: keyTask} {
+	for k, known := range map[keyKind][]string{byPrev: keyPrev, byErrno: keyErrno, byCPU: keyCPU, byProbe: keyProbe, byTask: keyTask} {
 		if equal(names, known) {
 			return k, true
 		}
@@ -91,6 +92,8 @@ func equal(a, b []string) bool {
 // key packs what a row's key consists of into two words.
 func key(k keyKind, e *Event) (a, b uint64) {
 	switch k {
+	case byErrno:
+		return uint64(uint32(e.Errno())), 0
 	case byCPU:
 		return uint64(e.CPU), 0
 	case byProbe:

@@ -62,7 +62,10 @@ func TestPythonReaderAgrees(t *testing.T) {
 // view of the event, and whether the event has the field.
 func plainValue(f *Field, e *Event) (any, bool) {
 	has := map[string]bool{"errno": e.Kind == Return, "addr": e.Kind == Enter, "addrlen": e.Kind == Enter}
-	for _, name := range []string{"ret", "raddr", "rport", "inode", "cookie"} {
+	for _, name := range []string{"uring", "user_data", "raddr", "rport", "inode"} {
+		has[name] = e.Kind == Return
+	}
+	for _, name := range []string{"ret", "cookie", "rname", "peer_pid", "peer_uid"} {
 		has[name] = e.Kind == Return && e.Ret >= 0
 	}
 	if h, ok := has[f.Name]; ok && !h {
@@ -72,6 +75,10 @@ func plainValue(f *Field, e *Event) (any, bool) {
 	switch f.Name {
 	case "comm":
 		return hex.EncodeToString([]byte(e.Comm)), true
+	case "lname":
+		return hex.EncodeToString([]byte(e.LName)), true
+	case "rname":
+		return hex.EncodeToString([]byte(e.RName)), true
 	case "laddr":
 		return addr(e.LAddr), true
 	case "raddr":

@@ -26,6 +26,7 @@ type Batch struct {
 	Processes []Process
 	Clocks    []Clock
 	Losses    []Loss
+	Snapshots []Snapshot
 	Events    []Event
 	End       *End  // in the last batch only
 	Offset    int64 // of the frame in the capture, in bytes

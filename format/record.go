@@ -36,7 +36,8 @@ type Header struct {
 type Probe struct {
 	Hook      Hook   `msgpack:"hook"`
 	Kind      Kind   `msgpack:"kind"`
-	How       string `msgpack:"how"`                  // "kprobe", "kretprobe", "fentry" or "fexit"
+	How       string `msgpack:"how"`                  // "kprobe", "kretprobe", "fentry", "fexit", "tracepoint" or "raw_tp"
+	Symbol    string `msgpack:"symbol"`               // what it is attached to
 	MaxActive int    `msgpack:"max_active,omitempty"` // kretprobe instances, 0 if it has no limit
 }
 
@@ -67,10 +68,38 @@ type Process struct {
 	CgroupID  uint64 `msgpack:"cgroup_id"`
 	Cgroup    string `msgpack:"cgroup"`    // cgroup path
 	Container string `msgpack:"container"` // container id from that path, "" if none
+	Runtime   string `msgpack:"runtime"`   // who made the container, from that path: "docker", "containerd", "cri-o", "podman" ..., "" if it does not tell
+	Unit      string `msgpack:"unit"`      // systemd unit from that path, "" if none
+	Pod       string `msgpack:"pod"`       // Kubernetes pod as namespace/name, from the kubelet's links to logs, "" if there is none
+	PodUID    string `msgpack:"pod_uid"`   // its id, from the cgroup path
 	NetNS     uint64 `msgpack:"netns"`     // inode numbers of the namespaces, 0 unknown
 	PIDNS     uint64 `msgpack:"pidns"`
 	MntNS     uint64 `msgpack:"mntns"`
-	Late      bool   `msgpack:"late"` // the process had ended before it could be read: only what its events say is known
+	NSPID     uint32 `msgpack:"ns_pid"` // its id in its own pid namespace, 0 unknown
+	Late      bool   `msgpack:"late"`   // the process had ended before /proc could be read: what is there comes from the kernel's events
+}
+
+// Snapshot is what was there when the recording began: sockets that listened,
+// and tasks that sat in accept, whose return may come without an entry.
+type Snapshot struct {
+	BootNS         int64          `msgpack:"boot_ns"` // CLOCK_BOOTTIME, after the probes were live
+	Listeners      []ListenSocket `msgpack:"listeners"`
+	ListenersKnown bool           `msgpack:"listeners_known"` // the list is complete, of the families that it has
+	Blocked        []Blocked      `msgpack:"blocked"`
+	BlockedKnown   bool           `msgpack:"blocked_known"` // the list is complete
+}
+
+// ListenSocket is one listening socket at the start of the recording.
+type ListenSocket struct {
+	NetNS      uint32 `msgpack:"netns"` // inode number of its network namespace
+	Listener   uint64 `msgpack:"listener"`
+	Family     Family `msgpack:"family"`
+	Proto      uint16 `msgpack:"proto"`
+	LAddr      string `msgpack:"laddr"` // IP address, "" for other families
+	LPort      uint16 `msgpack:"lport"`
+	LName      string `msgpack:"lname"`       // as [Event.LName]
+	Backlog    uint32 `msgpack:"backlog"`     // length of the accept queue
+	BacklogMax uint32 `msgpack:"backlog_max"` // its limit, 0 unknown
 }
 
 // Loss says that hits of one probe on one CPU were not written: the ring was
@@ -95,7 +124,7 @@ type ProbeTotal struct {
 	Missed   uint64 `msgpack:"missed"`   // calls that the kernel did not run the probe for, as far as it tells
 }
 
-// Blocked is a task that sat in accept when recording ended.
+// Blocked is a task that sat in accept when recording began or ended.
 type Blocked struct {
 	PID    uint32 `msgpack:"pid"`
 	TID    uint32 `msgpack:"tid"`

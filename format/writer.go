@@ -16,6 +16,12 @@ type WriterOptions struct {
 	FrameEvents int // events that fill a frame; 0: 16384, at most 65536
 }
 
+// How many sockets or tasks stand in one record: it keeps below the limit on its length.
+const (
+	maxListeners = 3_000
+	maxBlocked   = 20_000
+)
+
 // Writer writes a capture. It is for one goroutine. The first error of the
 // underlying writer is final: every later call gives it again.
 type Writer struct {
@@ -92,6 +98,20 @@ func (w *Writer) Clock(c Clock) error { return w.record("clock", &c) }
 
 // Loss records a loss.
 func (w *Writer) Loss(l Loss) error { return w.record("loss", &l) }
+
+// Snapshot records what was there when the recording began, in as many records as
+// its lists need.
+func (w *Writer) Snapshot(s Snapshot) error {
+	for {
+		part := s
+		part.Listeners = s.Listeners[:min(len(s.Listeners), maxListeners)]
+		part.Blocked = s.Blocked[:min(len(s.Blocked), maxBlocked/4)]
+		s.Listeners, s.Blocked = s.Listeners[len(part.Listeners):], s.Blocked[len(part.Blocked):]
+		if err := w.record("snapshot", &part); err != nil || len(s.Listeners)+len(s.Blocked) == 0 {
+			return err
+		}
+	}
+}
 
 // Event records a copy of e and sets e.Seq. It ends the frame when that is full.
 func (w *Writer) Event(e *Event) error {
@@ -182,6 +202,9 @@ func (w *Writer) Close(end End) error {
 		return err
 	}
 	end.Events = w.Events()
+	if len(end.Blocked) > maxBlocked {
+		end.Blocked, end.BlockedKnown = end.Blocked[:maxBlocked], false
+	}
 	if err := w.record("end", &end); err != nil {
 		return err
 	}

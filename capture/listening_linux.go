@@ -1,0 +1,128 @@
+package capture
+
+import (
+	"bytes"
+	"encoding/hex"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/acc-project/acc/format"
+)
+
+// listening lists the sockets that listen, in every network namespace that a
+// process is in, by /proc/PID/net. It stops at the deadline; complete is whether
+// it saw all.
+func listening(giveUp func() bool) (list []format.ListenSocket, complete bool) {
+	pids, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, false
+	}
+	seen := map[uint64]bool{}
+	complete = true
+	for _, dir := range pids {
+		if _, err := strconv.ParseUint(dir.Name(), 10, 32); err != nil {
+			continue
+		}
+		if giveUp() {
+			return list, false
+		}
+		proc := "/proc/" + dir.Name()
+		ns := namespace(proc + "/ns/net")
+		if ns == 0 || seen[ns] {
+			continue
+		}
+		seen[ns] = true
+		for _, table := range []struct {
+			name  string
+			parse func(fields []string) (format.ListenSocket, bool)
+		}{{"tcp", tcpListener}, {"tcp6", tcpListener}, {"unix", unixListener}} {
+			more, ok := readTable(proc+"/net/"+table.name, table.parse, giveUp)
+			complete = complete && ok
+			for i := range more {
+				more[i].NetNS = uint32(ns)
+			}
+			list = append(list, more...)
+		}
+	}
+	return list, complete
+}
+
+// readTable reads the listening sockets from a table of /proc/net. Those of TCP
+// stand before all others, which may be millions.
+func readTable(path string, parse func([]string) (format.ListenSocket, bool), giveUp func() bool) (list []format.ListenSocket, complete bool) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, os.IsNotExist(err) // no IPv6, or the process has ended
+	}
+	defer f.Close()
+	var rest []byte
+	buf := make([]byte, 64<<10)
+	for line := 0; ; {
+		n, err := f.Read(buf)
+		rest = append(rest, buf[:n]...)
+		for {
+			i := bytes.IndexByte(rest, '\n')
+			if i < 0 {
+				break
+			}
+			s, ok := parse(strings.Fields(string(rest[:i])))
+			rest = rest[i+1:]
+			if line++; line == 1 {
+				continue // the head
+			}
+			if ok {
+				list = append(list, s)
+			} else if !strings.HasSuffix(path, "unix") {
+				return list, true
+			}
+		}
+		if err != nil || n == 0 {
+			return list, true
+		}
+		if giveUp() {
+			return list, false
+		}
+	}
+}
+
+// tcpListener reads a line of /proc/net/tcp or tcp6
+// (Documentation/networking/proc_net_tcp.rst): of a listening socket rx_queue is
+// the length of the accept queue.
+func tcpListener(f []string) (s format.ListenSocket, ok bool) {
+	if len(f) < 10 || f[3] != "0A" {
+		return s, false
+	}
+	addr, port, ok1 := strings.Cut(f[1], ":")
+	_, queue, ok2 := strings.Cut(f[4], ":")
+	p, err1 := strconv.ParseUint(port, 16, 16)
+	q, err2 := strconv.ParseUint(queue, 16, 32)
+	inode, err3 := strconv.ParseUint(f[9], 10, 64)
+	b, err4 := hex.DecodeString(addr)
+	if !ok1 || !ok2 || err1 != nil || err2 != nil || err3 != nil || err4 != nil || len(b) != 4 && len(b) != 16 {
+		return s, false
+	}
+	for i := 0; i < len(b); i += 4 { // words as this machine stores them
+		b[i], b[i+1], b[i+2], b[i+3] = b[i+3], b[i+2], b[i+1], b[i]
+	}
+	ip, _ := netip.AddrFromSlice(b)
+	s = format.ListenSocket{Listener: inode, Family: format.FamilyIPv6, Proto: 6, LAddr: ip.String(), LPort: uint16(p), Backlog: uint32(q)}
+	if len(b) == 4 {
+		s.Family = format.FamilyIPv4
+	}
+	return s, true
+}
+
+// unixListener reads a line of /proc/net/unix. Flag 10000 is __SO_ACCEPTCON.
+func unixListener(f []string) (s format.ListenSocket, ok bool) {
+	if len(f) < 7 || f[3] != "00010000" {
+		return s, false
+	}
+	inode, err := strconv.ParseUint(f[6], 10, 64)
+	s = format.ListenSocket{Listener: inode, Family: format.FamilyUnix}
+	if len(f) > 7 {
+		s.LName = strings.Join(f[7:], " ")
+	}
+	return s, err == nil
+}

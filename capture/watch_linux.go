@@ -1,0 +1,178 @@
+//go:build amd64 || arm64
+
+package capture
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/acc-project/acc/format"
+)
+
+// What sys_exit looks for: WATCH_* in the programs.
+const (
+	watchReturns = 1 << iota // returns of attempts in flight, which no other probe saw
+	watchBefore              // returns of calls without an entry: they began before the recording
+	watchDenied              // the same later: they never came to accept
+)
+
+// Some probes are paid for by others than those who accept: the end of every
+// system call, of every new descriptor, of every io_uring request. They are
+// attached only while there is something to see that no other probe shows.
+//
+//   - For startWatch after the start, or until they have returned: calls that
+//     began before the recording. Then only their descriptors are watched.
+//   - While more tasks are in accept than there are kretprobe instances.
+//   - From the first accept through io_uring on: descriptors and ends of requests.
+//   - Always, with Options.Denied.
+const startWatch = time.Minute
+
+type watcher struct {
+	a        *attached
+	o        *Options
+	exits    uint32         // what sys_exit looks for, 0: it is not attached
+	fds      bool           // descriptors and ends of requests are watched
+	uring    bool           // there are accepts through io_uring
+	crowded  bool           // more tasks are in accept than kretprobes can follow
+	sleepers map[uint32]int // tasks that sat in accept when the recording began, and their process
+	until    time.Time      // when the first phase ends
+	checked  time.Time      // when it was last seen whether the sleepers live
+}
+
+// set attaches or detaches a probe that comes later, if this kernel has it.
+func (a *attached) set(program string, on bool) error {
+	i := slices.IndexFunc(a.probes, func(p probe) bool { return p.program == program })
+	if i < 0 || on == (a.links[i] != nil) {
+		return nil
+	}
+	if !on {
+		return a.detachProbe(i, nil)
+	}
+	if err := a.attachProbe(i, 0); err != nil {
+		if p := a.probes[i]; !slices.Contains(a.limits, p.without) {
+			a.limits = append(a.limits, p.without)
+		}
+	}
+	return nil
+}
+
+// watchExits makes sys_exit look for what the bits say.
+func (a *attached) watchExits(bits uint32) error {
+	v := a.collection.Variables["watch"]
+	if bits != 0 { // first: what returns from now on is noted
+		if err := v.Set(bits); err != nil {
+			return fmt.Errorf("set up the programs: %w", err)
+		}
+	}
+	if err := a.set("raw_sys_exit", bits != 0); err != nil {
+		return err
+	}
+	return v.Set(bits)
+}
+
+func (a *attached) watchFDs(on bool) error {
+	for _, program := range []string{"fentry_fd_install", "kprobe_fd_install", "tp_io_uring_complete"} {
+		if err := a.set(program, on); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newWatcher begins the first phase. sleepers are the tasks that sat in accept
+// when the recording began.
+func newWatcher(a *attached, o *Options, sleepers []format.Blocked) (*watcher, error) {
+	phase := o.startWatch
+	if phase == 0 {
+		phase = startWatch
+	}
+	w := &watcher{a: a, o: o, exits: watchReturns | watchBefore, sleepers: map[uint32]int{}, until: time.Now().Add(phase)}
+	for _, s := range sleepers {
+		w.sleepers[s.TID] = int(s.PID)
+		if err := a.collection.Maps["sleepers"].Update(s.TID, s.SockFD, ebpf.UpdateAny); err != nil {
+			return nil, fmt.Errorf("note the tasks in accept: %w", err)
+		}
+	}
+	return w, w.update(time.Now())
+}
+
+// see takes note of an event.
+func (w *watcher) see(e *format.Event) {
+	if e.Via == format.ViaIOUring {
+		w.uring = true
+	}
+	if len(w.sleepers) > 0 {
+		if _, ok := w.sleepers[e.TID]; ok {
+			delete(w.sleepers, e.TID) // it returned, or goes on without that
+			_ = w.a.collection.Maps["sleepers"].Delete(e.TID)
+		}
+	}
+}
+
+// update attaches and detaches what the state of things asks for.
+func (w *watcher) update(now time.Time) error {
+	first := now.Before(w.until)
+	w.check(now)
+	exits := uint32(0)
+	if first && len(w.sleepers) > 0 {
+		exits |= watchReturns | watchBefore
+	}
+	if w.crowd() {
+		exits |= watchReturns
+	}
+	if w.o.Denied {
+		exits |= watchReturns | watchDenied
+	}
+	if exits != w.exits {
+		w.exits = exits
+		if err := w.a.watchExits(exits); err != nil {
+			return err
+		}
+	}
+	if fds := first || w.uring || len(w.sleepers) > 0; fds != w.fds {
+		w.fds = fds
+		return w.a.watchFDs(fds)
+	}
+	return nil
+}
+
+// crowd reports whether kretprobes may soon have no instance left, or did not
+// recover from it yet.
+func (w *watcher) crowd() bool {
+	if w.a.mode != ModeKprobe {
+		return false
+	}
+	hits, _, _, err := w.a.counters()
+	if err != nil {
+		return w.crowded
+	}
+	in := int64(0)
+	for _, h := range hits {
+		in += int64(h[probeEnter]) - int64(h[probeReturn]) - int64(h[probeSysExit])
+	}
+	most := int64(w.a.instances)
+	if most == 0 {
+		most = 4
+	}
+	w.crowded = in > most/2 || w.crowded && in > most/4
+	return w.crowded
+}
+
+// check forgets, every ten seconds, sleepers that have ended.
+func (w *watcher) check(now time.Time) {
+	if len(w.sleepers) == 0 || now.Sub(w.checked) < 10*time.Second {
+		return
+	}
+	w.checked = now
+	for tid, pid := range w.sleepers {
+		if _, err := os.Stat("/proc/" + strconv.Itoa(pid) + "/task/" + strconv.FormatUint(uint64(tid), 10)); err != nil {
+			delete(w.sleepers, tid)
+			_ = w.a.collection.Maps["sleepers"].Delete(tid)
+		}
+	}
+}
