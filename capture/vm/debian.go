@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -30,13 +31,13 @@ func kernelNames() (names []string) {
 
 // packages are Debian's names of packages whose programs are called otherwise.
 var packages = map[string]string{
-	"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "nginx": "nginx-light", "ss": "iproute2",
+	"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "nginx": "nginx-light", "ss": "iproute2", "xz": "xz-utils",
 }
 
 // install installs the programs that are not there, by apt-get, and says which.
 func install(programs []string) error {
 	var missing []string
-	for _, p := range append([]string{"qemu-system-x86_64", "busybox"}, programs...) {
+	for _, p := range append([]string{"qemu-system-x86_64", "busybox", "xz", "zstd"}, programs...) {
 		if path, err := exec.LookPath(p); err == nil && (p != "busybox" || isStatic(path)) {
 			continue
 		}
@@ -98,8 +99,9 @@ func mirror() (string, error) {
 	return "", errors.New("apt has no Debian archive among its sources")
 }
 
-// fetchKernel gives the path of a kernel image, from the cache or from its
-// Debian package. Nothing of the host's package state is changed.
+// fetchKernel gives the directory of a kernel, with its image and its modules,
+// from the cache or from its Debian package. Nothing of the host's package state
+// is changed.
 func fetchKernel(cache, name string) (string, error) {
 	i := slices.IndexFunc(kernels, func(k struct{ name, suite string }) bool { return k.name == name })
 	if i < 0 {
@@ -113,9 +115,9 @@ func fetchKernel(cache, name string) (string, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", fmt.Errorf("lock %s: %w", cache, err)
 	}
-	image := filepath.Join(cache, "kernel-"+name, "vmlinuz")
-	if _, err := os.Stat(image); err == nil {
-		return image, nil
+	dir := filepath.Join(cache, "kernel-"+name)
+	if _, err := os.Stat(filepath.Join(dir, "modules")); err == nil {
+		return dir, nil
 	}
 	fmt.Fprintf(os.Stderr, "vm: fetching Linux %s from Debian %s\n", name, kernels[i].suite)
 	work := filepath.Join(cache, "fetch-"+name)
@@ -131,14 +133,20 @@ func fetchKernel(cache, name string) (string, error) {
 	if found = append(found, newer...); len(found) != 1 {
 		return "", fmt.Errorf("the packages of Linux %s hold %d kernels", name, len(found))
 	}
-	if err := os.Rename(found[0], filepath.Join(work, "vmlinuz")); err != nil {
+	if err := keepModules(filepath.Join(work, "root"), filepath.Join(work, "modules")); err != nil {
 		return "", err
 	}
-	if err := os.RemoveAll(filepath.Join(work, "root")); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	return image, os.Rename(work, filepath.Dir(image)) // all of it, or nothing
+	if err := os.Rename(found[0], filepath.Join(dir, "vmlinuz")); err != nil {
+		return "", err
+	}
+	return dir, os.Rename(filepath.Join(work, "modules"), filepath.Join(dir, "modules")) // the last step: it is complete
 }
+
+// isKernel tells the packages with a kernel and its modules, from 7.0 in pieces.
+var isKernel = regexp.MustCompile(`^linux-(base|binary|image|modules)-`)
 
 // download unpacks the newest cloud kernel of a suite below work/root.
 func download(work, suite string) error {
@@ -181,7 +189,7 @@ func download(work, suite string) error {
 		}
 		for l := range strings.Lines(out) {
 			dep, ok := strings.CutPrefix(strings.TrimSpace(l), "Depends: ")
-			if ok && (strings.HasPrefix(dep, "linux-image-") || strings.HasPrefix(dep, "linux-binary-")) && !slices.Contains(names, dep) {
+			if ok && isKernel.MatchString(dep) && !slices.Contains(names, dep) {
 				names, next = append(names, dep), append(next, dep)
 			}
 		}

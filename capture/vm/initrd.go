@@ -111,7 +111,7 @@ func (c *cpio) program(name string) error {
 }
 
 // writeInitrd makes the guest's file system.
-func writeInitrd(path, initPath string, o *options) (err error) {
+func writeInitrd(path, initPath, kernel string, o *options) (err error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -126,10 +126,19 @@ func writeInitrd(path, initPath string, o *options) (err error) {
 	if err != nil {
 		return err
 	}
+	modules, err := loadOrder(filepath.Join(kernel, "modules"), o.modules)
+	if err != nil {
+		return err
+	}
+	moduleList, err := json.Marshal(modules)
+	if err != nil {
+		return err
+	}
 	steps := []error{
 		c.file("init", initPath),
 		c.file("bin/busybox", busybox),
 		c.text("command.json", 0o100644, string(command)),
+		c.text("modules.json", 0o100644, string(moduleList)),
 		c.text("etc/passwd", 0o100644, "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"),
 		c.text("etc/group", 0o100644, "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n"),
 		c.text("etc/hosts", 0o100644, "127.0.0.1 localhost\n::1 localhost\n"),
@@ -144,6 +153,11 @@ func writeInitrd(path, initPath string, o *options) (err error) {
 			guest = "/in/" + filepath.Base(host)
 		}
 		steps = append(steps, c.tree(guest, host))
+	}
+	for _, name := range modules {
+		if err := c.file("modules/"+name+".ko", filepath.Join(kernel, "modules", name+".ko")); !errors.Is(err, fs.ErrNotExist) {
+			steps = append(steps, err)
+		}
 	}
 	for _, name := range o.bin {
 		steps = append(steps, c.program(name))

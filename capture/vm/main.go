@@ -7,7 +7,7 @@
 //	go run ./capture/vm -kernel 6.1 -in ./acc -bin nginx,wrk -out . -- /in/acc record -d 5
 //
 // The guest is a kernel from a Debian package and a file system in memory: what
-// -in and -bin name, busybox, and an init that runs the command. What the command
+// -in and -bin name, busybox, modules, and an init that runs the command. What the command
 // leaves in /out comes back. The exit code is the command's; 124 if it took
 // too long, 125 if the machine failed.
 package main
@@ -42,6 +42,7 @@ type options struct {
 	icount  bool
 	in      list
 	bin     list
+	modules list
 	out     string
 	timeout time.Duration
 	cmdline string
@@ -58,6 +59,7 @@ func main() {
 	flag.BoolVar(&o.icount, "icount", false, "let the guest's clock count instructions, a nanosecond each; one CPU")
 	flag.Var(&o.in, "in", "HOST[:GUEST] file or directory to put into the guest (default /in/NAME)")
 	flag.Var(&o.bin, "bin", "programs of the host to put into the guest with their libraries")
+	flag.Var(&o.modules, "modules", "kernel modules to load before the command, those that the kernel has")
 	flag.StringVar(&o.out, "out", "", "directory that gets what the command leaves in /out")
 	flag.DurationVar(&o.timeout, "timeout", 10*time.Minute, "longest run")
 	flag.StringVar(&o.cmdline, "append", "", "more for the kernel's command line")
@@ -98,10 +100,10 @@ func run(ctx context.Context, o *options) (int, error) {
 	if err := buildInit(ctx, filepath.Join(dir, "init")); err != nil {
 		return exitMachine, err
 	}
-	if err := writeInitrd(filepath.Join(dir, "initrd"), filepath.Join(dir, "init"), o); err != nil {
+	if err := writeInitrd(filepath.Join(dir, "initrd"), filepath.Join(dir, "init"), kernel, o); err != nil {
 		return exitMachine, err
 	}
-	return boot(ctx, dir, kernel, o)
+	return boot(ctx, dir, filepath.Join(kernel, "vmlinuz"), o)
 }
 
 func exitIf(err error) int {

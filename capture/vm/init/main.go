@@ -48,14 +48,11 @@ func run() (int, error) {
 	if out, err := exec.Command("/bin/busybox", "--install", "-s", "/bin").CombinedOutput(); err != nil {
 		return 125, fmt.Errorf("install busybox: %w %s", err, out)
 	}
-	b, err := os.ReadFile("/command.json")
-	if err != nil {
+	var argv, modules []string
+	if err := errors.Join(readList("/command.json", &argv), readList("/modules.json", &modules)); err != nil {
 		return 125, err
 	}
-	var argv []string
-	if err := json.Unmarshal(b, &argv); err != nil {
-		return 125, err
-	}
+	loadModules(modules)
 	out, err := serial("/dev/ttyS1")
 	if err != nil {
 		return 125, err
@@ -81,6 +78,32 @@ func run() (int, error) {
 		return 128 + int(ws.Signal()), nil
 	}
 	return cmd.ProcessState.ExitCode(), nil
+}
+
+func readList(path string, to *[]string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, to)
+}
+
+// loadModules loads modules in their order. What this kernel has not, or can't
+// load, is told on the console.
+func loadModules(names []string) {
+	for _, name := range names {
+		b, err := os.ReadFile("/modules/" + name + ".ko")
+		if errors.Is(err, fs.ErrNotExist) {
+			fmt.Fprintln(os.Stderr, "init: this kernel has no module", name)
+			continue
+		}
+		if err == nil {
+			err = unix.InitModule(b, "")
+		}
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "init: load module %s: %v\n", name, err)
+		}
+	}
 }
 
 func mounts() error {
