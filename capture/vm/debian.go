@@ -31,13 +31,13 @@ func kernelNames() (names []string) {
 
 // packages are Debian's names of packages whose programs are called otherwise.
 var packages = map[string]string{
-	"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "nginx": "nginx-light", "ss": "iproute2", "xz": "xz-utils",
+	"qemu-system-x86_64": "qemu-system-x86", "qemu-system-aarch64": "qemu-system-arm", "busybox": "busybox-static", "nginx": "nginx-light", "ss": "iproute2", "xz": "xz-utils",
 }
 
 // install installs the programs that are not there, by apt-get, and says which.
 func install(programs []string) error {
 	var missing []string
-	for _, p := range append([]string{"qemu-system-x86_64", "busybox", "xz", "zstd"}, programs...) {
+	for _, p := range append([]string{"busybox", "xz", "zstd"}, programs...) {
 		if path, err := exec.LookPath(p); err == nil && (p != "busybox" || isStatic(path)) {
 			continue
 		}
@@ -99,10 +99,10 @@ func mirror() (string, error) {
 	return "", errors.New("apt has no Debian archive among its sources")
 }
 
-// fetchKernel gives the directory of a kernel, with its image and its modules,
-// from the cache or from its Debian package. Nothing of the host's package state
-// is changed.
-func fetchKernel(cache, name string) (string, error) {
+// fetchKernel gives the directory of a kernel, with its image, its modules
+// and, if the host's doesn't run there, a busybox, from the cache or from Debian
+// packages. Nothing of the host's package state is changed.
+func fetchKernel(cache, name, arch string) (string, error) {
 	i := slices.IndexFunc(kernels, func(k struct{ name, suite string }) bool { return k.name == name })
 	if i < 0 {
 		return "", fmt.Errorf("no kernel %q; there are %s", name, strings.Join(kernelNames(), ", "))
@@ -116,16 +116,19 @@ func fetchKernel(cache, name string) (string, error) {
 		return "", fmt.Errorf("lock %s: %w", cache, err)
 	}
 	dir := filepath.Join(cache, "kernel-"+name)
+	if arch != "amd64" {
+		dir += "-" + arch
+	}
 	if _, err := os.Stat(filepath.Join(dir, "modules")); err == nil {
 		return dir, nil
 	}
-	fmt.Fprintf(os.Stderr, "vm: fetching Linux %s from Debian %s\n", name, kernels[i].suite)
+	fmt.Fprintf(os.Stderr, "vm: fetching Linux %s for %s from Debian %s\n", name, arch, kernels[i].suite)
 	work := filepath.Join(cache, "fetch-"+name)
 	if err := os.RemoveAll(work); err != nil {
 		return "", err
 	}
 	defer os.RemoveAll(work)
-	if err := download(work, kernels[i].suite); err != nil {
+	if err := download(work, kernels[i].suite, arch); err != nil {
 		return "", err
 	}
 	found, _ := filepath.Glob(filepath.Join(work, "root/boot/vmlinuz-*"))
@@ -139,6 +142,13 @@ func fetchKernel(cache, name string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
+	busybox, _ := filepath.Glob(filepath.Join(work, "root/*bin/busybox"))
+	inUsr, _ := filepath.Glob(filepath.Join(work, "root/usr/bin/busybox")) // from trixie
+	for _, b := range append(busybox, inUsr...) {
+		if err := os.Rename(b, filepath.Join(dir, "busybox")); err != nil {
+			return "", err
+		}
+	}
 	if err := os.Rename(found[0], filepath.Join(dir, "vmlinuz")); err != nil {
 		return "", err
 	}
@@ -148,8 +158,9 @@ func fetchKernel(cache, name string) (string, error) {
 // isKernel tells the packages with a kernel and its modules, from 7.0 in pieces.
 var isKernel = regexp.MustCompile(`^linux-(base|binary|image|modules)-`)
 
-// download unpacks the newest cloud kernel of a suite below work/root.
-func download(work, suite string) error {
+// download unpacks the newest cloud kernel of a suite below work/root, for other
+// machines also a busybox.
+func download(work, suite, arch string) error {
 	uri, err := mirror()
 	if err != nil {
 		return err
@@ -160,15 +171,18 @@ func download(work, suite string) error {
 		}
 	}
 	sources := filepath.Join(work, "sources.list")
-	line := fmt.Sprintf("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg arch=amd64] %s %s main\n", uri, suite)
-	if err := os.WriteFile(sources, []byte(line), 0o644); err != nil {
+	var lines string
+	for _, s := range slices.Compact([]string{suite, strings.TrimSuffix(suite, "-backports")}) { // no busybox in backports
+		lines += fmt.Sprintf("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg arch=%s] %s %s main\n", arch, uri, s)
+	}
+	if err := os.WriteFile(sources, []byte(lines), 0o644); err != nil {
 		return err
 	}
 	apt := func(tool string, args ...string) (string, error) {
 		all := append([]string{
 			"-o", "Dir::Etc::sourcelist=" + sources, "-o", "Dir::Etc::sourceparts=/dev/null", "-o", "Dir::State=" + filepath.Join(work, "state"),
-			"-o", "Dir::Cache=" + filepath.Join(work, "cache"), "-o", "Dir::State::status=/dev/null", "-o", "APT::Architecture=amd64",
-			"-o", "Acquire::Check-Valid-Until=false", "-o", "Acquire::Languages=none", "-o", "APT::Sandbox::User=root", "-qq",
+			"-o", "Dir::Cache=" + filepath.Join(work, "cache"), "-o", "Dir::State::status=/dev/null", "-o", "APT::Architecture=" + arch,
+			"-o", "APT::Architectures=" + arch, "-o", "APT::Default-Release=" + suite, "-o", "Acquire::Check-Valid-Until=false", "-o", "Acquire::Languages=none", "-o", "APT::Sandbox::User=root", "-qq",
 		}, args...)
 		cmd := exec.Command(tool, all...)
 		cmd.Dir = filepath.Join(work, "debs")
@@ -182,7 +196,7 @@ func download(work, suite string) error {
 		return err
 	}
 	names := []string{}
-	for next := []string{"linux-image-cloud-amd64"}; len(next) > 0; next = next[1:] {
+	for next := []string{"linux-image-cloud-" + arch}; len(next) > 0; next = next[1:] {
 		out, err := apt("apt-cache", "depends", next[0])
 		if err != nil {
 			return err
@@ -193,6 +207,9 @@ func download(work, suite string) error {
 				names, next = append(names, dep), append(next, dep)
 			}
 		}
+	}
+	if arch != "amd64" {
+		names = append(names, "busybox-static")
 	}
 	if _, err := apt("apt-get", append([]string{"download"}, names...)...); err != nil {
 		return err

@@ -118,7 +118,10 @@ func writeInitrd(path, initPath, kernel string, o *options) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	c := &cpio{w: bufio.NewWriterSize(f, 1<<20), made: map[string]bool{}}
-	busybox, err := exec.LookPath("busybox")
+	busybox := filepath.Join(kernel, "busybox")
+	if o.arch == "amd64" {
+		busybox, err = exec.LookPath("busybox")
+	}
 	if err != nil {
 		return err
 	}

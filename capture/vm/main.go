@@ -9,7 +9,8 @@
 // The guest is a kernel from a Debian package and a file system in memory: what
 // -in and -bin name, busybox, modules, and an init that runs the command. What the command
 // leaves in /out comes back. The exit code is the command's; 124 if it took
-// too long, 125 if the machine failed.
+// too long, 125 if the machine failed. With -arch arm64 the guest's programs are
+// those of -in, built for it.
 package main
 
 import (
@@ -37,6 +38,7 @@ func (l *list) Set(s string) error { *l = append(*l, strings.Split(s, ",")...); 
 
 type options struct {
 	kernel  string
+	arch    string
 	mem     int
 	smp     int
 	icount  bool
@@ -54,6 +56,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.kernel, "kernel", "6.1", "kernel: "+strings.Join(kernelNames(), ", "))
+	flag.StringVar(&o.arch, "arch", "amd64", "architecture: amd64, arm64")
 	flag.IntVar(&o.mem, "mem", 1024, "memory in MiB")
 	flag.IntVar(&o.smp, "smp", 2, "CPUs")
 	flag.BoolVar(&o.icount, "icount", false, "let the guest's clock count instructions, a nanosecond each; one CPU")
@@ -81,14 +84,21 @@ func run(ctx context.Context, o *options) (int, error) {
 	if len(o.command) == 0 && !o.prepare {
 		return 2, errors.New("name a command to run behind --")
 	}
-	if err := install(o.bin); err != nil {
+	m, ok := machines[o.arch]
+	if !ok {
+		return 2, fmt.Errorf("no architecture %q; there are amd64, arm64", o.arch)
+	}
+	if o.arch != "amd64" && len(o.bin) > 0 {
+		return 2, fmt.Errorf("-bin takes programs of this machine, which %s can't run", o.arch)
+	}
+	if err := install(append([]string{m.qemu}, o.bin...)); err != nil {
 		return exitMachine, err
 	}
 	cache, err := cacheDir()
 	if err != nil {
 		return exitMachine, err
 	}
-	kernel, err := fetchKernel(cache, o.kernel)
+	kernel, err := fetchKernel(cache, o.kernel, o.arch)
 	if err != nil || o.prepare {
 		return exitIf(err), err
 	}
@@ -97,13 +107,13 @@ func run(ctx context.Context, o *options) (int, error) {
 		return exitMachine, err
 	}
 	defer os.RemoveAll(dir)
-	if err := buildInit(ctx, filepath.Join(dir, "init")); err != nil {
+	if err := buildInit(ctx, filepath.Join(dir, "init"), o.arch); err != nil {
 		return exitMachine, err
 	}
 	if err := writeInitrd(filepath.Join(dir, "initrd"), filepath.Join(dir, "init"), kernel, o); err != nil {
 		return exitMachine, err
 	}
-	return boot(ctx, dir, filepath.Join(kernel, "vmlinuz"), o)
+	return boot(ctx, dir, filepath.Join(kernel, "vmlinuz"), m, o)
 }
 
 func exitIf(err error) int {
@@ -130,9 +140,9 @@ func cacheDir() (string, error) {
 }
 
 // buildInit compiles the guest's first process.
-func buildInit(ctx context.Context, path string) error {
+func buildInit(ctx context.Context, path, arch string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "github.com/acc-project/acc/capture/vm/init")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("build init: %w", err)

@@ -16,19 +16,46 @@ import (
 	"time"
 )
 
+// machine is how QEMU emulates an architecture, and what the guest calls its
+// serial ports.
+type machine struct {
+	qemu                    string
+	args                    []string
+	console, output, result string
+}
+
+var machines = map[string]machine{
+	// No cmpxchg16b: emulation crashes guests otherwise (QEMU 7.2).
+	"amd64": {
+		"qemu-system-x86_64",
+		[]string{"-cpu", "max,-cx16", "-serial", "chardev:console", "-serial", "chardev:output", "-serial", "chardev:result"},
+		"ttyS0", "ttyS1", "ttyS2",
+	},
+	// The usual pointer authentication takes most of the time that emulation has.
+	"arm64": {
+		"qemu-system-aarch64",
+		[]string{
+			"-machine", "virt", "-cpu", "max,pauth-impdef=on", "-serial", "chardev:console",
+			"-device", "pci-serial,chardev=output,addr=1", "-device", "pci-serial,chardev=result,addr=2",
+		},
+		"ttyAMA0", "ttyS0", "ttyS1",
+	},
+}
+
 // boot runs the machine until it powers off. The guest has three serial ports:
 // the console, the command's output, and an archive of /out with the exit code.
-func boot(ctx context.Context, dir, kernel string, o *options) (int, error) {
+func boot(ctx context.Context, dir, kernel string, m machine, o *options) (int, error) {
 	console, result := filepath.Join(dir, "console"), filepath.Join(dir, "result.tar")
-	// thread=single and no cmpxchg16b: emulation crashes guests otherwise (QEMU 7.2).
+	// thread=single: emulation crashes guests otherwise (QEMU 7.2).
 	args := []string{
-		"-accel", "tcg,thread=single", "-cpu", "max,-cx16", "-nodefaults", "-display", "none", "-no-reboot", "-m", strconv.Itoa(o.mem),
+		"-accel", "tcg,thread=single", "-nodefaults", "-display", "none", "-no-reboot", "-m", strconv.Itoa(o.mem),
 		"-kernel", kernel, "-initrd", filepath.Join(dir, "initrd"),
-		"-append", "console=ttyS0 quiet panic=-1 oops=panic acc_kernel=" + o.kernel + " " + o.cmdline,
-		"-chardev", "file,id=console,path=" + console, "-serial", "chardev:console",
-		"-chardev", "stdio,id=output,signal=off", "-serial", "chardev:output",
-		"-chardev", "file,id=result,path=" + result, "-serial", "chardev:result",
+		"-append", fmt.Sprintf("console=%s quiet panic=-1 oops=panic acc_kernel=%s acc_output=%s acc_result=%s %s", m.console, o.kernel, m.output, m.result, o.cmdline),
+		"-chardev", "file,id=console,path=" + console,
+		"-chardev", "stdio,id=output,signal=off",
+		"-chardev", "file,id=result,path=" + result,
 	}
+	args = append(args, m.args...)
 	if o.icount {
 		args = append(args, "-icount", "shift=0", "-smp", "1")
 	} else {
@@ -36,7 +63,7 @@ func boot(ctx context.Context, dir, kernel string, o *options) (int, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
+	cmd := exec.CommandContext(ctx, m.qemu, args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	started := time.Now()
 	err := cmd.Run()

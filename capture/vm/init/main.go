@@ -53,20 +53,17 @@ func run() (int, error) {
 		return 125, err
 	}
 	loadModules(modules)
-	out, err := serial("/dev/ttyS1")
+	out, err := serial("/dev/" + argument("acc_output"))
 	if err != nil {
 		return 125, err
 	}
 	defer out.Close()
-	cmdline, _ := os.ReadFile("/proc/cmdline")
-	_, kernel, _ := strings.Cut(string(cmdline), "acc_kernel=")
-	kernel, _, _ = strings.Cut(kernel, " ")
 	os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout = struct{ io.Writer }{out} // through a pipe: programs are not to take it for a terminal
 	cmd.Stderr = cmd.Stdout
 	cmd.WaitDelay = time.Second // for daemons that keep the pipe open
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TMPDIR=/tmp", "ACC_VM=" + strings.TrimSpace(kernel)}
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TMPDIR=/tmp", "ACC_VM=" + argument("acc_kernel")}
 	err = cmd.Run()
 	_ = unix.IoctlSetInt(int(out.Fd()), unix.TCSBRK, 1) // wait until all is sent
 	var exit *exec.ExitError
@@ -78,6 +75,17 @@ func run() (int, error) {
 		return 128 + int(ws.Signal()), nil
 	}
 	return cmd.ProcessState.ExitCode(), nil
+}
+
+// argument is what the kernel's command line says of a name.
+func argument(name string) string {
+	b, _ := os.ReadFile("/proc/cmdline")
+	for word := range strings.FieldsSeq(string(b)) {
+		if value, ok := strings.CutPrefix(word, name+"="); ok {
+			return value
+		}
+	}
+	return ""
 }
 
 func readList(path string, to *[]string) error {
@@ -167,7 +175,7 @@ func serial(path string) (*os.File, error) {
 
 // send writes what is below /out and the exit code as an archive.
 func send(code int) error {
-	f, err := serial("/dev/ttyS2")
+	f, err := serial("/dev/" + argument("acc_result"))
 	if err != nil {
 		return err
 	}
