@@ -102,7 +102,7 @@ func loadModules(names []string) {
 	for _, name := range names {
 		b, err := os.ReadFile("/modules/" + name + ".ko")
 		if errors.Is(err, fs.ErrNotExist) {
-			fmt.Fprintln(os.Stderr, "init: this kernel has no module", name)
+			fmt.Fprintln(os.Stderr, "init: no module", name)
 			continue
 		}
 		if err == nil {
