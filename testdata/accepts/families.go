@@ -1,0 +1,70 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const protoMPTCP, protoSCTP = unix.IPPROTO_MPTCP, unix.IPPROTO_SCTP
+
+var loopback6 = &unix.SockaddrInet6{Addr: [16]byte{15: 1}}
+
+var familyCases = []testCase{
+	{"ipv6", func(t *test) { t.one(unix.AF_INET6, 0, loopback6) }},
+	{"v4-mapped", func(t *test) {
+		s := t.socket(unix.AF_INET6, unix.SOCK_STREAM, 0)
+		t.check("IPV6_V6ONLY", unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0))
+		t.check("bind", unix.Bind(s.fd, &unix.SockaddrInet6{}))
+		t.listenOn(s)
+		t.connectAs(s, unix.AF_INET, 0, &unix.SockaddrInet4{Addr: loopback4.Addr, Port: s.at.(*unix.SockaddrInet6).Port})
+		t.accept(s, 0)
+	}},
+	{"unix-path", func(t *test) {
+		dir, err := os.MkdirTemp("", "accepts-")
+		t.check("mkdir", err)
+		defer os.RemoveAll(dir)
+		t.one(unix.AF_UNIX, 0, &unix.SockaddrUnix{Name: filepath.Join(dir, "socket")})
+	}},
+	{"unix-abstract", func(t *test) {
+		t.one(unix.AF_UNIX, 0, &unix.SockaddrUnix{Name: fmt.Sprintf("@accepts-%d", os.Getpid())})
+	}},
+	{"vsock", func(t *test) {
+		l := t.socket(unix.AF_VSOCK, unix.SOCK_STREAM, 0)
+		err := unix.Bind(l.fd, &unix.SockaddrVM{CID: unix.VMADDR_CID_LOCAL, Port: unix.VMADDR_PORT_ANY})
+		t.skipIf("no vsock on loopback", err, unix.EADDRNOTAVAIL, unix.ENODEV)
+		t.check("bind", err)
+		t.listenOn(l)
+		t.connect(l)
+		t.accept(l, 0)
+	}},
+	{"mptcp", func(t *test) { t.one(unix.AF_INET, protoMPTCP, loopback4) }},
+	{"mptcp-tcp", func(t *test) {
+		l := t.listen(unix.AF_INET, protoMPTCP, loopback4)
+		t.connectAs(l, unix.AF_INET, 0, l.at)
+		t.accept(l, 0)
+	}},
+	{"sctp", func(t *test) { t.one(unix.AF_INET, protoSCTP, loopback4) }},
+	{"sctp6", func(t *test) { t.one(unix.AF_INET6, protoSCTP, loopback6) }},
+	{"smc", func(t *test) {
+		l := t.listen(unix.AF_SMC, 0, loopback4)
+		// On loopback it falls back to TCP: the kernel accepts that from a thread
+		// of its own.
+		t.connect(l)
+		time.Sleep(200 * time.Millisecond)
+		t.Want = append(t.Want, &entry{Via: "kernel", FD: -1, Family: "ipv4"})
+		t.accept(l, 0)
+	}},
+}
+
+// one accepts one connection.
+func (t *test) one(domain, proto int, at unix.Sockaddr) {
+	l := t.listen(domain, proto, at)
+	t.connect(l)
+	t.accept(l, 0)
+}
