@@ -2,4 +2,198 @@
 
 package main
 
-var uringCases []testCase
+import (
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+var uringCases = []testCase{
+	{"uring-ready", func(t *test) {
+		l, _ := t.ready()
+		t.ring(0).accept(l, single, nil).ends(0)
+	}},
+	{"uring-later", func(t *test) {
+		l := t.listen4()
+		q := t.ring(0).accept(l, single, nil)
+		q.armed()
+		t.connect(l)
+		q.ends(0)
+	}},
+	{"uring-async", func(t *test) {
+		l, _ := t.ready()
+		e := t.ring(0).accept(l, single, async).ends(0)
+		e.TID = t.thread("wrk")
+	}},
+	{"uring-async-later", func(t *test) {
+		l := t.listen4()
+		q := t.ring(0).accept(l, single, async)
+		if !t.workerBlocks() {
+			q.armed().TID = t.thread("wrk")
+		}
+		t.connect(l)
+		q.ends(0).TID = t.thread("wrk")
+	}},
+	{"uring-sqpoll", func(t *test) {
+		l, _ := t.ready()
+		e := t.ring(setupSQPoll).accept(l, single, nil).ends(0)
+		e.TID = t.thread("sqp")
+	}},
+	{"uring-multishot", func(t *test) { t.multishot("multishot", nil) }},
+	{"uring-direct", func(t *test) {
+		l, c := t.ready()
+		r := t.ring(0)
+		r.needs(opLinkat, "direct descriptors", "5.15")
+		r.slots()
+		const slot = 3
+		r.accept(l, "direct", func(s *sqe) { s.slot = slot + 1 }).endsDirect(slot, c)
+	}},
+	{"uring-direct-auto", func(t *test) {
+		l, c := t.ready()
+		r := t.ring(0)
+		r.needs(opSocket, "choice of slots", "5.19")
+		r.slots()
+		r.accept(l, "direct", func(s *sqe) { s.slot = slotAny }).endsDirect(-1, c)
+	}},
+	{"uring-multishot-direct", func(t *test) {
+		t.multishot("multishot direct", func(s *sqe) { s.slot = slotAny })
+	}},
+	{"uring-ebadf", func(t *test) {
+		t.ring(0).accept(&socket{fd: 1_000_000}, single, nil).ends(unix.EBADF)
+	}},
+	{"uring-emfile", func(t *test) {
+		l, _ := t.ready()
+		r := t.ring(0)
+		restore := t.noDescriptors()
+		q := r.accept(l, single, nil)
+		restore()
+		q.ends(unix.EMFILE)
+		r.accept(l, single, nil).ends(0) // the connection was not lost
+	}},
+	{"uring-efault", func(t *test) {
+		l, c := t.ready()
+		addr, b := t.nowhere(), &buffer{len: 128}
+		_, addrlen := b.args()
+		q := t.ring(0).accept(l, single, func(s *sqe) { s.addr, s.addrlen = uint64(uintptr(addr)), uint64(uintptr(addrlen)) })
+		t.lose(q.ends(unix.EFAULT), c)
+		t.atEnd(func() { b.len = 0 }) // it was in use until here
+	}},
+	{"uring-cancel", func(t *test) {
+		l := t.listen4()
+		r := t.ring(0)
+		q := r.accept(l, single, nil)
+		q.armed()
+		r.submit(sqe{op: opAsyncCancel, addr: q.userData})
+		q.ends(unix.ECANCELED)
+	}},
+	{"uring-nonblock", func(t *test) {
+		l := t.listen4()
+		t.check("O_NONBLOCK", unix.SetNonblock(l.fd, true))
+		r := t.ring(0)
+		q := r.accept(l, single, nil)
+		if *r.word(r.params.cq.tail) != 0 {
+			q.ends(unix.EAGAIN)
+			return
+		}
+		q.armed()
+		t.connect(l)
+		q.ends(0)
+	}},
+}
+
+const single = "single"
+
+func async(s *sqe) { s.flags |= sqeAsync }
+
+// request is an accept by io_uring.
+type request struct {
+	*ring
+	l        *socket
+	mode     string
+	userData uint64
+}
+
+var requests atomic.Uint64
+
+func (r *ring) accept(l *socket, mode string, edit func(*sqe)) *request {
+	q := &request{r, l, mode, 0xacce97000000 + requests.Add(1)}
+	s := sqe{op: opAccept, fd: int32(l.fd), userData: q.userData}
+	if edit != nil {
+		edit(&s)
+	}
+	r.submit(s)
+	return q
+}
+
+func (q *request) entry(errno unix.Errno) *entry {
+	e := q.t.entry(q.l, "io_uring")
+	e.UserData, e.Mode, e.Errno = q.userData, q.mode, int(errno)
+	return e
+}
+
+// armed notes that the request found nothing, and waits.
+func (q *request) armed() *entry {
+	if c, ok := q.next(); ok {
+		q.t.fail("io_uring: completed with %d, was to wait", c.res)
+	}
+	e := q.entry(unix.EAGAIN)
+	e.Armed = true
+	return e
+}
+
+// ends waits for the completion, which is to be errno.
+func (q *request) ends(errno unix.Errno) *entry {
+	n := q.completion(errno)
+	e := q.entry(errno)
+	if errno == 0 {
+		q.t.accepted(e, n)
+	}
+	return e
+}
+
+// endsDirect waits for c to be accepted into a slot; -1: the kernel says which.
+func (q *request) endsDirect(slot int, c *socket) {
+	n := q.completion(0)
+	if slot < 0 {
+		slot = n
+	}
+	e := q.entry(0)
+	e.FD, e.Local, e.Remote = slot, c.remote, c.local
+}
+
+func (q *request) completion(errno unix.Errno) int {
+	c := q.wait(q.userData)
+	if got := unix.Errno(max(0, -c.res)); got != errno {
+		q.t.fail("io_uring: got %v (%d), want %d", got, got, errno)
+	}
+	if more := c.flags&cqeMore != 0; more != strings.HasPrefix(q.mode, "multishot") {
+		q.t.fail("io_uring: %s, and that more will come is %v", q.mode, more)
+	}
+	return int(c.res)
+}
+
+// multishot accepts three connections by one request. How often the kernel looks
+// for more after each one depends on its version.
+func (t *test) multishot(mode string, edit func(*sqe)) {
+	t.ArmedMayVary = true
+	l := t.listen4()
+	r := t.ring(0)
+	r.needs(opSocket, "multishot accept", "5.19")
+	r.slots()
+	q := r.accept(l, mode, func(s *sqe) {
+		s.prio = acceptMultishot
+		if edit != nil {
+			edit(s)
+		}
+	})
+	q.armed()
+	for range 3 {
+		c := t.connect(l)
+		if edit == nil {
+			q.ends(0)
+		} else {
+			q.endsDirect(-1, c)
+		}
+	}
+}
