@@ -14,6 +14,7 @@ import (
 type child struct {
 	*exec.Cmd
 	t   *test
+	in  io.Closer
 	out io.Reader
 }
 
@@ -27,6 +28,8 @@ func (t *test) start(name string, options ...func(*exec.Cmd)) *child {
 	}
 	var err error
 	c.out, err = c.StdoutPipe()
+	t.check("pipe", err)
+	c.in, err = c.StdinPipe()
 	t.check("pipe", err)
 	if err := c.Start(); err != nil {
 		t.skipIf("start a child", err, syscall.EPERM)
@@ -43,10 +46,4 @@ func (c *child) result() []*entry {
 		c.t.fail("child: %s", r.Error)
 	}
 	return r.Want
-}
-
-// childOne accepts one connection.
-func childOne(t *test) {
-	l, _ := t.ready()
-	t.accept(l, 0)
 }
