@@ -53,11 +53,13 @@ var familyCases = []testCase{
 	{"sctp6", func(t *test) { t.one(unix.AF_INET6, protoSCTP, loopback6) }},
 	{"smc", func(t *test) {
 		l := t.listen(unix.AF_SMC, 0, loopback4)
-		// On loopback it falls back to TCP: the kernel accepts that from a thread
-		// of its own.
-		t.connect(l)
+		// On loopback it falls back to TCP: a thread of the kernel accepts that, and
+		// looks for more.
+		c := t.connect(l)
 		time.Sleep(200 * time.Millisecond)
-		t.Want = append(t.Want, &entry{Via: "kernel", FD: -1, Family: "ipv4"})
+		t.Want = append(t.Want,
+			&entry{Via: "kernel", FD: -1, Family: "ipv4", Local: c.remote, Remote: c.local, BacklogMax: backlog},
+			&entry{Via: "kernel", FD: -1, Family: "ipv4", Errno: int(unix.EAGAIN), BacklogMax: backlog})
 		t.accept(l, 0)
 	}},
 }

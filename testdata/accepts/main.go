@@ -38,7 +38,7 @@ type result struct {
 
 // entry is an attempt to accept. They are in the order in which they ended.
 type entry struct {
-	PID        int    `json:"pid,omitempty"` // of a child; otherwise the result's
+	PID        int    `json:"pid,omitempty"` // of a child; otherwise the result's, or the kernel's own
 	TID        int    `json:"tid"`           // 0: not known
 	Via        string `json:"via"`           // accept accept4 socketcall io_uring kernel
 	Errno      int    `json:"errno"`         // as in the kernel: an interrupted call has ERESTARTSYS, 512
