@@ -23,12 +23,15 @@ const (
 	enterSQWakeup  = 1 << 1
 	sqNeedWakeup   = 1 << 0
 
+	// Came with 5.13. No feature tells of direct descriptors, of 5.15; 5.10 has both
+	// from its update 162.
+	featureTags = 1 << 10
+
 	registerFiles = 2
 	registerProbe = 8
 
 	opAccept      = 13
 	opAsyncCancel = 14
-	opLinkat      = 39 // came with 5.15, as direct descriptors did
 	opSocket      = 45 // came with 5.19, as multishot accept and the choice of slots did
 	opsKnown      = 64
 	opSupported   = 1 << 0
