@@ -21,6 +21,8 @@ $(BUILD):
 helpers: $(BUILD)
 	go build -o $(BUILD)/vm ./capture/vm
 	CGO_ENABLED=0 go build -o $(BUILD)/goserver ./testdata/demo/goserver
+	CGO_ENABLED=0 go build -o $(BUILD)/accepts ./testdata/accepts
+	CGO_ENABLED=0 GOARCH=386 go build -o $(BUILD)/accepts386 ./testdata/accepts
 
 demo: build helpers ## the main job: real servers, a real kernel, a real capture
 	.ci/demo.sh ./acc $(BUILD)/goserver $(BUILD)/vm

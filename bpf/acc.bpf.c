@@ -50,7 +50,7 @@ enum { EPERM = 1, EBADF = 9, EAGAIN = 11, EACCES = 13, ENOSYS = 38, ECANCELED = 
 #define TS_COMPAT 2       /* x86: the system call came by the 32-bit way */
 #define TIF_32BIT (1 << 22) /* arm64 */
 enum { SYS_ACCEPT = 5, SYS_ACCEPT4 = 18 }; /* calls of socketcall */
-enum { IORING_OP_ACCEPT = 13, IORING_ACCEPT_MULTISHOT = 1, REQ_F_FIXED_FILE = 1 };
+enum { IORING_OP_ACCEPT = 13, IORING_ACCEPT_MULTISHOT = 1 };
 
 /* What an event is counted under. */
 enum {
@@ -459,7 +459,7 @@ static __noinline void tell_request(struct task_struct *task, struct attempt *a,
 }
 
 /* The result of do_accept in a request of io_uring. */
-static __always_inline int request_accepted(struct task_struct *task, struct attempt *a, bool failed, u64 ret)
+static __always_inline int request_accepted(struct task_struct *task, struct attempt *a, KEPT *failed, u64 ret)
 {
 	if (a->pending) {
 		a->uring |= URING_MULTISHOT; /* no other request accepts twice in one call */
@@ -477,7 +477,7 @@ static __always_inline int request_accepted(struct task_struct *task, struct att
 	a->file = 0;
 	if (a->sk)
 		read_queue(&a->facts, (void *)a->sk, a->facts.proto);
-	if (!failed) {
+	if (!IS(*failed)) {
 		read_new(&a->facts, (struct file *)ret);
 		a->file = ret;
 		a->ret = 0;
@@ -499,29 +499,34 @@ static __always_inline int request_accepted(struct task_struct *task, struct att
 /* listener: its file, NULL if the probe does not see it. */
 static __always_inline int return_do_accept(struct file *listener, u64 ret)
 {
-	bool failed = ret >= (u64)-MAX_ERRNO;
+	KEPT failed = ret >= (u64)-MAX_ERRNO;
+	KEPT lost = 0;
 	struct task_struct *task = current_task();
 	struct attempt *a = attempt_of(task, 0);
-	struct file *dropped = 0;
+	struct file *made = (struct file *)ret;
 	struct event *e;
 	u64 seq = 0;
 
-	if (failed && (s32)ret != -EAGAIN && (s32)ret != -ERESTARTSYS)
-		dropped = dropped_file(task);
+	if (IS(failed)) {
+		made = 0;
+		if ((s32)ret != -EAGAIN && (s32)ret != -ERESTARTSYS)
+			made = dropped_file(task);
+		lost = made != 0;
+	}
 	if (a && a->in_flight) {
 		if (a->sk)
 			read_queue(&a->facts, (void *)a->sk, a->facts.proto);
-		if (!failed || dropped)
-			read_new(&a->facts, dropped ?: (struct file *)ret);
-		a->done = !failed;
-		if (dropped)
+		if (!IS(failed) || IS(lost))
+			read_new(&a->facts, made);
+		a->done = !IS(failed);
+		if (IS(lost))
 			a->mark |= MARK_CLIENT_LOST;
 		return 0;
 	}
 	if (a && a->request) {
-		request_accepted(task, a, failed, ret);
-		if (dropped) {
-			read_new(&a->facts, dropped);
+		request_accepted(task, a, &failed, ret);
+		if (IS(lost)) {
+			read_new(&a->facts, made);
 			a->mark |= MARK_CLIENT_LOST;
 		}
 		return 0;
@@ -533,14 +538,14 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 	describe(e, task, RETURN, HOOK_DO_ACCEPT, seq);
 	e->sockfd = -1;
 	e->flags = 0;
-	e->ret = failed ? (s32)ret : 0;
+	e->ret = IS(failed) ? (s32)ret : 0;
 	e->via = via_of(syscall_nr(task)) == VIA_UNKNOWN ? VIA_IO_URING : VIA_UNKNOWN;
-	e->mark = failed ? 0 : MARK_NO_FD;
+	e->mark = IS(failed) ? 0 : MARK_NO_FD;
 	__builtin_memset(&e->facts, 0, sizeof(e->facts));
 	read_listener(&e->facts, listener);
-	if (!failed || dropped)
-		read_new(&e->facts, dropped ?: (struct file *)ret);
-	if (dropped)
+	if (!IS(failed) || IS(lost))
+		read_new(&e->facts, made);
+	if (IS(lost))
 		e->mark |= MARK_CLIENT_LOST;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
@@ -549,10 +554,11 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 /* Writes the return of the attempt in flight. */
 static __noinline void tell_return(struct task_struct *task, struct attempt *a, u32 probe, u8 hook, s32 ret)
 {
+	KEPT accepted = ret >= 0;
 	struct event *e;
 	u64 seq = 0;
 
-	if (ret >= 0 && !a->done) {
+	if (IS(accepted) && !a->done) {
 		/* What do_accept returned was not seen. The descriptor may still be open. */
 		u64 ino;
 		struct file *file = file_of(task, ret);
@@ -574,7 +580,7 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 	if (a->enter_lost)
 		e->mark |= MARK_ENTER_LOST;
 	e->facts = a->facts;
-	if (ret >= 0 && !a->done) {
+	if (IS(accepted) && !a->done) {
 		/* The facts are the listener's: keep but its own. */
 		__builtin_memset(&e->facts.inode, 0, sizeof(e->facts) - sizeof(e->facts.listener));
 		e->facts.backlog = a->facts.backlog;
@@ -594,7 +600,7 @@ struct unknown {
 	u8 via;
 };
 
-/* Writes the return of such a call. made: the new socket's file, NULL if it is not there. */
+/* Writes the return of such a call. made: the new socket's file, if it is known. */
 static __noinline void tell_unknown(struct task_struct *task, struct unknown *u, struct file *made)
 {
 	struct event *e;
@@ -613,9 +619,11 @@ static __noinline void tell_unknown(struct task_struct *task, struct unknown *u,
 	e->flags = 0;
 	e->via = u->via;
 	__builtin_memset(&e->facts, 0, sizeof(e->facts));
-	if (u->sockfd >= 0)
+	if (*(volatile s32 *)&e->sockfd >= 0)
 		read_listener(&e->facts, file_of(task, u->sockfd));
-	if (u->ret >= 0) {
+	if (*(volatile s32 *)&e->ret >= 0) {
+		if (!made)
+			made = file_of(task, u->ret);
 		if (made && file_sock(made, &ino))
 			read_new(&e->facts, made);
 		else
@@ -641,7 +649,7 @@ static __always_inline int return_accept(s32 ret)
 		 * attempt in it, its probe did not run. */
 		.mark = a ? MARK_ENTER_LOST : 0,
 	};
-	tell_unknown(task, &u, ret >= 0 ? file_of(task, ret) : 0);
+	tell_unknown(task, &u, 0);
 	if (a)
 		a->returned = 1;
 	return 0;
@@ -672,6 +680,7 @@ static __always_inline int enter_request(struct io_kiocb *req)
 {
 	struct task_struct *task;
 	struct attempt *a;
+	struct file *file;
 	void *sk;
 
 	if (BPF_CORE_READ(req, opcode) != IORING_OP_ACCEPT)
@@ -682,7 +691,8 @@ static __always_inline int enter_request(struct io_kiocb *req)
 		return 0;
 	introduce(task, &a->known);
 	__builtin_memset(&a->facts, 0, sizeof(a->facts));
-	sk = read_listener(&a->facts, BPF_CORE_READ(req, file));
+	file = BPF_CORE_READ(req, file);
+	sk = read_listener(&a->facts, file);
 	a->sk = (u64)sk;
 	a->sockfd = -1;
 	if (bpf_core_field_exists(struct io_kiocb, cqe)) {
@@ -692,7 +702,8 @@ static __always_inline int enter_request(struct io_kiocb *req)
 		BRANCH(at);
 		bpf_probe_read_kernel(&cqe, sizeof(cqe), (void *)req + at);
 		a->user_data = cqe.user_data;
-		if (!(BPF_CORE_READ(req, flags) & REQ_F_FIXED_FILE))
+		/* The descriptor stands there until the request is tried again. */
+		if (file_of(task, cqe.fd) == file)
 			a->sockfd = cqe.fd;
 	} else {
 		u32 at = bpf_core_field_offset(struct io_kiocb___old, user_data);
@@ -816,7 +827,7 @@ static __always_inline int return_kernel(struct socket *listener, struct socket 
 	e->facts.listener = BPF_CORE_READ((struct socket_alloc *)listener, vfs_inode.i_ino);
 	read_sock(&e->facts, sk, 0);
 	read_queue(&e->facts, sk, e->facts.proto);
-	if (ret >= 0) {
+	if (*(volatile s32 *)&e->ret >= 0) {
 		struct socket *sock = 0;
 
 		bpf_probe_read_kernel(&sock, sizeof(sock), made);
@@ -884,12 +895,6 @@ SEC("fexit/io_fixed_fd_install")
 int fexit_io_fixed_fd_install(u64 *ctx)
 {
 	return return_fixed_install(ctx[4]);
-}
-
-SEC("fexit/kernel_accept")
-int fexit_kernel_accept(u64 *ctx)
-{
-	return return_kernel((struct socket *)ctx[0], (struct socket **)ctx[1], ctx[3]);
 }
 
 SEC("fentry/fd_install")
@@ -1022,11 +1027,9 @@ int raw_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	introduce(task, 0);
 	struct unknown u = {.probe = PROBE_SYS_EXIT, .hook = HOOK_SYS_EXIT, .via = via, .sockfd = sockfd, .ret = ret, .mark = mark};
-	tell_unknown(task, &u, ret >= 0 ? file_of(task, ret) : 0);
-	if (mark == MARK_BEFORE) {
-		u32 tid = (u32)bpf_get_current_pid_tgid();
+	tell_unknown(task, &u, 0);
+	u32 tid = (u32)bpf_get_current_pid_tgid();
 
-		bpf_map_delete_elem(&sleepers, &tid);
-	}
+	bpf_map_delete_elem(&sleepers, &tid);
 	return 0;
 }

@@ -27,7 +27,6 @@ const (
 	Acc510ProgFexitDoAccept             = "fexit_do_accept"
 	Acc510ProgFexitIoAccept             = "fexit_io_accept"
 	Acc510ProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
-	Acc510ProgFexitKernelAccept         = "fexit_kernel_accept"
 	Acc510ProgKprobeSysAccept4          = "kprobe___sys_accept4"
 	Acc510ProgKprobeFdInstall           = "kprobe_fd_install"
 	Acc510ProgKprobeIoAccept            = "kprobe_io_accept"
@@ -94,7 +93,6 @@ type Acc510ProgramSpecs struct {
 	FexitDoAccept             *ebpf.ProgramSpec `ebpf:"fexit_do_accept"`
 	FexitIoAccept             *ebpf.ProgramSpec `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
-	FexitKernelAccept         *ebpf.ProgramSpec `ebpf:"fexit_kernel_accept"`
 	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
 	KprobeFdInstall           *ebpf.ProgramSpec `ebpf:"kprobe_fd_install"`
 	KprobeIoAccept            *ebpf.ProgramSpec `ebpf:"kprobe_io_accept"`
@@ -188,7 +186,6 @@ type Acc510Programs struct {
 	FexitDoAccept             *ebpf.Program `ebpf:"fexit_do_accept"`
 	FexitIoAccept             *ebpf.Program `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
-	FexitKernelAccept         *ebpf.Program `ebpf:"fexit_kernel_accept"`
 	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
 	KprobeFdInstall           *ebpf.Program `ebpf:"kprobe_fd_install"`
 	KprobeIoAccept            *ebpf.Program `ebpf:"kprobe_io_accept"`
@@ -210,7 +207,6 @@ func (p *Acc510Programs) Close() error {
 		p.FexitDoAccept,
 		p.FexitIoAccept,
 		p.FexitIoFixedFdInstall,
-		p.FexitKernelAccept,
 		p.KprobeSysAccept4,
 		p.KprobeFdInstall,
 		p.KprobeIoAccept,

@@ -149,7 +149,6 @@ const (
 	AccProgFexitDoAccept             = "fexit_do_accept"
 	AccProgFexitIoAccept             = "fexit_io_accept"
 	AccProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
-	AccProgFexitKernelAccept         = "fexit_kernel_accept"
 	AccProgKprobeSysAccept4          = "kprobe___sys_accept4"
 	AccProgKprobeFdInstall           = "kprobe_fd_install"
 	AccProgKprobeIoAccept            = "kprobe_io_accept"
@@ -217,7 +216,6 @@ type AccProgramSpecs struct {
 	FexitDoAccept             *ebpf.ProgramSpec `ebpf:"fexit_do_accept"`
 	FexitIoAccept             *ebpf.ProgramSpec `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
-	FexitKernelAccept         *ebpf.ProgramSpec `ebpf:"fexit_kernel_accept"`
 	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
 	KprobeFdInstall           *ebpf.ProgramSpec `ebpf:"kprobe_fd_install"`
 	KprobeIoAccept            *ebpf.ProgramSpec `ebpf:"kprobe_io_accept"`
@@ -312,7 +310,6 @@ type AccPrograms struct {
 	FexitDoAccept             *ebpf.Program `ebpf:"fexit_do_accept"`
 	FexitIoAccept             *ebpf.Program `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
-	FexitKernelAccept         *ebpf.Program `ebpf:"fexit_kernel_accept"`
 	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
 	KprobeFdInstall           *ebpf.Program `ebpf:"kprobe_fd_install"`
 	KprobeIoAccept            *ebpf.Program `ebpf:"kprobe_io_accept"`
@@ -335,7 +332,6 @@ func (p *AccPrograms) Close() error {
 		p.FexitDoAccept,
 		p.FexitIoAccept,
 		p.FexitIoFixedFdInstall,
-		p.FexitKernelAccept,
 		p.KprobeSysAccept4,
 		p.KprobeFdInstall,
 		p.KprobeIoAccept,

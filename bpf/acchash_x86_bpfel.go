@@ -28,7 +28,6 @@ const (
 	AccHashProgFexitDoAccept             = "fexit_do_accept"
 	AccHashProgFexitIoAccept             = "fexit_io_accept"
 	AccHashProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
-	AccHashProgFexitKernelAccept         = "fexit_kernel_accept"
 	AccHashProgKprobeSysAccept4          = "kprobe___sys_accept4"
 	AccHashProgKprobeFdInstall           = "kprobe_fd_install"
 	AccHashProgKprobeIoAccept            = "kprobe_io_accept"
@@ -96,7 +95,6 @@ type AccHashProgramSpecs struct {
 	FexitDoAccept             *ebpf.ProgramSpec `ebpf:"fexit_do_accept"`
 	FexitIoAccept             *ebpf.ProgramSpec `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
-	FexitKernelAccept         *ebpf.ProgramSpec `ebpf:"fexit_kernel_accept"`
 	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
 	KprobeFdInstall           *ebpf.ProgramSpec `ebpf:"kprobe_fd_install"`
 	KprobeIoAccept            *ebpf.ProgramSpec `ebpf:"kprobe_io_accept"`
@@ -191,7 +189,6 @@ type AccHashPrograms struct {
 	FexitDoAccept             *ebpf.Program `ebpf:"fexit_do_accept"`
 	FexitIoAccept             *ebpf.Program `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
-	FexitKernelAccept         *ebpf.Program `ebpf:"fexit_kernel_accept"`
 	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
 	KprobeFdInstall           *ebpf.Program `ebpf:"kprobe_fd_install"`
 	KprobeIoAccept            *ebpf.Program `ebpf:"kprobe_io_accept"`
@@ -214,7 +211,6 @@ func (p *AccHashPrograms) Close() error {
 		p.FexitDoAccept,
 		p.FexitIoAccept,
 		p.FexitIoFixedFdInstall,
-		p.FexitKernelAccept,
 		p.KprobeSysAccept4,
 		p.KprobeFdInstall,
 		p.KprobeIoAccept,

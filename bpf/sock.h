@@ -44,6 +44,14 @@ struct unix_name {
 /* Keeps the compiler from reading what this kernel does not have and choosing afterwards. */
 #define BRANCH(x) asm volatile("" : "+r"(x))
 
+/*
+ * A condition that is asked for again after a call of another function of ours is
+ * kept as KEPT and read by IS each time: of a register the verifier of Linux 6.1
+ * (6.1.176) takes over the answer of another path, and removes live code.
+ */
+#define KEPT volatile u64
+#define IS(kept) (*(volatile u8 *)&(kept))
+
 #define SOCK_HEAD 96 /* bytes that hold all of sock_common that is read here */
 #define AT(head, type, field) (*(type *)((head) + bpf_core_field_offset(struct sock_common, field)))
 

@@ -55,9 +55,6 @@ var (
 		{program: "fexit_io_fixed_fd_install", symbol: "io_fixed_fd_install", how: "fexit", index: probeDoAccept, without: noSlots},
 		{program: "fentry_fd_install", symbol: "fd_install", how: "fentry", index: probeFDInstall, without: noFDs, later: true},
 	}
-	kernelFexit = []probe{
-		{program: "fexit_kernel_accept", symbol: "kernel_accept", how: "fexit", index: probeKernelAccept, without: noKernel},
-	}
 	kretprobes = []probe{
 		{program: "kretprobe_do_accept", symbol: "do_accept", how: "kretprobe", index: probeDoAccept},
 		{program: "kretprobe___sys_accept4", symbol: "__sys_accept4", how: "kretprobe", index: probeReturn},
@@ -136,8 +133,9 @@ func startMode(o *Options, mode Mode) (*attached, error) {
 		return tryObjects(o, mode, slices.Concat([]probe{enterKprobe}, kretprobes, kernelKprobes, always))
 	}
 	// Before 5.17 the verifier refuses programs whose function takes a pointer to an
-	// int or to a pointer: then these probes are kprobes.
-	a, err := tryObjects(o, mode, slices.Concat([]probe{enterFentry}, fexits, kernelFexit, always))
+	// int, before 6.14 to a pointer: then these probes are kprobes. The kernel accepts
+	// for itself without waiting, so that there is always a kretprobe instance.
+	a, err := tryObjects(o, mode, slices.Concat([]probe{enterFentry}, fexits, kernelKprobes, always))
 	if err != nil {
 		var second error
 		if a, second = tryObjects(o, mode, slices.Concat([]probe{enterKprobe}, fexits, kernelKprobes, always)); second != nil {

@@ -1,0 +1,320 @@
+//go:build linux && (amd64 || arm64)
+
+package capture
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/acc-project/acc/format"
+)
+
+// truth is what testdata/accepts prints of a case.
+type truth struct {
+	Case         string  `json:"case"`
+	Skip         string  `json:"skip"`
+	Error        string  `json:"error"`
+	PID          uint32  `json:"pid"`
+	ArmedMayVary bool    `json:"armed_may_vary"`
+	Want         []entry `json:"want"`
+}
+
+// entry is one attempt as the program that made it saw it.
+type entry struct {
+	PID        uint32 `json:"pid"`
+	TID        uint32 `json:"tid"`
+	Via        string `json:"via"`
+	Errno      int32  `json:"errno"`
+	FD         int32  `json:"fd"`
+	Inode      uint64 `json:"inode"`
+	Listener   uint64 `json:"listener"`
+	Family     string `json:"family"`
+	Local      string `json:"local"`
+	Remote     string `json:"remote"`
+	UserData   uint64 `json:"user_data"`
+	Mode       string `json:"mode"`
+	Armed      bool   `json:"armed"`
+	Lost       bool   `json:"lost"`
+	Denied     bool   `json:"denied"`
+	PeerPID    uint32 `json:"peer_pid"`
+	PeerUID    uint32 `json:"peer_uid"`
+	LName      string `json:"lname"`
+	BacklogMax uint32 `json:"backlog_max"`
+	NetNS      uint64 `json:"netns"`
+	PIDNS      uint64 `json:"pidns"`
+	NSPID      uint32 `json:"nspid"`
+	Container  string `json:"container"`
+	Exe        string `json:"exe"`
+}
+
+// unseen are the cases that a kernel can't show whole, and why: the header of
+// the capture must say the same.
+var unseen = map[string]map[string]string{
+	"uring-ebadf":  {"5.10": noEnds},
+	"uring-cancel": {"5.10": noEnds},
+}
+
+// run is a case, its truth, and when it ran.
+type caseRun struct {
+	truth
+	fromNS, toNS int64
+}
+
+// Whatever way a program asks to accept, whatever comes of it, in each family:
+// what the program counted is in the capture, and nothing else is.
+func TestVMPaths(t *testing.T) {
+	needVM(t)
+	for _, program := range []string{"/in/accepts", "/in/accepts386"} {
+		if _, err := os.Stat(program); errors.Is(err, os.ErrNotExist) && runtime.GOARCH != "amd64" {
+			continue // 32-bit x86 only there
+		}
+		list, err := exec.Command(program, "-list").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := strings.Fields(string(list))
+		if program == "/in/accepts386" { // what differs there is the way of the calls
+			names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "uring-") })
+		}
+		for _, mode := range bothModes {
+			var runs []caseRun
+			r := recordWhile(t, Options{Mode: mode, Denied: true}, func() {
+				for _, name := range names {
+					runs = append(runs, runCase(t, program, name))
+				}
+			})
+			for _, run := range runs {
+				t.Run(strings.TrimPrefix(program, "/in/accepts")+"/"+string(mode)+"/"+run.Case, func(t *testing.T) { checkCase(t, &r, &run, mode) })
+			}
+			if r.result.End.Lost != 0 || !r.result.End.Clean {
+				t.Errorf("%s: end %+v", mode, r.result.End)
+			}
+			checkTotals(t, &r, 0)
+		}
+	}
+}
+
+func runCase(t *testing.T, program, name string) caseRun {
+	t.Helper()
+	run := caseRun{fromNS: bootNS()}
+	out, err := exec.Command(program, name).Output()
+	run.toNS = bootNS()
+	if jsonErr := json.Unmarshal(out, &run.truth); err != nil || jsonErr != nil || run.Error != "" {
+		t.Errorf("%s: %v %v %s", name, err, jsonErr, out)
+	}
+	run.Case = name
+	return run
+}
+
+func checkCase(t *testing.T, r *recording, run *caseRun, mode Mode) {
+	verdict, note := "seen", ""
+	defer func() {
+		if t.Failed() {
+			verdict = "WRONG"
+		}
+		tell(t, mode, verdict, note)
+	}()
+	if run.Skip != "" {
+		verdict, note = "-", run.Skip
+		return
+	}
+	pids := map[uint32]bool{run.PID: true}
+	kernel := false
+	for _, w := range run.Want {
+		if w.PID != 0 {
+			pids[w.PID] = true
+		}
+		kernel = kernel || w.Via == "kernel"
+	}
+	var got []format.Event
+	inside := map[uint32]bool{} // tasks with an entry and no return yet
+	for _, e := range r.events {
+		if e.BootNS < run.fromNS || e.BootNS > run.toNS || !pids[e.PID] && !(kernel && e.Via == format.ViaKernel) {
+			continue
+		}
+		if e.Kind == format.Enter {
+			inside[e.TID] = true
+			continue
+		}
+		call := e.Via == format.ViaAccept || e.Via == format.ViaAccept4 || e.Via == format.ViaSocketcall
+		if call && e.Mark&format.MarkDenied == 0 && !inside[e.TID] {
+			t.Errorf("a return without an entry: %s", format.AppendText(nil, &e, r.header.Clock, time.UTC))
+		}
+		inside[e.TID] = false
+		got = append(got, e)
+	}
+	want := run.Want
+	if run.ArmedMayVary {
+		// The ring's end cancels what still waits.
+		got = slices.DeleteFunc(got, func(e format.Event) bool { return e.Armed() || e.Hook == format.HookIOComplete && e.Errno() == 125 })
+		want = slices.DeleteFunc(slices.Clone(want), func(w entry) bool { return w.Armed })
+	}
+	kernelName := os.Getenv("ACC_VM")
+	if why := unseen[run.Case][kernelName]; why != "" {
+		verdict, note = "not shown", why
+		if !slices.Contains(r.header.Limits, why) {
+			t.Errorf("the header does not say that this kernel can't show it: %q", r.header.Limits)
+		}
+		want = slices.DeleteFunc(slices.Clone(want), func(w entry) bool { return w.Errno == 125 || w.Errno == 9 })
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d returns, want %d", len(got), len(want))
+	}
+	for i := range min(len(got), len(want)) {
+		e := &got[i]
+		for _, s := range differences(e, &want[i], r.procs[e.Proc]) {
+			t.Errorf("attempt %d: %s", i+1, s)
+		}
+	}
+	if t.Failed() {
+		for i := range got {
+			t.Logf("got  %s", format.AppendJSON(nil, &got[i], r.header.Clock))
+		}
+		for _, w := range want {
+			t.Logf("want %+v", w)
+		}
+	}
+}
+
+// differences between an event and what the program saw.
+func differences(e *format.Event, w *entry, p format.Process) (list []string) {
+	check := func(name string, got, want any) {
+		if got != want {
+			list = append(list, fmt.Sprintf("%s %v, want %v", name, got, want))
+		}
+	}
+	known := func(name string, got, want, none any) {
+		if want != none {
+			check(name, got, want)
+		}
+	}
+	check("via", e.Via.String(), w.Via)
+	check("errno", e.Errno(), w.Errno)
+	known("tid", e.TID, w.TID, uint32(0))
+	if w.Via != "kernel" {
+		check("armed", e.Armed(), w.Armed)
+	}
+	check("client lost", e.Mark&format.MarkClientLost != 0, w.Lost)
+	check("denied", e.Mark&format.MarkDenied != 0, w.Denied)
+	if w.Via == "io_uring" {
+		uring := map[string]uint8{"single": 0, "multishot": format.UringMultishot, "direct": format.UringDirect, "multishot direct": format.UringMultishot | format.UringDirect}[w.Mode]
+		check("mode", e.Uring, uring)
+		check("user data", e.UserData, w.UserData)
+	}
+	if w.Errno == 0 && w.Via != "kernel" {
+		check("descriptor", e.Ret, w.FD)
+	}
+	known("listener", e.Listener, w.Listener, uint64(0))
+	if w.Errno == 0 || w.Lost {
+		known("inode", e.Inode, w.Inode, uint64(0))
+		local, remote := e.Bound(), ""
+		if e.RAddr.IsValid() {
+			remote = e.Remote().String()
+		} else {
+			remote = e.RName
+		}
+		if w.Family != "unix" {
+			known("local", local, w.Local, "")
+			known("remote", remote, w.Remote, "")
+		}
+		known("peer's pid", e.PeerPID, w.PeerPID, uint32(0))
+		if w.PeerPID != 0 {
+			check("peer's uid", e.PeerUID, w.PeerUID)
+		}
+	}
+	known("name", e.LName, w.LName, "")
+	if w.Listener != 0 && !w.Denied && w.Errno != 9 {
+		if w.Family != "smc" || e.Failed() { // an accepted socket may have fallen back to TCP
+			known("family", e.Family.String(), w.Family, "")
+		}
+		known("limit of the queue", e.BacklogMax, w.BacklogMax, uint32(0))
+	}
+	known("netns", uint64(e.NetNS), w.NetNS, uint64(0))
+	known("pidns", p.PIDNS, w.PIDNS, uint64(0))
+	known("pid in it", p.NSPID, w.NSPID, uint32(0))
+	known("container", p.Container, w.Container, "")
+	known("executable", p.Exe, w.Exe, "")
+	return list
+}
+
+// tell leaves a row for the table in the docs.
+func tell(t *testing.T, mode Mode, verdict, note string) {
+	f, err := os.OpenFile("/out/paths.tsv", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return // nobody asked for it
+	}
+	defer f.Close()
+	parts := strings.Split(t.Name(), "/")
+	name := parts[len(parts)-1]
+	if strings.Contains(t.Name(), "/386/") {
+		name += " (32-bit)"
+	}
+	fmt.Fprintf(f, "%s\t%s\t%s\t%s\t%s\t%s\n", os.Getenv("ACC_VM"), runtime.GOARCH, mode, name, verdict, note)
+}
+
+// Ten thousand threads sit in accept at once: fentry misses none; what kretprobes
+// have no instance for is seen at the end of the system call, or counted.
+func TestVMTenThousand(t *testing.T) {
+	needVM(t)
+	const threads = 10_000
+	for _, mode := range bothModes {
+		t.Run(string(mode), func(t *testing.T) {
+			cmd := exec.Command("/in/accepts", "blocked", fmt.Sprint(threads))
+			in, _ := cmd.StdinPipe()
+			out, _ := cmd.StdoutPipe()
+			cmd.Stderr = os.Stderr
+			var said string
+			started := time.Now()
+			r := recordWhile(t, Options{Mode: mode}, func() {
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				buf := make([]byte, 100)
+				n, _ := out.Read(buf)
+				if string(buf[:n]) != "ready\n" {
+					t.Errorf("the program says %q", buf[:n])
+				}
+				fmt.Fprintln(in)
+				n, _ = out.Read(buf)
+				said = string(buf[:n])
+				cmd.Wait()
+			})
+			if !strings.Contains(said, fmt.Sprintf(`"accepted":%d`, threads)) {
+				t.Fatalf("the program says %q", said)
+			}
+			var enters, returns, facts, atExit int
+			for _, e := range r.of(cmd.Process.Pid) {
+				switch {
+				case e.Kind == format.Enter:
+					enters++
+				case e.Accepted():
+					returns++
+					if e.Inode != 0 {
+						facts++
+					}
+					if e.Hook == format.HookSysExit {
+						atExit++
+					}
+				}
+			}
+			missed := 0
+			for _, total := range r.result.End.Totals {
+				missed += int(total.Missed)
+			}
+			t.Logf("%d threads, %v: %d entries, %d returns (%d at the end of the system call), %d with their socket; kernel says %d missed, %d lost",
+				threads, time.Since(started).Round(time.Second), enters, returns, atExit, facts, missed, r.result.End.Lost)
+			tell(t, mode, fmt.Sprintf("%d of %d", returns, threads), "")
+			if enters != threads || returns != threads || facts != threads || r.result.End.Lost != 0 {
+				t.Errorf("not all is there")
+			}
+		})
+	}
+}
