@@ -7,6 +7,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 BUILD   := .vm-cache/build
+# What the test programs of accept need beside the kernel itself.
+MODULES := vsock_loopback,sctp,smc,smc_diag,mptcp
+TESTS   ?= ^TestVM
 
 .PHONY: all build demo test test-unit test-race test-vm test-vm-all cross generate generate-check lint fuzz bench cost clean python clang
 
@@ -39,8 +42,10 @@ test-race:
 # The tests of capture that need a kernel, on Linux $(KERNEL), in a virtual machine.
 test-vm: build helpers
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
-	$(BUILD)/vm -kernel $(KERNEL) -timeout 20m -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver -in testdata/demo/nginx.conf -in testdata/demo/load.sh -bin nginx,wrk \
-		-- /in/capture.test -test.v -test.timeout 18m -test.run '^TestVM'
+	$(BUILD)/vm -kernel $(KERNEL) -timeout 20m -mem 2048 -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver \
+		-in $(BUILD)/accepts -in $(BUILD)/accepts386 -modules $(MODULES) -out $(BUILD)/vm-$(KERNEL) \
+		-in testdata/demo/nginx.conf -in testdata/demo/load.sh -bin nginx,wrk \
+		-- /in/capture.test -test.v -test.timeout 18m -test.run '$(TESTS)'
 
 test-vm-all:
 	set -e; for k in $(KERNELS); do $(MAKE) --no-print-directory test-vm KERNEL=$$k; done

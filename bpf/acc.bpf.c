@@ -870,7 +870,14 @@ int fentry___sys_accept4(u64 *ctx)
 SEC("fexit/do_accept")
 int fexit_do_accept(u64 *ctx)
 {
-	return return_do_accept((struct file *)ctx[0], ctx[5]);
+#ifdef ACC_MODERN
+	u64 ret = ctx[5];
+#else
+	u64 ret = 0; /* as a number: the verifier takes it for nothing but a pointer */
+
+	bpf_probe_read_kernel(&ret, sizeof(ret), &ctx[5]);
+#endif
+	return return_do_accept((struct file *)ctx[0], ret);
 }
 
 SEC("fexit/__sys_accept4")

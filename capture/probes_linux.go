@@ -153,17 +153,22 @@ func oneLine(err error) string {
 
 // tryObjects makes probes live with the first object that this kernel takes.
 func tryObjects(o *Options, mode Mode, want []probe) (*attached, error) {
-	var first error
+	var errs []error
 	for _, object := range objects {
 		a, err := tryObject(o, object, mode, want)
 		if err == nil {
 			return a, nil
 		}
-		if first == nil {
-			first = err
+		errs = append(errs, err)
+	}
+	// Each object fails for what it is for; the last one is for the oldest kernels.
+	// That a thing is not there, or not allowed, all of them say.
+	for _, err := range errs {
+		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, ebpf.ErrNotSupported) {
+			return nil, err
 		}
 	}
-	return nil, first
+	return nil, errs[0]
 }
 
 // place adapts probes to the functions that this kernel has, and leaves out those
@@ -181,15 +186,28 @@ func place(want []probe) (list []probe, limits []string) {
 		if p.symbol == "io_accept" && !has(p.symbol) {
 			p.symbol = "io_issue_sqe" // which it is inlined in
 		}
+		if p.without == noEnds && !tellsRequests(kernel) {
+			limits = append(limits, p.without)
+			continue
+		}
 		if p.without == "" || p.how == "tracepoint" || p.how == "raw_tp" || has(p.symbol) {
 			list = append(list, p)
 			continue
 		}
-		if p.without != noSlots || has("io_accept") { // older kernels have no such slots
+		if p.without != noSlots || has("io_accept") { // kernels without that have no such slots
 			limits = append(limits, p.without)
 		}
 	}
 	return list, limits
+}
+
+// tellsRequests reports whether the event of a completion says of which request.
+func tellsRequests(kernel *btf.Spec) bool {
+	var s *btf.Struct
+	if kernel.TypeByName("trace_event_raw_io_uring_complete", &s) != nil {
+		return false
+	}
+	return slices.ContainsFunc(s.Members, func(m btf.Member) bool { return m.Name == "req" })
 }
 
 func tryObject(o *Options, object func() (*ebpf.CollectionSpec, error), mode Mode, want []probe) (*attached, error) {
