@@ -11,15 +11,15 @@ import (
 type predictions struct {
 	rows rowSets
 	pred predictor
-	prev [numKeys][numOn][]int32
-	news [numKeys][numOn]int // rows without one before
-	made [numKeys][numOn]bool
+	prev [numKeys][maxSets][]int32
+	news [numKeys][maxSets]int // rows without one before
+	made [numKeys][maxSets]bool
 }
 
-func (p *predictions) begin() { p.made = [numKeys][numOn]bool{} }
+func (p *predictions) begin() { p.made = [numKeys][maxSets]bool{} }
 
 // of gives, for the rows of on, the index in that list of the row before by k.
-func (p *predictions) of(events []Event, k keyKind, on onKind) []int32 {
+func (p *predictions) of(events []Event, k keyKind, on onSet) []int32 {
 	if p.made[k][on] {
 		return p.prev[k][on]
 	}
@@ -73,7 +73,7 @@ func (c *blockEncoder) append(b []byte, events []Event) []byte {
 }
 
 // subtract replaces each number by its difference to the one that its key picks.
-func (c *blockEncoder) subtract(events []Event, k keyKind, on onKind) {
+func (c *blockEncoder) subtract(events []Event, k keyKind, on onSet) {
 	switch k {
 	case byPlain:
 	case byPrev:
@@ -92,7 +92,7 @@ func (c *blockEncoder) subtract(events []Event, k keyKind, on onKind) {
 }
 
 // appendTexts appends the dictionary of a text field and leaves each row's index in nums.
-func (c *blockEncoder) appendTexts(b []byte, events []Event, f *Field, on onKind) []byte {
+func (c *blockEncoder) appendTexts(b []byte, events []Event, f *Field, on onSet) []byte {
 	if c.texts == nil {
 		c.texts = map[string]int64{}
 	}
@@ -116,7 +116,7 @@ func (c *blockEncoder) appendTexts(b []byte, events []Event, f *Field, on onKind
 }
 
 // appendAddrs is appendTexts for addresses.
-func (c *blockEncoder) appendAddrs(b []byte, events []Event, f *Field, on onKind) []byte {
+func (c *blockEncoder) appendAddrs(b []byte, events []Event, f *Field, on onSet) []byte {
 	if c.addrs == nil {
 		c.addrs = map[netip.Addr]int64{}
 	}

@@ -43,9 +43,18 @@ func TestSpecification(t *testing.T) {
 func fieldTable() string {
 	var b strings.Builder
 	b.WriteString("| field | type | on | key | meaning | source |\n|---|---|---|---|---|---|\n")
-	on := map[onKind]string{onAllRows: "all", onEnterRows: "enter", onReturnRows: "return", onAcceptedRows: "success"}
 	for _, f := range Fields {
-		o, _ := onOf(f.On)
+		on := "all"
+		if f.On != nil {
+			var kinds []string
+			for _, k := range f.On["kind"] {
+				kinds = append(kinds, Kind(k).String())
+			}
+			on = strings.Join(kinds, ", ")
+			if f.On["errno"] != nil {
+				on += "; errno 0"
+			}
+		}
 		key := "nil"
 		if f.Key != nil {
 			key = "[" + strings.Join(f.Key, ", ") + "]"
@@ -54,7 +63,7 @@ func fieldTable() string {
 		if unit != "" {
 			unit = " (" + unit + ")"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s%s | %s |\n", f.Name, f.Type, on[o], key, f.Doc, unit, f.Source)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s%s | %s |\n", f.Name, f.Type, on, key, f.Doc, unit, f.Source)
 	}
 	return b.String()
 }

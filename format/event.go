@@ -9,10 +9,21 @@ import (
 type Kind uint8
 
 // The kinds of event. The zero value is no kind and never valid in a capture.
+// Enter and Return are the two ends of an attempt to accept, taken on the task
+// that accepts. The others are of the life of TCP connections and listeners; but
+// for Listen they come on whatever task the CPU runs, which is not recorded.
 const (
 	Enter  Kind = 1 // the function was entered: an attempt begins
 	Return Kind = 2 // the function returned: an attempt ends
+	Queued Kind = 3 // a connection was put into a listener's accept queue
+	Closed Kind = 4 // a connection that a listener got has ended: its totals
+	Drop   Kind = 5 // a listener refused or lost a connection; Hook says how
+	State  Kind = 6 // a connection that a listener got changed its state, in a way that matters
+	Listen Kind = 7 // a socket began to listen
 )
+
+// NumKinds is one more than the largest Kind.
+const NumKinds = 8
 
 // Hook names the kernel function an event was taken at.
 type Hook uint8
@@ -26,10 +37,18 @@ const (
 	HookKernelAccept Hook = 5 // kernel_accept: the kernel accepted for a socket of its own
 	HookSysExit      Hook = 6 // the end of an accept system call whose own return was not seen
 	HookFDInstall    Hook = 7 // fd_install: the same, of a call that began before the recording; only those that succeed
+
+	HookHashdance   Hook = 8  // inet_csk_complete_hashdance: the handshake is complete, the child is queued
+	HookQueueAdd    Hook = 9  // inet_csk_reqsk_queue_add: the same by a SYN cookie or with TCP fast open
+	HookSetState    Hook = 10 // inet_sock_set_state: Closed and State
+	HookConnRequest Hook = 11 // tcp_conn_request: Drop at the SYN, a queue is full
+	HookSynRecv     Hook = 12 // tcp_v4_syn_recv_sock, tcp_v6_syn_recv_sock: Drop at the last ACK, the accept queue is full
+	HookChildForget Hook = 13 // inet_child_forget: Drop of a queued connection, its listener was closed
+	HookListenStart Hook = 14 // inet_csk_listen_start: Listen
 )
 
 // NumHooks is one more than the largest Hook.
-const NumHooks = 8
+const NumHooks = 15
 
 // Via says by which way the kernel was asked to accept.
 type Via uint8
@@ -69,6 +88,22 @@ const (
 	MarkNoFD
 	// MarkDenied: the call was refused before it reached accept, by seccomp. Set on returns.
 	MarkDenied
+	// MarkSynCookie: the connection was made from a SYN cookie. Set on Queued.
+	MarkSynCookie
+	// MarkFastOpen: the connection was queued at its SYN (TCP fast open), before the
+	// handshake was complete. Set on Queued.
+	MarkFastOpen
+	// MarkDeferred: the connection was queued only when its first data came
+	// (TCP_DEFER_ACCEPT). Set on Queued.
+	MarkDeferred
+	// MarkSynQueue: it was the SYN queue that was full, not the accept queue. Set on Drop.
+	MarkSynQueue
+	// MarkAddrShort: the program's buffer was too short for the peer's address, which
+	// was cut, as accept(2) says. Set on returns.
+	MarkAddrShort
+	// MarkAddrDiffers: the address in the program's buffer was not the peer's when the
+	// call returned: TCP knows another one, or something wrote over it. Set on returns.
+	MarkAddrDiffers
 )
 
 // The bits of [Event.Uring].
@@ -81,9 +116,11 @@ const (
 // with ==. What does not apply to an event is the zero value; [Fields] says what
 // applies to which events, the units, and where each value comes from.
 //
-// On an entry and on a return that failed, the socket columns (Family to State)
-// describe the listener; on a return that succeeded, or lost a client, they
-// describe the accepted socket.
+// On an entry, a return that failed and a Listen, the socket columns (Family to
+// State) describe the listener; on a return that succeeded, or lost a client, and
+// on all others they describe the connection's socket on this host. All events of
+// one connection have the same Cookie, where the kernel has cookies for probes
+// (from 5.12), and the same NetNS, addresses and ports.
 type Event struct {
 	Seq        uint64 // position in the capture, from 1
 	BootNS     int64  // nanoseconds of CLOCK_BOOTTIME
@@ -105,6 +142,7 @@ type Event struct {
 	Flags      uint32 // accept4 flags
 	HasAddr    bool   // the program passed an address buffer
 	HasAddrLen bool   // the program passed a pointer to the buffer's length
+	AddrLenIn  int32  // the buffer's length that it passed, 0 without
 
 	UserData uint64 // what the program named the io_uring request
 
@@ -122,12 +160,32 @@ type Event struct {
 	RAddr  netip.Addr
 	RPort  uint16
 	Inode  uint64 // inode number of the accepted socket
-	Cookie uint64 // socket cookie of the accepted socket, 0 if the kernel had given it none
+	Cookie uint64 // socket cookie of the connection, 0 if the kernel had given it none
 
 	LName   string // what the listener is bound to where that is no IP address: a path, @ and an abstract name, cid:port
 	RName   string // the peer's cid:port
 	PeerPID uint32 // process that connected, of a socket in the UNIX domain; thread group id, initial pid namespace
 	PeerUID uint32 // its effective user id, initial user namespace
+
+	// What the program was told, read from its memory when the call returned.
+	AddrLenOut int32      // the length of the peer's address, 0 if it did not ask
+	ToldFamily Family     // the address there, if it is not the peer's (MarkAddrDiffers)
+	ToldAddr   netip.Addr // "
+	ToldPort   uint16     // "
+
+	// The life of a TCP connection.
+	OldState    uint8  // TCP state before State
+	SockErr     uint16 // error number that the socket was left with, of Closed: 104 reset by the peer, 110 timed out ...
+	Shutdown    uint8  // directions that were shut down, of Closed: 1 receiving, 2 sending
+	SynQueue    uint32 // requests in the listener's SYN queue
+	HandshakeUS uint32 // microseconds from the SYN that began the connection to here, of Queued; 0 not known
+	BytesIn     uint64 // received in order; a FIN counts as one
+	BytesOut    uint64 // sent and acknowledged; SYN is not counted, a FIN counts as one
+	SegsIn      uint32
+	SegsOut     uint32
+	Retransmits uint32 // segments sent again
+	SRTTUS      uint32 // smoothed round trip time, microseconds; 0 not measured
+	MinRTTUS    uint32 // the least one of the kernel's window, microseconds; 0 not measured
 }
 
 // Accepted reports whether the event is the return of an attempt that made a socket.
@@ -190,8 +248,12 @@ const (
 )
 
 var (
-	kindNames   = map[int64]string{1: "enter", 2: "return"}
-	hookNames   = map[int64]string{1: "__sys_accept4", 2: "do_accept", 3: "io_accept", 4: "io_uring_complete", 5: "kernel_accept", 6: "sys_exit", 7: "fd_install"}
+	kindNames = map[int64]string{1: "enter", 2: "return", 3: "queued", 4: "closed", 5: "drop", 6: "state", 7: "listen"}
+	hookNames = map[int64]string{
+		1: "__sys_accept4", 2: "do_accept", 3: "io_accept", 4: "io_uring_complete", 5: "kernel_accept", 6: "sys_exit", 7: "fd_install",
+		8: "inet_csk_complete_hashdance", 9: "inet_csk_reqsk_queue_add", 10: "inet_sock_set_state", 11: "tcp_conn_request",
+		12: "tcp_syn_recv_sock", 13: "inet_child_forget", 14: "inet_csk_listen_start",
+	}
 	uringNames  = map[int64]string{0: "", 1: "multishot", 2: "direct", 3: "multishot direct"}
 	viaNames    = map[int64]string{0: "unknown", 1: "accept", 2: "accept4", 3: "socketcall", 4: "io_uring", 5: "kernel"}
 	familyNames = map[int64]string{0: "", 1: "unix", 2: "ipv4", 10: "ipv6", 40: "vsock", 43: "smc"}

@@ -1,6 +1,9 @@
 package format
 
-import "unsafe"
+import (
+	"slices"
+	"unsafe"
+)
 
 // Type is how a field's values are written in a block and printed.
 type Type string
@@ -21,9 +24,9 @@ type FieldSpec struct {
 
 	Name string
 	Type Type
-	// On says which events have the field: those whose named fields have these
-	// values. Empty: all events.
-	On map[string]int64
+	// On says which events have the field: those whose named fields have one of
+	// these values. Empty: all events.
+	On map[string][]int64
 	// Key names the fields whose values pick the earlier event that a value is
 	// the difference to: the last one in the block that has the field and the
 	// same key. Empty: the last one that has the field. Nil: no event, the value
@@ -41,7 +44,7 @@ type Field struct {
 	Names  map[int64]string // words for its numbers; nil if it has none
 	Hex    bool             // printed in hexadecimal in text
 
-	on    onKind
+	on    onSet
 	key   keyKind
 	label string   // of its JSON member
 	words []string // Names by number
@@ -51,13 +54,21 @@ type Field struct {
 }
 
 var (
-	onReturn   = map[string]int64{"kind": int64(Return)}
-	onEnter    = map[string]int64{"kind": int64(Enter)}
-	onAccepted = map[string]int64{"kind": int64(Return), "errno": 0}
+	onTask     = map[string][]int64{"kind": {int64(Enter), int64(Return), int64(Listen)}}
+	onEnter    = map[string][]int64{"kind": {int64(Enter)}}
+	onReturn   = map[string][]int64{"kind": {int64(Return)}}
+	onAccepted = map[string][]int64{"kind": {int64(Return)}, "errno": {0}}
+	onOutcome  = map[string][]int64{"kind": {int64(Return), int64(Queued), int64(Closed), int64(Drop), int64(State)}}
+	onConn     = map[string][]int64{"kind": {int64(Return), int64(Queued), int64(Closed), int64(Drop), int64(State)}, "errno": {0}}
+	onState    = map[string][]int64{"kind": {int64(Closed), int64(State)}}
+	onClosed   = map[string][]int64{"kind": {int64(Closed)}}
+	onQueue    = map[string][]int64{"kind": {int64(Queued), int64(Drop)}}
+	onQueued   = map[string][]int64{"kind": {int64(Queued)}}
 
 	keyPlain []string // nil
 	keyPrev  = []string{}
-	keyErrno = []string{"errno"}
+	keyConn  = []string{"errno", "cookie"}
+	keyPort  = []string{"lport"}
 	keyCPU   = []string{"cpu"}
 	keyProbe = []string{"cpu", "hook", "kind"}
 	keyTask  = []string{"tid", "kind", "errno"}
@@ -69,47 +80,49 @@ var ev Event
 // columns. A field that another one's On or Key names stands before it.
 var Fields = prepare([]Field{
 	{FieldSpec: FieldSpec{Name: "kind", Type: Uint, On: nil, Key: keyPlain}, Names: kindNames,
-		Doc: "side of the function: enter or return", Source: "which probe was hit", at: unsafe.Offsetof(ev.Kind), size: 1},
-	{FieldSpec: FieldSpec{Name: "errno", Type: Uint, On: onReturn, Key: keyPlain}, Names: errnoNames,
-		Doc: "error number of a failed return, 0 on success; 512 is ERESTARTSYS: interrupted by a signal", Source: "return value"},
+		Doc: "what happened: enter and return of an attempt to accept; queued, closed, drop, state of a TCP connection; listen", Source: "which probe was hit", at: unsafe.Offsetof(ev.Kind), size: 1},
+	{FieldSpec: FieldSpec{Name: "errno", Type: Uint, On: onOutcome, Key: keyPlain}, Names: errnoNames,
+		Doc: "error number of a failed return, 0 on success and on events that are no return; 512 is ERESTARTSYS: interrupted by a signal", Source: "return value"},
 	{FieldSpec: FieldSpec{Name: "cpu", Type: Uint, On: nil, Key: keyPlain},
 		Doc: "CPU that the event was taken on", Source: "bpf_get_smp_processor_id", at: unsafe.Offsetof(ev.CPU), size: 4},
 	{FieldSpec: FieldSpec{Name: "hook", Type: Uint, On: nil, Key: keyPlain}, Names: hookNames,
 		Doc: "kernel function that the event was taken at", Source: "which probe was hit", at: unsafe.Offsetof(ev.Hook), size: 1},
 	{FieldSpec: FieldSpec{Name: "cpu_seq", Type: Uint, On: nil, Key: keyProbe},
 		Doc: "hits of this hook and kind on this CPU so far; a gap is a loss", Source: "counter in the kernel", at: unsafe.Offsetof(ev.CPUSeq), size: 8},
-	{FieldSpec: FieldSpec{Name: "tid", Type: Uint, On: nil, Key: keyCPU},
+	{FieldSpec: FieldSpec{Name: "tid", Type: Uint, On: onTask, Key: keyCPU},
 		Doc: "thread id, initial pid namespace", Source: "bpf_get_current_pid_tgid", at: unsafe.Offsetof(ev.TID), size: 4},
 	{FieldSpec: FieldSpec{Name: "boot_ns", Type: Int, On: nil, Key: keyPrev}, Unit: "ns",
 		Doc: "time of the event, CLOCK_BOOTTIME", Source: "bpf_ktime_get_boot_ns", at: unsafe.Offsetof(ev.BootNS), size: 8, sign: true},
 	{FieldSpec: FieldSpec{Name: "mark", Type: Uint, On: nil, Key: keyPlain},
-		Doc: "what is to be known beside the values, a sum: 1 its entry was lost, 2 the return before it was missed, 4 socket facts not seen, 8 an io_uring request that begins to wait (no failure), 16 a connection was taken from the queue and lost, 32 the attempt began before the recording, 64 no descriptor or not known, 128 refused by seccomp", Source: "state of the attempt in the kernel", at: unsafe.Offsetof(ev.Mark), size: 2},
-	{FieldSpec: FieldSpec{Name: "via", Type: Uint, On: nil, Key: keyTask}, Names: viaNames,
+		Doc: "what is to be known beside the values, a sum: 1 its entry was lost, 2 the return before it was missed, 4 socket facts not seen, 8 an io_uring request that begins to wait (no failure), 16 a connection was taken from the queue and lost, 32 the attempt began before the recording, 64 no descriptor or not known, 128 refused by seccomp, 256 made from a SYN cookie, 512 TCP fast open, 1024 deferred until data came, 2048 the SYN queue was full, 4096 the address buffer was too short, 8192 the address in the program's buffer was not the peer's", Source: "state of the attempt in the kernel", at: unsafe.Offsetof(ev.Mark), size: 2},
+	{FieldSpec: FieldSpec{Name: "via", Type: Uint, On: onTask, Key: keyTask}, Names: viaNames,
 		Doc: "by which way the kernel was asked", Source: "system call number, or the hook", at: unsafe.Offsetof(ev.Via), size: 1},
 	{FieldSpec: FieldSpec{Name: "uring", Type: Uint, On: onReturn, Key: keyTask}, Names: uringNames,
 		Doc: "kind of an io_uring request, a sum: 1 multishot, 2 direct (ret is a slot of the ring's table)", Source: "io_accept.file_slot, iou_flags, io_kiocb.flags", at: unsafe.Offsetof(ev.Uring), size: 1},
 	{FieldSpec: FieldSpec{Name: "user_data", Type: Uint, On: onReturn, Key: keyTask},
 		Doc: "what the program named the io_uring request", Source: "io_kiocb.cqe.user_data", at: unsafe.Offsetof(ev.UserData), size: 8},
-	{FieldSpec: FieldSpec{Name: "pid", Type: Uint, On: nil, Key: keyTask},
+	{FieldSpec: FieldSpec{Name: "pid", Type: Uint, On: onTask, Key: keyTask},
 		Doc: "process (thread group) id, initial pid namespace", Source: "bpf_get_current_pid_tgid", at: unsafe.Offsetof(ev.PID), size: 4},
-	{FieldSpec: FieldSpec{Name: "uid", Type: Uint, On: nil, Key: keyTask},
+	{FieldSpec: FieldSpec{Name: "uid", Type: Uint, On: onTask, Key: keyTask},
 		Doc: "real user id, initial user namespace", Source: "bpf_get_current_uid_gid", at: unsafe.Offsetof(ev.UID), size: 4},
-	{FieldSpec: FieldSpec{Name: "comm", Type: String, On: nil, Key: keyTask},
+	{FieldSpec: FieldSpec{Name: "comm", Type: String, On: onTask, Key: keyTask},
 		Doc: "name of the thread; of the process, if the thread is a worker of io_uring", Source: "bpf_get_current_comm, task_struct.group_leader.comm", at: unsafe.Offsetof(ev.Comm), size: 16},
-	{FieldSpec: FieldSpec{Name: "proc", Type: Uint, On: nil, Key: keyTask},
+	{FieldSpec: FieldSpec{Name: "proc", Type: Uint, On: onTask, Key: keyTask},
 		Doc: "number of the process record, 0 if there is none", Source: "recorder", at: unsafe.Offsetof(ev.Proc), size: 4},
-	{FieldSpec: FieldSpec{Name: "cgroup", Type: Uint, On: nil, Key: keyTask},
+	{FieldSpec: FieldSpec{Name: "cgroup", Type: Uint, On: onTask, Key: keyTask},
 		Doc: "cgroup v2 id", Source: "bpf_get_current_cgroup_id", at: unsafe.Offsetof(ev.Cgroup), size: 8},
 	{FieldSpec: FieldSpec{Name: "netns", Type: Uint, On: nil, Key: keyTask},
-		Doc: "inode number of the task's network namespace", Source: "task_struct.nsproxy.net_ns.ns.inum", at: unsafe.Offsetof(ev.NetNS), size: 4},
-	{FieldSpec: FieldSpec{Name: "sockfd", Type: Int, On: nil, Key: keyTask},
+		Doc: "inode number of the network namespace: of the task, of the socket where there is no task", Source: "task_struct.nsproxy.net_ns.ns.inum, sock.skc_net", at: unsafe.Offsetof(ev.NetNS), size: 4},
+	{FieldSpec: FieldSpec{Name: "sockfd", Type: Int, On: onTask, Key: keyTask},
 		Doc: "listening descriptor that the program passed, -1 if it is not known", Source: "__sys_accept4 argument 1, io_kiocb.cqe.fd", at: unsafe.Offsetof(ev.SockFD), size: 4, sign: true},
-	{FieldSpec: FieldSpec{Name: "flags", Type: Uint, On: nil, Key: keyTask}, Hex: true,
+	{FieldSpec: FieldSpec{Name: "flags", Type: Uint, On: onTask, Key: keyTask}, Hex: true,
 		Doc: "accept4 flags", Source: "__sys_accept4 argument 4, io_accept.flags", at: unsafe.Offsetof(ev.Flags), size: 4},
 	{FieldSpec: FieldSpec{Name: "addr", Type: Bool, On: onEnter, Key: keyTask},
 		Doc: "whether the program passed an address buffer", Source: "__sys_accept4 argument 2", at: unsafe.Offsetof(ev.HasAddr), size: 1},
 	{FieldSpec: FieldSpec{Name: "addrlen", Type: Bool, On: onEnter, Key: keyTask},
 		Doc: "whether the program passed a buffer length", Source: "__sys_accept4 argument 3", at: unsafe.Offsetof(ev.HasAddrLen), size: 1},
+	{FieldSpec: FieldSpec{Name: "addrlen_in", Type: Int, On: onEnter, Key: keyTask},
+		Doc: "length of the address buffer that the program passed, 0 without", Source: "the program's memory", at: unsafe.Offsetof(ev.AddrLenIn), size: 4, sign: true},
 	{FieldSpec: FieldSpec{Name: "ret", Type: Int, On: onAccepted, Key: keyPlain},
 		Doc: "new descriptor (with uring direct: slot), or the negative errno (which is not stored twice)", Source: "return value", at: unsafe.Offsetof(ev.Ret), size: 4, sign: true},
 	{FieldSpec: FieldSpec{Name: "listener", Type: Uint, On: nil, Key: keyTask},
@@ -127,31 +140,67 @@ var Fields = prepare([]Field{
 	{FieldSpec: FieldSpec{Name: "state", Type: Uint, On: nil, Key: keyTask}, Names: stateNames,
 		Doc: "state of the socket; closed on an accepted one: the peer had gone already", Source: "sock.skc_state", at: unsafe.Offsetof(ev.State), size: 1},
 	{FieldSpec: FieldSpec{Name: "laddr", Type: Addr, On: nil, Key: keyTask},
-		Doc: "local address: of the accepted socket, else of the listener", Source: "sock.skc_rcv_saddr, skc_v6_rcv_saddr", at: unsafe.Offsetof(ev.LAddr), size: unsafe.Sizeof(ev.LAddr)},
+		Doc: "local address: of the connection, else of the listener", Source: "sock.skc_rcv_saddr, skc_v6_rcv_saddr", at: unsafe.Offsetof(ev.LAddr), size: unsafe.Sizeof(ev.LAddr)},
 	{FieldSpec: FieldSpec{Name: "lport", Type: Uint, On: nil, Key: keyTask},
 		Doc: "local port", Source: "inet_sock.inet_sport", at: unsafe.Offsetof(ev.LPort), size: 2},
 	{FieldSpec: FieldSpec{Name: "lname", Type: String, On: nil, Key: keyTask},
 		Doc: "local name where there is no IP address: path of a UNIX socket, @ and an abstract name, cid:port of vsock", Source: "unix_sock.addr, vsock_sock.local_addr", at: unsafe.Offsetof(ev.LName), size: 16},
-	{FieldSpec: FieldSpec{Name: "raddr", Type: Addr, On: onReturn, Key: keyErrno},
+	{FieldSpec: FieldSpec{Name: "cookie", Type: Uint, On: onConn, Key: keyPrev},
+		Doc: "socket cookie: the same in all events of a connection, 0 if the kernel had given none", Source: "sock.skc_cookie", at: unsafe.Offsetof(ev.Cookie), size: 8},
+	{FieldSpec: FieldSpec{Name: "raddr", Type: Addr, On: onOutcome, Key: keyConn},
 		Doc: "peer's address", Source: "sock.skc_daddr, skc_v6_daddr", at: unsafe.Offsetof(ev.RAddr), size: unsafe.Sizeof(ev.RAddr)},
-	{FieldSpec: FieldSpec{Name: "rport", Type: Uint, On: onReturn, Key: keyErrno},
+	{FieldSpec: FieldSpec{Name: "rport", Type: Uint, On: onOutcome, Key: keyConn},
 		Doc: "peer's port", Source: "sock.skc_dport", at: unsafe.Offsetof(ev.RPort), size: 2},
-	{FieldSpec: FieldSpec{Name: "inode", Type: Uint, On: onReturn, Key: keyErrno},
-		Doc: "inode number of the accepted socket", Source: "file.f_inode.i_ino", at: unsafe.Offsetof(ev.Inode), size: 8},
-	{FieldSpec: FieldSpec{Name: "cookie", Type: Uint, On: onAccepted, Key: keyPrev},
-		Doc: "socket cookie, 0 if the kernel had given none", Source: "sock.skc_cookie", at: unsafe.Offsetof(ev.Cookie), size: 8},
+	{FieldSpec: FieldSpec{Name: "inode", Type: Uint, On: onOutcome, Key: keyConn},
+		Doc: "inode number of the accepted socket, 0 before that", Source: "file.f_inode.i_ino", at: unsafe.Offsetof(ev.Inode), size: 8},
 	{FieldSpec: FieldSpec{Name: "rname", Type: String, On: onAccepted, Key: keyPrev},
 		Doc: "peer's cid:port of vsock", Source: "vsock_sock.remote_addr", at: unsafe.Offsetof(ev.RName), size: 16},
 	{FieldSpec: FieldSpec{Name: "peer_pid", Type: Uint, On: onAccepted, Key: keyTask},
 		Doc: "process that connected to a UNIX socket, initial pid namespace", Source: "sock.sk_peer_pid", at: unsafe.Offsetof(ev.PeerPID), size: 4},
 	{FieldSpec: FieldSpec{Name: "peer_uid", Type: Uint, On: onAccepted, Key: keyTask},
 		Doc: "its effective user id, initial user namespace", Source: "sock.sk_peer_cred.uid", at: unsafe.Offsetof(ev.PeerUID), size: 4},
+	{FieldSpec: FieldSpec{Name: "addrlen_out", Type: Int, On: onAccepted, Key: keyTask},
+		Doc: "length of the peer's address that the program was told, 0 if it did not ask", Source: "the program's memory at the return", at: unsafe.Offsetof(ev.AddrLenOut), size: 4, sign: true},
+	{FieldSpec: FieldSpec{Name: "told_family", Type: Uint, On: onAccepted, Key: keyTask}, Names: familyNames,
+		Doc: "family of the address that the program was told, if that is not the peer's", Source: "the program's memory at the return", at: unsafe.Offsetof(ev.ToldFamily), size: 2},
+	{FieldSpec: FieldSpec{Name: "told_addr", Type: Addr, On: onAccepted, Key: keyTask},
+		Doc: "address that the program was told, if that is not the peer's", Source: "the program's memory at the return", at: unsafe.Offsetof(ev.ToldAddr), size: unsafe.Sizeof(ev.ToldAddr)},
+	{FieldSpec: FieldSpec{Name: "told_port", Type: Uint, On: onAccepted, Key: keyTask},
+		Doc: "port that the program was told, if that is not the peer's", Source: "the program's memory at the return", at: unsafe.Offsetof(ev.ToldPort), size: 2},
+	{FieldSpec: FieldSpec{Name: "old_state", Type: Uint, On: onState, Key: keyPort}, Names: stateNames,
+		Doc: "state of the connection before", Source: "argument of inet_sock_set_state", at: unsafe.Offsetof(ev.OldState), size: 1},
+	{FieldSpec: FieldSpec{Name: "sock_err", Type: Uint, On: onClosed, Key: keyPort}, Names: errnoNames,
+		Doc: "error that the socket was left with", Source: "sock.sk_err", at: unsafe.Offsetof(ev.SockErr), size: 2},
+	{FieldSpec: FieldSpec{Name: "shutdown", Type: Uint, On: onClosed, Key: keyPort},
+		Doc: "directions that were shut down, a sum: 1 receiving, 2 sending", Source: "sock.sk_shutdown", at: unsafe.Offsetof(ev.Shutdown), size: 1},
+	{FieldSpec: FieldSpec{Name: "syn_queue", Type: Uint, On: onQueue, Key: keyPort},
+		Doc: "requests in the listener's SYN queue", Source: "inet_connection_sock.icsk_accept_queue.qlen", at: unsafe.Offsetof(ev.SynQueue), size: 4},
+	{FieldSpec: FieldSpec{Name: "handshake_us", Type: Uint, On: onQueued, Key: keyPort}, Unit: "µs",
+		Doc: "from the first SYN-ACK to here, 0 if it is not known", Source: "tcp_request_sock.snt_synack", at: unsafe.Offsetof(ev.HandshakeUS), size: 4},
+	{FieldSpec: FieldSpec{Name: "bytes_in", Type: Uint, On: onClosed, Key: keyPort}, Unit: "B",
+		Doc: "bytes received in order; a FIN counts as one", Source: "tcp_sock.bytes_received", at: unsafe.Offsetof(ev.BytesIn), size: 8},
+	{FieldSpec: FieldSpec{Name: "bytes_out", Type: Uint, On: onClosed, Key: keyPort}, Unit: "B",
+		Doc: "bytes sent and acknowledged; a FIN counts as one", Source: "tcp_sock.bytes_acked", at: unsafe.Offsetof(ev.BytesOut), size: 8},
+	{FieldSpec: FieldSpec{Name: "segs_in", Type: Uint, On: onClosed, Key: keyPort},
+		Doc: "segments received", Source: "tcp_sock.segs_in", at: unsafe.Offsetof(ev.SegsIn), size: 4},
+	{FieldSpec: FieldSpec{Name: "segs_out", Type: Uint, On: onClosed, Key: keyPort},
+		Doc: "segments sent", Source: "tcp_sock.segs_out", at: unsafe.Offsetof(ev.SegsOut), size: 4},
+	{FieldSpec: FieldSpec{Name: "retransmits", Type: Uint, On: onClosed, Key: keyPort},
+		Doc: "segments sent again", Source: "tcp_sock.total_retrans", at: unsafe.Offsetof(ev.Retransmits), size: 4},
+	{FieldSpec: FieldSpec{Name: "srtt_us", Type: Uint, On: onClosed, Key: keyPort}, Unit: "µs",
+		Doc: "smoothed round trip time, 0 not measured", Source: "tcp_sock.srtt_us", at: unsafe.Offsetof(ev.SRTTUS), size: 4},
+	{FieldSpec: FieldSpec{Name: "min_rtt_us", Type: Uint, On: onClosed, Key: keyPort}, Unit: "µs",
+		Doc: "least round trip time of the kernel's window, 0 not measured", Source: "tcp_sock.rtt_min", at: unsafe.Offsetof(ev.MinRTTUS), size: 4},
 })
 
 // prepare works out what is needed of each field for every event.
 func prepare(fields []Field) []Field {
 	for i := range fields {
 		f := &fields[i]
+		mask, _ := maskOf(f.On)
+		if !slices.Contains(onMasks, mask) {
+			onMasks = append(onMasks, mask)
+		}
 		f.on, _ = onOf(f.On)
 		f.key, _ = keyOf(f.Key)
 		f.label = `,"` + f.Name + `":`

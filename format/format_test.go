@@ -16,7 +16,7 @@ func sample(n int, seed uint64) []Event {
 	r := rand.New(rand.NewPCG(seed, 1))
 	events := make([]Event, n)
 	now := int64(5_000_000_000_000)
-	var hits [4][2]uint64
+	var hits [4][3]uint64
 	var open [4]bool
 	for i := range events {
 		w := r.IntN(4)
@@ -40,6 +40,20 @@ func sample(n int, seed uint64) []Event {
 			}
 		}
 		open[w] = !open[w]
+		if e.Kind == Enter && r.IntN(4) == 0 { // instead, something of the life of a connection
+			open[w] = !open[w]
+			k = 2
+			e = Event{
+				Seq: e.Seq, BootNS: e.BootNS, Kind: Queued + Kind(r.IntN(2)), Hook: HookHashdance, CPU: e.CPU, NetNS: e.NetNS, Listener: e.Listener,
+				Family: FamilyIPv4, Type: 1, Proto: 6, State: 3, LAddr: netip.MustParseAddr("10.0.0.7"), LPort: 80, RAddr: netip.AddrFrom4([4]byte{10, 0, 1, byte(r.IntN(9))}),
+				RPort: uint16(r.Uint32()), Cookie: uint64(i), Backlog: uint32(r.IntN(5)), BacklogMax: 511,
+			}
+			if e.Kind == Queued {
+				e.HandshakeUS, e.SynQueue = uint32(r.IntN(1000)), 1
+			} else {
+				e.Hook, e.OldState, e.State, e.BytesIn, e.BytesOut, e.SRTTUS = HookSetState, 9, 7, uint64(r.IntN(5000)), uint64(r.IntN(50000)), uint32(r.IntN(900))
+			}
+		}
 		hits[w][k]++
 		e.CPUSeq = hits[w][k]
 		events[i] = e
@@ -56,7 +70,14 @@ func odd() []Event {
 			UID: 1<<32 - 1, Proc: 1<<32 - 1, Cgroup: 1<<64 - 1, NetNS: 1<<32 - 1, SockFD: -1 << 31, Flags: 1<<32 - 1, Ret: 1<<31 - 1,
 			Listener: 1<<64 - 1, Backlog: 1<<32 - 1, BacklogMax: 1<<32 - 1, Family: 65535, Type: 255, Proto: 65535, State: 255,
 			LAddr: netip.MustParseAddr("fe80::1"), LPort: 65535, RAddr: netip.MustParseAddr("::"), RPort: 65535, Inode: 1<<64 - 1, Cookie: 1 << 63},
-		{Kind: Enter, BootNS: 1<<63 - 1, HasAddr: true},
+		{Kind: Enter, BootNS: 1<<63 - 1, HasAddr: true, AddrLenIn: -1 << 31},
+		{Kind: Return, AddrLenOut: 1<<31 - 1, ToldFamily: 65535, ToldAddr: netip.MustParseAddr("2001:db8::1"), ToldPort: 65535},
+		{Kind: Queued, Hook: HookHashdance, Mark: MarkSynCookie, LPort: 1, Cookie: 7, SynQueue: 1<<32 - 1, HandshakeUS: 1<<32 - 1, RAddr: netip.MustParseAddr("192.0.2.1"), RPort: 9},
+		{Kind: Closed, LPort: 1, Cookie: 7, OldState: 255, SockErr: 65535, Shutdown: 255, BytesIn: 1<<64 - 1, BytesOut: 1<<64 - 1, SegsIn: 1<<32 - 1,
+			SegsOut: 1<<32 - 1, Retransmits: 1<<32 - 1, SRTTUS: 1<<32 - 1, MinRTTUS: 1<<32 - 1, RAddr: netip.MustParseAddr("192.0.2.1"), RPort: 9, Inode: 4},
+		{Kind: Drop, Hook: HookConnRequest, Mark: MarkSynQueue, LPort: 1, SynQueue: 3},
+		{Kind: State, LPort: 2, Cookie: 1<<64 - 1, OldState: 1, State: 8},
+		{Kind: Listen, TID: 4, PID: 3, Comm: "x", LPort: 3, Listener: 9, BacklogMax: 7},
 	}
 }
 

@@ -8,7 +8,8 @@ import (
 	"unsafe"
 )
 
-var markNames = [...]string{"entry-lost", "previous-return-missed", "no-socket-facts", "armed", "client-lost", "began-before", "no-descriptor", "denied"}
+var markNames = [...]string{"entry-lost", "previous-return-missed", "no-socket-facts", "armed", "client-lost", "began-before", "no-descriptor", "denied",
+	"syn-cookie", "fast-open", "deferred", "syn-queue-full", "address-cut", "address-differs"}
 
 // MarkNames gives the words of an event's marks.
 func MarkNames(m uint16) []string {
@@ -46,17 +47,7 @@ func AppendJSON(dst []byte, e *Event, c Clock) []byte {
 }
 
 // applies reports whether an event has the field.
-func (f *Field) applies(e *Event) bool {
-	switch f.on {
-	case onEnterRows:
-		return e.Kind == Enter
-	case onReturnRows:
-		return e.Kind == Return
-	case onAcceptedRows:
-		return e.Accepted()
-	}
-	return true
-}
+func (f *Field) applies(e *Event) bool { return onMasks[f.on]&(1<<classOf(e)) != 0 }
 
 const (
 	retAt  = unsafe.Offsetof(ev.Ret)

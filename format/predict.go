@@ -1,5 +1,7 @@
 package format
 
+import "slices"
+
 // A predictor finds, for each row of a block, the earlier row that a keyed
 // column writes the difference to. Its memory is reused from block to block.
 type predictor struct {
@@ -57,7 +59,8 @@ type keyKind uint8
 const (
 	byPlain keyKind = iota // the value itself
 	byPrev                 // the last row that has the field
-	byErrno
+	byConn
+	byPort
 	byCPU
 	byProbe
 	byTask
@@ -69,7 +72,7 @@ func keyOf(names []string) (keyKind, bool) {
 	if names == nil {
 		return byPlain, true
 	}
-	for k, known := range map[keyKind][]string{byPrev: keyPrev, byErrno: keyErrno, byCPU: keyCPU, byProbe: keyProbe, byTask: keyTask} {
+	for k, known := range map[keyKind][]string{byPrev: keyPrev, byConn: keyConn, byPort: keyPort, byCPU: keyCPU, byProbe: keyProbe, byTask: keyTask} {
 		if equal(names, known) {
 			return k, true
 		}
@@ -92,8 +95,10 @@ func equal(a, b []string) bool {
 // key packs what a row's key consists of into two words.
 func key(k keyKind, e *Event) (a, b uint64) {
 	switch k {
-	case byErrno:
-		return uint64(uint32(e.Errno())), 0
+	case byConn:
+		return uint64(uint32(e.Errno())), e.Cookie
+	case byPort:
+		return uint64(e.LPort), 0
 	case byCPU:
 		return uint64(e.CPU), 0
 	case byProbe:
@@ -104,50 +109,86 @@ func key(k keyKind, e *Event) (a, b uint64) {
 	return 0, 0
 }
 
-// onKind is the handful of sets of rows that have a field.
-type onKind uint8
-
-const (
-	onAllRows onKind = iota
-	onEnterRows
-	onReturnRows
-	onAcceptedRows
-	numOn
+// A rowClass is what conditions tell events apart by: the kind, and whether it
+// is a return that failed. An onMask is a set of classes.
+type (
+	rowClass uint8
+	onMask   uint16
 )
 
-// onOf recognises a field's condition.
-func onOf(on map[string]int64) (onKind, bool) {
-	kind, hasKind := on["kind"]
-	errno, hasErrno := on["errno"]
-	switch {
-	case len(on) == 0:
-		return onAllRows, true
-	case len(on) == 1 && hasKind && kind == int64(Enter):
-		return onEnterRows, true
-	case len(on) == 1 && hasKind && kind == int64(Return):
-		return onReturnRows, true
-	case len(on) == 2 && hasKind && kind == int64(Return) && hasErrno && errno == 0:
-		return onAcceptedRows, true
+const (
+	classFailed       = rowClass(NumKinds)
+	numClasses        = NumKinds + 1
+	onAllRows   onSet = 0 // of onMasks
+	maxSets           = 16
+	everyKind         = onMask(1<<numClasses - 1)
+)
+
+func classOf(e *Event) rowClass {
+	if e.Kind == Return && e.Ret < 0 {
+		return classFailed
 	}
-	return 0, false
+	return rowClass(e.Kind)
+}
+
+// maskOf gives the classes that a condition allows; it knows conditions on the
+// kind, and on errno being 0.
+func maskOf(on map[string][]int64) (mask onMask, ok bool) {
+	if len(on) == 0 {
+		return everyKind, true
+	}
+	kinds, hasKind := on["kind"]
+	if !hasKind {
+		return 0, false
+	}
+	for _, k := range kinds {
+		if k <= 0 || k >= NumKinds {
+			return 0, false
+		}
+		mask |= 1 << k
+		if Kind(k) == Return {
+			mask |= 1 << classFailed
+		}
+	}
+	if errno, ok := on["errno"]; ok {
+		if len(errno) != 1 || errno[0] != 0 {
+			return 0, false
+		}
+		mask &^= 1 << classFailed
+	}
+	for name := range on {
+		if name != "kind" && name != "errno" {
+			return 0, false
+		}
+	}
+	return mask, true
+}
+
+// onSet is a condition that some field of [Fields] has, a place in onMasks.
+type onSet uint8
+
+// onMasks are the conditions that fields have; the first one is all rows.
+var onMasks = []onMask{everyKind}
+
+// onOf gives the place of a condition in onMasks.
+func onOf(on map[string][]int64) (onSet, bool) {
+	mask, ok := maskOf(on)
+	i := slices.Index(onMasks, mask)
+	return onSet(i), ok && i >= 0
 }
 
 // rowSets lists the rows of a block that each condition holds for. The sets are
 // known once the kind and errno of all rows are.
-type rowSets [numOn][]int32
+type rowSets [maxSets][]int32
 
 func (r *rowSets) fill(events []Event) {
 	r.all(len(events))
 	for i := range events {
-		e, row := &events[i], int32(i)
-		switch {
-		case e.Kind == Enter:
-			r[onEnterRows] = append(r[onEnterRows], row)
-		case e.Kind == Return && e.Ret >= 0:
-			r[onAcceptedRows] = append(r[onAcceptedRows], row)
-			fallthrough
-		case e.Kind == Return:
-			r[onReturnRows] = append(r[onReturnRows], row)
+		class := onMask(1) << classOf(&events[i])
+		for set := 1; set < len(onMasks); set++ {
+			if onMasks[set]&class != 0 {
+				r[set] = append(r[set], int32(i))
+			}
 		}
 	}
 }

@@ -61,13 +61,24 @@ func TestPythonReaderAgrees(t *testing.T) {
 // plainValue is a field's value as the script prints it, by Go's reflection-free
 // view of the event, and whether the event has the field.
 func plainValue(f *Field, e *Event) (any, bool) {
-	has := map[string]bool{"errno": e.Kind == Return, "addr": e.Kind == Enter, "addrlen": e.Kind == Enter}
-	for _, name := range []string{"uring", "user_data", "raddr", "rport", "inode"} {
-		has[name] = e.Kind == Return
+	task := e.Kind == Enter || e.Kind == Return || e.Kind == Listen
+	conn := !(e.Kind == Enter || e.Kind == Listen)
+	has := map[string]bool{}
+	set := func(on bool, names ...string) {
+		for _, name := range names {
+			has[name] = on
+		}
 	}
-	for _, name := range []string{"ret", "cookie", "rname", "peer_pid", "peer_uid"} {
-		has[name] = e.Kind == Return && e.Ret >= 0
-	}
+	set(task, "tid", "via", "pid", "uid", "comm", "proc", "cgroup", "sockfd", "flags")
+	set(e.Kind == Enter, "addr", "addrlen", "addrlen_in")
+	set(e.Kind == Return, "uring", "user_data")
+	set(conn, "errno", "raddr", "rport", "inode")
+	set(conn && !(e.Kind == Return && e.Ret < 0), "cookie")
+	set(e.Kind == Return && e.Ret >= 0, "ret", "rname", "peer_pid", "peer_uid", "addrlen_out", "told_family", "told_addr", "told_port")
+	set(e.Kind == Closed || e.Kind == State, "old_state")
+	set(e.Kind == Queued || e.Kind == Drop, "syn_queue")
+	set(e.Kind == Queued, "handshake_us")
+	set(e.Kind == Closed, "sock_err", "shutdown", "bytes_in", "bytes_out", "segs_in", "segs_out", "retransmits", "srtt_us", "min_rtt_us")
 	if h, ok := has[f.Name]; ok && !h {
 		return nil, false
 	}
@@ -83,6 +94,8 @@ func plainValue(f *Field, e *Event) (any, bool) {
 		return addr(e.LAddr), true
 	case "raddr":
 		return addr(e.RAddr), true
+	case "told_addr":
+		return addr(e.ToldAddr), true
 	}
 	if f.Type == Uint {
 		b, _ := json.Marshal(uint64(f.Int(e)))

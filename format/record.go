@@ -79,14 +79,30 @@ type Process struct {
 	Late      bool   `msgpack:"late"`   // the process had ended before /proc could be read: what is there comes from the kernel's events
 }
 
-// Snapshot is what was there when the recording began: sockets that listened,
-// and tasks that sat in accept, whose return may come without an entry.
+// Snapshot is what was there when the recording began or, with Final, ended:
+// sockets that listened, connections of theirs, and tasks that sat in accept,
+// whose return may come without an entry. It can be several records.
 type Snapshot struct {
-	BootNS         int64          `msgpack:"boot_ns"` // CLOCK_BOOTTIME, after the probes were live
-	Listeners      []ListenSocket `msgpack:"listeners"`
-	ListenersKnown bool           `msgpack:"listeners_known"` // the list is complete, of the families that it has
-	Blocked        []Blocked      `msgpack:"blocked"`
-	BlockedKnown   bool           `msgpack:"blocked_known"` // the list is complete
+	BootNS           int64          `msgpack:"boot_ns"` // CLOCK_BOOTTIME, after the probes were live
+	Final            bool           `msgpack:"final"`   // it is of the end
+	Listeners        []ListenSocket `msgpack:"listeners"`
+	ListenersKnown   bool           `msgpack:"listeners_known"` // the list is complete, of the families that it has
+	Connections      []Connection   `msgpack:"connections"`
+	ConnectionsKnown bool           `msgpack:"connections_known"` // the list is complete
+	Blocked          []Blocked      `msgpack:"blocked"`
+	BlockedKnown     bool           `msgpack:"blocked_known"` // the list is complete
+}
+
+// Connection is one TCP connection of a listener in a snapshot.
+type Connection struct {
+	NetNS  uint32 `msgpack:"netns"` // inode number of its network namespace
+	LAddr  string `msgpack:"laddr"`
+	LPort  uint16 `msgpack:"lport"`
+	RAddr  string `msgpack:"raddr"`
+	RPort  uint16 `msgpack:"rport"`
+	State  uint8  `msgpack:"state"`  // TCP state number
+	Inode  uint64 `msgpack:"inode"`  // 0: it was not accepted yet, or its descriptor is closed
+	Cookie uint64 `msgpack:"cookie"` // 0 unknown
 }
 
 // ListenSocket is one listening socket at the start of the recording.

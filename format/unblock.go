@@ -9,7 +9,7 @@ import (
 // column is how one column of a capture is to be decoded.
 type column struct {
 	field *Field // nil: a field that this version does not know; its column is passed over
-	on    onKind
+	on    onSet
 	key   keyKind
 }
 
@@ -101,9 +101,9 @@ func (d *blockDecoder) decode(b []byte, events []Event, firstSeq uint64) error {
 	}
 	for i := range events {
 		e := &events[i]
-		kind, ret, hook, cpu, seq, tid := e.Kind, e.Ret, e.Hook, e.CPU, e.CPUSeq, e.TID
+		kind, ret, hook, cpu, seq, tid, port, cookie := e.Kind, e.Ret, e.Hook, e.CPU, e.CPUSeq, e.TID, e.LPort, e.Cookie
 		*e = d.same[0]
-		e.Seq, e.Kind, e.Ret, e.Hook, e.CPU, e.CPUSeq, e.TID = firstSeq+uint64(i), kind, ret, hook, cpu, seq, tid
+		e.Seq, e.Kind, e.Ret, e.Hook, e.CPU, e.CPUSeq, e.TID, e.LPort, e.Cookie = firstSeq+uint64(i), kind, ret, hook, cpu, seq, tid, port, cookie
 	}
 	for i, c := range d.cols {
 		if h := &d.held[i]; h.vary {
@@ -118,7 +118,8 @@ func (d *blockDecoder) decode(b []byte, events []Event, firstSeq uint64) error {
 // isKey reports whether other columns' keys and conditions need the field.
 func (f *Field) isKey() bool {
 	switch f.at {
-	case unsafe.Offsetof(ev.Kind), unsafe.Offsetof(ev.Hook), unsafe.Offsetof(ev.CPU), unsafe.Offsetof(ev.CPUSeq), unsafe.Offsetof(ev.TID):
+	case unsafe.Offsetof(ev.Kind), unsafe.Offsetof(ev.Hook), unsafe.Offsetof(ev.CPU), unsafe.Offsetof(ev.CPUSeq), unsafe.Offsetof(ev.TID),
+		unsafe.Offsetof(ev.LPort), unsafe.Offsetof(ev.Cookie):
 		return true
 	}
 	return f.size == 0 // errno; Seq, at 0, is no field
@@ -155,7 +156,7 @@ func (d *blockDecoder) column(b []byte, events []Event, i int) ([]byte, error) {
 		return b, nil
 	}
 	err = h.store(events, rows, c.field)
-	if c.on == onReturnRows || c.field.at == unsafe.Offsetof(ev.Kind) {
+	if c.field.size == 0 || c.field.at == unsafe.Offsetof(ev.Kind) {
 		d.rows.fill(events)
 	}
 	return b, err
@@ -283,7 +284,7 @@ func store(events []Event, rows []int32, nums []int64, f *Field) error {
 	}
 	if f.Name == "kind" {
 		for i := range nums {
-			if k := Kind(nums[i]); k != Enter && k != Return {
+			if k := nums[i]; k < int64(Enter) || k >= NumKinds {
 				return errRange
 			}
 		}

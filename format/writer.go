@@ -18,8 +18,9 @@ type WriterOptions struct {
 
 // How many sockets or tasks stand in one record: it keeps below the limit on its length.
 const (
-	maxListeners = 3_000
-	maxBlocked   = 20_000
+	maxListeners   = 3_000
+	maxConnections = 3_000
+	maxBlocked     = 20_000
 )
 
 // Writer writes a capture. It is for one goroutine. The first error of the
@@ -105,9 +106,10 @@ func (w *Writer) Snapshot(s Snapshot) error {
 	for {
 		part := s
 		part.Listeners = s.Listeners[:min(len(s.Listeners), maxListeners)]
+		part.Connections = s.Connections[:min(len(s.Connections), maxConnections)]
 		part.Blocked = s.Blocked[:min(len(s.Blocked), maxBlocked/4)]
-		s.Listeners, s.Blocked = s.Listeners[len(part.Listeners):], s.Blocked[len(part.Blocked):]
-		if err := w.record("snapshot", &part); err != nil || len(s.Listeners)+len(s.Blocked) == 0 {
+		s.Listeners, s.Connections, s.Blocked = s.Listeners[len(part.Listeners):], s.Connections[len(part.Connections):], s.Blocked[len(part.Blocked):]
+		if err := w.record("snapshot", &part); err != nil || len(s.Listeners)+len(s.Connections)+len(s.Blocked) == 0 {
 			return err
 		}
 	}

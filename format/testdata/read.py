@@ -10,7 +10,7 @@ for tag, body in msgpack.Unpacker(stream, strict_map_key=False, max_buffer_size=
     if tag != "block": continue
     events = [{"seq": body["seq"] + i} for i in range(body["rows"])]
     for (name, type, on, key), column in zip(fields, body["cols"]):
-        having = [e for e in events if all(e.get(f) == v for f, v in (on or {}).items())]
+        having = [e for e in events if all(e.get(f) in v for f, v in (on or {}).items())]
         words, column = column if type in ("str", "addr") else (None, column)
         last = {}
         for e, n in zip(having, numbers(column, len(having))):
