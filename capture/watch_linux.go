@@ -39,6 +39,7 @@ type watcher struct {
 	fds      bool           // descriptors and ends of requests are watched
 	uring    bool           // there are accepts through io_uring
 	crowded  bool           // more tasks are in accept than kretprobes can follow
+	foreign  int64          // events of sys_exit that were not of attempts in flight
 	sleepers map[uint32]int // tasks that sat in accept when the recording began, and their process
 	until    time.Time      // when the first phase ends
 	checked  time.Time      // when it was last seen whether the sleepers live
@@ -106,6 +107,9 @@ func (w *watcher) see(e *format.Event) {
 	if e.Via == format.ViaIOUring {
 		w.uring = true
 	}
+	if e.Hook == format.HookSysExit && e.Mark&(format.MarkBefore|format.MarkDenied) != 0 {
+		w.foreign++
+	}
 	if len(w.sleepers) > 0 {
 		if _, ok := w.sleepers[e.TID]; ok {
 			delete(w.sleepers, e.TID) // it returned, or goes on without that
@@ -122,7 +126,7 @@ func (w *watcher) update(now time.Time) error {
 	if first && len(w.sleepers) > 0 {
 		exits |= watchReturns | watchBefore
 	}
-	if w.crowd() {
+	if w.crowded = w.crowd(); w.crowded {
 		exits |= watchReturns
 	}
 	if w.o.Denied {
@@ -141,8 +145,9 @@ func (w *watcher) update(now time.Time) error {
 	return nil
 }
 
-// crowd reports whether kretprobes may soon have no instance left, or did not
-// recover from it yet.
+// crowd reports whether kretprobes may soon have no instance left, or whether a
+// task may be in accept that found none: only sys_exit sees it return, be it after
+// hours.
 func (w *watcher) crowd() bool {
 	if w.a.mode != ModeKprobe {
 		return false
@@ -151,16 +156,20 @@ func (w *watcher) crowd() bool {
 	if err != nil {
 		return w.crowded
 	}
-	in := int64(0)
+	in, exits := int64(0), -w.foreign
 	for _, h := range hits {
 		in += int64(h[probeEnter]) - int64(h[probeReturn]) - int64(h[probeSysExit])
+		exits += int64(h[probeSysExit])
 	}
 	most := int64(w.a.instances)
 	if most == 0 {
 		most = 4
 	}
-	w.crowded = in > most/2 || w.crowded && in > most/4
-	return w.crowded
+	if in = in + w.foreign; in <= most/2 && w.crowded {
+		missed, known := missedReturns(w.a.others)["__sys_accept4"]
+		return in > 0 && (!known || int64(missed) > exits)
+	}
+	return in > most/2
 }
 
 // check forgets, every ten seconds, sleepers that have ended.
