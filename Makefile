@@ -43,7 +43,7 @@ test-race:
 test-vm: build helpers
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
 	$(BUILD)/vm -kernel $(KERNEL) -timeout 20m -mem 2048 -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver \
-		-in $(BUILD)/accepts -in $(BUILD)/accepts386 -modules $(MODULES) -out $(BUILD)/vm-$(KERNEL) \
+		-in $(BUILD)/accepts -in $(BUILD)/accepts386 -modules $(MODULES) -append lsm=bpf -out $(BUILD)/vm-$(KERNEL) \
 		-in testdata/demo/nginx.conf -in testdata/demo/load.sh -bin nginx,wrk \
 		-- /in/capture.test -test.v -test.timeout 18m -test.run '$(TESTS)'
 

@@ -85,6 +85,8 @@ type attached struct {
 	ring       *ringbuf.Reader
 	early      []earlyRecord     // what the ring held before the recording began
 	own        [numProbes]uint64 // hits of the self-test
+	testers    []uint32          // threads of the self-test
+	untested   string            // why probes for io_uring could not be tried, "" if they were
 	others     map[string]bool   // kretprobes of tracefs that are not ours
 	missed     [numProbes]uint64
 }
@@ -228,11 +230,15 @@ func tryObject(o *Options, object func() (*ebpf.CollectionSpec, error), mode Mod
 		a.collection.Close()
 		return nil, fmt.Errorf("open ring buffer: %w", err)
 	}
+	asleep, err := newSleeper()
+	if err == nil {
+		defer asleep.wake() // in case that the self-test does not come to it
+	}
 	if err := a.attach(o.MaxActive); err != nil {
 		a.close()
 		return nil, err
 	}
-	if err := a.selfTest(); err != nil {
+	if err := a.selfTest(asleep); err != nil {
 		a.close()
 		return nil, err
 	}
@@ -427,6 +433,9 @@ func (a *attached) describe(o *Options) (list []format.Probe, limits []string) {
 		if !slices.Contains(limits, l) {
 			limits = append(limits, l)
 		}
+	}
+	if a.untested != "" {
+		limits = append(limits, "the probes for io_uring could not be tried at the start: "+a.untested)
 	}
 	if !o.Denied {
 		limits = append(limits, "accepts that seccomp refuses are not seen (--denied shows them, at a price for every system call)")

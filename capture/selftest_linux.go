@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
+	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf/ringbuf"
@@ -23,11 +26,22 @@ type earlyRecord struct {
 	own bool
 }
 
-// selfTest accepts a connection of its own and looks for it in the ring: that a
-// probe is attached does not mean that it fires. The recording begins with it: its
-// own events and earlier ones are left out, later ones of others are kept.
-func (a *attached) selfTest() error {
-	inode, err := acceptOnce()
+// selfTest accepts connections of its own and looks for them in the ring: that a
+// probe is attached does not mean that it fires. The recording begins with the
+// last one: its own events and earlier ones are left out, later ones of others are
+// kept. What the recording can do without, and does not fire, becomes a limit.
+//
+// The probes on kernel_accept can't be tried: nothing accepts in the kernel here. It
+// is a function that modules call, which no compiler can have inlined there.
+func (a *attached) selfTest(asleep *sleeper) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	tid := uint32(unix.Gettid())
+	a.testers = append(a.testers, tid)
+	if err := a.testOthers(asleep); err != nil {
+		return err
+	}
+	err := acceptOnce()
 	if err != nil {
 		return fmt.Errorf("make a connection to test the probes: %w", err)
 	}
@@ -40,14 +54,16 @@ func (a *attached) selfTest() error {
 		e, ok := eventIn(r.raw)
 		switch {
 		case !ok:
-		case e.Facts.Listener != inode || e.Pid != uint32(os.Getpid()):
+		case e.Tid == tid && e.Via != uint8(format.ViaIOUring) && e.Kind == uint8(format.Enter):
+			enter, r.own = e, true
+		case e.Tid == tid && e.Via != uint8(format.ViaIOUring) && enter != nil:
+			ret, r.own = e, true
+		case a.ours(e):
+			r.own = true
+		default:
 			// Without an entry: of a call that began before; recorded. With one, of the
 			// time when not all probes were live: before the recording.
 			r.own = enter == nil && e.Mark&format.MarkBefore == 0
-		case e.Kind == uint8(format.Enter):
-			enter, r.own = e, true
-		default:
-			ret, r.own = e, true
 		}
 	}
 	_, _, noAttempt, err := a.counters()
@@ -64,6 +80,67 @@ func (a *attached) selfTest() error {
 		return errors.New("the probe on the return of do_accept is attached but does not fire")
 	}
 	return nil
+}
+
+// ours reports whether an event is of the self-test.
+func (a *attached) ours(e *bpf.AccEvent) bool { return slices.Contains(a.testers, e.Tid) }
+
+// testOthers tries what is there beside the system call itself: requests of
+// io_uring, the descriptors and ends that are watched for them, and the return of a
+// call that began before the probes.
+func (a *attached) testOthers(asleep *sleeper) error {
+	if err := a.watchFDs(true); err != nil {
+		return err
+	}
+	requests, why := acceptByRing()
+	if asleep != nil {
+		a.testers = append(a.testers, asleep.tid)
+		if err := asleep.wake(); err != nil {
+			return fmt.Errorf("end an accept that began before the probes: %w", err)
+		}
+	}
+	if err := a.readEarly(); err != nil {
+		return err
+	}
+	var accepted, ended, slot, before bool
+	for i := range a.early {
+		e, ok := eventIn(a.early[i].raw)
+		if !ok || !a.ours(e) {
+			continue
+		}
+		a.early[i].own = true
+		switch {
+		case e.Hook == uint8(format.HookSysExit):
+			before = before || e.Mark&format.MarkBefore != 0
+		case e.Hook == uint8(format.HookIOComplete):
+			ended = true
+		case e.UserData == ringDirect && e.Uring&format.UringDirect != 0 && e.Mark&format.MarkNoFD == 0:
+			slot = true
+		case e.UserData == ringPlain && e.Mark&format.MarkNoFD == 0:
+			accepted = true
+		}
+	}
+	if requests > 0 {
+		a.proved(noRequests, accepted)
+		a.proved(noFDs, accepted)
+		a.proved(noEnds, ended)
+	}
+	if requests > 1 {
+		a.proved(noSlots, slot)
+	}
+	if asleep != nil {
+		a.proved(noExits, before)
+	}
+	a.untested = why
+	return nil
+}
+
+// proved takes note of whether the probes that show something fired in the self-test.
+func (a *attached) proved(what string, fired bool) {
+	has := slices.ContainsFunc(a.probes, func(p probe) bool { return p.without == what })
+	if has && !fired && !slices.Contains(a.limits, what) {
+		a.limits = append(a.limits, what)
+	}
 }
 
 // readEarly takes what is in the ring now.
@@ -91,34 +168,106 @@ func eventIn(raw []byte) (*bpf.AccEvent, bool) {
 	return (*bpf.AccEvent)(unsafe.Pointer(unsafe.SliceData(raw))), true
 }
 
-// acceptOnce accepts a connection to itself, over a UNIX socket without a name
-// in the file system, and gives the listener's inode number.
-func acceptOnce() (uint64, error) {
-	listener, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+// listenUnix listens in the UNIX domain, under a name that the kernel chooses
+// (unix(7), autobind), and gives the name.
+func listenUnix() (fd int, name unix.Sockaddr, err error) {
+	if fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return -1, nil, err
+	}
+	if err = errors.Join(unix.Bind(fd, &unix.SockaddrUnix{}), unix.Listen(fd, 1)); err == nil {
+		name, err = unix.Getsockname(fd)
+	}
 	if err != nil {
-		return 0, err
+		unix.Close(fd)
+		return -1, nil, err
+	}
+	return fd, name, nil
+}
+
+// connectUnix connects to a name.
+func connectUnix(name unix.Sockaddr) (fd int, err error) {
+	if fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return -1, err
+	}
+	if err = unix.Connect(fd, name); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// acceptOnce accepts a connection to itself.
+func acceptOnce() error {
+	listener, name, err := listenUnix()
+	if err != nil {
+		return err
 	}
 	defer unix.Close(listener)
-	var st unix.Stat_t
-	// An empty name lets the kernel choose one (unix(7), autobind).
-	if err := errors.Join(unix.Bind(listener, &unix.SockaddrUnix{}), unix.Listen(listener, 1), unix.Fstat(listener, &st)); err != nil {
-		return 0, err
-	}
-	name, err := unix.Getsockname(listener)
+	client, err := connectUnix(name)
 	if err != nil {
-		return 0, err
-	}
-	client, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, err
+		return err
 	}
 	defer unix.Close(client)
-	if err := unix.Connect(client, name); err != nil {
-		return 0, err
-	}
 	fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return st.Ino, unix.Close(fd)
+	return unix.Close(fd)
+}
+
+// sleeper is a thread that sits in accept before the probes are attached.
+type sleeper struct {
+	tid  uint32
+	name unix.Sockaddr
+	done chan error // gets what came of it
+	wake func() error
+}
+
+// newSleeper gives one; an error if that can't be had.
+func newSleeper() (*sleeper, error) {
+	listener, name, err := listenUnix()
+	if err != nil {
+		return nil, err
+	}
+	s := &sleeper{name: name, done: make(chan error, 1)}
+	s.wake = sync.OnceValue(s.connect)
+	ready := make(chan uint32)
+	go func() {
+		runtime.LockOSThread() // and end the thread, with its signal mask
+		defer unix.Close(listener)
+		var all unix.Sigset_t
+		for i := range all.Val {
+			all.Val[i] = 1<<64 - 1
+		}
+		_ = unix.PthreadSigmask(unix.SIG_BLOCK, &all, nil) // the Go runtime's signals would interrupt it
+		ready <- uint32(unix.Gettid())
+		fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+		if err == nil {
+			err = unix.Close(fd)
+		}
+		s.done <- err
+	}()
+	s.tid = <-ready
+	path := fmt.Sprintf("/proc/self/task/%d/syscall", s.tid)
+	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			break
+		}
+		if _, ok := acceptSyscall(b); ok {
+			return s, nil
+		}
+	}
+	_ = s.wake()
+	return nil, errors.New("a thread does not come to sleep in accept")
+}
+
+// connect ends the accept.
+func (s *sleeper) connect() error {
+	client, err := connectUnix(s.name)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(client)
+	return <-s.done
 }

@@ -39,6 +39,7 @@ type recording struct {
 	header format.Header
 	events []format.Event
 	losses []format.Loss
+	shots  []format.Snapshot
 	procs  map[uint32]format.Process
 	result Result
 }
@@ -92,6 +93,7 @@ func (r *recording) read(t *testing.T, in io.Reader) {
 		}
 		r.events = append(r.events, b.Events...)
 		r.losses = append(r.losses, b.Losses...)
+		r.shots = append(r.shots, b.Snapshots...)
 		for _, p := range b.Processes {
 			r.procs[p.Num] = p
 		}

@@ -1,0 +1,83 @@
+//go:build linux && (amd64 || arm64)
+
+package capture
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/acc-project/acc/format"
+)
+
+// What a security module refuses is recorded as what the program gets, with the
+// listener; the connection stays queued.
+func TestVMPolicy(t *testing.T) {
+	needVM(t)
+	if b, _ := os.ReadFile("/sys/kernel/security/lsm"); !strings.Contains(string(b), "bpf") {
+		t.Fatalf("the machine was not booted with the bpf security module: %q", b)
+	}
+	for _, mode := range bothModes {
+		t.Run(string(mode), func(t *testing.T) {
+			lfd, addr := listen(t, unix.AF_INET, 4)
+			defer unix.Close(lfd)
+			client := dial(t, unix.AF_INET, addr)
+			defer unix.Close(client)
+			r := recordWhile(t, Options{Mode: mode}, func() {
+				policy := forbidAccept(t)
+				_, errno := rawAccept4(lfd, 0, 0, 0)
+				policy.Close()
+				if errno != unix.EPERM {
+					t.Errorf("accept gives %v", errno)
+				}
+				fd, errno := rawAccept4(lfd, 0, 0, 0)
+				if errno != 0 {
+					t.Errorf("the connection did not stay queued: %v", errno)
+				}
+				unix.Close(fd)
+			})
+			var st unix.Stat_t
+			unix.Fstat(lfd, &st)
+			var got []int32
+			for _, e := range r.of(os.Getpid()) {
+				if e.Kind == format.Return && e.Listener == st.Ino && e.Errno() != 512 {
+					got = append(got, e.Errno())
+				}
+			}
+			if len(got) != 2 || got[0] != int32(unix.EPERM) || got[1] != 0 {
+				t.Errorf("recorded %v, want EPERM and a success", got)
+			}
+		})
+	}
+}
+
+// forbidAccept attaches a policy by which this process may not accept.
+func forbidAccept(t *testing.T) link.Link {
+	t.Helper()
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.LSM, AttachType: ebpf.AttachLSMMac, AttachTo: "socket_accept", License: "GPL",
+		Instructions: asm.Instructions{
+			asm.FnGetCurrentPidTgid.Call(),
+			asm.RSh.Imm(asm.R0, 32),
+			asm.Mov.Reg(asm.R1, asm.R0),
+			asm.Mov.Imm(asm.R0, 0),
+			asm.JNE.Imm(asm.R1, int32(os.Getpid()), "end"),
+			asm.Mov.Imm(asm.R0, -int32(unix.EPERM)),
+			asm.Return().WithSymbol("end"),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer prog.Close()
+	l, err := link.AttachLSM(link.LSMOptions{Program: prog})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
