@@ -15,8 +15,8 @@ var ErrNotCapture = errors.New("not an acc capture")
 
 // CorruptError says that a capture holds something its recorder did not write.
 type CorruptError struct {
-	Offset int64  // of the frame, in bytes from the start of the file
-	Reason string // what is wrong with it
+	Offset int64  `json:"offset"` // of the frame, in bytes from the start of the file
+	Reason string `json:"reason"` // what is wrong with it
 }
 
 func (e *CorruptError) Error() string {
@@ -38,8 +38,8 @@ func (e *VersionError) Error() string {
 
 // Skip is a stretch of a capture that a salvaging reader left out.
 type Skip struct {
-	Offset int64  // where it begins, in bytes from the start of the file
-	Bytes  int64  // its length
-	Reason string // what was wrong
-	Events uint64 // events known to be missing with it, by the numbers around it
+	Offset int64  `json:"offset"` // where it begins, in bytes from the start of the file
+	Bytes  int64  `json:"bytes"`  // its length
+	Reason string `json:"reason"` // what was wrong
+	Events uint64 `json:"events"` // events known to be missing with it, by the numbers around it
 }

@@ -1,6 +1,7 @@
 package format
 
 import (
+	"fmt"
 	"net/netip"
 	"strconv"
 )
@@ -272,6 +273,17 @@ func name(names map[int64]string, v int64) string {
 	}
 	return strconv.FormatInt(v, 10)
 }
+
+// MarshalJSON gives the word.
+func (k Kind) MarshalJSON() ([]byte, error) { return word(k), nil }
+
+// MarshalJSON gives the word.
+func (h Hook) MarshalJSON() ([]byte, error) { return word(h), nil }
+
+// MarshalJSON gives the word.
+func (f Family) MarshalJSON() ([]byte, error) { return word(f), nil }
+
+func word(s fmt.Stringer) []byte { return strconv.AppendQuote(nil, s.String()) }
 
 func (k Kind) String() string   { return name(kindNames, int64(k)) }
 func (h Hook) String() string   { return name(hookNames, int64(h)) }

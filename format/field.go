@@ -22,16 +22,16 @@ const (
 type FieldSpec struct {
 	_msgpack struct{} `msgpack:",as_array"` //lint:ignore U1000 msgpack reads its tag
 
-	Name string
-	Type Type
+	Name string `json:"name"`
+	Type Type   `json:"type"`
 	// On says which events have the field: those whose named fields have one of
 	// these values. Empty: all events.
-	On map[string][]int64
+	On map[string][]int64 `json:"on,omitempty"`
 	// Key names the fields whose values pick the earlier event that a value is
 	// the difference to: the last one in the block that has the field and the
 	// same key. Empty: the last one that has the field. Nil: no event, the value
 	// itself is written.
-	Key []string
+	Key []string `json:"key,omitempty"`
 }
 
 // Field is one property of an event: one column of a block, one JSON key, one

@@ -7,157 +7,157 @@ const Version = 1
 
 // Header is the first record of a capture: where, when and how it was taken.
 type Header struct {
-	Format    int         `msgpack:"format"`   // format version, 1
-	Compat    []string    `msgpack:"compat"`   // features that a reader may ignore
-	Incompat  []string    `msgpack:"incompat"` // features that a reader must know, or refuse the file
-	ID        string      `msgpack:"id"`       // capture id, a random UUID
-	Tool      string      `msgpack:"tool"`     // "acc VERSION"
-	Host      string      `msgpack:"host"`     // node name
-	MachineID string      `msgpack:"machine"`  // keyed hash of /etc/machine-id, hexadecimal
-	BootID    string      `msgpack:"boot_id"`  // /proc/sys/kernel/random/boot_id
-	Kernel    string      `msgpack:"kernel"`   // release, as uname -r
-	Build     string      `msgpack:"build"`    // build, as uname -v
-	Arch      string      `msgpack:"arch"`     // machine, as uname -m
-	CPUs      int         `msgpack:"cpus"`     // possible CPUs
-	Command   []string    `msgpack:"command"`  // the recorder's command line
-	StartNS   int64       `msgpack:"start_ns"` // start, CLOCK_REALTIME in Unix nanoseconds
-	Zone      string      `msgpack:"zone"`     // time zone name of the host
-	ZoneSec   int         `msgpack:"zone_s"`   // its offset at the start, seconds east of UTC
-	Mode      string      `msgpack:"mode"`     // "kprobe" or "fentry"
-	Probes    []Probe     `msgpack:"probes"`   // what was attached
-	Filters   []string    `msgpack:"filters"`  // what the recorder left out on purpose; empty: nothing
-	Sysctls   []Sysctl    `msgpack:"sysctls"`  // settings that bear on accept
-	Limits    []string    `msgpack:"limits"`   // what this kernel could not show, a sentence each
-	Clock     Clock       `msgpack:"clock"`    // the first clock pair
-	Fields    []FieldSpec `msgpack:"fields"`   // the columns of a block, in order; see [Fields]
+	Format    int         `msgpack:"format" json:"format"`     // format version, 1
+	Compat    []string    `msgpack:"compat" json:"compat"`     // features that a reader may ignore
+	Incompat  []string    `msgpack:"incompat" json:"incompat"` // features that a reader must know, or refuse the file
+	ID        string      `msgpack:"id" json:"id"`             // capture id, a random UUID
+	Tool      string      `msgpack:"tool" json:"tool"`         // "acc VERSION"
+	Host      string      `msgpack:"host" json:"host"`         // node name
+	MachineID string      `msgpack:"machine" json:"machine"`   // keyed hash of /etc/machine-id, hexadecimal
+	BootID    string      `msgpack:"boot_id" json:"boot_id"`   // /proc/sys/kernel/random/boot_id
+	Kernel    string      `msgpack:"kernel" json:"kernel"`     // release, as uname -r
+	Build     string      `msgpack:"build" json:"build"`       // build, as uname -v
+	Arch      string      `msgpack:"arch" json:"arch"`         // machine, as uname -m
+	CPUs      int         `msgpack:"cpus" json:"cpus"`         // possible CPUs
+	Command   []string    `msgpack:"command" json:"command"`   // the recorder's command line
+	StartNS   int64       `msgpack:"start_ns" json:"start_ns"` // start, CLOCK_REALTIME in Unix nanoseconds
+	Zone      string      `msgpack:"zone" json:"zone"`         // time zone name of the host
+	ZoneSec   int         `msgpack:"zone_s" json:"zone_s"`     // its offset at the start, seconds east of UTC
+	Mode      string      `msgpack:"mode" json:"mode"`         // "kprobe" or "fentry"
+	Probes    []Probe     `msgpack:"probes" json:"probes"`     // what was attached
+	Filters   []string    `msgpack:"filters" json:"filters"`   // what the recorder left out on purpose; empty: nothing
+	Sysctls   []Sysctl    `msgpack:"sysctls" json:"sysctls"`   // settings that bear on accept
+	Limits    []string    `msgpack:"limits" json:"limits"`     // what this kernel could not show, a sentence each
+	Clock     Clock       `msgpack:"clock" json:"clock"`       // the first clock pair
+	Fields    []FieldSpec `msgpack:"fields" json:"fields"`     // the columns of a block, in order; see [Fields]
 }
 
 // Probe is one attached probe.
 type Probe struct {
-	Hook      Hook   `msgpack:"hook"`
-	Kind      Kind   `msgpack:"kind"`
-	How       string `msgpack:"how"`                  // "kprobe", "kretprobe", "fentry", "fexit", "tracepoint" or "raw_tp"
-	Symbol    string `msgpack:"symbol"`               // what it is attached to
-	MaxActive int    `msgpack:"max_active,omitempty"` // kretprobe instances, 0 if it has no limit
+	Hook      Hook   `msgpack:"hook" json:"hook"`
+	Kind      Kind   `msgpack:"kind" json:"kind"`
+	How       string `msgpack:"how" json:"how"`                                   // "kprobe", "kretprobe", "fentry", "fexit", "tracepoint" or "raw_tp"
+	Symbol    string `msgpack:"symbol" json:"symbol"`                             // what it is attached to
+	MaxActive int    `msgpack:"max_active,omitempty" json:"max_active,omitempty"` // kretprobe instances, 0 if it has no limit
 }
 
 // Sysctl is one kernel setting at the start of the recording.
 type Sysctl struct {
-	Name  string `msgpack:"name"`  // as sysctl(8) spells it
-	Value string `msgpack:"value"` // as read, without the newline
+	Name  string `msgpack:"name" json:"name"`   // as sysctl(8) spells it
+	Value string `msgpack:"value" json:"value"` // as read, without the newline
 }
 
 // Clock is one moment on three clocks, in nanoseconds. RealNS - BootNS places
 // events in time. Err is half of the time that taking the reading took.
 type Clock struct {
-	BootNS int64 `msgpack:"boot_ns"` // CLOCK_BOOTTIME
-	MonoNS int64 `msgpack:"mono_ns"` // CLOCK_MONOTONIC
-	RealNS int64 `msgpack:"real_ns"` // CLOCK_REALTIME, Unix
-	ErrNS  int64 `msgpack:"err_ns"`
+	BootNS int64 `msgpack:"boot_ns" json:"boot_ns"` // CLOCK_BOOTTIME
+	MonoNS int64 `msgpack:"mono_ns" json:"mono_ns"` // CLOCK_MONOTONIC
+	RealNS int64 `msgpack:"real_ns" json:"real_ns"` // CLOCK_REALTIME, Unix
+	ErrNS  int64 `msgpack:"err_ns" json:"err_ns"`
 }
 
 // Process is one process as it was when the recorder first saw it. A process
 // that calls exec gets a new record.
 type Process struct {
-	Num       uint32 `msgpack:"num"`      // its number in this capture, from 1
-	PID       uint32 `msgpack:"pid"`      // thread group id, initial pid namespace
-	StartNS   int64  `msgpack:"start_ns"` // start time, CLOCK_BOOTTIME; 0 unknown
-	Comm      string `msgpack:"comm"`     // name of the group leader
-	Exe       string `msgpack:"exe"`      // path of the executable, "" if it was gone before it could be read
-	UID       uint32 `msgpack:"uid"`
-	CgroupID  uint64 `msgpack:"cgroup_id"`
-	Cgroup    string `msgpack:"cgroup"`    // cgroup path
-	Container string `msgpack:"container"` // container id from that path, "" if none
-	Runtime   string `msgpack:"runtime"`   // who made the container, from that path: "docker", "containerd", "cri-o", "podman" ..., "" if it does not tell
-	Unit      string `msgpack:"unit"`      // systemd unit from that path, "" if none
-	Pod       string `msgpack:"pod"`       // Kubernetes pod as namespace/name, from the kubelet's links to logs, "" if there is none
-	PodUID    string `msgpack:"pod_uid"`   // its id, from the cgroup path
-	NetNS     uint64 `msgpack:"netns"`     // inode numbers of the namespaces, 0 unknown
-	PIDNS     uint64 `msgpack:"pidns"`
-	MntNS     uint64 `msgpack:"mntns"`
-	NSPID     uint32 `msgpack:"ns_pid"` // its id in its own pid namespace, 0 unknown
-	Late      bool   `msgpack:"late"`   // the process had ended before /proc could be read: what is there comes from the kernel's events
+	Num       uint32 `msgpack:"num" json:"num"`           // its number in this capture, from 1
+	PID       uint32 `msgpack:"pid" json:"pid"`           // thread group id, initial pid namespace
+	StartNS   int64  `msgpack:"start_ns" json:"start_ns"` // start time, CLOCK_BOOTTIME; 0 unknown
+	Comm      string `msgpack:"comm" json:"comm"`         // name of the group leader
+	Exe       string `msgpack:"exe" json:"exe"`           // path of the executable, "" if it was gone before it could be read
+	UID       uint32 `msgpack:"uid" json:"uid"`
+	CgroupID  uint64 `msgpack:"cgroup_id" json:"cgroup_id"`
+	Cgroup    string `msgpack:"cgroup" json:"cgroup"`       // cgroup path
+	Container string `msgpack:"container" json:"container"` // container id from that path, "" if none
+	Runtime   string `msgpack:"runtime" json:"runtime"`     // who made the container, from that path: "docker", "containerd", "cri-o", "podman" ..., "" if it does not tell
+	Unit      string `msgpack:"unit" json:"unit"`           // systemd unit from that path, "" if none
+	Pod       string `msgpack:"pod" json:"pod"`             // Kubernetes pod as namespace/name, from the kubelet's links to logs, "" if there is none
+	PodUID    string `msgpack:"pod_uid" json:"pod_uid"`     // its id, from the cgroup path
+	NetNS     uint64 `msgpack:"netns" json:"netns"`         // inode numbers of the namespaces, 0 unknown
+	PIDNS     uint64 `msgpack:"pidns" json:"pidns"`
+	MntNS     uint64 `msgpack:"mntns" json:"mntns"`
+	NSPID     uint32 `msgpack:"ns_pid" json:"ns_pid"` // its id in its own pid namespace, 0 unknown
+	Late      bool   `msgpack:"late" json:"late"`     // the process had ended before /proc could be read: what is there comes from the kernel's events
 }
 
 // Snapshot is what was there when the recording began or, with Final, ended:
 // sockets that listened, connections of theirs, and tasks that sat in accept,
 // whose return may come without an entry. It can be several records.
 type Snapshot struct {
-	BootNS           int64          `msgpack:"boot_ns"` // CLOCK_BOOTTIME, after the probes were live
-	Final            bool           `msgpack:"final"`   // it is of the end
-	Listeners        []ListenSocket `msgpack:"listeners"`
-	ListenersKnown   bool           `msgpack:"listeners_known"` // the list is complete, of the families that it has
-	Connections      []Connection   `msgpack:"connections"`
-	ConnectionsKnown bool           `msgpack:"connections_known"` // the list is complete
-	Blocked          []Blocked      `msgpack:"blocked"`
-	BlockedKnown     bool           `msgpack:"blocked_known"` // the list is complete
+	BootNS           int64          `msgpack:"boot_ns" json:"boot_ns"` // CLOCK_BOOTTIME, after the probes were live
+	Final            bool           `msgpack:"final" json:"final"`     // it is of the end
+	Listeners        []ListenSocket `msgpack:"listeners" json:"listeners"`
+	ListenersKnown   bool           `msgpack:"listeners_known" json:"listeners_known"` // the list is complete, of the families that it has
+	Connections      []Connection   `msgpack:"connections" json:"connections"`
+	ConnectionsKnown bool           `msgpack:"connections_known" json:"connections_known"` // the list is complete
+	Blocked          []Blocked      `msgpack:"blocked" json:"blocked"`
+	BlockedKnown     bool           `msgpack:"blocked_known" json:"blocked_known"` // the list is complete
 }
 
 // Connection is one TCP connection of a listener in a snapshot.
 type Connection struct {
-	NetNS  uint32 `msgpack:"netns"` // inode number of its network namespace
-	LAddr  string `msgpack:"laddr"`
-	LPort  uint16 `msgpack:"lport"`
-	RAddr  string `msgpack:"raddr"`
-	RPort  uint16 `msgpack:"rport"`
-	State  uint8  `msgpack:"state"`  // TCP state number
-	Inode  uint64 `msgpack:"inode"`  // 0: it was not accepted yet, or its descriptor is closed
-	Cookie uint64 `msgpack:"cookie"` // 0 unknown
+	NetNS  uint32 `msgpack:"netns" json:"netns"` // inode number of its network namespace
+	LAddr  string `msgpack:"laddr" json:"laddr"`
+	LPort  uint16 `msgpack:"lport" json:"lport"`
+	RAddr  string `msgpack:"raddr" json:"raddr"`
+	RPort  uint16 `msgpack:"rport" json:"rport"`
+	State  uint8  `msgpack:"state" json:"state"`   // TCP state number
+	Inode  uint64 `msgpack:"inode" json:"inode"`   // 0: it was not accepted yet, or its descriptor is closed
+	Cookie uint64 `msgpack:"cookie" json:"cookie"` // 0 unknown
 }
 
 // ListenSocket is one listening socket at the start of the recording.
 type ListenSocket struct {
-	NetNS      uint32 `msgpack:"netns"` // inode number of its network namespace
-	Listener   uint64 `msgpack:"listener"`
-	Family     Family `msgpack:"family"`
-	Proto      uint16 `msgpack:"proto"`
-	LAddr      string `msgpack:"laddr"` // IP address, "" for other families
-	LPort      uint16 `msgpack:"lport"`
-	LName      string `msgpack:"lname"`       // as [Event.LName]
-	Backlog    uint32 `msgpack:"backlog"`     // length of the accept queue
-	BacklogMax uint32 `msgpack:"backlog_max"` // its limit, 0 unknown
+	NetNS      uint32 `msgpack:"netns" json:"netns"` // inode number of its network namespace
+	Listener   uint64 `msgpack:"listener" json:"listener"`
+	Family     Family `msgpack:"family" json:"family"`
+	Proto      uint16 `msgpack:"proto" json:"proto"`
+	LAddr      string `msgpack:"laddr" json:"laddr"` // IP address, "" for other families
+	LPort      uint16 `msgpack:"lport" json:"lport"`
+	LName      string `msgpack:"lname" json:"lname"`             // as [Event.LName]
+	Backlog    uint32 `msgpack:"backlog" json:"backlog"`         // length of the accept queue
+	BacklogMax uint32 `msgpack:"backlog_max" json:"backlog_max"` // its limit, 0 unknown
 }
 
 // Loss says that hits of one probe on one CPU were not written: the ring was
 // full. They happened after FromNS and before ToNS.
 type Loss struct {
-	CPU    uint32 `msgpack:"cpu"`
-	Hook   Hook   `msgpack:"hook"`
-	Kind   Kind   `msgpack:"kind"`
-	Count  uint64 `msgpack:"count"`
-	FromNS int64  `msgpack:"from_ns"` // CLOCK_BOOTTIME of the last event before them
-	ToNS   int64  `msgpack:"to_ns"`   // CLOCK_BOOTTIME of the first event after them
+	CPU    uint32 `msgpack:"cpu" json:"cpu"`
+	Hook   Hook   `msgpack:"hook" json:"hook"`
+	Kind   Kind   `msgpack:"kind" json:"kind"`
+	Count  uint64 `msgpack:"count" json:"count"`
+	FromNS int64  `msgpack:"from_ns" json:"from_ns"` // CLOCK_BOOTTIME of the last event before them
+	ToNS   int64  `msgpack:"to_ns" json:"to_ns"`     // CLOCK_BOOTTIME of the first event after them
 }
 
 // ProbeTotal is the account of one probe over the whole recording:
 // Recorded + Lost = Seen.
 type ProbeTotal struct {
-	Hook     Hook   `msgpack:"hook"`
-	Kind     Kind   `msgpack:"kind"`
-	Seen     uint64 `msgpack:"seen"`     // hits counted in the kernel
-	Recorded uint64 `msgpack:"recorded"` // events in the capture
-	Lost     uint64 `msgpack:"lost"`     // hits for which the ring had no room, counted in the kernel on their own
-	Missed   uint64 `msgpack:"missed"`   // calls that the kernel did not run the probe for, as far as it tells
+	Hook     Hook   `msgpack:"hook" json:"hook"`
+	Kind     Kind   `msgpack:"kind" json:"kind"`
+	Seen     uint64 `msgpack:"seen" json:"seen"`         // hits counted in the kernel
+	Recorded uint64 `msgpack:"recorded" json:"recorded"` // events in the capture
+	Lost     uint64 `msgpack:"lost" json:"lost"`         // hits for which the ring had no room, counted in the kernel on their own
+	Missed   uint64 `msgpack:"missed" json:"missed"`     // calls that the kernel did not run the probe for, as far as it tells
 }
 
 // Blocked is a task that sat in accept when recording began or ended.
 type Blocked struct {
-	PID    uint32 `msgpack:"pid"`
-	TID    uint32 `msgpack:"tid"`
-	SockFD int32  `msgpack:"sockfd"`
+	PID    uint32 `msgpack:"pid" json:"pid"`
+	TID    uint32 `msgpack:"tid" json:"tid"`
+	SockFD int32  `msgpack:"sockfd" json:"sockfd"`
 }
 
 // End is the last record of a capture that was closed in order.
 type End struct {
-	Reason       string       `msgpack:"reason"` // "signal", "count", "duration", "command", "error", "disk full" ...
-	Detail       string       `msgpack:"detail"` // more about it, "" if there is no more to say
-	Clean        bool         `msgpack:"clean"`  // everything that was seen was written or counted as lost
-	Events       uint64       `msgpack:"events"` // events in the capture
-	Lost         uint64       `msgpack:"lost"`   // sum of Totals[].Lost
-	Totals       []ProbeTotal `msgpack:"totals"`
-	Blocked      []Blocked    `msgpack:"blocked"`       // who sat in accept at the end
-	BlockedKnown bool         `msgpack:"blocked_known"` // the list is complete
-	Clock        Clock        `msgpack:"clock"`         // the last clock pair
+	Reason       string       `msgpack:"reason" json:"reason"` // "signal", "count", "duration", "command", "error", "disk full" ...
+	Detail       string       `msgpack:"detail" json:"detail"` // more about it, "" if there is no more to say
+	Clean        bool         `msgpack:"clean" json:"clean"`   // everything that was seen was written or counted as lost
+	Events       uint64       `msgpack:"events" json:"events"` // events in the capture
+	Lost         uint64       `msgpack:"lost" json:"lost"`     // sum of Totals[].Lost
+	Totals       []ProbeTotal `msgpack:"totals" json:"totals"`
+	Blocked      []Blocked    `msgpack:"blocked" json:"blocked"`             // who sat in accept at the end
+	BlockedKnown bool         `msgpack:"blocked_known" json:"blocked_known"` // the list is complete
+	Clock        Clock        `msgpack:"clock" json:"clock"`                 // the last clock pair
 }
 
 // Time converts a boot time of this pair's host to wall clock time in UTC.

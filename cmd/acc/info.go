@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -72,7 +73,99 @@ type info struct {
 	Header    *format.Header `json:"header"`
 	End       *format.End    `json:"end"`    // null if it is missing
 	Losses    []format.Loss  `json:"losses"` // the first hundred
+	Start     shot           `json:"at_start"`
+	Finish    shot           `json:"at_end"` // the tasks are also in end
 	lostBy    map[lossKey]uint64
+}
+
+// shot is what was there when the recording began or ended.
+type shot struct {
+	Listeners        int                   `json:"listeners_count"`
+	ListenersKnown   bool                  `json:"listeners_known"` // it is all of them, of the families that are looked at
+	FirstListeners   []format.ListenSocket `json:"listeners"`       // the first hundred
+	Connections      int                   `json:"connections_count"`
+	ConnectionsKnown bool                  `json:"connections_known"`
+	Blocked          int                   `json:"blocked_count"`
+	BlockedKnown     bool                  `json:"blocked_known"`
+	FirstBlocked     []format.Blocked      `json:"blocked"` // the first hundred
+}
+
+const fewShot = 100
+
+func newShot() shot {
+	return shot{FirstListeners: []format.ListenSocket{}, FirstBlocked: []format.Blocked{}}
+}
+
+func (s *shot) add(x *format.Snapshot) {
+	s.ListenersKnown, s.ConnectionsKnown, s.BlockedKnown = x.ListenersKnown, x.ConnectionsKnown, x.BlockedKnown
+	s.Listeners += len(x.Listeners)
+	s.Connections += len(x.Connections)
+	s.Blocked += len(x.Blocked)
+	s.FirstListeners = append(s.FirstListeners, x.Listeners[:min(len(x.Listeners), fewShot-len(s.FirstListeners))]...)
+	s.FirstBlocked = append(s.FirstBlocked, x.Blocked[:min(len(x.Blocked), fewShot-len(s.FirstBlocked))]...)
+}
+
+// text names listeners and tasks, a few of them.
+func (s *shot) text(row func(name, format string, args ...any), when string) {
+	if s.Listeners > 0 {
+		row(when, "%s%s sockets listened", atLeast(s.ListenersKnown), report.Count(uint64(s.Listeners)))
+		when = ""
+		for _, l := range s.FirstListeners[:min(len(s.FirstListeners), 10)] {
+			full := ""
+			if l.BacklogMax > 0 {
+				full = fmt.Sprintf(" of %d", l.BacklogMax)
+			}
+			row("", "  %s%s, %d in its queue%s", listenerName(&l), netnsName(l.NetNS), l.Backlog, full)
+		}
+		more(row, s.Listeners, 10)
+	}
+	if s.Connections > 0 {
+		row(when, "%s%s connections of theirs", atLeast(s.ConnectionsKnown), report.Count(uint64(s.Connections)))
+		when = ""
+	}
+	tasks(row, when, s.FirstBlocked, s.Blocked, s.BlockedKnown)
+}
+
+// tasks names threads that sit in accept.
+func tasks(row func(name, format string, args ...any), when string, first []format.Blocked, n int, known bool) {
+	if n == 0 {
+		return
+	}
+	row(when, "%s%s tasks sat in accept", atLeast(known), report.Count(uint64(n)))
+	for _, b := range first[:min(len(first), 10)] {
+		row("", "  pid %d, thread %d, on descriptor %d", b.PID, b.TID, b.SockFD)
+	}
+	more(row, n, 10)
+}
+
+func more(row func(name, format string, args ...any), n, shown int) {
+	if n > shown {
+		row("", "  and %s more", report.Count(uint64(n-shown)))
+	}
+}
+
+func atLeast(known bool) string {
+	if known {
+		return ""
+	}
+	return "at least "
+}
+
+func listenerName(l *format.ListenSocket) string {
+	if l.LAddr == "" {
+		return l.Family.String() + " " + cmp.Or(format.Quote(l.LName), "without a name")
+	}
+	if a, err := netip.ParseAddr(l.LAddr); err == nil {
+		return netip.AddrPortFrom(a, l.LPort).String()
+	}
+	return format.Quote(l.LAddr)
+}
+
+func netnsName(ns uint32) string {
+	if ns == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (netns %d)", ns)
 }
 
 type lossKey struct {
@@ -86,7 +179,7 @@ func runInfo(out io.Writer, name string, asJSON bool) error {
 		return err
 	}
 	defer in.Close()
-	i := info{File: in.name, Header: in.Header(), Losses: []format.Loss{}, lostBy: map[lossKey]uint64{}}
+	i := info{File: in.name, Header: in.Header(), Losses: []format.Loss{}, Start: newShot(), Finish: newShot(), lostBy: map[lossKey]uint64{}}
 	verdict := i.read(in)
 	w := bufio.NewWriter(out)
 	if asJSON {
@@ -169,6 +262,13 @@ func (i *info) add(b *format.Batch, clock *format.Clock) {
 		}
 		i.Last = &last
 	}
+	for n := range b.Snapshots {
+		if x := &b.Snapshots[n]; x.Final {
+			i.Finish.add(x)
+		} else {
+			i.Start.add(x)
+		}
+	}
 	if b.End != nil {
 		e := *b.End
 		i.End = &e
@@ -205,6 +305,11 @@ func (i *info) text(out io.Writer) error {
 	}
 	row("size", "%s in %d frames", size, i.Frames)
 	i.losses(row)
+	i.Start.text(row, "at the start")
+	if i.End != nil && i.Finish.Blocked == 0 {
+		tasks(row, "at the end", i.End.Blocked, len(i.End.Blocked), i.End.BlockedKnown)
+	}
+	i.Finish.text(row, "at the end")
 	for n, p := range h.Probes {
 		name := ""
 		if n == 0 {
@@ -248,9 +353,6 @@ func (i *info) losses(row func(name, format string, args ...any)) {
 			missed = fmt.Sprintf(", %s MISSED", report.Count(t.Missed))
 		}
 		row("", "%s of %s: %s seen = %s recorded + %s lost%s", t.Kind, t.Hook, report.Count(t.Seen), report.Count(t.Recorded), report.Count(t.Lost), missed)
-	}
-	if n := len(i.End.Blocked); n > 0 {
-		row("", "%s tasks were waiting in accept at the end", report.Count(uint64(n)))
 	}
 }
 

@@ -24,6 +24,7 @@ type recordOptions struct {
 	count    uint64
 	duration string
 	ring     string
+	denied   bool
 	command  []string
 }
 
@@ -64,6 +65,7 @@ when many threads are blocked in accept.`,
 	f.StringVar(&o.probe, "probe", "auto", "kind of probes: auto, kprobe or fentry")
 	f.Uint64VarP(&o.count, "count", "c", 0, "stop after so many events (two for each accept call)")
 	f.StringVarP(&o.duration, "duration", "d", "0", "stop after so long, like 30s; a bare number is seconds")
+	f.BoolVar(&o.denied, "denied", false, "also record calls that seccomp refuses; every system call of the host pays for it (some 200 instructions)")
 	f.StringVar(&o.ring, "ring-size", "8MiB", "ring buffer between kernel and recorder: a power of two, at least 4KiB")
 	return cmd
 }
@@ -85,7 +87,7 @@ func sizeOf(s string) (int, error) {
 }
 
 func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
-	c := capture.Options{Mode: capture.Mode(o.probe), MaxEvents: o.count, Command: o.command, Args: os.Args, Tool: "acc " + toolVersion()}
+	c := capture.Options{Mode: capture.Mode(o.probe), MaxEvents: o.count, Denied: o.denied, Command: o.command, Args: os.Args, Tool: "acc " + toolVersion()}
 	var err error
 	switch c.Mode {
 	case capture.ModeAuto, capture.ModeKprobe, capture.ModeFentry:
