@@ -3,6 +3,7 @@
 
 KERNEL  ?= 6.1
 KERNELS := 5.10 6.1 6.12 7
+KERNELS_ARM64 := 6.1 6.12
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
@@ -11,7 +12,7 @@ BUILD   := .vm-cache/build
 MODULES := vsock_loopback,sctp,smc,smc_diag,mptcp
 TESTS   ?= ^TestVM
 
-.PHONY: all build demo test test-unit test-race test-vm test-vm-all cross generate generate-check lint fuzz bench cost clean python clang
+.PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all cross generate generate-check lint fuzz bench cost clean python clang
 
 all: build
 
@@ -42,13 +43,27 @@ test-race:
 # The tests of capture that need a kernel, on Linux $(KERNEL), in a virtual machine.
 test-vm: build helpers
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
+	rm -rf $(BUILD)/vm-$(KERNEL)
 	$(BUILD)/vm -kernel $(KERNEL) -timeout 20m -mem 2048 -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver \
 		-in $(BUILD)/accepts -in $(BUILD)/accepts386 -modules $(MODULES) -append lsm=bpf -out $(BUILD)/vm-$(KERNEL) \
 		-in testdata/demo/nginx.conf -in testdata/demo/load.sh -bin nginx,wrk \
 		-- /in/capture.test -test.v -test.timeout 18m -test.run '$(TESTS)'
 
+# The same on arm64, of what is not slow there; everything is built here.
+test-vm-arm64: helpers
+	GOARCH=arm64 CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $(BUILD)/arm64/acc ./cmd/acc
+	GOARCH=arm64 CGO_ENABLED=0 go build -o $(BUILD)/arm64/accepts ./testdata/accepts
+	GOARCH=arm64 CGO_ENABLED=0 go test -c -o $(BUILD)/arm64/capture.test ./capture
+	rm -rf $(BUILD)/vm-$(KERNEL)-arm64
+	$(BUILD)/vm -arch arm64 -kernel $(KERNEL) -timeout 30m -mem 2048 -in $(BUILD)/arm64/capture.test -in $(BUILD)/arm64/acc \
+		-in $(BUILD)/arm64/accepts -modules $(MODULES) -out $(BUILD)/vm-$(KERNEL)-arm64 \
+		-- /in/capture.test -test.v -test.timeout 28m -test.run '^TestVM(Paths|Outcomes|Before|Counts|KilledRecorder)$$'
+
+# All of them, and docs/KERNELS.md, the table of what is recorded where.
 test-vm-all:
 	set -e; for k in $(KERNELS); do $(MAKE) --no-print-directory test-vm KERNEL=$$k; done
+	set -e; for k in $(KERNELS_ARM64); do $(MAKE) --no-print-directory test-vm-arm64 KERNEL=$$k; done
+	go run ./capture/vm/matrix $(KERNELS:%=$(BUILD)/vm-%/paths.tsv) $(KERNELS_ARM64:%=$(BUILD)/vm-%-arm64/paths.tsv) >docs/KERNELS.md
 
 cross: ## offline work needs no Linux
 	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./cmd/acc

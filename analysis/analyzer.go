@@ -159,10 +159,12 @@ func (a *Analyzer) book(p *Pair) error {
 		}
 	case p.Ret >= 0:
 		a.accepted(l, proc, p)
+	case p.Armed:
+		a.totals.Armed++
 	default:
 		a.failed(l, proc, p)
 	}
-	if p.Returned() && p.EnterSeq == 0 && p.Why != WhyNoCall {
+	if p.Returned() && p.EnterSeq == 0 && p.Why != WhyNoCall && p.Why != WhyDenied {
 		a.totals.ReturnOnly++
 		a.unpaired[p.Why]++
 	}
@@ -203,6 +205,9 @@ func (a *Analyzer) accepted(l *listener, proc *process, p *Pair) {
 func (a *Analyzer) failed(l *listener, proc *process, p *Pair) {
 	a.totals.Failed++
 	proc.failed++
+	if p.ClientLost {
+		a.totals.ClientsLost++
+	}
 	a.errors[min(uint32(p.Errno), uint32(len(a.errors)-1))]++
 	l.fail(p.Errno)
 	if l.detailed {

@@ -31,6 +31,7 @@ type errnoCount struct {
 type listener struct {
 	key             listenerKey
 	addr            netip.AddrPort // invalid: not known, or the family has none
+	bound           string         // the name it is bound to where that is no address
 	family          format.Family
 	proto           uint16
 	attempts        uint64
@@ -59,7 +60,11 @@ type process struct {
 type processKey struct{ num, pid uint32 }
 
 // record is what is kept of a process record.
-type record struct{ comm, exe, container string }
+type record struct {
+	comm, exe, cgroup, container, runtime, unit, pod string
+	nsPID                                            uint32
+	netNS, pidNS                                     uint64
+}
 
 type link struct {
 	l *listener
@@ -171,6 +176,9 @@ func (l *listener) describe(e *format.Event) {
 	if e.LAddr.IsValid() {
 		l.addr = e.Local()
 	}
+	if e.LName != "" {
+		l.bound = short(e.LName, 108)
+	}
 }
 
 func (ps *places) process(e *format.Event) *process {
@@ -201,8 +209,11 @@ func (ps *places) link(l *listener, p *process) {
 
 // record keeps what the result tells of a process.
 func (ps *places) record(p *format.Process) {
-	r := record{short(p.Comm, 64), short(p.Exe, 4096), short(p.Container, 128)}
-	size := len(r.comm) + len(r.exe) + len(r.container)
+	r := record{
+		comm: short(p.Comm, 64), exe: short(p.Exe, 4096), cgroup: short(p.Cgroup, 4096), container: short(p.Container, 128), runtime: short(p.Runtime, 32),
+		unit: short(p.Unit, 256), pod: short(p.Pod, 512), nsPID: p.NSPID, netNS: p.NetNS, pidNS: p.PIDNS,
+	}
+	size := len(r.comm) + len(r.exe) + len(r.cgroup) + len(r.container) + len(r.runtime) + len(r.unit) + len(r.pod)
 	if _, ok := ps.records[p.Num]; ok || len(ps.records) >= ps.o.MaxProcesses || ps.text+size > maxText {
 		ps.limited = ps.limited || !ok
 		return

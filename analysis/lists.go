@@ -37,7 +37,7 @@ func (a *Analyzer) lists(r *Result) {
 	for _, p := range ps.processes {
 		rec := ps.records[p.key.num]
 		r.Processes = append(r.Processes, ProcessInfo{Proc: p.key.num, PID: p.key.pid, Comm: cmp.Or(rec.comm, p.comm), Exe: rec.exe,
-			Container: rec.container, Attempts: p.attempts, Accepted: p.accepted, Failed: p.failed})
+			Cgroup: rec.cgroup, Container: rec.container, Runtime: rec.runtime, Unit: rec.unit, Pod: rec.pod, NSPID: rec.nsPID, NetNS: rec.netNS, PIDNS: rec.pidNS, Attempts: p.attempts, Accepted: p.accepted, Failed: p.failed})
 	}
 	slices.SortFunc(r.Processes, func(x, y ProcessInfo) int {
 		return cmp.Or(cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(y.Attempts, x.Attempts), cmp.Compare(x.Proc, y.Proc), cmp.Compare(x.PID, y.PID))
@@ -92,6 +92,8 @@ func (l *listener) name() string {
 	switch {
 	case l.addr.Addr().IsValid():
 		return l.addr.String()
+	case l.bound != "":
+		return format.Quote(l.bound)
 	case l.family != 0:
 		return l.family.String()
 	}

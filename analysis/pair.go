@@ -28,7 +28,8 @@ const (
 	WhySkipped     Why = "skipped"        // the other event may be in a part of the capture that was left out
 	WhyLimit       Why = "limit"          // too many threads were in accept at once to follow this one
 	WhyUnknown     Why = "unknown"        // the capture does not tell
-	WhyNoCall      Why = "no-call"        // it was no system call (io_uring): there is no entry to see
+	WhyNoCall      Why = "no-call"        // it was no system call (io_uring, the kernel itself): there is no entry to see
+	WhyDenied      Why = "denied"         // seccomp refused the call before it came to accept: there is no entry to see
 	WhyRestarted   Why = "restarted"      // a signal interrupted it, and the same call began anew
 	WhyInterrupted Why = "interrupted"    // a signal ended it: EINTR for the program, or the task was killed
 )
@@ -55,6 +56,13 @@ type Pair struct {
 	Family              format.Family
 	State               uint8  // of the accepted socket
 	Inode               uint64 // of the accepted socket
+	Name                string // what the listener is bound to where that is no IP address
+	PeerPID, PeerUID    uint32 // who connected to a UNIX socket
+	Uring               uint8  // format.Uring..., kind of an io_uring request
+	UserData            uint64 // what the program named the request
+	Armed               bool   // the request found nothing and waits: no failure
+	ClientLost          bool   // it failed after it had taken a connection, which is lost: Local and Remote are its
+	NoFD                bool   // Ret is no descriptor: it is not known, or there is none
 	QueueEnter          uint32 // length of the accept queue at the entry
 	QueueReturn         uint32 // and at the return
 	QueueMax            uint32 // its limit
@@ -67,6 +75,10 @@ type Pair struct {
 
 // Returned reports whether the attempt's outcome is known.
 func (p *Pair) Returned() bool { return p.ReturnSeq != 0 }
+
+// Failed reports whether the attempt ended without a socket; an io_uring request
+// that begins to wait has not.
+func (p *Pair) Failed() bool { return p.ReturnSeq != 0 && p.Ret < 0 && !p.Armed }
 
 // Accepted reports whether the attempt made a socket.
 func (p *Pair) Accepted() bool { return p.ReturnSeq != 0 && p.Ret >= 0 }
@@ -91,8 +103,8 @@ func (ps *pairs) add(t *task, e *format.Event, forgot bool) error {
 	switch {
 	case e.Kind == format.Enter:
 		err = ps.enter(t, e)
-	case e.Hook == format.HookDoAccept:
-		err = ps.doAccept(t, e)
+	case e.Hook == format.HookDoAccept || e.Hook == format.HookIOAccept || e.Hook == format.HookIOComplete || e.Hook == format.HookKernelAccept:
+		err = ps.noCall(t, e)
 	default:
 		err = ps.returned(t, e, forgot)
 	}
@@ -154,13 +166,13 @@ func (ps *pairs) alone(t *task, why Why) error {
 	return ps.emit(&ps.p)
 }
 
-// doAccept takes a return of do_accept. One of which the way is not known may
-// belong to a system call, whose return then follows on the same task.
-func (ps *pairs) doAccept(t *task, e *format.Event) error {
+// noCall takes a return inside of the kernel. One of do_accept of which the way is
+// not known may belong to a system call, whose return then follows on the same task.
+func (ps *pairs) noCall(t *task, e *format.Event) error {
 	if err := ps.settle(t); err != nil {
 		return err
 	}
-	if e.Via == format.ViaUnknown {
+	if e.Hook == format.HookDoAccept && e.Via == format.ViaUnknown {
 		if x := ps.extra(t); x != nil {
 			x.noted, x.facts = true, *e
 			return nil
@@ -170,7 +182,8 @@ func (ps *pairs) doAccept(t *task, e *format.Event) error {
 }
 
 func (ps *pairs) returned(t *task, e *format.Event, forgot bool) error {
-	ours := t.open && e.Mark&format.MarkEnterLost == 0 && t.skips == ps.skips && (e.SockFD == t.entry.sockfd || e.SockFD == -1)
+	const noEntry = format.MarkEnterLost | format.MarkBefore | format.MarkDenied
+	ours := t.open && e.Mark&noEntry == 0 && t.skips == ps.skips && (e.SockFD == t.entry.sockfd || e.SockFD == -1)
 	facts := t.noted() && t.skips == ps.skips && (e.Mark&format.MarkNoFacts != 0 && t.extra.facts.Accepted() ||
 		e.Failed() && t.extra.facts.Ret == e.Ret)
 	if !facts {
@@ -197,6 +210,10 @@ func (ps *pairs) returned(t *task, e *format.Event, forgot bool) error {
 		p.finish(e)
 		p.Why = WhyUnknown
 		switch {
+		case e.Mark&format.MarkDenied != 0:
+			p.Why = WhyDenied
+		case e.Mark&format.MarkBefore != 0:
+			p.Why = WhyBegan
 		case e.Mark&format.MarkEnterLost != 0:
 			p.Why = WhyEnterLost
 		case ps.skips != t.skips:
@@ -216,6 +233,7 @@ func (ps *pairs) returned(t *task, e *format.Event, forgot bool) error {
 			return nil
 		}
 		p.Why = WhyUnknown
+	case e.Mark&format.MarkBefore != 0: // the kernel says so
 	case p.Why == WhyBegan && len(ps.began) < maxUndecided:
 		ps.began = append(ps.began, *p) // a missed entry looks alike; END says whether there are any
 		return nil
@@ -295,7 +313,7 @@ func (ps *pairs) entered(p *Pair, t *task) {
 		QueueMax: n.backlogMax, Attempt: int(t.attempt), listener: t.listener, process: t.process,
 	}
 	if t.listener != nil {
-		p.ListenAddr = t.listener.addr
+		p.ListenAddr, p.Name = t.listener.addr, t.listener.bound
 	}
 }
 
@@ -306,7 +324,7 @@ func (p *Pair) begin(t *task, e *format.Event) {
 		NetNS: e.NetNS, Attempt: 1, listener: t.listener, process: t.process,
 	}
 	if t.listener != nil {
-		p.ListenAddr = t.listener.addr
+		p.ListenAddr, p.Name = t.listener.addr, t.listener.bound
 	}
 }
 
@@ -314,6 +332,7 @@ func (p *Pair) begin(t *task, e *format.Event) {
 func (p *Pair) finish(e *format.Event) {
 	p.ReturnSeq, p.ReturnNS, p.Ret, p.Errno = e.Seq, e.BootNS, e.Ret, e.Errno()
 	p.QueueReturn = e.Backlog
+	p.Uring, p.UserData, p.Armed, p.NoFD = e.Uring, e.UserData, e.Armed(), e.Accepted() && e.Mark&format.MarkNoFD != 0
 	p.socket(e)
 }
 
@@ -330,8 +349,12 @@ func (p *Pair) socket(e *format.Event) {
 	if e.Family != 0 {
 		p.Family = e.Family
 	}
-	if e.Accepted() {
-		p.Local, p.Remote, p.State, p.Inode = e.Local(), e.Remote(), e.State, e.Inode
+	if e.LName != "" {
+		p.Name = e.LName
+	}
+	p.ClientLost = e.Mark&format.MarkClientLost != 0
+	if e.Accepted() || p.ClientLost {
+		p.Local, p.Remote, p.State, p.Inode, p.PeerPID, p.PeerUID = e.Local(), e.Remote(), e.State, e.Inode, e.PeerPID, e.PeerUID
 	} else if !p.ListenAddr.IsValid() && e.LAddr.IsValid() {
 		p.ListenAddr = e.Local()
 	}

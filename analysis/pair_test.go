@@ -38,6 +38,20 @@ func script(words string) []format.Event {
 			e.Hook, e.Via, e.Ret, e.RPort = format.HookDoAccept, format.ViaUnknown, 0, 4242
 		case 'u':
 			e.Hook, e.Via, e.Ret = format.HookDoAccept, format.ViaIOUring, 0
+		case 'a':
+			e.Hook, e.Via, e.Ret, e.Mark = format.HookDoAccept, format.ViaIOUring, -11, format.MarkArmed
+		case 'i':
+			e.Hook, e.Via = format.HookIOAccept, format.ViaIOUring
+		case 'k':
+			e.Hook, e.Via, e.Mark = format.HookKernelAccept, format.ViaKernel, format.MarkNoFD
+		case 'b':
+			e.Hook, e.Mark = format.HookSysExit, format.MarkBefore
+		case 'x':
+			e.Hook, e.Mark = format.HookSysExit, format.MarkDenied
+		case 's':
+			e.Hook = format.HookSysExit
+		case 'l':
+			e.Mark = format.MarkClientLost
 		}
 		events = append(events, e)
 	}
@@ -110,6 +124,14 @@ func TestPairs(t *testing.T) {
 		{"restart, entry lost", "e1 r1:512 R1", clean, Completeness{}, "1-2:unknown -3:entry-lost"},
 		{"facts apart", "e1 d1 n1", clean, Completeness{}, "1-3"},
 		{"io_uring", "u1 e1 u1 r1", clean, Completeness{}, "-1:no-call -3:no-call 2-4"},
+		{"io_uring waits, then accepts", "a1 u1", clean, Completeness{}, "-1:no-call -2:no-call"},
+		{"io_uring without a descriptor", "i1:24", clean, Completeness{}, "-1:no-call"},
+		{"the kernel", "k1 k1:11", clean, Completeness{}, "-1:no-call -2:no-call"},
+		{"began before", "b1 e1 r1", clean, Completeness{}, "-1:began-before 2-3"},
+		{"began before, though returns were lost", "b1 e1 r1", lost, Completeness{}, "-1:began-before 2-3"},
+		{"denied", "e1 r1 x1:1", clean, Completeness{}, "1-2 -3:denied"},
+		{"seen at the end of the call", "e1 s1", clean, Completeness{}, "1-2"},
+		{"client lost", "e1 l1:14", clean, Completeness{}, "1-2"},
 	}
 	for _, c := range cases {
 		got, r := analyze(t, script(c.events), c.end, c.c)
@@ -117,12 +139,16 @@ func TestPairs(t *testing.T) {
 			t.Errorf("%s: %s: got %q, want %q", c.name, c.events, got, c.want)
 		}
 		x := r.Totals
-		if x.Attempts != x.Accepted+x.Failed+x.EntryOnly || x.Attempts != uint64(len(strings.Fields(got))) {
+		if x.Attempts != x.Accepted+x.Failed+x.Armed+x.EntryOnly || x.Attempts != uint64(len(strings.Fields(got))) {
 			t.Errorf("%s: totals do not add up: %+v", c.name, x)
 		}
 		if (c.end == clean && len(c.c.Skipped) == 0) != r.Complete && c.end != blocked {
 			t.Errorf("%s: complete is %v: %+v", c.name, r.Complete, r.Caveats)
 		}
+	}
+	_, r := analyze(t, script("a1 i1:24 e1 l1:14 k1:11"), clean, Completeness{})
+	if x := r.Totals; x.Armed != 1 || x.Failed != 3 || x.ClientsLost != 1 || x.ReturnOnly != 0 {
+		t.Errorf("one waits, three failed, one of them with a client: %+v", x)
 	}
 }
 

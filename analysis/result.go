@@ -58,11 +58,13 @@ type Caveat struct {
 	Text string `json:"text"`
 }
 
-// Totals count attempts: Attempts = Accepted + Failed + EntryOnly.
+// Totals count attempts: Attempts = Accepted + Failed + Armed + EntryOnly.
 type Totals struct {
 	Attempts    uint64 `json:"attempts"`
 	Accepted    uint64 `json:"accepted"`
 	Failed      uint64 `json:"failed"`
+	Armed       uint64 `json:"armed"`        // of io_uring, found nothing and wait: neither
+	ClientsLost uint64 `json:"clients_lost"` // failed ones that had taken a connection, which was destroyed
 	EntryOnly   uint64 `json:"entry_only"`   // attempts without a known return
 	ReturnOnly  uint64 `json:"return_only"`  // returns without a known entry, where there should be one; accepted or failed too
 	Lost        uint64 `json:"lost"`         // hits that the ring had no room for
@@ -124,7 +126,7 @@ type Rate struct {
 type ListenerInfo struct {
 	Listener  uint64       `json:"listener"` // inode number
 	NetNS     uint32       `json:"netns"`
-	Addr      string       `json:"addr"`  // address:port, or the family
+	Addr      string       `json:"addr"`  // address:port, or the name or family of others
 	LAddr     string       `json:"laddr"` // "" if it has none or it is not known
 	LPort     uint16       `json:"lport"`
 	Family    string       `json:"family"`
@@ -162,7 +164,14 @@ type ProcessInfo struct {
 	PID       uint32 `json:"pid"`
 	Comm      string `json:"comm"`
 	Exe       string `json:"exe"`
-	Container string `json:"container"`
+	Cgroup    string `json:"cgroup"`    // path
+	Container string `json:"container"` // id, "" without one
+	Runtime   string `json:"runtime"`   // who made it
+	Unit      string `json:"unit"`      // of systemd
+	Pod       string `json:"pod"`       // namespace/name
+	NSPID     uint32 `json:"ns_pid"`    // in its own pid namespace
+	NetNS     uint64 `json:"netns"`
+	PIDNS     uint64 `json:"pidns"`
 	Attempts  uint64 `json:"attempts"`
 	Accepted  uint64 `json:"accepted"`
 	Failed    uint64 `json:"failed"`

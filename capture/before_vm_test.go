@@ -146,6 +146,7 @@ func TestVMBefore(t *testing.T) {
 				if !end.BlockedKnown || !slices.ContainsFunc(end.Blocked, func(b format.Blocked) bool { return b.TID == stays.tid && int(b.SockFD) == idle }) {
 					t.Errorf("who sits in accept at the end: %+v", end.Blocked)
 				}
+				tell(t, mode, map[bool]string{true: "blocked before the start", false: "blocked before the start, returned a minute after"}[phase == 0], map[bool]string{true: "WRONG", false: "seen"}[t.Failed()], "")
 				checkListeners(t, r.shots[0].Listeners, map[int]uint32{tcp: 0, local: 0, full: 2, idle: 0})
 			})
 		}

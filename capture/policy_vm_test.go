@@ -52,6 +52,7 @@ func TestVMPolicy(t *testing.T) {
 			if len(got) != 2 || got[0] != int32(unix.EPERM) || got[1] != 0 {
 				t.Errorf("recorded %v, want EPERM and a success", got)
 			}
+			tell(t, mode, "EPERM of a security module", map[bool]string{true: "WRONG", false: "seen"}[t.Failed()], "")
 		})
 	}
 }

@@ -378,6 +378,13 @@ func (a *attached) close() {
 	a.collection.Close()
 }
 
+// caughtElsewhere takes from what kretprobes missed what sys_exit saw instead.
+func (a *attached) caughtElsewhere(n int64) {
+	for _, i := range []int{probeReturn, probeDoAccept} {
+		a.missed[i] -= min(a.missed[i], uint64(n))
+	}
+}
+
 // missedBy adds up what the kernel tells of calls that it did not run a program
 // for: because another one ran on the CPU, or there was no kretprobe instance.
 func missedBy(l link.Link, prog *ebpf.Program, p probe, profile map[string]uint64) uint64 {

@@ -379,6 +379,7 @@ func (s *session) close(why, detail string) error {
 		return err
 	}
 	end := format.End{Reason: why, Detail: detail, Clean: why != "error"}
+	s.a.caughtElsewhere(s.watcher.atExit(hits))
 	for i, p := range probes {
 		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded[i] - s.a.own[i], Lost: lost[i], Missed: s.a.missed[i]}
 		for _, h := range hits {

@@ -156,20 +156,29 @@ func (w *watcher) crowd() bool {
 	if err != nil {
 		return w.crowded
 	}
-	in, exits := int64(0), -w.foreign
+	exits := w.atExit(hits)
+	in := -exits
 	for _, h := range hits {
-		in += int64(h[probeEnter]) - int64(h[probeReturn]) - int64(h[probeSysExit])
-		exits += int64(h[probeSysExit])
+		in += int64(h[probeEnter]) - int64(h[probeReturn])
 	}
 	most := int64(w.a.instances)
 	if most == 0 {
 		most = 4
 	}
-	if in = in + w.foreign; in <= most/2 && w.crowded {
+	if in <= most/2 && w.crowded {
 		missed, known := missedReturns(w.a.others)["__sys_accept4"]
 		return in > 0 && (!known || int64(missed) > exits)
 	}
 	return in > most/2
+}
+
+// atExit is how many returns of attempts in flight sys_exit saw.
+func (w *watcher) atExit(hits map[uint32][numProbes]uint64) int64 {
+	n := -w.foreign
+	for _, h := range hits {
+		n += int64(h[probeSysExit])
+	}
+	return max(n, 0)
 }
 
 // check forgets, every ten seconds, sleepers that have ended.

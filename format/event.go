@@ -1,6 +1,7 @@
 package format
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -289,6 +290,9 @@ func (k Kind) String() string   { return name(kindNames, int64(k)) }
 func (h Hook) String() string   { return name(hookNames, int64(h)) }
 func (v Via) String() string    { return name(viaNames, int64(v)) }
 func (f Family) String() string { return name(familyNames, int64(f)) }
+
+// UringName is the words for the bits of [Event.Uring]; "single" for none.
+func UringName(uring uint8) string { return cmp.Or(name(uringNames, int64(uring)), "single") }
 
 // StateName is the lower-case word that ss(8) uses for a TCP state number.
 func StateName(state uint8) string { return name(stateNames, int64(state)) }

@@ -25,10 +25,25 @@ func AppendPairText(dst []byte, p *analysis.Pair, c format.Clock, zone *time.Loc
 	dst = strconv.AppendInt(dst, int64(p.SockFD), 10)
 	if p.ListenAddr.Addr().IsValid() {
 		dst = append(append(dst, " on "...), p.ListenAddr.String()...)
+	} else if p.Name != "" {
+		dst = append(append(dst, " on "...), format.Quote(p.Name)...)
 	}
 	switch {
+	case p.Armed:
+		dst = append(dst, " waits"...)
 	case p.Accepted():
-		dst = strconv.AppendInt(append(dst, " = "...), int64(p.Ret), 10)
+		what := " = "
+		if p.Uring&format.UringDirect != 0 {
+			what = " = slot "
+		}
+		if p.NoFD {
+			dst = append(dst, " = a socket"...)
+		} else {
+			dst = strconv.AppendInt(append(dst, what...), int64(p.Ret), 10)
+		}
+		if p.PeerPID != 0 {
+			dst = strconv.AppendUint(append(dst, "  from pid "...), uint64(p.PeerPID), 10)
+		}
 		if p.Remote.Addr().IsValid() {
 			dst = append(append(dst, "  from "...), p.Remote.String()...)
 		}
@@ -37,6 +52,9 @@ func AppendPairText(dst []byte, p *analysis.Pair, c format.Clock, zone *time.Loc
 		}
 	case p.Returned():
 		dst = append(append(dst, " = "...), format.ErrnoName(p.Errno)...)
+		if p.ClientLost {
+			dst = append(append(dst, ", CLIENT LOST: "...), p.Remote.String()...)
+		}
 	}
 	if p.WaitNS >= 0 {
 		dst = append(append(dst, "  after "...), Duration(p.WaitNS)...)
@@ -59,7 +77,8 @@ func AppendPairText(dst []byte, p *analysis.Pair, c format.Clock, zone *time.Loc
 // this order, are ts enter_seq return_seq facts_seq enter_boot_ns return_boot_ns
 // wait_ns inverted pid tid uid comm proc via sockfd flags ret errno netns listener
 // listen_addr listen_port family laddr lport raddr rport state inode backlog_enter
-// backlog_return backlog_max attempt why: the members of [analysis.Pair] by the
+// backlog_return backlog_max attempt lname peer_pid peer_uid uring user_data armed
+// client_lost why: the members of [analysis.Pair] by the
 // names of the field table. All are always there; what is not known is null. ts is
 // the wall clock time of the entry, of the return without one.
 func AppendPairJSON(dst []byte, p *analysis.Pair, c format.Clock) []byte {
@@ -109,20 +128,34 @@ func AppendPairJSON(dst []byte, p *analysis.Pair, c format.Clock) []byte {
 	text("via", p.Via.String(), true)
 	num("sockfd", int64(p.SockFD), true)
 	num("flags", int64(p.Flags), true)
-	num("ret", int64(p.Ret), returned)
+	num("ret", int64(p.Ret), returned && !p.NoFD)
 	text("errno", format.ErrnoName(p.Errno), p.Errno != 0)
 	num("netns", int64(p.NetNS), true)
 	num("listener", int64(p.Listener), p.Listener != 0)
 	addr("listen_addr", "listen_port", p.ListenAddr, true)
 	text("family", p.Family.String(), p.Family != 0)
-	addr("laddr", "lport", p.Local, p.Accepted())
-	addr("raddr", "rport", p.Remote, p.Accepted())
-	text("state", format.StateName(p.State), p.Accepted())
-	num("inode", int64(p.Inode), p.Accepted())
+	made := p.Accepted() || p.ClientLost
+	addr("laddr", "lport", p.Local, made)
+	addr("raddr", "rport", p.Remote, made)
+	text("state", format.StateName(p.State), made)
+	num("inode", int64(p.Inode), made)
 	num("backlog_enter", int64(p.QueueEnter), entered)
 	num("backlog_return", int64(p.QueueReturn), returned)
 	num("backlog_max", int64(p.QueueMax), p.Listener != 0)
 	num("attempt", int64(p.Attempt), true)
+	text("lname", p.Name, p.Name != "")
+	num("peer_pid", int64(p.PeerPID), p.PeerPID != 0)
+	num("peer_uid", int64(p.PeerUID), p.PeerPID != 0)
+	uring := p.Via == format.ViaIOUring
+	text("uring", format.UringName(p.Uring), uring)
+	dst = append(dst, `,"user_data":`...)
+	if uring {
+		dst = strconv.AppendUint(dst, p.UserData, 10)
+	} else {
+		dst = append(dst, "null"...)
+	}
+	dst = strconv.AppendBool(append(dst, `,"armed":`...), p.Armed)
+	dst = strconv.AppendBool(append(dst, `,"client_lost":`...), p.ClientLost)
 	text("why", string(p.Why), p.Why != "")
 	return append(dst, '}')
 }

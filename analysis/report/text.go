@@ -161,8 +161,15 @@ func name(s string) string { return cmp.Or(format.Quote(s), "?") }
 func (t *text) totals() {
 	x := &t.r.Totals
 	t.WriteByte('\n')
-	t.line(bold, t.attempts(x.Attempts)+" attempts:", fmt.Sprintf(" %s accepted, %s failed, %s without a return",
-		t.outcomes(x.Accepted), t.outcomes(x.Failed), Count(x.EntryOnly)))
+	waits := ""
+	if x.Armed > 0 {
+		waits = fmt.Sprintf(", %s that wait (io_uring)", t.outcomes(x.Armed))
+	}
+	t.line(bold, t.attempts(x.Attempts)+" attempts:", fmt.Sprintf(" %s accepted, %s failed, %s without a return%s",
+		t.outcomes(x.Accepted), t.outcomes(x.Failed), Count(x.EntryOnly), waits))
+	if x.ClientsLost > 0 {
+		t.line(red, "  "+t.outcomes(x.ClientsLost), " of the failed had taken a connection, which was lost with it")
+	}
 	if x.ClosedEarly > 0 {
 		t.line(amber, "  "+t.outcomes(x.ClosedEarly), " accepted when the peer had closed already")
 	}
@@ -203,6 +210,7 @@ var whys = map[analysis.Why]string{
 	analysis.WhyMissed:     "their return was missed, the kernel did not run the probe",
 	analysis.WhyEnterLost:  "counted above; their entry was lost or missed, so their wait is not known",
 	analysis.WhyBegan:      "counted above; they waited in accept already when recording began",
+	analysis.WhyDenied:     "counted above; seccomp refused the call before it came to accept",
 	analysis.WhyTruncated:  "the capture stops before what would tell",
 	analysis.WhySkipped:    "the other event may be in a part that was left out",
 	analysis.WhyLimit:      "too many threads were in accept at once to follow them",
@@ -282,10 +290,7 @@ func (t *text) people() {
 	}
 	var procs, peers []string
 	for _, p := range t.r.Processes {
-		exe := format.Quote(p.Exe)
-		if p.Container != "" {
-			exe += " in " + format.Quote(p.Container[:min(12, len(p.Container))])
-		}
+		exe := format.Quote(p.Exe) + home(&p)
 		procs = append(procs, fmt.Sprintf("  %s\t%d\t%s\t%s\t%s", cut(format.Quote(p.Comm), 20), p.PID, t.outcomes(p.Accepted), t.outcomes(p.Failed), exe))
 	}
 	for _, p := range t.r.Peers {
@@ -314,6 +319,22 @@ func (t *text) people() {
 	}
 	t.more(t.r.Others.Processes, "processes")
 	t.more(t.r.Others.Peers, "peers")
+}
+
+// home says to which pod, container or unit a process belongs, "" if to none.
+func home(p *analysis.ProcessInfo) string {
+	id := format.Quote(p.Container[:min(12, len(p.Container))])
+	switch {
+	case p.Pod != "":
+		return " in pod " + format.Quote(p.Pod)
+	case id != "" && p.Runtime != "":
+		return " in " + format.Quote(p.Runtime) + " " + id
+	case id != "":
+		return " in " + id
+	case p.Unit != "":
+		return " of " + format.Quote(p.Unit)
+	}
+	return ""
 }
 
 // join sets lines beside each other, the right ones at a column.
