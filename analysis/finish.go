@@ -63,7 +63,7 @@ func (a *Analyzer) gaps() (g gaps) {
 		g.lost += lost
 		g.missed += missed
 		switch {
-		case hook != format.HookSysAccept4 && hook != format.HookSysExit && hook != format.HookFDInstall:
+		case hook == format.HookDoAccept || hook == format.HookIOAccept || hook == format.HookIOComplete || hook == format.HookKernelAccept:
 			g.lostOther += lost + missed
 		case kind == format.Enter:
 			g.lostIn += lost
