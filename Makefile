@@ -57,7 +57,7 @@ test-vm-arm64: helpers
 	rm -rf $(BUILD)/vm-$(KERNEL)-arm64
 	$(BUILD)/vm -arch arm64 -kernel $(KERNEL) -timeout 30m -mem 2048 -in $(BUILD)/arm64/capture.test -in $(BUILD)/arm64/acc \
 		-in $(BUILD)/arm64/accepts -modules $(MODULES) -out $(BUILD)/vm-$(KERNEL)-arm64 \
-		-- /in/capture.test -test.v -test.timeout 28m -test.run '^TestVM(Paths|Outcomes|Before|Counts|KilledRecorder)$$'
+		-- /in/capture.test -test.v -test.timeout 28m -test.run '^TestVM(Paths|Outcomes|Before|Counts|KilledRecorder|Modes)$$'
 
 # All of them, and docs/KERNELS.md, the table of what is recorded where.
 test-vm-all:

@@ -63,7 +63,7 @@ func blockIn(t *testing.T, listener int) *blockedAccept {
 func TestVMBefore(t *testing.T) {
 	needVM(t)
 	const threads = 20
-	for _, mode := range bothModes {
+	for _, mode := range modes(t) {
 		for _, phase := range []time.Duration{0, time.Millisecond} { // as it is, and only descriptors watched
 			name := string(mode)
 			if phase != 0 {

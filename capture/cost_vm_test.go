@@ -39,7 +39,7 @@ func TestCost(t *testing.T) {
 	loop() // warm
 	none := loop()
 	t.Logf("nothing: %d instructions a connection", none)
-	for _, mode := range bothModes {
+	for _, mode := range modes(t) {
 		with := measure(t, Options{Mode: mode}, loop)
 		// The kernel's side alone: nobody reads the ring, which holds everything.
 		release := make(chan bool)

@@ -23,7 +23,7 @@ func TestVMKilledRecorder(t *testing.T) {
 	lfd, _ := listen(t, unix.AF_INET, 1)
 	defer unix.Close(lfd)
 	unix.SetNonblock(lfd, true)
-	for _, mode := range bothModes {
+	for _, mode := range modes(t) {
 		path := filepath.Join(t.TempDir(), "killed.acc")
 		cmd := exec.Command("/in/acc", "record", "-o", path, "--probe", string(mode))
 		if err := cmd.Start(); err != nil {

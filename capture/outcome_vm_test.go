@@ -120,7 +120,7 @@ func TestVMOutcomes(t *testing.T) {
 	}
 	var byMode [2][]seen
 	var steps []step
-	for m, mode := range bothModes {
+	for m, mode := range modes(t) {
 		runtime.LockOSThread()
 		steps = outcomes(t)
 		r := recordWhile(t, Options{Mode: mode}, func() {
@@ -194,7 +194,7 @@ func TestMain(m *testing.M) {
 // interrupted begins anew; one that still waits at the end is listed.
 func TestVMSignals(t *testing.T) {
 	needVM(t)
-	for _, mode := range bothModes {
+	for _, mode := range modes(t) {
 		t.Run(string(mode), func(t *testing.T) {
 			killed, waiting := exec.Command("/proc/self/exe"), exec.Command("/proc/self/exe")
 			killed.Env, waiting.Env = append(os.Environ(), childEnv+"=1"), append(os.Environ(), childEnv+"=1")

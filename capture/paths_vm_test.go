@@ -84,7 +84,7 @@ func TestVMPaths(t *testing.T) {
 		if program == "/in/accepts386" { // what differs there is the way of the calls
 			names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "uring-") })
 		}
-		for _, mode := range bothModes {
+		for _, mode := range modes(t) {
 			var runs []caseRun
 			r := recordWhile(t, Options{Mode: mode, Denied: true}, func() {
 				for _, name := range names {
@@ -267,7 +267,7 @@ func tell(t *testing.T, mode Mode, name, verdict, note string) {
 func TestVMTenThousand(t *testing.T) {
 	needVM(t)
 	const threads = 10_000
-	for _, mode := range bothModes {
+	for _, mode := range modes(t) {
 		t.Run(string(mode), func(t *testing.T) {
 			cmd := exec.Command("/in/accepts", "blocked", fmt.Sprint(threads))
 			in, _ := cmd.StdinPipe()

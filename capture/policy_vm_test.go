@@ -3,9 +3,12 @@
 package capture
 
 import (
+	"errors"
+	"io"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -22,7 +25,7 @@ func TestVMPolicy(t *testing.T) {
 	if b, _ := os.ReadFile("/sys/kernel/security/lsm"); !strings.Contains(string(b), "bpf") {
 		t.Fatalf("the machine was not booted with the bpf security module: %q", b)
 	}
-	for _, mode := range bothModes {
+	for _, mode := range modes(t) {
 		t.Run(string(mode), func(t *testing.T) {
 			lfd, addr := listen(t, unix.AF_INET, 4)
 			defer unix.Close(lfd)
@@ -81,4 +84,21 @@ func forbidAccept(t *testing.T) link.Link {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// Where a mode can't be had, that is said, and auto takes the other one.
+func TestVMModes(t *testing.T) {
+	needVM(t)
+	if len(modes(t)) == 2 {
+		t.Skip("this kernel has both modes")
+	}
+	_, err := Record(t.Context(), io.Discard, Options{Mode: ModeFentry, Duration: time.Millisecond})
+	var env *EnvError
+	if !errors.As(err, &env) || !strings.Contains(env.Cause, "fentry") || !strings.Contains(env.Hint, "kprobe") {
+		t.Errorf("asked for fentry: %v", err)
+	}
+	r, err := Record(t.Context(), io.Discard, Options{Duration: time.Millisecond})
+	if err != nil || r.Mode != ModeKprobe {
+		t.Errorf("auto gives %s, %v", r.Mode, err)
+	}
 }
