@@ -26,42 +26,51 @@ func TestVMPolicy(t *testing.T) {
 		t.Fatalf("the machine was not booted with the bpf security module: %q", b)
 	}
 	for _, mode := range modes(t) {
-		t.Run(string(mode), func(t *testing.T) {
-			lfd, addr := listen(t, unix.AF_INET, 4)
-			defer unix.Close(lfd)
-			client := dial(t, unix.AF_INET, addr)
-			defer unix.Close(client)
-			r := recordWhile(t, Options{Mode: mode}, func() {
-				policy := forbidAccept(t)
-				_, errno := rawAccept4(lfd, 0, 0, 0)
-				policy.Close()
-				if errno != unix.EPERM {
-					t.Errorf("accept gives %v", errno)
-				}
-				fd, errno := rawAccept4(lfd, 0, 0, 0)
-				if errno != 0 {
-					t.Errorf("the connection did not stay queued: %v", errno)
-				}
-				unix.Close(fd)
+		for name, errno := range map[string]unix.Errno{"EPERM of a security module": unix.EPERM, "ECONNABORTED": unix.ECONNABORTED} {
+			t.Run(string(mode)+"/"+name, func(t *testing.T) {
+				defer func() {
+					tell(t, mode, name, map[bool]string{true: "WRONG", false: "seen"}[t.Failed()], "")
+				}()
+				testPolicy(t, mode, errno)
 			})
-			var st unix.Stat_t
-			unix.Fstat(lfd, &st)
-			var got []int32
-			for _, e := range r.of(os.Getpid()) {
-				if e.Kind == format.Return && e.Listener == st.Ino && e.Errno() != 512 {
-					got = append(got, e.Errno())
-				}
-			}
-			if len(got) != 2 || got[0] != int32(unix.EPERM) || got[1] != 0 {
-				t.Errorf("recorded %v, want EPERM and a success", got)
-			}
-			tell(t, mode, "EPERM of a security module", map[bool]string{true: "WRONG", false: "seen"}[t.Failed()], "")
-		})
+		}
 	}
 }
 
-// forbidAccept attaches a policy by which this process may not accept.
-func forbidAccept(t *testing.T) link.Link {
+// testPolicy: no protocol here gives ECONNABORTED, but a policy can.
+func testPolicy(t *testing.T, mode Mode, errno unix.Errno) {
+	lfd, addr := listen(t, unix.AF_INET, 4)
+	defer unix.Close(lfd)
+	client := dial(t, unix.AF_INET, addr)
+	defer unix.Close(client)
+	r := recordWhile(t, Options{Mode: mode}, func() {
+		policy := forbidAccept(t, errno)
+		_, got := rawAccept4(lfd, 0, 0, 0)
+		policy.Close()
+		if got != errno {
+			t.Errorf("accept gives %v", got)
+		}
+		fd, got := rawAccept4(lfd, 0, 0, 0)
+		if got != 0 {
+			t.Errorf("the connection did not stay queued: %v", got)
+		}
+		unix.Close(fd)
+	})
+	var st unix.Stat_t
+	unix.Fstat(lfd, &st)
+	var got []int32
+	for _, e := range r.of(os.Getpid()) {
+		if e.Kind == format.Return && e.Listener == st.Ino && e.Errno() != 512 {
+			got = append(got, e.Errno())
+		}
+	}
+	if len(got) != 2 || got[0] != int32(errno) || got[1] != 0 {
+		t.Errorf("recorded %v, want %d and a success", got, errno)
+	}
+}
+
+// forbidAccept attaches a policy by which accept gives this process an error.
+func forbidAccept(t *testing.T, errno unix.Errno) link.Link {
 	t.Helper()
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.LSM, AttachType: ebpf.AttachLSMMac, AttachTo: "socket_accept", License: "GPL",
@@ -71,7 +80,7 @@ func forbidAccept(t *testing.T) link.Link {
 			asm.Mov.Reg(asm.R1, asm.R0),
 			asm.Mov.Imm(asm.R0, 0),
 			asm.JNE.Imm(asm.R1, int32(os.Getpid()), "end"),
-			asm.Mov.Imm(asm.R0, -int32(unix.EPERM)),
+			asm.Mov.Imm(asm.R0, -int32(errno)),
 			asm.Return().WithSymbol("end"),
 		},
 	})
