@@ -115,7 +115,7 @@ func fetchKernel(cache, name, arch string) (string, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", fmt.Errorf("lock %s: %w", cache, err)
 	}
-	dir := filepath.Join(cache, "kernel-"+name)
+	dir := filepath.Join(cache, "linux-"+name)
 	if arch != "amd64" {
 		dir += "-" + arch
 	}

@@ -17,7 +17,7 @@ import (
 
 // isKept tells the modules that are kept of those of a kernel package: protocols,
 // what these depend on, and the ports of the machine.
-var isKept = regexp.MustCompile(`/kernel/(net|lib|crypto|arch/[^/]+/crypto|drivers/(char|infiniband/core|tty|vhost|virtio))/.*\.ko(\.xz|\.zst)?$`)
+var isKept = regexp.MustCompile(`/kernel/(net|lib|crypto|fs/(nfsd|lockd|nfs_common|exportfs)|arch/[^/]+/crypto|drivers/(char|infiniband/core|tty|vhost|virtio))/.*\.ko(\.xz|\.zst)?$`)
 
 // moduleName is a module's name as the kernel has it.
 func moduleName(path string) string {

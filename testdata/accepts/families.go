@@ -62,6 +62,27 @@ var familyCases = []testCase{
 			&entry{Via: "kernel", FD: -1, Family: "ipv4", Errno: int(unix.EAGAIN), BacklogMax: backlog})
 		t.accept(l, 0)
 	}},
+	{"nfsd", func(t *test) {
+		dir, err := os.MkdirTemp("", "accepts-")
+		t.check("mkdir", err)
+		t.atEnd(func() { _ = os.Remove(dir) })
+		err = unix.Mount("nfsd", dir, "nfsd", 0, "")
+		t.skipIf("mount nfsd", err, unix.ENODEV, unix.EPERM)
+		t.check("mount nfsd", err)
+		t.atEnd(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+		set := func(name, value string) {
+			t.check(name, os.WriteFile(filepath.Join(dir, name), []byte(value+"\n"), 0))
+		}
+		set("versions", "-3 +4") // version 4 needs no rpcbind
+		set("portlist", "tcp 2049")
+		set("threads", "1")
+		defer set("threads", "0")
+		c := t.connectAs(nil, unix.AF_INET, 0, &unix.SockaddrInet4{Addr: loopback4.Addr, Port: 2049})
+		time.Sleep(200 * time.Millisecond) // a thread of the kernel accepts, and looks for more
+		t.Want = append(t.Want,
+			&entry{Via: "kernel", FD: -1, Family: "ipv4", Local: c.remote, Remote: c.local},
+			&entry{Via: "kernel", FD: -1, Family: "ipv4", Errno: int(unix.EAGAIN)})
+	}},
 }
 
 // one accepts one connection.
