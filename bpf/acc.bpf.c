@@ -998,11 +998,9 @@ int tp_io_uring_complete(struct trace_event_raw_io_uring_complete *ctx)
 	return 0;
 }
 
-SEC("raw_tp/sys_exit")
-int raw_sys_exit(struct bpf_raw_tracepoint_args *ctx)
+/* The end of any system call. */
+static __always_inline int syscall_ends(struct pt_regs *regs, s32 ret)
 {
-	struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
-	s32 ret = ctx->args[1];
 	struct task_struct *task = current_task();
 	struct attempt *a;
 	u16 mark;
@@ -1040,3 +1038,21 @@ int raw_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 	bpf_map_delete_elem(&sleepers, &tid);
 	return 0;
 }
+
+SEC("raw_tp/sys_exit")
+int raw_sys_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	return syscall_ends((struct pt_regs *)ctx->args[0], ctx->args[1]);
+}
+
+#ifdef ACC_MODERN
+/* The same where programs can be preempted, but for those of perf events: it is
+ * dearer, but not skipped. */
+SEC("tracepoint/raw_syscalls/sys_exit")
+int tp_sys_exit(struct trace_event_raw_sys_exit *ctx)
+{
+	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		return 0;
+	return syscall_ends((struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()), BPF_CORE_READ(ctx, ret));
+}
+#endif

@@ -160,6 +160,7 @@ const (
 	AccProgKretprobeKernelAccept     = "kretprobe_kernel_accept"
 	AccProgRawSysExit                = "raw_sys_exit"
 	AccProgTpIoUringComplete         = "tp_io_uring_complete"
+	AccProgTpSysExit                 = "tp_sys_exit"
 	AccVarMultishotFlag              = "multishot_flag"
 	AccVarUnusedEvent                = "unused_event"
 	AccVarUnusedNamedEvent           = "unused_named_event"
@@ -227,6 +228,7 @@ type AccProgramSpecs struct {
 	KretprobeKernelAccept     *ebpf.ProgramSpec `ebpf:"kretprobe_kernel_accept"`
 	RawSysExit                *ebpf.ProgramSpec `ebpf:"raw_sys_exit"`
 	TpIoUringComplete         *ebpf.ProgramSpec `ebpf:"tp_io_uring_complete"`
+	TpSysExit                 *ebpf.ProgramSpec `ebpf:"tp_sys_exit"`
 }
 
 // AccMapSpecs contains maps before they are loaded into the kernel.
@@ -321,6 +323,7 @@ type AccPrograms struct {
 	KretprobeKernelAccept     *ebpf.Program `ebpf:"kretprobe_kernel_accept"`
 	RawSysExit                *ebpf.Program `ebpf:"raw_sys_exit"`
 	TpIoUringComplete         *ebpf.Program `ebpf:"tp_io_uring_complete"`
+	TpSysExit                 *ebpf.Program `ebpf:"tp_sys_exit"`
 }
 
 func (p *AccPrograms) Close() error {
@@ -343,6 +346,7 @@ func (p *AccPrograms) Close() error {
 		p.KretprobeKernelAccept,
 		p.RawSysExit,
 		p.TpIoUringComplete,
+		p.TpSysExit,
 	)
 }
 

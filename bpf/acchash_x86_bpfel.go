@@ -39,6 +39,7 @@ const (
 	AccHashProgKretprobeKernelAccept     = "kretprobe_kernel_accept"
 	AccHashProgRawSysExit                = "raw_sys_exit"
 	AccHashProgTpIoUringComplete         = "tp_io_uring_complete"
+	AccHashProgTpSysExit                 = "tp_sys_exit"
 	AccHashVarMultishotFlag              = "multishot_flag"
 	AccHashVarUnusedEvent                = "unused_event"
 	AccHashVarUnusedNamedEvent           = "unused_named_event"
@@ -106,6 +107,7 @@ type AccHashProgramSpecs struct {
 	KretprobeKernelAccept     *ebpf.ProgramSpec `ebpf:"kretprobe_kernel_accept"`
 	RawSysExit                *ebpf.ProgramSpec `ebpf:"raw_sys_exit"`
 	TpIoUringComplete         *ebpf.ProgramSpec `ebpf:"tp_io_uring_complete"`
+	TpSysExit                 *ebpf.ProgramSpec `ebpf:"tp_sys_exit"`
 }
 
 // AccHashMapSpecs contains maps before they are loaded into the kernel.
@@ -200,6 +202,7 @@ type AccHashPrograms struct {
 	KretprobeKernelAccept     *ebpf.Program `ebpf:"kretprobe_kernel_accept"`
 	RawSysExit                *ebpf.Program `ebpf:"raw_sys_exit"`
 	TpIoUringComplete         *ebpf.Program `ebpf:"tp_io_uring_complete"`
+	TpSysExit                 *ebpf.Program `ebpf:"tp_sys_exit"`
 }
 
 func (p *AccHashPrograms) Close() error {
@@ -222,6 +225,7 @@ func (p *AccHashPrograms) Close() error {
 		p.KretprobeKernelAccept,
 		p.RawSysExit,
 		p.TpIoUringComplete,
+		p.TpSysExit,
 	)
 }
 

@@ -204,6 +204,10 @@ struct trace_event_raw_io_uring_complete {
 	int res;
 };
 
+struct trace_event_raw_sys_exit {
+	long ret;
+};
+
 struct kernfs_node {
 	struct kernfs_node *parent;
 	const char *name;

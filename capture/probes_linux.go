@@ -69,8 +69,11 @@ var (
 	}
 	always = []probe{
 		{program: "tp_io_uring_complete", symbol: "io_uring:io_uring_complete", how: "tracepoint", index: probeIOComplete, without: noEnds, later: true},
-		{program: "raw_sys_exit", symbol: "sys_exit", how: "raw_tp", index: probeSysExit, without: noExits, later: true},
 	}
+	// The end of system calls: where programs can be preempted inside themselves, as a
+	// tracepoint's, which are not.
+	exitsRaw     = probe{program: "raw_sys_exit", symbol: "sys_exit", how: "raw_tp", index: probeSysExit, without: noExits, later: true}
+	exitsClassic = probe{program: "tp_sys_exit", symbol: "raw_syscalls:sys_exit", how: "tracepoint", index: probeSysExit, without: noExits, later: true}
 )
 
 // attached are live probes with their maps.
@@ -99,16 +102,18 @@ func startProbes(o *Options) (*attached, error) {
 		return nil, fmt.Errorf("lift the limit on locked memory: %w", err)
 	}
 	modes, note := []Mode{o.Mode}, ""
+	release, build := kernelName()
+	preempted := preempts(os.DirFS("/"), release, build)
 	if o.Mode == "" || o.Mode == ModeAuto {
 		modes = []Mode{ModeFentry, ModeKprobe}
-		if release, build := kernelName(); preempts(os.DirFS("/"), release, build) {
+		if preempted {
 			modes = []Mode{ModeKprobe, ModeFentry}
 			note = "this kernel preempts programs: kprobes are used, which it does not preempt"
 		}
 	}
 	var why error
 	for _, mode := range modes {
-		a, err := startMode(o, mode)
+		a, err := startMode(o, mode, preempted)
 		if err == nil {
 			if why != nil {
 				note = "this kernel has no " + string(modes[0]) + ": " + oneLine(why)
@@ -130,17 +135,21 @@ func startProbes(o *Options) (*attached, error) {
 }
 
 // startMode makes the probes of one mode live.
-func startMode(o *Options, mode Mode) (*attached, error) {
+func startMode(o *Options, mode Mode, preempted bool) (*attached, error) {
+	rest := append(slices.Concat(kernelKprobes, always), exitsRaw)
+	if preempted {
+		rest[len(rest)-1] = exitsClassic
+	}
 	if mode == ModeKprobe {
-		return tryObjects(o, mode, slices.Concat([]probe{enterKprobe}, kretprobes, kernelKprobes, always))
+		return tryObjects(o, mode, slices.Concat([]probe{enterKprobe}, kretprobes, rest))
 	}
 	// Before 5.17 the verifier refuses programs whose function takes a pointer to an
 	// int, before 6.14 to a pointer: then these probes are kprobes. The kernel accepts
 	// for itself without waiting, so that there is always a kretprobe instance.
-	a, err := tryObjects(o, mode, slices.Concat([]probe{enterFentry}, fexits, kernelKprobes, always))
+	a, err := tryObjects(o, mode, slices.Concat([]probe{enterFentry}, fexits, rest))
 	if err != nil {
 		var second error
-		if a, second = tryObjects(o, mode, slices.Concat([]probe{enterKprobe}, fexits, kernelKprobes, always)); second != nil {
+		if a, second = tryObjects(o, mode, slices.Concat([]probe{enterKprobe}, fexits, rest)); second != nil {
 			return nil, err
 		}
 	}

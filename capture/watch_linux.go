@@ -70,8 +70,10 @@ func (a *attached) watchExits(bits uint32) error {
 			return fmt.Errorf("set up the programs: %w", err)
 		}
 	}
-	if err := a.set("raw_sys_exit", bits != 0); err != nil {
-		return err
+	for _, p := range []probe{exitsRaw, exitsClassic} {
+		if err := a.set(p.program, bits != 0); err != nil {
+			return err
+		}
 	}
 	return v.Set(bits)
 }
