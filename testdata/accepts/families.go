@@ -79,9 +79,8 @@ var familyCases = []testCase{
 		defer set("threads", "0")
 		c := t.connectAs(nil, unix.AF_INET, 0, &unix.SockaddrInet4{Addr: loopback4.Addr, Port: 2049})
 		time.Sleep(200 * time.Millisecond) // a thread of the kernel accepts, and looks for more
-		t.Want = append(t.Want,
-			&entry{Via: "kernel", FD: -1, Family: "ipv4", Local: c.remote, Remote: c.local},
-			&entry{Via: "kernel", FD: -1, Family: "ipv4", Errno: int(unix.EAGAIN)})
+		t.ArmedMayVary = true
+		t.Want = append(t.Want, &entry{Via: "kernel", FD: -1, Family: "ipv4", Local: c.remote, Remote: c.local})
 	}},
 }
 
