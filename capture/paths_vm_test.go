@@ -322,13 +322,15 @@ func TestVMTenThousand(t *testing.T) {
 			if atExit > 0 {
 				note = fmt.Sprintf("%d of them seen at the end of the system call, where no kretprobe follows them", atExit)
 			}
-			noMisses := missed == 0
+			noMisses, uncounted := missed == 0, 0
 			if !slices.Contains(exactModes(t), mode) { // nothing is silent
 				verdict, note = fmt.Sprintf("%d + %d", returns, r.missed(probeReturn)), "recorded + counted as missed: this kernel preempts programs"
 				enters, returns, facts, noMisses = enters+r.missed(probeEnter), returns+r.missed(probeReturn), facts+r.missed(probeReturn), true
+				uncounted = threads / 1000 // a kernel's count of misses that is preempted can be short
 			}
+			near := func(n int) bool { return n <= threads && n >= threads-uncounted }
 			tell(t, mode, "10,000 blocked threads", verdict, note)
-			if enters != threads || returns != threads || facts != threads || r.result.End.Lost != 0 || !noMisses {
+			if !near(enters) || !near(returns) || !near(facts) || r.result.End.Lost != 0 || !noMisses {
 				t.Errorf("%d entries, %d returns, %d sockets are there or counted", enters, returns, facts)
 			}
 		})
