@@ -49,27 +49,36 @@ type blockEncoder struct {
 
 // append adds the columns of events, in the order of Fields, as one msgpack array.
 func (c *blockEncoder) append(b []byte, events []Event) []byte {
-	c.begin()
-	c.rows.fill(events)
+	c.start(events)
 	b = appendArrayLen(b, len(Fields))
 	for i := range Fields {
-		f := &Fields[i]
-		on, k := f.on, f.key
-		c.nums = c.nums[:0]
-		switch f.Type {
-		case String:
-			b = c.appendTexts(appendArrayLen(b, 2), events, f, on)
-		case Addr:
-			b = c.appendAddrs(appendArrayLen(b, 2), events, f, on)
-		default:
-			for _, row := range c.rows[on] {
-				c.nums = append(c.nums, f.Int(&events[row]))
-			}
-		}
-		c.subtract(events, k, on)
-		b = appendColumn(b, c.nums)
+		b = c.column(b, events, &Fields[i])
 	}
 	return b
+}
+
+// start makes ready for the columns of events.
+func (c *blockEncoder) start(events []Event) {
+	c.begin()
+	c.rows.fill(events)
+}
+
+// column appends one column.
+func (c *blockEncoder) column(b []byte, events []Event, f *Field) []byte {
+	on, k := f.on, f.key
+	c.nums = c.nums[:0]
+	switch f.Type {
+	case String:
+		b = c.appendTexts(appendArrayLen(b, 2), events, f, on)
+	case Addr:
+		b = c.appendAddrs(appendArrayLen(b, 2), events, f, on)
+	default:
+		for _, row := range c.rows[on] {
+			c.nums = append(c.nums, f.Int(&events[row]))
+		}
+	}
+	c.subtract(events, k, on)
+	return appendColumn(b, c.nums)
 }
 
 // subtract replaces each number by its difference to the one that its key picks.
