@@ -4,14 +4,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/bits"
+	"slices"
 )
 
 // A column is written as numbers in one of two forms.
 //
 //	sparse: a map. Row i has the number m[i], or m[-1], or 0.
-//	dense:  an array of arrays [d0, d1, … top], all of the same length. Row i has
-//	        the number d0[i] + d1[i]<<7 + … + top[i]<<7k. The d's are 0 to 127, so
-//	        that each takes one byte of msgpack and compresses on its own.
+//	dense:  an array of byte strings [p0, p1, …], all with a byte for each row. Row i
+//	        has the number whose bytes are p0[i], p1[i], …, the lowest first, in two's
+//	        complement. Bytes of one place stand together, as like compresses with like.
 
 // appendInt appends v in msgpack's shortest form.
 func appendInt(b []byte, v int64) []byte {
@@ -52,37 +53,56 @@ func appendLen(b []byte, fix, wide byte, n int) []byte {
 func appendArrayLen(b []byte, n int) []byte { return appendLen(b, 0x90, 0xdc, n) }
 func appendMapLen(b []byte, n int) []byte   { return appendLen(b, 0x80, 0xde, n) }
 
-// appendColumn appends numbers in the smaller form.
-func appendColumn(b []byte, nums []int64) []byte {
+// appendColumn appends numbers in the smaller form. Bytes that are best compressed
+// on their own are noted in seams.
+func appendColumn(b []byte, nums []int64, seams *seams) []byte {
 	n := len(nums)
 	if n == 0 {
 		return appendMapLen(b, 0)
 	}
 	usual := nums[n-1]
-	others := 0
+	others, wide := 0, int64(0)
 	for _, v := range nums {
 		if v != usual {
 			others++
 		}
+		wide |= v ^ v>>63
 	}
-	if others*8 <= n {
+	if others*sparseShare <= n {
 		return appendSparse(b, nums, usual, others)
 	}
-	digits := numDigits(nums)
-	b = appendArrayLen(b, digits+1)
-	for k := range digits {
-		b = appendArrayLen(b, n)
-		shift := 7 * k
-		for _, v := range nums {
-			b = append(b, byte(v>>shift)&0x7f)
+	planes := bits.Len64(uint64(wide))/8 + 1
+	b = appendArrayLen(b, planes)
+	for k := range planes {
+		b = appendBinLen(b, n)
+		from := len(b)
+		b = slices.Grow(b, n)[:from+n]
+		plane, shift := b[from:], 8*k
+		for i, v := range nums {
+			plane[i] = byte(v >> (shift & 63))
 		}
-	}
-	b = appendArrayLen(b, n)
-	shift := 7 * digits
-	for _, v := range nums {
-		b = appendInt(b, v>>shift)
+		seams.note(from, len(b))
 	}
 	return b
+}
+
+// sparseShare is how few rows, one in so many, may be other than usual in the sparse form.
+const sparseShare = 24
+
+// seams are offsets in a frame's content between which bytes are best compressed on
+// their own, with statistics of their own.
+type seams []int
+
+const minSeam = 512 // bytes for which statistics of their own pay
+
+func (s *seams) note(from, to int) {
+	if s == nil || to-from < minSeam {
+		return
+	}
+	if n := len(*s); n == 0 || from-(*s)[n-1] > 8 { // else: what lies between is but a head
+		*s = append(*s, from)
+	}
+	*s = append(*s, to)
 }
 
 func appendSparse(b []byte, nums []int64, usual int64, others int) []byte {
@@ -100,25 +120,6 @@ func appendSparse(b []byte, nums []int64, usual int64, others int) []byte {
 	return b
 }
 
-// numDigits says how many low digits to split off, so that the rest of nearly
-// every number takes one byte: 7 bits of a positive one, 5 of a negative one.
-func numDigits(nums []int64) int {
-	var need [10]int // numbers whose rest takes one byte after so many digits
-	for _, v := range nums {
-		if v >= 0 {
-			need[(bits.Len64(uint64(v)|1)-1)/7]++
-		} else {
-			need[(bits.Len64(uint64(^v))+1)/7]++
-		}
-	}
-	rare := len(nums) / 64
-	digits := len(need) - 1
-	for wider := need[digits]; digits > 0 && wider <= rare; wider += need[digits] {
-		digits--
-	}
-	return digits
-}
-
 var errColumn = errors.New("a column does not have the form that the format gives it")
 
 // parseColumn decodes the column at the head of b into nums, one number for
@@ -130,45 +131,42 @@ func parseColumn(b []byte, nums []int64) ([]byte, error) {
 	if c := b[0]; c&0xf0 == 0x80 || c == 0xde || c == 0xdf {
 		return parseSparse(b, nums)
 	}
-	parts, b, ok := parseLen(b, 0x90, 0xdc)
-	if !ok || parts == 0 || parts > 10 {
+	planes, b, ok := parseLen(b, 0x90, 0xdc)
+	if !ok || planes == 0 || planes > 8 {
 		return nil, errColumn
 	}
-	for k := range parts {
-		var n int
-		n, b, ok = parseLen(b, 0x90, 0xdc)
-		if !ok || n != len(nums) {
+	for k := range planes {
+		var plane []byte
+		if plane, b, ok = parseBin(b); !ok || len(plane) != len(nums) {
 			return nil, errColumn
 		}
-		if b, ok = parsePart(b, nums, 7*k, k == 0); !ok {
-			return nil, errColumn
-		}
+		addPlane(nums, plane, k, k == planes-1)
 	}
 	return b, nil
 }
 
-// parsePart adds len(nums) integers, shifted, to nums; the first part sets them.
-func parsePart(b []byte, nums []int64, shift int, first bool) ([]byte, bool) {
-	for i := range nums {
-		if len(b) == 0 {
-			return nil, false
+// addPlane adds the k-th byte of each number; the first plane sets them, the last has the sign.
+func addPlane(nums []int64, plane []byte, k int, last bool) {
+	plane = plane[:len(nums)]
+	shift := uint(8*k) & 63
+	switch {
+	case k == 0 && last:
+		for i, c := range plane {
+			nums[i] = int64(int8(c))
 		}
-		v := int64(int8(b[0]))
-		if b[0] <= 0x7f || b[0] >= 0xe0 {
-			b = b[1:]
-		} else {
-			var ok bool
-			if v, b, ok = parseInt(b); !ok {
-				return nil, false
-			}
+	case k == 0:
+		for i, c := range plane {
+			nums[i] = int64(c)
 		}
-		if first {
-			nums[i] = v
-		} else {
-			nums[i] += v << shift
+	case last:
+		for i, c := range plane {
+			nums[i] |= int64(int8(c)) << shift
+		}
+	default:
+		for i, c := range plane {
+			nums[i] |= int64(c) << shift
 		}
 	}
-	return b, true
 }
 
 func parseSparse(b []byte, nums []int64) ([]byte, error) {

@@ -29,8 +29,8 @@ type FieldSpec struct {
 	On map[string][]int64 `json:"on,omitempty"`
 	// Key names the fields whose values pick the earlier event that a value is
 	// the difference to: the last one in the block that has the field and the
-	// same key. Empty: the last one that has the field. Nil: no event, the value
-	// itself is written.
+	// same key; if there is none, or Key is empty, the last one that has the
+	// field. Nil: no event, the value itself is written.
 	Key []string `json:"key,omitempty"`
 }
 
@@ -123,11 +123,11 @@ var Fields = prepare([]Field{
 		Doc: "whether the program passed a buffer length", Source: "__sys_accept4 argument 3", at: unsafe.Offsetof(ev.HasAddrLen), size: 1},
 	{FieldSpec: FieldSpec{Name: "addrlen_in", Type: Int, On: onEnter, Key: keyTask},
 		Doc: "length of the address buffer that the program passed, 0 without", Source: "the program's memory", at: unsafe.Offsetof(ev.AddrLenIn), size: 4, sign: true},
-	{FieldSpec: FieldSpec{Name: "ret", Type: Int, On: onAccepted, Key: keyPlain},
+	{FieldSpec: FieldSpec{Name: "ret", Type: Int, On: onAccepted, Key: keyTask},
 		Doc: "new descriptor (with uring direct: slot), or the negative errno (which is not stored twice)", Source: "return value", at: unsafe.Offsetof(ev.Ret), size: 4, sign: true},
 	{FieldSpec: FieldSpec{Name: "listener", Type: Uint, On: nil, Key: keyTask},
 		Doc: "inode number of the listening socket, as /proc/PID/fd shows it", Source: "file.f_inode.i_ino", at: unsafe.Offsetof(ev.Listener), size: 8},
-	{FieldSpec: FieldSpec{Name: "backlog", Type: Uint, On: nil, Key: keyPlain},
+	{FieldSpec: FieldSpec{Name: "backlog", Type: Uint, On: nil, Key: keyTask},
 		Doc: "length of the listener's accept queue", Source: "sock.sk_ack_backlog", at: unsafe.Offsetof(ev.Backlog), size: 4},
 	{FieldSpec: FieldSpec{Name: "backlog_max", Type: Uint, On: nil, Key: keyTask},
 		Doc: "its limit; the queue is full when backlog is greater", Source: "sock.sk_max_ack_backlog", at: unsafe.Offsetof(ev.BacklogMax), size: 4},

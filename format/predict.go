@@ -179,26 +179,47 @@ func onOf(on map[string][]int64) (onSet, bool) {
 
 // rowSets lists the rows of a block that each condition holds for. The sets are
 // known once the kind and errno of all rows are.
-type rowSets [maxSets][]int32
+type rowSets struct {
+	of      [maxSets][]int32
+	classes []rowClass
+}
 
 func (r *rowSets) fill(events []Event) {
 	r.all(len(events))
+	r.classes = slices.Grow(r.classes[:0], len(events))[:len(events)]
+	var present onMask
 	for i := range events {
-		class := onMask(1) << classOf(&events[i])
-		for set := 1; set < len(onMasks); set++ {
-			if onMasks[set]&class != 0 {
-				r[set] = append(r[set], int32(i))
-			}
+		class := classOf(&events[i])
+		r.classes[i] = class
+		present |= 1 << class
+	}
+	for set := 1; set < len(onMasks); set++ {
+		mask := onMasks[set]
+		if present&mask == 0 {
+			continue
 		}
+		if present&^mask == 0 {
+			r.of[set] = append(r.of[set], r.of[onAllRows]...)
+			continue
+		}
+		rows := slices.Grow(r.of[set], len(events))[:len(events)]
+		n := 0
+		for i, class := range r.classes {
+			rows[n] = int32(i)
+			n += int(mask >> (class & 15) & 1)
+		}
+		r.of[set] = rows[:n]
 	}
 }
 
 // all makes the set of all n rows and empties the others.
 func (r *rowSets) all(n int) {
-	for i := range r {
-		r[i] = r[i][:0]
+	for i := range r.of {
+		r.of[i] = r.of[i][:0]
 	}
-	for i := range n {
-		r[onAllRows] = append(r[onAllRows], int32(i))
+	rows := slices.Grow(r.of[onAllRows], n)[:n]
+	for i := range rows {
+		rows[i] = int32(i)
 	}
+	r.of[onAllRows] = rows
 }

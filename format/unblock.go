@@ -107,7 +107,7 @@ func (d *blockDecoder) decode(b []byte, events []Event, firstSeq uint64) error {
 	}
 	for i, c := range d.cols {
 		if h := &d.held[i]; h.vary {
-			if err := h.store(events, d.rows[c.on], c.field); err != nil {
+			if err := h.store(events, d.rows.of[c.on], c.field); err != nil {
 				return fmt.Errorf("field %q: %w", c.field.Name, err)
 			}
 		}
@@ -135,14 +135,19 @@ func (d *blockDecoder) column(b []byte, events []Event, i int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	rows := d.rows[c.on]
+	rows := d.rows.of[c.on]
 	if cap(h.nums) < max(len(rows), 1) {
 		h.nums = make([]int64, max(len(rows), 1<<14))
 	}
-	if c.on == onAllRows && len(rows) > 0 && !c.field.isKey() {
-		if v, rest, ok := d.sameInAll(b, events, c); ok {
+	if !c.field.isKey() && len(rows) > 0 {
+		if v, rest, ok := oneValue(b, c.key); ok {
 			h.nums = append(h.nums[:0], v)
-			return rest, h.store(d.same[:], firstRow, c.field)
+			switch {
+			case len(rows) == len(events):
+				return rest, h.store(d.same[:], firstRow, c.field)
+			case h.isZero(c.field.Type):
+				return rest, nil
+			}
 		}
 	}
 	h.nums = h.nums[:len(rows)]
@@ -162,44 +167,36 @@ func (d *blockDecoder) column(b []byte, events []Event, i int) ([]byte, error) {
 	return b, err
 }
 
-// sameInAll recognises a sparse column that gives all rows one value.
-func (d *blockDecoder) sameInAll(b []byte, events []Event, c column) (v int64, rest []byte, ok bool) {
+// oneValue recognises a sparse column that gives all rows one value.
+func oneValue(b []byte, k keyKind) (v int64, rest []byte, ok bool) {
 	pairs, b, ok := parseLen(b, 0x80, 0xde)
-	if !ok {
+	if !ok || pairs > 1 {
 		return 0, nil, false
 	}
-	var prev []int32
-	switch c.key {
-	case byPlain:
-		if pairs == 0 {
-			return 0, b, true
-		}
-		i, b, ok := parseInt(b)
-		if !ok || pairs != 1 || i != -1 {
-			return 0, nil, false
-		}
-		return parseInt(b)
-	case byTask:
-		if prev = d.of(events, byTask, c.on); pairs == 0 {
-			return 0, b, true
-		}
+	if pairs == 0 {
+		return 0, b, true
 	}
-	if prev == nil || pairs != d.news[byTask][c.on] {
+	i, b, ok := parseInt(b)
+	want := int64(0) // the first row, to which all others have no difference
+	if k == byPlain {
+		want = -1
+	}
+	if !ok || i != want {
 		return 0, nil, false
 	}
-	last := int64(-1)
-	for n := range pairs {
-		var i, x int64
-		if i, b, ok = parseInt(b); !ok || i <= last || i >= int64(len(prev)) || prev[i] >= 0 {
-			return 0, nil, false
-		}
-		last = i
-		if x, b, ok = parseInt(b); !ok || n > 0 && x != v {
-			return 0, nil, false
-		}
-		v = x
+	return parseInt(b)
+}
+
+// isZero reports whether the one value of the column is that of an empty event.
+func (h *held) isZero(t Type) bool {
+	n := h.nums[0]
+	switch t {
+	case String:
+		return n == 0 && len(h.words) > 0 && h.words[0] == ""
+	case Addr:
+		return n == 0 && len(h.addrs) > 0 && h.addrs[0] == netip.Addr{}
 	}
-	return v, b, true
+	return n == 0
 }
 
 // store writes the column into a field of the rows.
@@ -224,10 +221,9 @@ func (d *blockDecoder) add(events []Event, nums []int64, c column) {
 			nums[i] = last
 		}
 	default:
-		for i, p := range d.of(events, c.key, c.on) {
-			if p >= 0 {
-				nums[i] += nums[p]
-			}
+		prev := d.of(events, c.key, c.on)
+		for i := 1; i < len(nums); i++ {
+			nums[i] += nums[prev[i]]
 		}
 	}
 }
@@ -367,6 +363,8 @@ func parseBin(b []byte) (data, rest []byte, ok bool) {
 		head = 2
 	case c == 0xc5 || c == 0xda:
 		head = 3
+	case c == 0xc6:
+		head = 5
 	}
 	if err != nil || inner != 0 || head == 0 || size > uint64(len(b)) {
 		return nil, nil, false

@@ -58,7 +58,7 @@ func NewWriter(w io.Writer, h Header, o WriterOptions) (*Writer, error) {
 		return nil, fmt.Errorf("use %d events a frame: not in 1 to %d", o.FrameEvents, maxEvents)
 	}
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true),
-		zstd.WithWindowSize(1<<20), zstd.WithEncoderLevel(zstd.SpeedDefault))
+		zstd.WithWindowSize(1<<20), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithAllLitEntropyCompression(true))
 	if err != nil {
 		return nil, fmt.Errorf("set up compression: %w", err)
 	}
@@ -146,7 +146,9 @@ func (w *Writer) Flush() error {
 		l.minNS, l.maxNS = timeSpan(w.events)
 		w.events = w.events[:0]
 	}
-	w.packed = w.zstd.EncodeAll(w.content, w.packed[:0])
+	if err := w.pack(); err != nil {
+		return err
+	}
 	l.size, l.content = uint32(len(w.packed)), uint32(len(w.content))
 	if l.size > maxFrame || l.content > maxContent {
 		w.err = fmt.Errorf("write frame %d: %d bytes, more than the format allows", l.frame, l.content)
@@ -159,6 +161,38 @@ func (w *Writer) Flush() error {
 		w.index = append(w.index, l.entry(w.at))
 	}
 	return w.write(w.out)
+}
+
+// pack compresses the frame's content. What lies between two seams is a zstd block
+// of its own, with statistics of its own.
+func (w *Writer) pack() error {
+	w.packed = w.packed[:0]
+	w.zstd.ResetContentSize((*appender)(&w.packed), int64(len(w.content)))
+	from := 0
+	for _, to := range append(w.block.seams, len(w.content)) {
+		_, err := w.zstd.Write(w.content[from:to])
+		if err == nil && to < len(w.content) {
+			err = w.zstd.Flush()
+		}
+		if err != nil {
+			w.err = fmt.Errorf("compress frame %d: %w", w.frames, err)
+			return w.err
+		}
+		from = to
+	}
+	w.block.seams = w.block.seams[:0]
+	if err := w.zstd.Close(); err != nil {
+		w.err = fmt.Errorf("compress frame %d: %w", w.frames, err)
+	}
+	return w.err
+}
+
+// appender is a slice that is written to.
+type appender []byte
+
+func (a *appender) Write(b []byte) (int, error) {
+	*a = append(*a, b...)
+	return len(b), nil
 }
 
 func appendBlock(b []byte, enc *blockEncoder, events []Event, firstSeq uint64) []byte {
