@@ -40,6 +40,8 @@ type Options struct {
 	Ready  func(Started) // called once, when all probes are live, before Command starts
 	Status func(Status)  // called about once a second by the recording goroutine
 
+	preempted bool // the kernel preempts programs; startProbes sets it
+
 	stall      func()        // test: called before the ring is read, to make it overflow
 	startWatch time.Duration // test: instead of the constant
 }

@@ -103,17 +103,17 @@ func startProbes(o *Options) (*attached, error) {
 	}
 	modes, note := []Mode{o.Mode}, ""
 	release, build := kernelName()
-	preempted := preempts(os.DirFS("/"), release, build)
+	o.preempted = preempts(os.DirFS("/"), release, build)
 	if o.Mode == "" || o.Mode == ModeAuto {
 		modes = []Mode{ModeFentry, ModeKprobe}
-		if preempted {
+		if o.preempted {
 			modes = []Mode{ModeKprobe, ModeFentry}
 			note = "this kernel preempts programs: kprobes are used, which it does not preempt"
 		}
 	}
 	var why error
 	for _, mode := range modes {
-		a, err := startMode(o, mode, preempted)
+		a, err := startMode(o, mode)
 		if err == nil {
 			if why != nil {
 				note = "this kernel has no " + string(modes[0]) + ": " + oneLine(why)
@@ -135,9 +135,9 @@ func startProbes(o *Options) (*attached, error) {
 }
 
 // startMode makes the probes of one mode live.
-func startMode(o *Options, mode Mode, preempted bool) (*attached, error) {
+func startMode(o *Options, mode Mode) (*attached, error) {
 	rest := append(slices.Concat(kernelKprobes, always), exitsRaw)
-	if preempted {
+	if o.preempted {
 		rest[len(rest)-1] = exitsClassic
 	}
 	if mode == ModeKprobe {
@@ -456,8 +456,8 @@ func (a *attached) describe(o *Options) (list []format.Probe, limits []string) {
 	if !o.Denied {
 		limits = append(limits, "accepts that seccomp refuses are not seen (--denied shows them, at a price for every system call)")
 	}
-	if a.mode == ModeFentry {
-		limits = append(limits, "where the kernel preempts programs, a probe is not run on a task that interrupted another one in the same probe; such misses are counted")
+	if a.mode == ModeFentry && o.preempted {
+		limits = append(limits, "this kernel preempts programs: a probe is not run on a task that interrupted another one in the same probe; such misses are counted")
 	}
 	if a.mode == ModeKprobe {
 		n := strconv.Itoa(a.instances)

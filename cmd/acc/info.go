@@ -319,7 +319,7 @@ func (i *info) text(out io.Writer) error {
 		if p.MaxActive > 0 {
 			extra = fmt.Sprintf(", %d instances", p.MaxActive)
 		}
-		row(name, "%s of %s by %s%s", p.Kind, p.Hook, q(p.How), extra)
+		row(name, "%s of %s%s", q(p.How), q(p.Symbol), extra)
 	}
 	list(row, "can't show", h.Limits)
 	list(row, "filters", h.Filters)
