@@ -41,9 +41,12 @@ enum {
 enum { VIA_UNKNOWN, VIA_ACCEPT, VIA_ACCEPT4, VIA_SOCKETCALL, VIA_IO_URING, VIA_KERNEL };
 enum {
 	MARK_ENTER_LOST = 1, MARK_PREV_MISSED = 2, MARK_NO_FACTS = 4, MARK_ARMED = 8, MARK_CLIENT_LOST = 16, MARK_BEFORE = 32,
-	MARK_NO_FD = 64, MARK_DENIED = 128,
+	MARK_NO_FD = 64, MARK_DENIED = 128, MARK_SYN_COOKIE = 256, MARK_FAST_OPEN = 512, MARK_DEFERRED = 1024,
+	MARK_SYN_QUEUE = 2048, MARK_ADDR_SHORT = 4096, MARK_ADDR_DIFFERS = 8192,
 };
 enum { URING_MULTISHOT = 1, URING_DIRECT = 2 };
+
+#include "told.h"
 
 /* The kernel's own numbers. */
 enum { EPERM = 1, EBADF = 9, EAGAIN = 11, EACCES = 13, ENOSYS = 38, ECANCELED = 125, ERESTARTSYS = 512 };
@@ -80,6 +83,7 @@ struct event {
 	u8 has_addr;
 	u8 has_addrlen;
 	char comm[16];
+	struct told told;
 	struct facts facts;
 };
 
@@ -99,6 +103,9 @@ struct attempt {
 	u64 file;      /* a new file whose descriptor is not known yet; kernel_accept: where its socket is put */
 	u64 user_data; /* of the request */
 	u64 known;     /* the exec under which the process was introduced, plus one */
+	u64 addr;      /* where the program wants the peer's address, 0: nowhere */
+	u64 addrlen;   /* where it has the length of that buffer */
+	s32 addrlen_in;
 	s32 sockfd;
 	u32 flags;
 	s32 ret;     /* of a request's attempt, as far as it is known */
@@ -329,6 +336,7 @@ static __noinline void describe(struct event *e, struct task_struct *task, u8 ki
 	e->mark = 0;
 	e->has_addr = 0;
 	e->has_addrlen = 0;
+	__builtin_memset(&e->told, 0, sizeof(e->told));
 	*(u64 *)e->comm = 0;
 	*(u64 *)(e->comm + 8) = 0;
 	if (task_flags & PF_IO_WORKER) /* the ring's process, not its worker */
@@ -385,6 +393,30 @@ static __noinline void read_new(struct facts *f, struct file *file)
 		read_sock(f, sk, 1);
 }
 
+/* Notes where the program wants the peer's address, and how much of it. */
+static __always_inline void note_buffer(struct attempt *a, u64 addr, u64 addrlen)
+{
+	a->addr = addr;
+	a->addrlen = addrlen;
+	a->addrlen_in = 0;
+	if (addrlen)
+		bpf_probe_read_user(&a->addrlen_in, sizeof(a->addrlen_in), (void *)addrlen);
+}
+
+/* Reads what the program was told of the peer of its new socket. file: that, or NULL. */
+static __always_inline void tell_address(struct event *e, struct attempt *a, struct file *file)
+{
+	u64 ino;
+	void *sk = 0;
+
+	if (!a->addr)
+		return;
+	e->told.addrlen_in = a->addrlen_in;
+	if (e->facts.family == AF_UNIX && file)
+		sk = file_sock(file, &ino);
+	e->mark |= read_told(&e->told, &e->facts, a->addr, a->addrlen, sk);
+}
+
 static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags)
 {
 	struct task_struct *task = current_task();
@@ -410,6 +442,7 @@ static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags
 	}
 	sk = read_listener(&a->facts, file_of(task, fd));
 	a->sk = (u64)sk;
+	note_buffer(a, addr, addrlen);
 	a->sockfd = fd;
 	a->flags = flags;
 	a->via = via_of(syscall_nr(task));
@@ -431,6 +464,7 @@ static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags
 	e->mark = mark;
 	e->has_addr = addr != 0;
 	e->has_addrlen = addrlen != 0;
+	e->told.addrlen_in = a->addrlen_in;
 	e->facts = a->facts;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
@@ -455,6 +489,8 @@ static __noinline void tell_request(struct task_struct *task, struct attempt *a,
 	e->user_data = a->user_data;
 	e->mark = a->mark;
 	e->facts = a->facts;
+	if (a->file)
+		tell_address(e, a, (struct file *)a->file);
 	bpf_ringbuf_submit(e, 0);
 }
 
@@ -587,6 +623,8 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 		e->facts.backlog_max = a->facts.backlog_max;
 		e->mark |= MARK_NO_FACTS;
 	}
+	if (IS(accepted))
+		tell_address(e, a, file_of(task, ret));
 	bpf_ringbuf_submit(e, 0);
 }
 
@@ -711,6 +749,7 @@ static __always_inline int enter_request(struct io_kiocb *req)
 		BRANCH(at);
 		bpf_probe_read_kernel(&a->user_data, sizeof(a->user_data), (void *)req + at);
 	}
+	note_buffer(a, (u64)BPF_CORE_READ((struct io_accept *)req, addr), (u64)BPF_CORE_READ((struct io_accept *)req, addr_len));
 	a->flags = BPF_CORE_READ((struct io_accept *)req, flags);
 	a->slot = BPF_CORE_READ((struct io_accept *)req, file_slot);
 	a->uring = kind_of(req);

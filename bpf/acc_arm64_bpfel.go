@@ -39,6 +39,9 @@ type AccAttempt struct {
 	File      uint64
 	UserData  uint64
 	Known     uint64
+	Addr      uint64
+	Addrlen   uint64
+	AddrlenIn int32
 	Sockfd    int32
 	Flags     uint32
 	Ret       int32
@@ -53,7 +56,7 @@ type AccAttempt struct {
 	EnterLost uint8
 	Done      uint8
 	Returned  uint8
-	_         [5]byte
+	_         [1]byte
 }
 
 type AccCounters struct {
@@ -86,7 +89,16 @@ type AccEvent struct {
 	HasAddr    uint8
 	HasAddrlen uint8
 	Comm       [16]int8
-	Facts      struct {
+	Told       struct {
+		_          structs.HostLayout
+		AddrlenIn  int32
+		AddrlenOut int32
+		Family     uint16
+		Port       uint16
+		Addr       [16]uint8
+		Unused     uint32
+	}
+	Facts struct {
 		_          structs.HostLayout
 		Listener   uint64
 		Inode      uint64

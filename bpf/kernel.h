@@ -101,6 +101,7 @@ struct unix_address {
 
 struct unix_sock {
 	struct unix_address *addr;
+	struct sock *peer;
 };
 
 struct inet_sock {
@@ -193,6 +194,8 @@ struct io_kiocb___old { /* 5.10 */
 };
 
 struct io_accept {
+	void *addr;
+	int *addr_len;
 	int flags;
 	int iou_flags; /* from 6.10 */
 	u32 file_slot;
