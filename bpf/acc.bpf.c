@@ -18,6 +18,8 @@
  *                              return was missed, or that seccomp refused
  *   fd_install, io_uring_complete  the descriptors and ends of io_uring's accepts
  *
+ * life.h has the probes on what happens to a connection before and after.
+ *
  * Compiled three times: with -mcpu=v3 and ACC_MODERN for kernels from 5.12, which
  * have fetching atomics and typed tasks; with ACC_HASH too where task storage does
  * not work (it needs cmpxchg16b from 6.18 on, which not every CPU has); and
@@ -58,7 +60,8 @@ enum { IORING_OP_ACCEPT = 13, IORING_ACCEPT_MULTISHOT = 1 };
 /* What an event is counted under. */
 enum {
 	PROBE_ENTER, PROBE_RETURN, PROBE_DO_ACCEPT, PROBE_IO_ACCEPT, PROBE_IO_COMPLETE, PROBE_KERNEL_ACCEPT, PROBE_SYS_EXIT,
-	PROBE_FD_INSTALL, NUM_PROBES,
+	PROBE_FD_INSTALL, PROBE_HASHDANCE, PROBE_QUEUE_ADD, PROBE_CLOSED, PROBE_STATE, PROBE_CONN_REQUEST, PROBE_SYN_RECV,
+	PROBE_CHILD_FORGET, PROBE_LISTEN, NUM_PROBES,
 };
 
 struct event {
@@ -130,6 +133,7 @@ struct counters {
 
 /* Set by the recorder. */
 volatile const u64 multishot_flag = 0; /* of io_kiocb.flags, where io_accept does not have it */
+volatile const u32 with_cookies = 1;   /* all probes of a connection's life can give its cookie */
 volatile u32 watch = 0;                /* what sys_exit is to look for */
 enum { WATCH_RETURNS = 1, WATCH_BEFORE = 2, WATCH_DENIED = 4 };
 
@@ -1095,3 +1099,5 @@ int tp_sys_exit(struct trace_event_raw_sys_exit *ctx)
 	return syscall_ends((struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()), BPF_CORE_READ(ctx, ret));
 }
 #endif
+
+#include "life.h"

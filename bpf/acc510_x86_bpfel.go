@@ -17,32 +17,51 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	Acc510MapAttempts                   = "attempts"
+	Acc510MapCompleting                 = "completing"
 	Acc510MapCounts                     = "counts"
 	Acc510MapEvents                     = "events"
 	Acc510MapIntroduced                 = "introduced"
+	Acc510MapPlaces                     = "places"
 	Acc510MapSleepers                   = "sleepers"
+	Acc510ProgFentryChildForget         = "fentry_child_forget"
+	Acc510ProgFentryConnRequest         = "fentry_conn_request"
 	Acc510ProgFentryFdInstall           = "fentry_fd_install"
+	Acc510ProgFentryHashdance           = "fentry_hashdance"
 	Acc510ProgFentryIoAccept            = "fentry_io_accept"
+	Acc510ProgFentryQueueAdd            = "fentry_queue_add"
+	Acc510ProgFentryV4SynRecv           = "fentry_v4_syn_recv"
+	Acc510ProgFentryV6SynRecv           = "fentry_v6_syn_recv"
 	Acc510ProgFexitSysAccept4           = "fexit___sys_accept4"
 	Acc510ProgFexitDoAccept             = "fexit_do_accept"
 	Acc510ProgFexitIoAccept             = "fexit_io_accept"
 	Acc510ProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
+	Acc510ProgFexitListenStart          = "fexit_listen_start"
 	Acc510ProgKprobeSysAccept4          = "kprobe___sys_accept4"
+	Acc510ProgKprobeChildForget         = "kprobe_child_forget"
+	Acc510ProgKprobeConnRequest         = "kprobe_conn_request"
 	Acc510ProgKprobeFdInstall           = "kprobe_fd_install"
+	Acc510ProgKprobeHashdance           = "kprobe_hashdance"
 	Acc510ProgKprobeIoAccept            = "kprobe_io_accept"
 	Acc510ProgKprobeKernelAccept        = "kprobe_kernel_accept"
+	Acc510ProgKprobeQueueAdd            = "kprobe_queue_add"
+	Acc510ProgKprobeV4SynRecv           = "kprobe_v4_syn_recv"
+	Acc510ProgKprobeV6SynRecv           = "kprobe_v6_syn_recv"
 	Acc510ProgKretprobeSysAccept4       = "kretprobe___sys_accept4"
 	Acc510ProgKretprobeDoAccept         = "kretprobe_do_accept"
 	Acc510ProgKretprobeIoAccept         = "kretprobe_io_accept"
 	Acc510ProgKretprobeIoFixedFdInstall = "kretprobe_io_fixed_fd_install"
 	Acc510ProgKretprobeKernelAccept     = "kretprobe_kernel_accept"
 	Acc510ProgRawSysExit                = "raw_sys_exit"
+	Acc510ProgTpInetSockSetState        = "tp_inet_sock_set_state"
 	Acc510ProgTpIoUringComplete         = "tp_io_uring_complete"
 	Acc510VarMultishotFlag              = "multishot_flag"
 	Acc510VarUnusedEvent                = "unused_event"
+	Acc510VarUnusedLifeEvent            = "unused_life_event"
 	Acc510VarUnusedNamedEvent           = "unused_named_event"
+	Acc510VarUnusedPlace                = "unused_place"
 	Acc510VarUnusedProcess              = "unused_process"
 	Acc510VarWatch                      = "watch"
+	Acc510VarWithCookies                = "with_cookies"
 )
 
 // LoadAcc510 returns the embedded CollectionSpec for Acc510.
@@ -87,22 +106,36 @@ type Acc510Specs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type Acc510ProgramSpecs struct {
+	FentryChildForget         *ebpf.ProgramSpec `ebpf:"fentry_child_forget"`
+	FentryConnRequest         *ebpf.ProgramSpec `ebpf:"fentry_conn_request"`
 	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
+	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
+	FentryQueueAdd            *ebpf.ProgramSpec `ebpf:"fentry_queue_add"`
+	FentryV4SynRecv           *ebpf.ProgramSpec `ebpf:"fentry_v4_syn_recv"`
+	FentryV6SynRecv           *ebpf.ProgramSpec `ebpf:"fentry_v6_syn_recv"`
 	FexitSysAccept4           *ebpf.ProgramSpec `ebpf:"fexit___sys_accept4"`
 	FexitDoAccept             *ebpf.ProgramSpec `ebpf:"fexit_do_accept"`
 	FexitIoAccept             *ebpf.ProgramSpec `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
+	FexitListenStart          *ebpf.ProgramSpec `ebpf:"fexit_listen_start"`
 	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
+	KprobeChildForget         *ebpf.ProgramSpec `ebpf:"kprobe_child_forget"`
+	KprobeConnRequest         *ebpf.ProgramSpec `ebpf:"kprobe_conn_request"`
 	KprobeFdInstall           *ebpf.ProgramSpec `ebpf:"kprobe_fd_install"`
+	KprobeHashdance           *ebpf.ProgramSpec `ebpf:"kprobe_hashdance"`
 	KprobeIoAccept            *ebpf.ProgramSpec `ebpf:"kprobe_io_accept"`
 	KprobeKernelAccept        *ebpf.ProgramSpec `ebpf:"kprobe_kernel_accept"`
+	KprobeQueueAdd            *ebpf.ProgramSpec `ebpf:"kprobe_queue_add"`
+	KprobeV4SynRecv           *ebpf.ProgramSpec `ebpf:"kprobe_v4_syn_recv"`
+	KprobeV6SynRecv           *ebpf.ProgramSpec `ebpf:"kprobe_v6_syn_recv"`
 	KretprobeSysAccept4       *ebpf.ProgramSpec `ebpf:"kretprobe___sys_accept4"`
 	KretprobeDoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_do_accept"`
 	KretprobeIoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_io_accept"`
 	KretprobeIoFixedFdInstall *ebpf.ProgramSpec `ebpf:"kretprobe_io_fixed_fd_install"`
 	KretprobeKernelAccept     *ebpf.ProgramSpec `ebpf:"kretprobe_kernel_accept"`
 	RawSysExit                *ebpf.ProgramSpec `ebpf:"raw_sys_exit"`
+	TpInetSockSetState        *ebpf.ProgramSpec `ebpf:"tp_inet_sock_set_state"`
 	TpIoUringComplete         *ebpf.ProgramSpec `ebpf:"tp_io_uring_complete"`
 }
 
@@ -111,9 +144,11 @@ type Acc510ProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type Acc510MapSpecs struct {
 	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
+	Completing *ebpf.MapSpec `ebpf:"completing"`
 	Counts     *ebpf.MapSpec `ebpf:"counts"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
 	Introduced *ebpf.MapSpec `ebpf:"introduced"`
+	Places     *ebpf.MapSpec `ebpf:"places"`
 	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
 }
 
@@ -123,9 +158,12 @@ type Acc510MapSpecs struct {
 type Acc510VariableSpecs struct {
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
 	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
+	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
 	Watch            *ebpf.VariableSpec `ebpf:"watch"`
+	WithCookies      *ebpf.VariableSpec `ebpf:"with_cookies"`
 }
 
 // Acc510Objects contains all objects after they have been loaded into the kernel.
@@ -149,18 +187,22 @@ func (o *Acc510Objects) Close() error {
 // It can be passed to LoadAcc510Objects or ebpf.CollectionSpec.LoadAndAssign.
 type Acc510Maps struct {
 	Attempts   *ebpf.Map `ebpf:"attempts"`
+	Completing *ebpf.Map `ebpf:"completing"`
 	Counts     *ebpf.Map `ebpf:"counts"`
 	Events     *ebpf.Map `ebpf:"events"`
 	Introduced *ebpf.Map `ebpf:"introduced"`
+	Places     *ebpf.Map `ebpf:"places"`
 	Sleepers   *ebpf.Map `ebpf:"sleepers"`
 }
 
 func (m *Acc510Maps) Close() error {
 	return _Acc510Close(
 		m.Attempts,
+		m.Completing,
 		m.Counts,
 		m.Events,
 		m.Introduced,
+		m.Places,
 		m.Sleepers,
 	)
 }
@@ -171,52 +213,83 @@ func (m *Acc510Maps) Close() error {
 type Acc510Variables struct {
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
+	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`
 	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
+	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
 	Watch            *ebpf.Variable `ebpf:"watch"`
+	WithCookies      *ebpf.Variable `ebpf:"with_cookies"`
 }
 
 // Acc510Programs contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to LoadAcc510Objects or ebpf.CollectionSpec.LoadAndAssign.
 type Acc510Programs struct {
+	FentryChildForget         *ebpf.Program `ebpf:"fentry_child_forget"`
+	FentryConnRequest         *ebpf.Program `ebpf:"fentry_conn_request"`
 	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
+	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
+	FentryQueueAdd            *ebpf.Program `ebpf:"fentry_queue_add"`
+	FentryV4SynRecv           *ebpf.Program `ebpf:"fentry_v4_syn_recv"`
+	FentryV6SynRecv           *ebpf.Program `ebpf:"fentry_v6_syn_recv"`
 	FexitSysAccept4           *ebpf.Program `ebpf:"fexit___sys_accept4"`
 	FexitDoAccept             *ebpf.Program `ebpf:"fexit_do_accept"`
 	FexitIoAccept             *ebpf.Program `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
+	FexitListenStart          *ebpf.Program `ebpf:"fexit_listen_start"`
 	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
+	KprobeChildForget         *ebpf.Program `ebpf:"kprobe_child_forget"`
+	KprobeConnRequest         *ebpf.Program `ebpf:"kprobe_conn_request"`
 	KprobeFdInstall           *ebpf.Program `ebpf:"kprobe_fd_install"`
+	KprobeHashdance           *ebpf.Program `ebpf:"kprobe_hashdance"`
 	KprobeIoAccept            *ebpf.Program `ebpf:"kprobe_io_accept"`
 	KprobeKernelAccept        *ebpf.Program `ebpf:"kprobe_kernel_accept"`
+	KprobeQueueAdd            *ebpf.Program `ebpf:"kprobe_queue_add"`
+	KprobeV4SynRecv           *ebpf.Program `ebpf:"kprobe_v4_syn_recv"`
+	KprobeV6SynRecv           *ebpf.Program `ebpf:"kprobe_v6_syn_recv"`
 	KretprobeSysAccept4       *ebpf.Program `ebpf:"kretprobe___sys_accept4"`
 	KretprobeDoAccept         *ebpf.Program `ebpf:"kretprobe_do_accept"`
 	KretprobeIoAccept         *ebpf.Program `ebpf:"kretprobe_io_accept"`
 	KretprobeIoFixedFdInstall *ebpf.Program `ebpf:"kretprobe_io_fixed_fd_install"`
 	KretprobeKernelAccept     *ebpf.Program `ebpf:"kretprobe_kernel_accept"`
 	RawSysExit                *ebpf.Program `ebpf:"raw_sys_exit"`
+	TpInetSockSetState        *ebpf.Program `ebpf:"tp_inet_sock_set_state"`
 	TpIoUringComplete         *ebpf.Program `ebpf:"tp_io_uring_complete"`
 }
 
 func (p *Acc510Programs) Close() error {
 	return _Acc510Close(
+		p.FentryChildForget,
+		p.FentryConnRequest,
 		p.FentryFdInstall,
+		p.FentryHashdance,
 		p.FentryIoAccept,
+		p.FentryQueueAdd,
+		p.FentryV4SynRecv,
+		p.FentryV6SynRecv,
 		p.FexitSysAccept4,
 		p.FexitDoAccept,
 		p.FexitIoAccept,
 		p.FexitIoFixedFdInstall,
+		p.FexitListenStart,
 		p.KprobeSysAccept4,
+		p.KprobeChildForget,
+		p.KprobeConnRequest,
 		p.KprobeFdInstall,
+		p.KprobeHashdance,
 		p.KprobeIoAccept,
 		p.KprobeKernelAccept,
+		p.KprobeQueueAdd,
+		p.KprobeV4SynRecv,
+		p.KprobeV6SynRecv,
 		p.KretprobeSysAccept4,
 		p.KretprobeDoAccept,
 		p.KretprobeIoAccept,
 		p.KretprobeIoFixedFdInstall,
 		p.KretprobeKernelAccept,
 		p.RawSysExit,
+		p.TpInetSockSetState,
 		p.TpIoUringComplete,
 	)
 }

@@ -61,8 +61,8 @@ type AccAttempt struct {
 
 type AccCounters struct {
 	_         structs.HostLayout
-	Hits      [8]uint64
-	Lost      [8]uint64
+	Hits      [16]uint64
+	Lost      [16]uint64
 	NoAttempt uint64
 }
 
@@ -120,6 +120,43 @@ type AccEvent struct {
 	}
 }
 
+type AccLifeEvent struct {
+	_           structs.HostLayout
+	BootNs      uint64
+	CpuSeq      uint64
+	Listener    uint64
+	Inode       uint64
+	Cookie      uint64
+	BytesIn     uint64
+	BytesOut    uint64
+	Netns       uint32
+	Cpu         uint32
+	Backlog     uint32
+	BacklogMax  uint32
+	SynQueue    uint32
+	HandshakeUs uint32
+	SegsIn      uint32
+	SegsOut     uint32
+	Retransmits uint32
+	SrttUs      uint32
+	MinRttUs    uint32
+	Mark        uint16
+	Family      uint16
+	Type        uint16
+	Proto       uint16
+	Lport       uint16
+	Rport       uint16
+	SockErr     uint16
+	Kind        uint8
+	Hook        uint8
+	State       uint8
+	OldState    uint8
+	Shutdown    uint8
+	Unused      uint8
+	Laddr       [16]uint8
+	Raddr       [16]uint8
+}
+
 type AccNamedEvent struct {
 	_     structs.HostLayout
 	Event AccEvent
@@ -128,6 +165,13 @@ type AccNamedEvent struct {
 		Len  uint32
 		Path [108]uint8
 	}
+}
+
+type AccPlace struct {
+	_      structs.HostLayout
+	Netns  uint32
+	Port   uint16
+	Unused uint16
 }
 
 type AccProcess struct {
@@ -150,34 +194,53 @@ type AccProcess struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	AccMapAttempts                   = "attempts"
+	AccMapCompleting                 = "completing"
 	AccMapCounts                     = "counts"
 	AccMapEvents                     = "events"
 	AccMapIntroduced                 = "introduced"
+	AccMapPlaces                     = "places"
 	AccMapSleepers                   = "sleepers"
 	AccProgFentrySysAccept4          = "fentry___sys_accept4"
+	AccProgFentryChildForget         = "fentry_child_forget"
+	AccProgFentryConnRequest         = "fentry_conn_request"
 	AccProgFentryFdInstall           = "fentry_fd_install"
+	AccProgFentryHashdance           = "fentry_hashdance"
 	AccProgFentryIoAccept            = "fentry_io_accept"
+	AccProgFentryQueueAdd            = "fentry_queue_add"
+	AccProgFentryV4SynRecv           = "fentry_v4_syn_recv"
+	AccProgFentryV6SynRecv           = "fentry_v6_syn_recv"
 	AccProgFexitSysAccept4           = "fexit___sys_accept4"
 	AccProgFexitDoAccept             = "fexit_do_accept"
 	AccProgFexitIoAccept             = "fexit_io_accept"
 	AccProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
+	AccProgFexitListenStart          = "fexit_listen_start"
 	AccProgKprobeSysAccept4          = "kprobe___sys_accept4"
+	AccProgKprobeChildForget         = "kprobe_child_forget"
+	AccProgKprobeConnRequest         = "kprobe_conn_request"
 	AccProgKprobeFdInstall           = "kprobe_fd_install"
+	AccProgKprobeHashdance           = "kprobe_hashdance"
 	AccProgKprobeIoAccept            = "kprobe_io_accept"
 	AccProgKprobeKernelAccept        = "kprobe_kernel_accept"
+	AccProgKprobeQueueAdd            = "kprobe_queue_add"
+	AccProgKprobeV4SynRecv           = "kprobe_v4_syn_recv"
+	AccProgKprobeV6SynRecv           = "kprobe_v6_syn_recv"
 	AccProgKretprobeSysAccept4       = "kretprobe___sys_accept4"
 	AccProgKretprobeDoAccept         = "kretprobe_do_accept"
 	AccProgKretprobeIoAccept         = "kretprobe_io_accept"
 	AccProgKretprobeIoFixedFdInstall = "kretprobe_io_fixed_fd_install"
 	AccProgKretprobeKernelAccept     = "kretprobe_kernel_accept"
 	AccProgRawSysExit                = "raw_sys_exit"
+	AccProgTpInetSockSetState        = "tp_inet_sock_set_state"
 	AccProgTpIoUringComplete         = "tp_io_uring_complete"
 	AccProgTpSysExit                 = "tp_sys_exit"
 	AccVarMultishotFlag              = "multishot_flag"
 	AccVarUnusedEvent                = "unused_event"
+	AccVarUnusedLifeEvent            = "unused_life_event"
 	AccVarUnusedNamedEvent           = "unused_named_event"
+	AccVarUnusedPlace                = "unused_place"
 	AccVarUnusedProcess              = "unused_process"
 	AccVarWatch                      = "watch"
+	AccVarWithCookies                = "with_cookies"
 )
 
 // LoadAcc returns the embedded CollectionSpec for Acc.
@@ -223,22 +286,36 @@ type AccSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccProgramSpecs struct {
 	FentrySysAccept4          *ebpf.ProgramSpec `ebpf:"fentry___sys_accept4"`
+	FentryChildForget         *ebpf.ProgramSpec `ebpf:"fentry_child_forget"`
+	FentryConnRequest         *ebpf.ProgramSpec `ebpf:"fentry_conn_request"`
 	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
+	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
+	FentryQueueAdd            *ebpf.ProgramSpec `ebpf:"fentry_queue_add"`
+	FentryV4SynRecv           *ebpf.ProgramSpec `ebpf:"fentry_v4_syn_recv"`
+	FentryV6SynRecv           *ebpf.ProgramSpec `ebpf:"fentry_v6_syn_recv"`
 	FexitSysAccept4           *ebpf.ProgramSpec `ebpf:"fexit___sys_accept4"`
 	FexitDoAccept             *ebpf.ProgramSpec `ebpf:"fexit_do_accept"`
 	FexitIoAccept             *ebpf.ProgramSpec `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
+	FexitListenStart          *ebpf.ProgramSpec `ebpf:"fexit_listen_start"`
 	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
+	KprobeChildForget         *ebpf.ProgramSpec `ebpf:"kprobe_child_forget"`
+	KprobeConnRequest         *ebpf.ProgramSpec `ebpf:"kprobe_conn_request"`
 	KprobeFdInstall           *ebpf.ProgramSpec `ebpf:"kprobe_fd_install"`
+	KprobeHashdance           *ebpf.ProgramSpec `ebpf:"kprobe_hashdance"`
 	KprobeIoAccept            *ebpf.ProgramSpec `ebpf:"kprobe_io_accept"`
 	KprobeKernelAccept        *ebpf.ProgramSpec `ebpf:"kprobe_kernel_accept"`
+	KprobeQueueAdd            *ebpf.ProgramSpec `ebpf:"kprobe_queue_add"`
+	KprobeV4SynRecv           *ebpf.ProgramSpec `ebpf:"kprobe_v4_syn_recv"`
+	KprobeV6SynRecv           *ebpf.ProgramSpec `ebpf:"kprobe_v6_syn_recv"`
 	KretprobeSysAccept4       *ebpf.ProgramSpec `ebpf:"kretprobe___sys_accept4"`
 	KretprobeDoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_do_accept"`
 	KretprobeIoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_io_accept"`
 	KretprobeIoFixedFdInstall *ebpf.ProgramSpec `ebpf:"kretprobe_io_fixed_fd_install"`
 	KretprobeKernelAccept     *ebpf.ProgramSpec `ebpf:"kretprobe_kernel_accept"`
 	RawSysExit                *ebpf.ProgramSpec `ebpf:"raw_sys_exit"`
+	TpInetSockSetState        *ebpf.ProgramSpec `ebpf:"tp_inet_sock_set_state"`
 	TpIoUringComplete         *ebpf.ProgramSpec `ebpf:"tp_io_uring_complete"`
 	TpSysExit                 *ebpf.ProgramSpec `ebpf:"tp_sys_exit"`
 }
@@ -248,9 +325,11 @@ type AccProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccMapSpecs struct {
 	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
+	Completing *ebpf.MapSpec `ebpf:"completing"`
 	Counts     *ebpf.MapSpec `ebpf:"counts"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
 	Introduced *ebpf.MapSpec `ebpf:"introduced"`
+	Places     *ebpf.MapSpec `ebpf:"places"`
 	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
 }
 
@@ -260,9 +339,12 @@ type AccMapSpecs struct {
 type AccVariableSpecs struct {
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
 	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
+	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
 	Watch            *ebpf.VariableSpec `ebpf:"watch"`
+	WithCookies      *ebpf.VariableSpec `ebpf:"with_cookies"`
 }
 
 // AccObjects contains all objects after they have been loaded into the kernel.
@@ -286,18 +368,22 @@ func (o *AccObjects) Close() error {
 // It can be passed to LoadAccObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccMaps struct {
 	Attempts   *ebpf.Map `ebpf:"attempts"`
+	Completing *ebpf.Map `ebpf:"completing"`
 	Counts     *ebpf.Map `ebpf:"counts"`
 	Events     *ebpf.Map `ebpf:"events"`
 	Introduced *ebpf.Map `ebpf:"introduced"`
+	Places     *ebpf.Map `ebpf:"places"`
 	Sleepers   *ebpf.Map `ebpf:"sleepers"`
 }
 
 func (m *AccMaps) Close() error {
 	return _AccClose(
 		m.Attempts,
+		m.Completing,
 		m.Counts,
 		m.Events,
 		m.Introduced,
+		m.Places,
 		m.Sleepers,
 	)
 }
@@ -308,9 +394,12 @@ func (m *AccMaps) Close() error {
 type AccVariables struct {
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
+	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`
 	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
+	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
 	Watch            *ebpf.Variable `ebpf:"watch"`
+	WithCookies      *ebpf.Variable `ebpf:"with_cookies"`
 }
 
 // AccPrograms contains all programs after they have been loaded into the kernel.
@@ -318,22 +407,36 @@ type AccVariables struct {
 // It can be passed to LoadAccObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccPrograms struct {
 	FentrySysAccept4          *ebpf.Program `ebpf:"fentry___sys_accept4"`
+	FentryChildForget         *ebpf.Program `ebpf:"fentry_child_forget"`
+	FentryConnRequest         *ebpf.Program `ebpf:"fentry_conn_request"`
 	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
+	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
+	FentryQueueAdd            *ebpf.Program `ebpf:"fentry_queue_add"`
+	FentryV4SynRecv           *ebpf.Program `ebpf:"fentry_v4_syn_recv"`
+	FentryV6SynRecv           *ebpf.Program `ebpf:"fentry_v6_syn_recv"`
 	FexitSysAccept4           *ebpf.Program `ebpf:"fexit___sys_accept4"`
 	FexitDoAccept             *ebpf.Program `ebpf:"fexit_do_accept"`
 	FexitIoAccept             *ebpf.Program `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
+	FexitListenStart          *ebpf.Program `ebpf:"fexit_listen_start"`
 	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
+	KprobeChildForget         *ebpf.Program `ebpf:"kprobe_child_forget"`
+	KprobeConnRequest         *ebpf.Program `ebpf:"kprobe_conn_request"`
 	KprobeFdInstall           *ebpf.Program `ebpf:"kprobe_fd_install"`
+	KprobeHashdance           *ebpf.Program `ebpf:"kprobe_hashdance"`
 	KprobeIoAccept            *ebpf.Program `ebpf:"kprobe_io_accept"`
 	KprobeKernelAccept        *ebpf.Program `ebpf:"kprobe_kernel_accept"`
+	KprobeQueueAdd            *ebpf.Program `ebpf:"kprobe_queue_add"`
+	KprobeV4SynRecv           *ebpf.Program `ebpf:"kprobe_v4_syn_recv"`
+	KprobeV6SynRecv           *ebpf.Program `ebpf:"kprobe_v6_syn_recv"`
 	KretprobeSysAccept4       *ebpf.Program `ebpf:"kretprobe___sys_accept4"`
 	KretprobeDoAccept         *ebpf.Program `ebpf:"kretprobe_do_accept"`
 	KretprobeIoAccept         *ebpf.Program `ebpf:"kretprobe_io_accept"`
 	KretprobeIoFixedFdInstall *ebpf.Program `ebpf:"kretprobe_io_fixed_fd_install"`
 	KretprobeKernelAccept     *ebpf.Program `ebpf:"kretprobe_kernel_accept"`
 	RawSysExit                *ebpf.Program `ebpf:"raw_sys_exit"`
+	TpInetSockSetState        *ebpf.Program `ebpf:"tp_inet_sock_set_state"`
 	TpIoUringComplete         *ebpf.Program `ebpf:"tp_io_uring_complete"`
 	TpSysExit                 *ebpf.Program `ebpf:"tp_sys_exit"`
 }
@@ -341,22 +444,36 @@ type AccPrograms struct {
 func (p *AccPrograms) Close() error {
 	return _AccClose(
 		p.FentrySysAccept4,
+		p.FentryChildForget,
+		p.FentryConnRequest,
 		p.FentryFdInstall,
+		p.FentryHashdance,
 		p.FentryIoAccept,
+		p.FentryQueueAdd,
+		p.FentryV4SynRecv,
+		p.FentryV6SynRecv,
 		p.FexitSysAccept4,
 		p.FexitDoAccept,
 		p.FexitIoAccept,
 		p.FexitIoFixedFdInstall,
+		p.FexitListenStart,
 		p.KprobeSysAccept4,
+		p.KprobeChildForget,
+		p.KprobeConnRequest,
 		p.KprobeFdInstall,
+		p.KprobeHashdance,
 		p.KprobeIoAccept,
 		p.KprobeKernelAccept,
+		p.KprobeQueueAdd,
+		p.KprobeV4SynRecv,
+		p.KprobeV6SynRecv,
 		p.KretprobeSysAccept4,
 		p.KretprobeDoAccept,
 		p.KretprobeIoAccept,
 		p.KretprobeIoFixedFdInstall,
 		p.KretprobeKernelAccept,
 		p.RawSysExit,
+		p.TpInetSockSetState,
 		p.TpIoUringComplete,
 		p.TpSysExit,
 	)

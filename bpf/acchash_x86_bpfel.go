@@ -17,34 +17,53 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	AccHashMapAttempts                   = "attempts"
+	AccHashMapCompleting                 = "completing"
 	AccHashMapCounts                     = "counts"
 	AccHashMapEvents                     = "events"
 	AccHashMapIntroduced                 = "introduced"
+	AccHashMapPlaces                     = "places"
 	AccHashMapSleepers                   = "sleepers"
 	AccHashProgFentrySysAccept4          = "fentry___sys_accept4"
+	AccHashProgFentryChildForget         = "fentry_child_forget"
+	AccHashProgFentryConnRequest         = "fentry_conn_request"
 	AccHashProgFentryFdInstall           = "fentry_fd_install"
+	AccHashProgFentryHashdance           = "fentry_hashdance"
 	AccHashProgFentryIoAccept            = "fentry_io_accept"
+	AccHashProgFentryQueueAdd            = "fentry_queue_add"
+	AccHashProgFentryV4SynRecv           = "fentry_v4_syn_recv"
+	AccHashProgFentryV6SynRecv           = "fentry_v6_syn_recv"
 	AccHashProgFexitSysAccept4           = "fexit___sys_accept4"
 	AccHashProgFexitDoAccept             = "fexit_do_accept"
 	AccHashProgFexitIoAccept             = "fexit_io_accept"
 	AccHashProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
+	AccHashProgFexitListenStart          = "fexit_listen_start"
 	AccHashProgKprobeSysAccept4          = "kprobe___sys_accept4"
+	AccHashProgKprobeChildForget         = "kprobe_child_forget"
+	AccHashProgKprobeConnRequest         = "kprobe_conn_request"
 	AccHashProgKprobeFdInstall           = "kprobe_fd_install"
+	AccHashProgKprobeHashdance           = "kprobe_hashdance"
 	AccHashProgKprobeIoAccept            = "kprobe_io_accept"
 	AccHashProgKprobeKernelAccept        = "kprobe_kernel_accept"
+	AccHashProgKprobeQueueAdd            = "kprobe_queue_add"
+	AccHashProgKprobeV4SynRecv           = "kprobe_v4_syn_recv"
+	AccHashProgKprobeV6SynRecv           = "kprobe_v6_syn_recv"
 	AccHashProgKretprobeSysAccept4       = "kretprobe___sys_accept4"
 	AccHashProgKretprobeDoAccept         = "kretprobe_do_accept"
 	AccHashProgKretprobeIoAccept         = "kretprobe_io_accept"
 	AccHashProgKretprobeIoFixedFdInstall = "kretprobe_io_fixed_fd_install"
 	AccHashProgKretprobeKernelAccept     = "kretprobe_kernel_accept"
 	AccHashProgRawSysExit                = "raw_sys_exit"
+	AccHashProgTpInetSockSetState        = "tp_inet_sock_set_state"
 	AccHashProgTpIoUringComplete         = "tp_io_uring_complete"
 	AccHashProgTpSysExit                 = "tp_sys_exit"
 	AccHashVarMultishotFlag              = "multishot_flag"
 	AccHashVarUnusedEvent                = "unused_event"
+	AccHashVarUnusedLifeEvent            = "unused_life_event"
 	AccHashVarUnusedNamedEvent           = "unused_named_event"
+	AccHashVarUnusedPlace                = "unused_place"
 	AccHashVarUnusedProcess              = "unused_process"
 	AccHashVarWatch                      = "watch"
+	AccHashVarWithCookies                = "with_cookies"
 )
 
 // LoadAccHash returns the embedded CollectionSpec for AccHash.
@@ -90,22 +109,36 @@ type AccHashSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccHashProgramSpecs struct {
 	FentrySysAccept4          *ebpf.ProgramSpec `ebpf:"fentry___sys_accept4"`
+	FentryChildForget         *ebpf.ProgramSpec `ebpf:"fentry_child_forget"`
+	FentryConnRequest         *ebpf.ProgramSpec `ebpf:"fentry_conn_request"`
 	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
+	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
+	FentryQueueAdd            *ebpf.ProgramSpec `ebpf:"fentry_queue_add"`
+	FentryV4SynRecv           *ebpf.ProgramSpec `ebpf:"fentry_v4_syn_recv"`
+	FentryV6SynRecv           *ebpf.ProgramSpec `ebpf:"fentry_v6_syn_recv"`
 	FexitSysAccept4           *ebpf.ProgramSpec `ebpf:"fexit___sys_accept4"`
 	FexitDoAccept             *ebpf.ProgramSpec `ebpf:"fexit_do_accept"`
 	FexitIoAccept             *ebpf.ProgramSpec `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
+	FexitListenStart          *ebpf.ProgramSpec `ebpf:"fexit_listen_start"`
 	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
+	KprobeChildForget         *ebpf.ProgramSpec `ebpf:"kprobe_child_forget"`
+	KprobeConnRequest         *ebpf.ProgramSpec `ebpf:"kprobe_conn_request"`
 	KprobeFdInstall           *ebpf.ProgramSpec `ebpf:"kprobe_fd_install"`
+	KprobeHashdance           *ebpf.ProgramSpec `ebpf:"kprobe_hashdance"`
 	KprobeIoAccept            *ebpf.ProgramSpec `ebpf:"kprobe_io_accept"`
 	KprobeKernelAccept        *ebpf.ProgramSpec `ebpf:"kprobe_kernel_accept"`
+	KprobeQueueAdd            *ebpf.ProgramSpec `ebpf:"kprobe_queue_add"`
+	KprobeV4SynRecv           *ebpf.ProgramSpec `ebpf:"kprobe_v4_syn_recv"`
+	KprobeV6SynRecv           *ebpf.ProgramSpec `ebpf:"kprobe_v6_syn_recv"`
 	KretprobeSysAccept4       *ebpf.ProgramSpec `ebpf:"kretprobe___sys_accept4"`
 	KretprobeDoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_do_accept"`
 	KretprobeIoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_io_accept"`
 	KretprobeIoFixedFdInstall *ebpf.ProgramSpec `ebpf:"kretprobe_io_fixed_fd_install"`
 	KretprobeKernelAccept     *ebpf.ProgramSpec `ebpf:"kretprobe_kernel_accept"`
 	RawSysExit                *ebpf.ProgramSpec `ebpf:"raw_sys_exit"`
+	TpInetSockSetState        *ebpf.ProgramSpec `ebpf:"tp_inet_sock_set_state"`
 	TpIoUringComplete         *ebpf.ProgramSpec `ebpf:"tp_io_uring_complete"`
 	TpSysExit                 *ebpf.ProgramSpec `ebpf:"tp_sys_exit"`
 }
@@ -115,9 +148,11 @@ type AccHashProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccHashMapSpecs struct {
 	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
+	Completing *ebpf.MapSpec `ebpf:"completing"`
 	Counts     *ebpf.MapSpec `ebpf:"counts"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
 	Introduced *ebpf.MapSpec `ebpf:"introduced"`
+	Places     *ebpf.MapSpec `ebpf:"places"`
 	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
 }
 
@@ -127,9 +162,12 @@ type AccHashMapSpecs struct {
 type AccHashVariableSpecs struct {
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
 	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
+	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
 	Watch            *ebpf.VariableSpec `ebpf:"watch"`
+	WithCookies      *ebpf.VariableSpec `ebpf:"with_cookies"`
 }
 
 // AccHashObjects contains all objects after they have been loaded into the kernel.
@@ -153,18 +191,22 @@ func (o *AccHashObjects) Close() error {
 // It can be passed to LoadAccHashObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccHashMaps struct {
 	Attempts   *ebpf.Map `ebpf:"attempts"`
+	Completing *ebpf.Map `ebpf:"completing"`
 	Counts     *ebpf.Map `ebpf:"counts"`
 	Events     *ebpf.Map `ebpf:"events"`
 	Introduced *ebpf.Map `ebpf:"introduced"`
+	Places     *ebpf.Map `ebpf:"places"`
 	Sleepers   *ebpf.Map `ebpf:"sleepers"`
 }
 
 func (m *AccHashMaps) Close() error {
 	return _AccHashClose(
 		m.Attempts,
+		m.Completing,
 		m.Counts,
 		m.Events,
 		m.Introduced,
+		m.Places,
 		m.Sleepers,
 	)
 }
@@ -175,9 +217,12 @@ func (m *AccHashMaps) Close() error {
 type AccHashVariables struct {
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
+	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`
 	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
+	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
 	Watch            *ebpf.Variable `ebpf:"watch"`
+	WithCookies      *ebpf.Variable `ebpf:"with_cookies"`
 }
 
 // AccHashPrograms contains all programs after they have been loaded into the kernel.
@@ -185,22 +230,36 @@ type AccHashVariables struct {
 // It can be passed to LoadAccHashObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccHashPrograms struct {
 	FentrySysAccept4          *ebpf.Program `ebpf:"fentry___sys_accept4"`
+	FentryChildForget         *ebpf.Program `ebpf:"fentry_child_forget"`
+	FentryConnRequest         *ebpf.Program `ebpf:"fentry_conn_request"`
 	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
+	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
+	FentryQueueAdd            *ebpf.Program `ebpf:"fentry_queue_add"`
+	FentryV4SynRecv           *ebpf.Program `ebpf:"fentry_v4_syn_recv"`
+	FentryV6SynRecv           *ebpf.Program `ebpf:"fentry_v6_syn_recv"`
 	FexitSysAccept4           *ebpf.Program `ebpf:"fexit___sys_accept4"`
 	FexitDoAccept             *ebpf.Program `ebpf:"fexit_do_accept"`
 	FexitIoAccept             *ebpf.Program `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
+	FexitListenStart          *ebpf.Program `ebpf:"fexit_listen_start"`
 	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
+	KprobeChildForget         *ebpf.Program `ebpf:"kprobe_child_forget"`
+	KprobeConnRequest         *ebpf.Program `ebpf:"kprobe_conn_request"`
 	KprobeFdInstall           *ebpf.Program `ebpf:"kprobe_fd_install"`
+	KprobeHashdance           *ebpf.Program `ebpf:"kprobe_hashdance"`
 	KprobeIoAccept            *ebpf.Program `ebpf:"kprobe_io_accept"`
 	KprobeKernelAccept        *ebpf.Program `ebpf:"kprobe_kernel_accept"`
+	KprobeQueueAdd            *ebpf.Program `ebpf:"kprobe_queue_add"`
+	KprobeV4SynRecv           *ebpf.Program `ebpf:"kprobe_v4_syn_recv"`
+	KprobeV6SynRecv           *ebpf.Program `ebpf:"kprobe_v6_syn_recv"`
 	KretprobeSysAccept4       *ebpf.Program `ebpf:"kretprobe___sys_accept4"`
 	KretprobeDoAccept         *ebpf.Program `ebpf:"kretprobe_do_accept"`
 	KretprobeIoAccept         *ebpf.Program `ebpf:"kretprobe_io_accept"`
 	KretprobeIoFixedFdInstall *ebpf.Program `ebpf:"kretprobe_io_fixed_fd_install"`
 	KretprobeKernelAccept     *ebpf.Program `ebpf:"kretprobe_kernel_accept"`
 	RawSysExit                *ebpf.Program `ebpf:"raw_sys_exit"`
+	TpInetSockSetState        *ebpf.Program `ebpf:"tp_inet_sock_set_state"`
 	TpIoUringComplete         *ebpf.Program `ebpf:"tp_io_uring_complete"`
 	TpSysExit                 *ebpf.Program `ebpf:"tp_sys_exit"`
 }
@@ -208,22 +267,36 @@ type AccHashPrograms struct {
 func (p *AccHashPrograms) Close() error {
 	return _AccHashClose(
 		p.FentrySysAccept4,
+		p.FentryChildForget,
+		p.FentryConnRequest,
 		p.FentryFdInstall,
+		p.FentryHashdance,
 		p.FentryIoAccept,
+		p.FentryQueueAdd,
+		p.FentryV4SynRecv,
+		p.FentryV6SynRecv,
 		p.FexitSysAccept4,
 		p.FexitDoAccept,
 		p.FexitIoAccept,
 		p.FexitIoFixedFdInstall,
+		p.FexitListenStart,
 		p.KprobeSysAccept4,
+		p.KprobeChildForget,
+		p.KprobeConnRequest,
 		p.KprobeFdInstall,
+		p.KprobeHashdance,
 		p.KprobeIoAccept,
 		p.KprobeKernelAccept,
+		p.KprobeQueueAdd,
+		p.KprobeV4SynRecv,
+		p.KprobeV6SynRecv,
 		p.KretprobeSysAccept4,
 		p.KretprobeDoAccept,
 		p.KretprobeIoAccept,
 		p.KretprobeIoFixedFdInstall,
 		p.KretprobeKernelAccept,
 		p.RawSysExit,
+		p.TpInetSockSetState,
 		p.TpIoUringComplete,
 		p.TpSysExit,
 	)

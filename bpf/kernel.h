@@ -29,8 +29,13 @@ struct ns_common {
 	unsigned int inum;
 };
 
+struct netns_ipv4 {
+	u8 sysctl_tcp_syncookies; /* an int to 5.12 */
+};
+
 struct net {
 	struct ns_common ns;
+	struct netns_ipv4 ipv4;
 };
 
 struct pid_namespace {
@@ -88,6 +93,9 @@ struct sock {
 	u16 sk_protocol;
 	struct pid *sk_peer_pid;
 	const struct cred *sk_peer_cred;
+	struct socket *sk_socket;
+	int sk_err;
+	u8 sk_shutdown;
 };
 
 struct sockaddr_un {
@@ -106,6 +114,52 @@ struct unix_sock {
 
 struct inet_sock {
 	u16 inet_sport;
+};
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct request_sock_queue {
+	atomic_t qlen;
+};
+
+struct inet_connection_sock {
+	struct request_sock_queue icsk_accept_queue;
+};
+
+struct inet_request_sock {
+	u16 acked : 1;
+};
+
+struct tcp_request_sock {
+	u64 snt_synack; /* microseconds of the monotonic clock, 0 of a SYN cookie */
+};
+
+struct minmax_sample {
+	u32 v;
+};
+
+struct minmax {
+	struct minmax_sample s[3];
+};
+
+struct tcp_sock {
+	bool is_mptcp; /* where there is MPTCP */
+	struct tcp_request_sock *fastopen_rsk;
+	u64 bytes_received;
+	u64 bytes_acked;
+	u32 segs_in;
+	u32 segs_out;
+	u32 total_retrans;
+	u32 srtt_us; /* eighths */
+	struct minmax rtt_min;
+};
+
+struct sk_buff {
+	unsigned char *head;
+	u16 transport_header;
+	u16 network_header;
 };
 
 struct mptcp_sock {
