@@ -9,7 +9,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 BUILD   := .vm-cache/build
 # What the test programs of accept need beside the kernel itself.
-MODULES := vsock_loopback,sctp,smc,smc_diag,mptcp,nfsd
+MODULES := vsock_loopback,sctp,smc,smc_diag,mptcp,nfsd,tcp_diag
 TESTS   ?= ^TestVM
 
 .PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all cross generate generate-check lint fuzz bench cost clean python clang

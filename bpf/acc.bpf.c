@@ -133,7 +133,11 @@ struct counters {
 
 /* Set by the recorder. */
 volatile const u64 multishot_flag = 0; /* of io_kiocb.flags, where io_accept does not have it */
-volatile const u32 with_cookies = 1;   /* all probes of a connection's life can give its cookie */
+#ifdef ACC_MODERN
+volatile const u32 with_cookies = 1; /* all probes of a connection's life can give its cookie */
+#else
+volatile const u32 with_cookies = 0;
+#endif
 volatile u32 watch = 0;                /* what sys_exit is to look for */
 enum { WATCH_RETURNS = 1, WATCH_BEFORE = 2, WATCH_DENIED = 4 };
 

@@ -23,10 +23,21 @@ const (
 	ModeFentry Mode = "fentry" // trampolines: fentry and fexit
 )
 
+// Events is how much is recorded.
+type Events string
+
+// What is recorded. The zero value is EventsAll.
+const (
+	EventsAll       Events = "all"       // accept calls, and the life of TCP connections before and after
+	EventsAccept    Events = "accept"    // accept calls
+	EventsLifecycle Events = "lifecycle" // the life of TCP connections: queued, ended, dropped; who accepts them is not seen
+)
+
 // Options say what to record and for how long. The zero value records with
 // ModeAuto until the context is cancelled.
 type Options struct {
 	Mode       Mode
+	Events     Events
 	RingBytes  int           // ring buffer, a power of two of at least a page; 0: 8 MiB
 	MaxActive  int           // kretprobe instances of each probe; 0: 4096, the most that kernels allow
 	MaxEvents  uint64        // stop when so many events are recorded; 0: no limit. What was in flight then is recorded too
@@ -42,8 +53,9 @@ type Options struct {
 
 	preempted bool // the kernel preempts programs; startProbes sets it
 
-	stall      func()        // test: called before the ring is read, to make it overflow
-	startWatch time.Duration // test: instead of the constant
+	stall         func()        // test: called before the ring is read, to make it overflow
+	startWatch    time.Duration // test: instead of the constant
+	noTrampolines bool          // test: as on a kernel without fentry, for what is not on the accept path
 }
 
 // Started says how the recording began.

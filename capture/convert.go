@@ -84,6 +84,20 @@ func convert(e *format.Event, raw *bpf.AccEvent, n *names) {
 	}
 }
 
+// convertLife fills e from what a probe on the life of connections wrote.
+func convertLife(e *format.Event, raw *bpf.AccLifeEvent) {
+	family := format.Family(raw.Family)
+	*e = format.Event{
+		BootNS: int64(raw.BootNs), Kind: format.Kind(raw.Kind), Hook: format.Hook(raw.Hook), Mark: raw.Mark, CPU: raw.Cpu, CPUSeq: raw.CpuSeq,
+		NetNS: raw.Netns, Listener: raw.Listener, Backlog: raw.Backlog, BacklogMax: raw.BacklogMax,
+		Family: family, Type: uint8(raw.Type), Proto: raw.Proto, State: raw.State,
+		LAddr: address(family, &raw.Laddr), LPort: raw.Lport, RAddr: address(family, &raw.Raddr), RPort: raw.Rport,
+		Inode: raw.Inode, Cookie: raw.Cookie, OldState: raw.OldState, SockErr: raw.SockErr, Shutdown: raw.Shutdown,
+		SynQueue: raw.SynQueue, HandshakeUS: raw.HandshakeUs, BytesIn: raw.BytesIn, BytesOut: raw.BytesOut,
+		SegsIn: raw.SegsIn, SegsOut: raw.SegsOut, Retransmits: raw.Retransmits, SRTTUS: raw.SrttUs, MinRTTUS: raw.MinRttUs,
+	}
+}
+
 func address(family format.Family, b *[16]byte) netip.Addr {
 	switch family {
 	case format.FamilyIPv4:

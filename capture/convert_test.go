@@ -5,6 +5,7 @@ package capture
 import (
 	"encoding/binary"
 	"reflect"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -60,6 +61,49 @@ func TestConvertArrives(t *testing.T) {
 		if other == e {
 			t.Errorf("%s does not reach the event", m.Name)
 		}
+	}
+}
+
+// Every member of an event of a connection's life reaches the event.
+func TestConvertLifeArrives(t *testing.T) {
+	var raw bpf.AccLifeEvent
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&raw)), unsafe.Sizeof(raw))
+	for i := range b {
+		b[i] = byte(i%100 + 1)
+	}
+	raw.Family = uint16(format.FamilyIPv6)
+	var e format.Event
+	convertLife(&e, &raw)
+	v := reflect.ValueOf(e)
+	shared := []string{
+		"BootNS", "Kind", "Hook", "Mark", "CPU", "CPUSeq", "NetNS", "Listener", "Backlog", "BacklogMax", "Family", "Type", "Proto", "State",
+		"LAddr", "LPort", "RAddr", "RPort", "Inode", "Cookie",
+	}
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Name
+		if set := !v.Field(i).IsZero(); set != (lifeOnly[name] || slices.Contains(shared, name)) {
+			t.Errorf("%s is set: %v", name, set)
+		}
+	}
+	typ := reflect.TypeFor[bpf.AccLifeEvent]()
+	for i := range typ.NumField() {
+		m := typ.Field(i)
+		if m.Name == "_" || m.Name == "Unused" {
+			continue
+		}
+		changed := raw
+		unsafe.Slice((*byte)(unsafe.Pointer(&changed)), unsafe.Sizeof(raw))[m.Offset] ^= 0x7f
+		var other format.Event
+		convertLife(&other, &changed)
+		if other == e {
+			t.Errorf("%s does not reach the event", m.Name)
+		}
+	}
+	sizes := map[uintptr]bool{
+		unsafe.Sizeof(raw): true, unsafe.Sizeof(bpf.AccEvent{}): true, unsafe.Sizeof(bpf.AccNamedEvent{}): true, unsafe.Sizeof(bpf.AccProcess{}): true,
+	}
+	if len(sizes) != 4 {
+		t.Error("two kinds of records have one size")
 	}
 }
 

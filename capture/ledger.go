@@ -6,7 +6,7 @@ import (
 
 // numProbes and probes are what events are counted under in the kernel, in the
 // order of PROBE_* in the programs.
-const numProbes = 8
+const numProbes = 16
 
 var probes = [numProbes]struct {
 	hook format.Hook
@@ -20,16 +20,42 @@ var probes = [numProbes]struct {
 	{format.HookKernelAccept, format.Return},
 	{format.HookSysExit, format.Return},
 	{format.HookFDInstall, format.Return},
+	{format.HookHashdance, format.Queued},
+	{format.HookQueueAdd, format.Queued},
+	{format.HookSetState, format.Closed},
+	{format.HookSetState, format.State},
+	{format.HookConnRequest, format.Drop},
+	{format.HookSynRecv, format.Drop},
+	{format.HookChildForget, format.Drop},
+	{format.HookListenStart, format.Listen},
 }
 
 // The places in probes that the code names.
 const (
-	probeEnter, probeReturn, probeDoAccept, probeIOAccept, probeIOComplete, probeKernelAccept, probeSysExit, probeFDInstall = 0, 1, 2, 3, 4, 5, 6, 7
+	probeEnter = iota
+	probeReturn
+	probeDoAccept
+	probeIOAccept
+	probeIOComplete
+	probeKernelAccept
+	probeSysExit
+	probeFDInstall
+	probeHashdance
+	probeQueueAdd
+	probeClosed
+	probeState
+	probeConnRequest
+	probeSynRecv
+	probeChildForget
+	probeListen
 )
 
 func probeOf(e *format.Event) int {
-	if e.Kind == format.Enter {
+	switch {
+	case e.Kind == format.Enter:
 		return probeEnter
+	case e.Kind == format.State || e.Hook > format.HookSetState:
+		return int(e.Hook) + 1 // Closed and State have a hook in common
 	}
 	return int(e.Hook)
 }

@@ -5,28 +5,43 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/acc-project/acc/format"
 )
 
-// listening lists the sockets that listen, in every network namespace that a
-// process is in, by /proc/PID/net. It stops at the deadline; complete is whether
-// it saw all.
-func listening(giveUp func() bool) (list []format.ListenSocket, complete bool) {
-	pids, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil, false
+// sockets puts into shot what listens, in every network namespace that a process is
+// in, and, if asked to, the connections of those of TCP. It stops at the deadline.
+func sockets(shot *format.Snapshot, connections bool, giveUp func() bool) {
+	done := make(chan bool)
+	go func() {
+		runtime.LockOSThread() // which ends with the goroutine, wherever it is then
+		defer close(done)
+		listSockets(shot, connections, giveUp)
+	}()
+	<-done
+}
+
+func listSockets(shot *format.Snapshot, connections bool, giveUp func() bool) {
+	own, err := os.Open("/proc/thread-self/ns/net")
+	pids, err2 := os.ReadDir("/proc")
+	if err != nil || err2 != nil {
+		return
 	}
+	defer own.Close()
 	seen := map[uint64]bool{}
-	complete = true
+	shot.ListenersKnown, shot.ConnectionsKnown = true, connections
 	for _, dir := range pids {
 		if _, err := strconv.ParseUint(dir.Name(), 10, 32); err != nil {
 			continue
 		}
 		if giveUp() {
-			return list, false
+			shot.ListenersKnown, shot.ConnectionsKnown = false, false
+			return
 		}
 		proc := "/proc/" + dir.Name()
 		ns := namespace(proc + "/ns/net")
@@ -34,19 +49,51 @@ func listening(giveUp func() bool) (list []format.ListenSocket, complete bool) {
 			continue
 		}
 		seen[ns] = true
-		for _, table := range []struct {
-			name  string
-			parse func(fields []string) (format.ListenSocket, bool)
-		}{{"tcp", tcpListener}, {"tcp6", tcpListener}, {"unix", unixListener}} {
+		tables := []table{{"unix", unixListener}}
+		if !askNamespace(shot, proc, uint32(ns), own, connections, giveUp) {
+			// Without the limit of their queues.
+			shot.ConnectionsKnown = false
+			tables = append(tables, table{"tcp", tcpListener}, table{"tcp6", tcpListener})
+		}
+		for _, table := range tables {
 			more, ok := readTable(proc+"/net/"+table.name, table.parse, giveUp)
-			complete = complete && ok
+			shot.ListenersKnown = shot.ListenersKnown && ok
 			for i := range more {
 				more[i].NetNS = uint32(ns)
 			}
-			list = append(list, more...)
+			shot.Listeners = append(shot.Listeners, more...)
 		}
 	}
-	return list, complete
+}
+
+type table struct {
+	name  string
+	parse func(fields []string) (format.ListenSocket, bool)
+}
+
+// askNamespace adds the TCP sockets of a process's network namespace, false if the
+// kernel did not give them.
+func askNamespace(shot *format.Snapshot, proc string, ns uint32, own *os.File, connections bool, giveUp func() bool) bool {
+	f, err := os.Open(proc + "/ns/net")
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	fd, err := diagSocket(f, own)
+	if fd >= 0 {
+		defer unix.Close(fd)
+	}
+	if err != nil {
+		return false
+	}
+	d := diagDump{netns: ns, ports: map[uint16]bool{}, room: maxConnections - len(shot.Connections)}
+	if d.ask(fd, connections, giveUp) != nil {
+		return false
+	}
+	shot.Listeners = append(shot.Listeners, d.listeners...)
+	shot.Connections = append(shot.Connections, d.connections...)
+	shot.ConnectionsKnown = shot.ConnectionsKnown && !d.full
+	return true
 }
 
 // readTable reads the listening sockets from a table of /proc/net. Those of TCP

@@ -29,7 +29,7 @@ const maxActive = 4096
 type probe struct {
 	program string // its name in acc.bpf.c
 	symbol  string
-	how     string // "kprobe", "kretprobe", "fentry", "fexit", "tracepoint" or "raw_tp"
+	how     string // "kprobe", "kretprobe", "fentry", "fexit", "tracepoint", "raw_tp" or "tp_btf"
 	index   int    // in probes
 	without string // what is not shown without it; "": it must be there
 	later   bool   // attached when it is needed, see watch
@@ -78,20 +78,23 @@ var (
 
 // attached are live probes with their maps.
 type attached struct {
-	mode       Mode
-	note       string
-	probes     []probe
-	links      []link.Link // as probes, nil where it is not attached
-	limits     []string    // what the probes that this kernel can't have would show
-	instances  int         // kretprobe instances, 0: the kernel's default
-	collection *ebpf.Collection
-	ring       *ringbuf.Reader
-	early      []earlyRecord     // what the ring held before the recording began
-	own        [numProbes]uint64 // hits of the self-test
-	testers    []uint32          // threads of the self-test
-	untested   string            // why probes for io_uring could not be tried, "" if they were
-	others     map[string]bool   // kretprobes of tracefs that are not ours
-	missed     [numProbes]uint64
+	mode         Mode
+	note         string
+	probes       []probe
+	links        []link.Link // as probes, nil where it is not attached
+	limits       []string    // what the probes that this kernel can't have would show
+	instances    int         // kretprobe instances, 0: the kernel's default
+	collection   *ebpf.Collection
+	ring         *ringbuf.Reader
+	early        []earlyRecord     // what the ring held before the recording began
+	own          [numProbes]uint64 // hits of the self-test
+	testers      []uint32          // threads of the self-test
+	cookies      bool              // the kernel gives connections cookies for all of their events
+	untestedLife string            // as untested, of the life of connections
+	testPlace    bpf.AccPlace      // of the self-test's connection
+	untested     string            // why probes for io_uring could not be tried, "" if they were
+	others       map[string]bool   // kretprobes of tracefs that are not ours
+	missed       [numProbes]uint64
 }
 
 // startProbes makes the probes of the mode live, and tries them: what loads and
@@ -136,10 +139,15 @@ func startProbes(o *Options) (*attached, error) {
 
 // startMode makes the probes of one mode live.
 func startMode(o *Options, mode Mode) (*attached, error) {
-	rest := append(slices.Concat(kernelKprobes, always), exitsRaw)
+	exits := exitsRaw
 	if o.preempted {
-		rest[len(rest)-1] = exitsClassic
+		exits = exitsClassic
 	}
+	life := lifeProbes(o)
+	if o.Events == EventsLifecycle {
+		return startLife(o, life)
+	}
+	rest := slices.Concat(kernelKprobes, always, []probe{exits}, life)
 	if mode == ModeKprobe {
 		return tryObjects(o, mode, slices.Concat([]probe{enterKprobe}, kretprobes, rest))
 	}
@@ -201,7 +209,7 @@ func place(want []probe) (list []probe, limits []string) {
 			limits = append(limits, p.without)
 			continue
 		}
-		if p.without == "" || p.how == "tracepoint" || p.how == "raw_tp" || has(p.symbol) {
+		if p.without == "" || p.how == "tracepoint" || p.how == "raw_tp" || p.how == "tp_btf" || has(p.symbol) {
 			list = append(list, p)
 			continue
 		}
@@ -269,6 +277,9 @@ func (a *attached) load(o *Options, object func() (*ebpf.CollectionSpec, error))
 	}
 	if o.RingBytes != 0 {
 		spec.Maps["events"].MaxEntries = uint32(o.RingBytes)
+	}
+	if err := a.setCookies(spec); err != nil {
+		return nil, err
 	}
 	if err := spec.Variables["multishot_flag"].Set(multishotFlag()); err != nil {
 		return nil, fmt.Errorf("set up the programs: %w", err)
@@ -404,7 +415,7 @@ func missedBy(l link.Link, prog *ebpf.Program, p probe, profile map[string]uint6
 	if stats, err := prog.Stats(); err == nil {
 		missed = stats.RecursionMisses
 	}
-	if p.how == "fentry" || p.how == "fexit" {
+	if p.how == "fentry" || p.how == "fexit" || p.how == "tp_btf" {
 		return missed
 	}
 	if info, err := l.Info(); err == nil {
@@ -453,11 +464,15 @@ func (a *attached) describe(o *Options) (list []format.Probe, limits []string) {
 	if a.untested != "" {
 		limits = append(limits, "the probes for io_uring could not be tried at the start: "+a.untested)
 	}
-	if !o.Denied {
-		limits = append(limits, "accepts that seccomp refuses are not seen (--denied shows them, at a price for every system call)")
-	}
+	limits = append(limits, a.describeLife()...)
 	if a.mode == ModeFentry && o.preempted {
 		limits = append(limits, "this kernel preempts programs: a probe is not run on a task that interrupted another one in the same probe; such misses are counted")
+	}
+	if o.Events == EventsLifecycle {
+		return list, limits
+	}
+	if !o.Denied {
+		limits = append(limits, "accepts that seccomp refuses are not seen (--denied shows them, at a price for every system call)")
 	}
 	if a.mode == ModeKprobe {
 		n := strconv.Itoa(a.instances)

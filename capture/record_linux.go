@@ -85,6 +85,12 @@ func newSession(w io.Writer, o *Options, a *attached) (*session, error) {
 	h := &s.header
 	h.Tool, h.Command, h.Mode = o.Tool, o.Args, string(a.mode)
 	h.Probes, h.Limits = a.describe(o)
+	switch o.Events {
+	case EventsAccept:
+		h.Filters = append(h.Filters, "--events accept")
+	case EventsLifecycle:
+		h.Filters = append(h.Filters, "--events lifecycle")
+	}
 	s.clock = h.Clock
 	var err error
 	if s.writer, err = format.NewWriter(w, *h, format.WriterOptions{}); err != nil {
@@ -112,10 +118,12 @@ func newSession(w io.Writer, o *Options, a *attached) (*session, error) {
 func (s *session) snapshot() ([]format.Blocked, error) {
 	deadline := time.Now().Add(2 * time.Second)
 	late := func() bool { return time.Now().After(deadline) }
-	shot := format.Snapshot{}
-	shot.Blocked, shot.BlockedKnown = blockedTasks(late)
-	shot.Listeners, shot.ListenersKnown = listening(late)
-	shot.BootNS = bootNS()
+	blocked, blockedKnown := blockedTasks(late)
+	shot := s.a.snapshot(late)
+	shot.Blocked, shot.BlockedKnown = blocked, blockedKnown
+	if err := s.a.notePlaces(shot.Listeners); err != nil {
+		return nil, err
+	}
 	// Whoever entered since the probes are live has an event of it in the ring by now.
 	if err := s.a.readEarly(); err != nil {
 		return nil, err
@@ -266,6 +274,9 @@ func (s *session) takeRecord() error { return s.take(s.record.RawSample, false) 
 // take records an event, or keeps what the kernel tells of a process. Own: it only counts.
 func (s *session) take(record []byte, own bool) error {
 	raw, ok := eventIn(record)
+	if l, ok := lifeIn(record); ok {
+		return s.takeLife(l, own)
+	}
 	if !ok {
 		if len(record) != int(unsafe.Sizeof(bpf.AccProcess{})) {
 			return fmt.Errorf("read ring buffer: a record has %d bytes", len(record))
@@ -289,6 +300,18 @@ func (s *session) take(record []byte, own bool) error {
 		return err
 	}
 	e.Proc = num
+	return s.writer.Event(e)
+}
+
+// takeLife records an event of a connection's life.
+func (s *session) takeLife(raw *bpf.AccLifeEvent, own bool) error {
+	e := &s.event
+	convertLife(e, raw)
+	s.ledger.take(e)
+	if own {
+		s.a.own[probeOf(e)]++
+		return nil
+	}
 	return s.writer.Event(e)
 }
 
@@ -365,8 +388,14 @@ func (s *session) tick() error {
 // close ends the recording: detach, drain, read the totals, in this order, so
 // that they add up.
 func (s *session) close(why, detail string) error {
+	soon := time.Now().Add(500 * time.Millisecond)
+	shot := s.a.snapshot(func() bool { return time.Now().After(soon) })
 	detachErr := s.a.detach()
 	if err := s.drain(); err != nil {
+		return errors.Join(detachErr, err)
+	}
+	shot.Final = true
+	if err := s.writer.Snapshot(shot); err != nil {
 		return errors.Join(detachErr, err)
 	}
 	hits, lost, noAttempt, err := s.a.counters()

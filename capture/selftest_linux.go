@@ -38,6 +38,15 @@ func (a *attached) selfTest(asleep *sleeper) error {
 	defer runtime.UnlockOSThread()
 	tid := uint32(unix.Gettid())
 	a.testers = append(a.testers, tid)
+	if err := a.testLife(); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(a.probes, func(p probe) bool { return p.index == probeEnter }) {
+		for i := range a.early {
+			a.early[i].own = true
+		}
+		return nil // only the life of connections is recorded
+	}
 	if err := a.testOthers(asleep); err != nil {
 		return err
 	}
@@ -54,6 +63,9 @@ func (a *attached) selfTest(asleep *sleeper) error {
 		e, ok := eventIn(r.raw)
 		switch {
 		case !ok:
+			if l, ok := lifeIn(r.raw); ok {
+				r.own = a.ownLife(l) || enter == nil // before the recording
+			}
 		case e.Tid == tid && e.Via != uint8(format.ViaIOUring) && e.Kind == uint8(format.Enter):
 			enter, r.own = e, true
 		case e.Tid == tid && e.Via != uint8(format.ViaIOUring) && enter != nil:

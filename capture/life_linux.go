@@ -1,0 +1,260 @@
+//go:build amd64 || arm64
+
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/acc-project/acc/bpf"
+	"github.com/acc-project/acc/format"
+)
+
+const (
+	noQueued    = "connections are not seen to be queued"
+	noCookies   = "connections made from SYN cookies, or by TCP fast open, are not seen to be queued"
+	noClosed    = "connections are not seen to end"
+	noSYNDrops  = "connections that are dropped at their SYN are not seen"
+	noACKDrops  = "connections over IPv4 that are dropped at the end of their handshake are not seen"
+	noACK6Drops = "connections over IPv6 that are dropped at the end of their handshake are not seen"
+	noForgotten = "queued connections that are lost with their listener are not seen"
+	noListens   = "sockets that begin to listen are not seen"
+)
+
+// Those in softirq are trampolines in both modes: a kprobe program is not run where
+// it interrupts another one.
+var (
+	lifeTrampolines = []probe{
+		{program: "fentry_hashdance", symbol: "inet_csk_complete_hashdance", how: "fentry", index: probeHashdance, without: noQueued},
+		{program: "fentry_queue_add", symbol: "inet_csk_reqsk_queue_add", how: "fentry", index: probeQueueAdd, without: noCookies},
+		{program: "fentry_conn_request", symbol: "tcp_conn_request", how: "fentry", index: probeConnRequest, without: noSYNDrops},
+		{program: "fentry_v4_syn_recv", symbol: "tcp_v4_syn_recv_sock", how: "fentry", index: probeSynRecv, without: noACKDrops},
+		{program: "fentry_v6_syn_recv", symbol: "tcp_v6_syn_recv_sock", how: "fentry", index: probeSynRecv, without: noACK6Drops},
+		{program: "fentry_child_forget", symbol: "inet_child_forget", how: "fentry", index: probeChildForget, without: noForgotten},
+		{program: "fexit_listen_start", symbol: "inet_csk_listen_start", how: "fexit", index: probeListen, without: noListens},
+		lifeStates,
+	}
+	// Where the kernel has no trampolines. Programs of kprobes get no cookies.
+	lifeKprobes = []probe{
+		{program: "kprobe_hashdance", symbol: "inet_csk_complete_hashdance", how: "kprobe", index: probeHashdance, without: noQueued},
+		{program: "kprobe_queue_add", symbol: "inet_csk_reqsk_queue_add", how: "kprobe", index: probeQueueAdd, without: noCookies},
+		{program: "kprobe_conn_request", symbol: "tcp_conn_request", how: "kprobe", index: probeConnRequest, without: noSYNDrops},
+		{program: "kprobe_v4_syn_recv", symbol: "tcp_v4_syn_recv_sock", how: "kprobe", index: probeSynRecv, without: noACKDrops},
+		{program: "kprobe_v6_syn_recv", symbol: "tcp_v6_syn_recv_sock", how: "kprobe", index: probeSynRecv, without: noACK6Drops},
+		{program: "kprobe_child_forget", symbol: "inet_child_forget", how: "kprobe", index: probeChildForget, without: noForgotten},
+		lifeStates,
+	}
+	lifeStates = probe{program: "tp_inet_sock_set_state", symbol: "inet_sock_set_state", how: "tp_btf", index: probeClosed, without: noClosed}
+)
+
+// lifeProbes are the probes on the life of connections that this kernel can have.
+func lifeProbes(o *Options) []probe {
+	switch {
+	case o.Events == EventsAccept:
+		return nil
+	case o.noTrampolines || !trampolines():
+		return lifeKprobes
+	}
+	return lifeTrampolines
+}
+
+// trampolines reports whether the kernel can attach fentry programs.
+func trampolines() bool {
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceFEntry, AttachTo: "inet_csk_complete_hashdance", License: "Dual BSD/GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return false
+	}
+	defer prog.Close()
+	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
+
+// hasLife reports whether the life of connections is recorded.
+func (a *attached) hasLife() bool {
+	return slices.ContainsFunc(a.probes, func(p probe) bool { return p.index >= probeHashdance })
+}
+
+// setCookies finds out whether all events of a connection can have its cookie, which
+// the first one makes.
+func (a *attached) setCookies(spec *ebpf.CollectionSpec) error {
+	v := spec.Variables["with_cookies"]
+	var with uint32
+	if err := v.Get(&with); err != nil {
+		return fmt.Errorf("set up the programs: %w", err)
+	}
+	a.cookies = with != 0 && !slices.ContainsFunc(a.probes, func(p probe) bool { return p.program == "kprobe_hashdance" })
+	if a.cookies {
+		return nil
+	}
+	if err := v.Set(uint32(0)); err != nil {
+		return fmt.Errorf("set up the programs: %w", err)
+	}
+	return nil
+}
+
+// startLife makes only the probes on the life of connections live.
+func startLife(o *Options, life []probe) (*attached, error) {
+	mode := ModeKprobe
+	life = slices.Clone(life)
+	for i := range life {
+		switch life[i].program {
+		case "fentry_hashdance":
+			mode = ModeFentry
+			fallthrough
+		case "kprobe_hashdance", "tp_inet_sock_set_state":
+			life[i].without = "" // there is no recording without them
+		}
+	}
+	return tryObjects(o, mode, life)
+}
+
+// lifeIn is the event of a connection's life that a record of the ring is.
+func lifeIn(raw []byte) (*bpf.AccLifeEvent, bool) {
+	if uintptr(len(raw)) != unsafe.Sizeof(bpf.AccLifeEvent{}) {
+		return nil, false
+	}
+	return (*bpf.AccLifeEvent)(unsafe.Pointer(unsafe.SliceData(raw))), true
+}
+
+// notePlaces tells the programs where something listened when the recording began.
+func (a *attached) notePlaces(listeners []format.ListenSocket) error {
+	for _, l := range listeners {
+		if l.LPort == 0 {
+			continue
+		}
+		if err := a.collection.Maps["places"].Update(bpf.AccPlace{Netns: l.NetNS, Port: l.LPort}, uint8(1), ebpf.UpdateAny); err != nil {
+			return fmt.Errorf("note what is listened on: %w", err)
+		}
+	}
+	return nil
+}
+
+// testLife makes a TCP connection to itself, resets it before it is accepted, and
+// closes the listener: four probes see something of it.
+func (a *attached) testLife() error {
+	if !a.hasLife() {
+		return nil
+	}
+	port, err := connectOnce()
+	if err != nil {
+		a.untestedLife = oneLine(err)
+	}
+	a.testPlace = bpf.AccPlace{Netns: uint32(namespace("/proc/thread-self/ns/net")), Port: port}
+	tested, fired := []string{noQueued, noClosed, noForgotten, noListens}, map[string]bool{}
+	// The kernel may leave packets to another task.
+	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(time.Millisecond) {
+		if err := a.readEarly(); err != nil {
+			return err
+		}
+		for i := range a.early {
+			r := &a.early[i]
+			if l, ok := lifeIn(r.raw); ok && a.ownLife(l) {
+				r.own = true
+				switch format.Hook(l.Hook) {
+				case format.HookHashdance:
+					fired[noQueued] = true
+				case format.HookSetState:
+					fired[noClosed] = true
+				case format.HookChildForget:
+					fired[noForgotten] = true
+				}
+			} else if e, ok := eventIn(r.raw); ok && a.ours(e) && e.Kind == uint8(format.Listen) {
+				r.own, fired[noListens] = true, true
+			}
+		}
+		waits := slices.ContainsFunc(tested, func(what string) bool { return a.has(what) && !fired[what] })
+		if err != nil || !waits || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err == nil {
+		for _, what := range tested {
+			a.proved(what, fired[what])
+		}
+	}
+	return nil
+}
+
+// has reports whether a probe is attached that shows something.
+func (a *attached) has(what string) bool {
+	return slices.ContainsFunc(a.probes, func(p probe) bool { return p.without == what }) && !slices.Contains(a.limits, what)
+}
+
+// ownLife reports whether an event is of the self-test's connection.
+func (a *attached) ownLife(l *bpf.AccLifeEvent) bool {
+	return l.Lport == a.testPlace.Port && l.Netns == a.testPlace.Netns
+}
+
+// connectOnce connects to a listener of its own, resets the connection, and closes
+// the listener. It gives the port.
+func connectOnce() (port uint16, err error) {
+	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open a TCP socket: %w", err)
+	}
+	defer unix.Close(listener)
+	addr := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+	if err := errors.Join(unix.Bind(listener, addr), unix.Listen(listener, 1)); err != nil {
+		return 0, fmt.Errorf("listen on the loopback: %w", err)
+	}
+	bound, err := unix.Getsockname(listener)
+	if err != nil {
+		return 0, err
+	}
+	port = uint16(bound.(*unix.SockaddrInet4).Port)
+	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return port, fmt.Errorf("open a TCP socket: %w", err)
+	}
+	defer unix.Close(client)
+	_ = unix.SetsockoptTimeval(client, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: 1}) // bounds connect
+	if err := unix.Connect(client, bound); err != nil {
+		return port, fmt.Errorf("connect over the loopback: %w", err)
+	}
+	if err := unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+		return port, err
+	}
+	return port, nil
+}
+
+// snapshot lists what listens and, where the life of connections is recorded, their
+// connections.
+func (a *attached) snapshot(giveUp func() bool) format.Snapshot {
+	shot := format.Snapshot{}
+	sockets(&shot, a.hasLife(), giveUp)
+	if !a.cookies {
+		for i := range shot.Connections {
+			shot.Connections[i].Cookie = 0 // their other events have none
+		}
+	}
+	shot.BootNS = bootNS()
+	return shot
+}
+
+// describeLife says what the recording of connections' lives can't show.
+func (a *attached) describeLife() (limits []string) {
+	if !a.hasLife() {
+		return nil
+	}
+	if a.untestedLife != "" {
+		limits = append(limits, "the probes on the life of connections could not be tried at the start: "+a.untestedLife)
+	}
+	if !a.cookies {
+		limits = append(limits, "this kernel has no cookies of connections for probes: addresses and ports tell them apart")
+	}
+	return limits
+}
