@@ -170,6 +170,9 @@ func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 	dst = append(dst, "  cpu"...)
 	dst = strconv.AppendUint(dst, uint64(e.CPU), 10)
 	dst = append(dst, "  "...)
+	if e.Kind != Enter && e.Kind != Return && e.Kind != Listen {
+		return appendMarks(appendLife(dst, e), e)
+	}
 	dst = append(dst, Quote(e.Comm)...)
 	dst = append(dst, '[')
 	dst = strconv.AppendUint(dst, uint64(e.PID), 10)
@@ -178,9 +181,12 @@ func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 		dst = strconv.AppendUint(dst, uint64(e.TID), 10)
 	}
 	dst = append(dst, "]  "...)
-	if e.Kind == Enter {
+	switch e.Kind {
+	case Listen:
+		return appendMarks(appendSocket(append(dst, "listen"...), e), e)
+	case Enter:
 		dst = append(dst, "enter   "...)
-	} else {
+	default:
 		dst = append(dst, "return  "...)
 	}
 	dst = append(append(dst, e.Via.String()...), " fd "...)
@@ -204,7 +210,10 @@ func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 			dst = append(append(dst, ' '), name(uringNames, int64(e.Uring))...)
 		}
 	}
-	dst = appendSocket(dst, e)
+	return appendMarks(appendSocket(dst, e), e)
+}
+
+func appendMarks(dst []byte, e *Event) []byte {
 	for _, w := range MarkNames(e.Mark) {
 		dst = append(append(append(dst, " ["...), w...), ']')
 	}
