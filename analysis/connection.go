@@ -126,10 +126,13 @@ func endOf(oldState uint8, sockErr uint16) End {
 	return EndResetByServer
 }
 
-// withoutFIN takes the FINs off the counts of bytes, where the states show that
+// EndOf says who closed the connection of a Closed event.
+func EndOf(e *format.Event) End { return endOf(e.OldState, e.SockErr) }
+
+// WithoutFIN takes the FINs off the counts of bytes, where the states show that
 // one was received or acknowledged. A FIN that came in the same segment as the
 // acknowledgement of ours is not told apart from none: bytes in then can be 1 high.
-func withoutFIN(e *format.Event) (in, out uint64) {
+func WithoutFIN(e *format.Event) (in, out uint64) {
 	in, out = e.BytesIn, e.BytesOut
 	switch e.OldState {
 	case tcpCloseWait, tcpLastAck, tcpClosing:
