@@ -83,6 +83,11 @@ func New(h *format.Header, o Options) *Analyzer {
 	a.pairs.emit = a.book
 	a.conns = newConns(&a.places, a.o.MaxConns)
 	a.conns.emit = a.o.Connection
+	for _, p := range h.Probes {
+		if p.Kind > format.Return {
+			a.conns.start()
+		}
+	}
 	a.tasks = newTasks(o.MaxTasks, a.pairs.settle)
 	return a
 }

@@ -484,8 +484,11 @@ func (cs *conns) fill(c *conn, end End) {
 		o.EstablishedNS = c.queuedNS
 	}
 	if c.handshake != 0 && c.queuedSeq != 0 {
-		o.HandshakeNS = int64(c.handshake) * 1000
-		o.SynNS = c.queuedNS - o.HandshakeNS
+		ns := int64(c.handshake) * 1000
+		o.SynNS = c.queuedNS - ns
+		if c.mark&format.MarkDeferred == 0 { // else it was the data that took so long
+			o.HandshakeNS = ns
+		}
 	}
 	o.EndNS = cs.endNS
 	if x := c.rare; x != nil {
