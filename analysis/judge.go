@@ -115,7 +115,7 @@ func (fs *findings) slow(l *listener) {
 		s = Critical
 	case q.P99 >= slowerNS/2, stuck && f.oldestNS >= slowerNS:
 		s = Warning
-	case q.P99 >= slowNS || stuck:
+	case q.P99 >= slowNS || f.slower >= 3 || stuck:
 		s = Notice
 	default:
 		return

@@ -22,6 +22,7 @@ type maker struct {
 	limit   uint32
 	addr    string // of the listener
 	inode   uint64
+	lost    uint64
 	batch   format.Batch
 }
 
@@ -129,7 +130,7 @@ func (m *maker) script(words string) {
 
 // end makes the capture's end, a millisecond after the last event.
 func (m *maker) end() *format.End {
-	return &format.End{Clean: true, BlockedKnown: true, Clock: format.Clock{BootNS: m.ns, RealNS: 1e18 + m.ns}}
+	return &format.End{Lost: m.lost, Totals: []format.ProbeTotal{{Hook: format.HookSetState, Kind: format.Closed, Lost: m.lost}}, Clean: true, BlockedKnown: true, Clock: format.Clock{BootNS: m.ns, RealNS: 1e18 + m.ns}}
 }
 
 // analyze gives the connections and the result.
