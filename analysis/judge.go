@@ -136,6 +136,7 @@ func (fs *findings) slow(l *listener) {
 			evidence = evidence[:min(len(evidence), 2*keepSeen)]
 		}
 	}
+	slices.SortFunc(evidence, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
 	next := "the program comes to accept too seldom: see what its accepting thread does between two calls (acc analyze --pairs, perf, strace -p); " +
 		"accept in a thread of its own, or more workers"
 	fs.add(slowAccept, s, f.slow+f.stuck, evidence, next, "%s", text)

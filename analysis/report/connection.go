@@ -104,7 +104,7 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 		dst = append(dst, ", never accepted"...)
 	}
 	if c.Retransmits > 0 {
-		dst = append(strconv.AppendUint(append(dst, ", "...), uint64(c.Retransmits), 10), " retransmits"...)
+		dst = append(strconv.AppendUint(append(dst, ", "...), uint64(c.Retransmits), 10), " sent again"...)
 	}
 	return dst
 }

@@ -113,7 +113,7 @@ func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clock format.Clock, o
 	}
 	d := drawing{text: t, fromNS: fromNS, toNS: max(toNS, fromNS+1), clock: clock}
 	d.lane = o.Width - labelWidth
-	t.line("", "", fmt.Sprintf("%s handshake  %s queued  %s served  %s closed  %s reset, lost, timed out  %s open at the end", cells[1], cells[2], cells[3], endClosed, endBad, endOpen))
+	t.line("", "", fmt.Sprintf("%s handshake  %s queued  %s served  %s closed  %s reset or lost  %s open at the end", cells[1], cells[2], cells[3], endClosed, endBad, endOpen))
 	for _, g := range groups {
 		d.group(g)
 	}
@@ -183,6 +183,14 @@ func (d *drawing) queue(g *group) {
 		if l.Listener != g.inode || g.inode == 0 || l.Addr != g.name || l.QueueHigh == 0 || len(l.Timeline.Queue) == 0 {
 			continue
 		}
+		label := fmt.Sprintf("queue, up to %d of %d", l.QueueHigh, l.QueueMax)
+		if l.Life != nil && l.Life.FullNS > 0 {
+			label += " FULL " + Duration(l.Life.FullNS)
+		}
+		if 8*l.Timeline.BucketNS > d.toNS-d.fromNS { // too coarse to be drawn
+			d.line("", "", label)
+			return
+		}
 		start := d.clock.BootNS + d.r.Capture.Start.Sub(d.clock.Time(d.clock.BootNS)).Nanoseconds()
 		var b strings.Builder
 		for x := range d.lane {
@@ -200,10 +208,6 @@ func (d *drawing) queue(g *group) {
 			default:
 				b.WriteRune([]rune("▁▂▃▄▅▆▇█")[(high*8-1)/uint64(l.QueueHigh)])
 			}
-		}
-		label := fmt.Sprintf("queue, up to %d of %d", l.QueueHigh, l.QueueMax)
-		if l.Life != nil && l.Life.FullNS > 0 {
-			label += " FULL"
 		}
 		d.WriteString(fmt.Sprintf("%-*s", labelWidth, cut(label, labelWidth-1)) + b.String() + "\n")
 		return
