@@ -17,7 +17,12 @@ type Options struct {
 	Pair func(*Pair) error
 	Top  int // rows in each list of the result; 0: 10, negative: all
 
-	MaxTasks     int // threads in accept at once; 0: 1,000,000
+	// Connection is called with each TCP connection when it has ended, or at the
+	// end, as Pair is.
+	Connection func(*Connection) error
+
+	MaxTasks     int // threads in accept at once; 0: 500,000
+	MaxConns     int // connections at once; 0: 200,000
 	MaxPeers     int // remote addresses that are told apart; 0: 100,000
 	MaxListeners int // listening sockets; 0: 10,000
 	MaxProcesses int // processes; 0: 50,000
@@ -30,7 +35,8 @@ func (o *Options) defaults() {
 		}
 	}
 	set(&o.Top, 10)
-	set(&o.MaxTasks, 1_000_000)
+	set(&o.MaxTasks, 500_000)
+	set(&o.MaxConns, 200_000)
 	set(&o.MaxPeers, 100_000)
 	set(&o.MaxListeners, 10_000)
 	set(&o.MaxProcesses, 50_000)
@@ -55,8 +61,15 @@ type Analyzer struct {
 	unpaired        map[Why]uint64
 	waits, badWaits waits
 	rate            series
-	lost            [format.NumHooks][3]uint64 // by hook and kind, of loss records
-	unfollowed      uint64                     // entries of threads beyond the bound
+	lost            [format.NumHooks][format.NumKinds]uint64 // by hook and kind, of loss records
+	unfollowed      uint64                                   // entries of threads beyond the bound
+
+	conns      *conns
+	listening  listening
+	uring      mark // accepts through io_uring
+	gapMark    mark // what was read when a loss was told
+	lastSeq    uint64
+	startKnown bool // the list of listeners at the start is complete
 }
 
 // New begins the analysis of the capture with header h, of which it keeps a copy.
@@ -68,6 +81,13 @@ func New(h *format.Header, o Options) *Analyzer {
 	}
 	a.places = newPlaces(h, &a.o)
 	a.pairs.emit = a.book
+	a.conns = newConns(&a.places, a.o.MaxConns)
+	a.conns.emit = a.o.Connection
+	for _, p := range h.Probes {
+		if p.Kind > format.Return {
+			a.conns.start()
+		}
+	}
 	a.tasks = newTasks(o.MaxTasks, a.pairs.settle)
 	return a
 }
@@ -84,11 +104,17 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 	for _, c := range b.Clocks {
 		a.clock = c
 	}
+	for i := range b.Snapshots {
+		if err := a.snapshot(&b.Snapshots[i]); err != nil {
+			return err
+		}
+	}
 	for _, l := range b.Losses {
-		if int(l.Hook) < len(a.lost) && l.Kind <= format.Return {
+		if int(l.Hook) < len(a.lost) && int(l.Kind) < format.NumKinds {
 			a.lost[l.Hook][l.Kind] += l.Count
 		}
 		a.pairs.losses.add(l)
+		a.gapMark.note(a.lastSeq, l.FromNS, 0)
 	}
 	if len(b.Losses) > 0 && len(a.pairs.undecided) > 0 {
 		if err := a.pairs.decide(); err != nil {
@@ -113,6 +139,10 @@ func (a *Analyzer) event(e *format.Event) error {
 	a.events++
 	a.firstNS = min(a.firstNS, e.BootNS)
 	a.lastNS = max(a.lastNS, e.BootNS)
+	a.lastSeq = e.Seq
+	if e.Kind > format.Return {
+		return a.live(e)
+	}
 	t, err := a.tasks.get(e.TID)
 	if err != nil {
 		return err
@@ -121,11 +151,40 @@ func (a *Analyzer) event(e *format.Event) error {
 		return a.unfollow(e)
 	}
 	a.places.place(t, e)
+	if err := a.socket(t, e); err != nil {
+		return err
+	}
 	if err := a.pairs.add(t, e, a.tasks.forgot); err != nil {
 		return err
 	}
 	a.tasks.put(t)
 	return nil
+}
+
+// socket takes what a return tells of a connection.
+func (a *Analyzer) socket(t *task, e *format.Event) error {
+	if e.Kind != format.Return || e.Ret < 0 && e.Mark&format.MarkClientLost == 0 {
+		return nil
+	}
+	if e.Ret >= 0 && e.Mark&format.MarkAddrDiffers != 0 {
+		t.listener.marks.note(addressMismatch, e.Seq, e.BootNS, 0)
+	}
+	if e.Proto != 6 && e.Proto != 262 || !e.RAddr.IsValid() {
+		return nil
+	}
+	return a.conns.accepted(e, t)
+}
+
+// snapshot takes what was there when recording began or ended.
+func (a *Analyzer) snapshot(s *format.Snapshot) error {
+	for i := range s.Listeners {
+		a.places.snapshot(&s.Listeners[i], s.Final)
+	}
+	if s.Final {
+		return nil
+	}
+	a.startKnown = s.ListenersKnown
+	return a.conns.snapshot(s.Connections)
 }
 
 // unfollow takes an event of a thread beyond the bound: an attempt of its own.
@@ -134,6 +193,9 @@ func (a *Analyzer) unfollow(e *format.Event) error {
 	t := &a.spare
 	*t = task{tid: e.TID, skips: a.pairs.skips}
 	a.places.place(t, e)
+	if err := a.socket(t, e); err != nil {
+		return err
+	}
 	if err := a.pairs.add(t, e, true); err != nil {
 		return err
 	}
@@ -149,6 +211,9 @@ func (a *Analyzer) book(p *Pair) error {
 	a.totals.Attempts++
 	l.attempts++
 	proc.attempts++
+	if s := p.share; s != nil {
+		s.attempt(p)
+	}
 	a.via[p.Via]++
 	switch {
 	case !p.Returned():
@@ -184,8 +249,17 @@ func (a *Analyzer) accepted(l *listener, proc *process, p *Pair) {
 	a.totals.Accepted++
 	l.accepted++
 	proc.accepted++
-	if p.State == 7 {
+	if p.State == tcpClose {
 		a.totals.ClosedEarly++
+		l.marks.note(deadOnArrival, p.ReturnSeq, p.ReturnNS, 0)
+	}
+	if p.Via == format.ViaIOUring {
+		a.uring.note(p.ReturnSeq, p.ReturnNS, 0)
+	}
+	if s := p.share; s != nil {
+		if s.accepted++; s.accepted == 1 {
+			a.arrived(l, proc, p.ReturnSeq, p.ReturnNS)
+		}
 	}
 	*a.rate.at(p.ReturnNS)++
 	if l.firstNS == 0 {
@@ -207,9 +281,22 @@ func (a *Analyzer) failed(l *listener, proc *process, p *Pair) {
 	proc.failed++
 	if p.ClientLost {
 		a.totals.ClientsLost++
+		l.marks.note(clientLost, p.ReturnSeq, p.ReturnNS, 0)
 	}
 	a.errors[min(uint32(p.Errno), uint32(len(a.errors)-1))]++
 	l.fail(p.Errno)
+	switch {
+	case p.Errno == 11:
+		if s := p.share; s != nil {
+			if s.empty++; s.empty > s.accepted+1 {
+				l.marks.note(herd, p.ReturnSeq, p.ReturnNS, 0)
+			}
+		}
+	case p.Errno == 23 || p.Errno == 24:
+		l.marks.note(fdExhausted, p.ReturnSeq, p.ReturnNS, 0)
+	case aborts[p.Errno]:
+		l.marks.note(acceptAborted, p.ReturnSeq, p.ReturnNS, 0)
+	}
 	if l.detailed {
 		*l.bad.at(p.ReturnNS)++
 	}

@@ -27,6 +27,10 @@ var meanings = map[int32]string{
 	512: "interrupted by a signal: begun anew, EINTR, or killed",
 }
 
+// Meaning says what an error of accept means, in words; "" if there is no more to
+// say than its name.
+func Meaning(errno int32) string { return meanings[errno] }
+
 // errorCounts turns counts by errno into a list, most frequent first.
 func errorCounts(counts []errnoCount) []ErrorCount {
 	list := []ErrorCount{}

@@ -1,7 +1,9 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/acc-project/acc/format"
@@ -16,6 +18,7 @@ type Completeness struct {
 // gaps is what is not in the capture, by kind of event.
 type gaps struct {
 	lostIn, lostOut, lostOther uint64 // hits of the entry, of its return, of do_accept alone
+	lostLife                   uint64 // and of the life of connections, missed ones too
 	missedIn, missedOut        uint64
 	lost, missed               uint64 // of all
 }
@@ -41,7 +44,10 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	if err := a.pairs.close(a.tasks, &d); err != nil {
 		return nil, err
 	}
-	r := &Result{Totals: a.totals, LimitHit: a.places.limited || a.unfollowed > 0}
+	if err := a.conns.close(a.endNS()); err != nil {
+		return nil, err
+	}
+	r := &Result{Totals: a.totals, LimitHit: a.places.limited || a.unfollowed > 0 || a.conns.limited}
 	r.Totals.Lost, r.Totals.Missed = g.lost, g.missed
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()
@@ -52,9 +58,55 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Doubts.Outcomes = blind || g.lostOut+g.missedOut+g.lostOther > 0
 	r.Doubts.Waits = r.Doubts.Attempts || r.Doubts.Outcomes || a.unfollowed > 0
 	r.Doubts.Lists = r.Doubts.Attempts || r.Doubts.Outcomes || a.places.limited
+	r.Doubts.Connections = r.Doubts.Outcomes || g.lostLife > 0 || a.conns.limited
+	a.connections(r)
 	a.lists(r)
 	a.times(r)
+	a.judge(r)
 	return r, nil
+}
+
+// endNS is when the capture ends.
+func (a *Analyzer) endNS() int64 {
+	switch {
+	case a.end != nil:
+		return a.end.Clock.BootNS
+	case a.events > 0:
+		return max(a.clock.BootNS, a.lastNS)
+	}
+	return a.clock.BootNS
+}
+
+// connections fills in what became of connections.
+func (a *Analyzer) connections(r *Result) {
+	cs, c := a.conns, &r.Connections
+	for _, l := range a.places.all { // a queue that is full at the end
+		if f := l.life; f != nil && f.full {
+			f.drained(max(a.endNS(), f.lastNS))
+			f.full = false
+		}
+	}
+	*c = cs.totals
+	c.Recorded = cs.on
+	c.Seen += cs.only
+	c.Accepted += cs.only
+	if cs.only > 0 {
+		cs.ends[EndNotRecorded] += cs.only
+	}
+	c.Ends = []EndCount{}
+	for end, n := range cs.ends {
+		c.Ends = append(c.Ends, EndCount{end, n})
+	}
+	slices.SortFunc(c.Ends, func(x, y EndCount) int { return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.End, y.End)) })
+	for _, l := range append(slices.Clone(a.places.all), a.places.none, a.places.more) {
+		if f := l.life; f != nil {
+			c.RefusedSYN += f.syns
+			c.RefusedACK += f.acks
+			c.RefusedSYNQueue += f.synQueue
+			c.LostWithListener += f.lost
+		}
+	}
+	c.Handshake, c.QueueWait, c.Alive = cs.shakes.quantiles(), cs.queue.quantiles(), cs.alive.quantiles()
 }
 
 // gaps adds up losses, by END's account or, without one, by the records so far.
@@ -63,6 +115,8 @@ func (a *Analyzer) gaps() (g gaps) {
 		g.lost += lost
 		g.missed += missed
 		switch {
+		case kind > format.Return:
+			g.lostLife += lost + missed
 		case hook == format.HookDoAccept || hook == format.HookIOAccept || hook == format.HookIOComplete || hook == format.HookKernelAccept:
 			g.lostOther += lost + missed
 		case kind == format.Enter:
@@ -78,6 +132,7 @@ func (a *Analyzer) gaps() (g gaps) {
 			add(t.Hook, t.Kind, t.Lost, t.Missed)
 		}
 		if n := a.end.Lost; n > g.lost { // of a probe that is not in the account
+			g.lostLife += n - g.lost
 			g.lostIn, g.lostOut, g.lost = g.lostIn+n-g.lost, g.lostOut+n-g.lost, n
 		}
 		return g
@@ -97,15 +152,13 @@ func (a *Analyzer) captureInfo() CaptureInfo {
 		Start: time.Unix(0, h.StartNS).UTC(), ZoneSec: h.ZoneSec, Events: a.events,
 		Limits: append([]string{}, h.Limits...), Filters: append([]string{}, h.Filters...),
 	}
-	endNS := a.clock.BootNS
 	if a.events > 0 {
-		endNS = max(endNS, a.lastNS)
 		c.First, c.Last = a.at(a.firstNS), a.at(a.lastNS)
 	}
 	if a.end != nil {
-		endNS, c.EndReason = a.end.Clock.BootNS, a.end.Reason
+		c.EndReason = a.end.Reason
 	}
-	c.DurationNS = max(endNS-h.Clock.BootNS, 0)
+	c.DurationNS = max(a.endNS()-h.Clock.BootNS, 0)
 	c.End = c.Start.Add(time.Duration(c.DurationNS))
 	return c
 }
@@ -143,6 +196,9 @@ func (a *Analyzer) caveats(c Completeness, r *Result) []Caveat {
 	}
 	if a.unfollowed > 0 {
 		add("limit", "more than %d threads were in accept at once: %d events of others were not paired", a.o.MaxTasks, a.unfollowed)
+	}
+	if a.conns.limited {
+		add("limit", "there were more than %d connections at once: the ends of the oldest were not followed", a.o.MaxConns)
 	}
 	if a.places.limited {
 		add("limit", "there were more listeners, processes or peers than are told apart; the totals are right, the lists are not whole")

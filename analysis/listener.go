@@ -47,7 +47,46 @@ type listener struct {
 	detailed        bool
 	took, bad       series
 	queue           series
-	processes       []*process
+	shares          []*share
+	life            *life // what is known of its connections beyond accept; nil: nothing
+	marks           marks
+	programs        []program // that accepted at it
+	snap            snap
+	guess           uint16   // port of a connection of it, while its address is not known
+	idle            bool     // nothing happened at it
+	began           uint64   // event that says that it began to listen, 0 without one
+	seq             uint64   // its first event
+	seenNS          int64    // and when that was
+	came            *process // the last one that accepted at it for the first time, when others had
+}
+
+// snap is what the snapshots say of a listener.
+type snap struct {
+	before     bool   // it listened when recording began
+	start, end uint32 // connections in its queue then and at the end
+	ended      bool   // end is known
+}
+
+// share is what one process did at one listener.
+type share struct {
+	p                         *process
+	accepted, empty, attempts uint64 // empty: attempts that found the queue empty
+	firstNS, lastNS           int64  // of its attempts
+	tid                       uint32
+	threads                   bool // more than one
+}
+
+// attempt counts an attempt of the process.
+func (s *share) attempt(p *Pair) {
+	ns := p.ReturnNS
+	if p.EnterSeq != 0 {
+		ns = p.EnterNS
+	}
+	if s.attempts++; s.attempts == 1 {
+		s.firstNS, s.lastNS, s.tid = ns, ns, p.TID
+	}
+	s.firstNS, s.lastNS = min(s.firstNS, ns), max(s.lastNS, ns, p.ReturnNS)
+	s.threads = s.threads || s.tid != p.TID
 }
 
 // process is what is known of a process.
@@ -64,6 +103,7 @@ type record struct {
 	comm, exe, cgroup, container, runtime, unit, pod string
 	nsPID                                            uint32
 	netNS, pidNS                                     uint64
+	startNS                                          int64
 }
 
 type link struct {
@@ -78,13 +118,15 @@ type places struct {
 	limited   bool
 	listeners map[listenerKey]*listener // the newest of each key
 	all       []*listener
+	detailed  int
 	none      *listener // of events without a listening socket
 	more      *listener // of all listeners beyond the bound
 	processes map[processKey]*process
 	moreProcs *process
 	records   map[uint32]record
 	text      int
-	links     map[link]struct{}
+	links     map[link]*share
+	ports     map[port]*listener // the newest that is known to listen on it
 	peers     map[netip.Addr]uint32
 	counts    []uint64 // of peers, by number
 	lastPeer  netip.Addr
@@ -97,7 +139,7 @@ func newPlaces(h *format.Header, o *Options) places {
 		startNS: h.Clock.BootNS, o: o,
 		listeners: map[listenerKey]*listener{}, none: &listener{}, more: &listener{},
 		processes: map[processKey]*process{}, moreProcs: &process{}, records: map[uint32]record{},
-		links: map[link]struct{}{}, peers: map[netip.Addr]uint32{},
+		links: map[link]*share{}, ports: map[port]*listener{}, peers: map[netip.Addr]uint32{},
 	}
 }
 
@@ -111,43 +153,60 @@ func (ps *places) place(t *task, e *format.Event) {
 		l = ps.none
 	case l == nil || l.key.inode != e.Listener || l.key.netns != e.NetNS:
 		l = ps.find(e)
-	case !e.Accepted() && e.LAddr.IsValid() && e.Local() != l.addr:
+	case e.LAddr.IsValid() && e.Local() != l.addr && ofListener(e):
 		l = ps.find(e)
 	}
 	if l != t.listener {
-		t.listener, t.linked = l, false
+		t.listener, t.share = l, nil
 	}
 	if p := t.process; p == nil || p.key.num != e.Proc || p.key.pid != e.PID {
-		t.process, t.linked = ps.process(e), false
+		t.process, t.share = ps.process(e), nil
 	}
 	if e.Listener == 0 || l == ps.more {
 		return
 	}
-	if !t.linked {
-		ps.link(l, t.process)
-		t.linked = true
+	if t.share == nil {
+		t.share = ps.link(l, t.process)
 	}
+	l.look(e, e.Backlog)
+}
+
+// look notes the length of the accept queue at an event.
+func (l *listener) look(e *format.Event, queue uint32) {
 	l.queueMax = e.BacklogMax
-	if e.Backlog == 0 {
+	if l.life != nil {
+		l.life.depth(e.BootNS, queue > e.BacklogMax)
+	}
+	if queue == 0 {
 		return
 	}
-	l.queueHigh = max(l.queueHigh, e.Backlog)
-	if e.Backlog > e.BacklogMax {
+	l.queueHigh = max(l.queueHigh, queue)
+	if queue > e.BacklogMax {
 		l.full++
+		l.marks.note(queueFull, e.Seq, e.BootNS, int64(queue))
 	}
 	if l.detailed {
 		q := l.queue.at(e.BootNS)
-		*q = max(*q, uint64(e.Backlog))
+		*q = max(*q, uint64(queue))
 	}
+}
+
+// ofListener reports whether the socket columns of an event describe the listener.
+func ofListener(e *format.Event) bool {
+	return e.Kind == format.Enter || e.Kind == format.Listen || e.Kind == format.Return && e.Ret < 0 && e.Mark&format.MarkClientLost == 0
 }
 
 func (ps *places) find(e *format.Event) *listener {
 	k := listenerKey{e.NetNS, e.Listener}
 	l := ps.listeners[k]
-	tells := !e.Accepted() && e.LAddr.IsValid()
+	tells := ofListener(e) && e.LAddr.IsValid()
 	if l != nil && (!tells || !l.addr.IsValid() || l.addr == e.Local()) {
 		if tells && !l.addr.IsValid() {
 			l.describe(e)
+		}
+		if l.idle {
+			l.seq, l.seenNS = e.Seq, e.BootNS
+			ps.wake(l)
 		}
 		return l
 	}
@@ -155,19 +214,67 @@ func (ps *places) find(e *format.Event) *listener {
 		ps.limited = true
 		return ps.more
 	}
-	l = &listener{key: k}
-	if !e.Accepted() {
+	l = &listener{key: k, seq: e.Seq, seenNS: e.BootNS}
+	if ofListener(e) {
 		l.describe(e)
+	} else {
+		l.guess = e.LPort
 	}
-	if len(ps.all) < maxDetailed {
-		l.detailed, l.waits = true, newWaits(2)
-		l.took = newSeries(ps.startNS, int64(time.Second), 120)
-		l.bad, l.queue = l.took, l.took
-		l.queue.peak = true
-	}
+	ps.wake(l)
 	ps.listeners[k] = l
 	ps.all = append(ps.all, l)
+	if e.LPort != 0 {
+		ps.ports[port{e.NetNS, e.LPort}] = l
+	}
 	return l
+}
+
+// wake makes room for what happens at a listener.
+func (ps *places) wake(l *listener) {
+	l.idle = false
+	if ps.detailed >= maxDetailed {
+		return
+	}
+	ps.detailed++
+	l.detailed, l.waits = true, newWaits(2)
+	l.took = newSeries(ps.startNS, int64(time.Second), 120)
+	l.bad, l.queue = l.took, l.took
+	l.queue.peak = true
+}
+
+// snapshot takes a listener that was there when recording began, or ended.
+func (ps *places) snapshot(s *format.ListenSocket, final bool) {
+	addr, err := netip.ParseAddr(s.LAddr)
+	at := netip.AddrPort{}
+	if err == nil {
+		at = netip.AddrPortFrom(addr, s.LPort)
+	}
+	k := listenerKey{s.NetNS, s.Listener}
+	l := ps.listeners[k]
+	if l == nil || at.IsValid() && l.addr.IsValid() && l.addr != at {
+		if final || s.Listener == 0 {
+			return
+		}
+		if len(ps.all) >= ps.o.MaxListeners {
+			ps.limited = true
+			return
+		}
+		l = &listener{key: k, idle: true}
+		ps.listeners[k] = l
+		ps.all = append(ps.all, l)
+	}
+	if final {
+		l.snap.end, l.snap.ended = s.Backlog, true
+		return
+	}
+	l.family, l.proto, l.addr = s.Family, s.Proto, at
+	if s.LName != "" {
+		l.bound = short(s.LName, 108)
+	}
+	l.snap.before, l.snap.start, l.queueMax = true, s.Backlog, s.BacklogMax
+	if s.LPort != 0 {
+		ps.ports[port{s.NetNS, s.LPort}] = l
+	}
 }
 
 // describe takes the listener's own facts from an event that has them.
@@ -195,23 +302,26 @@ func (ps *places) process(e *format.Event) *process {
 	return p
 }
 
-func (ps *places) link(l *listener, p *process) {
-	if _, ok := ps.links[link{l, p}]; ok || p == ps.moreProcs {
-		return
+// link gives what the process did at the listener; nil beyond the bounds.
+func (ps *places) link(l *listener, p *process) *share {
+	if s := ps.links[link{l, p}]; s != nil || p == ps.moreProcs {
+		return s
 	}
 	if len(ps.links) >= maxLinks {
 		ps.limited = true
-		return
+		return nil
 	}
-	ps.links[link{l, p}] = struct{}{}
-	l.processes = append(l.processes, p)
+	s := &share{p: p}
+	ps.links[link{l, p}] = s
+	l.shares = append(l.shares, s)
+	return s
 }
 
 // record keeps what the result tells of a process.
 func (ps *places) record(p *format.Process) {
 	r := record{
 		comm: short(p.Comm, 64), exe: short(p.Exe, 4096), cgroup: short(p.Cgroup, 4096), container: short(p.Container, 128), runtime: short(p.Runtime, 32),
-		unit: short(p.Unit, 256), pod: short(p.Pod, 512), nsPID: p.NSPID, netNS: p.NetNS, pidNS: p.PIDNS,
+		unit: short(p.Unit, 256), pod: short(p.Pod, 512), nsPID: p.NSPID, netNS: p.NetNS, pidNS: p.PIDNS, startNS: p.StartNS,
 	}
 	size := len(r.comm) + len(r.exe) + len(r.cgroup) + len(r.container) + len(r.runtime) + len(r.unit) + len(r.pod)
 	if _, ok := ps.records[p.Num]; ok || len(ps.records) >= ps.o.MaxProcesses || ps.text+size > maxText {

@@ -25,7 +25,7 @@ func (a *Analyzer) lists(r *Result) {
 		}
 	}
 	r.Listeners, r.Processes, r.Peers = []ListenerInfo{}, []ProcessInfo{}, []PeerInfo{}
-	busiest := slices.Clone(ps.all)
+	busiest := slices.DeleteFunc(slices.Clone(ps.all), func(l *listener) bool { return l.idle })
 	slices.SortFunc(busiest, func(x, y *listener) int {
 		return cmp.Or(cmp.Compare(y.accepted, x.accepted), cmp.Compare(y.attempts, x.attempts), x.addr.Compare(y.addr),
 			cmp.Compare(x.key.inode, y.key.inode), cmp.Compare(x.key.netns, y.key.netns))
@@ -94,6 +94,8 @@ func (l *listener) name() string {
 		return l.addr.String()
 	case l.bound != "":
 		return format.Quote(l.bound)
+	case l.guess != 0:
+		return "*:" + strconv.Itoa(int(l.guess))
 	case l.family != 0:
 		return l.family.String()
 	}
@@ -114,7 +116,8 @@ func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 	if l.accepted > 0 {
 		i.First, i.Last = a.at(l.firstNS), a.at(l.lastNS)
 	}
-	for _, p := range l.processes {
+	for _, s := range l.shares {
+		p := s.p
 		if p.key.num != 0 {
 			i.Processes = append(i.Processes, p.key.num)
 		}
@@ -125,6 +128,12 @@ func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 	slices.Sort(i.PIDs)
 	slices.Sort(i.Comms)
 	i.Processes, i.PIDs, i.Comms = slices.Compact(i.Processes), slices.Compact(i.PIDs), slices.Compact(i.Comms)
+	if f := l.life; f != nil {
+		i.Life = &Life{
+			Queued: f.queued, QueueWait: f.waits.quantiles(), FullNS: f.fullNS, FullLongestNS: f.longestNS, RefusedSYN: f.syns, RefusedACK: f.acks,
+			RefusedSYNQueue: f.synQueue, RefusedClients: f.clients, ClosedInQueue: f.closedIn, Waiting: f.stuck, Lost: f.lost,
+		}
+	}
 	if l.detailed {
 		alike(&l.took, &l.bad, &l.queue)
 		i.Timeline = Timeline{BucketNS: l.took.widthNS, Accepted: l.took.copy(), Failed: l.bad.copy(), Queue: l.queue.copy()}

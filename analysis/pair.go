@@ -71,6 +71,7 @@ type Pair struct {
 
 	listener *listener
 	process  *process
+	share    *share
 }
 
 // Returned reports whether the attempt's outcome is known.
@@ -311,6 +312,7 @@ func (ps *pairs) entered(p *Pair, t *task) {
 		EnterSeq: n.seq, EnterNS: n.ns, WaitNS: -1, PID: n.pid, TID: t.tid, UID: n.uid, Proc: n.proc, Comm: n.comm, Via: n.via,
 		SockFD: n.sockfd, Flags: n.flags, NetNS: n.netns, Listener: n.inode, Family: n.family, QueueEnter: n.backlog,
 		QueueMax: n.backlogMax, Attempt: int(t.attempt), listener: t.listener, process: t.process,
+		share: t.share,
 	}
 	if t.listener != nil {
 		p.ListenAddr, p.Name = t.listener.addr, t.listener.bound
@@ -321,7 +323,7 @@ func (ps *pairs) entered(p *Pair, t *task) {
 func (p *Pair) begin(t *task, e *format.Event) {
 	*p = Pair{
 		WaitNS: -1, PID: e.PID, TID: e.TID, UID: e.UID, Proc: e.Proc, Comm: e.Comm, Via: e.Via, SockFD: e.SockFD, Flags: e.Flags,
-		NetNS: e.NetNS, Attempt: 1, listener: t.listener, process: t.process,
+		NetNS: e.NetNS, Attempt: 1, listener: t.listener, process: t.process, share: t.share,
 	}
 	if t.listener != nil {
 		p.ListenAddr, p.Name = t.listener.addr, t.listener.bound

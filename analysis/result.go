@@ -6,22 +6,24 @@ import "time"
 // and times that end in _ns are nanoseconds. Lists are never null and have a
 // stable order.
 type Result struct {
-	Capture    CaptureInfo    `json:"capture"`
-	Complete   bool           `json:"complete"` // nothing was lost, missed, cut off or left out: every figure is exact
-	Doubts     Doubts         `json:"doubts"`   // which are not
-	Caveats    []Caveat       `json:"caveats"`  // and why
-	Totals     Totals         `json:"totals"`
-	Errors     []ErrorCount   `json:"errors"`         // of failed attempts, most frequent first
-	Unpaired   []UnpairedInfo `json:"unpaired"`       // attempts with one event, by reason
-	Wait       Quantiles      `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 0.1 %
-	FailedWait Quantiles      `json:"failed_wait_ns"` // and of failed ones
-	Rate       Rate           `json:"rate"`
-	Via        []ViaCount     `json:"via"`
-	Listeners  []ListenerInfo `json:"listeners"` // most accepted first
-	Processes  []ProcessInfo  `json:"processes"` // most accepted first
-	Peers      []PeerInfo     `json:"peers"`     // most accepted first
-	Others     Others         `json:"others"`    // what the lists leave out
-	LimitHit   bool           `json:"limit_hit"` // a bound on memory made some of this inexact
+	Capture     CaptureInfo      `json:"capture"`
+	Complete    bool             `json:"complete"` // nothing was lost, missed, cut off or left out: every figure is exact
+	Doubts      Doubts           `json:"doubts"`   // which are not
+	Caveats     []Caveat         `json:"caveats"`  // and why
+	Totals      Totals           `json:"totals"`
+	Errors      []ErrorCount     `json:"errors"`         // of failed attempts, most frequent first
+	Unpaired    []UnpairedInfo   `json:"unpaired"`       // attempts with one event, by reason
+	Wait        Quantiles        `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 0.1 %
+	FailedWait  Quantiles        `json:"failed_wait_ns"` // and of failed ones
+	Rate        Rate             `json:"rate"`
+	Via         []ViaCount       `json:"via"`
+	Listeners   []ListenerInfo   `json:"listeners"` // most accepted first
+	Processes   []ProcessInfo    `json:"processes"` // most accepted first
+	Peers       []PeerInfo       `json:"peers"`     // most accepted first
+	Connections ConnectionTotals `json:"connections"`
+	Others      Others           `json:"others"`    // what the lists leave out
+	LimitHit    bool             `json:"limit_hit"` // a bound on memory made some of this inexact
+	Findings    []Finding        `json:"findings"`  // worst first
 }
 
 // CaptureInfo says where and when the capture was taken.
@@ -46,10 +48,11 @@ type CaptureInfo struct {
 
 // Doubts says which figures loss could falsify; all false in a complete capture.
 type Doubts struct {
-	Attempts bool `json:"attempts"` // attempts and calls are at least what is said, everywhere
-	Outcomes bool `json:"outcomes"` // accepted, failed, errors, rates and peers are at least what is said, everywhere
-	Waits    bool `json:"waits"`    // waits are of the attempts with both events; there are others
-	Lists    bool `json:"lists"`    // listeners, processes or peers may be missing
+	Attempts    bool `json:"attempts"`    // attempts and calls are at least what is said, everywhere
+	Outcomes    bool `json:"outcomes"`    // accepted, failed, errors, rates and peers are at least what is said, everywhere
+	Waits       bool `json:"waits"`       // waits are of the attempts with both events; there are others
+	Lists       bool `json:"lists"`       // listeners, processes or peers may be missing
+	Connections bool `json:"connections"` // connections, refusals and what became of them are at least what is said
 }
 
 // Caveat is one reason why the capture does not tell all.
@@ -73,6 +76,35 @@ type Totals struct {
 	Restarted   uint64 `json:"restarted"`    // attempts that a signal interrupted and after which the same call began anew
 	ClosedEarly uint64 `json:"closed_early"` // accepted connections that the peer had closed already
 	Inverted    uint64 `json:"inverted"`     // attempts whose return is stamped before their entry; their wait is 0
+}
+
+// ConnectionTotals count TCP connections of listeners. Without Recorded, only
+// those that were accepted are known, and not what became of them. Seen is the sum of Ends.
+type ConnectionTotals struct {
+	Recorded         bool       `json:"recorded"` // more than accept is recorded
+	Seen             uint64     `json:"seen"`
+	Before           uint64     `json:"before"`         // of them, there when recording began
+	Silent           uint64     `json:"silent"`         // not in Seen: there from the beginning to the end, without an event
+	Queued           uint64     `json:"queued"`         // put into an accept queue
+	Accepted         uint64     `json:"accepted"`       // taken out of one
+	NeverAccepted    uint64     `json:"never_accepted"` // queued, and not accepted
+	Waiting          uint64     `json:"waiting"`        // of them, in the queue at the end
+	Closed           uint64     `json:"closed"`
+	Dead             uint64     `json:"dead_on_arrival"`    // closed when accept returned them
+	LostWithListener uint64     `json:"lost_with_listener"` // in the queue when the listener was closed
+	RefusedSYN       uint64     `json:"refused_syn"`        // packets refused: SYNs, the accept queue was full
+	RefusedACK       uint64     `json:"refused_ack"`        // last ACKs, the same
+	RefusedSYNQueue  uint64     `json:"refused_syn_queue"`  // SYNs, the SYN queue was full
+	Ends             []EndCount `json:"ends"`               // how they ended, most frequent first
+	Handshake        Quantiles  `json:"handshake_ns"`       // from the answer to the SYN to the queue
+	QueueWait        Quantiles  `json:"queue_wait_ns"`      // from the queue to the return of accept
+	Alive            Quantiles  `json:"alive_ns"`           // from the queue, or accept, to the end, of those that closed
+}
+
+// EndCount is how many connections ended in one way.
+type EndCount struct {
+	End   End    `json:"end_reason"`
+	Count uint64 `json:"count"`
 }
 
 // ErrorCount is how often attempts failed with an error.
@@ -146,6 +178,22 @@ type ListenerInfo struct {
 	PIDs      []uint32     `json:"pids"`
 	Comms     []string     `json:"comms"`
 	Timeline  Timeline     `json:"timeline"`
+	Life      *Life        `json:"life"` // null: only accept was recorded
+}
+
+// Life is what the events of a listener's connections tell.
+type Life struct {
+	Queued          uint64    `json:"queued"`
+	QueueWait       Quantiles `json:"queue_wait_ns"`   // of the accepted, exact to 1 %
+	FullNS          int64     `json:"full_ns"`         // how long the accept queue was full
+	FullLongestNS   int64     `json:"full_longest_ns"` // without a break
+	RefusedSYN      uint64    `json:"refused_syn"`
+	RefusedACK      uint64    `json:"refused_ack"`
+	RefusedSYNQueue uint64    `json:"refused_syn_queue"`
+	RefusedClients  uint64    `json:"refused_connections"` // that were refused at least once; the first 65,536 of all listeners are told apart
+	ClosedInQueue   uint64    `json:"closed_in_queue"`     // ended before any accept
+	Waiting         uint64    `json:"waiting"`             // in the queue at the end
+	Lost            uint64    `json:"lost_with_listener"`
 }
 
 // Timeline is a listener's history in equal buckets from the start of the
@@ -191,4 +239,5 @@ type Others struct {
 	ListenersAccepted uint64 `json:"listeners_accepted"` // connections of listeners beyond the bound on memory
 	ProcessesAccepted uint64 `json:"processes_accepted"` // the same of processes
 	PeersAccepted     uint64 `json:"peers_accepted"`     // the same of peers
+	Findings          int    `json:"findings"`
 }

@@ -158,14 +158,14 @@ func TestDoubts(t *testing.T) {
 		{"nothing", &format.End{Clean: true}, Completeness{}, Doubts{}},
 		{"entries lost", total(call, in, 1, 0), Completeness{}, Doubts{Attempts: true, Waits: true, Lists: true}},
 		{"entries missed", total(call, in, 0, 1), Completeness{}, Doubts{Attempts: true, Waits: true, Lists: true}},
-		{"returns lost", total(call, out, 1, 0), Completeness{}, Doubts{Outcomes: true, Waits: true, Lists: true}},
-		{"returns missed", total(call, out, 0, 1), Completeness{}, Doubts{Outcomes: true, Waits: true, Lists: true}},
-		{"io_uring lost", total(inner, out, 1, 0), Completeness{}, Doubts{true, true, true, true}},
-		{"lost, of what is not said", &format.End{Clean: true, Lost: 1}, Completeness{}, Doubts{true, true, true, true}},
-		{"unclean", &format.End{}, Completeness{}, Doubts{true, true, true, true}},
-		{"truncated", nil, Completeness{Truncated: true}, Doubts{true, true, true, true}},
-		{"no end", nil, Completeness{}, Doubts{true, true, true, true}},
-		{"skipped", &format.End{Clean: true}, Completeness{Skipped: []format.Skip{{Bytes: 1}}}, Doubts{true, true, true, true}},
+		{"returns lost", total(call, out, 1, 0), Completeness{}, Doubts{Outcomes: true, Waits: true, Lists: true, Connections: true}},
+		{"returns missed", total(call, out, 0, 1), Completeness{}, Doubts{Outcomes: true, Waits: true, Lists: true, Connections: true}},
+		{"io_uring lost", total(inner, out, 1, 0), Completeness{}, Doubts{true, true, true, true, true}},
+		{"lost, of what is not said", &format.End{Clean: true, Lost: 1}, Completeness{}, Doubts{true, true, true, true, true}},
+		{"unclean", &format.End{}, Completeness{}, Doubts{true, true, true, true, true}},
+		{"truncated", nil, Completeness{Truncated: true}, Doubts{true, true, true, true, true}},
+		{"no end", nil, Completeness{}, Doubts{true, true, true, true, true}},
+		{"skipped", &format.End{Clean: true}, Completeness{Skipped: []format.Skip{{Bytes: 1}}}, Doubts{true, true, true, true, true}},
 	}
 	for _, c := range cases {
 		a := New(&format.Header{}, Options{})

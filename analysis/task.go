@@ -49,12 +49,12 @@ type task struct {
 	skips      uint32 // of pairs, when the thread's last event came
 	open       bool   // entry is an attempt whose return has not come
 	known      bool   // an event of this thread came before
-	linked     bool   // listener knows process
 	entry      entry
 	extra      *extra // nil: nothing waits
 	prev, next *task  // in the list of idle tasks
 	listener   *listener
 	process    *process
+	share      *share // of process in listener; nil: not found yet, or there is none
 }
 
 func (t *task) held() bool  { return t.extra != nil && t.extra.held }

@@ -3,6 +3,7 @@ package format
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 	"unsafe"
@@ -38,12 +39,36 @@ func AppendJSON(dst []byte, e *Event, c Clock) []byte {
 	dst = append(AppendTime(dst, e.BootNS, c), '"')
 	for i := range Fields {
 		f := &Fields[i]
-		if !f.applies(e) && !(f.at == retAt && e.Kind == Return) { // a failed return's is stored as errno
+		if !f.Has(e) { // the ret of a failed return is stored as errno
 			continue
 		}
 		dst = f.appendJSON(append(dst, f.label...), e)
 	}
 	return append(dst, '}')
+}
+
+// Has reports whether an event has the field, as [AppendJSON] prints it.
+func (f *Field) Has(e *Event) bool {
+	return f.applies(e) || f.at == retAt && e.Kind == Return
+}
+
+// Text is the field's value for people: words where it has them, names with what
+// is not printable escaped.
+func (f *Field) Text(e *Event) string {
+	switch f.Type {
+	case String:
+		return Quote(*(*string)(unsafe.Add(unsafe.Pointer(e), f.at)))
+	case Addr:
+		return strings.TrimSpace(string(appendAddr(nil, *(*netip.Addr)(unsafe.Add(unsafe.Pointer(e), f.at)), ' ')))
+	}
+	s := string(f.appendJSON(nil, e))
+	if f.Hex {
+		s = "0x" + strconv.FormatInt(f.Int(e), 16)
+	}
+	if f.Unit != "" && s != "null" {
+		s += " " + f.Unit
+	}
+	return strings.Trim(s, `"`)
 }
 
 // applies reports whether an event has the field.
@@ -170,6 +195,9 @@ func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 	dst = append(dst, "  cpu"...)
 	dst = strconv.AppendUint(dst, uint64(e.CPU), 10)
 	dst = append(dst, "  "...)
+	if e.Kind != Enter && e.Kind != Return && e.Kind != Listen {
+		return appendMarks(appendLife(dst, e), e)
+	}
 	dst = append(dst, Quote(e.Comm)...)
 	dst = append(dst, '[')
 	dst = strconv.AppendUint(dst, uint64(e.PID), 10)
@@ -178,9 +206,12 @@ func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 		dst = strconv.AppendUint(dst, uint64(e.TID), 10)
 	}
 	dst = append(dst, "]  "...)
-	if e.Kind == Enter {
+	switch e.Kind {
+	case Listen:
+		return appendMarks(appendSocket(append(dst, "listen"...), e), e)
+	case Enter:
 		dst = append(dst, "enter   "...)
-	} else {
+	default:
 		dst = append(dst, "return  "...)
 	}
 	dst = append(append(dst, e.Via.String()...), " fd "...)
@@ -204,7 +235,10 @@ func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 			dst = append(append(dst, ' '), name(uringNames, int64(e.Uring))...)
 		}
 	}
-	dst = appendSocket(dst, e)
+	return appendMarks(appendSocket(dst, e), e)
+}
+
+func appendMarks(dst []byte, e *Event) []byte {
 	for _, w := range MarkNames(e.Mark) {
 		dst = append(append(append(dst, " ["...), w...), ']')
 	}

@@ -1,41 +1,19 @@
 package report
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
-	"time"
+
+	"github.com/acc-project/acc/analysis"
 )
 
 // Count writes n with commas.
-func Count(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+func Count(n uint64) string { return analysis.Count(n) }
 
 // Duration writes nanoseconds with three digits and a unit that suits: 812 ns,
 // 12.3 ms, 4.56 s, 3m20s, 3d18h.
-func Duration(ns int64) string {
-	d := time.Duration(ns)
-	switch { // what would round up to the next unit is written in it
-	case ns < 1_000:
-		return fmt.Sprintf("%d ns", ns)
-	case ns < 999_500:
-		return digits(float64(ns)/1e3) + " µs"
-	case ns < 999_500_000:
-		return digits(float64(ns)/1e6) + " ms"
-	case ns < 59_950_000_000:
-		return digits(float64(ns)/1e9) + " s"
-	case d < 48*time.Hour:
-		return d.Round(time.Second).String()
-	}
-	h := int64(d.Round(time.Hour) / time.Hour)
-	return fmt.Sprintf("%dd%dh", h/24, h%24)
-}
+func Duration(ns int64) string { return analysis.Duration(ns) }
 
 // Bytes writes a size with three digits and a binary unit.
 func Bytes(n int64) string {
@@ -47,24 +25,14 @@ func Bytes(n int64) string {
 	if i == 0 {
 		return strconv.FormatInt(n, 10) + " B"
 	}
-	return digits(f) + " " + units[i]
-}
-
-func digits(f float64) string {
-	switch {
-	case f < 9.995:
-		return strconv.FormatFloat(f, 'f', 2, 64)
-	case f < 99.95:
-		return strconv.FormatFloat(f, 'f', 1, 64)
-	}
-	return strconv.FormatFloat(f, 'f', 0, 64)
+	return analysis.Digits(f) + " " + units[i]
 }
 
 func rate(f float64) string {
 	if f >= 1000 {
 		return Count(uint64(f + 0.5))
 	}
-	return digits(f)
+	return analysis.Digits(f)
 }
 
 // Spark draws counts as a line of at most width characters, the highest one full.

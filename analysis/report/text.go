@@ -30,8 +30,9 @@ type text struct {
 }
 
 // Text writes the result as one screen: what the capture is and how complete,
-// what happened, what failed, how long it took, and by whom. A count marked ≥ is
-// a lower bound; the last lines say why. Times are in the zone of the recorded
+// what happened, what failed, how long it took, and by whom; and at the end what
+// was found, worst first. A count marked ≥ is a lower bound; the lines that begin
+// with INCOMPLETE say why. Times are in the zone of the recorded
 // host. Nothing in it can steer a terminal.
 func Text(w io.Writer, r *analysis.Result, o TextOptions) error {
 	o.Width = max(cmp.Or(o.Width, 100), 60)
@@ -39,9 +40,11 @@ func Text(w io.Writer, r *analysis.Result, o TextOptions) error {
 	t.head()
 	t.totals()
 	t.times()
+	t.connections()
 	t.listeners()
 	t.people()
 	t.footnotes()
+	t.findings()
 	_, err := w.Write(t.Bytes())
 	return err
 }
@@ -61,7 +64,7 @@ const (
 )
 
 func (t *text) style(code, s string) string {
-	if !t.o.Color || s == "" {
+	if !t.o.Color || s == "" || code == "" {
 		return s
 	}
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
@@ -76,16 +79,19 @@ func (t *text) line(code, head, rest string) {
 }
 
 // fold writes a sentence over as many lines as it needs.
-func (t *text) fold(code, head, rest string) {
+func (t *text) fold(code, head, rest string) { t.indent(code, head, " ", rest) }
+
+// indent does so with lines after the first one set in.
+func (t *text) indent(code, head, margin, rest string) {
 	column := utf8.RuneCountInString(head)
 	t.WriteString(t.style(code, head))
 	for word := range strings.FieldsSeq(rest) {
 		n := utf8.RuneCountInString(word)
 		if column+1+n > t.o.Width {
-			t.WriteString("\n ")
-			column = 1
+			t.WriteString("\n" + margin)
+			column = len(margin)
 		}
-		t.WriteString(" " + cut(word, t.o.Width-3))
+		t.WriteString(" " + cut(word, t.o.Width-len(margin)-2))
 		column += 1 + n
 	}
 	t.WriteByte('\n')
@@ -148,7 +154,7 @@ func (t *text) head() {
 	if t.r.Complete {
 		t.line("", "", "complete: nothing was lost or missed")
 	} else {
-		t.line(red, "INCOMPLETE:", " ≥ marks what may be more, ~ what may differ; the last lines say why")
+		t.line(red, "INCOMPLETE:", " ≥ marks what may be more, ~ what may differ; the end says why")
 	}
 	for _, f := range c.Filters {
 		t.fold(amber, "left out on purpose:", format.Quote(f))
@@ -249,6 +255,7 @@ func (t *text) listeners() {
 		return
 	}
 	var rows []string
+	recorded := t.r.Connections.Recorded
 	for _, l := range t.r.Listeners {
 		comms := make([]string, min(len(l.Comms), 2))
 		for i := range comms {
@@ -262,15 +269,25 @@ func (t *text) listeners() {
 		if l.Full > 0 {
 			queue += " FULL"
 		}
-		wait := "-"
-		if l.Wait.Count > 0 {
-			wait = Duration(l.Wait.P99)
+		wait, q := "-", l.Wait
+		if recorded {
+			q = analysis.Quantiles{}
+			if l.Life != nil {
+				q = l.Life.QueueWait
+			}
+		}
+		if q.Count > 0 {
+			wait = Duration(q.P99)
 		}
 		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s\t%s\t%s\t%s\t%d\t%s", cut(l.Addr, 30), by, t.outcomes(l.Accepted), t.outcomes(l.Failed), queue,
 			wait, l.Waiting, Spark(l.Timeline.Accepted, 16)))
 	}
 	t.WriteByte('\n')
-	t.print(t.table(t.o.Width, "listener\tby\taccepted\tfailed\tqueue high\tp99 wait\twaiting\t", rows))
+	head := "p99 wait"
+	if recorded {
+		head = "p99 queued"
+	}
+	t.print(t.table(t.o.Width, "listener\tby\taccepted\tfailed\tqueue high\t"+head+"\twaiting\t", rows))
 	t.more(t.r.Others.Listeners, "listeners")
 }
 

@@ -3,11 +3,11 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,11 +18,15 @@ import (
 )
 
 type analyzeOptions struct {
-	json    bool
-	pairs   bool
-	salvage bool
-	top     int
-	color   string
+	json        bool
+	pairs       bool
+	connections bool
+	connection  string
+	timeline    bool
+	salvage     bool
+	top         int
+	color       string
+	failOn      string
 }
 
 func newAnalyzeCommand() *cobra.Command {
@@ -32,10 +36,19 @@ func newAnalyzeCommand() *cobra.Command {
 		Short: "Say what a capture shows: who accepted whom, how long it took, what failed",
 		Long: `Analyze pairs the entries and returns of a capture and prints on one screen what
 happened: attempts, failures by error, time in accept, rates, listeners with their
-queues, processes and peers. What loss could falsify is marked with ≥ and explained.
---pairs lists the attempts instead, one a line. - reads standard input.`,
+queues, processes and peers, what became of connections, and last what was found, worst
+first: docs/FINDINGS.md explains each. What loss could falsify is marked with ≥.
+
+Instead of the screen, --pairs lists the attempts, --connections the connections, one a
+line; --connection tells the whole story of one, named by the number of any event of it or
+by the client's address and port; --timeline draws them. - reads standard input.`,
 		Example: `  acc analyze incident.acc
   acc analyze --json incident.acc
+  acc analyze --fail-on warning incident.acc
+  acc analyze --timeline incident.acc
+  acc analyze --connections incident.acc
+  acc analyze --connections --json incident.acc
+  acc analyze --connection 3 incident.acc
   acc analyze --pairs incident.acc
   acc analyze --pairs --json incident.acc`,
 		Args: oneCapture,
@@ -44,12 +57,24 @@ queues, processes and peers. What loss could falsify is marked with ≥ and expl
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&o.json, "json", false, "print JSON: one object, with --pairs one a line")
+	f.BoolVar(&o.json, "json", false, "print JSON: one object, with --pairs and --connections one a line")
 	f.BoolVar(&o.pairs, "pairs", false, "list every attempt: its entry and its return")
+	f.BoolVar(&o.connections, "connections", false, "list every TCP connection, in the order in which they ended")
+	f.StringVar(&o.connection, "connection", "", "tell the story of one: the number of an event of it, or the client's ADDRESS:PORT")
+	f.BoolVar(&o.timeline, "timeline", false, "draw connections as lanes, for each listener")
+	f.StringVar(&o.failOn, "fail-on", "", "exit with 8 if there is a finding as bad as this or worse: notice, warning or critical")
 	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
 	f.IntVar(&o.top, "top", 10, "rows in each table; 0: all")
 	f.StringVar(&o.color, "color", "auto", "auto, always or never; auto heeds NO_COLOR")
 	return cmd
+}
+
+// widthOf is the width of the terminal that out is, 0 if it is none.
+func widthOf(out io.Writer) int {
+	if f, ok := out.(*os.File); ok && isTerminal(f) {
+		return columns(f)
+	}
+	return 0
 }
 
 // colorOf decides whether to colour what goes to out.
@@ -71,31 +96,29 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if err != nil {
 		return err
 	}
+	view, err := o.view()
+	if err != nil {
+		return err
+	}
+	if o.failOn != "" && !slices.Contains(analysis.Severities, analysis.Severity(o.failOn)) {
+		return &usageError{fmt.Errorf("--fail-on %q is neither notice, warning nor critical", o.failOn), "like --fail-on warning"}
+	}
 	in, err := openCapture(name, o.salvage)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
 	w := bufio.NewWriterSize(out, 64<<10)
-	clock, zone := in.Header().Clock, report.Zone(in.Header().ZoneSec)
 	opts := analysis.Options{Top: o.top}
 	if o.top == 0 {
 		opts.Top = -1
 	}
-	if o.pairs {
-		var line []byte
-		opts.Pair = func(p *analysis.Pair) error {
-			if o.json {
-				line = report.AppendPairJSON(line[:0], p, clock)
-			} else {
-				line = report.AppendPairText(line[:0], p, clock, zone)
-			}
-			_, err := w.Write(append(line, '\n'))
-			return err
-		}
+	v := &viewer{o: &o, w: w, view: view, clock: in.Header().Clock, zone: report.Zone(in.Header().ZoneSec)}
+	if err := v.listen(&opts); err != nil {
+		return err
 	}
 	a := analysis.New(in.Header(), opts)
-	end, readErr := feed(ctx, in, a, progress(errOut, in), &clock)
+	end, readErr := feed(ctx, in, a, progress(errOut, in), &v.clock)
 	var corrupt *format.CorruptError
 	verdict := in.verdict(readErr, end)
 	if verdict != nil && !errors.Is(verdict, format.ErrTruncated) && (!errors.As(verdict, &corrupt) || !o.salvage) {
@@ -105,17 +128,17 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if err != nil {
 		return err
 	}
-	switch {
-	case o.pairs:
-	case o.json:
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(result)
-	default:
-		err = report.Text(w, result, report.TextOptions{Color: color})
+	if err := v.result(result, report.TextOptions{Color: color, Width: widthOf(out)}); err != nil {
+		return errors.Join(w.Flush(), err)
 	}
-	if err := errors.Join(err, w.Flush()); err != nil {
+	if err := w.Flush(); err != nil {
 		return err
+	}
+	if view == viewConnection && v.lines == 0 && verdict == nil {
+		return &hinted{fmt.Errorf("no connection of %s has %s", in.name, o.connection), "acc analyze --connections lists them"}
+	}
+	if verdict == nil && o.failOn != "" && slices.ContainsFunc(result.Findings, func(f analysis.Finding) bool { return f.Severity.AtLeast(analysis.Severity(o.failOn)) }) {
+		return exited(exitFound)
 	}
 	if verdict == nil && result.LimitHit {
 		fmt.Fprintf(errOut, "acc: a limit on memory was hit: the lists are not whole\n")

@@ -32,6 +32,7 @@ const (
 	exitLimit     = 5
 	exitVerify    = 6
 	exitEnv       = 7
+	exitFound     = 8
 )
 
 const exitCodes = `
@@ -43,7 +44,8 @@ Exit codes:
   4  the capture is corrupt
   5  a limit was hit, the result is not whole
   6  verification failed
-  7  this environment can't: privileges, kernel`
+  7  this environment can't: privileges, kernel
+  8  acc analyze --fail-on found something`
 
 func main() {
 	os.Exit(run(os.Args[1:]))
@@ -81,7 +83,7 @@ kernel, into a capture file; and replays and analyses captures anywhere.
 		Args:          noArgs,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
-	root.AddCommand(newRecordCommand(), newInfoCommand(), newReplayCommand(), newAnalyzeCommand(), newFieldsCommand())
+	root.AddCommand(newRecordCommand(), newInfoCommand(), newReplayCommand(), newAnalyzeCommand(), newExplainCommand(), newFieldsCommand())
 	for _, c := range root.Commands() {
 		c.Long += "\n" + exitCodes
 	}

@@ -1,0 +1,148 @@
+package analysis
+
+import (
+	"net/netip"
+
+	"github.com/acc-project/acc/format"
+)
+
+// Connection is one TCP connection of a listener, as far as the capture tells.
+// Times are of the boot clock, 0 if they are not known; durations are never
+// negative, -1 if they are not known.
+type Connection struct {
+	// ID is the sequence number of the first event that tells of the connection.
+	ID            uint64
+	NetNS         uint32
+	Local, Remote netip.AddrPort
+	Cookie        uint64
+	Inode         uint64 // of the accepted socket
+	Listener      uint64 // inode number, 0 unknown
+	ListenAddr    string // what the listener is called in tables, "" unknown
+	Before        bool   // it was there when recording began
+
+	SynNS         int64 // its first SYN was answered
+	EstablishedNS int64
+	QueuedNS      int64
+	GoneNS        int64 // the peer had closed its side, before it was accepted
+	AcceptedNS    int64
+	ClosedNS      int64
+	EnterNS       int64 // the program had called accept
+	EndNS         int64 // the connection closed, or was lost, or recording ended
+
+	HandshakeNS int64 // from its first SYN's answer to the queue
+	QueueWaitNS int64 // from the queue to the return of accept
+	AliveNS     int64 // from the queue, or accept, to its end
+
+	PID, TID uint32 // who accepted it
+	Proc     uint32 // number of the process record
+	Comm     string
+	Via      format.Via
+	Ret      int32  // descriptor or slot
+	Mark     uint16 // of its events
+
+	StateAtAccept uint8 // TCP state number, valid with AcceptedSeq
+	Dead          bool  // dead on arrival: it was closed when accept returned it
+	DeadNS        int64 // and had been for so long
+
+	End         End
+	OldState    uint8 // TCP state before it closed
+	SockErr     uint16
+	BytesIn     uint64 // valid with ClosedSeq; FINs are taken off
+	BytesOut    uint64
+	SegsIn      uint32
+	SegsOut     uint32
+	Retransmits uint32
+	SRTTUS      uint32
+	MinRTTUS    uint32
+
+	// Sequence numbers of its events, 0 if they are not there.
+	QueuedSeq, EnterSeq, GoneSeq, AcceptedSeq, DropSeq, ClosedSeq uint64
+
+	listener *listener
+}
+
+// Has reports whether one of the connection's events has a sequence number.
+func (c *Connection) Has(seq uint64) bool {
+	return seq != 0 && (seq == c.ID || seq == c.QueuedSeq || seq == c.EnterSeq || seq == c.GoneSeq || seq == c.AcceptedSeq || seq == c.DropSeq || seq == c.ClosedSeq)
+}
+
+// End says how a connection ended, in words that are stable.
+type End string
+
+// The ends. "Client" is the peer, "server" the program on the recorded host.
+const (
+	EndByServer      End = "closed by the server"
+	EndByClient      End = "closed by the client"
+	EndByBoth        End = "closed by both at once"
+	EndResetByClient End = "reset by the client"
+	EndResetByServer End = "reset by the server"
+	EndTimeout       End = "timed out"
+	EndKilled        End = "killed on the server" // ss -K, a policy
+	EndError         End = "network error"
+	EndListener      End = "lost, its listener was closed"
+	EndAccept        End = "lost, accept failed after it took it"
+	EndOpen          End = "open at the end"
+	EndWaiting       End = "in the accept queue at the end"
+	EndNotRecorded   End = "not recorded" // only accept was recorded, or the connection could not be followed
+)
+
+// TCP state numbers, from the kernel's include/net/tcp_states.h.
+const (
+	tcpEstablished = 1
+	tcpSynRecv     = 3
+	tcpFinWait1    = 4
+	tcpFinWait2    = 5
+	tcpClose       = 7
+	tcpCloseWait   = 8
+	tcpLastAck     = 9
+	tcpClosing     = 11
+)
+
+// endOf says who closed a connection. An RST from the peer leaves an error in the
+// socket, EPIPE if the peer had sent a FIN before (tcp_reset). Who sends a FIN
+// first goes through FIN-WAIT, the other one through CLOSE-WAIT and LAST-ACK. A
+// socket that closes out of ESTABLISHED or CLOSE-WAIT without an error was closed
+// with data unread or without lingering, by an RST (tcp_close, tcp_disconnect).
+func endOf(oldState uint8, sockErr uint16) End {
+	switch sockErr {
+	case 104, 32, 111:
+		return EndResetByClient
+	case 110:
+		return EndTimeout
+	case 103:
+		return EndKilled
+	case 0:
+	default:
+		return EndError
+	}
+	switch oldState {
+	case tcpFinWait1, tcpFinWait2:
+		return EndByServer
+	case tcpLastAck:
+		return EndByClient
+	case tcpClosing:
+		return EndByBoth
+	}
+	return EndResetByServer
+}
+
+// EndOf says who closed the connection of a Closed event.
+func EndOf(e *format.Event) End { return endOf(e.OldState, e.SockErr) }
+
+// WithoutFIN takes the FINs off the counts of bytes, where the states show that
+// one was received or acknowledged. A FIN that came in the same segment as the
+// acknowledgement of ours is not told apart from none: bytes in then can be 1 high.
+func WithoutFIN(e *format.Event) (in, out uint64) {
+	in, out = e.BytesIn, e.BytesOut
+	switch e.OldState {
+	case tcpCloseWait, tcpLastAck, tcpClosing:
+		in = max(in, 1) - 1
+	}
+	switch e.OldState {
+	case tcpFinWait2, tcpClosing, tcpLastAck:
+		if e.SockErr == 0 {
+			out = max(out, 1) - 1
+		}
+	}
+	return in, out
+}

@@ -1,0 +1,192 @@
+package analysis
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Severity says how bad a finding is.
+type Severity string
+
+// The severities, worst first. docs/FINDINGS.md says which finding has which, and when.
+const (
+	Critical Severity = "critical" // clients are refused, lost or kept waiting now
+	Warning  Severity = "warning"  // something is wrong, or will be
+	Notice   Severity = "notice"   // worth knowing; alone it is no fault
+)
+
+// Severities are all of them, worst first.
+var Severities = []Severity{Critical, Warning, Notice}
+
+// AtLeast reports whether s is as bad as t or worse.
+func (s Severity) AtLeast(t Severity) bool {
+	return slices.Index(Severities, s) <= slices.Index(Severities, t)
+}
+
+// Finding is one thing that is wrong, or worth knowing.
+type Finding struct {
+	ID       string     `json:"id"` // stable: queue-full queue-overflow slow-accept ...
+	Severity Severity   `json:"severity"`
+	Text     string     `json:"text"`     // what, where, and how much, in a sentence
+	Evidence []Evidence `json:"evidence"` // the first and the last events that show it, at most 8
+	Next     string     `json:"next"`     // what to look at
+}
+
+// Evidence is one event that shows a finding.
+type Evidence struct {
+	Seq    uint64    `json:"seq"`
+	Time   time.Time `json:"ts"`
+	BootNS int64     `json:"boot_ns"`
+}
+
+// The findings. Of the same severity, those before others are told first.
+const (
+	queueOverflow = iota
+	fdExhausted
+	slowAccept
+	queueFull
+	clientLost
+	deadOnArrival
+	acceptAborted
+	addressMismatch
+	incomplete
+	herd
+	unevenWorkers
+	newAcceptor
+	newListener
+	ioUringAccept
+	numFindings
+)
+
+var findingIDs = [numFindings]string{
+	"queue-overflow", "fd-exhausted", "slow-accept", "queue-full", "client-lost", "dead-on-arrival", "accept-aborted", "address-mismatch",
+	"incomplete", "herd", "uneven-workers", "new-acceptor", "new-listener", "io-uring-accept",
+}
+
+// FindingIDs are the ids that a finding can have.
+func FindingIDs() []string { return slices.Clone(findingIDs[:]) }
+
+// seen is an event of a mark.
+type seen struct {
+	seq uint64
+	ns  int64
+}
+
+// keepSeen is how many of the first and of the last events of a mark are kept.
+const keepSeen = 4
+
+// mark is what is kept of the events that show a finding.
+type mark struct {
+	count           uint64
+	firstNS, lastNS int64
+	high            int64 // the largest value that came with one
+	first, last     [keepSeen]seen
+}
+
+// marks are a listener's, by finding.
+type marks [numFindings]*mark
+
+func (ms *marks) note(finding int, seq uint64, ns, value int64) {
+	m := ms[finding]
+	if m == nil {
+		m = &mark{firstNS: ns, lastNS: ns, high: value}
+		ms[finding] = m
+	}
+	m.note(seq, ns, value)
+}
+
+func (m *mark) note(seq uint64, ns, value int64) {
+	if m.count == 0 {
+		m.firstNS, m.lastNS, m.high = ns, ns, value
+	}
+	if m.count < keepSeen {
+		m.first[m.count] = seen{seq, ns}
+	} else {
+		m.last[m.count%keepSeen] = seen{seq, ns}
+	}
+	m.count++
+	m.firstNS, m.lastNS, m.high = min(m.firstNS, ns), max(m.lastNS, ns), max(m.high, value)
+}
+
+// seen gives the events, in the order of the capture.
+func (m *mark) seen() []seen {
+	if m == nil {
+		return nil
+	}
+	list := slices.Clone(m.first[:min(m.count, keepSeen)])
+	for i := range min(m.count-min(m.count, keepSeen), keepSeen) {
+		list = append(list, m.last[i])
+	}
+	slices.SortFunc(list, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
+	return list
+}
+
+// n is how many events were noted, none of a nil mark.
+func (m *mark) n() uint64 {
+	if m == nil {
+		return 0
+	}
+	return m.count
+}
+
+// worst keeps the events with the largest values.
+type worst struct {
+	list []seen
+	ns   []int64
+}
+
+func (w *worst) add(seq uint64, ns, value int64) {
+	const keep = 2 * keepSeen
+	if len(w.list) == keep && value <= w.ns[keep-1] {
+		return
+	}
+	i, _ := slices.BinarySearchFunc(w.ns, value, func(a, b int64) int { return cmp.Compare(b, a) })
+	if len(w.list) == keep {
+		w.list, w.ns = w.list[:keep-1], w.ns[:keep-1]
+	}
+	w.list, w.ns = slices.Insert(w.list, i, seen{seq, ns}), slices.Insert(w.ns, i, value)
+}
+
+// found is a finding with what it is sorted by.
+type found struct {
+	Finding
+	kind   int
+	weight uint64
+}
+
+// findings collects what was found.
+type findings struct {
+	a    *Analyzer
+	list []found
+}
+
+func (fs *findings) add(kind int, s Severity, weight uint64, evidence []seen, next, text string, args ...any) {
+	f := found{Finding{ID: findingIDs[kind], Severity: s, Text: fmt.Sprintf(text, args...), Next: next, Evidence: []Evidence{}}, kind, weight}
+	for _, e := range evidence {
+		if e.seq == 0 {
+			continue // before the first event
+		}
+		f.Evidence = append(f.Evidence, Evidence{e.seq, *fs.a.at(e.ns), e.ns})
+	}
+	fs.list = append(fs.list, f)
+}
+
+// sorted gives them worst first, at most keep of each kind; negative: all.
+func (fs *findings) sorted(keep int) (list []Finding, left int) {
+	slices.SortStableFunc(fs.list, func(x, y found) int {
+		return cmp.Or(cmp.Compare(slices.Index(Severities, x.Severity), slices.Index(Severities, y.Severity)), cmp.Compare(x.kind, y.kind),
+			cmp.Compare(y.weight, x.weight), cmp.Compare(x.Text, y.Text))
+	})
+	list = []Finding{}
+	var of [numFindings]int
+	for _, f := range fs.list {
+		if of[f.kind]++; keep >= 0 && of[f.kind] > keep {
+			left++
+			continue
+		}
+		list = append(list, f.Finding)
+	}
+	return list, left
+}

@@ -1,0 +1,400 @@
+package analysis
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/acc-project/acc/format"
+)
+
+// serves makes n connections to workers, each accepted soon, served and closed by
+// the client, as a healthy server does.
+func (m *maker) serves(first, n int, workers ...uint32) {
+	m.step = 20e3
+	for i := range n {
+		pid := workers[i%len(workers)]
+		m.queued(first + i)
+		m.enter(pid)
+		m.accepts(pid, first+i, 1)
+		m.enter(pid)
+		m.fails(pid, 11)
+		m.closed(first+i, 9, 0)
+	}
+}
+
+// started gives a process record that started at a time.
+func started(pid uint32, exe string, startNS int64) format.Process {
+	return format.Process{Num: pid, PID: pid, Comm: "srv", Exe: exe, StartNS: startNS}
+}
+
+// listening is a snapshot of a start with the maker's listener.
+func (m *maker) listening() *format.Batch {
+	at := netip.MustParseAddrPort(m.addr)
+	return &format.Batch{Snapshots: []format.Snapshot{{ListenersKnown: true, Listeners: []format.ListenSocket{
+		{NetNS: 1, Listener: m.inode, Family: format.FamilyIPv4, Proto: 6, LAddr: at.Addr().String(), LPort: at.Port(), BacklogMax: m.limit}}}}}
+}
+
+// Each finding is made by what it names, with its severity, and by nothing else;
+// and a healthy server makes none.
+func TestFindings(t *testing.T) {
+	cases := []struct {
+		name string
+		make func(m *maker)
+		want string // ids and severities
+	}{
+		{"nothing", func(m *maker) {}, ""},
+		{"healthy", func(m *maker) { m.serves(1, 2000, 5) }, ""},
+		{"healthy, four workers", func(m *maker) { m.serves(1, 2000, 5, 6, 7, 8) }, ""},
+		{"healthy, in threads that change", func(m *maker) {
+			m.serves(1, 2000, 5)
+			for i := range m.batch.Events {
+				m.batch.Events[i].TID += uint32(i/2%7) * 100
+			}
+		}, ""},
+		{"healthy, polls an empty queue alone", func(m *maker) {
+			for range 2000 {
+				m.enter(5)
+				m.fails(5, 11)
+			}
+		}, ""},
+		{"healthy, a burst that nearly fills the queue", func(m *maker) {
+			m.step = 1e5
+			for i := range 128 {
+				m.queued(i + 1)
+			}
+			for i := range 128 {
+				m.enter(5)
+				m.accepts(5, i+1, 1)
+			}
+		}, ""},
+
+		{"queue full for a moment", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.limit = 1
+			m.script("q2001 q2002 q2003")
+			m.step = 1e5
+			m.script("e5 a5.2001 e5 a5.2002 e5 a5.2003")
+		}, "queue-full notice"},
+		{"queue full for long", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.limit = 2
+			m.script("q2001 q2002 q2003 w1500 e5 a5.2001 e5 a5.2002 e5 a5.2003")
+		}, "queue-full warning, slow-accept notice"},
+		{"queue full, only accept recorded", func(m *maker) {
+			m.queue, m.limit = 129, 128
+			for i := range 20 {
+				m.enter(5)
+				m.accepts(5, i+1, 1)
+				m.queue = 129
+			}
+		}, "queue-full warning"},
+		{"some refused", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.drop(3000, format.HookConnRequest, 0)
+		}, "queue-overflow warning"},
+		{"refused", func(m *maker) {
+			m.serves(1, 1000, 5)
+			for i := range 30 {
+				m.drop(3000+i, []format.Hook{format.HookConnRequest, format.HookSynRecv}[i%2], 0)
+			}
+		}, "queue-overflow critical"},
+		{"SYN queue full", func(m *maker) {
+			for i := range 30 {
+				m.drop(3000+i, format.HookConnRequest, format.MarkSynQueue)
+			}
+		}, "queue-overflow critical"},
+		{"slow at times", func(m *maker) {
+			m.serves(1, 200, 5)
+			for i := range 5 {
+				m.script(fmt.Sprintf("q%d w150 e5 a5.%d", 3000+i, 3000+i))
+			}
+		}, "slow-accept notice"},
+		{"one slow among many", func(m *maker) {
+			m.serves(1, 2000, 5)
+			m.script("q3000 w3000 e5 a5.3000")
+		}, ""},
+		{"slow", func(m *maker) {
+			for i := range 20 {
+				m.script(fmt.Sprintf("q%d w700 e5 a5.%d", 3000+i, 3000+i))
+			}
+		}, "slow-accept warning"},
+		{"very slow", func(m *maker) {
+			for i := range 20 {
+				m.script(fmt.Sprintf("q%d w1200 e5 a5.%d", 3000+i, 3000+i))
+			}
+		}, "slow-accept critical"},
+		{"stuck", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.script("q3000 q3001 w9000")
+		}, "slow-accept critical"},
+		{"stuck, and never accepted", func(m *maker) { m.script("q3000 w2000") }, "slow-accept critical"},
+		{"in the queue just now", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.script("q3000 w50")
+		}, ""},
+		{"EMFILE", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.enter(5)
+			m.fails(5, 24)
+		}, "fd-exhausted critical"},
+		{"ENFILE", func(m *maker) {
+			m.enter(5)
+			m.fails(5, 23)
+		}, "fd-exhausted critical"},
+		{"one dead on arrival", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.script("q3000 c3000:1,104 e5 a5.3000:7")
+		}, "dead-on-arrival notice"},
+		{"some dead on arrival", func(m *maker) {
+			m.serves(1, 500, 5)
+			m.step = 1e5
+			for i := range 20 {
+				m.script(fmt.Sprintf("q%d c%d:1,104 e5 a5.%d:7", 3000+i, 3000+i, 3000+i))
+			}
+		}, "dead-on-arrival warning"},
+		{"many dead on arrival, only accept recorded", func(m *maker) {
+			for i := range 30 {
+				m.enter(5)
+				m.accepts(5, i+1, []uint8{1, 7}[i%2])
+			}
+		}, "dead-on-arrival critical"},
+		{"clients that gave up", func(m *maker) {
+			for i := range 20 {
+				m.script(fmt.Sprintf("q%d w1100 g%d e5 a5.%d:8", 3000+i, 3000+i, 3000+i))
+			}
+		}, "dead-on-arrival critical, slow-accept critical"},
+		{"clients that close their side at once", func(m *maker) {
+			m.step = 1e5
+			for i := range 20 {
+				m.script(fmt.Sprintf("q%d g%d e5 a5.%d:8 c%d:9", 3000+i, 3000+i, 3000+i, 3000+i))
+			}
+		}, ""},
+		{"a client lost", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.script("q3000 e5 x5.3000 c3000:1")
+		}, "client-lost warning"},
+		{"clients lost", func(m *maker) {
+			for i := range 10 {
+				m.script(fmt.Sprintf("q%d e5 x5.%d c%d:1", 3000+i, 3000+i, 3000+i))
+			}
+		}, "client-lost critical"},
+		{"lost with the listener", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.script("q3000 q3001 f3000 c3000:1 f3001 c3001:1")
+		}, "client-lost warning"},
+		{"aborted", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.enter(5)
+			m.fails(5, 103)
+		}, "accept-aborted notice"},
+		{"many aborted", func(m *maker) {
+			m.serves(1, 100, 5)
+			for range 20 {
+				m.enter(5)
+				m.fails(5, 103)
+			}
+		}, "accept-aborted warning"},
+		{"herd", func(m *maker) {
+			for i := range 300 {
+				m.queued(i + 1)
+				for pid := range uint32(4) {
+					m.enter(pid + 5)
+				}
+				m.accepts(uint32(i%4)+5, i+1, 1)
+				for pid := range uint32(4) {
+					if pid != uint32(i%4) {
+						m.fails(pid+5, 11)
+					}
+				}
+			}
+		}, "herd notice"},
+		{"herd of threads", func(m *maker) {
+			for i := range 300 {
+				m.queued(i + 1)
+				for tid := range uint32(8) {
+					m.enter(5)
+					m.batch.Events[len(m.batch.Events)-1].TID += tid
+				}
+				m.accepts(5, i+1, 1)
+				for tid := range uint32(8) {
+					if tid != 0 {
+						m.fails(5, 11)
+						m.batch.Events[len(m.batch.Events)-1].TID += tid
+					}
+				}
+			}
+		}, "herd warning"},
+		{"uneven", func(m *maker) {
+			m.serves(1, 30, 5, 6)
+			for i := range 10 {
+				m.serves(1000+100*i, 90, 5)
+				m.serves(1090+100*i, 3, 6)
+			}
+		}, "uneven-workers notice"},
+		{"uneven, too few to say", func(m *maker) { m.serves(1, 90, 5, 5, 5, 5, 5, 5, 5, 5, 6) }, ""},
+		{"a worker that came late", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.serves(1001, 50, 5, 6)
+		}, ""},
+		{"uneven with a listener each", func(m *maker) {
+			m.inode = 8
+			m.batch.Snapshots = m.listening().Snapshots
+			for i := range 600 {
+				m.inode = 7
+				if i%20 == 0 {
+					m.inode = 8
+				}
+				m.serves(1+i, 1, uint32(m.inode))
+			}
+		}, "uneven-workers notice"},
+		{"io_uring", func(m *maker) {
+			m.serves(1, 100, 5)
+			m.queued(2000)
+			e := m.accepts(5, 2000, 1)
+			e.Hook, e.Via = format.HookDoAccept, format.ViaIOUring
+		}, "io-uring-accept notice"},
+		{"address", func(m *maker) {
+			m.serves(1, 100, 5)
+			m.queued(2000)
+			m.enter(5)
+			e := m.accepts(5, 2000, 1)
+			e.Mark, e.ToldAddr = format.MarkAddrDiffers, netip.MustParseAddr("203.0.113.9")
+		}, "address-mismatch warning"},
+		{"a short buffer", func(m *maker) {
+			m.queued(2000)
+			m.enter(5)
+			m.accepts(5, 2000, 1).Mark = format.MarkAddrShort
+		}, ""},
+		{"new listener", func(m *maker) {
+			m.add(m.task(5, format.Event{Kind: format.Listen, Hook: format.HookListenStart})).Hook = format.HookListenStart
+			m.serves(1, 100, 5)
+		}, "new-listener notice"},
+		{"new listener by the snapshot", func(m *maker) {
+			m.inode = 8
+			m.serves(1, 100, 5)
+		}, "new-listener notice"},
+		{"new acceptor: started just now", func(m *maker) {
+			m.batch.Processes = append(m.batch.Processes, started(6, "/srv", 5e6))
+			m.serves(1, 100, 5)
+			m.serves(101, 10, 6)
+		}, "new-acceptor notice"},
+		{"new acceptor: another program", func(m *maker) {
+			m.batch.Processes = append(m.batch.Processes, started(6, "/tmp/other", -5e6))
+			m.serves(1, 100, 5)
+			m.serves(101, 10, 6)
+		}, "new-acceptor warning"},
+		{"loss", func(m *maker) {
+			m.serves(1, 100, 5)
+			m.lost = 3
+			m.batch.Losses = []format.Loss{{Hook: format.HookSetState, Kind: format.Closed, Count: 3, FromNS: 2e6, ToNS: 3e6}}
+		}, "incomplete warning"},
+	}
+	provoked := map[string]bool{}
+	for _, c := range cases {
+		m := newMaker(t, true)
+		start := m.listening()
+		for pid := range uint32(9) {
+			if pid != 6 || !strings.Contains(c.name, "new acceptor") {
+				m.batch.Processes = append(m.batch.Processes, started(pid, "/srv", -1e9))
+			}
+		}
+		c.make(m)
+		events := uint64(len(m.batch.Events))
+		_, r := m.analyze(Options{}, start)
+		var got []string
+		for _, f := range r.Findings {
+			got = append(got, f.ID+" "+string(f.Severity))
+			provoked[f.ID] = true
+			if f.Text == "" || f.Next == "" || strings.Contains(f.Text+f.Next, "%!") || strings.Contains(f.Text, "\n") {
+				t.Errorf("%s: %+v", c.name, f)
+			}
+			if len(f.Evidence) == 0 && f.ID != "incomplete" || len(f.Evidence) > 8 {
+				t.Errorf("%s: %s has %d pieces of evidence", c.name, f.ID, len(f.Evidence))
+			}
+			for _, e := range f.Evidence {
+				if e.Seq == 0 || e.Seq > events {
+					t.Errorf("%s: %s points to event %d of %d", c.name, f.ID, e.Seq, events)
+				}
+				if x := m.batch.Events[e.Seq-1]; x.BootNS != e.BootNS {
+					t.Errorf("%s: %s says that event %d was at %d, it was at %d", c.name, f.ID, e.Seq, e.BootNS, x.BootNS)
+				}
+			}
+		}
+		slices.Sort(got)
+		if s := strings.Join(got, ", "); s != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, s, c.want)
+			for _, f := range r.Findings {
+				t.Logf("%s: %s", f.ID, f.Text)
+			}
+		}
+	}
+	for _, id := range FindingIDs() {
+		if !provoked[id] {
+			t.Errorf("no test provokes %s", id)
+		}
+	}
+}
+
+// Findings come worst first, and the rest is counted.
+func TestFindingOrder(t *testing.T) {
+	m := newMaker(t, true)
+	for i := range 15 {
+		m.inode, m.addr = uint64(i+10), fmt.Sprintf("0.0.0.0:%d", 8000+i)
+		m.enter(5)
+		m.fails(5, 24)
+		m.queued(1000 + i)
+		m.enter(5)
+		m.accepts(5, 1000+i, 7)
+	}
+	_, r := m.analyze(Options{Top: 3})
+	var got []string
+	for _, f := range r.Findings {
+		got = append(got, string(f.Severity)+" "+f.ID)
+	}
+	want := strings.Repeat("critical fd-exhausted,", 3) + strings.Repeat("notice dead-on-arrival,", 3)
+	if s := strings.Join(got, ","); s+"," != want || r.Others.Findings != 24 {
+		t.Errorf("got %q and %d more, want %q", s, r.Others.Findings, want)
+	}
+	if ids := FindingIDs(); len(ids) != 14 || len(slices.Compact(slices.Sorted(slices.Values(ids)))) != 14 {
+		t.Errorf("%v", ids)
+	}
+	if !Critical.AtLeast(Warning) || !Warning.AtLeast(Warning) || Notice.AtLeast(Warning) {
+		t.Error("severities are not in order")
+	}
+}
+
+// Evidence is the first and the last events of a mark, each once.
+func TestMark(t *testing.T) {
+	for n := range 30 {
+		var m mark
+		for i := 1; i <= n; i++ {
+			m.note(uint64(i), int64(i*10), int64(i))
+		}
+		list := m.seen()
+		if len(list) != min(n, 2*keepSeen) || m.n() != uint64(n) {
+			t.Fatalf("%d events: %v", n, list)
+		}
+		for i, e := range list {
+			want := i + 1
+			if n > 2*keepSeen && i >= keepSeen {
+				want = n - 2*keepSeen + i + 1
+			}
+			if e != (seen{uint64(want), int64(want * 10)}) {
+				t.Errorf("%d events: %d is %v, want %d", n, i, e, want)
+			}
+		}
+		if n > 0 && (m.high != int64(n) || m.firstNS != 10 || m.lastNS != int64(n*10)) {
+			t.Errorf("%+v", m)
+		}
+	}
+	var w worst
+	for i := range 100 {
+		w.add(uint64(i), 0, int64(i*37%100))
+	}
+	if !slices.Equal(w.ns, []int64{99, 98, 97, 96, 95, 94, 93, 92}) || len(w.list) != 8 {
+		t.Errorf("%v", w.ns)
+	}
+}

@@ -1,0 +1,294 @@
+package analysis
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/acc-project/acc/format"
+)
+
+// Thresholds; docs/FINDINGS.md gives the reasons.
+const (
+	slowNS      = 100e6 // in the accept queue: a client feels it
+	slowerNS    = 1e9   // as long as TCP waits before it sends again
+	verySlowNS  = 5e9   // as long as clients commonly wait at all
+	goneNS      = 1e9   // a client that closed its side after so long in the queue gave up
+	fullNS      = 1e9   // the queue full for so long in all is no burst
+	manyRefused = 10
+	manyDead    = 10
+	manyLost    = 10
+	herdEmpty   = 100 // wake-ups for nothing, fewer are no herd
+	unevenEach  = 50  // accepts for each worker, fewer say nothing
+	unevenAll   = 200
+)
+
+// aborts are the errors by which accept tells of a connection that failed while it was queued, accept(2).
+var aborts = map[int32]bool{64: true, 71: true, 92: true, 100: true, 101: true, 103: true, 112: true, 113: true}
+
+// judge works out the findings.
+func (a *Analyzer) judge(r *Result) {
+	fs := &findings{a: a}
+	all := append(slices.Clone(a.places.all), a.places.none, a.places.more)
+	for _, l := range all {
+		fs.overflow(l)
+		fs.slow(l)
+		fs.full(l, r)
+		fs.failed(l)
+		fs.lost(l)
+		fs.dead(l)
+		fs.address(l)
+		fs.herd(l)
+	}
+	fs.uneven(all)
+	fs.acceptors(all)
+	fs.listeners(all)
+	fs.uring()
+	fs.incomplete(r)
+	keep := a.o.Top
+	r.Findings, r.Others.Findings = fs.sorted(keep)
+}
+
+// by says who accepts at a listener.
+func (l *listener) by(ps *places) string {
+	if len(l.shares) == 0 {
+		return "a process that is not known"
+	}
+	most := l.shares[0]
+	for _, s := range l.shares {
+		if s.attempts > most.attempts {
+			most = s
+		}
+	}
+	who := ps.who(most.p)
+	if n := len(l.shares); n > 1 {
+		who += fmt.Sprintf(" and %d more", n-1)
+	}
+	return who
+}
+
+// who is a process for people.
+func (ps *places) who(p *process) string {
+	return fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(cmp.Or(ps.records[p.key.num].comm, p.comm)), "?"), p.key.pid)
+}
+
+func (fs *findings) overflow(l *listener) {
+	m, f := l.marks[queueOverflow], l.life
+	if m == nil || f == nil {
+		return
+	}
+	s := Warning
+	if m.count >= manyRefused {
+		s = Critical
+	}
+	const next = "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or look at its threads; " +
+		"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn"
+	if n := f.syns + f.acks; n > 0 {
+		fs.add(queueOverflow, s, n, m.seen(), next, "%s refused clients %s times, its accept queue was full (limit %d): %s SYNs and %s last ACKs "+
+			"were dropped, of %s connections; each costs a client a second or more", l.name(), Count(n), f.limit, Count(f.syns), Count(f.acks), Count(f.clients))
+	}
+	if n := f.synQueue; n > 0 {
+		fs.add(queueOverflow, s, n, m.seen(), "see whether that is a SYN flood (many peers, no handshakes: ss -t state syn-recv) and that net.ipv4.tcp_syncookies is 1; "+
+			"then net.ipv4.tcp_max_syn_backlog", "%s dropped %s SYNs, its SYN queue was full", l.name(), Count(n))
+	}
+}
+
+func (fs *findings) slow(l *listener) {
+	f := l.life
+	if f == nil {
+		if n := l.snap; n.before && n.ended && n.start > 0 && n.end >= n.start && l.attempts == 0 && fs.a.seconds() >= 1 {
+			fs.add(slowAccept, Critical, uint64(n.end), nil, "look at the threads of the process that owns the listener (ss -ltnp): why does none come to accept?",
+				"%s: nobody called accept in %s, and %d connections were in the queue at the start, %d at the end", l.name(), Duration(fs.a.spanNS()), n.start, n.end)
+		}
+		return
+	}
+	q := f.waits.quantiles()
+	stuck := f.stuck > 0 && f.oldestNS >= slowNS
+	if f.slow < 3 && !(f.slow > 0 && 2*f.slow >= q.Count) && !stuck {
+		return
+	}
+	var s Severity
+	switch {
+	case q.Count > 0 && q.P50 >= slowerNS, f.slower >= 10 && q.P99 >= verySlowNS, stuck && f.oldestNS >= verySlowNS,
+		stuck && q.Count == 0 && f.oldestNS >= slowerNS:
+		s = Critical
+	case q.P99 >= slowerNS/2, stuck && f.oldestNS >= slowerNS:
+		s = Warning
+	case q.P99 >= slowNS || f.slower >= 3 || stuck:
+		s = Notice
+	default:
+		return
+	}
+	text := fmt.Sprintf("%s: ", l.name())
+	if q.Count > 0 {
+		text += fmt.Sprintf("clients waited %s in the accept queue before %s took them (median; p99 %s, longest %s): %s of %s waited %s or longer",
+			Duration(q.P50), l.by(&fs.a.places), Duration(q.P99), Duration(q.Max), Count(f.slow), Count(q.Count), Duration(slowNS))
+	}
+	evidence := f.worst.list
+	if f.stuck > 0 {
+		if q.Count > 0 {
+			text += "; "
+		}
+		text += fmt.Sprintf("%s were still in the queue at the end, the oldest for %s", Count(f.stuck), Duration(f.oldestNS))
+		if stuck {
+			evidence = append([]seen{{f.oldest, fs.a.endNS() - f.oldestNS}}, evidence...)
+			evidence = evidence[:min(len(evidence), 2*keepSeen)]
+		}
+	}
+	slices.SortFunc(evidence, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
+	next := "the program comes to accept too seldom: see what its accepting thread does between two calls (acc analyze --pairs, perf, strace -p); " +
+		"accept in a thread of its own, or more workers"
+	fs.add(slowAccept, s, f.slow+f.stuck, evidence, next, "%s", text)
+}
+
+func (fs *findings) full(l *listener, r *Result) {
+	m, f := l.marks[queueFull], l.life
+	if m == nil {
+		return
+	}
+	const next = "while it is full, new clients are refused: see queue-overflow and slow-accept; ss -ltn shows it live (Recv-Q over Send-Q)"
+	s := Notice
+	if f != nil {
+		if f.fullNS >= fullNS || 10*f.fullNS >= fs.a.spanNS() {
+			s = Warning
+		}
+		fs.add(queueFull, s, uint64(f.fullNS), m.seen(), next, "%s: the accept queue was full (%d, limit %d) for %s of %s, %s without a break", l.name(), m.high,
+			l.queueMax, Duration(f.fullNS), Duration(fs.a.spanNS()), Duration(f.longestNS))
+		return
+	}
+	if m.count >= manyRefused || 100*m.count >= l.attempts {
+		s = Warning
+	}
+	fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%d, limit %d) at %s entries and returns of accept", l.name(), m.high,
+		l.queueMax, Count(m.count))
+}
+
+func (fs *findings) failed(l *listener) {
+	if m := l.marks[fdExhausted]; m != nil {
+		system := slices.ContainsFunc(l.errors, func(e errnoCount) bool { return e.errno == 23 })
+		text, next := "accept failed %s times in %s because the process (%s) had no descriptor left (EMFILE); clients wait in the queue meanwhile",
+			"ls /proc/PID/fd | wc -l against its limit (prlimit -n -p PID; LimitNOFILE= of its unit); if the number only grows, something is not closed"
+		if system {
+			text, next = "accept failed %s times in %s because the whole system had no descriptor left (ENFILE; %s accepts there); clients wait in the queue meanwhile",
+				"cat /proc/sys/fs/file-nr against fs.file-max; lsof for who holds most"
+		}
+		fs.add(fdExhausted, Critical, m.count, m.seen(), next, "%s: "+text, l.name(), Count(m.count), Duration(m.lastNS-m.firstNS), l.by(&fs.a.places))
+	}
+	if m := l.marks[acceptAborted]; m != nil {
+		s := Notice
+		if m.count >= manyDead && 100*m.count >= l.accepted {
+			s = Warning
+		}
+		var errs []string
+		for _, e := range l.errors {
+			if aborts[e.errno] {
+				errs = append(errs, format.ErrnoName(e.errno)+" "+Count(e.count))
+			}
+		}
+		fs.add(acceptAborted, s, m.count, m.seen(), "see that the program goes on after such an error, as accept(2) asks, and does not leave its loop; then the network, or what injects the error",
+			"%s: accept told of a connection that had failed already, %s times (%s)", l.name(), Count(m.count), strings.Join(errs, ", "))
+	}
+}
+
+func (fs *findings) lost(l *listener) {
+	if m := l.marks[clientLost]; m != nil {
+		s := Warning
+		if m.count >= manyLost {
+			s = Critical
+		}
+		fs.add(clientLost, s, m.count, m.seen(), "a bug of the program: the address or length pointer that it gives to accept is not valid memory; strace -e accept,accept4 shows them",
+			"%s: %s clients were taken from the queue and cut off, because accept of %s failed after that (EFAULT, EINVAL)", l.name(), Count(m.count), l.by(&fs.a.places))
+	}
+	if f := l.life; f != nil && f.lost > 0 {
+		s := Warning
+		if f.lost >= manyLost {
+			s = Critical
+		}
+		fs.add(clientLost, s, f.lost, f.lostAt.seen(), "drain the queue before a listener is closed: accept until EAGAIN, or hand it over to the next process",
+			"%s: %s clients were in the queue when the listener was closed, and were reset", l.name(), Count(f.lost))
+	}
+}
+
+func (fs *findings) dead(l *listener) {
+	m := l.marks[deadOnArrival]
+	late := uint64(0)
+	if l.life != nil {
+		late = l.life.lateGone
+	}
+	n := m.n() + late
+	if n == 0 {
+		return
+	}
+	s := Notice
+	switch {
+	case n >= manyDead && 5*n >= l.accepted:
+		s = Critical
+	case n >= manyDead && 100*n >= l.accepted:
+		s = Warning
+	}
+	more := ""
+	if late > 0 {
+		more = fmt.Sprintf(", %s more had been closed by a client that had waited %s or longer", Count(late), Duration(goneNS))
+	}
+	evidence := m.seen()
+	if m == nil && l.life != nil {
+		evidence = l.life.worst.list
+	}
+	fs.add(deadOnArrival, s, n, evidence, "if clients give up, slow-accept says how long they had waited; short-lived ones that reset at once are health checks or scans (acc analyze --connections)",
+		"%s: %s of %s accepted connections were dead already, reset while they were in the queue%s", l.name(), Count(m.n()), Count(l.accepted), more)
+}
+
+func (fs *findings) address(l *listener) {
+	if m := l.marks[addressMismatch]; m != nil {
+		fs.add(addressMismatch, Warning, m.count, m.seen(), "acc explain SEQ FILE shows both addresses; do not trust that program's log for who connected, and find out what writes to its buffer",
+			"%s: %s times %s was left with an address that is not the peer's", l.name(), Count(m.count), l.by(&fs.a.places))
+	}
+}
+
+func (fs *findings) herd(l *listener) {
+	vain, tasks := uint64(0), 0
+	for _, s := range l.shares {
+		if s.empty > s.accepted+1 { // one that finds the queue empty after each accept is normal
+			vain += s.empty - s.accepted - 1
+		}
+		if tasks++; s.threads {
+			tasks++
+		}
+	}
+	if vain < herdEmpty || tasks < 2 || vain < l.accepted {
+		return
+	}
+	s := Notice
+	if vain >= 4*l.accepted {
+		s = Warning
+	}
+	fs.add(herd, s, vain, l.marks[herd].seen(), "let the kernel wake one: EPOLLEXCLUSIVE, blocking accept, or a listener for each worker with SO_REUSEPORT",
+		"%s: tasks woke up %s times and found the queue empty, for %s accepted connections", l.name(), Count(vain), Count(l.accepted))
+}
+
+func (fs *findings) uring() {
+	m := &fs.a.uring
+	if m.count == 0 {
+		return
+	}
+	fs.add(ioUringAccept, Notice, m.count, m.seen(), "if that is not known of the program: seccomp, auditd and tools that trace system calls do not see these accepts",
+		"%s connections were accepted through io_uring", Count(m.count))
+}
+
+func (fs *findings) incomplete(r *Result) {
+	if r.Complete {
+		return
+	}
+	var why []string
+	for _, c := range r.Caveats {
+		why = append(why, c.ID)
+	}
+	fs.add(incomplete, Warning, r.Totals.Lost, fs.a.gapMark.seen(), "if events were lost, record again with a larger --ring-size; acc info says what was lost where",
+		"the recording is not complete (%s): figures are lower bounds, and that nothing was found proves nothing", strings.Join(slices.Compact(why), ", "))
+}
+
+// spanNS is how long was recorded, at least a nanosecond.
+func (a *Analyzer) spanNS() int64 { return max(a.endNS()-a.header.Clock.BootNS, 1) }
+
+func (a *Analyzer) seconds() int64 { return a.spanNS() / 1e9 }

@@ -1,0 +1,558 @@
+package analysis
+
+import (
+	"cmp"
+	"hash/maphash"
+	"net/netip"
+	"slices"
+
+	"github.com/acc-project/acc/format"
+)
+
+// maxEnded bounds the connections that ended before an accept that is yet to come.
+const maxEnded = 1 << 15
+
+// tuple names a connection where the kernel gives no cookie.
+type tuple struct {
+	local, remote netip.Addr
+	netns         uint32
+	lport, rport  uint16
+}
+
+func tupleOf(e *format.Event) tuple { return tuple{e.LAddr, e.RAddr, e.NetNS, e.LPort, e.RPort} }
+
+// conn is a connection that is being followed.
+type conn struct {
+	key        tuple
+	cookie     uint64
+	first      uint64 // event; 0: known by the snapshot only
+	inode      uint64
+	queuedSeq  uint64
+	queuedNS   int64
+	acceptSeq  uint64
+	acceptNS   int64
+	enterSeq   uint64
+	enterNS    int64
+	handshake  uint32
+	tid        uint32
+	ret        int32
+	mark       uint16
+	via        format.Via
+	state      uint8 // at accept
+	snapState  uint8
+	before     bool
+	listener   *listener
+	process    *process
+	rare       *rare
+	prev, next *conn
+}
+
+// rare is what most connections have only when they end.
+type rare struct {
+	establishedNS, goneNS int64
+	goneSeq               uint64
+	dropSeq               uint64
+	dropNS                int64
+	failed                bool // accept took it and failed
+	closed                bool
+	end                   closing
+}
+
+// closing is what is kept of a Closed event.
+type closing struct {
+	seq, inode                                     uint64
+	ns                                             int64
+	in, out                                        uint64
+	segsIn, segsOut, retransmits, srttUS, minRTTUS uint32
+	sockErr                                        uint16
+	oldState                                       uint8
+}
+
+func (x *closing) set(e *format.Event) {
+	*x = closing{
+		seq: e.Seq, inode: e.Inode, ns: e.BootNS, segsIn: e.SegsIn, segsOut: e.SegsOut, retransmits: e.Retransmits, srttUS: e.SRTTUS,
+		minRTTUS: e.MinRTTUS, sockErr: e.SockErr, oldState: e.OldState,
+	}
+	x.in, x.out = WithoutFIN(e)
+}
+
+func (c *conn) more() *rare {
+	if c.rare == nil {
+		c.rare = &rare{}
+	}
+	return c.rare
+}
+
+func (c *conn) closed() bool { return c.rare != nil && c.rare.closed }
+
+// ring is a list of connections, the one that was put in first at its head.
+type ring struct {
+	head conn
+	n    int
+}
+
+func (r *ring) init() { r.head.prev, r.head.next = &r.head, &r.head }
+
+func (r *ring) put(c *conn) {
+	c.prev, c.next = r.head.prev, &r.head
+	c.prev.next, c.next.prev = c, c
+	r.n++
+}
+
+func (r *ring) take(c *conn) {
+	c.prev.next, c.next.prev = c.next, c.prev
+	c.prev, c.next = nil, nil
+	r.n--
+}
+
+// conns follows connections from the queue, or the snapshot, to their end. Events
+// of one connection are joined by its cookie, else by addresses and ports, where a
+// connection that is queued is a new one.
+type conns struct {
+	on       bool // there are events beyond accept
+	ps       *places
+	max      int
+	emit     func(*Connection) error
+	byCookie map[uint64]*conn
+	byTuple  map[tuple]*conn
+	open     ring // not closed
+	ended    ring // closed, their accept may come yet
+	free     []*conn
+	limited  bool
+	out      Connection
+	totals   ConnectionTotals
+	ends     map[End]uint64
+	alive    waits
+	shakes   waits
+	queue    waits
+	endNS    int64
+	refusals map[uint64]struct{}
+	seed     maphash.Seed
+	only     uint64 // accepted ones of which nothing else is recorded, and that nobody is told of
+}
+
+func newConns(ps *places, max int) *conns {
+	cs := &conns{
+		ps: ps, max: max, byCookie: map[uint64]*conn{}, byTuple: map[tuple]*conn{}, ends: map[End]uint64{}, refusals: map[uint64]struct{}{},
+		seed: maphash.MakeSeed(),
+	}
+	cs.open.init()
+	cs.ended.init()
+	return cs
+}
+
+// start makes room for what captures of accept alone don't have.
+func (cs *conns) start() {
+	if !cs.on {
+		cs.on = true
+		cs.alive, cs.shakes, cs.queue = newWaits(3), newWaits(3), newWaits(3)
+	}
+}
+
+func (cs *conns) find(e *format.Event) *conn {
+	if e.Cookie != 0 {
+		if c := cs.byCookie[e.Cookie]; c != nil {
+			return c
+		}
+	}
+	c := cs.byTuple[tupleOf(e)]
+	if c != nil && c.cookie != 0 && e.Cookie != 0 {
+		return nil // another one before it
+	}
+	return c
+}
+
+// add begins to follow a connection.
+func (cs *conns) add(k tuple, cookie, seq uint64) (*conn, error) {
+	if cs.open.n+cs.ended.n >= cs.max {
+		cs.limited = true
+		oldest := cs.ended.head.next
+		if cs.ended.n == 0 {
+			oldest = cs.open.head.next
+		}
+		if err := cs.finish(oldest, EndNotRecorded); err != nil {
+			return nil, err
+		}
+	}
+	var c *conn
+	if n := len(cs.free); n > 0 {
+		c, cs.free = cs.free[n-1], cs.free[:n-1]
+	} else {
+		c = new(conn)
+	}
+	*c = conn{key: k, cookie: cookie, first: seq}
+	if cookie != 0 {
+		cs.byCookie[cookie] = c
+	}
+	cs.byTuple[k] = c
+	cs.open.put(c)
+	return c, nil
+}
+
+func (cs *conns) remove(c *conn) {
+	if c.cookie != 0 && cs.byCookie[c.cookie] == c {
+		delete(cs.byCookie, c.cookie)
+	}
+	if cs.byTuple[c.key] == c {
+		delete(cs.byTuple, c.key)
+	}
+	if c.closed() {
+		cs.ended.take(c)
+	} else {
+		cs.open.take(c)
+	}
+	c.rare, c.listener, c.process = nil, nil, nil
+	cs.free = append(cs.free, c)
+}
+
+// snapshot takes the connections that were there when recording began.
+func (cs *conns) snapshot(list []format.Connection) error {
+	if len(list) > 0 {
+		cs.start()
+	}
+	for i := range list {
+		s := &list[i]
+		l, err1 := netip.ParseAddr(s.LAddr)
+		r, err2 := netip.ParseAddr(s.RAddr)
+		k := tuple{l, r, s.NetNS, s.LPort, s.RPort}
+		if err1 != nil || err2 != nil || cs.byTuple[k] != nil || cs.open.n+cs.ended.n >= cs.max {
+			continue
+		}
+		c, err := cs.add(k, s.Cookie, 0)
+		if err != nil {
+			return err
+		}
+		c.before, c.inode, c.snapState = true, s.Inode, s.State
+		c.listener = cs.ps.ports[port{s.NetNS, s.LPort}]
+	}
+	return nil
+}
+
+// queued takes a connection that was put into a queue.
+func (cs *conns) queued(e *format.Event, l *listener) error {
+	c := cs.find(e)
+	switch {
+	case c != nil && c.queuedSeq != 0 && e.Cookie != 0 && c.cookie == e.Cookie:
+		return nil // told twice
+	case c != nil && c.before && c.queuedSeq == 0 && c.acceptSeq == 0 && !c.closed() && c.inode == 0:
+		// it was queued after the probes were live, and before the snapshot
+	case c != nil && c.closed() && c.acceptSeq == 0: // the new one has its addresses; the old one waits for accept
+		c = nil
+	case c != nil:
+		if err := cs.finish(c, EndNotRecorded); err != nil {
+			return err
+		}
+		c = nil
+	}
+	if c == nil {
+		var err error
+		if c, err = cs.add(tupleOf(e), e.Cookie, e.Seq); err != nil {
+			return err
+		}
+	}
+	c.before = false
+	c.first = e.Seq
+	c.queuedSeq, c.queuedNS, c.handshake, c.mark, c.listener = e.Seq, e.BootNS, e.HandshakeUS, c.mark|e.Mark, l
+	return nil
+}
+
+// accepted takes the return of an accept that gave, or lost, a connection.
+func (cs *conns) accepted(e *format.Event, t *task) error {
+	if !cs.on {
+		return cs.alone(e, t)
+	}
+	c := cs.find(e)
+	if c != nil && (c.acceptSeq != 0 || c.rare != nil && c.rare.failed) {
+		if err := cs.finish(c, EndNotRecorded); err != nil { // its close was lost, or the cookie is not known
+			return err
+		}
+		c = nil
+	}
+	if c == nil {
+		var err error
+		if c, err = cs.add(tupleOf(e), e.Cookie, e.Seq); err != nil {
+			return err
+		}
+	}
+	cs.take(c, e, t)
+	if c.queuedSeq != 0 && c.listener != nil && c.listener.life != nil {
+		c.listener.life.waited(c.queuedNS, e)
+	}
+	if !c.closed() {
+		return nil
+	}
+	return cs.finish(c, "")
+}
+
+// take notes who accepted a connection.
+func (cs *conns) take(c *conn, e *format.Event, t *task) {
+	if c.first == 0 {
+		c.first = e.Seq
+	}
+	c.tid, c.via, c.mark, c.process, c.inode = e.TID, e.Via, c.mark|e.Mark, t.process, e.Inode
+	if t.listener != nil && t.listener.key.inode != 0 {
+		c.listener = t.listener
+	}
+	const noEntry = format.MarkEnterLost | format.MarkBefore | format.MarkDenied
+	if call := e.Via != format.ViaIOUring && e.Via != format.ViaKernel; call && t.open && e.Mark&noEntry == 0 && (e.SockFD == t.entry.sockfd || e.SockFD == -1) {
+		c.enterSeq, c.enterNS = t.entry.seq, t.entry.ns
+	}
+	if e.Ret < 0 {
+		x := c.more()
+		x.failed, x.dropSeq, x.dropNS = true, e.Seq, e.BootNS
+		return
+	}
+	c.acceptSeq, c.acceptNS, c.ret, c.state = e.Seq, e.BootNS, e.Ret, e.State
+}
+
+// alone tells of a connection of which nothing more can come.
+func (cs *conns) alone(e *format.Event, t *task) error {
+	if cs.emit == nil && e.Ret >= 0 {
+		cs.only++
+		return nil
+	}
+	cs.totals.Seen++
+	c := conn{key: tupleOf(e), cookie: e.Cookie}
+	cs.take(&c, e, t)
+	end := EndNotRecorded
+	if e.Ret < 0 {
+		end = EndAccept
+	}
+	cs.count(e.Accepted(), end)
+	if cs.emit == nil {
+		return nil
+	}
+	cs.fill(&c, end)
+	return cs.emit(&cs.out)
+}
+
+// state takes a change of state that matters.
+func (cs *conns) state(e *format.Event) {
+	c := cs.find(e)
+	if c == nil {
+		return
+	}
+	switch {
+	case e.State == tcpEstablished:
+		c.more().establishedNS = e.BootNS
+	case e.State == tcpCloseWait && c.acceptSeq == 0 && (c.rare == nil || c.rare.goneSeq == 0):
+		c.more().goneNS, c.rare.goneSeq = e.BootNS, e.Seq
+	}
+}
+
+// closed takes the end of a connection.
+func (cs *conns) closed(e *format.Event, l *listener) error {
+	c := cs.find(e)
+	if c != nil && c.closed() {
+		c = nil
+	}
+	if c == nil {
+		var err error
+		if c, err = cs.add(tupleOf(e), e.Cookie, e.Seq); err != nil {
+			return err
+		}
+		c.before, c.listener = true, l
+	}
+	if c.first == 0 {
+		c.first = e.Seq
+	}
+	cs.open.take(c)
+	x := c.more()
+	x.closed = true
+	x.end.set(e)
+	cs.ended.put(c)
+	switch {
+	case c.acceptSeq != 0, x.failed, x.dropSeq != 0, c.queuedSeq == 0:
+		return cs.finish(c, "")
+	case cs.ended.n > maxEnded:
+		return cs.finish(cs.ended.head.next, "")
+	}
+	return nil
+}
+
+// forgotten takes a connection that a listener lost when it was closed.
+func (cs *conns) forgotten(e *format.Event, l *listener) error {
+	c := cs.find(e)
+	if c == nil {
+		var err error
+		if c, err = cs.add(tupleOf(e), e.Cookie, e.Seq); err != nil {
+			return err
+		}
+		c.before, c.listener = true, l
+	}
+	if c.first == 0 {
+		c.first = e.Seq
+	}
+	x := c.more()
+	x.dropSeq, x.dropNS = e.Seq, e.BootNS
+	if x.closed {
+		return cs.finish(c, "")
+	}
+	return nil
+}
+
+// finish tells of a connection and forgets it. The end is worked out unless it is given.
+func (cs *conns) finish(c *conn, end End) error {
+	x := c.rare
+	switch {
+	case x != nil && x.failed:
+		end = EndAccept
+	case x != nil && x.dropSeq != 0:
+		end = EndListener
+	case x != nil && x.closed:
+		end = endOf(x.end.oldState, x.end.sockErr)
+	}
+	if c.first == 0 { // there all the time
+		cs.totals.Silent++
+		cs.remove(c)
+		return nil
+	}
+	cs.totals.Seen++
+	cs.count(c.acceptSeq != 0, end)
+	cs.fill(c, end)
+	o := &cs.out
+	cs.sum(c, o)
+	var err error
+	if cs.emit != nil {
+		err = cs.emit(o)
+	}
+	cs.remove(c)
+	return err
+}
+
+func (cs *conns) count(accepted bool, end End) {
+	cs.ends[end]++
+	if accepted {
+		cs.totals.Accepted++
+	}
+}
+
+// sum adds a connection that is told of to totals and quantiles.
+func (cs *conns) sum(c *conn, o *Connection) {
+	t := &cs.totals
+	if o.Before {
+		t.Before++
+	}
+	if o.QueuedSeq != 0 {
+		t.Queued++
+	}
+	if o.ClosedSeq != 0 {
+		t.Closed++
+	}
+	if o.Dead {
+		t.Dead++
+	}
+	switch {
+	case o.AcceptedSeq != 0 || o.QueuedSeq == 0 || o.End == EndNotRecorded:
+	case o.End == EndWaiting:
+		t.Waiting++
+		t.NeverAccepted++
+	default:
+		t.NeverAccepted++
+	}
+	if o.HandshakeNS >= 0 {
+		cs.shakes.add(o.HandshakeNS)
+	}
+	if o.QueueWaitNS >= 0 && o.AcceptedSeq != 0 {
+		cs.queue.add(o.QueueWaitNS)
+	}
+	if o.AliveNS >= 0 && o.ClosedSeq != 0 {
+		cs.alive.add(o.AliveNS)
+	}
+	if l := c.listener; l != nil && l.life != nil {
+		l.life.ended(o)
+	}
+}
+
+// fill makes what is told of a connection.
+func (cs *conns) fill(c *conn, end End) {
+	k := &c.key
+	o := &cs.out
+	*o = Connection{
+		ID: c.first, NetNS: k.netns, Local: netip.AddrPortFrom(k.local, k.lport), Remote: netip.AddrPortFrom(k.remote, k.rport), Cookie: c.cookie,
+		Inode: c.inode, Before: c.before, QueuedNS: c.queuedNS, QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
+		EnterNS: c.enterNS, EnterSeq: c.enterSeq, HandshakeNS: -1, QueueWaitNS: -1, AliveNS: -1, DeadNS: -1,
+		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, StateAtAccept: c.state, End: end, listener: c.listener,
+	}
+	if l := c.listener; l != nil && l.key.inode != 0 {
+		o.Listener, o.ListenAddr = l.key.inode, l.name()
+	}
+	if p := c.process; p != nil {
+		o.PID, o.Proc, o.Comm = p.key.pid, p.key.num, cmp.Or(cs.ps.records[p.key.num].comm, p.comm)
+	}
+	if c.queuedSeq != 0 && c.mark&(format.MarkFastOpen|format.MarkDeferred) == 0 {
+		o.EstablishedNS = c.queuedNS
+	}
+	if c.handshake != 0 && c.queuedSeq != 0 {
+		ns := int64(c.handshake) * 1000
+		o.SynNS = c.queuedNS - ns
+		if c.mark&format.MarkDeferred == 0 { // else it was the data that took so long
+			o.HandshakeNS = ns
+		}
+	}
+	o.EndNS = cs.endNS
+	if x := c.rare; x != nil {
+		cs.fillRare(o, x)
+	}
+	began := c.queuedNS
+	switch {
+	case c.queuedSeq != 0 && c.acceptSeq != 0:
+		o.QueueWaitNS = max(c.acceptNS-c.queuedNS, 0)
+	case c.queuedSeq != 0 && o.EndNS != 0:
+		o.QueueWaitNS = max(o.EndNS-c.queuedNS, 0)
+	case c.queuedSeq == 0:
+		began = c.acceptNS
+	}
+	if began != 0 && o.EndNS != 0 {
+		o.AliveNS = max(o.EndNS-began, 0)
+	}
+	if o.Dead = c.acceptSeq != 0 && c.state == tcpClose; o.Dead && o.ClosedSeq != 0 {
+		o.DeadNS = max(c.acceptNS-o.ClosedNS, 0)
+	}
+}
+
+func (cs *conns) fillRare(o *Connection, x *rare) {
+	if x.establishedNS != 0 {
+		o.EstablishedNS = x.establishedNS
+	}
+	o.GoneNS, o.GoneSeq, o.DropSeq = x.goneNS, x.goneSeq, x.dropSeq
+	if x.dropSeq != 0 {
+		o.EndNS = x.dropNS
+	}
+	if !x.closed {
+		return
+	}
+	e := &x.end
+	o.ClosedSeq, o.ClosedNS, o.OldState, o.SockErr = e.seq, e.ns, e.oldState, e.sockErr
+	o.SegsIn, o.SegsOut, o.Retransmits, o.SRTTUS, o.MinRTTUS = e.segsIn, e.segsOut, e.retransmits, e.srttUS, e.minRTTUS
+	o.BytesIn, o.BytesOut = e.in, e.out
+	if x.dropSeq == 0 {
+		o.EndNS = e.ns
+	}
+	if o.Inode == 0 {
+		o.Inode = e.inode
+	}
+}
+
+// close tells of all connections that did not end.
+func (cs *conns) close(endNS int64) error {
+	cs.endNS = endNS
+	var rest []*conn
+	for c := cs.open.head.next; c != &cs.open.head && c != nil; c = c.next {
+		rest = append(rest, c)
+	}
+	for c := cs.ended.head.next; c != &cs.ended.head && c != nil; c = c.next {
+		rest = append(rest, c)
+	}
+	slices.SortFunc(rest, func(a, b *conn) int { return cmp.Compare(a.first, b.first) })
+	for _, c := range rest {
+		end := EndOpen
+		if c.acceptSeq == 0 && c.queuedSeq != 0 {
+			end = EndWaiting
+		}
+		if err := cs.finish(c, end); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package analysis
+
+import (
+	"hash/maphash"
+
+	"github.com/acc-project/acc/format"
+)
+
+// port is where a listener listens.
+type port struct {
+	netns uint32
+	port  uint16
+}
+
+// life is what the events of connections tell of a listener.
+type life struct {
+	queued    uint64
+	waits     waits  // in the accept queue, of the accepted
+	slow      uint64 // of them, slowNS or longer
+	slower    uint64 // of them, slowerNS or longer
+	worst     worst  // of them, the longest
+	stuck     uint64 // not accepted by the end
+	oldestNS  int64  // the longest of those
+	oldest    uint64 // and its event
+	lateGone  uint64 // of the accepted, waited goneNS or longer, and the peer had closed its side
+	closedIn  uint64 // ended in the queue, never accepted
+	lost      uint64 // when it was closed
+	lostAt    mark
+	syns      uint64 // refused: at the SYN
+	acks      uint64 // at the last ACK
+	synQueue  uint64 // at the SYN, the SYN queue was full
+	clients   uint64 // connections that were refused at least once
+	limit     uint32 // when they were
+	full      bool
+	sinceNS   int64
+	lastNS    int64
+	fullNS    int64 // how long the queue was full
+	longestNS int64 // without a break
+	fullAtNS  int64 // when the longest began
+}
+
+// waited notes a connection that was accepted after it had been queued.
+func (f *life) waited(queuedNS int64, e *format.Event) {
+	ns := max(e.BootNS-queuedNS, 0)
+	if !e.Accepted() {
+		return
+	}
+	f.waits.add(ns)
+	if ns >= slowNS {
+		f.slow++
+		f.worst.add(e.Seq, e.BootNS, ns)
+	}
+	if ns >= slowerNS {
+		f.slower++
+	}
+	if e.State == tcpCloseWait && ns >= goneNS {
+		f.lateGone++
+	}
+}
+
+// depth notes whether the queue was full from now on.
+func (f *life) depth(ns int64, full bool) {
+	ns = max(ns, f.lastNS)
+	f.lastNS = ns
+	if full == f.full {
+		return
+	}
+	f.full = full
+	if full {
+		f.sinceNS = ns
+		return
+	}
+	f.drained(ns)
+}
+
+func (f *life) drained(ns int64) {
+	d := max(ns-f.sinceNS, 0)
+	f.fullNS += d
+	if d > f.longestNS {
+		f.longestNS, f.fullAtNS = d, f.sinceNS
+	}
+}
+
+// ended notes a connection that is told of.
+func (f *life) ended(c *Connection) {
+	switch {
+	case c.QueuedSeq == 0 || c.AcceptedSeq != 0:
+	case c.End == EndWaiting:
+		f.stuck++
+		if c.QueueWaitNS > f.oldestNS || f.oldest == 0 {
+			f.oldestNS, f.oldest = c.QueueWaitNS, c.QueuedSeq
+		}
+	case c.End != EndNotRecorded && c.End != EndListener && c.End != EndAccept:
+		f.closedIn++
+	}
+}
+
+// life gives what events of connections tell of a listener.
+func (ps *places) life(l *listener) *life {
+	if l.life == nil {
+		l.life = &life{}
+		if l.detailed {
+			l.life.waits = newWaits(2)
+		}
+	}
+	return l.life
+}
+
+// at finds the listener of an event of a connection.
+func (ps *places) at(e *format.Event) *listener {
+	if e.Listener != 0 {
+		return ps.find(e)
+	}
+	return ps.ports[port{e.NetNS, e.LPort}]
+}
+
+// maxRefusals bounds the refused connections that are told apart.
+const maxRefusals = 1 << 16
+
+// live takes an event of a connection's life.
+func (a *Analyzer) live(e *format.Event) error {
+	a.conns.start()
+	l := a.places.at(e)
+	if l != nil && l.idle {
+		a.places.wake(l)
+	}
+	switch e.Kind {
+	case format.Queued:
+		if l != nil {
+			a.places.life(l).queued++
+			l.look(e, e.Backlog+1) // the probe runs before the connection is put in
+		}
+		return a.conns.queued(e, l)
+	case format.Closed:
+		return a.conns.closed(e, l)
+	case format.State:
+		a.conns.state(e)
+	case format.Drop:
+		return a.dropped(e, l)
+	case format.Listen:
+		if l != nil && l.began == 0 {
+			l.began = e.Seq
+			a.listening.note(l, e)
+		}
+	}
+	return nil
+}
+
+// dropped takes a connection that a listener refused or lost.
+func (a *Analyzer) dropped(e *format.Event, l *listener) error {
+	if l == nil {
+		l = a.places.none
+	}
+	f := a.places.life(l)
+	if e.Hook == format.HookChildForget {
+		f.lost++
+		f.lostAt.note(e.Seq, e.BootNS, 0)
+		return a.conns.forgotten(e, l)
+	}
+	l.marks.note(queueOverflow, e.Seq, e.BootNS, int64(e.Backlog))
+	f.limit = e.BacklogMax
+	switch {
+	case e.Mark&format.MarkSynQueue != 0:
+		f.synQueue++
+	case e.Hook == format.HookSynRecv:
+		f.acks++
+		l.look(e, e.Backlog)
+	default:
+		f.syns++
+		l.look(e, e.Backlog)
+	}
+	if r := maphash.Comparable(a.conns.seed, tupleOf(e)); len(a.conns.refusals) < maxRefusals {
+		if _, ok := a.conns.refusals[r]; !ok {
+			a.conns.refusals[r] = struct{}{}
+			f.clients++
+		}
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package report
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/format"
+)
+
+// AppendConnectionJSON appends a connection as one JSON object without a newline.
+// Its keys, in this order, are id laddr lport raddr rport pid comm via
+// established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out
+// retransmits srtt_us state_at_accept end_reason. All are always there; what is
+// not known is null. Times are of the boot clock, as boot_ns of an event. The
+// queue wait of a connection that was never accepted ends where it ended.
+func AppendConnectionJSON(dst []byte, c *analysis.Connection) []byte {
+	num := func(name string, v int64, known bool) {
+		dst = append(append(append(dst, `,"`...), name...), `":`...)
+		if !known {
+			dst = append(dst, "null"...)
+			return
+		}
+		dst = strconv.AppendInt(dst, v, 10)
+	}
+	text := func(name, v string, known bool) {
+		dst = append(append(append(dst, `,"`...), name...), `":`...)
+		if !known {
+			dst = append(dst, "null"...)
+			return
+		}
+		dst = format.AppendJSONString(dst, v)
+	}
+	addr := func(a, port string, v netip.AddrPort) {
+		s := ""
+		if v.Addr().IsValid() {
+			s = v.Addr().String()
+		}
+		text(a, s, s != "")
+		num(port, int64(v.Port()), s != "")
+	}
+	taken, closed := c.AcceptedSeq != 0, c.ClosedSeq != 0
+	dst = strconv.AppendUint(append(dst, `{"id":`...), c.ID, 10)
+	addr("laddr", "lport", c.Local)
+	addr("raddr", "rport", c.Remote)
+	num("pid", int64(c.PID), c.TID != 0)
+	text("comm", c.Comm, c.TID != 0)
+	text("via", c.Via.String(), c.TID != 0)
+	num("established_ns", c.EstablishedNS, c.EstablishedNS != 0)
+	num("queued_ns", c.QueuedNS, c.QueuedSeq != 0)
+	num("accepted_ns", c.AcceptedNS, taken)
+	num("queue_wait_ns", c.QueueWaitNS, c.QueueWaitNS >= 0)
+	num("closed_ns", c.ClosedNS, closed)
+	num("bytes_in", int64(c.BytesIn), closed)
+	num("bytes_out", int64(c.BytesOut), closed)
+	num("retransmits", int64(c.Retransmits), closed)
+	num("srtt_us", int64(c.SRTTUS), closed && c.SRTTUS != 0)
+	text("state_at_accept", format.StateName(c.StateAtAccept), taken)
+	text("end_reason", string(c.End), true)
+	return append(dst, '}')
+}
+
+// ConnectionHead is the head of the lines of AppendConnectionText.
+const ConnectionHead = "      id  time             client                 listener               by                queued  alive      in         out        end"
+
+// AppendConnectionText appends a connection as one line without a newline, in the
+// columns of ConnectionHead. Nothing in it can steer a terminal.
+func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock, zone *time.Location) []byte {
+	cell := func(s string, width int) {
+		n := len(dst)
+		dst = append(dst, s...)
+		for pad := width - runes(dst[n:]); pad > 0; pad-- {
+			dst = append(dst, ' ')
+		}
+		dst = append(dst, "  "...)
+	}
+	id := strconv.FormatUint(c.ID, 10)
+	for range max(8-len(id), 0) {
+		dst = append(dst, ' ')
+	}
+	cell(id, 0)
+	cell(clock.Time(began(c)).In(zone).Format("15:04:05.000000"), 15)
+	cell(c.Remote.String(), 21)
+	cell(c.Local.String(), 21)
+	by := "-"
+	if c.TID != 0 {
+		by = format.Quote(c.Comm) + "[" + strconv.FormatUint(uint64(c.PID), 10) + "]"
+	}
+	cell(by, 16)
+	cell(known(c.QueueWaitNS), 7)
+	cell(known(c.AliveNS), 9)
+	in, out := "-", "-"
+	if c.ClosedSeq != 0 {
+		in, out = Bytes(int64(c.BytesIn)), Bytes(int64(c.BytesOut))
+	}
+	cell(in, 9)
+	cell(out, 9)
+	dst = append(dst, c.End...)
+	switch {
+	case c.Dead:
+		dst = append(dst, ", dead on arrival"...)
+	case c.End != analysis.EndNotRecorded && c.End != analysis.EndWaiting && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0:
+		dst = append(dst, ", never accepted"...)
+	}
+	if c.Retransmits > 0 {
+		dst = append(strconv.AppendUint(append(dst, ", "...), uint64(c.Retransmits), 10), " sent again"...)
+	}
+	return dst
+}
+
+func runes(b []byte) (n int) {
+	for _, c := range b {
+		if c&0xc0 != 0x80 {
+			n++
+		}
+	}
+	return n
+}
+
+// known is a duration, - if it is not known.
+func known(ns int64) string {
+	if ns < 0 {
+		return "-"
+	}
+	return Duration(ns)
+}
+
+// began is the first time that is known of a connection.
+func began(c *analysis.Connection) int64 {
+	for _, ns := range []int64{c.SynNS, c.QueuedNS, c.AcceptedNS, c.ClosedNS} {
+		if ns != 0 {
+			return ns
+		}
+	}
+	return c.EndNS
+}

@@ -1,0 +1,173 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/format"
+)
+
+// Explain says in words what one event means, and then every field that it has,
+// with its meaning. Nothing in it can steer a terminal.
+func Explain(e *format.Event, clock format.Clock, zone *time.Location) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "event %d: %s of %s at %s on cpu%d\n", e.Seq, e.Kind, e.Hook, clock.Time(e.BootNS).In(zone).Format("2006-01-02 15:04:05.000000000 -07:00"), e.CPU)
+	for _, s := range sentences(e) {
+		fmt.Fprintf(&b, "%s\n", s)
+	}
+	b.WriteByte('\n')
+	rows := []string{}
+	for i := range format.Fields {
+		f := &format.Fields[i]
+		if !f.Has(e) {
+			continue
+		}
+		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s", f.Name, f.Text(e), f.Doc))
+	}
+	t := text{}
+	for _, l := range t.table(1<<12, "", rows)[1:] {
+		b.WriteString(l + "\n")
+	}
+	return b.String()
+}
+
+// sentences say what happened.
+func sentences(e *format.Event) []string {
+	var list []string
+	say := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	switch e.Kind {
+	case format.Enter:
+		say("%s calls %s on descriptor %d (%s).", task(e), e.Via, e.SockFD, where(e))
+		say("%s", queueWords(e))
+	case format.Return:
+		returned(e, say)
+	case format.Listen:
+		say("%s begins to listen on %s; its accept queue takes %d connections.", task(e), where(e), e.BacklogMax+1)
+	case format.Queued:
+		say("A client, %s, has completed its handshake with %s%s. The connection now waits for the program to accept it.", e.Peer(), e.Bound(), took(e))
+		say("%s", queueWords(e))
+	case format.State:
+		say("The connection from %s to %s went from %s to %s%s.", e.Peer(), e.Bound(), format.StateName(e.OldState), format.StateName(e.State), stateWords(e))
+	case format.Closed:
+		c := analysis.EndOf(e)
+		say("The connection from %s to %s has ended: %s (it was %s).", e.Peer(), e.Bound(), c, format.StateName(e.OldState))
+		in, out := analysis.WithoutFIN(e)
+		say("The client sent %s and got %s; %s segments had to be sent again.", Bytes(int64(in)), Bytes(int64(out)), Count(uint64(e.Retransmits)))
+		if e.SockErr != 0 {
+			say("The program is told %s when it uses the socket.", format.ErrnoName(int32(e.SockErr)))
+		}
+	case format.Drop:
+		dropped(e, say)
+	}
+	for i, w := range format.MarkNames(^uint16(0)) {
+		if e.Mark&(1<<i) != 0 && markWords[i] != "" {
+			say("[%s] %s", w, markWords[i])
+		}
+	}
+	return list
+}
+
+// markWords explain the marks of an event, by bit.
+var markWords = [16]string{
+	"The entry of this attempt was not written: how long it took is not known.",
+	"The return of this thread's previous attempt was not seen.",
+	"What socket was made was not seen by this event.",
+	"Nothing was there to accept: the io_uring request waits. That is no failure.",
+	"The attempt failed after it had taken a connection, which the kernel then destroyed: a client was cut off.",
+	"The attempt began before the recording.",
+	"The new descriptor is not known, or there is none.",
+	"The call was refused before it reached accept, by seccomp.",
+	"The connection was made from a SYN cookie: the SYN queue was full when its SYN came.",
+	"The connection was queued at its SYN, before the handshake was complete (TCP fast open).",
+	"The connection was queued only when its first data came (TCP_DEFER_ACCEPT).",
+	"It was the SYN queue that was full.",
+	"The program's buffer was too short for the peer's address, which was cut, as accept(2) says.",
+	"The address in the program's buffer was not the peer's when the call returned.",
+}
+
+func task(e *format.Event) string {
+	s := fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(e.Comm), "?"), e.PID)
+	if e.TID != e.PID {
+		s += fmt.Sprintf(", thread %d,", e.TID)
+	}
+	return s
+}
+
+func where(e *format.Event) string {
+	return cmp.Or(e.Bound(), e.Family.String(), "what it is, is not known")
+}
+
+func queueWords(e *format.Event) string {
+	if e.Listener == 0 {
+		return "The listener is not known."
+	}
+	full := ""
+	if e.Backlog > e.BacklogMax {
+		full = ": it is FULL, the next client is refused"
+	}
+	return fmt.Sprintf("In the accept queue are %d connections, its limit is %d%s.", e.Backlog, e.BacklogMax, full)
+}
+
+func took(e *format.Event) string {
+	if e.HandshakeUS == 0 {
+		return ""
+	}
+	return " in " + Duration(int64(e.HandshakeUS)*1000)
+}
+
+func stateWords(e *format.Event) string {
+	if e.State == 8 {
+		return ": the client has closed its side"
+	}
+	return ""
+}
+
+func dropped(e *format.Event, say func(string, ...any)) {
+	switch {
+	case e.Hook == format.HookChildForget:
+		say("The listener was closed while the connection from %s to %s was in its accept queue: the kernel resets it, the client sees its connection break.", e.Peer(), e.Bound())
+	case e.Mark&format.MarkSynQueue != 0:
+		say("A SYN of %s to %s was dropped: the SYN queue is full (%d requests). The client sends it again after a second.", e.Peer(), e.Bound(), e.SynQueue)
+	case e.Hook == format.HookSynRecv:
+		say("The last ACK of the handshake of %s to %s was dropped: the accept queue is full. The client believes that it is connected.", e.Peer(), e.Bound())
+	default:
+		say("A SYN of %s to %s was dropped: the accept queue is full. The client sends it again after a second.", e.Peer(), e.Bound())
+	}
+	if e.Hook != format.HookChildForget {
+		say("%s", queueWords(e))
+	}
+}
+
+func returned(e *format.Event, say func(string, ...any)) {
+	switch {
+	case e.Armed():
+		say("%s asked io_uring to accept on descriptor %d (%s); nothing is there yet.", task(e), e.SockFD, where(e))
+	case e.Accepted():
+		what := fmt.Sprintf("descriptor %d", e.Ret)
+		if e.Mark&format.MarkNoFD != 0 {
+			what = "a socket"
+		}
+		say("%s got a connection by %s: %s, from %s to %s.", task(e), e.Via, what, cmp.Or(e.Peer(), "a peer that is not known"), where(e))
+		switch e.State {
+		case 7:
+			say("It was dead on arrival: the client had reset it while it was in the queue.")
+		case 8:
+			say("The client had closed its side already; what it sent can still be read.")
+		}
+		if e.Mark&format.MarkAddrDiffers != 0 {
+			say("The program was told that the peer is %s %s port %d; it is %s.", e.ToldFamily, e.ToldAddr, e.ToldPort, e.Peer())
+		}
+	default:
+		say("%s of %s on descriptor %d (%s) failed with %s: %s.", e.Via, task(e), e.SockFD, where(e), format.ErrnoName(e.Errno()),
+			cmp.Or(analysis.Meaning(e.Errno()), "accept(2) says more"))
+		if e.Mark&format.MarkClientLost != 0 {
+			say("The client that was cut off is %s.", e.Peer())
+		}
+	}
+	if e.Listener != 0 {
+		say("%s", queueWords(e))
+	}
+}

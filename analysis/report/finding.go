@@ -1,0 +1,118 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/acc-project/acc/analysis"
+)
+
+// colors are those of severities.
+var colors = map[analysis.Severity]string{analysis.Critical: red, analysis.Warning: amber, analysis.Notice: bold}
+
+// findings ends the screen.
+func (t *text) findings() {
+	t.WriteByte('\n')
+	if len(t.r.Findings) == 0 {
+		t.line(bold, "findings:", " none")
+		return
+	}
+	var counts []string
+	for _, s := range analysis.Severities {
+		n := 0
+		for _, f := range t.r.Findings {
+			if f.Severity == s {
+				n++
+			}
+		}
+		if n > 0 {
+			counts = append(counts, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	t.line(bold, "findings:", " "+strings.Join(counts, ", "))
+	for _, f := range t.r.Findings {
+		head := string(f.Severity)
+		if f.Severity == analysis.Critical {
+			head = strings.ToUpper(head)
+		}
+		t.indent(colors[f.Severity], "  "+head+" "+f.ID+":", "   ", f.Text)
+		if s := t.evidence(&f); s != "" {
+			t.indent("", "   ", "   ", s)
+		}
+		t.indent("", "    next:", "     ", f.Next)
+	}
+	t.more(t.r.Others.Findings, "findings of these kinds")
+}
+
+// evidence names the events of a finding.
+func (t *text) evidence(f *analysis.Finding) string {
+	if len(f.Evidence) == 0 {
+		return ""
+	}
+	clock := func(e analysis.Evidence) string { return e.Time.In(t.zone).Format("15:04:05.000") }
+	first, last := f.Evidence[0], f.Evidence[0]
+	s := "events"
+	for i, e := range f.Evidence {
+		if i > 0 {
+			s += ","
+		}
+		s += fmt.Sprintf(" %d", e.Seq)
+		if e.BootNS < first.BootNS {
+			first = e
+		}
+		if e.BootNS > last.BootNS {
+			last = e
+		}
+	}
+	if first == last {
+		return s + " at " + clock(first)
+	}
+	return s + " from " + clock(first) + " to " + clock(last)
+}
+
+// connections says what became of connections, where more than accept is recorded.
+func (t *text) connections() {
+	c := &t.r.Connections
+	if !c.Recorded {
+		return
+	}
+	count := func(n uint64) string { return bound(n, t.r.Doubts.Connections) }
+	t.WriteByte('\n')
+	head := fmt.Sprintf(" %s queued, %s accepted, %s closed", count(c.Queued), count(c.Accepted), count(c.Closed))
+	if c.Before+c.Silent > 0 {
+		head += fmt.Sprintf("; %s were there before", count(c.Before+c.Silent))
+	}
+	t.line(bold, count(c.Seen+c.Silent)+" connections:", head)
+	var rows []string
+	for _, e := range c.Ends {
+		rows = append(rows, fmt.Sprintf("  %s\t%s", count(e.Count), e.End))
+	}
+	if c.Silent > 0 {
+		rows = append(rows, fmt.Sprintf("  %s\topen at the end, nothing happened to them", count(c.Silent)))
+	}
+	for _, l := range t.table(t.o.Width, "", rows)[1:] {
+		t.WriteString(l + "\n")
+	}
+	if n := c.Dead; n > 0 {
+		t.line(amber, "  "+count(n), " of the accepted were dead on arrival: reset while they were in the queue")
+	}
+	if n := c.RefusedSYN + c.RefusedACK; n > 0 {
+		t.line(red, "  "+count(n), fmt.Sprintf(" packets of new clients refused, the accept queue was full (%s SYNs, %s last ACKs)", count(c.RefusedSYN), count(c.RefusedACK)))
+	}
+	if n := c.RefusedSYNQueue; n > 0 {
+		t.line(red, "  "+count(n), " SYNs refused, the SYN queue was full")
+	}
+	rows = nil
+	for _, q := range []struct {
+		name string
+		of   analysis.Quantiles
+	}{{"handshake", c.Handshake}, {"accept queue", c.QueueWait}, {"alive", c.Alive}} {
+		if q.of.Count > 0 {
+			rows = append(rows, fmt.Sprintf("  %s\t%s\t%s\t%s\t%s", q.name, Duration(q.of.P50), Duration(q.of.P90), Duration(q.of.P99), Duration(q.of.Max)))
+		}
+	}
+	if len(rows) > 0 {
+		t.WriteByte('\n')
+		t.print(t.table(t.o.Width, "time in\tp50\tp90\tp99\tmax", rows))
+	}
+}

@@ -1,0 +1,226 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/format"
+)
+
+// slowServer is a capture made by hand: a server that accepts every 300 ms, clients
+// that come every 100 ms to a queue for three, one of which resets while it waits.
+func slowServer(t *testing.T, o analysis.Options) (*analysis.Result, *format.Header, []format.Event) {
+	t.Helper()
+	start := time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()
+	h := &format.Header{
+		ID: "0190-life", Tool: "acc v1", Host: "web-1", Kernel: "6.12.107", Arch: "x86_64", Mode: "fentry", StartNS: start,
+		Clock:  format.Clock{BootNS: 1e9, RealNS: start},
+		Probes: []format.Probe{{Hook: format.HookSetState, Kind: format.Closed, How: "tp_btf"}},
+	}
+	b := &format.Batch{
+		Processes: []format.Process{{Num: 1, PID: 100, Comm: "app", Exe: "/srv/app"}},
+		Snapshots: []format.Snapshot{{ListenersKnown: true, Listeners: []format.ListenSocket{
+			{NetNS: 1, Listener: 80, Family: format.FamilyIPv4, Proto: 6, LAddr: "0.0.0.0", LPort: 8080, BacklogMax: 2},
+			{NetNS: 1, Listener: 22, Family: format.FamilyIPv4, Proto: 6, LAddr: "0.0.0.0", LPort: 22, BacklogMax: 128}}}},
+	}
+	any, local := netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("192.0.2.80")
+	queue := []int{}
+	dead := map[int]bool{}
+	add := func(ms int, e format.Event) {
+		e.Seq, e.BootNS, e.NetNS, e.CPU = uint64(len(b.Events)+1), 1e9+int64(ms)*1e6, 1, 1
+		e.Family, e.Type, e.Proto, e.LPort = format.FamilyIPv4, 1, 6, 8080
+		if e.Kind != format.Closed {
+			e.Listener, e.Backlog, e.BacklogMax = 80, uint32(len(queue)), 2
+		}
+		b.Events = append(b.Events, e)
+	}
+	conn := func(n int, e format.Event) format.Event {
+		e.LAddr, e.RAddr, e.RPort, e.Cookie = local, netip.AddrFrom4([4]byte{198, 51, 100, byte(n)}), uint16(40000+n), uint64(n)
+		return e
+	}
+	task := func(e format.Event) format.Event {
+		e.PID, e.TID, e.Proc, e.Comm, e.SockFD, e.Hook, e.Via, e.LAddr, e.State = 100, 100, 1, "app", 3, format.HookSysAccept4, format.ViaAccept4, any, 10
+		return e
+	}
+	for ms := 0; ms < 3000; ms += 20 {
+		if n := ms / 100; ms%100 == 0 && n > 0 && n <= 12 {
+			if len(queue) > 2 {
+				add(ms, conn(n, format.Event{Kind: format.Drop, Hook: format.HookConnRequest}))
+			} else {
+				add(ms, conn(n, format.Event{Kind: format.Queued, Hook: format.HookHashdance, State: 3, HandshakeUS: 30_000}))
+				queue = append(queue, n)
+			}
+		}
+		if ms == 340 {
+			add(ms, conn(3, format.Event{Kind: format.Closed, Hook: format.HookSetState, OldState: 1, State: 7, SockErr: 104}))
+			dead[3] = true
+		}
+		if ms%300 == 180 {
+			add(ms, task(format.Event{Kind: format.Enter}))
+			if len(queue) == 0 {
+				add(ms, task(format.Event{Kind: format.Return, Ret: -11}))
+				continue
+			}
+			n := queue[0]
+			queue = queue[1:]
+			e := conn(n, task(format.Event{Kind: format.Return, Ret: int32(n + 3), Inode: uint64(n + 900)}))
+			e.LAddr, e.State = local, 1
+			if dead[n] {
+				e.State = 7
+			}
+			add(ms, e)
+			if n%2 == 0 {
+				add(ms+15, conn(n, format.Event{Kind: format.Closed, Hook: format.HookSetState, OldState: 9, State: 7, BytesIn: 321, BytesOut: 45_001, SegsIn: 6, SegsOut: 34,
+					Retransmits: 1, SRTTUS: 30_100, MinRTTUS: 29_000}))
+			}
+		}
+	}
+	end := &format.End{Reason: "signal", Clean: true, Events: uint64(len(b.Events)), BlockedKnown: true, Clock: format.Clock{BootNS: 4e9}}
+	a := analysis.New(h, o)
+	for _, b := range []*format.Batch{b, {End: end}} {
+		if err := a.Add(b, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := a.Finish(analysis.Completeness{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, h, b.Events
+}
+
+// The screen, the list, the timeline and a story of a server that accepts too slowly.
+func TestLife(t *testing.T) {
+	var lines, objects []byte
+	var stories strings.Builder
+	tl := NewTimeline(10)
+	h := format.Clock{BootNS: 1e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()}
+	lines = append(lines, ConnectionHead+"\n"...)
+	told := map[string]bool{}
+	r, _, events := slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
+		lines = append(AppendConnectionText(lines, c, h, time.UTC), '\n')
+		objects = append(AppendConnectionJSON(objects, c), '\n')
+		if kind := fmt.Sprint(c.End, c.Dead); !told[kind] {
+			told[kind] = true
+			stories.WriteString(Story(c, h, time.UTC) + "\n")
+		}
+		tl.Add(c)
+		return nil
+	}})
+	var screen, lanes bytes.Buffer
+	if err := Text(&screen, r, TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := tl.Write(&lanes, r, h, TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "life-screen.txt", screen.Bytes())
+	golden(t, "life-connections.txt", lines)
+	golden(t, "life-connections.json", objects)
+	golden(t, "life-timeline.txt", lanes.Bytes())
+	golden(t, "life-stories.txt", []byte(stories.String()))
+	var explained strings.Builder
+	done := map[string]bool{}
+	for i := range events {
+		e := &events[i]
+		if kind := fmt.Sprint(e.Kind, e.Hook, e.Ret < 0, e.State); !done[kind] {
+			done[kind] = true
+			explained.WriteString(Explain(e, h, time.UTC) + "\n")
+		}
+	}
+	golden(t, "life-explain.txt", []byte(explained.String()))
+	for _, s := range []string{screen.String(), string(lines), lanes.String(), stories.String(), explained.String()} {
+		printable(t, s)
+	}
+}
+
+// Each line has exactly the keys that are promised, in their order.
+func TestConnectionKeys(t *testing.T) {
+	const want = "id laddr lport raddr rport pid comm via established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out retransmits srtt_us state_at_accept end_reason"
+	n := 0
+	slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
+		n++
+		d := json.NewDecoder(bytes.NewReader(AppendConnectionJSON(nil, c)))
+		var keys []string
+		for depth, key := 0, true; ; {
+			tok, err := d.Token()
+			if err != nil {
+				break
+			}
+			if tok == json.Delim('{') || tok == json.Delim('}') {
+				depth++
+				continue
+			}
+			if key {
+				keys = append(keys, fmt.Sprint(tok))
+			}
+			key = !key
+		}
+		if s := strings.Join(keys, " "); s != want {
+			t.Errorf("got %s", s)
+		}
+		return nil
+	}})
+	if n == 0 {
+		t.Error("no connections")
+	}
+}
+
+// Lanes fit the width and hold no more than is asked for; colour is only colour.
+func TestTimelineFits(t *testing.T) {
+	for _, width := range []int{60, 80, 133} {
+		for _, rows := range []int{1, 3, 100} {
+			tl := NewTimeline(rows)
+			r, h, _ := slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error { tl.Add(c); return nil }})
+			var plain, color bytes.Buffer
+			if err := tl.Write(&plain, r, h.Clock, TextOptions{Width: width}); err != nil {
+				t.Fatal(err)
+			}
+			if err := tl.Write(&color, r, h.Clock, TextOptions{Width: width, Color: true}); err != nil {
+				t.Fatal(err)
+			}
+			lanes := 0
+			for l := range strings.Lines(plain.String()) {
+				if n := utf8.RuneCountInString(strings.TrimSuffix(l, "\n")); n > width {
+					t.Errorf("width %d: %d columns: %s", width, n, l)
+				}
+				if strings.Contains(l, "198.51.100.") {
+					lanes++
+				}
+			}
+			if want := min(rows, int(r.Connections.Seen)); lanes != want {
+				t.Errorf("%d lanes, want %d", lanes, want)
+			}
+			s := color.String()
+			for _, code := range []string{"0", bold, red, amber, "32", "36"} {
+				s = strings.ReplaceAll(s, "\x1b["+code+"m", "")
+			}
+			if s != plain.String() || s == color.String() {
+				t.Errorf("width %d: colour changes the text", width)
+			}
+		}
+	}
+}
+
+// Names from a capture can't steer a terminal.
+func TestHostileLife(t *testing.T) {
+	c := analysis.Connection{ID: 1, QueuedSeq: 1, AcceptedSeq: 2, EnterSeq: 3, EnterNS: 1, AcceptedNS: 2, TID: 1, Comm: hostile, ListenAddr: "0.0.0.0:80", End: analysis.EndOpen}
+	tl := NewTimeline(3)
+	tl.Add(&c)
+	var b bytes.Buffer
+	if err := tl.Write(&b, &analysis.Result{}, format.Clock{}, TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	e := format.Event{Kind: format.Return, Hook: format.HookSysAccept4, Comm: hostile, LName: hostile, RName: hostile, Ret: 3}
+	for _, s := range []string{string(AppendConnectionText(nil, &c, format.Clock{}, time.UTC)), string(AppendConnectionJSON(nil, &c)), Story(&c, format.Clock{}, time.UTC),
+		b.String(), Explain(&e, format.Clock{}, time.UTC)} {
+		printable(t, strings.ReplaceAll(s, "\ufffd", ""))
+	}
+}

@@ -1,0 +1,188 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/format"
+)
+
+// Story tells the whole of one connection in words and times: its events in the
+// order of the clock, each with how long after the one before it. Nothing in it
+// can steer a terminal.
+func Story(c *analysis.Connection, clock format.Clock, zone *time.Location) string {
+	s := &story{c: c}
+	s.tell()
+	slices.SortStableFunc(s.steps, func(a, b step) int { return cmp.Compare(a.ns, b.ns) })
+	var b strings.Builder
+	fmt.Fprintf(&b, "connection %d: %s -> %s", c.ID, c.Remote, c.Local)
+	if c.ListenAddr != "" {
+		fmt.Fprintf(&b, ", listener %s", c.ListenAddr)
+	}
+	fmt.Fprintf(&b, "\n%s\n\n", s.verdict())
+	if len(s.steps) > 0 {
+		fmt.Fprintf(&b, "%s\n", clock.Time(s.steps[0].ns).In(zone).Format("2006-01-02 -07:00"))
+	}
+	last := int64(0)
+	for i, x := range s.steps {
+		after := ""
+		if i > 0 {
+			after = "+" + Duration(max(x.ns-last, 0))
+		}
+		event := ""
+		if x.seq != 0 {
+			event = fmt.Sprintf("  (event %d)", x.seq)
+		}
+		fmt.Fprintf(&b, "  %s  %-9s  %s%s\n", clock.Time(x.ns).In(zone).Format("15:04:05.000000"), after, x.text, event)
+		last = x.ns
+	}
+	if c.ClosedSeq != 0 {
+		fmt.Fprintf(&b, "\n  in %s, out %s; segments in %s, out %s", Bytes(int64(c.BytesIn)), Bytes(int64(c.BytesOut)), Count(uint64(c.SegsIn)), Count(uint64(c.SegsOut)))
+		fmt.Fprintf(&b, ", %s sent again", Count(uint64(c.Retransmits)))
+		if c.SRTTUS != 0 {
+			fmt.Fprintf(&b, "; round trip %s", Duration(int64(c.SRTTUS)*1000))
+		}
+		if c.MinRTTUS != 0 {
+			fmt.Fprintf(&b, ", least %s", Duration(int64(c.MinRTTUS)*1000))
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+type step struct {
+	ns   int64
+	seq  uint64
+	text string
+}
+
+type story struct {
+	c     *analysis.Connection
+	steps []step
+}
+
+func (s *story) add(ns int64, seq uint64, text string, args ...any) {
+	if ns != 0 {
+		s.steps = append(s.steps, step{ns, seq, fmt.Sprintf(text, args...)})
+	}
+}
+
+// verdict is the answer, first.
+func (s *story) verdict() string {
+	c := s.c
+	wait := ""
+	if c.QueueWaitNS >= 0 {
+		wait = " after " + Duration(c.QueueWaitNS) + " in the accept queue"
+	}
+	switch {
+	case c.Dead && c.DeadNS >= 0:
+		return fmt.Sprintf("Dead on arrival: %s got it%s, %s after the client had reset it.", s.who(), wait, Duration(c.DeadNS))
+	case c.Dead:
+		return fmt.Sprintf("Dead on arrival: it was closed when %s got it%s.", s.who(), wait)
+	case c.End == analysis.EndAccept:
+		return fmt.Sprintf("Lost: accept of %s took it from the queue and failed, the client was cut off.", s.who())
+	case c.End == analysis.EndListener:
+		return "Lost: its listener was closed while it was in the accept queue" + span(c.QueueWaitNS) + "."
+	case c.End == analysis.EndWaiting:
+		return "Not accepted: it was in the accept queue when recording ended" + span(c.QueueWaitNS) + "."
+	case c.AcceptedSeq == 0 && c.QueuedSeq != 0:
+		return fmt.Sprintf("Never accepted: %s%s.", c.End, wait)
+	case c.AcceptedSeq == 0:
+		return fmt.Sprintf("It was there when recording began; %s.", c.End)
+	}
+	alive := ""
+	if c.AliveNS >= 0 && c.End != analysis.EndNotRecorded {
+		alive = ", lived " + Duration(c.AliveNS)
+	}
+	end := string(c.End)
+	if c.End == analysis.EndNotRecorded {
+		end = "what became of it is not recorded"
+	}
+	return fmt.Sprintf("Accepted by %s%s%s; %s.", s.who(), wait, alive, end)
+}
+
+// span is " for" a duration, if it is known.
+func span(ns int64) string {
+	if ns < 0 {
+		return ""
+	}
+	return ", for " + Duration(ns)
+}
+
+func (s *story) who() string {
+	if s.c.TID == 0 {
+		return "a process that is not known"
+	}
+	return fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(s.c.Comm), "?"), s.c.PID)
+}
+
+func (s *story) tell() {
+	c := s.c
+	s.add(c.SynNS, 0, "the client's SYN is answered: the handshake begins")
+	if c.QueuedSeq != 0 {
+		text := "handshake complete: queued at the listener"
+		switch {
+		case c.Mark&format.MarkSynCookie != 0:
+			text = "handshake complete by a SYN cookie: queued at the listener (the SYN queue had been full)"
+		case c.Mark&format.MarkFastOpen != 0:
+			text = "queued at its SYN (TCP fast open)"
+		case c.Mark&format.MarkDeferred != 0:
+			text = "first data came: queued at the listener (TCP_DEFER_ACCEPT)"
+		}
+		s.add(c.QueuedNS, c.QueuedSeq, "%s", text)
+	}
+	if c.EstablishedNS != 0 && c.EstablishedNS != c.QueuedNS {
+		s.add(c.EstablishedNS, 0, "established")
+	}
+	s.add(c.GoneNS, c.GoneSeq, "the client closes its side, before it is accepted")
+	if c.EnterSeq != 0 {
+		text := "%s calls %s"
+		if c.QueuedSeq != 0 && c.EnterNS > c.QueuedNS {
+			text = "%s comes to call %s: until now it was busy elsewhere"
+		} else if c.QueuedSeq != 0 {
+			text = "%s calls %s and waits for a client"
+		}
+		s.add(c.EnterNS, c.EnterSeq, text, s.who(), c.Via)
+	}
+	if c.AcceptedSeq != 0 {
+		what := fmt.Sprintf("descriptor %d", c.Ret)
+		if c.Mark&format.MarkNoFD != 0 {
+			what = "a socket"
+		}
+		state := ""
+		if c.StateAtAccept != 1 {
+			state = ", in state " + format.StateName(c.StateAtAccept)
+		}
+		s.add(c.AcceptedNS, c.AcceptedSeq, "accepted by %s through %s: %s%s", s.who(), c.Via, what, state)
+		if c.Mark&format.MarkAddrDiffers != 0 {
+			s.add(c.AcceptedNS, c.AcceptedSeq, "the program was told another address than the client's")
+		}
+	}
+	switch c.End {
+	case analysis.EndAccept:
+		s.add(c.EndNS, c.DropSeq, "accept of %s fails after it took the connection, which is destroyed", s.who())
+	case analysis.EndListener:
+		s.add(c.EndNS, c.DropSeq, "the listener is closed: the kernel resets the connection")
+	case analysis.EndOpen, analysis.EndWaiting:
+		s.add(c.EndNS, 0, "recording ends: %s", c.End)
+	}
+	if c.ClosedSeq != 0 {
+		err := ""
+		if c.SockErr != 0 {
+			err = ", " + format.ErrnoName(int32(c.SockErr))
+		}
+		s.add(c.ClosedNS, c.ClosedSeq, "%s: %s -> closed%s", closeWords(c), format.StateName(c.OldState), err)
+	}
+}
+
+// closeWords says how it closed, which after a loss is not how it ended.
+func closeWords(c *analysis.Connection) string {
+	if c.End == analysis.EndAccept || c.End == analysis.EndListener {
+		return "closed"
+	}
+	return string(c.End)
+}

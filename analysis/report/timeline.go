@@ -1,0 +1,295 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/format"
+)
+
+// maxLanes bounds the listeners that a Timeline tells apart.
+const maxLanes = 256
+
+// Timeline draws connections as lanes, for each listener. It keeps a few of each,
+// so that its memory does not grow with the capture.
+type Timeline struct {
+	rows   int
+	groups map[lane]*group
+	others uint64 // connections of listeners beyond the bound
+}
+
+// lane names a listener; the inode number is 0 if only the local end is known.
+type lane struct {
+	inode uint64
+	name  string
+}
+
+type group struct {
+	name  string
+	inode uint64
+	total uint64
+	kept  []analysis.Connection // the most telling ones, worst first
+}
+
+// NewTimeline begins a timeline with at most rows connections of each listener.
+func NewTimeline(rows int) *Timeline { return &Timeline{rows: rows, groups: map[lane]*group{}} }
+
+// Add takes a connection, which is copied.
+func (tl *Timeline) Add(c *analysis.Connection) {
+	k := lane{c.Listener, c.ListenAddr}
+	if k.inode == 0 {
+		k.name = c.Local.String()
+	}
+	g := tl.groups[k]
+	if g == nil {
+		if len(tl.groups) >= maxLanes {
+			tl.others++
+			return
+		}
+		g = &group{name: k.name, inode: k.inode}
+		tl.groups[k] = g
+	}
+	g.total++
+	if len(g.kept) == tl.rows && (tl.rows == 0 || telling(c, &g.kept[len(g.kept)-1]) >= 0) {
+		return
+	}
+	at, _ := slices.BinarySearchFunc(g.kept, c, func(x analysis.Connection, c *analysis.Connection) int { return telling(&x, c) })
+	if len(g.kept) == tl.rows {
+		g.kept = g.kept[:tl.rows-1]
+	}
+	g.kept = slices.Insert(g.kept, at, *c)
+}
+
+// telling orders connections: what went wrong first, then the longest in the
+// queue, then the longest alive.
+func telling(a, b *analysis.Connection) int {
+	return cmp.Or(-cmp.Compare(trouble(a), trouble(b)), -cmp.Compare(a.QueueWaitNS, b.QueueWaitNS), -cmp.Compare(a.AliveNS, b.AliveNS), cmp.Compare(a.ID, b.ID))
+}
+
+func trouble(c *analysis.Connection) int {
+	if c.Dead || c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End != analysis.EndNotRecorded {
+		return 1
+	}
+	return 0
+}
+
+// The phases of a lane, and what a cell of each looks like.
+const (
+	phaseNone = iota
+	phaseHandshake
+	phaseQueued
+	phaseServed
+	numPhases
+)
+
+var (
+	cells      = [numPhases]string{" ", "╌", "░", "█"}
+	cellColors = [numPhases]string{"", "36", amber, "32"}
+)
+
+const endClosed, endBad, endOpen = "┤", "✗", "▸"
+
+// Write draws what was added, with what the result tells of each listener. Lines
+// fit the width, 80 if it is 0. Nothing in it can steer a terminal.
+func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clock format.Clock, o TextOptions) error {
+	o.Width = max(cmp.Or(o.Width, 80), 60)
+	t := &text{o: o, r: r, zone: Zone(r.Capture.ZoneSec)}
+	groups := make([]*group, 0, len(tl.groups))
+	for _, g := range tl.groups {
+		groups = append(groups, g)
+	}
+	slices.SortFunc(groups, func(a, b *group) int {
+		return cmp.Or(cmp.Compare(b.total, a.total), cmp.Compare(a.name, b.name), cmp.Compare(a.inode, b.inode))
+	})
+	fromNS, toNS, ok := window(groups)
+	if !ok {
+		t.line("", "", "no connections")
+		_, err := w.Write(t.Bytes())
+		return err
+	}
+	d := drawing{text: t, fromNS: fromNS, toNS: max(toNS, fromNS+1), clock: clock}
+	d.lane = o.Width - labelWidth
+	t.line("", "", fmt.Sprintf("%s handshake  %s queued  %s served  %s closed  %s reset or lost  %s open at the end", cells[1], cells[2], cells[3], endClosed, endBad, endOpen))
+	for _, g := range groups {
+		d.group(g)
+	}
+	if tl.others > 0 {
+		t.line("", "", fmt.Sprintf("… and %s connections of other listeners", Count(tl.others)))
+	}
+	_, err := w.Write(t.Bytes())
+	return err
+}
+
+// window is the time that the kept connections span.
+func window(groups []*group) (fromNS, toNS int64, ok bool) {
+	for _, g := range groups {
+		for i := range g.kept {
+			c := &g.kept[i]
+			from, to := began(c), max(c.EndNS, c.ClosedNS, c.AcceptedNS)
+			if !ok {
+				fromNS, toNS, ok = from, to, true
+			}
+			fromNS, toNS = min(fromNS, from), max(toNS, to)
+		}
+	}
+	return fromNS, toNS, ok
+}
+
+// labelWidth is what stands left of a lane: id and client.
+const labelWidth = 33
+
+type drawing struct {
+	*text
+	fromNS, toNS int64
+	lane         int // cells
+	clock        format.Clock
+}
+
+func (d *drawing) group(g *group) {
+	if len(g.kept) == 0 {
+		return
+	}
+	shown := ""
+	if g.total > uint64(len(g.kept)) {
+		shown = fmt.Sprintf(", %d shown: what went wrong, then the longest in the queue (--top)", len(g.kept))
+	}
+	d.WriteByte('\n')
+	d.line(bold, cut(g.name, d.o.Width), fmt.Sprintf("  %s connections%s", Count(g.total), shown))
+	from, to := d.clockAt(d.fromNS), d.clockAt(d.toNS)
+	span := fmt.Sprintf(" %s ", Duration(d.toNS-d.fromNS))
+	if room := d.lane - len(from) - len(to) - len([]rune(span)); room >= 0 {
+		d.line("", "", strings.Repeat(" ", labelWidth)+from+strings.Repeat("─", room/2)+span+strings.Repeat("─", room-room/2)+to)
+	}
+	d.queue(g)
+	slices.SortFunc(g.kept, func(a, b analysis.Connection) int {
+		return cmp.Or(cmp.Compare(began(&a), began(&b)), cmp.Compare(a.ID, b.ID))
+	})
+	for i := range g.kept {
+		c := &g.kept[i]
+		d.WriteString(fmt.Sprintf("%9d  %-21s ", c.ID, cut(c.Remote.String(), 21)) + d.draw(c) + "\n")
+	}
+}
+
+func (d *drawing) clockAt(ns int64) string { return d.clock.Time(ns).In(d.zone).Format("15:04:05.000") }
+
+// queue draws the length of the accept queue.
+func (d *drawing) queue(g *group) {
+	for i := range d.r.Listeners {
+		l := &d.r.Listeners[i]
+		if l.Listener != g.inode || g.inode == 0 || l.Addr != g.name || l.QueueHigh == 0 || len(l.Timeline.Queue) == 0 {
+			continue
+		}
+		label := fmt.Sprintf("queue, up to %d of %d", l.QueueHigh, l.QueueMax)
+		if l.Life != nil && l.Life.FullNS > 0 {
+			label += " FULL " + Duration(l.Life.FullNS)
+		}
+		if 8*l.Timeline.BucketNS > d.toNS-d.fromNS { // too coarse to be drawn
+			d.line("", "", label)
+			return
+		}
+		start := d.clock.BootNS + d.r.Capture.Start.Sub(d.clock.Time(d.clock.BootNS)).Nanoseconds()
+		var b strings.Builder
+		for x := range d.lane {
+			from, to := d.at(x), d.at(x+1)
+			high := uint64(0)
+			for n, q := range l.Timeline.Queue {
+				at := start + int64(n)*l.Timeline.BucketNS
+				if at < to && at+l.Timeline.BucketNS > from {
+					high = max(high, q)
+				}
+			}
+			switch {
+			case high == 0:
+				b.WriteRune('·')
+			default:
+				b.WriteRune([]rune("▁▂▃▄▅▆▇█")[(high*8-1)/uint64(l.QueueHigh)])
+			}
+		}
+		d.WriteString(fmt.Sprintf("%-*s", labelWidth, cut(label, labelWidth-1)) + b.String() + "\n")
+		return
+	}
+}
+
+// at is when a cell begins.
+func (d *drawing) at(cell int) int64 {
+	return d.fromNS + int64(float64(d.toNS-d.fromNS)*float64(cell)/float64(d.lane))
+}
+
+// cellOf is the cell of a time.
+func (d *drawing) cellOf(ns int64) int {
+	x := int(float64(ns-d.fromNS) / float64(d.toNS-d.fromNS) * float64(d.lane))
+	return min(max(x, 0), d.lane-1)
+}
+
+// draw makes the lane of a connection: each cell shows the phase that took most
+// of it, the last one how it ended.
+func (d *drawing) draw(c *analysis.Connection) string {
+	end := max(c.EndNS, began(c))
+	var phases [numPhases][2]int64
+	next := func(ns ...int64) int64 {
+		for _, t := range ns {
+			if t != 0 {
+				return t
+			}
+		}
+		return end
+	}
+	if c.SynNS != 0 {
+		phases[phaseHandshake] = [2]int64{c.SynNS, next(c.QueuedNS)}
+	}
+	if c.QueuedNS != 0 {
+		phases[phaseQueued] = [2]int64{c.QueuedNS, next(c.AcceptedNS)}
+	}
+	switch {
+	case c.AcceptedNS != 0:
+		phases[phaseServed] = [2]int64{c.AcceptedNS, max(end, c.AcceptedNS)}
+	case c.QueuedNS == 0:
+		phases[phaseServed] = [2]int64{d.fromNS, end} // it was there before
+	}
+	if c.Dead { // nobody was there to be served
+		phases[phaseServed] = [2]int64{}
+		end = max(c.AcceptedNS, end)
+	}
+	first, last := d.cellOf(began(c)), d.cellOf(end)
+	if c.QueuedNS == 0 && c.AcceptedNS == 0 {
+		first = 0
+	}
+	var b strings.Builder
+	b.WriteString(strings.Repeat(" ", first))
+	for x := first; x <= last; x++ {
+		b.WriteString(d.cell(c, x, x == last, &phases))
+	}
+	return b.String()
+}
+
+func (d *drawing) cell(c *analysis.Connection, x int, last bool, phases *[numPhases][2]int64) string {
+	if last {
+		switch c.End {
+		case analysis.EndOpen, analysis.EndWaiting:
+			return d.style(bold, endOpen)
+		case analysis.EndByServer, analysis.EndByClient, analysis.EndByBoth:
+			if !c.Dead {
+				return d.style(bold, endClosed)
+			}
+			return d.style(red, endBad)
+		case analysis.EndNotRecorded:
+		default:
+			return d.style(red, endBad)
+		}
+	}
+	from, to := d.at(x), d.at(x+1)
+	best, most := phaseNone, int64(-1)
+	for p := phaseHandshake; p < numPhases; p++ {
+		if phases[p] == [2]int64{} || phases[p][0] >= to || phases[p][1] < from {
+			continue
+		}
+		if n := min(phases[p][1], to) - max(phases[p][0], from); n > most {
+			best, most = p, n
+		}
+	}
+	return d.style(cellColors[best], cells[best])
+}

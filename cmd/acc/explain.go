@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/format"
+)
+
+func newExplainCommand() *cobra.Command {
+	salvage := false
+	cmd := &cobra.Command{
+		Use:   "explain SEQ FILE",
+		Short: "Say in words what one event means",
+		Long: `Explain prints what the event with sequence number SEQ means, in a few sentences, and
+then all its fields with their meanings. Findings of acc analyze name events so; for the
+whole story of an event's connection there is acc analyze --connection SEQ FILE.`,
+		Example: `  acc explain 3 incident.acc`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return usage(cmd, errors.New("name the sequence number of an event and a capture file"))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			seq, err := strconv.ParseUint(args[0], 10, 64)
+			if err != nil || seq == 0 {
+				return usage(cmd, fmt.Errorf("%q is no sequence number", args[0]))
+			}
+			return runExplain(cmd.Context(), cmd.OutOrStdout(), seq, args[1], salvage)
+		},
+	}
+	cmd.Flags().BoolVar(&salvage, "salvage", false, "skip what is corrupt and go on")
+	return cmd
+}
+
+func runExplain(ctx context.Context, out io.Writer, seq uint64, name string, salvage bool) error {
+	in, err := openCapture(name, salvage)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	clock := in.Header().Clock
+	var end *format.End
+	for ctx.Err() == nil {
+		b, err := in.Next()
+		if err != nil {
+			if err := in.verdict(err, end); err != nil {
+				return err
+			}
+			return &hinted{fmt.Errorf("%s has no event %d", in.name, seq), "acc info says how many there are; they count from 1"}
+		}
+		if n := len(b.Clocks); n > 0 {
+			clock = b.Clocks[n-1]
+		}
+		if b.End != nil {
+			e := *b.End
+			end = &e
+		}
+		for i := range b.Events {
+			if e := &b.Events[i]; e.Seq == seq {
+				_, err := io.WriteString(out, report.Explain(e, clock, report.Zone(in.Header().ZoneSec)))
+				return err
+			}
+		}
+	}
+	return exited(130)
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/format"
+)
+
+// view is what analyze prints.
+type view int
+
+const (
+	viewScreen view = iota
+	viewPairs
+	viewConnections
+	viewConnection
+	viewTimeline
+)
+
+// view finds the one that the flags ask for.
+func (o *analyzeOptions) view() (view, error) {
+	v, n := viewScreen, 0
+	for want, asked := range map[view]bool{viewPairs: o.pairs, viewConnections: o.connections, viewConnection: o.connection != "", viewTimeline: o.timeline} {
+		if asked {
+			v = want
+			n++
+		}
+	}
+	switch {
+	case n > 1:
+		return 0, &usageError{errors.New("--pairs, --connections, --connection and --timeline are different views"), "ask for one at a time"}
+	case v == viewTimeline && o.json:
+		return 0, &usageError{errors.New("a timeline is no JSON"), "acc analyze --connections --json has what it draws"}
+	}
+	return v, nil
+}
+
+// which reads the name of a connection.
+func (o *analyzeOptions) which() (func(*analysis.Connection) bool, error) {
+	if seq, err := strconv.ParseUint(o.connection, 10, 64); err == nil && seq > 0 {
+		return func(c *analysis.Connection) bool { return c.Has(seq) }, nil
+	}
+	peer, err := netip.ParseAddrPort(o.connection)
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("--connection %q is neither the number of an event nor an address and port", o.connection), "like --connection 12, or --connection 192.0.2.1:40000"}
+	}
+	return func(c *analysis.Connection) bool {
+		return c.Remote.Port() == peer.Port() && c.Remote.Addr().Unmap() == peer.Addr().Unmap()
+	}, nil
+}
+
+// viewer prints what is asked for, much of it while the capture is read.
+type viewer struct {
+	o        *analyzeOptions
+	w        *bufio.Writer
+	view     view
+	clock    format.Clock
+	zone     *time.Location
+	line     []byte
+	lines    int
+	timeline *report.Timeline
+}
+
+// listen makes the analysis tell what the view lists.
+func (v *viewer) listen(o *analysis.Options) error {
+	switch v.view {
+	case viewPairs:
+		o.Pair = v.pair
+	case viewConnections:
+		o.Connection = v.connection
+	case viewConnection:
+		is, err := v.o.which()
+		if err != nil {
+			return err
+		}
+		o.Connection = func(c *analysis.Connection) error {
+			if !is(c) {
+				return nil
+			}
+			return v.story(c)
+		}
+	case viewTimeline:
+		v.timeline = report.NewTimeline(cmp.Or(max(v.o.top, 0), 1000))
+		o.Connection = func(c *analysis.Connection) error {
+			v.timeline.Add(c)
+			return nil
+		}
+	}
+	return nil
+}
+
+// write ends the line.
+func (v *viewer) write() error {
+	v.lines++
+	_, err := v.w.Write(append(v.line, '\n'))
+	return err
+}
+
+func (v *viewer) pair(p *analysis.Pair) error {
+	if v.o.json {
+		v.line = report.AppendPairJSON(v.line[:0], p, v.clock)
+	} else {
+		v.line = report.AppendPairText(v.line[:0], p, v.clock, v.zone)
+	}
+	return v.write()
+}
+
+func (v *viewer) connection(c *analysis.Connection) error {
+	if v.o.json {
+		v.line = report.AppendConnectionJSON(v.line[:0], c)
+		return v.write()
+	}
+	if v.lines == 0 {
+		v.line = append(v.line[:0], report.ConnectionHead...)
+		if err := v.write(); err != nil {
+			return err
+		}
+	}
+	v.line = report.AppendConnectionText(v.line[:0], c, v.clock, v.zone)
+	return v.write()
+}
+
+func (v *viewer) story(c *analysis.Connection) error {
+	if v.o.json {
+		return v.connection(c)
+	}
+	text := report.Story(c, v.clock, v.zone)
+	if v.lines++; v.lines > 1 {
+		text = "\n" + text
+	}
+	_, err := v.w.WriteString(text)
+	return err
+}
+
+// result prints what is known at the end.
+func (v *viewer) result(r *analysis.Result, o report.TextOptions) error {
+	switch {
+	case v.view == viewTimeline:
+		return v.timeline.Write(v.w, r, v.clock, o)
+	case v.view != viewScreen:
+		return nil
+	case v.o.json:
+		enc := json.NewEncoder(v.w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(r)
+	}
+	return report.Text(v.w, r, o)
+}
