@@ -45,6 +45,7 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Totals.Lost, r.Totals.Missed = g.lost, g.missed
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()
+	r.Witness = a.witness.Finish()
 	r.Caveats = a.caveats(c, r)
 	r.Complete = len(r.Caveats) == 0
 	blind := c.Truncated || len(c.Skipped) > 0 || !a.end.Clean

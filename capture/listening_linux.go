@@ -15,25 +15,8 @@ import (
 // process is in, by /proc/PID/net. It stops at the deadline; complete is whether
 // it saw all.
 func listening(giveUp func() bool) (list []format.ListenSocket, complete bool) {
-	pids, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil, false
-	}
-	seen := map[uint64]bool{}
 	complete = true
-	for _, dir := range pids {
-		if _, err := strconv.ParseUint(dir.Name(), 10, 32); err != nil {
-			continue
-		}
-		if giveUp() {
-			return list, false
-		}
-		proc := "/proc/" + dir.Name()
-		ns := namespace(proc + "/ns/net")
-		if ns == 0 || seen[ns] {
-			continue
-		}
-		seen[ns] = true
+	all := eachNamespace(giveUp, func(proc string, ns uint32) {
 		for _, table := range []struct {
 			name  string
 			parse func(fields []string) (format.ListenSocket, bool)
@@ -41,12 +24,12 @@ func listening(giveUp func() bool) (list []format.ListenSocket, complete bool) {
 			more, ok := readTable(proc+"/net/"+table.name, table.parse, giveUp)
 			complete = complete && ok
 			for i := range more {
-				more[i].NetNS = uint32(ns)
+				more[i].NetNS = ns
 			}
 			list = append(list, more...)
 		}
-	}
-	return list, complete
+	})
+	return list, complete && all
 }
 
 // readTable reads the listening sockets from a table of /proc/net. Those of TCP

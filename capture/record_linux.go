@@ -61,6 +61,7 @@ type session struct {
 	unixNames map[uint64]string // by the listener's inode number
 	processes processes
 	ledger    ledger
+	witness   witness
 	watcher   *watcher // nil until the snapshot is taken
 	event     format.Event
 	record    ringbuf.Record
@@ -90,7 +91,10 @@ func newSession(w io.Writer, o *Options, a *attached) (*session, error) {
 	if s.writer, err = format.NewWriter(w, *h, format.WriterOptions{}); err != nil {
 		return nil, err
 	}
-	s.processes.write = s.writer.Process
+	s.witness.write = s.writer.Counters
+	s.processes.write = func(p format.Process) error {
+		return errors.Join(s.witness.meet(&p), s.writer.Process(p))
+	}
 	blocked, err := s.snapshot()
 	if err != nil {
 		return nil, err
@@ -133,7 +137,7 @@ func (s *session) snapshot() ([]format.Blocked, error) {
 		}
 	}
 	shot.Blocked = before
-	return before, s.writer.Snapshot(shot)
+	return before, errors.Join(s.writer.Snapshot(shot), s.witness.read(true, false))
 }
 
 // run records until there is a reason to stop, and then closes the capture.
@@ -348,7 +352,7 @@ func (s *session) tick() error {
 			return err
 		}
 		s.clock = clock
-		if err := s.writer.Clock(clock); err != nil {
+		if err := errors.Join(s.writer.Clock(clock), s.witness.read(false, false)); err != nil {
 			return err
 		}
 		if err := s.writer.Flush(); err != nil {
@@ -365,6 +369,9 @@ func (s *session) tick() error {
 // close ends the recording: detach, drain, read the totals, in this order, so
 // that they add up.
 func (s *session) close(why, detail string) error {
+	if err := s.witness.read(true, true); err != nil {
+		return errors.Join(err, s.a.detach())
+	}
 	detachErr := s.a.detach()
 	if err := s.drain(); err != nil {
 		return errors.Join(detachErr, err)

@@ -97,6 +97,9 @@ func (w *Writer) Process(p Process) error { return w.record("process", &p) }
 // Clock records a clock pair.
 func (w *Writer) Clock(c Clock) error { return w.record("clock", &c) }
 
+// Counters records what the kernel's own counters said.
+func (w *Writer) Counters(c Counters) error { return w.record("counters", &c) }
+
 // Loss records a loss.
 func (w *Writer) Loss(l Loss) error { return w.record("loss", &l) }
 
