@@ -271,16 +271,19 @@ func (w *Witness) Finish() WitnessResult {
 	if len(reasons) > 6 {
 		reasons = append(reasons[:6], "and more")
 	}
-	counts := fmt.Sprintf("the kernel counted %d TCP connections, %d recorded as accepted", total.Opened, total.Accepted)
+	counts := fmt.Sprintf("%d TCP connections", total.Opened)
+	if r.Verdict != WitnessAgrees || int64(total.Opened) != total.Accepted {
+		counts += fmt.Sprintf(", %d were recorded as accepted", total.Accepted)
+	}
 	switch r.Verdict {
 	case WitnessSilent:
 		r.Text = "the capture does not hold two readings of the kernel's own counters"
 	case WitnessAgrees:
 		r.Text = "the kernel counted the same: " + counts
 	case WitnessExplained:
-		r.Text = fmt.Sprintf("%s; the difference of %d is accounted for as far as is known", counts, total.Unexplained)
+		r.Text = fmt.Sprintf("the kernel counted %s; the difference of %d can be accounted for", counts, total.Unexplained)
 	case WitnessDiffers:
-		r.Text = fmt.Sprintf("%s: %d NOT accounted for", counts, total.Unexplained)
+		r.Text = fmt.Sprintf("the kernel counted %s: %d NOT accounted for", counts, total.Unexplained)
 	}
 	if len(reasons) > 0 {
 		r.Text += " (" + strings.Join(reasons, ", ") + ")"

@@ -40,7 +40,7 @@ func TestWitness(t *testing.T) {
 		unexplained int64
 		says        string
 	}{
-		{"the same", 0, reading(200, 210, 12, 0), []format.Event{takenAt(50), takenAt(150), takenAt(160)}, []format.Event{takenAt(220)}, nil, WitnessAgrees, 0, "the kernel counted the same: the kernel counted 2"},
+		{"the same", 0, reading(200, 210, 12, 0), []format.Event{takenAt(50), takenAt(150), takenAt(160)}, []format.Event{takenAt(220)}, nil, WitnessAgrees, 0, "the kernel counted the same: 2 TCP connections"},
 		{"recorded behind the reading", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150)}, []format.Event{takenAt(160)}, nil, WitnessAgrees, 0, ""},
 		{"taken before and recorded after the first", 0, reading(200, 210, 11, 0), []format.Event{takenAt(90), takenAt(150)}, nil, nil, WitnessAgrees, 0, ""},
 		{"still queued", 1, reading(200, 210, 13, 3), []format.Event{takenAt(150)}, nil, nil, WitnessAgrees, 0, "2 more waiting"},
