@@ -33,17 +33,22 @@ func Record(ctx context.Context, w io.Writer, o Options) (Result, error) {
 	if env := preflight(os.DirFS("/")); env != nil {
 		return r, env
 	}
+	space, err := newRoom(w)
+	if err != nil {
+		return r, err
+	}
+	defer space.release()
 	a, err := startProbes(&o)
 	if err != nil {
 		return r, explain(err)
 	}
 	defer a.close()
-	s, err := newSession(w, &o, a)
+	s, err := newSession(w, &o, a, space)
 	if err != nil {
 		return r, err
 	}
 	err = s.run(ctx)
-	r.Mode, r.End, r.CommandExit = a.mode, s.end, s.commandExit
+	r.Mode, r.End, r.CommandExit, r.Kept = a.mode, s.end, s.commandExit, s.kept
 	r.Elapsed, r.Bytes = time.Since(s.started), s.writer.Bytes()
 	return r, err
 }
@@ -72,12 +77,14 @@ type session struct {
 	clock       format.Clock
 	told        time.Time // when Status was last called
 	wait        time.Duration
+	full        *format.NoRoomError // what ended it on a full disk, nil otherwise
 	end         format.End
+	kept        error
 	commandExit int
 }
 
 // newSession writes the header that describes the probes, and what they saw by now.
-func newSession(w io.Writer, o *Options, a *attached) (*session, error) {
+func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, error) {
 	s := &session{o: o, a: a, commandExit: -1, wait: batchWait}
 	if err := describeHost(&s.header); err != nil {
 		return nil, err
@@ -88,7 +95,7 @@ func newSession(w io.Writer, o *Options, a *attached) (*session, error) {
 	h.Probes, h.Limits = a.describe(o)
 	s.clock = h.Clock
 	var err error
-	if s.writer, err = format.NewWriter(w, *h, format.WriterOptions{}); err != nil {
+	if s.writer, err = format.NewWriter(w, *h, format.WriterOptions{Room: space.take}); err != nil {
 		return nil, err
 	}
 	s.witness.write = s.writer.Counters
@@ -165,6 +172,9 @@ func (s *session) run(ctx context.Context) error {
 			cancel(errCommand)
 		}()
 	}
+	if s.o.Confine { // the command has its caller's rights by now
+		s.kept = s.a.confine(cmd != nil)
+	}
 	wake := context.AfterFunc(stop, func() { _ = s.ring.Flush() })
 	defer wake()
 	if s.o.stall != nil {
@@ -176,6 +186,12 @@ func (s *session) run(ctx context.Context) error {
 		if errors.Is(context.Cause(stop), errCommand) {
 			s.commandExit = cmd.exit
 		}
+	}
+	if errors.As(err, &s.full) {
+		for i := range s.full.Events {
+			s.ledger.refuse(&s.full.Events[i])
+		}
+		return s.close(format.EndDiskFull, errors.Unwrap(s.full).Error())
 	}
 	if err != nil {
 		// Not being able to write keeps the end from being written, too: said once.
@@ -288,8 +304,15 @@ func (s *session) take(record []byte, own bool) error {
 		return nil
 	}
 	s.watcher.see(e)
+	if s.full != nil {
+		s.ledger.refuse(e)
+		return nil
+	}
 	num, err := s.processes.number(raw)
 	if err != nil {
+		if errors.As(err, new(*format.NoRoomError)) {
+			s.ledger.refuse(e)
+		}
 		return err
 	}
 	e.Proc = num
@@ -388,7 +411,7 @@ func (s *session) close(why, detail string) error {
 	end := format.End{Reason: why, Detail: detail, Clean: why != "error"}
 	s.a.caughtElsewhere(s.watcher.atExit(hits))
 	for i, p := range probes {
-		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded[i] - s.a.own[i], Lost: lost[i], Missed: s.a.missed[i]}
+		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded[i] - s.a.own[i], Lost: lost[i] + s.ledger.refused[i], Missed: s.a.missed[i]}
 		for _, h := range hits {
 			t.Seen += h[i]
 		}
