@@ -11,8 +11,9 @@ BUILD   := .vm-cache/build
 # What the test programs of accept need beside the kernel itself.
 MODULES := vsock_loopback,sctp,smc,smc_diag,mptcp,nfsd,tcp_diag
 TESTS   ?= ^TestVM
+VM_TIME ?= 20m
 
-.PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all cross generate generate-check lint fuzz bench cost clean python clang
+.PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all torture-vm cross generate generate-check lint fuzz bench cost clean python clang
 
 all: build
 
@@ -44,10 +45,13 @@ test-race:
 test-vm: build helpers
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
 	rm -rf $(BUILD)/vm-$(KERNEL)
-	$(BUILD)/vm -kernel $(KERNEL) -timeout 20m -mem 2048 -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver \
-		-in $(BUILD)/accepts -in $(BUILD)/accepts386 -modules $(MODULES) -append lsm=bpf -out $(BUILD)/vm-$(KERNEL) \
+	$(BUILD)/vm -kernel $(KERNEL) -timeout $(VM_TIME) -mem 2048 -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver \
+		-in $(BUILD)/accepts -in $(BUILD)/accepts386 -modules $(MODULES) -append lsm=landlock,lockdown,bpf -out $(BUILD)/vm-$(KERNEL) \
 		-in testdata/demo/nginx.conf -in testdata/demo/load.sh -bin nginx,wrk \
-		-- /in/capture.test -test.v -test.timeout 18m -test.run '$(TESTS)'
+		-- /bin/busybox env ACC_TORTURE=$(TORTURE) /in/capture.test -test.v -test.timeout $(VM_TIME) -test.run '$(TESTS)'
+
+torture-vm: ## the tests of recording that can run for long, for long
+	$(MAKE) --no-print-directory test-vm TORTURE=1 VM_TIME=60m TESTS='^TestVM(Witness|Faults|Killed|Stopped|Soak|Two)'
 
 # The same on arm64, of what is not slow there; everything is built here.
 test-vm-arm64: helpers

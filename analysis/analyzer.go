@@ -44,14 +44,15 @@ func (o *Options) defaults() {
 
 // Analyzer takes a capture's batches one after another. It is for one goroutine.
 type Analyzer struct {
-	o      Options
-	header format.Header
-	clock  format.Clock // the newest pair
-	end    *format.End
-	tasks  *tasks
-	spare  task // of a thread that is not followed
-	pairs  pairs
-	places places
+	o       Options
+	header  format.Header
+	clock   format.Clock // the newest pair
+	end     *format.End
+	tasks   *tasks
+	spare   task // of a thread that is not followed
+	pairs   pairs
+	places  places
+	witness *Witness
 
 	events          uint64
 	firstNS, lastNS int64
@@ -79,6 +80,7 @@ func New(h *format.Header, o Options) *Analyzer {
 		o: o, header: *h, clock: h.Clock, unpaired: map[Why]uint64{}, waits: newWaits(3), badWaits: newWaits(3),
 		firstNS: math.MaxInt64, lastNS: math.MinInt64, rate: newSeries(h.Clock.BootNS, int64(time.Second), 4096),
 	}
+	a.witness = NewWitness(h)
 	a.places = newPlaces(h, &a.o)
 	a.pairs.emit = a.book
 	a.conns = newConns(&a.places, a.o.MaxConns)
@@ -98,6 +100,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 	if skipped {
 		a.pairs.skips++
 	}
+	a.witness.Add(b)
 	for i := range b.Processes {
 		a.places.record(&b.Processes[i])
 	}

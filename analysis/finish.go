@@ -51,6 +51,7 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Totals.Lost, r.Totals.Missed = g.lost, g.missed
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()
+	r.Witness = a.witness.Finish()
 	r.Caveats = a.caveats(c, r)
 	r.Complete = len(r.Caveats) == 0
 	blind := c.Truncated || len(c.Skipped) > 0 || !a.end.Clean
@@ -189,7 +190,11 @@ func (a *Analyzer) caveats(c Completeness, r *Result) []Caveat {
 		add("unclean", "recording ended in disorder (%s) %s", format.Quote(a.end.Reason), format.Quote(a.end.Detail))
 	}
 	if n := r.Totals.Lost; n > 0 {
-		add("lost", "%d events were lost because the ring buffer was full; a larger --ring-size helps", n)
+		if a.end != nil && a.end.Reason == format.EndDiskFull {
+			add("lost", "%d events were lost because the disk was full, or before that the ring buffer", n)
+		} else {
+			add("lost", "%d events were lost because the ring buffer was full; a larger --ring-size helps", n)
+		}
 	}
 	if n := r.Totals.Missed; n > 0 {
 		add("missed", "the kernel did not run a probe %d times, for want of kretprobe instances, or because another program ran on the CPU", n)

@@ -10,6 +10,7 @@ type Result struct {
 	Complete    bool             `json:"complete"` // nothing was lost, missed, cut off or left out: every figure is exact
 	Doubts      Doubts           `json:"doubts"`   // which are not
 	Caveats     []Caveat         `json:"caveats"`  // and why
+	Witness     WitnessResult    `json:"witness"`  // what the kernel's own counters say of it
 	Totals      Totals           `json:"totals"`
 	Errors      []ErrorCount     `json:"errors"`         // of failed attempts, most frequent first
 	Unpaired    []UnpairedInfo   `json:"unpaired"`       // attempts with one event, by reason

@@ -4,7 +4,9 @@ package capture
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 
@@ -18,6 +20,7 @@ func blockedTasks(giveUp func() bool) (tasks []format.Blocked, complete bool) {
 	if err != nil {
 		return nil, false
 	}
+	denied := false
 	for _, dir := range pids {
 		pid, err := strconv.ParseUint(dir.Name(), 10, 32)
 		if err != nil {
@@ -34,6 +37,7 @@ func blockedTasks(giveUp func() bool) (tasks []format.Blocked, complete bool) {
 			tid, _ := strconv.ParseUint(t.Name(), 10, 32)
 			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/syscall", pid, tid))
 			if err != nil {
+				denied = denied || errors.Is(err, fs.ErrPermission)
 				continue
 			}
 			if fd, ok := acceptSyscall(b); ok {
@@ -41,7 +45,7 @@ func blockedTasks(giveUp func() bool) (tasks []format.Blocked, complete bool) {
 			}
 		}
 	}
-	return tasks, true
+	return tasks, !denied
 }
 
 // acceptSyscall reads a /proc/PID/task/TID/syscall: the number and, in

@@ -45,6 +45,7 @@ type Options struct {
 	Denied     bool          // also record accepts that seccomp refuses: every system call of the host pays for it
 	Command    []string      // run this while recording and stop when it ends
 	CommandOut *os.File      // its standard output; nil: the recorder's own
+	Confine    bool          // when it records, give up for the whole process, for good, what recording needs no longer
 	Args       []string      // the recorder's command line, for the header
 	Tool       string        // "acc VERSION", for the header
 
@@ -79,7 +80,8 @@ type Result struct {
 	End         format.End // as written
 	Elapsed     time.Duration
 	Bytes       int64
-	CommandExit int // exit status of Command, 128 + signal if one ended it; -1 without a command
+	Kept        error // what Confine could not give up, nil if nothing
+	CommandExit int   // exit status of Command, 128 + signal if one ended it; -1 without a command
 }
 
 // EnvError says that this machine or these privileges can't record.

@@ -66,13 +66,15 @@ func probeOf(e *format.Event) int {
 type ledger struct {
 	cpus     map[uint32]*[numProbes]account
 	recorded [numProbes]uint64
-	lost     uint64 // in the losses so far
+	refused  [numProbes]uint64 // came, but the disk had no room for them
+	lost     uint64            // in the losses so far
 }
 
 type account struct {
 	last   uint64 // largest number seen
 	lastNS int64  // its event's time
 	gaps   []gap  // not yet written
+	late   gap    // refused
 }
 
 // A gap is a run of numbers that did not come. A task that was preempted between
@@ -117,6 +119,19 @@ func (l *ledger) take(e *format.Event) {
 	}
 }
 
+// refuse takes back an event that was booked but could not be written.
+func (l *ledger) refuse(e *format.Event) {
+	probe := probeOf(e)
+	l.recorded[probe]--
+	l.refused[probe]++
+	l.lost++
+	g := &l.account(e.CPU, probe).late
+	if g.count++; g.count == 1 {
+		g.fromNS, g.toNS = e.BootNS-1, e.BootNS+1
+	}
+	g.fromNS, g.toNS = min(g.fromNS, e.BootNS-1), max(g.toNS, e.BootNS+1)
+}
+
 // losses gives the gaps that are older than before, and forgets them.
 func (l *ledger) losses(beforeNS int64, write func(format.Loss) error) error {
 	for cpu, accounts := range l.cpus {
@@ -149,7 +164,12 @@ func (l *ledger) finish(hits map[uint32][numProbes]uint64, nowNS int64) {
 			if n == 0 {
 				continue
 			}
-			if a := l.account(cpu, probe); n > a.last {
+			a := l.account(cpu, probe)
+			if a.late.count > 0 {
+				a.gaps = append(a.gaps, a.late)
+				a.late = gap{}
+			}
+			if n > a.last {
 				a.gaps = append(a.gaps, gap{a.last + 1, n, n - a.last, a.lastNS, nowNS})
 				l.lost += n - a.last
 				a.last = n

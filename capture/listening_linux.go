@@ -28,29 +28,14 @@ func sockets(shot *format.Snapshot, connections bool, giveUp func() bool) {
 
 func listSockets(shot *format.Snapshot, connections bool, giveUp func() bool) {
 	own, err := os.Open("/proc/thread-self/ns/net")
-	pids, err2 := os.ReadDir("/proc")
-	if err != nil || err2 != nil {
+	if err != nil {
 		return
 	}
 	defer own.Close()
-	seen := map[uint64]bool{}
 	shot.ListenersKnown, shot.ConnectionsKnown = true, connections
-	for _, dir := range pids {
-		if _, err := strconv.ParseUint(dir.Name(), 10, 32); err != nil {
-			continue
-		}
-		if giveUp() {
-			shot.ListenersKnown, shot.ConnectionsKnown = false, false
-			return
-		}
-		proc := "/proc/" + dir.Name()
-		ns := namespace(proc + "/ns/net")
-		if ns == 0 || seen[ns] {
-			continue
-		}
-		seen[ns] = true
+	all := eachNamespace(giveUp, func(proc string, ns uint32) {
 		tables := []table{{"unix", unixListener}}
-		if !askNamespace(shot, proc, uint32(ns), own, connections, giveUp) {
+		if !askNamespace(shot, proc, ns, own, connections, giveUp) {
 			// Without the limit of their queues.
 			shot.ConnectionsKnown = false
 			tables = append(tables, table{"tcp", tcpListener}, table{"tcp6", tcpListener})
@@ -59,11 +44,12 @@ func listSockets(shot *format.Snapshot, connections bool, giveUp func() bool) {
 			more, ok := readTable(proc+"/net/"+table.name, table.parse, giveUp)
 			shot.ListenersKnown = shot.ListenersKnown && ok
 			for i := range more {
-				more[i].NetNS = uint32(ns)
+				more[i].NetNS = ns
 			}
 			shot.Listeners = append(shot.Listeners, more...)
 		}
-	}
+	})
+	shot.ListenersKnown, shot.ConnectionsKnown = shot.ListenersKnown && all, shot.ConnectionsKnown && all
 }
 
 type table struct {

@@ -33,17 +33,22 @@ func Record(ctx context.Context, w io.Writer, o Options) (Result, error) {
 	if env := preflight(os.DirFS("/")); env != nil {
 		return r, env
 	}
+	space, err := newRoom(w)
+	if err != nil {
+		return r, err
+	}
+	defer space.release()
 	a, err := startProbes(&o)
 	if err != nil {
 		return r, explain(err)
 	}
 	defer a.close()
-	s, err := newSession(w, &o, a)
+	s, err := newSession(w, &o, a, space)
 	if err != nil {
 		return r, err
 	}
 	err = s.run(ctx)
-	r.Mode, r.End, r.CommandExit = a.mode, s.end, s.commandExit
+	r.Mode, r.End, r.CommandExit, r.Kept = a.mode, s.end, s.commandExit, s.kept
 	r.Elapsed, r.Bytes = time.Since(s.started), s.writer.Bytes()
 	return r, err
 }
@@ -61,6 +66,7 @@ type session struct {
 	unixNames map[uint64]string // by the listener's inode number
 	processes processes
 	ledger    ledger
+	witness   witness
 	watcher   *watcher // nil until the snapshot is taken
 	event     format.Event
 	record    ringbuf.Record
@@ -71,12 +77,14 @@ type session struct {
 	clock       format.Clock
 	told        time.Time // when Status was last called
 	wait        time.Duration
+	full        *format.NoRoomError // what ended it on a full disk, nil otherwise
 	end         format.End
+	kept        error
 	commandExit int
 }
 
 // newSession writes the header that describes the probes, and what they saw by now.
-func newSession(w io.Writer, o *Options, a *attached) (*session, error) {
+func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, error) {
 	s := &session{o: o, a: a, commandExit: -1, wait: batchWait}
 	if err := describeHost(&s.header); err != nil {
 		return nil, err
@@ -93,10 +101,13 @@ func newSession(w io.Writer, o *Options, a *attached) (*session, error) {
 	}
 	s.clock = h.Clock
 	var err error
-	if s.writer, err = format.NewWriter(w, *h, format.WriterOptions{}); err != nil {
+	if s.writer, err = format.NewWriter(w, *h, format.WriterOptions{Room: space.take}); err != nil {
 		return nil, err
 	}
-	s.processes.write = s.writer.Process
+	s.witness.write = s.writer.Counters
+	s.processes.write = func(p format.Process) error {
+		return errors.Join(s.witness.meet(&p), s.writer.Process(p))
+	}
 	blocked, err := s.snapshot()
 	if err != nil {
 		return nil, err
@@ -141,7 +152,7 @@ func (s *session) snapshot() ([]format.Blocked, error) {
 		}
 	}
 	shot.Blocked = before
-	return before, s.writer.Snapshot(shot)
+	return before, errors.Join(s.writer.Snapshot(shot), s.witness.read(true, false))
 }
 
 // run records until there is a reason to stop, and then closes the capture.
@@ -169,6 +180,9 @@ func (s *session) run(ctx context.Context) error {
 			cancel(errCommand)
 		}()
 	}
+	if s.o.Confine { // the command has its caller's rights by now
+		s.kept = s.a.confine(cmd != nil)
+	}
 	wake := context.AfterFunc(stop, func() { _ = s.ring.Flush() })
 	defer wake()
 	if s.o.stall != nil {
@@ -180,6 +194,12 @@ func (s *session) run(ctx context.Context) error {
 		if errors.Is(context.Cause(stop), errCommand) {
 			s.commandExit = cmd.exit
 		}
+	}
+	if errors.As(err, &s.full) {
+		for i := range s.full.Events {
+			s.ledger.refuse(&s.full.Events[i])
+		}
+		return s.close(format.EndDiskFull, errors.Unwrap(s.full).Error())
 	}
 	if err != nil {
 		// Not being able to write keeps the end from being written, too: said once.
@@ -295,8 +315,15 @@ func (s *session) take(record []byte, own bool) error {
 		return nil
 	}
 	s.watcher.see(e)
+	if s.full != nil {
+		s.ledger.refuse(e)
+		return nil
+	}
 	num, err := s.processes.number(raw)
 	if err != nil {
+		if errors.As(err, new(*format.NoRoomError)) {
+			s.ledger.refuse(e)
+		}
 		return err
 	}
 	e.Proc = num
@@ -371,7 +398,7 @@ func (s *session) tick() error {
 			return err
 		}
 		s.clock = clock
-		if err := s.writer.Clock(clock); err != nil {
+		if err := errors.Join(s.writer.Clock(clock), s.witness.read(false, false)); err != nil {
 			return err
 		}
 		if err := s.writer.Flush(); err != nil {
@@ -390,6 +417,9 @@ func (s *session) tick() error {
 func (s *session) close(why, detail string) error {
 	soon := time.Now().Add(500 * time.Millisecond)
 	shot := s.a.snapshot(func() bool { return time.Now().After(soon) })
+	if err := s.witness.read(true, true); err != nil {
+		return errors.Join(err, s.a.detach())
+	}
 	detachErr := s.a.detach()
 	if err := s.drain(); err != nil {
 		return errors.Join(detachErr, err)
@@ -410,7 +440,7 @@ func (s *session) close(why, detail string) error {
 	end := format.End{Reason: why, Detail: detail, Clean: why != "error"}
 	s.a.caughtElsewhere(s.watcher.atExit(hits))
 	for i, p := range probes {
-		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded[i] - s.a.own[i], Lost: lost[i], Missed: s.a.missed[i]}
+		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded[i] - s.a.own[i], Lost: lost[i] + s.ledger.refused[i], Missed: s.a.missed[i]}
 		for _, h := range hits {
 			t.Seen += h[i]
 		}

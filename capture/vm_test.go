@@ -50,6 +50,7 @@ type recording struct {
 	shots  []format.Snapshot
 	procs  map[uint32]format.Process
 	result Result
+	end    *format.End
 }
 
 // recordWhile records while work runs.
@@ -102,6 +103,10 @@ func (r *recording) read(t *testing.T, in io.Reader) {
 		r.events = append(r.events, b.Events...)
 		r.losses = append(r.losses, b.Losses...)
 		r.shots = append(r.shots, b.Snapshots...)
+		if b.End != nil {
+			end := *b.End
+			r.end = &end
+		}
 		for _, p := range b.Processes {
 			r.procs[p.Num] = p
 		}

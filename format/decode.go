@@ -17,7 +17,7 @@ func (r *Reader) decode(l *link, frame []byte) error {
 		return r.corrupt("frame %d holds %d bytes, its link says %d", l.frame, len(content), l.content)
 	}
 	b := &r.batch
-	*b = Batch{Processes: b.Processes[:0], Clocks: b.Clocks[:0], Losses: b.Losses[:0], Snapshots: b.Snapshots[:0], Events: b.Events[:0]}
+	*b = Batch{Processes: b.Processes[:0], Clocks: b.Clocks[:0], Losses: b.Losses[:0], Snapshots: b.Snapshots[:0], Counters: b.Counters[:0], Events: b.Events[:0]}
 	for n := 0; len(content) > 0; n++ {
 		size, err := check(content)
 		if err != nil {
@@ -83,6 +83,10 @@ func (r *Reader) record(l *link, b []byte) error {
 		var x Snapshot
 		err = msgpack.Unmarshal(b, &x)
 		batch.Snapshots = append(batch.Snapshots, x)
+	case "counters":
+		var x Counters
+		err = msgpack.Unmarshal(b, &x)
+		batch.Counters = append(batch.Counters, x)
 	case "end":
 		r.end = End{}
 		err = msgpack.Unmarshal(b, &r.end)

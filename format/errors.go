@@ -36,6 +36,19 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("capture has format version %d, this version reads %d", e.Format, Version)
 }
 
+// NoRoomError says that a Writer left out a frame for want of room, and can go on
+// without it.
+type NoRoomError struct {
+	Events []Event // that were in it; valid until the next event is written
+	err    error   // of WriterOptions.Room
+}
+
+func (e *NoRoomError) Error() string {
+	return fmt.Sprintf("leave out %d events: %v", len(e.Events), e.err)
+}
+
+func (e *NoRoomError) Unwrap() error { return e.err }
+
 // Skip is a stretch of a capture that a salvaging reader left out.
 type Skip struct {
 	Offset int64  `json:"offset"` // where it begins, in bytes from the start of the file

@@ -27,6 +27,7 @@ type Batch struct {
 	Clocks    []Clock
 	Losses    []Loss
 	Snapshots []Snapshot
+	Counters  []Counters
 	Events    []Event
 	End       *End  // in the last batch only
 	Offset    int64 // of the frame in the capture, in bytes

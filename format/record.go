@@ -147,6 +147,9 @@ type Blocked struct {
 	SockFD int32  `msgpack:"sockfd" json:"sockfd"`
 }
 
+// EndDiskFull is the End.Reason of a recording for which there was no more room.
+const EndDiskFull = "disk full"
+
 // End is the last record of a capture that was closed in order.
 type End struct {
 	Reason       string       `msgpack:"reason" json:"reason"` // "signal", "count", "duration", "command", "error", "disk full" ...

@@ -14,6 +14,11 @@ import (
 // WriterOptions are a Writer's settings; the zero value is the default.
 type WriterOptions struct {
 	FrameEvents int // events that fill a frame; 0: 16384, at most 65536
+	// Room is asked before a frame is written, with its length in bytes. With an error
+	// the frame is not written, and the call that ended it gives a *NoRoomError; then
+	// room is not asked for any more, so that losses and the end can be written. nil:
+	// there is always room.
+	Room func(bytes int) error
 }
 
 // How many sockets or tasks stand in one record: it keeps below the limit on its length.
@@ -39,6 +44,7 @@ type Writer struct {
 	content []byte
 	out     []byte
 	packed  []byte
+	room    func(bytes int) error
 
 	seq    uint64 // of the next event
 	frames uint32
@@ -63,7 +69,7 @@ func NewWriter(w io.Writer, h Header, o WriterOptions) (*Writer, error) {
 		return nil, fmt.Errorf("set up compression: %w", err)
 	}
 	h.Format, h.Fields = Version, specs()
-	fw := &Writer{w: w, header: h, max: o.FrameEvents, zstd: enc, seq: 1}
+	fw := &Writer{w: w, header: h, max: o.FrameEvents, room: o.Room, zstd: enc, seq: 1}
 	fw.msgpack = msgpack.NewEncoder(&fw.records)
 	fw.msgpack.SetSortMapKeys(true)
 	fw.msgpack.UseCompactInts(true)
@@ -96,6 +102,9 @@ func (w *Writer) Process(p Process) error { return w.record("process", &p) }
 
 // Clock records a clock pair.
 func (w *Writer) Clock(c Clock) error { return w.record("clock", &c) }
+
+// Counters records what the kernel's own counters said.
+func (w *Writer) Counters(c Counters) error { return w.record("counters", &c) }
 
 // Loss records a loss.
 func (w *Writer) Loss(l Loss) error { return w.record("loss", &l) }
@@ -141,6 +150,7 @@ func (w *Writer) Flush() error {
 	w.records.Reset()
 	w.queued = 0
 	l := link{frame: w.frames, events: uint32(len(w.events)), firstSeq: w.seq - uint64(len(w.events))}
+	events := w.events
 	if len(w.events) > 0 {
 		w.content = appendBlock(w.content, &w.block, w.events, l.firstSeq)
 		l.minNS, l.maxNS = timeSpan(w.events)
@@ -155,6 +165,12 @@ func (w *Writer) Flush() error {
 		return w.err
 	}
 	w.out = append(l.seal(w.out[:0], w.chain, w.packed), w.packed...)
+	if w.room != nil {
+		if err := w.room(len(w.out)); err != nil {
+			w.room, w.seq = nil, l.firstSeq
+			return &NoRoomError{Events: events, err: err}
+		}
+	}
 	w.chain = l.chain
 	w.frames++
 	if len(w.index) <= maxIndexFrames {

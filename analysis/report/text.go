@@ -156,6 +156,12 @@ func (t *text) head() {
 	} else {
 		t.line(red, "INCOMPLETE:", " ≥ marks what may be more, ~ what may differ; the end says why")
 	}
+	switch v := &t.r.Witness; v.Verdict {
+	case analysis.WitnessAgrees, analysis.WitnessExplained:
+		t.fold("", "witness:", v.Text)
+	case analysis.WitnessDiffers:
+		t.fold(red, "witness:", v.Text)
+	}
 	for _, f := range c.Filters {
 		t.fold(amber, "left out on purpose:", format.Quote(f))
 	}

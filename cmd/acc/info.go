@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/format"
 )
@@ -56,25 +57,27 @@ corrupt files. - reads standard input.`,
 
 // info is what a capture says of itself.
 type info struct {
-	File      string         `json:"file"`
-	Verdict   string         `json:"verdict"` // whole, unclean, truncated or corrupt
-	Why       string         `json:"why"`     // what is wrong, "" if nothing
-	Bytes     int64          `json:"bytes"`   // of complete frames
-	Frames    int            `json:"frames"`
-	Events    uint64         `json:"events"`
-	Returns   uint64         `json:"returns"`
-	Accepted  uint64         `json:"accepted"`
-	PerAccept float64        `json:"bytes_per_accept"` // 0 without any
-	First     *time.Time     `json:"first"`            // first event
-	Last      *time.Time     `json:"last"`
-	Lost      uint64         `json:"lost"`
-	Processes int            `json:"processes"`
-	Skipped   []format.Skip  `json:"skipped"`
-	Header    *format.Header `json:"header"`
-	End       *format.End    `json:"end"`    // null if it is missing
-	Losses    []format.Loss  `json:"losses"` // the first hundred
-	Start     shot           `json:"at_start"`
-	Finish    shot           `json:"at_end"` // the tasks are also in end
+	File      string                 `json:"file"`
+	Verdict   string                 `json:"verdict"` // whole, unclean, truncated or corrupt
+	Why       string                 `json:"why"`     // what is wrong, "" if nothing
+	Bytes     int64                  `json:"bytes"`   // of complete frames
+	Frames    int                    `json:"frames"`
+	Events    uint64                 `json:"events"`
+	Returns   uint64                 `json:"returns"`
+	Accepted  uint64                 `json:"accepted"`
+	PerAccept float64                `json:"bytes_per_accept"` // 0 without any
+	First     *time.Time             `json:"first"`            // first event
+	Last      *time.Time             `json:"last"`
+	Lost      uint64                 `json:"lost"`
+	Processes int                    `json:"processes"`
+	Skipped   []format.Skip          `json:"skipped"`
+	Header    *format.Header         `json:"header"`
+	End       *format.End            `json:"end"`    // null if it is missing
+	Losses    []format.Loss          `json:"losses"` // the first hundred
+	Start     shot                   `json:"at_start"`
+	Finish    shot                   `json:"at_end"`  // the tasks are also in end
+	Witness   analysis.WitnessResult `json:"witness"` // what the kernel's own counters say
+	witness   *analysis.Witness
 	lostBy    map[lossKey]uint64
 }
 
@@ -180,7 +183,9 @@ func runInfo(out io.Writer, name string, asJSON bool) error {
 	}
 	defer in.Close()
 	i := info{File: in.name, Header: in.Header(), Losses: []format.Loss{}, Start: newShot(), Finish: newShot(), lostBy: map[lossKey]uint64{}}
+	i.witness = analysis.NewWitness(in.Header())
 	verdict := i.read(in)
+	i.Witness = i.witness.Finish()
 	w := bufio.NewWriter(out)
 	if asJSON {
 		enc := json.NewEncoder(w)
@@ -232,6 +237,7 @@ func (i *info) read(in *input) error {
 }
 
 func (i *info) add(b *format.Batch, clock *format.Clock) {
+	i.witness.Add(b)
 	i.Frames++
 	i.Bytes += b.Bytes
 	i.Processes += len(b.Processes)
@@ -305,6 +311,7 @@ func (i *info) text(out io.Writer) error {
 	}
 	row("size", "%s in %d frames", size, i.Frames)
 	i.losses(row)
+	row("kernel", "%s", i.Witness.Text)
 	i.Start.text(row, "at the start")
 	if i.End != nil && i.Finish.Blocked == 0 {
 		tasks(row, "at the end", i.End.Blocked, len(i.End.Blocked), i.End.BlockedKnown)

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,7 +89,7 @@ func sizeOf(s string) (int, error) {
 }
 
 func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
-	c := capture.Options{Mode: capture.Mode(o.probe), MaxEvents: o.count, Denied: o.denied, Command: o.command, Args: os.Args, Tool: "acc " + toolVersion()}
+	c := capture.Options{Mode: capture.Mode(o.probe), MaxEvents: o.count, Denied: o.denied, Command: o.command, Confine: true, Args: os.Args, Tool: "acc " + toolVersion()}
 	var err error
 	switch c.Mode {
 	case capture.ModeAuto, capture.ModeKprobe, capture.ModeFentry:
@@ -106,6 +108,8 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	}
 	if out.stdout {
 		c.CommandOut = os.Stderr // standard output carries the capture
+		// A reader that goes away is told as an error; the command still gets the signal.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	}
 	line := newStatusLine(errOut)
 	live := false
@@ -126,10 +130,17 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		out.discard()
 		return err
 	}
+	if errors.Is(err, syscall.EPIPE) {
+		fmt.Fprintf(errOut, "acc: nobody reads standard output any more: the capture has no end\n")
+		return exited(exitTruncated)
+	}
 	if err := errors.Join(err, out.close()); err != nil {
 		return &hinted{err, "what was written before is readable: acc info " + out.name}
 	}
 	summary(errOut, out, &result)
+	if result.End.Reason == format.EndDiskFull {
+		return exited(exitLimit)
+	}
 	if result.CommandExit > 0 {
 		return exited(result.CommandExit)
 	}
@@ -167,6 +178,8 @@ func summary(w io.Writer, out *output, r *capture.Result) {
 	fmt.Fprintf(w, "acc: %s events of %s accept calls that ended in %s; %s\n", report.Count(r.End.Events), report.Count(returns),
 		r.Elapsed.Round(10*time.Millisecond), report.Bytes(r.Bytes))
 	switch {
+	case r.End.Reason == format.EndDiskFull:
+		fmt.Fprintf(w, "acc: ENDED EARLY: %s; %s events were lost\n", format.Quote(r.End.Detail), report.Count(r.End.Lost))
 	case r.End.Lost == 0 && missed == 0:
 		fmt.Fprintf(w, "acc: nothing was lost\n")
 	case r.End.Lost > 0:
@@ -177,6 +190,9 @@ func summary(w io.Writer, out *output, r *capture.Result) {
 	}
 	if n := len(r.End.Blocked); n > 0 {
 		fmt.Fprintf(w, "acc: %s tasks are waiting in accept\n", report.Count(uint64(n)))
+	}
+	if r.Kept != nil {
+		fmt.Fprintf(w, "acc: not all privileges could be given up: %s\n", format.Quote(strings.ReplaceAll(r.Kept.Error(), "\n", "; ")))
 	}
 	if !r.End.Clean {
 		fmt.Fprintf(w, "acc: the recording is NOT in order: %s\n", format.Quote(r.End.Detail))

@@ -1,0 +1,72 @@
+package analysis
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/acc-project/acc/format"
+)
+
+// reading is a set of counters as the recorder takes it.
+func reading(fromNS, toNS int64, opened uint64, queued uint32) format.Counters {
+	return format.Counters{BootNS: fromNS, UntilNS: toNS, NetNS: 1, Queued: queued, QueuedKnown: true, Values: map[string]uint64{format.CounterPassiveOpens: opened}}
+}
+
+func takenAt(ns int64) format.Event {
+	return format.Event{BootNS: ns, Kind: format.Return, Hook: format.HookSysAccept4, Via: format.ViaAccept4, Ret: 5, NetNS: 1, Proto: 6, Family: format.FamilyIPv4}
+}
+
+func TestWitness(t *testing.T) {
+	lostClient := takenAt(150)
+	lostClient.Ret, lostClient.Mark = -14, format.MarkClientLost
+	again, local, udp := takenAt(150), takenAt(150), takenAt(150)
+	again.Ret, local.Proto, udp.Kind = -11, 0, format.Enter
+	forgotten := format.Event{BootNS: 150, Kind: format.Drop, Hook: format.HookChildForget, NetNS: 1, Proto: 6}
+	elsewhere := takenAt(150)
+	elsewhere.NetNS = 2
+	joins := reading(200, 210, 12, 0)
+	joins.Values[format.CounterMPJoins] = 1
+	unknown := reading(200, 210, 11, 0)
+	unknown.QueuedKnown = false
+	lossy := &format.End{Totals: []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: 3, Recorded: 1, Lost: 2}}}
+	for _, c := range []struct {
+		name        string
+		start       uint32 // connections in the queue
+		end         format.Counters
+		events      []format.Event
+		late        []format.Event // that stand behind the last reading
+		last        *format.End
+		verdict     string
+		unexplained int64
+		says        string
+	}{
+		{"the same", 0, reading(200, 210, 12, 0), []format.Event{takenAt(50), takenAt(150), takenAt(160)}, []format.Event{takenAt(220)}, nil, WitnessAgrees, 0, "the kernel counted the same: 2 TCP connections"},
+		{"recorded behind the reading", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150)}, []format.Event{takenAt(160)}, nil, WitnessAgrees, 0, ""},
+		{"taken before and recorded after the first", 0, reading(200, 210, 11, 0), []format.Event{takenAt(90), takenAt(150)}, nil, nil, WitnessAgrees, 0, ""},
+		{"still queued", 1, reading(200, 210, 13, 3), []format.Event{takenAt(150)}, nil, nil, WitnessAgrees, 0, "2 more waiting"},
+		{"a client lost, failures, UNIX", 0, reading(200, 210, 11, 0), []format.Event{lostClient, again, local, udp}, nil, nil, WitnessAgrees, 0, ""},
+		{"forgotten", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150), forgotten}, nil, nil, WitnessAgrees, 0, "closed"},
+		{"joined", 0, joins, []format.Event{takenAt(150)}, nil, nil, WitnessAgrees, 0, "MPTCP"},
+		{"while read", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150), takenAt(205)}, nil, nil, WitnessExplained, 1, "while the counters were read"},
+		{"lost", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, lossy, WitnessExplained, 2, "2 returns of accept were lost"},
+		{"more than was lost", 0, reading(200, 210, 14, 0), []format.Event{takenAt(150)}, nil, lossy, WitnessDiffers, 3, "3 NOT accounted for"},
+		{"missing", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150)}, nil, nil, WitnessDiffers, 1, ""},
+		{"too many", 0, reading(200, 210, 11, 0), []format.Event{takenAt(150), takenAt(160)}, nil, nil, WitnessDiffers, -1, ""},
+		{"the queue moved", 0, unknown, nil, nil, nil, WitnessExplained, 1, "while the accept queues were read"},
+		{"elsewhere", 0, reading(200, 210, 10, 0), []format.Event{elsewhere}, nil, nil, WitnessAgrees, 0, "1 more accepted in network namespaces"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := NewWitness(&format.Header{})
+			w.Add(&format.Batch{Counters: []format.Counters{reading(95, 105, 10, c.start)}, Events: c.events})
+			w.Add(&format.Batch{Counters: []format.Counters{c.end}, Events: c.late})
+			w.Add(&format.Batch{End: c.last})
+			r := w.Finish()
+			if len(r.Spaces) != 1 || r.Verdict != c.verdict || r.Spaces[0].Unexplained != c.unexplained || !strings.Contains(r.Text, c.says) {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+	if r := NewWitness(&format.Header{}).Finish(); r.Verdict != WitnessSilent {
+		t.Errorf("without counters: %+v", r)
+	}
+}

@@ -1,0 +1,29 @@
+package capture
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/acc-project/acc/format"
+)
+
+// The kernel prints a group's names in one line and its values in the next; MPTCP's
+// group comes twice on some kernels.
+func TestParseCounters(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "netstat")
+	text := "Ip: Forwarding InErrs\nIp: 1 77\nTcp: RtoMin PassiveOpens InErrs\nTcp: 200 42 3\nTcpExt: ListenDrops Later\nTcpExt: 18446744073709551615 1\n" +
+		"MPTcpExt: MPJoinAckRx\nMPTcpExt: 5\nMPTcpExt: MPJoinAckRx\nMPTcpExt: 5\nTcp: PassiveOpens\nshort\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := parseCounters(nil, path, "Tcp", "TcpExt", "MPTcpExt")
+	want := map[string]uint64{format.CounterPassiveOpens: 42, "TcpInErrs": 3, format.CounterDrops: 1<<64 - 1, format.CounterMPJoins: 5}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if parseCounters(nil, path+"x", "Tcp") != nil {
+		t.Error("counters out of nothing")
+	}
+}

@@ -1,0 +1,44 @@
+package format
+
+import (
+	"bytes"
+	"io"
+	"reflect"
+	"testing"
+)
+
+// Counters come back as they were written, before the events of their frame.
+func TestCounters(t *testing.T) {
+	want := Counters{BootNS: 5, UntilNS: 7, Final: true, NetNS: 1<<32 - 1, Queued: 3, QueuedKnown: true, Values: map[string]uint64{}}
+	for i, name := range CounterNames {
+		want.Values[name] = 1<<64 - 1 - uint64(i)
+	}
+	var out bytes.Buffer
+	w, err := NewWriter(&out, testHeader(), WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{w.Counters(want), w.Close(End{Reason: "signal", Clean: true})} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := NewReader(&out, ReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []Counters
+	for {
+		b, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, b.Counters...)
+	}
+	if len(got) != 1 || !reflect.DeepEqual(got[0], want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
