@@ -17,8 +17,10 @@ func (r *Reader) decode(l *link, frame []byte) error {
 		return r.corrupt("frame %d holds %d bytes, its link says %d", l.frame, len(content), l.content)
 	}
 	b := &r.batch
-	*b = Batch{Processes: b.Processes[:0], Clocks: b.Clocks[:0], Losses: b.Losses[:0], Snapshots: b.Snapshots[:0], Events: b.Events[:0]}
-	for n := 0; len(content) > 0; n++ {
+	*b = Batch{Processes: b.Processes[:0], Clocks: b.Clocks[:0], Losses: b.Losses[:0], Snapshots: b.Snapshots[:0],
+		Gaps: b.Gaps[:0], Events: b.Events[:0]}
+	n := 0
+	for ; len(content) > 0; n++ {
 		size, err := check(content)
 		if err != nil {
 			return r.corrupt("frame %d: %v", l.frame, err)
@@ -36,6 +38,9 @@ func (r *Reader) decode(l *link, frame []byte) error {
 	}
 	if len(b.Events) != int(l.events) {
 		return r.corrupt("frame %d holds %d events, its link says %d", l.frame, len(b.Events), l.events)
+	}
+	if n > 1 && (b.Header != nil || b.End != nil) {
+		return r.corrupt("frame %d holds more than the record that stands alone", l.frame)
 	}
 	if b.Header == nil && r.frame == 0 && r.header.Format == 0 {
 		if !r.salvage {
@@ -83,6 +88,10 @@ func (r *Reader) record(l *link, b []byte) error {
 		var x Snapshot
 		err = msgpack.Unmarshal(b, &x)
 		batch.Snapshots = append(batch.Snapshots, x)
+	case "gap":
+		var x Gap
+		err = msgpack.Unmarshal(b, &x)
+		batch.Gaps = append(batch.Gaps, x)
 	case "end":
 		r.end = End{}
 		err = msgpack.Unmarshal(b, &r.end)

@@ -30,6 +30,7 @@ type Header struct {
 	Limits    []string    `msgpack:"limits" json:"limits"`     // what this kernel could not show, a sentence each
 	Clock     Clock       `msgpack:"clock" json:"clock"`       // the first clock pair
 	Fields    []FieldSpec `msgpack:"fields" json:"fields"`     // the columns of a block, in order; see [Fields]
+	Repaired  *Repaired   `msgpack:"repaired,omitempty"`       // nil: this is the capture that was recorded
 }
 
 // Probe is one attached probe.
