@@ -36,6 +36,8 @@ type Batch struct {
 	Frame    uint32   // number of the frame, from 0
 	FirstSeq uint64   // Seq of its first event, or of the next one if it has none
 	Chain    [32]byte // hash of this frame and all before it
+	MinNS    int64    // smallest BootNS of its events by its link, 0 if it has none
+	MaxNS    int64
 
 	link *link
 	raw  []byte // the zstd frame
@@ -160,7 +162,7 @@ func (r *Reader) step() error {
 	l.entry(at).hash(r.index)
 	r.batch.Offset, r.batch.Bytes = at, int64(8+linkSize+len(frame))
 	r.batch.Frame, r.batch.FirstSeq, r.batch.Chain = l.frame, l.firstSeq, l.chain
-	r.batch.link, r.batch.raw = l, frame
+	r.batch.MinNS, r.batch.MaxNS, r.batch.link, r.batch.raw = l.minNS, l.maxNS, l, frame
 	r.frame, r.seq, r.chain = l.frame+1, seq, l.chain
 	r.events += uint64(l.events)
 	r.src.take(8 + linkSize + len(frame))

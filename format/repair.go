@@ -8,25 +8,25 @@ import (
 
 // Repaired says, in a header, of which capture this one is what could be read.
 type Repaired struct {
-	SHA256  string   `msgpack:"sha256"`  // of the original file, hexadecimal
-	Bytes   int64    `msgpack:"bytes"`   // its length
-	Tool    string   `msgpack:"tool"`    // "acc VERSION" that repaired it
-	Verdict string   `msgpack:"verdict"` // what is wrong with it: "truncated", "corrupt" ...
-	Why     string   `msgpack:"why"`     // the same in a sentence, with the place
-	Places  int      `msgpack:"places"`  // stretches that were left out
-	Lost    int64    `msgpack:"lost"`    // their bytes
-	Events  uint64   `msgpack:"events"`  // events known to be missing with them
-	Ended   bool     `msgpack:"ended"`   // the original has an END
-	Notes   []string `msgpack:"notes"`   // what else is not as it was, a sentence each
+	SHA256  string   `msgpack:"sha256" json:"sha256"`   // of the original file, hexadecimal
+	Bytes   int64    `msgpack:"bytes" json:"bytes"`     // its length
+	Tool    string   `msgpack:"tool" json:"tool"`       // "acc VERSION" that repaired it
+	Verdict string   `msgpack:"verdict" json:"verdict"` // what is wrong with it: "truncated", "corrupt" ...
+	Why     string   `msgpack:"why" json:"why"`         // the same in a sentence, with the place
+	Places  int      `msgpack:"places" json:"places"`   // stretches that were left out
+	Lost    int64    `msgpack:"lost" json:"lost"`       // their bytes
+	Events  uint64   `msgpack:"events" json:"events"`   // events known to be missing with them
+	Ended   bool     `msgpack:"ended" json:"ended"`     // the original has an END
+	Notes   []string `msgpack:"notes" json:"notes"`     // what else is not as it was, a sentence each
 }
 
 // Gap says, in a repaired capture, that a part of the original is missing here.
 type Gap struct {
-	Next   uint64 `msgpack:"next"`   // Seq of the next event
-	Events uint64 `msgpack:"events"` // events known to be missing
-	Offset int64  `msgpack:"offset"` // of the part in the original, in bytes
-	Bytes  int64  `msgpack:"bytes"`  // its length, 0 if whole frames are missing and nothing stands in their place
-	Reason string `msgpack:"reason"` // what was wrong with it
+	Next   uint64 `msgpack:"next" json:"next"`     // Seq of the next event
+	Events uint64 `msgpack:"events" json:"events"` // events known to be missing
+	Offset int64  `msgpack:"offset" json:"offset"` // of the part in the original, in bytes
+	Bytes  int64  `msgpack:"bytes" json:"bytes"`   // its length, 0 if whole frames are missing and nothing stands in their place
+	Reason string `msgpack:"reason" json:"reason"` // what was wrong with it
 }
 
 // NewCopy begins a capture of frames of another one, with the header h, which is

@@ -149,7 +149,7 @@ func (s *survey) copy(out *format.Writer, src io.ReaderAt, size int64) error {
 		return fmt.Errorf("open capture: %w", err)
 	}
 	seen, last := 0, format.Skip{} // of what was left out
-	next := uint64(1) // Seq of the event that follows
+	next := uint64(1)              // Seq of the event that follows
 	for {
 		b, err := r.Next()
 		if errors.Is(err, io.EOF) || errors.Is(err, format.ErrTruncated) {

@@ -42,7 +42,7 @@ Exit codes:
   3  the capture is truncated, or its recording ended in disorder
   4  the capture is corrupt
   5  a limit was hit, the result is not whole
-  6  verification failed
+  6  verification failed: a signature, a kept chain head
   7  this environment can't: privileges, kernel`
 
 func main() {
@@ -81,7 +81,7 @@ kernel, into a capture file; and replays and analyses captures anywhere.
 		Args:          noArgs,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
-	root.AddCommand(newRecordCommand(), newInfoCommand(), newReplayCommand(), newAnalyzeCommand(), newFieldsCommand())
+	root.AddCommand(newRecordCommand(), newInfoCommand(), newVerifyCommand(), newSignCommand(), newRepairCommand(), newReplayCommand(), newAnalyzeCommand(), newFieldsCommand())
 	for _, c := range root.Commands() {
 		c.Long += "\n" + exitCodes
 	}
