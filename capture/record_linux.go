@@ -87,7 +87,7 @@ func newSession(w io.Writer, o *Options, a *attached) (*session, error) {
 	h.Probes, h.Limits = a.describe(o)
 	s.clock = h.Clock
 	var err error
-	if s.writer, err = format.NewWriter(w, *h, format.WriterOptions{}); err != nil {
+	if s.writer, err = format.NewWriter(w, *h, writerOptions(o, h.ID)); err != nil {
 		return nil, err
 	}
 	s.processes.write = s.writer.Process
@@ -105,6 +105,14 @@ func newSession(w io.Writer, o *Options, a *attached) (*session, error) {
 	}
 	a.early = nil
 	return s, nil
+}
+
+// writerOptions are those of the capture with an id.
+func writerOptions(o *Options, id string) (w format.WriterOptions) {
+	if tell := o.Checkpoint; tell != nil {
+		w.Checkpoint = func(c format.Checkpoint) { tell(id, c) }
+	}
+	return w
 }
 
 // snapshot records what listens and who sits in accept, and gives those of whose
