@@ -153,7 +153,7 @@ func (r *Reader) readBlock(l *link, b []byte) error {
 		return fmt.Errorf("a block does not hold the events that its link says")
 	}
 	if int64(cap(r.batch.Events)) < rows {
-		r.batch.Events = make([]Event, max(rows, 1<<12))
+		r.batch.Events = make([]Event, max(rows, 2*int64(cap(r.batch.Events))))
 	}
 	r.batch.Events = r.batch.Events[:rows]
 	return r.block.decode(b, r.batch.Events, l.firstSeq)
