@@ -71,6 +71,9 @@ func (a *Account) contradict(format string, args ...any) {
 // none if the capture has no END. Of a capture whose recorder said itself that its
 // account does not add up, and of a repaired one, less is asked.
 func (a *Account) Contradictions() []string {
+	if a.counts == nil {
+		return nil
+	}
 	a.counts[a.last] += a.run
 	a.run = 0
 	if a.end == nil {

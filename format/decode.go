@@ -13,6 +13,9 @@ func (r *Reader) decode(l *link, frame []byte) error {
 		return r.corrupt("frame %d: decompress: %v", l.frame, err)
 	}
 	r.content = content
+	if len(content) == 0 {
+		return r.corrupt("frame %d holds nothing", l.frame)
+	}
 	if len(content) != int(l.content) {
 		return r.corrupt("frame %d holds %d bytes, its link says %d", l.frame, len(content), l.content)
 	}
@@ -46,6 +49,7 @@ func (r *Reader) decode(l *link, frame []byte) error {
 		if !r.salvage {
 			return r.corrupt("frame %d holds no header", l.frame)
 		}
+		r.skip(r.src.at, "the header is missing here")
 		return r.begin(&Header{Format: Version, Fields: specs()})
 	}
 	return nil

@@ -86,6 +86,9 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 	}
 	if err := fr.next(); err != nil {
 		if o.Salvage && errors.Is(err, ErrTruncated) && len(fr.skipped) > 0 {
+			if bytes.HasPrefix(linkHead, head) {
+				return nil, &CorruptError{Offset: fr.skipped[0].Offset, Reason: fr.skipped[0].Reason}
+			}
 			return nil, fmt.Errorf("%w: no frame of one was found", ErrNotCapture)
 		}
 		return nil, err

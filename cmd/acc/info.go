@@ -183,10 +183,10 @@ type lossKey struct {
 }
 
 func runInfo(out io.Writer, in *input, asJSON bool) error {
+	defer in.Close()
 	if err := in.begin(in.file, true); err != nil {
 		return err
 	}
-	defer in.Close()
 	i := info{File: in.name, Header: in.Header(), Losses: []format.Loss{}, Start: newShot(), Finish: newShot(), lostBy: map[lossKey]uint64{}}
 	verdict := i.read(in)
 	w := bufio.NewWriter(out)

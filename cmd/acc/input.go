@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -37,7 +38,11 @@ func openCapture(name string, salvage bool) (*input, error) {
 		return nil, err
 	}
 	confine(false)
-	return in, in.begin(in.file, salvage)
+	if err := in.begin(in.file, salvage); err != nil {
+		in.Close()
+		return nil, err
+	}
+	return in, nil
 }
 
 // openFile opens a capture file, or standard input for "-", and reads nothing of it.
@@ -61,12 +66,17 @@ func openFile(name string) (*input, error) {
 	return in, nil
 }
 
-// begin reads the header from r, which gives what in.file holds. If that fails,
-// in is closed.
+// readerMemory is where the garbage collector begins to work harder, so that
+// reading stays within 256 MiB for any file. Nothing is refused at it.
+const readerMemory = 208 << 20
+
+// begin reads the header from r, which gives what in.file holds.
 func (in *input) begin(r io.Reader, salvage bool) error {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(readerMemory)
+	}
 	reader, err := format.NewReader(r, format.ReaderOptions{Salvage: salvage})
 	if err != nil {
-		in.Close()
 		if errors.Is(err, format.ErrNotCapture) {
 			err = &hinted{err, "acc reads captures that acc record wrote"}
 		}

@@ -15,9 +15,8 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"acc": main})
-}
+// programs are what tests call by name.
+var programs = map[string]func(){"acc": main}
 
 // The commands, as users call them: testdata/script, one behaviour a file. Beside
 // testscript's own there are

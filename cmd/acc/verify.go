@@ -188,17 +188,20 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, sig
 	}
 	counted := &countedReader{r: in.file}
 	tee := io.TeeReader(counted, multiHash(hashes))
-	if err := in.begin(tee, true); err != nil {
-		return err
-	}
 	defer in.Close()
 	account := analysis.Account{}
-	end, last, readErr := v.read(ctx, in, &account, want)
+	var end *format.End
+	last := &format.Batch{}
+	readErr := in.begin(tee, true)
+	if readErr == nil {
+		end, last, readErr = v.read(ctx, in, &account, want)
+	}
 	if ctx.Err() != nil {
 		return exited(130)
 	}
-	if !errors.Is(readErr, io.EOF) && !errors.Is(readErr, format.ErrTruncated) {
-		return fmt.Errorf("%s: %w", in.name, readErr)
+	corrupt := new(format.CorruptError)
+	if !errors.Is(readErr, io.EOF) && !errors.Is(readErr, format.ErrTruncated) && !errors.As(readErr, &corrupt) {
+		return readErr
 	}
 	if _, err := io.Copy(io.Discard, tee); err != nil { // what reading left over
 		return fmt.Errorf("read %s: %w", in.name, err)
@@ -250,7 +253,11 @@ func (v *verified) read(ctx context.Context, in *input, account *analysis.Accoun
 
 // judge gives the verdict on the capture itself.
 func (v *verified) judge(in *input, readErr error, end *format.End, last *format.Batch, account *analysis.Account) {
-	v.Skipped = append(v.Skipped, in.Skipped()...)
+	if corrupt := new(format.CorruptError); errors.As(readErr, &corrupt) { // no frame of it can be read
+		v.Skipped = append(v.Skipped, format.Skip{Bytes: v.Bytes, Reason: corrupt.Reason})
+	} else if in.Reader != nil {
+		v.Skipped = append(v.Skipped, in.Skipped()...)
+	}
 	v.Ended, v.Clean = end != nil, end != nil && end.Clean
 	miss := v.Missing
 	v.Missing = nil
