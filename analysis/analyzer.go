@@ -17,7 +17,7 @@ type Options struct {
 	Pair func(*Pair) error
 	Top  int // rows in each list of the result; 0: 10, negative: all
 
-	MaxTasks     int // threads in accept at once; 0: 1,000,000
+	MaxTasks     int // threads in accept at once; 0: 500,000
 	MaxPeers     int // remote addresses that are told apart; 0: 100,000
 	MaxListeners int // listening sockets; 0: 10,000
 	MaxProcesses int // processes; 0: 50,000
@@ -30,7 +30,7 @@ func (o *Options) defaults() {
 		}
 	}
 	set(&o.Top, 10)
-	set(&o.MaxTasks, 1_000_000)
+	set(&o.MaxTasks, 500_000)
 	set(&o.MaxPeers, 100_000)
 	set(&o.MaxListeners, 10_000)
 	set(&o.MaxProcesses, 50_000)
