@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -108,9 +107,7 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	switch {
 	case o.pairs:
 	case o.json:
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(result)
+		err = encodeJSON(w, result)
 	default:
 		err = report.Text(w, result, report.TextOptions{Color: color})
 	}

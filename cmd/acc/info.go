@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -192,9 +191,7 @@ func runInfo(out io.Writer, in *input, asJSON bool) error {
 	w := bufio.NewWriter(out)
 	var err error
 	if asJSON {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(&i)
+		err = encodeJSON(w, &i)
 	} else {
 		err = i.text(w)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -105,7 +104,6 @@ func writeSignature(errOut io.Writer, capture string, armoured []byte, o signOpt
 		return fmt.Errorf("write %s: %w", o.output, err)
 	}
 	if err := file.close(); err != nil {
-		_ = os.Remove(o.output)
 		return err
 	}
 	fmt.Fprintf(errOut, "acc: signed %s: %s\n", format.Quote(capture), format.Quote(o.output))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -154,9 +153,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 			v := &verified{File: j.in.name, Why: []string{}, Skipped: []format.Skip{}, Heads: []headResult{}}
 			if err = v.verify(ctx, j.in, j.sig, signers, want, &o); err == nil {
 				if o.json {
-					enc := json.NewEncoder(out)
-					enc.SetIndent("", "  ")
-					err = enc.Encode(v)
+					err = encodeJSON(out, v)
 				} else {
 					if i > 0 {
 						fmt.Fprintln(out)
