@@ -27,6 +27,9 @@ type gaps struct {
 // no use afterwards.
 func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	g := a.gaps()
+	if p := a.header.Repaired; p != nil { // what the repair left out is left out here
+		c.Skipped = append(c.Skipped, format.Skip{Bytes: p.Lost, Events: p.Events, Reason: p.Why})
+	}
 	if c.Truncated = c.Truncated || a.end == nil; !c.Truncated && len(c.Skipped) > 0 && a.pairs.skips == 0 {
 		a.pairs.skips++ // a part that nothing followed
 	}
@@ -177,6 +180,11 @@ func (a *Analyzer) caveats(c Completeness, r *Result) []Caveat {
 	add := func(id, format string, args ...any) { list = append(list, Caveat{id, fmt.Sprintf(format, args...)}) }
 	if c.Truncated {
 		add("truncated", "the capture stops before its end: what happened after %s is not known", a.lastWord())
+	}
+	if p := a.header.Repaired; p != nil {
+		add("repaired", "this is what could be read of a damaged capture: %s; %d bytes in %d places are left out, at least %d events with them",
+			format.Quote(p.Why), p.Lost, max(p.Places, 1), p.Events)
+		c.Skipped = c.Skipped[:len(c.Skipped)-1]
 	}
 	if n := len(c.Skipped); n > 0 {
 		bytes, events := int64(0), uint64(0)

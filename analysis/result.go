@@ -58,7 +58,7 @@ type Doubts struct {
 
 // Caveat is one reason why the capture does not tell all.
 type Caveat struct {
-	ID   string `json:"id"` // truncated, skipped, unclean, lost, missed, limit
+	ID   string `json:"id"` // truncated, repaired, skipped, unclean, lost, missed, limit
 	Text string `json:"text"`
 }
 

@@ -52,6 +52,10 @@ type Options struct {
 	Ready  func(Started) // called once, when all probes are live, before Command starts
 	Status func(Status)  // called about once a second by the recording goroutine
 
+	// Checkpoint is called by the recording goroutine with the capture's id after
+	// each frame that was written, and after its end.
+	Checkpoint func(id string, c format.Checkpoint)
+
 	preempted bool // the kernel preempts programs; startProbes sets it
 
 	stall         func()        // test: called before the ring is read, to make it overflow

@@ -124,7 +124,7 @@ func TestVMConfinedChild(t *testing.T) {
 // come later too; who sits in accept at the end is known; and what it gave up is gone.
 func TestVMConfined(t *testing.T) {
 	needVM(t)
-	for _, mode := range bothModes {
+	for _, mode := range modes(t) {
 		t.Run(string(mode), func(t *testing.T) {
 			lfd, addr := listen(t, unix.AF_INET, 8)
 			defer unix.Close(lfd)
@@ -299,7 +299,7 @@ func TestVMPrivileges(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, uid := range []uint32{0, 65534} {
-			for _, mode := range bothModes {
+			for _, mode := range modes(t) {
 				for _, set := range capabilitySets {
 					t.Run(fmt.Sprintf("%s/%d/%s/%s", level, uid, mode, set.name), func(t *testing.T) {
 						dir, err := os.MkdirTemp("/tmp", "priv")

@@ -101,7 +101,7 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 	}
 	s.clock = h.Clock
 	var err error
-	if s.writer, err = format.NewWriter(w, *h, format.WriterOptions{Room: space.take}); err != nil {
+	if s.writer, err = format.NewWriter(w, *h, writerOptions(o, h.ID, space)); err != nil {
 		return nil, err
 	}
 	s.witness.write = s.writer.Counters
@@ -122,6 +122,15 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 	}
 	a.early = nil
 	return s, nil
+}
+
+// writerOptions are those of the capture with an id.
+func writerOptions(o *Options, id string, space *room) (w format.WriterOptions) {
+	w.Room = space.take
+	if tell := o.Checkpoint; tell != nil {
+		w.Checkpoint = func(c format.Checkpoint) { tell(id, c) }
+	}
+	return w
 }
 
 // snapshot records what listens and who sits in accept, and gives those of whose

@@ -158,7 +158,7 @@ func figure(t *testing.T, mode Mode, format string, args ...any) {
 // in accept queues before and after taken into account.
 func TestVMWitness(t *testing.T) {
 	needVM(t)
-	for _, mode := range bothModes {
+	for _, mode := range modes(t) {
 		t.Run(string(mode), func(t *testing.T) {
 			const before, taken, after = 2, 40, 3
 			lfd, addr := listen(t, unix.AF_INET, 8)

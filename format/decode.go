@@ -13,12 +13,17 @@ func (r *Reader) decode(l *link, frame []byte) error {
 		return r.corrupt("frame %d: decompress: %v", l.frame, err)
 	}
 	r.content = content
+	if len(content) == 0 {
+		return r.corrupt("frame %d holds nothing", l.frame)
+	}
 	if len(content) != int(l.content) {
 		return r.corrupt("frame %d holds %d bytes, its link says %d", l.frame, len(content), l.content)
 	}
 	b := &r.batch
-	*b = Batch{Processes: b.Processes[:0], Clocks: b.Clocks[:0], Losses: b.Losses[:0], Snapshots: b.Snapshots[:0], Counters: b.Counters[:0], Events: b.Events[:0]}
-	for n := 0; len(content) > 0; n++ {
+	*b = Batch{Processes: b.Processes[:0], Clocks: b.Clocks[:0], Losses: b.Losses[:0], Snapshots: b.Snapshots[:0],
+		Counters: b.Counters[:0], Gaps: b.Gaps[:0], Events: b.Events[:0]}
+	n := 0
+	for ; len(content) > 0; n++ {
 		size, err := check(content)
 		if err != nil {
 			return r.corrupt("frame %d: %v", l.frame, err)
@@ -37,10 +42,14 @@ func (r *Reader) decode(l *link, frame []byte) error {
 	if len(b.Events) != int(l.events) {
 		return r.corrupt("frame %d holds %d events, its link says %d", l.frame, len(b.Events), l.events)
 	}
+	if n > 1 && (b.Header != nil || b.End != nil) {
+		return r.corrupt("frame %d holds more than the record that stands alone", l.frame)
+	}
 	if b.Header == nil && r.frame == 0 && r.header.Format == 0 {
 		if !r.salvage {
 			return r.corrupt("frame %d holds no header", l.frame)
 		}
+		r.skip(r.src.at, "the header is missing here")
 		return r.begin(&Header{Format: Version, Fields: specs()})
 	}
 	return nil
@@ -87,6 +96,10 @@ func (r *Reader) record(l *link, b []byte) error {
 		var x Counters
 		err = msgpack.Unmarshal(b, &x)
 		batch.Counters = append(batch.Counters, x)
+	case "gap":
+		var x Gap
+		err = msgpack.Unmarshal(b, &x)
+		batch.Gaps = append(batch.Gaps, x)
 	case "end":
 		r.end = End{}
 		err = msgpack.Unmarshal(b, &r.end)
@@ -148,7 +161,7 @@ func (r *Reader) readBlock(l *link, b []byte) error {
 		return fmt.Errorf("a block does not hold the events that its link says")
 	}
 	if int64(cap(r.batch.Events)) < rows {
-		r.batch.Events = make([]Event, max(rows, 1<<12))
+		r.batch.Events = make([]Event, max(rows, 2*int64(cap(r.batch.Events))))
 	}
 	r.batch.Events = r.batch.Events[:rows]
 	return r.block.decode(b, r.batch.Events, l.firstSeq)

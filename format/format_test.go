@@ -186,54 +186,6 @@ func TestTableCoversEvent(t *testing.T) {
 	}
 }
 
-// Cut anywhere, a capture gives the events of its complete frames and says truncated.
-func TestCutAtEveryByte(t *testing.T) {
-	events := sample(40, 3)
-	data := write(t, events, 16)
-	last := 0
-	for cut := range len(data) {
-		got, _, _, err := read(data[:cut], ReaderOptions{})
-		if !errors.Is(err, ErrTruncated) {
-			t.Fatalf("cut at %d of %d: %v", cut, len(data), err)
-		}
-		if len(got) < last || len(got)%16 != 0 && len(got) != len(events) {
-			t.Fatalf("cut at %d: %d events after %d", cut, len(got), last)
-		}
-		last = len(got)
-		for i := range got {
-			if got[i] != events[i] {
-				t.Fatalf("cut at %d: event %d differs", cut, i)
-			}
-		}
-	}
-	if last != len(events) {
-		t.Errorf("a capture cut in its tail gives %d of %d events", last, len(events))
-	}
-}
-
-// No flipped bit passes the strict reader, and salvage loses one frame at most.
-func TestFlipBits(t *testing.T) {
-	events := sample(40, 4)
-	data := write(t, events, 16)
-	for i := range data {
-		bit := i % 8
-		data[i] ^= 1 << bit
-		if _, _, _, err := read(data, ReaderOptions{}); errors.Is(err, io.EOF) {
-			t.Fatalf("bit %d of byte %d flipped: not noticed", bit, i)
-		}
-		got, _, _, err := read(data, ReaderOptions{Salvage: true})
-		if len(got) < len(events)-16 {
-			t.Fatalf("bit %d of byte %d flipped: salvage gives %d of %d events, then %v", bit, i, len(got), len(events), err)
-		}
-		for _, e := range got {
-			if e != events[e.Seq-1] {
-				t.Fatalf("bit %d of byte %d flipped: event %d differs", bit, i, e.Seq)
-			}
-		}
-		data[i] ^= 1 << bit
-	}
-}
-
 // The index tells what scanning tells.
 func TestIndex(t *testing.T) {
 	data := write(t, sample(1000, 6), 64)

@@ -51,6 +51,7 @@ const (
 	maxIndexFrames = 1 << 20  // entries of the index
 	maxRecord      = 1 << 20  // bytes of one record other than a block
 	maxRecords     = 1 << 14  // records of one frame
+	maxSkips       = 10_000   // places that salvaging tells apart
 )
 
 var (
@@ -150,7 +151,7 @@ func (t *tail) append(dst []byte) []byte {
 func (t *tail) parse(p []byte) bool {
 	le := binary.LittleEndian
 	if len(p) != tailSize || !bytes.Equal(p[:8], skippable(tailSize, typeTail)[8:]) ||
-		le.Uint32(p[76:]) != crc32.Checksum(p[:76], castagnoli) {
+		le.Uint32(p[28:]) != 0 || le.Uint32(p[76:]) != crc32.Checksum(p[:76], castagnoli) {
 		return false
 	}
 	t.indexAt, t.at, t.frames, t.events = le.Uint64(p[8:]), le.Uint64(p[16:]), le.Uint32(p[24:]), le.Uint64(p[32:])

@@ -2,7 +2,6 @@ package format
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"io"
 	"runtime"
@@ -99,41 +98,6 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// Frames deleted, doubled, swapped or taken from another capture are noticed.
-func TestRearrangedFrames(t *testing.T) {
-	frames := func(data []byte) (parts [][]byte) {
-		for i := 0; i < len(data); {
-			n := 8 + linkSize
-			if !bytes.Equal(data[i:i+16], linkHead) {
-				return append(parts, data[i:])
-			}
-			n += int(binary.LittleEndian.Uint32(data[i+8+12:]))
-			parts = append(parts, data[i:i+n])
-			i += n
-		}
-		return parts
-	}
-	a, b := frames(write(t, sample(64, 6), 16)), frames(write(t, sample(64, 7), 16))
-	cases := map[string][][]byte{
-		"deleted":      {a[0], a[1], a[3], a[4], a[5], a[6], a[7]},
-		"doubled":      {a[0], a[1], a[1], a[2], a[3], a[4], a[5], a[6], a[7]},
-		"swapped":      {a[0], a[2], a[1], a[3], a[4], a[5], a[6], a[7]},
-		"grafted":      {a[0], a[1], b[2], a[3], a[4], a[5], a[6], a[7]},
-		"no end":       {a[0], a[1], a[2], a[3], a[4], a[7]},
-		"two in a row": {bytes.Join(a, nil), bytes.Join(b, nil)},
-	}
-	if len(a) != 8 {
-		t.Fatalf("the sample has %d parts", len(a))
-	}
-	for name, parts := range cases {
-		_, _, _, err := read(bytes.Join(parts, nil), ReaderOptions{})
-		var bad *CorruptError
-		if !errors.As(err, &bad) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 // Salvage says how many events are missing and where.
 func TestSalvageCounts(t *testing.T) {
 	events := sample(64, 8)
@@ -157,11 +121,7 @@ func FuzzReader(f *testing.F) {
 	f.Add(write(f, odd(), 8))
 	f.Add(forge(0, header(f, func(*Header) {}), bytes.Repeat([]byte{0x91}, 100)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		strict, _, _, err := read(data, ReaderOptions{})
-		salvaged, _, _, _ := read(data, ReaderOptions{Salvage: true})
-		if errors.Is(err, io.EOF) && len(strict) != len(salvaged) {
-			t.Errorf("strict gives %d events, salvage %d", len(strict), len(salvaged))
-		}
+		agree(t, data)
 	})
 }
 

@@ -28,10 +28,20 @@ type Batch struct {
 	Losses    []Loss
 	Snapshots []Snapshot
 	Counters  []Counters
+	Gaps      []Gap // of a repaired capture, before the next batch
 	Events    []Event
 	End       *End  // in the last batch only
 	Offset    int64 // of the frame in the capture, in bytes
 	Bytes     int64 // of the frame in the capture, its link included
+
+	Frame    uint32   // number of the frame, from 0
+	FirstSeq uint64   // Seq of its first event, or of the next one if it has none
+	Chain    [32]byte // hash of this frame and all before it
+	MinNS    int64    // smallest BootNS of its events by its link, 0 if it has none
+	MaxNS    int64
+
+	link *link
+	raw  []byte // the zstd frame
 }
 
 // Reader reads a capture from its beginning, a frame at a time, in memory that
@@ -51,10 +61,12 @@ type Reader struct {
 
 	frame   uint32 // number expected next
 	seq     uint64 // Seq expected next
+	events  uint64 // events given
 	chain   [32]byte
 	ended   bool
 	index   hash.Hash // of the frames read, as the index should have them
 	skipped []Skip
+	skipEnd int64 // where the last of them ends
 }
 
 // NewReader reads the header of the capture on r. Its errors are those of
@@ -75,6 +87,9 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 	}
 	if err := fr.next(); err != nil {
 		if o.Salvage && errors.Is(err, ErrTruncated) && len(fr.skipped) > 0 {
+			if bytes.HasPrefix(linkHead, head) {
+				return nil, &CorruptError{Offset: fr.skipped[0].Offset, Reason: fr.skipped[0].Reason}
+			}
 			return nil, fmt.Errorf("%w: no frame of one was found", ErrNotCapture)
 		}
 		return nil, err
@@ -138,9 +153,22 @@ func (r *Reader) step() error {
 	if err := r.decode(l, frame); err != nil {
 		return err
 	}
+	seq := l.firstSeq + uint64(l.events)
+	for _, g := range r.batch.Gaps {
+		if r.header.Repaired == nil || l.events > 0 || g.Next < seq {
+			return r.corrupt("frame %d says that something is missing in a way that no repair does", l.frame)
+		}
+		seq = g.Next
+	}
+	if r.salvage {
+		r.missed(l)
+	}
 	l.entry(at).hash(r.index)
 	r.batch.Offset, r.batch.Bytes = at, int64(8+linkSize+len(frame))
-	r.frame, r.seq, r.chain = l.frame+1, l.firstSeq+uint64(l.events), l.chain
+	r.batch.Frame, r.batch.FirstSeq, r.batch.Chain = l.frame, l.firstSeq, l.chain
+	r.batch.MinNS, r.batch.MaxNS, r.batch.link, r.batch.raw = l.minNS, l.maxNS, l, frame
+	r.frame, r.seq, r.chain = l.frame+1, seq, l.chain
+	r.events += uint64(l.events)
 	r.src.take(8 + linkSize + len(frame))
 	return nil
 }
@@ -155,7 +183,7 @@ func (r *Reader) truncated(err error) error {
 	if !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read capture: %w", err)
 	}
-	return fmt.Errorf("%w: it stops after %d events, at byte %d", ErrTruncated, r.seq-1, r.src.at)
+	return fmt.Errorf("%w: it stops after %d events, at byte %d", ErrTruncated, r.events, r.src.at)
 }
 
 // readFrame peeks at the next link and its frame.
@@ -184,18 +212,13 @@ func (r *Reader) readFrame() (*link, []byte, error) {
 
 // follows checks that a frame is the one that comes next.
 func (r *Reader) follows(l *link, frame []byte) error {
-	if r.salvage {
-		if l.firstSeq < r.seq || l.frame < r.frame {
-			return r.corrupt("frame %d comes again or too late", l.frame)
-		}
-		if n := len(r.skipped); n > 0 && r.skipped[n-1].Offset+r.skipped[n-1].Bytes == r.src.at {
-			r.skipped[n-1].Events += l.firstSeq - r.seq
-		} else if l.frame != r.frame || l.firstSeq != r.seq {
-			r.skipped = append(r.skipped, Skip{Offset: r.src.at, Reason: "frames are missing here", Events: l.firstSeq - r.seq})
-		}
-		return nil
-	}
 	switch {
+	case r.salvage && (l.frame < r.frame || l.firstSeq < r.seq):
+		return r.corrupt("frame %d comes again or too late", l.frame)
+	case r.salvage && r.header.Repaired == nil && l.firstSeq-r.seq > uint64(l.frame-r.frame)*maxEvents:
+		return r.corrupt("frame %d begins with event %d, more than can be missing before it", l.frame, l.firstSeq)
+	case r.salvage && (r.behindSkip() || l.frame != r.frame):
+		return nil // its link to what was left out can't be proven
 	case l.frame != r.frame:
 		return r.corrupt("frame %d stands where frame %d belongs", l.frame, r.frame)
 	case l.firstSeq != r.seq:
@@ -206,16 +229,39 @@ func (r *Reader) follows(l *link, frame []byte) error {
 	return nil
 }
 
+// behindSkip reports whether the part before the current place was left out.
+func (r *Reader) behindSkip() bool { return len(r.skipped) > 0 && r.skipEnd == r.src.at }
+
+// skip gives the note of what is left out from at on: a new one, or that of the
+// part right before it. Beyond maxSkips the last one stands for all others.
+func (r *Reader) skip(at int64, reason string) *Skip {
+	n := len(r.skipped)
+	if n == 0 || r.skipEnd != at && n < maxSkips {
+		r.skipped = append(r.skipped, Skip{Offset: at, Reason: reason})
+	} else if r.skipEnd != at {
+		r.skipped[n-1].Reason = "and other places behind this one"
+	}
+	r.skipEnd = at
+	return &r.skipped[len(r.skipped)-1]
+}
+
+// missed notes what is missing before a frame that salvaging took.
+func (r *Reader) missed(l *link) {
+	if l.frame != r.frame || l.firstSeq != r.seq || r.behindSkip() {
+		r.skip(r.src.at, "frames are missing here").Events += l.firstSeq - r.seq
+	}
+}
+
 // resync skips from at to the next place where a link, an index or a tail
 // stands, and notes why.
 func (r *Reader) resync(at int64, reason string) error {
-	n := len(r.skipped)
-	if n == 0 || r.skipped[n-1].Offset+r.skipped[n-1].Bytes != at {
-		r.skipped = append(r.skipped, Skip{Offset: at, Reason: reason})
-		n++
-	}
+	note := r.skip(at, reason)
 	r.ended = false
 	r.src.take(1)
+	defer func() {
+		note.Bytes += r.src.at - at
+		r.skipEnd = r.src.at
+	}()
 	for {
 		b, err := r.src.peek(64 << 10)
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -230,7 +276,6 @@ func (r *Reader) resync(at int64, reason string) error {
 			}
 		}
 		r.src.take(skip)
-		r.skipped[n-1].Bytes = r.src.at - r.skipped[n-1].Offset
 		if found >= 0 {
 			return nil
 		}
@@ -267,16 +312,21 @@ func (r *Reader) finish() error {
 	if !bytes.Equal(rest[:16], skippable(tailSize, typeTail)) || !t.parse(rest[8:]) {
 		return r.corrupt("no tail follows the index")
 	}
-	if t.indexSum != crc32.Checksum(index, castagnoli) || t.indexAt != uint64(at) || t.at != uint64(at)+8+uint64(size) {
-		if !r.salvage {
-			return r.corrupt("the index does not match the tail")
-		}
+	var bad error
+	switch {
+	case t.indexSum != crc32.Checksum(index, castagnoli) || t.indexAt != uint64(at) || t.at != uint64(at)+8+uint64(size):
+		bad = r.corrupt("the index does not match the tail")
+	case t.frames != r.frame || t.events != r.events || t.chain != r.chain:
+		bad = r.corrupt("the tail does not match the frames")
+	default:
+		bad = r.checkIndex(index)
 	}
-	if err := r.checkIndex(index); err != nil && !r.salvage {
-		return err
-	}
-	if !r.salvage && (t.frames != r.frame || t.events != r.seq-1 || t.chain != r.chain) {
-		return r.corrupt("the tail does not match the frames")
+	switch {
+	case bad == nil:
+	case !r.salvage:
+		return bad
+	case len(r.skipped) == 0: // else they can't match
+		r.skip(at, bad.(*CorruptError).Reason).Bytes += int64(8 + size + 8 + tailSize)
 	}
 	r.src.take(8 + size + 8 + tailSize)
 	if b, err := r.src.peek(1); len(b) > 0 {

@@ -7,29 +7,30 @@ const Version = 1
 
 // Header is the first record of a capture: where, when and how it was taken.
 type Header struct {
-	Format    int         `msgpack:"format" json:"format"`     // format version, 1
-	Compat    []string    `msgpack:"compat" json:"compat"`     // features that a reader may ignore
-	Incompat  []string    `msgpack:"incompat" json:"incompat"` // features that a reader must know, or refuse the file
-	ID        string      `msgpack:"id" json:"id"`             // capture id, a random UUID
-	Tool      string      `msgpack:"tool" json:"tool"`         // "acc VERSION"
-	Host      string      `msgpack:"host" json:"host"`         // node name
-	MachineID string      `msgpack:"machine" json:"machine"`   // keyed hash of /etc/machine-id, hexadecimal
-	BootID    string      `msgpack:"boot_id" json:"boot_id"`   // /proc/sys/kernel/random/boot_id
-	Kernel    string      `msgpack:"kernel" json:"kernel"`     // release, as uname -r
-	Build     string      `msgpack:"build" json:"build"`       // build, as uname -v
-	Arch      string      `msgpack:"arch" json:"arch"`         // machine, as uname -m
-	CPUs      int         `msgpack:"cpus" json:"cpus"`         // possible CPUs
-	Command   []string    `msgpack:"command" json:"command"`   // the recorder's command line
-	StartNS   int64       `msgpack:"start_ns" json:"start_ns"` // start, CLOCK_REALTIME in Unix nanoseconds
-	Zone      string      `msgpack:"zone" json:"zone"`         // time zone name of the host
-	ZoneSec   int         `msgpack:"zone_s" json:"zone_s"`     // its offset at the start, seconds east of UTC
-	Mode      string      `msgpack:"mode" json:"mode"`         // "kprobe" or "fentry"
-	Probes    []Probe     `msgpack:"probes" json:"probes"`     // what was attached
-	Filters   []string    `msgpack:"filters" json:"filters"`   // what the recorder left out on purpose; empty: nothing
-	Sysctls   []Sysctl    `msgpack:"sysctls" json:"sysctls"`   // settings that bear on accept
-	Limits    []string    `msgpack:"limits" json:"limits"`     // what this kernel could not show, a sentence each
-	Clock     Clock       `msgpack:"clock" json:"clock"`       // the first clock pair
-	Fields    []FieldSpec `msgpack:"fields" json:"fields"`     // the columns of a block, in order; see [Fields]
+	Format    int         `msgpack:"format" json:"format"`               // format version, 1
+	Compat    []string    `msgpack:"compat" json:"compat"`               // features that a reader may ignore
+	Incompat  []string    `msgpack:"incompat" json:"incompat"`           // features that a reader must know, or refuse the file
+	ID        string      `msgpack:"id" json:"id"`                       // capture id, a random UUID
+	Tool      string      `msgpack:"tool" json:"tool"`                   // "acc VERSION"
+	Host      string      `msgpack:"host" json:"host"`                   // node name
+	MachineID string      `msgpack:"machine" json:"machine"`             // keyed hash of /etc/machine-id, hexadecimal
+	BootID    string      `msgpack:"boot_id" json:"boot_id"`             // /proc/sys/kernel/random/boot_id
+	Kernel    string      `msgpack:"kernel" json:"kernel"`               // release, as uname -r
+	Build     string      `msgpack:"build" json:"build"`                 // build, as uname -v
+	Arch      string      `msgpack:"arch" json:"arch"`                   // machine, as uname -m
+	CPUs      int         `msgpack:"cpus" json:"cpus"`                   // possible CPUs
+	Command   []string    `msgpack:"command" json:"command"`             // the recorder's command line
+	StartNS   int64       `msgpack:"start_ns" json:"start_ns"`           // start, CLOCK_REALTIME in Unix nanoseconds
+	Zone      string      `msgpack:"zone" json:"zone"`                   // time zone name of the host
+	ZoneSec   int         `msgpack:"zone_s" json:"zone_s"`               // its offset at the start, seconds east of UTC
+	Mode      string      `msgpack:"mode" json:"mode"`                   // "kprobe" or "fentry"
+	Probes    []Probe     `msgpack:"probes" json:"probes"`               // what was attached
+	Filters   []string    `msgpack:"filters" json:"filters"`             // what the recorder left out on purpose; empty: nothing
+	Sysctls   []Sysctl    `msgpack:"sysctls" json:"sysctls"`             // settings that bear on accept
+	Limits    []string    `msgpack:"limits" json:"limits"`               // what this kernel could not show, a sentence each
+	Clock     Clock       `msgpack:"clock" json:"clock"`                 // the first clock pair
+	Fields    []FieldSpec `msgpack:"fields" json:"fields"`               // the columns of a block, in order; see [Fields]
+	Repaired  *Repaired   `msgpack:"repaired,omitempty" json:"repaired"` // nil: this is the capture that was recorded
 }
 
 // Probe is one attached probe.

@@ -137,7 +137,7 @@ func (d *blockDecoder) column(b []byte, events []Event, i int) ([]byte, error) {
 	}
 	rows := d.rows.of[c.on]
 	if cap(h.nums) < max(len(rows), 1) {
-		h.nums = make([]int64, max(len(rows), 1<<14))
+		h.nums = make([]int64, max(len(rows), 2*cap(h.nums), 1))
 	}
 	if !c.field.isKey() && len(rows) > 0 {
 		if v, rest, ok := oneValue(b, c.key); ok {

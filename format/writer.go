@@ -19,6 +19,20 @@ type WriterOptions struct {
 	// room is not asked for any more, so that losses and the end can be written. nil:
 	// there is always room.
 	Room func(bytes int) error
+	// Checkpoint is called after each frame that was written, and after the end of
+	// the capture, in the goroutine of the Writer; nil: nobody wants to know.
+	Checkpoint func(Checkpoint)
+}
+
+// Checkpoint is how far a capture has come. Whoever keeps its Head where the
+// writer of the capture can't reach it can tell later that the capture up to
+// there is the one that was written.
+type Checkpoint struct {
+	Frame  uint32   // number of the last frame, from 0
+	Bytes  int64    // of the capture so far
+	Events uint64   // in it
+	Head   [32]byte // chain of the last frame
+	Closed bool     // the capture is complete
 }
 
 // How many sockets or tasks stand in one record: it keeps below the limit on its length.
@@ -47,7 +61,10 @@ type Writer struct {
 	room    func(bytes int) error
 
 	seq    uint64 // of the next event
+	count  uint64 // of events
 	frames uint32
+	copies bool // see NewCopy
+	tell   func(Checkpoint)
 	chain  [32]byte
 	at     int64 // bytes written
 	index  []Frame
@@ -60,6 +77,10 @@ func NewWriter(w io.Writer, h Header, o WriterOptions) (*Writer, error) {
 	if o.FrameEvents == 0 {
 		o.FrameEvents = 1 << 14
 	}
+	return newWriter(w, h, o, false)
+}
+
+func newWriter(w io.Writer, h Header, o WriterOptions, copies bool) (*Writer, error) {
 	if o.FrameEvents < 1 || o.FrameEvents > maxEvents {
 		return nil, fmt.Errorf("use %d events a frame: not in 1 to %d", o.FrameEvents, maxEvents)
 	}
@@ -68,8 +89,10 @@ func NewWriter(w io.Writer, h Header, o WriterOptions) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up compression: %w", err)
 	}
-	h.Format, h.Fields = Version, specs()
-	fw := &Writer{w: w, header: h, max: o.FrameEvents, room: o.Room, zstd: enc, seq: 1}
+	if !copies {
+		h.Format, h.Fields = Version, specs()
+	}
+	fw := &Writer{w: w, header: h, max: o.FrameEvents, room: o.Room, zstd: enc, seq: 1, copies: copies, tell: o.Checkpoint}
 	fw.msgpack = msgpack.NewEncoder(&fw.records)
 	fw.msgpack.SetSortMapKeys(true)
 	fw.msgpack.UseCompactInts(true)
@@ -132,8 +155,12 @@ func (w *Writer) Event(e *Event) error {
 	if w.err != nil {
 		return w.err
 	}
+	if w.copies {
+		return errors.New("write an event to a copy")
+	}
 	e.Seq = w.seq
 	w.seq++
+	w.count++
 	w.events = append(w.events, *e)
 	if len(w.events) >= w.max {
 		return w.Flush()
@@ -149,7 +176,7 @@ func (w *Writer) Flush() error {
 	w.content = append(w.content[:0], w.records.Bytes()...)
 	w.records.Reset()
 	w.queued = 0
-	l := link{frame: w.frames, events: uint32(len(w.events)), firstSeq: w.seq - uint64(len(w.events))}
+	l := link{events: uint32(len(w.events)), firstSeq: w.seq - uint64(len(w.events))}
 	events := w.events
 	if len(w.events) > 0 {
 		w.content = appendBlock(w.content, &w.block, w.events, l.firstSeq)
@@ -159,16 +186,26 @@ func (w *Writer) Flush() error {
 	if err := w.pack(); err != nil {
 		return err
 	}
-	l.size, l.content = uint32(len(w.packed)), uint32(len(w.content))
+	l.content = uint32(len(w.content))
+	err := w.frame(&l, w.packed)
+	if none, ok := err.(*NoRoomError); ok {
+		none.Events = events
+	}
+	return err
+}
+
+// frame writes a compressed frame behind its link, of which it fills in the rest.
+func (w *Writer) frame(l *link, packed []byte) error {
+	l.frame, l.size = w.frames, uint32(len(packed))
 	if l.size > maxFrame || l.content > maxContent {
 		w.err = fmt.Errorf("write frame %d: %d bytes, more than the format allows", l.frame, l.content)
 		return w.err
 	}
-	w.out = append(l.seal(w.out[:0], w.chain, w.packed), w.packed...)
+	w.out = append(l.seal(w.out[:0], w.chain, packed), packed...)
 	if w.room != nil {
 		if err := w.room(len(w.out)); err != nil {
-			w.room, w.seq = nil, l.firstSeq
-			return &NoRoomError{Events: events, err: err}
+			w.room, w.seq, w.count = nil, l.firstSeq, w.count-uint64(l.events)
+			return &NoRoomError{err: err}
 		}
 	}
 	w.chain = l.chain
@@ -176,7 +213,17 @@ func (w *Writer) Flush() error {
 	if len(w.index) <= maxIndexFrames {
 		w.index = append(w.index, l.entry(w.at))
 	}
-	return w.write(w.out)
+	if err := w.write(w.out); err != nil {
+		return err
+	}
+	w.checkpoint(false)
+	return nil
+}
+
+func (w *Writer) checkpoint(closed bool) {
+	if w.tell != nil {
+		w.tell(Checkpoint{Frame: w.frames - 1, Bytes: w.at, Events: w.count - uint64(len(w.events)), Head: w.chain, Closed: closed})
+	}
 }
 
 // pack compresses the frame's content. What lies between two seams is a zstd block
@@ -273,11 +320,15 @@ func (w *Writer) Close(end End) error {
 	t.indexSum = crc32.Checksum(payload, castagnoli)
 	t.at = t.indexAt + 8 + uint64(len(payload))
 	b := append(skippable(uint32(len(payload)), typeIndex)[:8], payload...)
-	return w.write(t.append(b))
+	if err := w.write(t.append(b)); err != nil {
+		return err
+	}
+	w.checkpoint(true)
+	return nil
 }
 
 // Events is how many events the capture holds so far.
-func (w *Writer) Events() uint64 { return w.seq - 1 }
+func (w *Writer) Events() uint64 { return w.count }
 
 // Bytes is how many bytes have been written so far.
 func (w *Writer) Bytes() int64 { return w.at }

@@ -162,7 +162,7 @@ func feed(ctx context.Context, in *input, a *analysis.Analyzer, tell func(int64)
 		for _, c := range b.Clocks {
 			*clock = c
 		}
-		if err := a.Add(b, len(in.Skipped()) > skipped); err != nil {
+		if err := a.Add(b, len(in.Skipped()) > skipped || len(b.Gaps) > 0); err != nil {
 			return end, err
 		}
 		skipped = len(in.Skipped())

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,11 +36,20 @@ corrupt files. - reads standard input.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var worst error
+			ins, errs := make([]*input, len(args)), make([]error, len(args))
 			for i, name := range args {
+				ins[i], errs[i] = openFile(name)
+			}
+			confine(false)
+			for i, in := range ins {
 				if i > 0 && !asJSON {
 					fmt.Fprintln(cmd.OutOrStdout())
 				}
-				if err := runInfo(cmd.OutOrStdout(), name, asJSON); err != nil {
+				err := errs[i]
+				if err == nil {
+					err = runInfo(cmd.OutOrStdout(), in, asJSON)
+				}
+				if err != nil {
 					if worst != nil {
 						exitCode(worst, cmd.ErrOrStderr())
 					}
@@ -176,21 +184,19 @@ type lossKey struct {
 	kind format.Kind
 }
 
-func runInfo(out io.Writer, name string, asJSON bool) error {
-	in, err := openCapture(name, true)
-	if err != nil {
+func runInfo(out io.Writer, in *input, asJSON bool) error {
+	defer in.Close()
+	if err := in.begin(in.file, true); err != nil {
 		return err
 	}
-	defer in.Close()
 	i := info{File: in.name, Header: in.Header(), Losses: []format.Loss{}, Start: newShot(), Finish: newShot(), lostBy: map[lossKey]uint64{}}
 	i.witness = analysis.NewWitness(in.Header())
 	verdict := i.read(in)
 	i.Witness = i.witness.Finish()
 	w := bufio.NewWriter(out)
+	var err error
 	if asJSON {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(&i)
+		err = encodeJSON(w, &i)
 	} else {
 		err = i.text(w)
 	}
@@ -294,6 +300,12 @@ func (i *info) text(out io.Writer) error {
 	row("verdict", "%s", verdict)
 	if i.Why != "" {
 		row("", "%s", q(i.Why))
+	}
+	if r := h.Repaired; r != nil {
+		row("repaired", "this is what could be read of a damaged capture of %s, SHA-256 %s", report.Bytes(r.Bytes), q(r.SHA256))
+		row("", "%s", q(r.Why))
+		row("", "%s in %d places and at least %s events of it are not in here", report.Bytes(r.Lost), max(r.Places, 1), report.Count(r.Events))
+		list(row, "", r.Notes)
 	}
 	row("host", "%s, Linux %s %s, %d CPUs", q(h.Host), q(h.Kernel), q(h.Arch), h.CPUs)
 	row("recorded by", "%s, %s probes", q(h.Tool), q(h.Mode))

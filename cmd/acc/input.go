@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -29,34 +30,60 @@ type input struct {
 
 func (in *input) Close() { in.file.Close() }
 
-// openCapture opens a capture file, or standard input for "-".
+// openCapture opens a capture file, or standard input for "-", confines the
+// process to what is open then, and reads the header.
 func openCapture(name string, salvage bool) (*input, error) {
+	in, err := openFile(name)
+	if err != nil {
+		return nil, err
+	}
+	confine(false)
+	if err := in.begin(in.file, salvage); err != nil {
+		in.Close()
+		return nil, err
+	}
+	return in, nil
+}
+
+// openFile opens a capture file, or standard input for "-", and reads nothing of it.
+func openFile(name string) (*input, error) {
 	in := &input{file: os.Stdin, name: name}
 	if name == "-" {
 		in.name = "standard input"
 		if isTerminal(os.Stdin) {
 			return nil, &hinted{errors.New("a capture can't come from a terminal"), "name a file, or pipe one in"}
 		}
-	} else {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		in.file = f
-		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
-			in.bytes = st.Size()
-		}
+		return in, nil
 	}
-	r, err := format.NewReader(in.file, format.ReaderOptions{Salvage: salvage})
+	f, err := os.Open(name)
 	if err != nil {
-		in.Close()
+		return nil, err
+	}
+	in.file = f
+	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+		in.bytes = st.Size()
+	}
+	return in, nil
+}
+
+// readerMemory is where the garbage collector begins to work harder, so that
+// reading stays within 256 MiB for any file. Nothing is refused at it.
+const readerMemory = 208 << 20
+
+// begin reads the header from r, which gives what in.file holds.
+func (in *input) begin(r io.Reader, salvage bool) error {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(readerMemory)
+	}
+	reader, err := format.NewReader(r, format.ReaderOptions{Salvage: salvage})
+	if err != nil {
 		if errors.Is(err, format.ErrNotCapture) {
 			err = &hinted{err, "acc reads captures that acc record wrote"}
 		}
-		return nil, fmt.Errorf("%s: %w", in.name, err)
+		return fmt.Errorf("%s: %w", in.name, err)
 	}
-	in.Reader = r
-	return in, nil
+	in.Reader = reader
+	return nil
 }
 
 // verdict turns what ended reading into what to say: nil at the end of a whole

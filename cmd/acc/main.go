@@ -43,7 +43,7 @@ Exit codes:
   3  the capture is truncated, or its recording ended in disorder
   4  the capture is corrupt
   5  a limit was hit, the result is not whole
-  6  verification failed
+  6  verification failed: a signature, a kept chain head
   7  this environment can't: privileges, kernel
   8  acc analyze --fail-on found something`
 
@@ -83,7 +83,8 @@ kernel, into a capture file; and replays and analyses captures anywhere.
 		Args:          noArgs,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
-	root.AddCommand(newRecordCommand(), newInfoCommand(), newReplayCommand(), newAnalyzeCommand(), newExplainCommand(), newFieldsCommand())
+	root.AddCommand(newRecordCommand(), newInfoCommand(), newAnalyzeCommand(), newExplainCommand(), newReplayCommand(), newVerifyCommand(),
+		newSignCommand(), newRepairCommand(), newFieldsCommand())
 	for _, c := range root.Commands() {
 		c.Long += "\n" + exitCodes
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 )
@@ -14,6 +16,8 @@ type output struct {
 	file   *os.File
 	name   string
 	stdout bool
+	root   *os.Root // its folder
+	base   string   // its name there
 }
 
 // createOutput opens the file that a capture goes to: a new one, readable by its
@@ -30,27 +34,43 @@ func createOutput(name string, force bool) (*output, error) {
 		host, _ := os.Hostname()
 		name = fmt.Sprintf("acc-%s-%s.acc", host, time.Now().Format("20060102-150405"))
 	}
-	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL | noFollow
-	if force {
-		st, err := os.Lstat(name)
-		if err == nil && !st.Mode().IsRegular() {
-			return nil, fmt.Errorf("overwrite %s: it is not a regular file", name)
-		}
-		if err == nil {
-			if err := os.Remove(name); err != nil {
-				return nil, err
-			}
-		}
-	}
-	f, err := os.OpenFile(name, flags, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, &hinted{fmt.Errorf("%s exists", name), "name another file, or overwrite it with --force"}
-	}
+	// The folder is opened once: whoever renames it meanwhile changes nothing.
+	folder, base := filepath.Split(name)
+	root, err := os.OpenRoot(cmp.Or(folder, "."))
 	if err != nil {
 		return nil, err
 	}
-	giveToCaller(f)
-	return &output{file: f, name: name}, nil
+	o := &output{name: name, root: root, base: base}
+	if force {
+		err = o.removeOld()
+	}
+	if err == nil {
+		o.file, err = root.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, 0o600)
+	}
+	if err != nil {
+		root.Close()
+		if errors.Is(err, fs.ErrExist) {
+			return nil, &hinted{fmt.Errorf("%s exists", name), "name another file, or overwrite it with --force"}
+		}
+		return nil, fmt.Errorf("create %s: %w", name, err)
+	}
+	giveToCaller(o.file)
+	return o, nil
+}
+
+// removeOld makes room for a file that overwrites another. Only a regular file is
+// overwritten.
+func (o *output) removeOld() error {
+	st, err := o.root.Lstat(o.base)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !st.Mode().IsRegular():
+		return errors.New("it is not a regular file")
+	}
+	return o.root.Remove(o.base)
 }
 
 // giveToCaller makes the file belong to the user who called sudo. If that fails,
@@ -68,6 +88,7 @@ func (o *output) close() error {
 	if o.stdout {
 		return nil
 	}
+	defer o.root.Close()
 	if err := o.file.Sync(); err != nil {
 		o.file.Close()
 		return fmt.Errorf("sync %s: %w", o.name, err)
@@ -75,10 +96,17 @@ func (o *output) close() error {
 	return o.file.Close()
 }
 
-// discard removes the file of a recording that did not begin.
+// discard removes the file of a recording that did not begin, unless another one
+// has its name by now.
 func (o *output) discard() {
-	if !o.stdout {
-		o.file.Close()
-		_ = os.Remove(o.name)
+	if o.stdout {
+		return
+	}
+	defer o.root.Close()
+	mine, err := o.file.Stat()
+	named, err2 := o.root.Lstat(o.base)
+	o.file.Close()
+	if err == nil && err2 == nil && os.SameFile(mine, named) {
+		_ = o.root.Remove(o.base)
 	}
 }

@@ -28,6 +28,9 @@ type recordOptions struct {
 	ring     string
 	denied   bool
 	command  []string
+
+	checkpoint      string
+	checkpointEvery string
 }
 
 func newRecordCommand() *cobra.Command {
@@ -44,10 +47,15 @@ The file is written with mode 0600, belongs to the user who called sudo, and is 
 overwritten without --force; -o - writes to standard output. A first Ctrl-C ends the
 recording in order, a second one at once. With --probe auto, fentry probes are used
 where the kernel has them and does not preempt them: unlike kretprobes they miss nothing
-when many threads are blocked in accept.`,
+when many threads are blocked in accept.
+
+--checkpoint emits the head of the capture's hash chain while it is recorded. Kept where
+whoever can write to this host can't reach, like a remote syslog, it shows later with acc
+verify --checkpoints whether the capture was cut or written anew.`,
 		Example: `  sudo acc record -o incident.acc
   sudo acc record -o web.acc -- nginx -g 'daemon off;'
   sudo acc record -d 30s
+  sudo acc record -o incident.acc --checkpoint syslog
   ssh prod sudo acc record -o - | acc replay -`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if at := cmd.ArgsLenAtDash(); len(args) > 0 && at != 0 {
@@ -69,6 +77,8 @@ when many threads are blocked in accept.`,
 	f.StringVarP(&o.duration, "duration", "d", "0", "stop after so long, like 30s; a bare number is seconds")
 	f.BoolVar(&o.denied, "denied", false, "also record calls that seccomp refuses; every system call of the host pays for it (some 200 instructions)")
 	f.StringVar(&o.ring, "ring-size", "8MiB", "ring buffer between kernel and recorder: a power of two, at least 4KiB")
+	f.StringVar(&o.checkpoint, "checkpoint", "", "emit chain heads to stderr or syslog")
+	f.StringVar(&o.checkpointEvery, "checkpoint-every", "10s", "at most one checkpoint in so long; the last one comes at the end")
 	return cmd
 }
 
@@ -101,6 +111,14 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	}
 	if c.RingBytes, err = sizeOf(o.ring); err != nil {
 		return err
+	}
+	checkpoints, err := newCheckpoints(&o, errOut)
+	if err != nil {
+		return err
+	}
+	defer checkpoints.close()
+	if checkpoints != nil {
+		c.Checkpoint = checkpoints.take
 	}
 	out, err := createOutput(o.output, o.force)
 	if err != nil {

@@ -15,14 +15,16 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"acc": main})
-}
+// programs are what tests call by name.
+var programs = map[string]func(){"acc": main}
 
 // The commands, as users call them: testdata/script, one behaviour a file. Beside
 // testscript's own there are
 //
-//	capture FILE [lossy|unclean]   writes a small capture
+//	capture FILE [lossy|unclean|liar|HEADS.txt [EVENTS]]
+//	                               writes a small capture, of the first events, and its checkpoints
+//	samesum SUM JSON               fails if sha256sum and a JSON of verify differ
+//	signers FILE WHO KEY           writes a list of allowed signers
 //	cut FILE N                     keeps its first N bytes, or all but the last -N
 //	flip FILE N                    flips a bit of byte N, or of the N-th from its end
 //	exits CODE COMMAND ARG...      runs a command that must exit with CODE
@@ -32,11 +34,30 @@ func TestScript(t *testing.T) {
 		Dir: "../../testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"capture": func(ts *testscript.TestScript, _ bool, args []string) {
-				kind := ""
+				kind, events := "", 1000
 				if len(args) > 1 {
 					kind = args[1]
 				}
-				ts.Check(os.WriteFile(ts.MkAbs(args[0]), sample(kind), 0o600))
+				if len(args) > 2 {
+					n, err := strconv.Atoi(args[2])
+					ts.Check(err)
+					events = n
+				}
+				var heads []byte
+				data := sampleOf(kind, events, &heads)
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
+				if strings.HasSuffix(kind, ".txt") {
+					ts.Check(os.WriteFile(ts.MkAbs(kind), heads, 0o600))
+				}
+			},
+			"samesum": func(ts *testscript.TestScript, _ bool, args []string) {
+				sum, _, _ := strings.Cut(ts.ReadFile(args[0]), " ")
+				if len(sum) != 64 || !strings.Contains(ts.ReadFile(args[1]), `"sha256": "`+sum+`"`) {
+					ts.Fatalf("sha256sum says %s, and acc another", sum)
+				}
+			},
+			"signers": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(args[1]+" "+ts.ReadFile(args[2])), 0o600))
 			},
 			"cut":  edit(func(b []byte, n int) []byte { return b[:n] }),
 			"flip": edit(func(b []byte, n int) []byte { b[n] ^= 0x10; return b }),
@@ -84,7 +105,10 @@ const evil = "\x1b[31mevil\a\xff"
 // sample is a capture of 14 calls by two processes, one with a hostile name: 9
 // accepted, 2 EAGAIN, 1 EMFILE, 1 interrupted and restarted, 1 still blocked. A
 // lossy one lacks 7 returns.
-func sample(kind string) []byte {
+func sample(kind string) []byte { return sampleOf(kind, 1000, nil) }
+
+// sampleOf is sample of the first events, and gives the checkpoints as record prints them.
+func sampleOf(kind string, events int, heads *[]byte) []byte {
 	const second = 1_000_000_000
 	var out bytes.Buffer
 	boot, real := int64(100*second), int64(1_700_000_000*second)
@@ -93,7 +117,12 @@ func sample(kind string) []byte {
 		Command: []string{"acc", "record"}, StartNS: real, Zone: "CET", ZoneSec: 3600, Clock: format.Clock{BootNS: boot, MonoNS: boot, RealNS: real},
 		Probes: []format.Probe{{Hook: format.HookSysAccept4, Kind: format.Enter, How: "fentry"}},
 	}
-	w, err := format.NewWriter(&out, h, format.WriterOptions{FrameEvents: 8})
+	w, err := format.NewWriter(&out, h, format.WriterOptions{FrameEvents: 8, Checkpoint: func(c format.Checkpoint) {
+		if heads != nil {
+			*heads = append(append(*heads, "Nov 24 09:00:00 web1 acc[1]: "...), appendCheckpoint(nil, h.ID, c)...)
+			*heads = append(*heads, '\n')
+		}
+	}})
 	must := func(err error) {
 		if err != nil {
 			panic(err)
@@ -104,6 +133,9 @@ func sample(kind string) []byte {
 	must(w.Process(format.Process{Num: 2, PID: 20, Comm: evil, Exe: "/tmp/" + evil}))
 	now, hits := boot, [3]uint64{}
 	add := func(pid uint32, kind format.Kind, ret int32, port uint16) {
+		if events--; events < 0 {
+			return
+		}
 		now += second / 4
 		hits[kind]++
 		e := format.Event{
@@ -142,6 +174,9 @@ func sample(kind string) []byte {
 		end.Reason, end.Detail, end.Clean = "error", "the disk is on fire", false
 	}
 	end.Totals = []format.ProbeTotal{total(format.Enter, 0), total(format.Return, lost)}
+	if kind == "liar" {
+		end.Totals[1].Recorded, end.Totals[1].Seen = 12, 12
+	}
 	must(w.Close(end))
 	return out.Bytes()
 }

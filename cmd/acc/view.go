@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -149,9 +148,7 @@ func (v *viewer) result(r *analysis.Result, o report.TextOptions) error {
 	case v.view != viewScreen:
 		return nil
 	case v.o.json:
-		enc := json.NewEncoder(v.w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(r)
+		return encodeJSON(v.w, r)
 	}
 	return report.Text(v.w, r, o)
 }

@@ -1,0 +1,116 @@
+package analysis
+
+import (
+	"fmt"
+
+	"github.com/acc-project/acc/format"
+)
+
+// maxContradictions bounds what an Account lists.
+const maxContradictions = 100
+
+// Account holds what a capture says of itself against what it holds. Its zero
+// value is ready for the first batch. It is for one goroutine.
+type Account struct {
+	events  uint64
+	counts  map[counted]uint64
+	losses  map[counted]uint64
+	last    counted
+	run     uint64 // events of last that are not in counts yet
+	end     *format.End
+	repair  bool
+	against []string
+}
+
+type counted struct {
+	hook format.Hook
+	kind format.Kind
+}
+
+// Add takes the next batch of the capture; nothing of it is kept.
+func (a *Account) Add(b *format.Batch) {
+	if a.counts == nil {
+		a.counts, a.losses = map[counted]uint64{}, map[counted]uint64{}
+	}
+	if b.Header != nil {
+		a.repair = b.Header.Repaired != nil
+	}
+	for _, l := range b.Losses {
+		a.losses[counted{l.Hook, l.Kind}] += l.Count
+	}
+	a.events += uint64(len(b.Events))
+	first, last := int64(0), int64(0)
+	for i := range b.Events {
+		e := &b.Events[i]
+		if i == 0 {
+			first, last = e.BootNS, e.BootNS
+		}
+		first, last = min(first, e.BootNS), max(last, e.BootNS)
+		if p := (counted{e.Hook, e.Kind}); p != a.last {
+			a.counts[a.last] += a.run
+			a.last, a.run = p, 0
+		}
+		a.run++
+	}
+	if first != b.MinNS || last != b.MaxNS {
+		a.contradict("the events of frame %d are of %d to %d ns, its link says %d to %d ns", b.Frame, first, last, b.MinNS, b.MaxNS)
+	}
+	if b.End != nil {
+		end := *b.End
+		a.end = &end
+	}
+}
+
+func (a *Account) contradict(format string, args ...any) {
+	if len(a.against) < maxContradictions {
+		a.against = append(a.against, fmt.Sprintf(format, args...))
+	}
+}
+
+// Contradictions gives what does not fit, a sentence each, after the last batch;
+// none if the capture has no END. Of a capture whose recorder said itself that its
+// account does not add up, and of a repaired one, less is asked.
+func (a *Account) Contradictions() []string {
+	if a.counts == nil {
+		return nil
+	}
+	a.counts[a.last] += a.run
+	a.run = 0
+	if a.end == nil {
+		return a.against
+	}
+	if a.end.Events != a.events {
+		a.contradict("END says %d events, there are %d", a.end.Events, a.events)
+	}
+	lost := uint64(0)
+	known := map[counted]bool{}
+	for _, t := range a.end.Totals {
+		p := counted{t.Hook, t.Kind}
+		if known[p] {
+			a.contradict("END accounts for %s of %s twice", t.Kind, t.Hook)
+		}
+		known[p] = true
+		lost += t.Lost
+		if n := a.counts[p]; n != t.Recorded {
+			a.contradict("END says %d recorded events of %s of %s, there are %d", t.Recorded, t.Kind, t.Hook, n)
+		}
+		if !a.end.Clean {
+			continue
+		}
+		if t.Seen != t.Recorded+t.Lost {
+			a.contradict("%s of %s: %d seen is not %d recorded and %d lost", t.Kind, t.Hook, t.Seen, t.Recorded, t.Lost)
+		}
+		if n := a.losses[p]; n != t.Lost && !a.repair {
+			a.contradict("END says %d lost events of %s of %s, the records of losses %d", t.Lost, t.Kind, t.Hook, n)
+		}
+	}
+	if a.end.Lost != lost {
+		a.contradict("END says %d lost events, its account %d", a.end.Lost, lost)
+	}
+	for p, n := range a.counts {
+		if n > 0 && !known[p] && len(known) > 0 {
+			a.contradict("END does not account for %d events of %s of %s", n, p.kind, p.hook)
+		}
+	}
+	return a.against
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bufio"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/acc-project/acc/format"
+)
+
+// wantedHead is a head of a chain that was kept elsewhere.
+type wantedHead struct {
+	capture string // id of the capture it is of, "" of any
+	frame   int64  // number of the frame, -1 unknown
+	events  uint64 // in the capture up to it, 0 unknown
+	head    string
+	found   *headResult
+	other   bool // the frame is there and has another head
+}
+
+// headResult is what became of it.
+type headResult struct {
+	Head   string `json:"head"`
+	Frame  int64  `json:"frame"`  // -1 unknown
+	Found  bool   `json:"found"`  // everything up to it is as it was then
+	Bytes  int64  `json:"bytes"`  // of the capture up to it, 0 if it was not found
+	Events uint64 `json:"events"` // the same
+}
+
+// checkpointLine is a line of record --checkpoint, wherever a log put it.
+var checkpointLine = regexp.MustCompile(`checkpoint capture=(\S+) frame=(\d+) bytes=(\d+) events=(\d+) head=([0-9a-f]{64})`)
+
+// appendCheckpoint appends the line that checkpointLine reads.
+func appendCheckpoint(dst []byte, id string, c format.Checkpoint) []byte {
+	return fmt.Appendf(dst, "checkpoint capture=%s frame=%d bytes=%d events=%d head=%x", id, c.Frame, c.Bytes, c.Events, c.Head)
+}
+
+// headsOf reads the heads of --head and --checkpoints.
+func headsOf(args []string, checkpoints string) ([]wantedHead, error) {
+	var want []wantedHead
+	for _, a := range args {
+		w := wantedHead{frame: -1, head: strings.ToLower(a)}
+		if frame, head, ok := strings.Cut(a, ":"); ok {
+			n, err := strconv.ParseUint(frame, 10, 32)
+			if err != nil {
+				return nil, &usageError{fmt.Errorf("--head %q: the frame is not a number", a), "like --head 12:HEX"}
+			}
+			w.frame, w.head = int64(n), strings.ToLower(head)
+		}
+		if b, err := hex.DecodeString(w.head); err != nil || len(b) != 32 {
+			return nil, &usageError{fmt.Errorf("--head %q is not 64 hexadecimal digits", a), "acc verify prints the head of a capture"}
+		}
+		want = append(want, w)
+	}
+	if checkpoints == "" {
+		return want, nil
+	}
+	in := io.Reader(os.Stdin)
+	if checkpoints != "-" {
+		f, err := os.Open(checkpoints)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 1<<20)
+	none := true
+	for lines.Scan() {
+		m := checkpointLine.FindStringSubmatch(lines.Text())
+		if m == nil {
+			continue
+		}
+		none = false
+		frame, err1 := strconv.ParseUint(m[2], 10, 32)
+		events, err2 := strconv.ParseUint(m[4], 10, 64)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, fmt.Errorf("read %s: %w", checkpoints, err)
+		}
+		want = append(want, wantedHead{capture: m[1], frame: int64(frame), events: events, head: m[5]})
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("read %s: %w", checkpoints, err)
+	}
+	if none {
+		return nil, fmt.Errorf("read %s: no line of a checkpoint is in it", checkpoints)
+	}
+	return want, nil
+}
+
+// seen notes which wanted heads a frame of the capture answers.
+func seen(want []wantedHead, id string, b *format.Batch, events uint64) {
+	head := ""
+	for i := range want {
+		w := &want[i]
+		if w.frame >= 0 && w.frame != int64(b.Frame) || w.capture != "" && w.capture != id || w.found != nil {
+			continue
+		}
+		if head == "" {
+			head = hex.EncodeToString(b.Chain[:])
+		}
+		if w.head == head {
+			w.found = &headResult{Head: head, Frame: int64(b.Frame), Found: true, Bytes: b.Offset + b.Bytes, Events: events}
+		} else {
+			w.other = w.other || w.frame >= 0
+		}
+	}
+}
+
+// judgeHeads holds the capture against the wanted heads.
+func (v *verified) judgeHeads(want []wantedHead) {
+	mine := 0
+	for i := range want {
+		w := &want[i]
+		if w.capture != "" && w.capture != v.ID {
+			continue
+		}
+		mine++
+		if w.found != nil {
+			v.Heads = append(v.Heads, *w.found)
+			w.found, w.other = nil, false // the next file is another one
+			continue
+		}
+		v.Heads = append(v.Heads, headResult{Head: w.head, Frame: w.frame})
+		switch {
+		case w.other:
+			v.forge("frame %d has another head than the one that was kept: it, or something before it, was changed", w.frame)
+		case len(v.Skipped) > 0:
+			v.forge("the kept head %.16s… can't be confirmed: the chain is broken", w.head)
+		case w.frame >= 0 && v.Capture == "truncated":
+			v.Why = append(v.Why, fmt.Sprintf("frame %d was written and is missing: the capture had at least %d events", w.frame, w.events))
+		case w.frame >= 0:
+			v.forge("frame %d was written and is missing, yet the capture has an end: it was cut and closed anew", w.frame)
+		default:
+			v.forge("the kept head %.16s… is not in the capture", w.head)
+		}
+		w.other = false
+	}
+	if mine == 0 && len(want) > 0 {
+		v.forge("no checkpoint that was kept is of this capture")
+	}
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/format"
+	"github.com/acc-project/acc/replay"
+)
+
+type repairOptions struct {
+	output string
+	force  bool
+}
+
+func newRepairCommand() *cobra.Command {
+	o := repairOptions{}
+	cmd := &cobra.Command{
+		Use:   "repair BAD -o GOOD",
+		Short: "Write a new capture of all that can be read of a damaged one",
+		Long: `Repair reads a truncated or corrupt capture as --salvage does and writes a new one: the
+frames that can be read, byte for byte, so that events keep their numbers; a note of each
+gap; a header that says from which file it was made, by SHA-256; and an END whose account
+is of what is there. The damaged file stays as it is: it is the evidence. acc info, acc
+analyze and acc verify say of the new one that it is repaired and what it lacks. The exit
+code is 0 if it was written.`,
+		Example: `  acc repair damaged.acc -o readable.acc
+  acc info readable.acc`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 || args[0] == "-" {
+				return usage(cmd, errors.New("name one capture file; standard input can't be read twice"))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runRepair(cmd.ErrOrStderr(), args[0], o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.output, "output", "o", "", "the new capture, - for standard output")
+	f.BoolVar(&o.force, "force", false, "overwrite the new capture if it exists")
+	return cmd
+}
+
+func runRepair(errOut io.Writer, name string, o repairOptions) error {
+	if o.output == "" {
+		return &usageError{errors.New("-o is missing"), "like acc repair BAD -o GOOD"}
+	}
+	in, err := openFile(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if in.bytes == 0 {
+		return fmt.Errorf("repair %s: it is empty, or not a file that can be read twice", in.name)
+	}
+	out, err := createOutput(o.output, o.force)
+	if err != nil {
+		return err
+	}
+	confine(true)
+	note, end, err := replay.Repair(out.file, in.file, in.bytes, replay.RepairOptions{Tool: "acc " + toolVersion()})
+	if err != nil {
+		out.discard()
+		switch {
+		case errors.Is(err, replay.ErrWhole):
+			err = &hinted{err, "acc verify says more"}
+		case errors.Is(err, format.ErrNotCapture):
+			err = &hinted{err, "acc repairs captures that acc record wrote"}
+		}
+		return fmt.Errorf("%s: %w", in.name, err)
+	}
+	if err := out.close(); err != nil {
+		return err
+	}
+	fmt.Fprintf(errOut, "acc: %s: %s\n", format.Quote(in.name), format.Quote(note.Why))
+	fmt.Fprintf(errOut, "acc: %s events are in %s; %s bytes in %d places and at least %s events are not\n", report.Count(end.Events),
+		format.Quote(out.name), report.Count(uint64(note.Lost)), max(note.Places, 1), report.Count(note.Events))
+	return nil
+}

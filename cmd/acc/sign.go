@@ -1,0 +1,111 @@
+package main
+
+import (
+	"crypto/sha512"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/acc-project/acc/cmd/acc/sshsig"
+	"github.com/acc-project/acc/format"
+)
+
+type signOptions struct {
+	key       string
+	output    string
+	namespace string
+	force     bool
+}
+
+func newSignCommand() *cobra.Command {
+	o := signOptions{}
+	cmd := &cobra.Command{
+		Use:   "sign FILE --key KEY",
+		Short: "Sign a capture with an SSH key",
+		Long: `Sign writes FILE.sig, a signature of the whole file in OpenSSH's format, which acc verify
+checks and ssh-keygen does:
+
+  ssh-keygen -Y verify -f allowed_signers -I WHO -n file -s FILE.sig < FILE
+
+KEY is a private key, or a public one whose private half is in an ssh-agent, as an
+encrypted key must be. What ssh-keygen -Y sign -n file FILE writes is the same. A damaged
+capture can be signed, too: the signature says only who vouches for these bytes. - reads
+standard input and writes the signature to standard output.`,
+		Example: `  acc sign incident.acc --key ~/.ssh/id_ed25519
+  acc verify --allowed-signers ~/.ssh/allowed_signers incident.acc`,
+		Args: oneCapture,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runSign(cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.key, "key", "", "SSH key, as ~/.ssh/id_ed25519")
+	f.StringVarP(&o.output, "output", "o", "", "signature file, - for standard output (default FILE.sig)")
+	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace of the signature")
+	f.BoolVar(&o.force, "force", false, "overwrite the signature if it exists")
+	return cmd
+}
+
+func runSign(out, errOut io.Writer, name string, o signOptions) error {
+	if o.key == "" {
+		return &usageError{errors.New("--key is missing"), "like --key ~/.ssh/id_ed25519"}
+	}
+	if o.namespace == "" {
+		return &usageError{errors.New("--namespace is empty"), "the usual one is " + defaultNamespace}
+	}
+	signer, done, err := sshsig.LoadKey(o.key)
+	if errors.Is(err, sshsig.ErrEncrypted) {
+		return &hinted{err, "ssh-add " + o.key + " puts it into the agent"}
+	}
+	if err != nil {
+		return err
+	}
+	defer done()
+	in, err := openFile(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	sum := sha512.New()
+	tee := io.TeeReader(in.file, sum)
+	// What is no capture is not signed by mistake.
+	if err := in.begin(tee, true); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, tee); err != nil {
+		return fmt.Errorf("read %s: %w", in.name, err)
+	}
+	armoured, err := sshsig.Sign(signer, o.namespace, sum.Sum(nil))
+	if err != nil {
+		return err
+	}
+	if o.output == "" && name == "-" {
+		o.output = "-"
+	}
+	if o.output == "-" {
+		_, err := out.Write(armoured)
+		return err
+	}
+	if o.output == "" {
+		o.output = name + ".sig"
+	}
+	return writeSignature(errOut, in.name, armoured, o)
+}
+
+func writeSignature(errOut io.Writer, capture string, armoured []byte, o signOptions) error {
+	file, err := createOutput(o.output, o.force)
+	if err != nil {
+		return err
+	}
+	if _, err := file.file.Write(armoured); err != nil {
+		file.discard()
+		return fmt.Errorf("write %s: %w", o.output, err)
+	}
+	if err := file.close(); err != nil {
+		return err
+	}
+	fmt.Fprintf(errOut, "acc: signed %s: %s\n", format.Quote(capture), format.Quote(o.output))
+	return nil
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/acc-project/acc/cmd/acc/sshsig"
+)
+
+// defaultNamespace is what ssh-keygen(1) names for signatures of files.
+const defaultNamespace = "file"
+
+// signatureResult is what verify says of a signature.
+type signatureResult struct {
+	Status     string `json:"status"` // none, good, valid (its signer was not asked for) or bad
+	Why        string `json:"why"`    // what is wrong with it, "" if nothing
+	File       string `json:"file"`
+	Key        string `json:"key"` // fingerprint
+	Type       string `json:"type"`
+	Namespace  string `json:"namespace"`
+	Principals string `json:"principals"` // of the line that allows the key
+}
+
+// signatureFile is a signature as it was found.
+type signatureFile struct {
+	name string
+	data []byte
+	err  error // fs.ErrNotExist: there is none
+}
+
+// openSignature reads FILE.sig, or the file that was named.
+func openSignature(capture, name string) signatureFile {
+	asked := name != ""
+	if !asked {
+		if capture == "-" {
+			return signatureFile{err: fs.ErrNotExist}
+		}
+		name = capture + ".sig"
+	}
+	s := signatureFile{name: name}
+	f, err := os.Open(name)
+	if err != nil {
+		s.err = err
+		if asked && errors.Is(err, fs.ErrNotExist) {
+			s.err = fmt.Errorf("%s is not there", name)
+		}
+		return s
+	}
+	defer f.Close()
+	s.data, s.err = io.ReadAll(io.LimitReader(f, 128<<10))
+	return s
+}
+
+// parse reads it; nil without an error if there is none.
+func (s *signatureFile) parse() (*sshsig.Signature, error) {
+	if s.err != nil {
+		if errors.Is(s.err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return nil, s.err
+	}
+	return sshsig.Parse(s.data)
+}
+
+// judgeSignature says whether the file is what somebody who may has signed.
+func (v *verified) judgeSignature(file signatureFile, sig *sshsig.Signature, err error, digest []byte, signers *sshsig.Signers, o *verifyOptions) {
+	r := &v.Signature
+	r.Status, r.File = "none", file.name
+	unsigned := func(why string) {
+		r.Why = why
+		if signers == nil && o.signature == "" {
+			return
+		}
+		if v.Verdict != "forged" && v.Verdict != "corrupt" {
+			v.Verdict = "unsigned"
+		}
+		v.Why = append(v.Why, why)
+	}
+	switch {
+	case err != nil:
+		r.Status = "bad"
+		unsigned("no signature can be read: " + err.Error())
+		return
+	case sig == nil:
+		r.File = ""
+		unsigned("there is no signature")
+		return
+	}
+	r.Key, r.Type, r.Namespace = sig.Fingerprint(), sig.Key.Type(), sig.Namespace
+	if sig.Namespace != o.namespace {
+		r.Status = "bad"
+		unsigned(fmt.Sprintf("the signature is for the namespace %q, not %q", sig.Namespace, o.namespace))
+		return
+	}
+	if err := sig.Verify(o.namespace, digest); err != nil {
+		r.Status, r.Why = "bad", err.Error()
+		v.forge("the file is not what was signed: %v", err)
+		return
+	}
+	r.Status = "valid"
+	if signers == nil {
+		return
+	}
+	principals, ok, why := signers.Find(sig, o.identity, time.Now())
+	if !ok {
+		r.Status = "bad"
+		unsigned("the file is signed, but " + why)
+		return
+	}
+	r.Status, r.Principals = "good", principals
+}

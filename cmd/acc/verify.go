@@ -1,0 +1,324 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/cmd/acc/sshsig"
+	"github.com/acc-project/acc/format"
+)
+
+type verifyOptions struct {
+	json        bool
+	heads       []string
+	checkpoints string
+	signature   string
+	signers     string
+	identity    string
+	namespace   string
+}
+
+func newVerifyCommand() *cobra.Command {
+	o := verifyOptions{}
+	cmd := &cobra.Command{
+		Use:   "verify FILE...",
+		Short: "Prove that a capture is whole and, by a signature or a kept head, genuine",
+		Long: `Verify reads captures from beginning to end and holds everything in them against
+everything else: checksums, hash chain, numbers, END with its account, index, tail. It
+prints the SHA-256 of the file, as sha256sum does, and the head of its chain, and gives
+one verdict:
+
+  whole      all of it is there and fits
+  unclean    the same, but the recording ended in disorder
+  truncated  it stops before its end; what is missing is said
+  corrupt    it holds what its recorder did not write; where is said
+  forged     it fits, but is not what was signed, or not what a kept head says
+  unsigned   nobody who may has signed it; only if --allowed-signers asks for that
+
+The chain alone does not stop a forger, who can compute it anew. Against that helps a
+signature (acc sign, or ssh-keygen -Y sign), which is looked for in FILE.sig, or a head
+that was kept elsewhere (acc record --checkpoint). - reads standard input.`,
+		Example: `  acc verify incident.acc
+  acc verify --allowed-signers ~/.ssh/allowed_signers --identity ops@example.org incident.acc
+  acc verify --head 12:3f0c… incident.acc
+  journalctl -t acc | acc verify --checkpoints - incident.acc`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage(cmd, errors.New("name a capture file, or - for standard input"))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runVerify(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args, o)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.json, "json", false, "print JSON, one object a file")
+	f.StringArrayVar(&o.heads, "head", nil, "chain head that must be in the capture: HEX, or FRAME:HEX")
+	f.StringVar(&o.checkpoints, "checkpoints", "", "file with lines of record --checkpoint, in any log; - for standard input")
+	f.StringVar(&o.signature, "signature", "", "signature file (default FILE.sig, if it is there)")
+	f.StringVar(&o.signers, "allowed-signers", "", "who may sign, in the format of ssh-keygen(1); the capture must be signed")
+	f.StringVar(&o.identity, "identity", "", "who of them must have signed (default anyone)")
+	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace of the signature")
+	return cmd
+}
+
+// verdicts of verify, and the exit codes that go with them.
+var verdictCodes = map[string]int{
+	"whole": exitOK, "unclean": exitTruncated, "truncated": exitTruncated, "corrupt": exitCorrupt, "forged": exitVerify, "unsigned": exitVerify,
+}
+
+// verified is what verify says of one file.
+type verified struct {
+	File      string           `json:"file"`
+	Verdict   string           `json:"verdict"` // see verdictCodes
+	Why       []string         `json:"why"`     // what is wrong, a sentence each; empty: nothing
+	Capture   string           `json:"capture"` // verdict without signature and heads
+	SHA256    string           `json:"sha256"`
+	Bytes     int64            `json:"bytes"`
+	Head      string           `json:"head"` // chain of the last frame that was read
+	Frames    uint32           `json:"frames"`
+	Events    uint64           `json:"events"`
+	ID        string           `json:"id"`
+	Ended     bool             `json:"ended"` // END is there
+	Clean     bool             `json:"clean"` // and says that everything seen was written or counted
+	Missing   *missing         `json:"missing"`
+	Skipped   []format.Skip    `json:"skipped"`
+	Repaired  *format.Repaired `json:"repaired"`
+	Heads     []headResult     `json:"heads"`
+	Signature signatureResult  `json:"signature"`
+}
+
+// missing is what a truncated capture lacks.
+type missing struct {
+	AfterEvent uint64     `json:"after_event"` // events before the place
+	AtByte     int64      `json:"at_byte"`
+	RestBytes  int64      `json:"rest_bytes"` // that stand behind it, of an incomplete frame
+	AfterTime  *time.Time `json:"after_time"` // of the last event that was read
+}
+
+func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o verifyOptions) error {
+	if o.signature != "" && len(names) > 1 {
+		return &usageError{errors.New("--signature is for one file"), "without it, the signature of FILE is FILE.sig"}
+	}
+	if o.identity != "" && o.signers == "" {
+		return &usageError{errors.New("--identity needs --allowed-signers"), "like --allowed-signers ~/.ssh/allowed_signers"}
+	}
+	if o.checkpoints == "-" && slices.Contains(names, "-") {
+		return &usageError{errors.New("standard input can't be both the capture and the checkpoints"), "name a file for one of them"}
+	}
+	want, err := headsOf(o.heads, o.checkpoints)
+	if err != nil {
+		return err
+	}
+	var signers *sshsig.Signers
+	if o.signers != "" {
+		data, err := os.ReadFile(o.signers)
+		if err == nil {
+			signers, err = sshsig.ParseSigners(data)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", o.signers, err)
+		}
+	}
+	type job struct {
+		in  *input
+		sig signatureFile
+		err error
+	}
+	var jobs []job
+	for _, name := range names {
+		j := job{}
+		if j.in, j.err = openFile(name); j.err == nil {
+			j.sig = openSignature(name, o.signature)
+		}
+		jobs = append(jobs, j)
+	}
+	confine(false)
+	worst := exitOK
+	for i, j := range jobs {
+		err := j.err
+		if err == nil {
+			v := &verified{File: j.in.name, Why: []string{}, Skipped: []format.Skip{}, Heads: []headResult{}}
+			if err = v.verify(ctx, j.in, j.sig, signers, want, &o); err == nil {
+				if o.json {
+					err = encodeJSON(out, v)
+				} else {
+					if i > 0 {
+						fmt.Fprintln(out)
+					}
+					err = v.text(out)
+				}
+				worst = max(worst, verdictCodes[v.Verdict])
+			}
+		}
+		if err != nil {
+			worst = max(worst, exitCode(err, errOut))
+		}
+	}
+	if worst != exitOK {
+		return exited(worst)
+	}
+	return nil
+}
+
+// verify reads the capture once, and judges it.
+func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, signers *sshsig.Signers, want []wantedHead, o *verifyOptions) error {
+	sum := sha256.New()
+	hashes := []hash.Hash{sum}
+	var signed hash.Hash
+	parsed, sigErr := sig.parse()
+	if parsed != nil {
+		signed, _ = sshsig.NewHash(parsed.Hash)
+		hashes = append(hashes, signed)
+	}
+	counted := &countedReader{r: in.file}
+	tee := io.TeeReader(counted, multiHash(hashes))
+	defer in.Close()
+	account := analysis.Account{}
+	var end *format.End
+	last := &format.Batch{}
+	readErr := in.begin(tee, true)
+	if readErr == nil {
+		end, last, readErr = v.read(ctx, in, &account, want)
+	}
+	if ctx.Err() != nil {
+		return exited(130)
+	}
+	corrupt := new(format.CorruptError)
+	if !errors.Is(readErr, io.EOF) && !errors.Is(readErr, format.ErrTruncated) && !errors.As(readErr, &corrupt) {
+		return readErr
+	}
+	if _, err := io.Copy(io.Discard, tee); err != nil { // what reading left over
+		return fmt.Errorf("read %s: %w", in.name, err)
+	}
+	v.SHA256, v.Bytes = hex.EncodeToString(sum.Sum(nil)), counted.n
+	v.judge(in, readErr, end, last, &account)
+	v.Verdict = v.Capture
+	v.judgeHeads(want)
+	var digest []byte
+	if signed != nil {
+		digest = signed.Sum(nil)
+	}
+	v.judgeSignature(sig, parsed, sigErr, digest, signers, o)
+	return nil
+}
+
+// read goes through the capture and notes what it says, and the wanted heads on
+// the way. A head counts only while the chain from the beginning is unbroken.
+func (v *verified) read(ctx context.Context, in *input, account *analysis.Account, want []wantedHead) (end *format.End, last *format.Batch, err error) {
+	h := in.Header()
+	v.ID, v.Repaired = h.ID, h.Repaired
+	clock := h.Clock
+	last = &format.Batch{}
+	for ctx.Err() == nil {
+		b, err := in.Next()
+		if err != nil {
+			return end, last, err
+		}
+		account.Add(b)
+		for _, c := range b.Clocks {
+			clock = c
+		}
+		v.Frames, v.Events, v.Head = b.Frame+1, v.Events+uint64(len(b.Events)), hex.EncodeToString(b.Chain[:])
+		last.Offset, last.Bytes = b.Offset, b.Bytes
+		if n := len(b.Events); n > 0 {
+			v.Missing = &missing{AfterTime: new(time.Time)}
+			*v.Missing.AfterTime = clock.Time(b.Events[n-1].BootNS)
+		}
+		if b.End != nil {
+			e := *b.End
+			end = &e
+		}
+		if len(in.Skipped()) == 0 {
+			seen(want, h.ID, b, v.Events)
+		}
+	}
+	return end, last, ctx.Err()
+}
+
+// judge gives the verdict on the capture itself.
+func (v *verified) judge(in *input, readErr error, end *format.End, last *format.Batch, account *analysis.Account) {
+	if corrupt := new(format.CorruptError); errors.As(readErr, &corrupt) { // no frame of it can be read
+		v.Skipped = append(v.Skipped, format.Skip{Bytes: v.Bytes, Reason: corrupt.Reason})
+	} else if in.Reader != nil {
+		v.Skipped = append(v.Skipped, in.Skipped()...)
+	}
+	v.Ended, v.Clean = end != nil, end != nil && end.Clean
+	miss := v.Missing
+	v.Missing = nil
+	against := account.Contradictions()
+	switch {
+	case len(v.Skipped) > 0 || len(against) > 0:
+		v.Capture = "corrupt"
+		for i, s := range v.Skipped {
+			if i == maxShown {
+				v.Why = append(v.Why, fmt.Sprintf("and in %d more places", len(v.Skipped)-i))
+				break
+			}
+			v.Why = append(v.Why, fmt.Sprintf("at byte %d, %d bytes, at least %d events missing: %s", s.Offset, s.Bytes, s.Events, s.Reason))
+		}
+		v.Why = append(v.Why, against...)
+	case errors.Is(readErr, format.ErrTruncated):
+		v.Capture = "truncated"
+		v.Why = append(v.Why, readErr.Error())
+	case errors.Is(readErr, io.EOF) && end != nil && end.Clean:
+		v.Capture = "whole"
+	case errors.Is(readErr, io.EOF) && end != nil:
+		v.Capture = "unclean"
+		v.Why = append(v.Why, fmt.Sprintf("recording ended in disorder (%s): %s", end.Reason, end.Detail))
+	default:
+		v.Capture = "truncated"
+		v.Why = append(v.Why, "it has no end")
+	}
+	if errors.Is(readErr, format.ErrTruncated) || !v.Ended {
+		if miss == nil {
+			miss = &missing{}
+		}
+		miss.AfterEvent, miss.AtByte = v.Events, last.Offset+last.Bytes
+		miss.RestBytes = v.Bytes - miss.AtByte
+		v.Missing = miss
+	}
+}
+
+// maxShown is how many places of damage are named.
+const maxShown = 20
+
+// forge makes the verdict that a proof of origin failed.
+func (v *verified) forge(format string, args ...any) {
+	v.Verdict = "forged"
+	v.Why = append(v.Why, fmt.Sprintf(format, args...))
+}
+
+// countedReader counts the bytes that it gave.
+type countedReader struct {
+	r io.Reader
+	n int64
+}
+
+func (c *countedReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// multiHash writes to several hashes, which give no errors.
+type multiHash []hash.Hash
+
+func (m multiHash) Write(p []byte) (int, error) {
+	for _, h := range m {
+		h.Write(p)
+	}
+	return len(p), nil
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/format"
+)
+
+// text prints the result for a person: the verdict first.
+func (v *verified) text(out io.Writer) error {
+	q := format.Quote
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	row("capture", "%s", q(v.File))
+	row("verdict", "%s", map[string]string{
+		"whole":     "whole: every frame, END, index and tail are there and fit",
+		"unclean":   "UNCLEAN: all is there and fits, but the recording ended in disorder",
+		"truncated": "TRUNCATED: it stops before its end",
+		"corrupt":   "CORRUPT",
+		"forged":    "FORGED: it is not what was signed or kept",
+		"unsigned":  "UNSIGNED: nobody who may has signed it",
+	}[v.Verdict])
+	for _, why := range v.Why {
+		row("", "%s", q(why))
+	}
+	if m := v.Missing; m != nil {
+		at := "its beginning"
+		if m.AfterTime != nil {
+			at = m.AfterTime.Format("2006-01-02 15:04:05.000000000 MST")
+		}
+		row("missing", "what happened after event %s, %s, and the account of losses", report.Count(m.AfterEvent), at)
+		if m.RestBytes > 0 {
+			row("", "%d bytes of it from byte %d on are there, but no complete frame", m.RestBytes, m.AtByte)
+		}
+	}
+	row("sha256", "%s", v.SHA256)
+	row("head", "%s", v.Head)
+	row("", "of %s frames with %s events, %d bytes", report.Count(uint64(v.Frames)), report.Count(v.Events), v.Bytes)
+	for i, h := range v.Heads {
+		name := ""
+		if i == 0 {
+			name = "kept heads"
+		}
+		switch {
+		case h.Found && h.Bytes < v.Bytes && v.Head != h.Head:
+			row(name, "%.16s…: frame %d; the first %d bytes are what was written then", h.Head, h.Frame, h.Bytes)
+		case h.Found:
+			row(name, "%.16s…: frame %d, the last; everything is what was written then", h.Head, h.Frame)
+		default:
+			row(name, "%.16s…: NOT IN THE CAPTURE", h.Head)
+		}
+	}
+	if r := v.Repaired; r != nil {
+		row("repaired", "from %s, %d bytes (%s)", q(r.SHA256), r.Bytes, q(r.Verdict))
+		row("", "%d bytes and at least %s events of it are not in here", r.Lost, report.Count(r.Events))
+	}
+	v.signatureText(row)
+	row("id", "%s", q(v.ID))
+	return w.Flush()
+}
+
+func (v *verified) signatureText(row func(name, format string, args ...any)) {
+	s, q := &v.Signature, format.Quote
+	switch s.Status {
+	case "good":
+		row("signature", "good, by %s, who may; key %s %s", q(s.Principals), q(strings.TrimPrefix(s.Type, "ssh-")), q(s.Key))
+	case "valid":
+		row("signature", "fits, by the key %s %s; whose that is, --allowed-signers tells", q(strings.TrimPrefix(s.Type, "ssh-")), q(s.Key))
+	case "bad":
+		row("signature", "BAD: %s", q(s.Why))
+	default:
+		row("signature", "none: nothing but the chain holds this file together, and anyone can compute that anew")
+	}
+}
