@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/vmihailenco/msgpack/v5"
@@ -149,24 +150,66 @@ func (w *Writer) Snapshot(s Snapshot) error {
 
 // Event records a copy of e and sets e.Seq. It ends the frame when that is full.
 func (w *Writer) Event(e *Event) error {
-	if w.closed {
-		return errors.New("write to a closed capture")
+	slot, _, err := w.Like(Row{})
+	if err != nil {
+		return err
 	}
-	if w.err != nil {
-		return w.err
-	}
-	if w.copies {
-		return errors.New("write an event to a copy")
-	}
-	e.Seq = w.seq
-	w.seq++
-	w.count++
-	w.events = append(w.events, *e)
+	*slot = *e
+	slot.Seq, e.Seq = w.seq-1, w.seq-1
 	if len(w.events) >= w.max {
 		return w.Flush()
 	}
 	return nil
 }
+
+// Row names an event of the frame that is being written. The zero value names none.
+type Row struct {
+	frame uint32 // plus one
+	row   int32
+}
+
+// Like records an event and gives it to the caller, who fills it in before the
+// next call of a method. If before names an event of the current frame (see
+// [Writer.Has]), it begins as a copy of that, and only BootNS, CPU, CPUSeq, Ret,
+// Backlog, Inode, Cookie, RAddr and RPort may be changed; Ret not from one errno to
+// another, nor between that and success. Otherwise it is empty but for its Seq.
+func (w *Writer) Like(before Row) (e *Event, row Row, err error) {
+	if w.closed {
+		return nil, row, errors.New("write to a closed capture")
+	}
+	if w.err != nil {
+		return nil, row, w.err
+	}
+	if w.copies {
+		return nil, row, errors.New("write an event to a copy")
+	}
+	if len(w.events) >= w.max {
+		if err := w.Flush(); err != nil {
+			return nil, row, err
+		}
+	}
+	n := len(w.events)
+	if cap(w.events) == n {
+		w.events = slices.Grow(w.events, max(w.max/16, n, 1))
+		w.block.likes = slices.Grow(w.block.likes, max(w.max/16, n, 1))
+	}
+	w.events = w.events[:n+1]
+	e = &w.events[n]
+	if before.frame == w.frames+1 {
+		*e = w.events[before.row]
+		w.block.likes = append(w.block.likes, before.row)
+	} else {
+		*e = Event{}
+		w.block.likes = append(w.block.likes, -1)
+	}
+	e.Seq = w.seq
+	w.seq++
+	w.count++
+	return e, Row{w.frames + 1, int32(n)}, nil
+}
+
+// Has reports whether an event is of the frame that is being written.
+func (w *Writer) Has(r Row) bool { return r.frame == w.frames+1 }
 
 // Flush ends the current frame and writes it, if it holds anything.
 func (w *Writer) Flush() error {
@@ -181,7 +224,7 @@ func (w *Writer) Flush() error {
 	if len(w.events) > 0 {
 		w.content = appendBlock(w.content, &w.block, w.events, l.firstSeq)
 		l.minNS, l.maxNS = timeSpan(w.events)
-		w.events = w.events[:0]
+		w.events, w.block.likes = w.events[:0], w.block.likes[:0]
 	}
 	if err := w.pack(); err != nil {
 		return err
