@@ -307,7 +307,7 @@ func (s *session) take(record []byte, own bool) error {
 		return nil
 	}
 	last := s.repeats.of(raw)
-	if !own && s.writer.Has(last.row) && s.processes.version == last.version && last.again(raw) {
+	if !own && s.full == nil && s.writer.Has(last.row) && s.processes.version == last.version && last.again(raw) {
 		return s.again(last, raw)
 	}
 	e := &s.event
@@ -333,27 +333,24 @@ func (s *session) take(record []byte, own bool) error {
 		return err
 	}
 	e.Proc = num
-	slot, row, err := s.writer.Like(format.Row{})
-	if err != nil {
+	if err := s.writer.Event(e); err != nil {
 		return err
 	}
-	e.Seq = slot.Seq
-	*slot = *e
-	*last = repeat{*raw, row, s.processes.version}
+	*last = repeat{*raw, s.writer.Last(), s.processes.version}
 	return nil
 }
 
 // again records an event of a task that does what it did last.
 func (s *session) again(last *repeat, raw *bpf.AccEvent) error {
-	e, row, err := s.writer.Like(last.row)
+	e, err := s.writer.Like(last.row)
 	if err != nil {
 		return err
 	}
 	update(e, raw)
-	last.row = row
+	last.row = s.writer.Last()
 	s.ledger.take(e)
 	s.watcher.see(e)
-	return nil
+	return s.writer.Filled()
 }
 
 // takeLife records an event of a connection's life.
