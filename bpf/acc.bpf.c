@@ -64,9 +64,13 @@ enum {
 	PROBE_CHILD_FORGET, PROBE_LISTEN, NUM_PROBES,
 };
 
+/* What differs from event to event of a task comes first, here and in facts: the
+ * recorder compares the rest. */
 struct event {
 	u64 boot_ns;
 	u64 cpu_seq;
+	u32 cpu;
+	s32 ret;
 	u64 cgroup;
 	u64 start_ns; /* of the process, boot clock */
 	u64 user_data;
@@ -74,10 +78,8 @@ struct event {
 	u32 tid;
 	u32 uid;
 	u32 netns;
-	u32 cpu;
 	s32 sockfd;
 	u32 flags;
-	s32 ret;
 	u8 kind;
 	u8 hook;
 	u8 via;
@@ -121,6 +123,11 @@ struct attempt {
 	u8 pending;   /* the request has an attempt that no event tells of yet */
 	u8 attempts;  /* the request has had an attempt in this call of io_accept */
 	u8 enter_lost;
+	u8 untold;   /* no event tells of the entry yet */
+	u8 enter_mark;
+	u8 has_addr;
+	u8 has_addrlen;
+	u64 enter_ns;
 	u8 done;     /* do_accept gave a socket and facts describe it */
 	u8 returned; /* the return was seen; the end of the system call is to come */
 };
@@ -318,24 +325,38 @@ static __always_inline u8 accept_call(struct task_struct *task, struct pt_regs *
 /* Fills in what every event has. */
 static __noinline void describe(struct event *e, struct task_struct *task, u8 kind, u8 hook, u64 seq)
 {
-	u64 id = bpf_get_current_pid_tgid();
-	u32 task_flags;
-
-	e->boot_ns = bpf_ktime_get_boot_ns();
-	e->cpu_seq = seq;
-	e->cgroup = bpf_get_current_cgroup_id();
 #ifdef ACC_MODERN
-	e->start_ns = task->group_leader->start_boottime;
+	struct task_struct *leader = task->group_leader;
+	u64 *comm = (u64 *)&task->comm;
+
+	if (task->flags & PF_IO_WORKER) /* the ring's process, not its worker */
+		comm = (u64 *)&leader->comm;
+	*(u64 *)e->comm = comm[0];
+	*(u64 *)(e->comm + 8) = comm[1];
+	e->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	e->start_ns = leader->start_boottime;
 	e->netns = task->nsproxy->net_ns->ns.inum;
-	task_flags = task->flags;
+	e->pid = task->tgid;
+	e->tid = task->pid;
+	e->uid = task->cred->uid.val;
 #else
+	u64 id = bpf_get_current_pid_tgid();
+
+	*(u64 *)e->comm = 0;
+	*(u64 *)(e->comm + 8) = 0;
+	if (BPF_CORE_READ(task, flags) & PF_IO_WORKER)
+		bpf_probe_read_kernel_str(e->comm, sizeof(e->comm), BPF_CORE_READ(task, group_leader)->comm);
+	else
+		bpf_get_current_comm(e->comm, sizeof(e->comm));
+	e->cgroup = bpf_get_current_cgroup_id();
 	e->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	e->netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
-	task_flags = BPF_CORE_READ(task, flags);
-#endif
 	e->pid = id >> 32;
 	e->tid = (u32)id;
 	e->uid = (u32)bpf_get_current_uid_gid();
+#endif
+	e->boot_ns = bpf_ktime_get_boot_ns();
+	e->cpu_seq = seq;
 	e->cpu = bpf_get_smp_processor_id();
 	e->kind = kind;
 	e->hook = hook;
@@ -345,12 +366,6 @@ static __noinline void describe(struct event *e, struct task_struct *task, u8 ki
 	e->has_addr = 0;
 	e->has_addrlen = 0;
 	__builtin_memset(&e->told, 0, sizeof(e->told));
-	*(u64 *)e->comm = 0;
-	*(u64 *)(e->comm + 8) = 0;
-	if (task_flags & PF_IO_WORKER) /* the ring's process, not its worker */
-		bpf_probe_read_kernel_str(e->comm, sizeof(e->comm), BPF_CORE_READ(task, group_leader)->comm);
-	else
-		bpf_get_current_comm(e->comm, sizeof(e->comm));
 }
 
 /* Counts a hit and makes room for its event; NULL: the ring is full. unix_sk: a
@@ -425,22 +440,67 @@ static __always_inline void tell_address(struct event *e, struct attempt *a, str
 	e->mark |= read_told(&e->told, &e->facts, a->addr, a->addrlen, sk);
 }
 
+#include "typed.h"
+
+/* Writes the entry that is noted in a. listener: its socket, or NULL. */
+static __noinline void tell_enter(struct task_struct *task, struct attempt *a, void *listener)
+{
+	struct event *e;
+	u64 seq = 0;
+
+	a->untold = 0;
+	a->sk = (u64)listener;
+	e = reserve(PROBE_ENTER, &seq, a->facts.family == AF_UNIX ? listener : 0);
+	a->enter_lost = !e;
+	if (!e)
+		return;
+	describe(e, task, ENTER, HOOK_SYS_ACCEPT4, seq);
+	e->boot_ns = a->enter_ns;
+	e->sockfd = a->sockfd;
+	e->flags = a->flags;
+	e->ret = 0;
+	e->via = a->via;
+	e->mark = a->enter_mark;
+	e->has_addr = a->has_addr;
+	e->has_addrlen = a->has_addrlen;
+	e->told.addrlen_in = a->addrlen_in;
+	e->facts = a->facts;
+	bpf_ringbuf_submit(e, 0);
+}
+
+/* Notes an entry that is to be told. */
+static __always_inline void note_accept(struct task_struct *task, struct attempt *a, s32 fd, u64 addr, u64 addrlen, u32 flags)
+{
+	__builtin_memset(&a->facts, 0, sizeof(a->facts));
+	a->enter_ns = bpf_ktime_get_boot_ns();
+	a->sockfd = fd;
+	a->flags = flags;
+	note_buffer(a, addr, addrlen);
+	a->has_addr = addr != 0;
+	a->has_addrlen = addrlen != 0;
+	a->via = via_of(syscall_nr(task));
+	a->sk = 0;
+	a->mark = 0;
+	a->enter_mark = 0;
+	if (a->in_flight)
+		a->enter_mark = MARK_PREV_MISSED;
+	a->done = 0;
+	a->request = 0;
+	a->pending = 0;
+	a->returned = 0;
+	a->enter_lost = 0;
+	a->untold = 1;
+	a->in_flight = 1;
+}
+
 static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags)
 {
 	struct task_struct *task = current_task();
 	struct attempt *a = attempt_of(task, 1);
 	struct attempt spare;
-	struct event *e;
-	void *sk;
-	u8 mark = 0;
-	u64 seq = 0;
 
 	introduce(task, a ? &a->known : 0);
-	if (a) {
-		if (a->in_flight)
-			mark = MARK_PREV_MISSED;
-		__builtin_memset(&a->facts, 0, sizeof(a->facts));
-	} else {
+	if (!a) {
 		struct counters *c = counters();
 
 		if (c)
@@ -448,35 +508,38 @@ static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags
 		__builtin_memset(&spare, 0, sizeof(spare));
 		a = &spare;
 	}
-	sk = read_listener(&a->facts, file_of(task, fd));
-	a->sk = (u64)sk;
-	note_buffer(a, addr, addrlen);
-	a->sockfd = fd;
-	a->flags = flags;
-	a->via = via_of(syscall_nr(task));
-	a->mark = 0;
-	a->done = 0;
-	a->request = 0;
-	a->pending = 0;
-	a->returned = 0;
-	a->in_flight = 1;
-	e = reserve(PROBE_ENTER, &seq, a->facts.family == AF_UNIX ? sk : 0);
-	a->enter_lost = !e;
-	if (!e)
-		return 0;
-	describe(e, task, ENTER, HOOK_SYS_ACCEPT4, seq);
-	e->sockfd = fd;
-	e->flags = flags;
-	e->ret = 0;
-	e->via = a->via;
-	e->mark = mark;
-	e->has_addr = addr != 0;
-	e->has_addrlen = addrlen != 0;
-	e->told.addrlen_in = a->addrlen_in;
-	e->facts = a->facts;
-	bpf_ringbuf_submit(e, 0);
+	note_accept(task, a, fd, addr, addrlen, flags);
+	tell_enter(task, a, read_listener(&a->facts, file_of(task, fd)));
 	return 0;
 }
+
+#ifdef ACC_MODERN
+/* The entry where do_accept has a probe, too, which reads the listener and tells of the entry. */
+static __always_inline int enter_accept_noted(s32 fd, u64 addr, u64 addrlen, u32 flags)
+{
+	struct task_struct *task = current_task();
+	struct attempt *a = attempt_of(task, 1);
+
+	if (!a)
+		return enter_accept(fd, addr, addrlen, flags);
+	note_accept(task, a, fd, addr, addrlen, flags);
+	return 0;
+}
+
+static __always_inline int enter_do_accept(struct file *file)
+{
+	struct task_struct *task = current_task();
+	struct attempt *a = attempt_of(task, 0);
+	void *sk;
+
+	if (!a || !a->in_flight || !a->untold)
+		return 0;
+	introduce(task, &a->known);
+	sk = typed_listener(&a->facts, file);
+	tell_enter(task, a, sk);
+	return 0;
+}
+#endif
 
 /* Writes the event of a request's attempt. */
 static __noinline void tell_request(struct task_struct *task, struct attempt *a, u32 probe, u8 hook)
@@ -595,6 +658,28 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 	return 0;
 }
 
+#ifdef ACC_MODERN
+/* The same for a system call's attempt; the rest is return_do_accept's. */
+static __always_inline int return_do_accept_typed(struct file *listener, struct file *made, u64 ret)
+{
+	struct attempt *a = attempt_of(current_task(), 0);
+	struct socket *sock;
+	struct sock *sk;
+
+	if (ret >= (u64)-MAX_ERRNO || !a || !a->in_flight)
+		return return_do_accept(listener, ret);
+	sock = bpf_sock_from_file(listener);
+	if (sock) {
+		sk = sock->sk;
+		if (sk)
+			typed_queue(&a->facts, sk);
+	}
+	typed_new(&a->facts, made);
+	a->done = 1;
+	return 0;
+}
+#endif
+
 /* Writes the return of the attempt in flight. */
 static __noinline void tell_return(struct task_struct *task, struct attempt *a, u32 probe, u8 hook, s32 ret)
 {
@@ -602,6 +687,10 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 	struct event *e;
 	u64 seq = 0;
 
+	if (a->untold) { /* it did not come to do_accept */
+		introduce(task, &a->known);
+		tell_enter(task, a, read_listener(&a->facts, file_of(task, a->sockfd)));
+	}
 	if (IS(accepted) && !a->done) {
 		/* What do_accept returned was not seen. The descriptor may still be open. */
 		u64 ino;
@@ -626,7 +715,8 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 	e->facts = a->facts;
 	if (IS(accepted) && !a->done) {
 		/* The facts are the listener's: keep but its own. */
-		__builtin_memset(&e->facts.inode, 0, sizeof(e->facts) - sizeof(e->facts.listener));
+		__builtin_memset(&e->facts, 0, sizeof(e->facts));
+		e->facts.listener = a->facts.listener;
 		e->facts.backlog = a->facts.backlog;
 		e->facts.backlog_max = a->facts.backlog_max;
 		e->mark |= MARK_NO_FACTS;
@@ -767,6 +857,7 @@ static __always_inline int enter_request(struct io_kiocb *req)
 	a->attempts = 0;
 	a->file = 0;
 	a->in_flight = 0;
+	a->untold = 0;
 	a->returned = 0;
 	a->request = 1;
 	return 0;
@@ -910,7 +1001,13 @@ int fentry___sys_accept4(u64 *ctx)
 
 	bpf_get_func_arg(ctx, 1, &addr);
 	bpf_get_func_arg(ctx, 2, &addrlen);
-	return enter_accept(ctx[0], addr, addrlen, ctx[3]);
+	return enter_accept_noted(ctx[0], addr, addrlen, ctx[3]);
+}
+
+SEC("fentry/do_accept")
+int fentry_do_accept(u64 *ctx)
+{
+	return enter_do_accept((struct file *)ctx[0]);
 }
 #endif
 
@@ -918,13 +1015,13 @@ SEC("fexit/do_accept")
 int fexit_do_accept(u64 *ctx)
 {
 #ifdef ACC_MODERN
-	u64 ret = ctx[5];
+	return return_do_accept_typed((struct file *)ctx[0], (struct file *)ctx[5], ctx[5]);
 #else
 	u64 ret = 0; /* as a number: the verifier takes it for nothing but a pointer */
 
 	bpf_probe_read_kernel(&ret, sizeof(ret), &ctx[5]);
-#endif
 	return return_do_accept((struct file *)ctx[0], ret);
+#endif
 }
 
 SEC("fexit/__sys_accept4")

@@ -17,46 +17,52 @@ type AccAttempt struct {
 	_     structs.HostLayout
 	Facts struct {
 		_          structs.HostLayout
-		Listener   uint64
 		Inode      uint64
 		Cookie     uint64
+		Raddr      [16]uint8
 		Backlog    uint32
+		Rport      uint16
+		Lport      uint16
+		Listener   uint64
 		BacklogMax uint32
 		Family     uint16
 		Type       uint16
 		Proto      uint16
 		State      uint16
-		Lport      uint16
-		Rport      uint16
 		Inner      uint16
 		Unused     uint16
 		PeerPid    uint32
 		PeerUid    uint32
 		Laddr      [16]uint8
-		Raddr      [16]uint8
 	}
-	Sk        uint64
-	File      uint64
-	UserData  uint64
-	Known     uint64
-	Addr      uint64
-	Addrlen   uint64
-	AddrlenIn int32
-	Sockfd    int32
-	Flags     uint32
-	Ret       int32
-	Slot      uint32
-	Mark      uint16
-	Via       uint8
-	InFlight  uint8
-	Uring     uint8
-	Request   uint8
-	Pending   uint8
-	Attempts  uint8
-	EnterLost uint8
-	Done      uint8
-	Returned  uint8
-	_         [1]byte
+	Sk         uint64
+	File       uint64
+	UserData   uint64
+	Known      uint64
+	Addr       uint64
+	Addrlen    uint64
+	AddrlenIn  int32
+	Sockfd     int32
+	Flags      uint32
+	Ret        int32
+	Slot       uint32
+	Mark       uint16
+	Via        uint8
+	InFlight   uint8
+	Uring      uint8
+	Request    uint8
+	Pending    uint8
+	Attempts   uint8
+	EnterLost  uint8
+	Untold     uint8
+	EnterMark  uint8
+	HasAddr    uint8
+	HasAddrlen uint8
+	_          [7]byte
+	EnterNs    uint64
+	Done       uint8
+	Returned   uint8
+	_          [6]byte
 }
 
 type AccCounters struct {
@@ -70,6 +76,8 @@ type AccEvent struct {
 	_          structs.HostLayout
 	BootNs     uint64
 	CpuSeq     uint64
+	Cpu        uint32
+	Ret        int32
 	Cgroup     uint64
 	StartNs    uint64
 	UserData   uint64
@@ -77,10 +85,8 @@ type AccEvent struct {
 	Tid        uint32
 	Uid        uint32
 	Netns      uint32
-	Cpu        uint32
 	Sockfd     int32
 	Flags      uint32
-	Ret        int32
 	Kind       uint8
 	Hook       uint8
 	Via        uint8
@@ -100,23 +106,23 @@ type AccEvent struct {
 	}
 	Facts struct {
 		_          structs.HostLayout
-		Listener   uint64
 		Inode      uint64
 		Cookie     uint64
+		Raddr      [16]uint8
 		Backlog    uint32
+		Rport      uint16
+		Lport      uint16
+		Listener   uint64
 		BacklogMax uint32
 		Family     uint16
 		Type       uint16
 		Proto      uint16
 		State      uint16
-		Lport      uint16
-		Rport      uint16
 		Inner      uint16
 		Unused     uint16
 		PeerPid    uint32
 		PeerUid    uint32
 		Laddr      [16]uint8
-		Raddr      [16]uint8
 	}
 }
 
@@ -203,6 +209,7 @@ const (
 	AccProgFentrySysAccept4          = "fentry___sys_accept4"
 	AccProgFentryChildForget         = "fentry_child_forget"
 	AccProgFentryConnRequest         = "fentry_conn_request"
+	AccProgFentryDoAccept            = "fentry_do_accept"
 	AccProgFentryFdInstall           = "fentry_fd_install"
 	AccProgFentryHashdance           = "fentry_hashdance"
 	AccProgFentryIoAccept            = "fentry_io_accept"
@@ -288,6 +295,7 @@ type AccProgramSpecs struct {
 	FentrySysAccept4          *ebpf.ProgramSpec `ebpf:"fentry___sys_accept4"`
 	FentryChildForget         *ebpf.ProgramSpec `ebpf:"fentry_child_forget"`
 	FentryConnRequest         *ebpf.ProgramSpec `ebpf:"fentry_conn_request"`
+	FentryDoAccept            *ebpf.ProgramSpec `ebpf:"fentry_do_accept"`
 	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
@@ -409,6 +417,7 @@ type AccPrograms struct {
 	FentrySysAccept4          *ebpf.Program `ebpf:"fentry___sys_accept4"`
 	FentryChildForget         *ebpf.Program `ebpf:"fentry_child_forget"`
 	FentryConnRequest         *ebpf.Program `ebpf:"fentry_conn_request"`
+	FentryDoAccept            *ebpf.Program `ebpf:"fentry_do_accept"`
 	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
@@ -446,6 +455,7 @@ func (p *AccPrograms) Close() error {
 		p.FentrySysAccept4,
 		p.FentryChildForget,
 		p.FentryConnRequest,
+		p.FentryDoAccept,
 		p.FentryFdInstall,
 		p.FentryHashdance,
 		p.FentryIoAccept,

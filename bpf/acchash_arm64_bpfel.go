@@ -26,6 +26,7 @@ const (
 	AccHashProgFentrySysAccept4          = "fentry___sys_accept4"
 	AccHashProgFentryChildForget         = "fentry_child_forget"
 	AccHashProgFentryConnRequest         = "fentry_conn_request"
+	AccHashProgFentryDoAccept            = "fentry_do_accept"
 	AccHashProgFentryFdInstall           = "fentry_fd_install"
 	AccHashProgFentryHashdance           = "fentry_hashdance"
 	AccHashProgFentryIoAccept            = "fentry_io_accept"
@@ -111,6 +112,7 @@ type AccHashProgramSpecs struct {
 	FentrySysAccept4          *ebpf.ProgramSpec `ebpf:"fentry___sys_accept4"`
 	FentryChildForget         *ebpf.ProgramSpec `ebpf:"fentry_child_forget"`
 	FentryConnRequest         *ebpf.ProgramSpec `ebpf:"fentry_conn_request"`
+	FentryDoAccept            *ebpf.ProgramSpec `ebpf:"fentry_do_accept"`
 	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
@@ -232,6 +234,7 @@ type AccHashPrograms struct {
 	FentrySysAccept4          *ebpf.Program `ebpf:"fentry___sys_accept4"`
 	FentryChildForget         *ebpf.Program `ebpf:"fentry_child_forget"`
 	FentryConnRequest         *ebpf.Program `ebpf:"fentry_conn_request"`
+	FentryDoAccept            *ebpf.Program `ebpf:"fentry_do_accept"`
 	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
@@ -269,6 +272,7 @@ func (p *AccHashPrograms) Close() error {
 		p.FentrySysAccept4,
 		p.FentryChildForget,
 		p.FentryConnRequest,
+		p.FentryDoAccept,
 		p.FentryFdInstall,
 		p.FentryHashdance,
 		p.FentryIoAccept,

@@ -268,6 +268,7 @@ struct trace_event_raw_sys_exit {
 struct kernfs_node {
 	struct kernfs_node *parent;
 	const char *name;
+	u64 id;
 };
 
 struct kernfs_node___rcu { /* from 6.15 */
@@ -312,6 +313,7 @@ struct task_struct {
 	struct nsproxy *nsproxy;
 	struct mm_struct *mm;
 	struct css_set *cgroups;
+	const struct cred *cred;
 	struct pid *thread_pid;
 	struct callback_head *task_works;
 	void *stack;

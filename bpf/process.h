@@ -96,8 +96,13 @@ static __always_inline void read_cgroup(struct process *p, struct task_struct *l
  */
 static __noinline void introduce(struct task_struct *task, u64 *known)
 {
+#ifdef ACC_MODERN
+	struct task_struct *leader = task->group_leader;
+	u64 exec = leader->self_exec_id;
+#else
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	u64 exec = BPF_CORE_READ(leader, self_exec_id);
+#endif
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct process *p;
 	struct pid *self;

@@ -16,23 +16,23 @@
 
 /* What is known of a listener, and of a socket: the listener or the new one. */
 struct facts {
-	u64 listener; /* inode number of the listening socket */
 	u64 inode;    /* of the new socket */
 	u64 cookie;   /* of the new socket */
+	u8 raddr[16];
 	u32 backlog;
+	u16 rport;    /* host order */
+	u16 lport;    /* host order; from here on what mostly stays the same */
+	u64 listener; /* inode number of the listening socket */
 	u32 backlog_max;
 	u16 family;
 	u16 type;
 	u16 proto;
 	u16 state;
-	u16 lport; /* host order */
-	u16 rport; /* host order */
 	u16 inner; /* family of the addresses, where it is another one than family */
 	u16 unused;
 	u32 peer_pid;
 	u32 peer_uid;
 	u8 laddr[16]; /* vsock: cid and port, 32 bits each */
-	u8 raddr[16];
 };
 
 /* The name of a socket in the UNIX domain, as bind(2) got it. */
@@ -206,7 +206,11 @@ static __noinline void read_queue(struct facts *f, void *sk, u16 proto)
 		if (first)
 			sk = first;
 	}
-	READ_TWO(&f->backlog, sk, sk_ack_backlog, sk_max_ack_backlog);
+	u32 queue[2] = {};
+
+	READ_TWO(queue, sk, sk_ack_backlog, sk_max_ack_backlog);
+	f->backlog = queue[0];
+	f->backlog_max = queue[1];
 }
 
 /* Gives the socket of an open file and its inode number; NULL if it is none. */
@@ -260,10 +264,17 @@ static __noinline struct file *file_of(struct task_struct *task, u32 fd)
 	struct fdtable *fdt;
 	struct file **files;
 
+#ifdef ACC_MODERN
+	fdt = task->files->fdt;
+	if (fd >= fdt->max_fds)
+		return 0;
+	files = fdt->fd;
+#else
 	fdt = BPF_CORE_READ(task, files, fdt);
 	if (fd >= BPF_CORE_READ(fdt, max_fds))
 		return 0;
 	files = BPF_CORE_READ(fdt, fd);
+#endif
 	bpf_probe_read_kernel(&file, sizeof(file), files + fd);
 	return file;
 }

@@ -40,10 +40,10 @@ func TestCost(t *testing.T) {
 	none := loop()
 	t.Logf("nothing: %d instructions a connection", none)
 	for _, mode := range modes(t) {
-		with := measure(t, Options{Mode: mode}, loop)
+		with := measure(t, Options{Mode: mode, startWatch: 1}, loop)
 		// The kernel's side alone: nobody reads the ring, which holds everything.
 		release := make(chan bool)
-		kernel := measure(t, Options{Mode: mode, RingBytes: 16 << 20, stall: func() { <-release }}, func() int64 {
+		kernel := measure(t, Options{Mode: mode, startWatch: 1, RingBytes: 16 << 20, stall: func() { <-release }}, func() int64 {
 			defer close(release)
 			return loop()
 		})

@@ -65,6 +65,8 @@ func probeOf(e *format.Event) int {
 // place in time.
 type ledger struct {
 	cpus     map[uint32]*[numProbes]account
+	cpu      uint32 // of the accounts that were asked for last
+	accounts *[numProbes]account
 	recorded [numProbes]uint64
 	refused  [numProbes]uint64 // came, but the disk had no room for them
 	lost     uint64            // in the losses so far
@@ -86,6 +88,9 @@ type gap struct {
 }
 
 func (l *ledger) account(cpu uint32, probe int) *account {
+	if l.accounts != nil && l.cpu == cpu {
+		return &l.accounts[probe]
+	}
 	if l.cpus == nil {
 		l.cpus = map[uint32]*[numProbes]account{}
 	}
@@ -94,6 +99,7 @@ func (l *ledger) account(cpu uint32, probe int) *account {
 		a = new([numProbes]account)
 		l.cpus[cpu] = a
 	}
+	l.cpu, l.accounts = cpu, a
 	return &a[probe]
 }
 

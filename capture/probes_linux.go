@@ -33,6 +33,7 @@ type probe struct {
 	index   int    // in probes
 	without string // what is not shown without it; "": it must be there
 	later   bool   // attached when it is needed, see watch
+	spare   bool   // what it would have told, another one tells if it is not run
 }
 
 const (
@@ -45,7 +46,10 @@ const (
 )
 
 var (
-	enterFentry = probe{program: "fentry___sys_accept4", symbol: "__sys_accept4", how: "fentry", index: probeEnter}
+	enterFentry = []probe{
+		{program: "fentry___sys_accept4", symbol: "__sys_accept4", how: "fentry", index: probeEnter},
+		{program: "fentry_do_accept", symbol: "do_accept", how: "fentry", index: probeEnter, spare: true},
+	}
 	enterKprobe = probe{program: "kprobe___sys_accept4", symbol: "__sys_accept4", how: "kprobe", index: probeEnter}
 	fexits      = []probe{
 		{program: "fexit_do_accept", symbol: "do_accept", how: "fexit", index: probeDoAccept},
@@ -86,6 +90,7 @@ type attached struct {
 	instances    int         // kretprobe instances, 0: the kernel's default
 	collection   *ebpf.Collection
 	ring         *ringbuf.Reader
+	mapped       *mapped
 	early        []earlyRecord     // what the ring held before the recording began
 	own          [numProbes]uint64 // hits of the self-test
 	testers      []uint32          // threads of the self-test
@@ -154,7 +159,7 @@ func startMode(o *Options, mode Mode) (*attached, error) {
 	// Before 5.17 the verifier refuses programs whose function takes a pointer to an
 	// int, before 6.14 to a pointer: then these probes are kprobes. The kernel accepts
 	// for itself without waiting, so that there is always a kretprobe instance.
-	a, err := tryObjects(o, mode, slices.Concat([]probe{enterFentry}, fexits, rest))
+	a, err := tryObjects(o, mode, slices.Concat(enterFentry, fexits, rest))
 	if err != nil {
 		var second error
 		if a, second = tryObjects(o, mode, slices.Concat([]probe{enterKprobe}, fexits, rest)); second != nil {
@@ -246,6 +251,10 @@ func tryObject(o *Options, object func() (*ebpf.CollectionSpec, error), mode Mod
 	if a.ring, err = ringbuf.NewReader(a.collection.Maps["events"]); err != nil {
 		a.collection.Close()
 		return nil, fmt.Errorf("open ring buffer: %w", err)
+	}
+	if a.mapped, err = mapRing(a.collection.Maps["events"]); err != nil {
+		a.close()
+		return nil, err
 	}
 	asleep, err := newSleeper()
 	if err == nil {
@@ -395,6 +404,7 @@ func (a *attached) detachProbe(i int, profile map[string]uint64) error {
 func (a *attached) close() {
 	_ = a.detach() // nothing is pinned: closing the file descriptors detaches
 	_ = a.ring.Close()
+	a.mapped.close()
 	a.collection.Close()
 }
 
@@ -409,7 +419,7 @@ func (a *attached) caughtElsewhere(n int64) {
 // for: because another one ran on the CPU, or there was no kretprobe instance.
 func missedBy(l link.Link, prog *ebpf.Program, p probe, profile map[string]uint64) uint64 {
 	var missed uint64
-	if p.later {
+	if p.later || p.spare {
 		return 0 // they watch what others see, too
 	}
 	if stats, err := prog.Stats(); err == nil {

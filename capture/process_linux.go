@@ -21,6 +21,7 @@ type processes struct {
 	write func(format.Process) error
 
 	introduced map[processKey]introduction // what the kernel told, until the event that follows
+	version    uint32                      // how often it told something
 
 	recentKey processKey // most events come from the process before
 	recent    *process
@@ -86,6 +87,7 @@ func (p *processes) introduce(raw *bpf.AccProcess) {
 	if p.introduced == nil || len(p.introduced) > 10_000 {
 		p.introduced = map[processKey]introduction{}
 	}
+	p.version++
 	k := processKey{raw.Pid, raw.StartNs}
 	p.introduced[k] = introduction{
 		exe: joinParts(raw.Exe[:]), cgroup: joinParts(raw.Cgroup[:]), comm: text((*[16]byte)(unsafe.Pointer(&raw.Comm))[:]),

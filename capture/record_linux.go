@@ -58,11 +58,13 @@ type session struct {
 	o       *Options
 	a       *attached
 	ring    *ringbuf.Reader
+	mapped  *mapped
 	ringLen int
 	writer  *format.Writer
 	header  format.Header
 
 	names     names
+	repeats   repeats
 	unixNames map[uint64]string // by the listener's inode number
 	processes processes
 	ledger    ledger
@@ -89,7 +91,7 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 	if err := describeHost(&s.header); err != nil {
 		return nil, err
 	}
-	s.ring, s.ringLen = a.ring, a.ring.BufferSize()
+	s.ring, s.mapped, s.ringLen = a.ring, a.mapped, a.ring.BufferSize()
 	h := &s.header
 	h.Tool, h.Command, h.Mode = o.Tool, o.Args, string(a.mode)
 	h.Probes, h.Limits = a.describe(o)
@@ -281,17 +283,8 @@ var past = time.Unix(1, 0)
 // drain takes what is in the ring.
 func (s *session) drain() error {
 	for s.ring.AvailableBytes() > 0 {
-		s.ring.SetDeadline(past)
-		err := s.ring.ReadInto(&s.record)
-		switch {
-		case err == nil:
-			if err := s.takeRecord(); err != nil {
-				return err
-			}
-		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
-			return nil
-		default:
-			return fmt.Errorf("read ring buffer: %w", err)
+		if err := s.mapped.each(func(record []byte) error { return s.take(record, false) }); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -312,6 +305,10 @@ func (s *session) take(record []byte, own bool) error {
 		}
 		s.processes.introduce((*bpf.AccProcess)(unsafe.Pointer(unsafe.SliceData(record))))
 		return nil
+	}
+	last := s.repeats.of(raw)
+	if !own && s.full == nil && s.writer.Has(last.row) && s.processes.version == last.version && last.again(raw) {
+		return s.again(last, raw)
 	}
 	e := &s.event
 	convert(e, raw, &s.names)
@@ -336,7 +333,24 @@ func (s *session) take(record []byte, own bool) error {
 		return err
 	}
 	e.Proc = num
-	return s.writer.Event(e)
+	if err := s.writer.Event(e); err != nil {
+		return err
+	}
+	*last = repeat{*raw, s.writer.Last(), s.processes.version}
+	return nil
+}
+
+// again records an event of a task that does what it did last.
+func (s *session) again(last *repeat, raw *bpf.AccEvent) error {
+	e, err := s.writer.Like(last.row)
+	if err != nil {
+		return err
+	}
+	update(e, raw)
+	last.row = s.writer.Last()
+	s.ledger.take(e)
+	s.watcher.see(e)
+	return s.writer.Filled()
 }
 
 // takeLife records an event of a connection's life.

@@ -15,6 +15,9 @@ type predictions struct {
 	prev [numKeys][maxSets][]int32
 	made [numKeys][maxSets]bool
 	at   []int32 // place of each row in a list of rows
+
+	likes []int32 // for each row one of the same task, kind and errno that differs little, see Writer.Like; -1: not known
+	slots []int32 // where the predictor keeps each row's task
 }
 
 func (p *predictions) begin() { p.made = [numKeys][maxSets]bool{} }
@@ -34,15 +37,38 @@ func (p *predictions) of(events []Event, k keyKind, on onSet) []int32 {
 		return prev
 	}
 	p.pred.begin(len(rows))
+	if k == byTask {
+		p.ofTask(events, prev)
+		return prev
+	}
 	for i, row := range rows {
 		a, b := key(k, &events[row])
-		before := p.pred.prev(a, b, int32(i))
+		before, _ := p.pred.prev(a, b, int32(i))
 		if before < 0 {
 			before = int32(i) - 1
 		}
 		prev[i] = before
 	}
 	return prev
+}
+
+// ofTask is of for byTask and all rows.
+func (p *predictions) ofTask(events []Event, prev []int32) {
+	p.slots = slices.Grow(p.slots[:0], len(events))[:len(events)]
+	likes := p.likes
+	for i := range events {
+		if i < len(likes) && likes[i] >= 0 {
+			slot := p.slots[likes[i]]
+			prev[i], p.slots[i] = p.pred.next(slot, int32(i)), slot
+			continue
+		}
+		a, b := key(byTask, &events[i])
+		before, slot := p.pred.prev(a, b, int32(i))
+		if before < 0 {
+			before = int32(i) - 1
+		}
+		prev[i], p.slots[i] = before, slot
+	}
 }
 
 // amongTask is of for byTask and part of the rows: those of one task, kind and errno
@@ -92,7 +118,7 @@ func (c *blockEncoder) append(b []byte, events []Event) []byte {
 func (c *blockEncoder) start(events []Event) {
 	c.begin()
 	c.rows.fill(events)
-	c.find(events, c.of(events, byTask, onAllRows))
+	c.find(events, c.of(events, byTask, onAllRows), c.likes)
 	c.seams = c.seams[:0]
 }
 

@@ -55,8 +55,8 @@ func steadySpans() (list []span) {
 }
 
 // find compares each event with the one before of the same task, kind and errno,
-// which prev tells.
-func (c *changes) find(events []Event, prev []int32) {
+// which prev tells. Those that are like it are known not to differ.
+func (c *changes) find(events []Event, prev, likes []int32) {
 	for w := range c.changed {
 		c.changed[w] = ^uint64(0)
 	}
@@ -65,6 +65,9 @@ func (c *changes) find(events []Event, prev []int32) {
 	}
 	c.fresh = c.fresh[:0]
 	for i := range events {
+		if i < len(likes) && likes[i] >= 0 && prev[i] == likes[i] {
+			continue
+		}
 		e := &events[i]
 		if prev[i] < 0 || !same(e, &events[prev[i]]) {
 			c.fresh = append(c.fresh, int32(i))

@@ -35,22 +35,30 @@ func (p *predictor) begin(n int) {
 }
 
 // prev gives the last row with key (a, b), or noRow, and makes row the last one.
-func (p *predictor) prev(a, b uint64, row int32) int32 {
+// slot is where it is kept.
+func (p *predictor) prev(a, b uint64, row int32) (last, slot int32) {
 	mask := uint64(len(p.table) - 1)
 	i := (a*0x9E3779B97F4A7C15 ^ b*0xC2B2AE3D27D4EB4F) >> 17
 	for {
 		s := &p.table[i&mask]
 		if s.round != p.round {
-			*s = slot{a: a, b: b, row: row, round: p.round}
-			return noRow
+			s.a, s.b, s.row, s.round = a, b, row, p.round
+			return noRow, int32(i & mask)
 		}
 		if s.a == a && s.b == b {
 			last := s.row
 			s.row = row
-			return last
+			return last, int32(i & mask)
 		}
 		i++
 	}
+}
+
+// next is prev for the key that a slot has.
+func (p *predictor) next(slot, row int32) (last int32) {
+	s := &p.table[slot]
+	last, s.row = s.row, row
+	return last
 }
 
 // keyKind is the handful of keys that columns use.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/vmihailenco/msgpack/v5"
@@ -62,6 +63,7 @@ type Writer struct {
 
 	seq    uint64 // of the next event
 	count  uint64 // of events
+	round  uint32 // of w.events, from 1
 	frames uint32
 	copies bool // see NewCopy
 	tell   func(Checkpoint)
@@ -92,7 +94,7 @@ func newWriter(w io.Writer, h Header, o WriterOptions, copies bool) (*Writer, er
 	if !copies {
 		h.Format, h.Fields = Version, specs()
 	}
-	fw := &Writer{w: w, header: h, max: o.FrameEvents, room: o.Room, zstd: enc, seq: 1, copies: copies, tell: o.Checkpoint}
+	fw := &Writer{w: w, header: h, max: o.FrameEvents, room: o.Room, zstd: enc, seq: 1, round: 1, copies: copies, tell: o.Checkpoint}
 	fw.msgpack = msgpack.NewEncoder(&fw.records)
 	fw.msgpack.SetSortMapKeys(true)
 	fw.msgpack.UseCompactInts(true)
@@ -149,23 +151,74 @@ func (w *Writer) Snapshot(s Snapshot) error {
 
 // Event records a copy of e and sets e.Seq. It ends the frame when that is full.
 func (w *Writer) Event(e *Event) error {
-	if w.closed {
-		return errors.New("write to a closed capture")
+	slot, err := w.Like(Row{})
+	if err != nil {
+		return err
 	}
-	if w.err != nil {
-		return w.err
+	e.Seq = slot.Seq
+	*slot = *e
+	return w.Filled()
+}
+
+// Row names an event of the frame that is being written. The zero value names none.
+type Row struct {
+	round uint32
+	row   int32
+}
+
+// Like records an event and gives it to the caller, who fills it in and calls
+// [Writer.Filled]. If before names an event of the current frame (see
+// [Writer.Has]), it begins as a copy of that, and only BootNS, CPU, CPUSeq, Ret,
+// Backlog, Inode, Cookie, RAddr and RPort may be changed; Ret not from one errno to
+// another, nor between that and success. Otherwise it is empty but for its Seq.
+func (w *Writer) Like(before Row) (*Event, error) {
+	switch {
+	case w.closed:
+		return nil, errors.New("write to a closed capture")
+	case w.err != nil:
+		return nil, w.err
+	case w.copies:
+		return nil, errors.New("write an event to a copy")
 	}
-	if w.copies {
-		return errors.New("write an event to a copy")
+	n := len(w.events)
+	if cap(w.events) == n {
+		w.events = slices.Grow(w.events, max(w.max/16, n, 1))
+		w.block.likes = slices.Grow(w.block.likes, max(w.max/16, n, 1))
+	}
+	w.events = w.events[:n+1]
+	e := &w.events[n]
+	if w.Has(before) {
+		*e = w.events[before.row]
+		w.block.likes = append(w.block.likes, before.row)
+	} else {
+		*e = Event{}
+		w.block.likes = append(w.block.likes, -1)
 	}
 	e.Seq = w.seq
 	w.seq++
 	w.count++
-	w.events = append(w.events, *e)
+	return e, nil
+}
+
+// Filled ends the frame if it is full.
+func (w *Writer) Filled() error {
 	if len(w.events) >= w.max {
 		return w.Flush()
 	}
 	return nil
+}
+
+// Last names the event that was recorded last, if it is of the current frame.
+func (w *Writer) Last() Row {
+	if len(w.events) == 0 {
+		return Row{}
+	}
+	return Row{w.round, int32(len(w.events) - 1)}
+}
+
+// Has reports whether an event is of the frame that is being written.
+func (w *Writer) Has(r Row) bool {
+	return r.round == w.round && r.round != 0 && int(r.row) < len(w.events)
 }
 
 // Flush ends the current frame and writes it, if it holds anything.
@@ -181,7 +234,8 @@ func (w *Writer) Flush() error {
 	if len(w.events) > 0 {
 		w.content = appendBlock(w.content, &w.block, w.events, l.firstSeq)
 		l.minNS, l.maxNS = timeSpan(w.events)
-		w.events = w.events[:0]
+		w.events, w.block.likes = w.events[:0], w.block.likes[:0]
+		w.round++
 	}
 	if err := w.pack(); err != nil {
 		return err

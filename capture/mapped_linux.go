@@ -1,0 +1,82 @@
+//go:build amd64 || arm64
+
+package capture
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// mapped reads the ring buffer where the kernel wrote it, many records at a time.
+// The library's reader, which copies each one, stays for waiting: both keep the
+// place up to which was read in the page that they share with the kernel
+// (kernel/bpf/ringbuf.c).
+type mapped struct {
+	consumer, data []byte
+	size           uintptr // of the ring, a power of two
+}
+
+const (
+	ringBusy    = 1 << 31 // BPF_RINGBUF_BUSY_BIT: the record is not complete yet
+	ringDiscard = 1 << 30 // BPF_RINGBUF_DISCARD_BIT
+	ringHeader  = 8
+	ringGiven   = 64 << 10 // bytes read after which the kernel gets their room back
+)
+
+func mapRing(m *ebpf.Map) (*mapped, error) {
+	page, size := os.Getpagesize(), int(m.MaxEntries())
+	consumer, err := unix.Mmap(m.FD(), 0, page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map ring buffer: %w", err)
+	}
+	// The data stand there twice, so that no record is cut in two.
+	data, err := unix.Mmap(m.FD(), int64(page), page+2*size, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		_ = unix.Munmap(consumer)
+		return nil, fmt.Errorf("map ring buffer: %w", err)
+	}
+	return &mapped{consumer, data, uintptr(size)}, nil
+}
+
+func (m *mapped) close() {
+	if m != nil {
+		_ = unix.Munmap(m.consumer)
+		_ = unix.Munmap(m.data)
+	}
+}
+
+// each calls take with every record that is there now, up to one that is not
+// complete. The record is valid until take returns.
+func (m *mapped) each(take func(record []byte) error) error {
+	consumed := (*uintptr)(unsafe.Pointer(unsafe.SliceData(m.consumer)))
+	produced := (*uintptr)(unsafe.Pointer(unsafe.SliceData(m.data)))
+	ring := unsafe.Add(unsafe.Pointer(unsafe.SliceData(m.data)), os.Getpagesize())
+	at, end := atomic.LoadUintptr(consumed), atomic.LoadUintptr(produced)
+	given := at
+	for at != end {
+		head := unsafe.Add(ring, at&(m.size-1))
+		length := atomic.LoadUint32((*uint32)(head))
+		if length&ringBusy != 0 {
+			break
+		}
+		n := uintptr(length &^ ringDiscard)
+		at += ringHeader + (n+7)&^7
+		if length&ringDiscard == 0 {
+			if err := take(unsafe.Slice((*byte)(unsafe.Add(head, ringHeader)), n)); err != nil {
+				atomic.StoreUintptr(consumed, at)
+				return err
+			}
+		}
+		if at-given >= ringGiven {
+			atomic.StoreUintptr(consumed, at)
+			given = at
+		}
+	}
+	atomic.StoreUintptr(consumed, at)
+	return nil
+}

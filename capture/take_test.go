@@ -1,0 +1,149 @@
+//go:build linux && (amd64 || arm64)
+
+package capture
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"unsafe"
+
+	"github.com/acc-project/acc/bpf"
+	"github.com/acc-project/acc/format"
+)
+
+// BenchmarkTake measures the recorder's user side: records as the ring has them, of
+// a server with four workers, until they are compressed.
+func BenchmarkTake(b *testing.B) {
+	records := ringRecords(1 << 16)
+	s := &session{o: &Options{}, a: &attached{}, watcher: &watcher{}}
+	var err error
+	if s.writer, err = format.NewWriter(io.Discard, format.Header{}, format.WriterOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	s.processes.write = s.writer.Process
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := range b.N {
+		raw := &records[n%len(records)]
+		if n >= len(records) { // the counters go on
+			raw.CpuSeq += uint64(len(records)) / 8
+		}
+		if err := s.take(unsafe.Slice((*byte)(unsafe.Pointer(raw)), unsafe.Sizeof(*raw)), false); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(s.writer.Bytes())/float64(b.N), "bytes/event")
+}
+
+// ringRecords makes n records, entry and return in turn, of four workers.
+func ringRecords(n int) []bpf.AccEvent {
+	records := make([]bpf.AccEvent, n)
+	rnd := uint64(1)
+	random := func(below uint64) uint64 {
+		rnd = rnd*6364136223846793005 + 1442695040888963407
+		return (rnd >> 33) % below
+	}
+	now := uint64(5_000_000_000_000)
+	for i := range records {
+		pair, worker := i/2, uint32(i/2%4)
+		now += 2_000 + random(8_000)
+		e := bpf.AccEvent{
+			BootNs: now, CpuSeq: uint64(pair/4) + 1, Cgroup: 77, StartNs: 1_000_000 + uint64(worker), Pid: 1<<30 + worker, Tid: 1<<30 + worker,
+			Uid: 33, Netns: 4026531840, Cpu: worker, Sockfd: 6, Flags: 0x800, Kind: uint8(format.Enter), Hook: uint8(format.HookSysAccept4),
+			Via: uint8(format.ViaAccept4), HasAddr: 1, HasAddrlen: 1,
+		}
+		copy(unsafe.Slice((*byte)(unsafe.Pointer(&e.Comm)), 16), "nginx")
+		f := &e.Facts
+		f.Listener, f.Family, f.Type, f.Proto, f.State, f.Lport = 31337, 2, 1, 6, 10, 80
+		f.Backlog, f.BacklogMax = uint32(random(3)), 511
+		if i%2 == 1 {
+			now += 500 + random(1_000)
+			e.BootNs, e.Kind, e.HasAddr, e.HasAddrlen, e.Ret = now, uint8(format.Return), 0, 0, int32(7+random(20))
+			f.State, f.Inode, f.Rport = 1, 40_000+uint64(pair), uint16(random(1<<16))
+			copy(f.Laddr[:], []byte{10, 0, 0, 7})
+			copy(f.Raddr[:], []byte{10, 1, byte(random(2)), byte(random(100))})
+		}
+		records[i] = e
+	}
+	return records
+}
+
+// The short way of records that repeat what their task did last gives the events
+// that conversion gives.
+func TestRepeats(t *testing.T) {
+	records := ringRecords(4000)
+	for i := range records { // now and then, something else
+		raw := &records[i]
+		switch i % 37 {
+		case 3:
+			raw.Ret, raw.Facts.Inode = -11*int32(raw.Kind-1), 0
+		case 5:
+			raw.Facts.State = 7
+		case 7:
+			raw.Mark = format.MarkPrevMissed
+		case 11:
+			raw.Uid = uint32(i)
+		case 13:
+			raw.Facts.Family = uint16(format.FamilyIPv6)
+		case 17:
+			raw.Comm[3] = int8(i)
+		case 19:
+			raw.Facts.Family = uint16(format.FamilyUnix)
+		case 23:
+			raw.Facts.Laddr[1] = byte(i)
+		case 29:
+			raw.Flags = uint32(i)
+		}
+	}
+	capture := func(take func(s *session, raw *bpf.AccEvent) error) []format.Event {
+		var out bytes.Buffer
+		s := &session{o: &Options{}, a: &attached{}, watcher: &watcher{}}
+		var err error
+		if s.writer, err = format.NewWriter(&out, format.Header{}, format.WriterOptions{FrameEvents: 500}); err != nil {
+			t.Fatal(err)
+		}
+		s.processes.write = s.writer.Process
+		for i := range records {
+			if err := take(s, &records[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.writer.Close(format.End{}); err != nil {
+			t.Fatal(err)
+		}
+		r, err := format.NewReader(&out, format.ReaderOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var events []format.Event
+		for {
+			b, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				return events
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			events = append(events, b.Events...)
+		}
+	}
+	record := func(raw *bpf.AccEvent) []byte {
+		return unsafe.Slice((*byte)(unsafe.Pointer(raw)), unsafe.Sizeof(*raw))
+	}
+	short := capture(func(s *session, raw *bpf.AccEvent) error { return s.take(record(raw), false) })
+	long := capture(func(s *session, raw *bpf.AccEvent) error {
+		s.repeats = repeats{}
+		return s.take(record(raw), false)
+	})
+	if len(short) != len(records) || len(long) != len(records) {
+		t.Fatalf("%d and %d of %d events", len(short), len(long), len(records))
+	}
+	for i := range short {
+		if short[i] != long[i] {
+			t.Fatalf("event %d: %+v, want %+v", i, short[i], long[i])
+		}
+	}
+}
