@@ -85,12 +85,12 @@ func (fs *findings) overflow(l *listener) {
 	const next = "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or look at its threads; " +
 		"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn"
 	if n := f.syns + f.acks; n > 0 {
-		fs.add(queueOverflow, s, n, m.seen(), next, "%s refused clients %s times, its accept queue was full (limit %d): %s SYNs and %s last ACKs "+
-			"were dropped, of %s connections; each costs a client a second or more", l.name(), Count(n), f.limit, Count(f.syns), Count(f.acks), Count(f.clients))
+		fs.add(queueOverflow, s, n, m.seen(), next, "%s refused clients %s, its accept queue was full (limit %d): %s and %s "+
+			"dropped, of %s; each costs a client a second or more", l.name(), many(n, "time"), f.limit, many(f.syns, "SYN"), many(f.acks, "last ACK"), many(f.clients, "connection"))
 	}
 	if n := f.synQueue; n > 0 {
 		fs.add(queueOverflow, s, n, m.seen(), "see whether that is a SYN flood (many peers, no handshakes: ss -t state syn-recv) and that net.ipv4.tcp_syncookies is 1; "+
-			"then net.ipv4.tcp_max_syn_backlog", "%s dropped %s SYNs, its SYN queue was full", l.name(), Count(n))
+			"then net.ipv4.tcp_max_syn_backlog", "%s dropped %s, its SYN queue was full", l.name(), many(n, "SYN"))
 	}
 }
 
@@ -130,7 +130,7 @@ func (fs *findings) slow(l *listener) {
 		if q.Count > 0 {
 			text += "; "
 		}
-		text += fmt.Sprintf("%s were still in the queue at the end, the oldest for %s", Count(f.stuck), Duration(f.oldestNS))
+		text += fmt.Sprintf("%s %s still in the queue at the end, the oldest for %s", Count(f.stuck), were(f.stuck), Duration(f.oldestNS))
 		if stuck {
 			evidence = append([]seen{{f.oldest, fs.a.endNS() - f.oldestNS}}, evidence...)
 			evidence = evidence[:min(len(evidence), 2*keepSeen)]
@@ -167,13 +167,13 @@ func (fs *findings) full(l *listener, r *Result) {
 func (fs *findings) failed(l *listener) {
 	if m := l.marks[fdExhausted]; m != nil {
 		system := slices.ContainsFunc(l.errors, func(e errnoCount) bool { return e.errno == 23 })
-		text, next := "accept failed %s times in %s because the process (%s) had no descriptor left (EMFILE); clients wait in the queue meanwhile",
+		text, next := "accept failed %s in %s because the process (%s) had no descriptor left (EMFILE); clients wait in the queue meanwhile",
 			"ls /proc/PID/fd | wc -l against its limit (prlimit -n -p PID; LimitNOFILE= of its unit); if the number only grows, something is not closed"
 		if system {
-			text, next = "accept failed %s times in %s because the whole system had no descriptor left (ENFILE; %s accepts there); clients wait in the queue meanwhile",
+			text, next = "accept failed %s in %s because the whole system had no descriptor left (ENFILE; %s accepts there); clients wait in the queue meanwhile",
 				"cat /proc/sys/fs/file-nr against fs.file-max; lsof for who holds most"
 		}
-		fs.add(fdExhausted, Critical, m.count, m.seen(), next, "%s: "+text, l.name(), Count(m.count), Duration(m.lastNS-m.firstNS), l.by(&fs.a.places))
+		fs.add(fdExhausted, Critical, m.count, m.seen(), next, "%s: "+text, l.name(), many(m.count, "time"), Duration(m.lastNS-m.firstNS), l.by(&fs.a.places))
 	}
 	if m := l.marks[acceptAborted]; m != nil {
 		s := Notice
@@ -187,7 +187,7 @@ func (fs *findings) failed(l *listener) {
 			}
 		}
 		fs.add(acceptAborted, s, m.count, m.seen(), "see that the program goes on after such an error, as accept(2) asks, and does not leave its loop; then the network, or what injects the error",
-			"%s: accept told of a connection that had failed already, %s times (%s)", l.name(), Count(m.count), strings.Join(errs, ", "))
+			"%s: accept told of a connection that had failed already, %s (%s)", l.name(), many(m.count, "time"), strings.Join(errs, ", "))
 	}
 }
 
@@ -198,7 +198,7 @@ func (fs *findings) lost(l *listener) {
 			s = Critical
 		}
 		fs.add(clientLost, s, m.count, m.seen(), "a bug of the program: the address or length pointer that it gives to accept is not valid memory; strace -e accept,accept4 shows them",
-			"%s: %s clients were taken from the queue and cut off, because accept of %s failed after that (EFAULT, EINVAL)", l.name(), Count(m.count), l.by(&fs.a.places))
+			"%s: %s %s taken from the queue and cut off, because accept of %s failed after that (EFAULT, EINVAL)", l.name(), clients(m.count), were(m.count), l.by(&fs.a.places))
 	}
 	if f := l.life; f != nil && f.lost > 0 {
 		s := Warning
@@ -206,7 +206,7 @@ func (fs *findings) lost(l *listener) {
 			s = Critical
 		}
 		fs.add(clientLost, s, f.lost, f.lostAt.seen(), "drain the queue before a listener is closed: accept until EAGAIN, or hand it over to the next process",
-			"%s: %s clients were in the queue when the listener was closed, and were reset", l.name(), Count(f.lost))
+			"%s: %s %s in the queue when the listener was closed, and %s reset", l.name(), clients(f.lost), were(f.lost), were(f.lost))
 	}
 }
 
@@ -242,7 +242,7 @@ func (fs *findings) dead(l *listener) {
 func (fs *findings) address(l *listener) {
 	if m := l.marks[addressMismatch]; m != nil {
 		fs.add(addressMismatch, Warning, m.count, m.seen(), "acc explain SEQ FILE shows both addresses; do not trust that program's log for who connected, and find out what writes to its buffer",
-			"%s: %s times %s was left with an address that is not the peer's", l.name(), Count(m.count), l.by(&fs.a.places))
+			"%s: %s was left with an address that is not the peer's, %s", l.name(), l.by(&fs.a.places), many(m.count, "time"))
 	}
 }
 
@@ -273,7 +273,7 @@ func (fs *findings) uring() {
 		return
 	}
 	fs.add(ioUringAccept, Notice, m.count, m.seen(), "if that is not known of the program: seccomp, auditd and tools that trace system calls do not see these accepts",
-		"%s connections were accepted through io_uring", Count(m.count))
+		"%s accepted through io_uring", many(m.count, "connection"))
 }
 
 func (fs *findings) incomplete(r *Result) {
@@ -286,6 +286,26 @@ func (fs *findings) incomplete(r *Result) {
 	}
 	fs.add(incomplete, Warning, r.Totals.Lost, fs.a.gapMark.seen(), "if events were lost, record again with a larger --ring-size; acc info says what was lost where",
 		"the recording is not complete (%s): figures are lower bounds, and that nothing was found proves nothing", strings.Join(slices.Compact(why), ", "))
+}
+
+func were(n uint64) string {
+	if n == 1 {
+		return "was"
+	}
+	return "were"
+}
+
+func clients(n uint64) string { return many(n, "client") }
+
+// many is a count of something.
+func many(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	if strings.HasSuffix(what, "s") {
+		what += "e"
+	}
+	return Count(n) + " " + what + "s"
 }
 
 // spanNS is how long was recorded, at least a nanosecond.

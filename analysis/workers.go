@@ -57,7 +57,7 @@ func (fs *findings) acceptors(all []*listener) {
 			continue
 		}
 		fs.add(newAcceptor, Notice, m.count, m.seen(), "a deploy or a worker that was started again; if nobody did that, see why the old ones died (dmesg, journal)",
-			"%s: %s processes that were started during the recording accept from it (last %s)", l.name(), Count(m.count), who)
+			"%s: %s started during the recording and now accepting from it (last %s)", l.name(), many(m.count, "process"), who)
 	}
 }
 
@@ -92,7 +92,7 @@ func (fs *findings) listeners(all []*listener) {
 		if n > uint64(len(ln.names)) {
 			names += fmt.Sprintf(" and %s more", Count(n-uint64(len(ln.names))))
 		}
-		fs.add(newListener, Notice, n, ln.mark.seen(), "a deploy, or a restart; if nobody did that, find out who started the process", "%s sockets began to listen: %s", Count(n), names)
+		fs.add(newListener, Notice, n, ln.mark.seen(), "a deploy, or a restart; if nobody did that, find out who started the process", "%s began to listen: %s", many(n, "socket"), names)
 	}
 }
 

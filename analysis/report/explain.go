@@ -10,8 +10,8 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// Explain says in words what one event means, and then every field that it has,
-// with its meaning. Nothing in it can steer a terminal.
+// Explain says in words what one event means, and then every field that it has
+// and that is not empty, with its meaning. Nothing in it can steer a terminal.
 func Explain(e *format.Event, clock format.Clock, zone *time.Location) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "event %d: %s of %s at %s on cpu%d\n", e.Seq, e.Kind, e.Hook, clock.Time(e.BootNS).In(zone).Format("2006-01-02 15:04:05.000000000 -07:00"), e.CPU)
@@ -22,8 +22,8 @@ func Explain(e *format.Event, clock format.Clock, zone *time.Location) string {
 	rows := []string{}
 	for i := range format.Fields {
 		f := &format.Fields[i]
-		if !f.Has(e) {
-			continue
+		if !f.Has(e) || f.Name == "mark" || f.Text(e) == "" {
+			continue // the sentences explain marks
 		}
 		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s", f.Name, f.Text(e), f.Doc))
 	}
@@ -106,9 +106,9 @@ func queueWords(e *format.Event) string {
 	}
 	full := ""
 	if e.Backlog > e.BacklogMax {
-		full = ": it is FULL, the next client is refused"
+		full = ": it is full, the next client is refused"
 	}
-	return fmt.Sprintf("In the accept queue are %d connections, its limit is %d%s.", e.Backlog, e.BacklogMax, full)
+	return fmt.Sprintf("The accept queue holds %d, its limit is %d%s.", e.Backlog, e.BacklogMax, full)
 }
 
 func took(e *format.Event) string {

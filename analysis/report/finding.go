@@ -80,7 +80,7 @@ func (t *text) connections() {
 	t.WriteByte('\n')
 	head := fmt.Sprintf(" %s queued, %s accepted, %s closed", count(c.Queued), count(c.Accepted), count(c.Closed))
 	if c.Before+c.Silent > 0 {
-		head += fmt.Sprintf("; %s were there before", count(c.Before+c.Silent))
+		head += fmt.Sprintf("; %s there before", count(c.Before+c.Silent))
 	}
 	t.line(bold, count(c.Seen+c.Silent)+" connections:", head)
 	var rows []string

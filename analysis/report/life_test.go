@@ -132,7 +132,13 @@ func TestLife(t *testing.T) {
 		e := &events[i]
 		if kind := fmt.Sprint(e.Kind, e.Hook, e.Ret < 0, e.State); !done[kind] {
 			done[kind] = true
-			explained.WriteString(Explain(e, h, time.UTC) + "\n")
+			text, fields, _ := strings.Cut(Explain(e, h, time.UTC), "\n\n")
+			explained.WriteString(text + "\n\n")
+			for _, want := range []string{"kind ", "boot_ns ", "rport "} {
+				if !strings.Contains(fields, "  "+want) && (want != "rport " || e.Kind != format.Enter) {
+					t.Errorf("event %d: no field %s", e.Seq, want)
+				}
+			}
 		}
 	}
 	golden(t, "life-explain.txt", []byte(explained.String()))

@@ -21,7 +21,7 @@ var programs = map[string]func(){"acc": main}
 // The commands, as users call them: testdata/script, one behaviour a file. Beside
 // testscript's own there are
 //
-//	capture FILE [lossy|unclean|liar|HEADS.txt [EVENTS]]
+//	capture FILE [lossy|unclean|liar|life|HEADS.txt [EVENTS]]
 //	                               writes a small capture, of the first events, and its checkpoints
 //	samesum SUM JSON               fails if sha256sum and a JSON of verify differ
 //	signers FILE WHO KEY           writes a list of allowed signers
@@ -109,6 +109,9 @@ func sample(kind string) []byte { return sampleOf(kind, 1000, nil) }
 
 // sampleOf is sample of the first events, and gives the checkpoints as record prints them.
 func sampleOf(kind string, events int, heads *[]byte) []byte {
+	if kind == "life" {
+		return lifeSample()
+	}
 	const second = 1_000_000_000
 	var out bytes.Buffer
 	boot, real := int64(100*second), int64(1_700_000_000*second)
