@@ -11,9 +11,13 @@ BUILD   := .vm-cache/build
 # What the test programs of accept need beside the kernel itself.
 MODULES := vsock_loopback,sctp,smc,smc_diag,mptcp,nfsd,tcp_diag
 TESTS   ?= ^TestVM
+FUZZTIME ?= 60s
+SEED    ?= $(shell date +%s)
+FIGURES  = $(CURDIR)/$(BUILD)/reliability.tsv
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VM_TIME ?= 20m
 
-.PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all torture-vm cross generate generate-check lint fuzz bench cost clean python clang
+.PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all torture torture-vm figures mutants supply licenses sbom reproducible cross generate generate-check lint fuzz bench cost clean python clang
 
 all: build
 
@@ -69,6 +73,41 @@ test-vm-all:
 	set -e; for k in $(KERNELS_ARM64); do $(MAKE) --no-print-directory test-vm-arm64 KERNEL=$$k; done
 	go run ./capture/vm/matrix $(KERNELS:%=$(BUILD)/vm-%/paths.tsv) $(KERNELS_ARM64:%=$(BUILD)/vm-%-arm64/paths.tsv) >docs/KERNELS.md
 
+torture: python ## all of every offline test; the figures go into docs/RELIABILITY.md. An hour; torture-vm has the recorder's
+	mkdir -p $(BUILD)
+	rm -f $(FIGURES)
+	ACC_TORTURE=1 ACC_SEED=$(SEED) ACC_FIGURES=$(FIGURES) ACC_NEED_PYTHON=1 go test -count=1 -timeout 60m ./format ./replay ./analysis/... ./cmd/...
+	$(MAKE) --no-print-directory fuzz FUZZTIME=300s
+	printf 'host\tC1 fuzzing\t-\tpass\t5 targets, 300 s each: no crash\n' >> $(FIGURES)
+	$(MAKE) --no-print-directory mutants
+	$(MAKE) --no-print-directory reproducible
+	$(MAKE) --no-print-directory figures
+
+figures: ## write docs/RELIABILITY.md's figures from what torture and the tests in virtual machines left
+	go run ./testdata/reliability -seed $(SEED) docs/RELIABILITY.md $(FIGURES) $(wildcard $(BUILD)/vm-*/reliability.tsv)
+
+mutants: ## changes of format's code that its tests must notice
+	ACC_FIGURES=$(FIGURES) go run ./testdata/mutate -n 400 -seed $(SEED) -least 75 format
+
+supply: licenses sbom reproducible ## what acc is made of, and known holes in it
+	go run $(GOVULNCHECK) ./... || { test $$? -ne 3 || exit 3; echo "supply: govulncheck did not reach its database: known holes were NOT looked for"; }
+
+licenses: build ## docs/LICENSES.md
+	go run ./testdata/supply licenses acc > $(BUILD)/LICENSES.md && mv $(BUILD)/LICENSES.md docs/LICENSES.md
+
+sbom: build ## acc.cdx.json, a CycloneDX bill of materials
+	go run ./testdata/supply sbom acc > acc.cdx.json
+
+reproducible: ## two builds in different folders are the same, byte for byte
+	rm -rf $(BUILD)/twice && mkdir -p $(BUILD)/twice/a $(BUILD)/twice/elsewhere/b
+	git archive HEAD | tar -x -C $(BUILD)/twice/a
+	git archive HEAD | tar -x -C $(BUILD)/twice/elsewhere/b
+	for d in a elsewhere/b; do (cd $(BUILD)/twice/$$d && GOCACHE=$(CURDIR)/$(BUILD)/twice/cache-$$(basename $$d) CGO_ENABLED=0 \
+		go build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o acc ./cmd/acc) || exit 1; done
+	cmp $(BUILD)/twice/a/acc $(BUILD)/twice/elsewhere/b/acc
+	printf 'host\tC5 two builds\t-\tpass\tequal, SHA-256 %s\n' $$(sha256sum < $(BUILD)/twice/a/acc | cut -c1-16) >> $(FIGURES)
+	rm -rf $(BUILD)/twice
+
 cross: ## offline work needs no Linux
 	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./cmd/acc
 	GOOS=windows GOARCH=amd64 go build -o /dev/null ./cmd/acc
@@ -87,9 +126,9 @@ lint:
 	GOOS=windows go vet ./cmd/acc ./format ./replay ./analysis/...
 	go run $(STATICCHECK) ./...
 
-fuzz: ## a minute for each fuzz target
-	go test ./format -run xxx -fuzz FuzzReader -fuzztime 60s -fuzzminimizetime 10x
-	go test ./format -run xxx -fuzz FuzzContent -fuzztime 60s -fuzzminimizetime 10x
+fuzz: ## each fuzz target for $(FUZZTIME)
+	set -e; for target in format:FuzzReader format:FuzzContent format:FuzzIndex cmd/acc/sshsig:FuzzParse cmd/acc/sshsig:FuzzSigners; do \
+		go test ./$${target%%:*} -run xxx -fuzz $${target##*:}'$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; done
 
 bench:
 	go test ./format ./analysis -run xxx -bench .

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -365,5 +366,81 @@ func agree(t *testing.T, data []byte) {
 	}
 	if len(salvaged) < len(strict) {
 		t.Fatalf("strict gives %d events, salvage %d", len(strict), len(salvaged))
+	}
+}
+
+// A link whose sums and chain fit but whose numbers are not those that come next
+// is refused for that reason; of the salvaged file it costs this frame alone.
+func TestForgedLinks(t *testing.T) {
+	events := sample(16, 13)
+	list := parts(write(t, events, perFrame))
+	for want, edit := range map[string]func(l *link){
+		"stands where frame 1 belongs": func(l *link) { l.frame++ },
+		"begins with event 2, not 1":   func(l *link) { l.firstSeq++ },
+		"its link says 15":             func(l *link) { l.events-- },
+		"bytes, its link says":         func(l *link) { l.content++ },
+		"frame 0 stands":               func(l *link) { l.frame-- },
+	} {
+		var l, first link
+		if !first.parse(list[0][8:8+linkSize]) || !l.parse(list[1][8:8+linkSize]) {
+			t.Fatal("no links")
+		}
+		frame := list[1][8+linkSize:]
+		edit(&l)
+		data := append(bytes.Clone(list[0]), append(l.seal(nil, first.chain, frame), frame...)...)
+		got, _, _, err := read(data, ReaderOptions{})
+		var bad *CorruptError
+		if !errors.As(err, &bad) || !strings.Contains(bad.Reason, want) && want != "its link says 15" || bad.Offset != int64(len(list[0])) || len(got) > 0 {
+			t.Errorf("%s: %d events, %v", want, len(got), err)
+		}
+	}
+	// Fields of a link beyond what a frame can have are no link at all.
+	for name, edit := range map[string]func(l *link){
+		"size": func(l *link) { l.size = maxFrame + 1 }, "content": func(l *link) { l.content = maxContent + 1 }, "events": func(l *link) { l.events = maxEvents + 1 },
+	} {
+		l := link{size: maxFrame, content: maxContent, events: maxEvents}
+		if !new(link).parse(l.seal(nil, [32]byte{}, nil)[8:]) {
+			t.Errorf("%s: a link at its limits is refused", name)
+		}
+		edit(&l)
+		if new(link).parse(l.seal(nil, [32]byte{}, nil)[8:]) {
+			t.Errorf("%s: a link beyond its limit is taken", name)
+		}
+	}
+}
+
+// What check lets pass is a whole value, whatever stands behind it, and it
+// refuses everything that is cut off.
+func TestCheckLengths(t *testing.T) {
+	values := [][]byte{
+		{0x00}, {0x7f}, {0xe0}, {0xff}, {0xc0}, {0xc2}, {0xc3}, {0xcc, 1}, {0xcd, 1, 2}, {0xce, 1, 2, 3, 4}, {0xcf, 1, 2, 3, 4, 5, 6, 7, 8},
+		{0xd0, 1}, {0xd1, 1, 2}, {0xd2, 1, 2, 3, 4}, {0xd3, 1, 2, 3, 4, 5, 6, 7, 8}, {0xca, 1, 2, 3, 4}, {0xcb, 1, 2, 3, 4, 5, 6, 7, 8},
+		{0xa0}, {0xa2, 1, 2}, {0xd9, 2, 1, 2}, {0xda, 0, 2, 1, 2}, {0xdb, 0, 0, 0, 2, 1, 2}, {0xc4, 2, 1, 2}, {0xc5, 0, 2, 1, 2}, {0xc6, 0, 0, 0, 2, 1, 2},
+		{0x90}, {0x92, 1, 2}, {0xdc, 0, 2, 1, 2}, {0xdd, 0, 0, 0, 2, 1, 2}, {0x80}, {0x81, 1, 2}, {0xde, 0, 1, 1, 2}, {0xdf, 0, 0, 0, 1, 1, 2},
+		{0x92, 0x92, 0xa1, 5, 0x90, 0x81, 1, 0xcd, 1, 2}, {0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 1},
+	}
+	for _, v := range values {
+		for _, more := range [][]byte{nil, {0xc1}, {0x01, 0x02}, make([]byte, 20)} {
+			if n, err := check(append(bytes.Clone(v), more...)); n != len(v) || err != nil {
+				t.Errorf("% x with %d bytes behind: %d, %v", v, len(more), n, err)
+			}
+		}
+		for cut := range len(v) {
+			if n, err := check(v[:cut]); !errors.Is(err, errShort) {
+				t.Errorf("% x cut to %d: %d, %v", v, cut, n, err)
+			}
+		}
+	}
+	for want, bad := range map[error][]byte{
+		errDeep: {0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 1}, errType: {0xc1},
+	} {
+		if _, err := check(bad); !errors.Is(err, want) {
+			t.Errorf("% x: %v", bad, err)
+		}
+	}
+	for _, c := range []byte{0xc7, 0xc8, 0xc9, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8} {
+		if _, err := check(append([]byte{c}, make([]byte, 20)...)); !errors.Is(err, errType) {
+			t.Errorf("extension %x: %v", c, err)
+		}
 	}
 }

@@ -135,3 +135,24 @@ func FuzzContent(f *testing.F) {
 		_, _, _, _ = read(forge(events%maxEvents, good, content), ReaderOptions{})
 	})
 }
+
+// FuzzIndex gives an index arbitrary content.
+func FuzzIndex(f *testing.F) {
+	enc, _ := zstd.NewWriter(nil)
+	dec, _ := zstd.NewReader(nil)
+	payload, err := packIndex(enc, []Frame{{At: 0, FirstSeq: 1}, {At: 900, Events: 3, FirstSeq: 1, MinNS: -5, MaxNS: 5}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	content, err := dec.DecodeAll(payload[8:], nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(content)
+	f.Fuzz(func(t *testing.T, content []byte) {
+		frames, err := unpackIndex(dec, enc.EncodeAll(content, skippable(0, typeIndex)[8:]))
+		if err == nil && len(frames) > maxIndexFrames {
+			t.Errorf("an index of %d frames", len(frames))
+		}
+	})
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -23,6 +24,7 @@ var programs = map[string]func(){"acc": main}
 //
 //	capture FILE [lossy|unclean|liar|life|HEADS.txt [EVENTS]]
 //	                               writes a small capture, of the first events, and its checkpoints
+//	crowd FILE N                   writes a capture of accepts from N peers
 //	samesum SUM JSON               fails if sha256sum and a JSON of verify differ
 //	signers FILE WHO KEY           writes a list of allowed signers
 //	cut FILE N                     keeps its first N bytes, or all but the last -N
@@ -31,6 +33,12 @@ var programs = map[string]func(){"acc": main}
 //	printable FILE...              fails if a file holds a control byte but newline
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
 		Dir: "../../testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"capture": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -49,6 +57,11 @@ func TestScript(t *testing.T) {
 				if strings.HasSuffix(kind, ".txt") {
 					ts.Check(os.WriteFile(ts.MkAbs(kind), heads, 0o600))
 				}
+			},
+			"crowd": func(ts *testscript.TestScript, _ bool, args []string) {
+				n, err := strconv.Atoi(args[1])
+				ts.Check(err)
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), crowd(n), 0o600))
 			},
 			"samesum": func(ts *testscript.TestScript, _ bool, args []string) {
 				sum, _, _ := strings.Cut(ts.ReadFile(args[0]), " ")
@@ -181,6 +194,29 @@ func sampleOf(kind string, events int, heads *[]byte) []byte {
 		end.Totals[1].Recorded, end.Totals[1].Seen = 12, 12
 	}
 	must(w.Close(end))
+	return out.Bytes()
+}
+
+// crowd is a whole capture of an accept from each of so many peers.
+func crowd(peers int) []byte {
+	var out bytes.Buffer
+	clock := format.Clock{BootNS: 1e9, MonoNS: 1e9, RealNS: 1.7e18}
+	w, err := format.NewWriter(&out, format.Header{StartNS: clock.RealNS, Clock: clock}, format.WriterOptions{})
+	if err != nil {
+		panic(err)
+	}
+	for i := range peers {
+		e := format.Event{BootNS: int64(1e9 + i), Kind: format.Return, Hook: format.HookSysAccept4, Via: format.ViaAccept4, PID: 1, TID: 1, Ret: 7,
+			Listener: 1, Family: format.FamilyIPv4, Type: 1, Proto: 6, State: 1, RAddr: netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), RPort: 1}
+		if err := w.Event(&e); err != nil {
+			panic(err)
+		}
+	}
+	n := uint64(peers)
+	end := format.End{Reason: "signal", Clean: true, Clock: clock, Totals: []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: n, Recorded: n}}}
+	if err := w.Close(end); err != nil {
+		panic(err)
+	}
 	return out.Bytes()
 }
 

@@ -98,6 +98,8 @@ type verified struct {
 	Repaired  *format.Repaired `json:"repaired"`
 	Heads     []headResult     `json:"heads"`
 	Signature signatureResult  `json:"signature"`
+
+	Witness analysis.WitnessResult `json:"witness"` // what the kernel's own counters say
 }
 
 // missing is what a truncated capture lacks.
@@ -221,6 +223,8 @@ func (v *verified) read(ctx context.Context, in *input, account *analysis.Accoun
 	h := in.Header()
 	v.ID, v.Repaired = h.ID, h.Repaired
 	clock := h.Clock
+	witness := analysis.NewWitness(h)
+	defer func() { v.Witness = witness.Finish() }()
 	last = &format.Batch{}
 	for ctx.Err() == nil {
 		b, err := in.Next()
@@ -228,6 +232,7 @@ func (v *verified) read(ctx context.Context, in *input, account *analysis.Accoun
 			return end, last, err
 		}
 		account.Add(b)
+		witness.Add(b)
 		for _, c := range b.Clocks {
 			clock = c
 		}

@@ -58,6 +58,9 @@ func (v *verified) text(out io.Writer) error {
 		row("repaired", "from %s, %d bytes (%s)", q(r.SHA256), r.Bytes, q(r.Verdict))
 		row("", "%d bytes and at least %s events of it are not in here", r.Lost, report.Count(r.Events))
 	}
+	if v.Witness.Text != "" {
+		row("kernel", "%s", q(v.Witness.Text))
+	}
 	v.signatureText(row)
 	row("id", "%s", q(v.ID))
 	return w.Flush()
