@@ -26,7 +26,7 @@ func TestWitness(t *testing.T) {
 	elsewhere.NetNS = 2
 	joins := reading(200, 210, 12, 0)
 	joins.Values[format.CounterMPJoins] = 1
-	unknown := reading(200, 210, 11, 0)
+	unknown := reading(200, 210, 12, 0)
 	unknown.QueuedKnown = false
 	lossy := &format.End{Totals: []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: 3, Recorded: 1, Lost: 2}}}
 	for _, c := range []struct {
@@ -47,12 +47,13 @@ func TestWitness(t *testing.T) {
 		{"a client lost, failures, UNIX", 0, reading(200, 210, 11, 0), []format.Event{lostClient, again, local, udp}, nil, nil, WitnessAgrees, 0, ""},
 		{"forgotten", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150), forgotten}, nil, nil, WitnessAgrees, 0, "closed"},
 		{"joined", 0, joins, []format.Event{takenAt(150)}, nil, nil, WitnessAgrees, 0, "MPTCP"},
-		{"while read", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150), takenAt(205)}, nil, nil, WitnessExplained, 1, "while the counters were read"},
+		{"while read", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), takenAt(205), takenAt(206)}, nil, nil, WitnessExplained, 2, "while the counters were read"},
 		{"lost", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, lossy, WitnessExplained, 2, "2 returns of accept were lost"},
 		{"more than was lost", 0, reading(200, 210, 14, 0), []format.Event{takenAt(150)}, nil, lossy, WitnessDiffers, 3, "3 NOT accounted for"},
-		{"missing", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150)}, nil, nil, WitnessDiffers, 1, ""},
+		{"counted twice", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150)}, nil, nil, WitnessExplained, 1, "1 counted twice"},
+		{"missing", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, nil, WitnessDiffers, 2, ""},
 		{"too many", 0, reading(200, 210, 11, 0), []format.Event{takenAt(150), takenAt(160)}, nil, nil, WitnessDiffers, -1, ""},
-		{"the queue moved", 0, unknown, nil, nil, nil, WitnessExplained, 1, "while the accept queues were read"},
+		{"the queue moved", 0, unknown, nil, nil, nil, WitnessExplained, 2, "while the accept queues were read"},
 		{"elsewhere", 0, reading(200, 210, 10, 0), []format.Event{elsewhere}, nil, nil, WitnessAgrees, 0, "1 more accepted in network namespaces"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -65,6 +66,23 @@ func TestWitness(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 		})
+	}
+	// With events of what was queued, more can be told.
+	queued := takenAt(150)
+	queued.Kind, queued.Hook = format.Queued, format.HookHashdance
+	for _, c := range []struct {
+		queued  int
+		verdict string
+	}{{1, WitnessExplained}, {3, WitnessDiffers}} {
+		w := NewWitness(&format.Header{Probes: []format.Probe{{Hook: format.HookHashdance, Kind: format.Queued}}})
+		w.Add(&format.Batch{Counters: []format.Counters{reading(95, 105, 10, 0)}, Events: []format.Event{takenAt(160)}})
+		for range c.queued {
+			w.Add(&format.Batch{Events: []format.Event{queued}})
+		}
+		w.Add(&format.Batch{Counters: []format.Counters{reading(200, 210, 13, 0)}})
+		if r := w.Finish(); r.Verdict != c.verdict || r.Spaces[0].Queued != int64(c.queued) {
+			t.Errorf("%d were queued: %+v", c.queued, r)
+		}
 	}
 	if r := NewWitness(&format.Header{}).Finish(); r.Verdict != WitnessSilent {
 		t.Errorf("without counters: %+v", r)

@@ -123,7 +123,7 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 		}
 	}
 	a.early = nil
-	return s, nil
+	return s, s.writer.Flush() // what was there is kept whatever comes
 }
 
 // writerOptions are those of the capture with an id.

@@ -245,18 +245,19 @@ func newSleeper() (*sleeper, error) {
 	s.wake = sync.OnceValue(s.connect)
 	ready := make(chan uint32)
 	go func() {
-		runtime.LockOSThread() // and end the thread, with its signal mask
+		runtime.LockOSThread() // and end the thread
 		defer unix.Close(listener)
-		var all unix.Sigset_t
+		var all, before unix.Sigset_t
 		for i := range all.Val {
 			all.Val[i] = 1<<64 - 1
 		}
-		_ = unix.PthreadSigmask(unix.SIG_BLOCK, &all, nil) // the Go runtime's signals would interrupt it
+		_ = unix.PthreadSigmask(unix.SIG_BLOCK, &all, &before) // the Go runtime's signals would interrupt it
 		ready <- uint32(unix.Gettid())
 		fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
 		if err == nil {
 			err = unix.Close(fd)
 		}
+		_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) // confine signals every thread
 		s.done <- err
 	}()
 	s.tid = <-ready

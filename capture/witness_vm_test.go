@@ -26,11 +26,19 @@ type recorder struct {
 	read chan struct{}
 }
 
-// startRecorder starts acc record and waits until it records. The command is of
-// other arguments than what records where it gives acc's own rights up, as busybox.
+// startRecorder starts a command that records, and waits until it does.
 func startRecorder(t *testing.T, command ...string) *recorder {
 	t.Helper()
+	return startRecorderFrom(t, nil, command...)
+}
+
+// startRecorderFrom is startRecorder with a standard input.
+func startRecorderFrom(t *testing.T, in *os.File, command ...string) *recorder {
+	t.Helper()
 	r := &recorder{Cmd: exec.Command(command[0], command[1:]...), read: make(chan struct{})}
+	if in != nil {
+		r.Stdin = in
+	}
 	stderr, err := r.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

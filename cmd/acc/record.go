@@ -144,13 +144,13 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	}
 	result, err := capture.Record(ctx, out.file, c)
 	line.clear()
-	if err != nil && !live {
-		out.discard()
-		return err
-	}
 	if errors.Is(err, syscall.EPIPE) {
 		fmt.Fprintf(errOut, "acc: nobody reads standard output any more: the capture has no end\n")
 		return exited(exitTruncated)
+	}
+	if err != nil && !live {
+		out.discard()
+		return err
 	}
 	if err := errors.Join(err, out.close()); err != nil {
 		return &hinted{err, "what was written before is readable: acc info " + out.name}
