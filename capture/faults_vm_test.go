@@ -503,7 +503,7 @@ func TestVMKilledAnyTime(t *testing.T) {
 	p := newPingPong(t)
 	worst, events := int64(0), 0
 	for round := range rounds {
-		mode := bothModes[round%2]
+		mode := modes(t)[round%2]
 		path := filepath.Join(t.TempDir(), "killed.acc")
 		r := startRecorder(t, "/in/acc", "record", "-o", path, "--probe", string(mode))
 		p.do(10 + round*997%4000)
