@@ -107,6 +107,7 @@ struct attempt {
 	u64 sk;        /* the listener's address, valid while the call holds its file */
 	u64 file;      /* a new file whose descriptor is not known yet; kernel_accept: where its socket is put */
 	u64 user_data; /* of the request */
+	u64 req;       /* its address */
 	u64 known;     /* the exec under which the process was introduced, plus one */
 	u64 addr;      /* where the program wants the peer's address, 0: nowhere */
 	u64 addrlen;   /* where it has the length of that buffer */
@@ -180,6 +181,7 @@ struct {
 #endif
 
 /* Tasks that sat in accept when the recording began, and their descriptor; filled by the recorder. */
+#define SLEEPER_TOLD -2 /* its return was told when its new descriptor was installed */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -187,6 +189,14 @@ struct {
 	__type(key, u32);
 	__type(value, s32);
 } sleepers SEC(".maps");
+
+/* Requests of io_uring whose failure was told, until they complete. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u64);
+	__type(value, u8);
+} failed SEC(".maps");
 
 #ifdef ACC_MODERN
 #define current_task() bpf_get_current_task_btf()
@@ -548,6 +558,11 @@ static __noinline void tell_request(struct task_struct *task, struct attempt *a,
 	u64 seq = 0;
 
 	a->pending = 0;
+	if (a->ret < 0 && !(a->mark & MARK_ARMED)) {
+		u8 yes = 1;
+
+		bpf_map_update_elem(&failed, &a->req, &yes, BPF_ANY);
+	}
 	e = reserve(probe, &seq, a->facts.family == AF_UNIX ? (void *)a->sk : 0);
 	if (!e)
 		return;
@@ -848,6 +863,7 @@ static __always_inline int enter_request(struct io_kiocb *req)
 		bpf_probe_read_kernel(&a->user_data, sizeof(a->user_data), (void *)req + at);
 	}
 	note_buffer(a, (u64)BPF_CORE_READ((struct io_accept *)req, addr), (u64)BPF_CORE_READ((struct io_accept *)req, addr_len));
+	a->req = (u64)req;
 	a->flags = BPF_CORE_READ((struct io_accept *)req, flags);
 	a->slot = BPF_CORE_READ((struct io_accept *)req, file_slot);
 	a->uring = kind_of(req);
@@ -918,14 +934,14 @@ static __always_inline int install(u32 fd, struct file *file)
 	if (a && a->in_flight)
 		return 0;
 	sockfd = bpf_map_lookup_elem(&sleepers, &tid);
-	if (!sockfd || !file_sock(file, &ino))
+	if (!sockfd || *sockfd == SLEEPER_TOLD || !file_sock(file, &ino))
 		return 0;
 	introduce(task, 0);
 	struct unknown u = {
 		.probe = PROBE_FD_INSTALL, .hook = HOOK_FD_INSTALL, .via = via_of(syscall_nr(task)), .sockfd = *sockfd, .ret = fd, .mark = MARK_BEFORE,
 	};
+	*sockfd = SLEEPER_TOLD;
 	tell_unknown(task, &u, file);
-	bpf_map_delete_elem(&sleepers, &tid);
 	return 0;
 }
 
@@ -1108,7 +1124,22 @@ int kprobe_fd_install(struct pt_regs *ctx)
 	return install(PT_REGS_PARM1(ctx), (struct file *)PT_REGS_PARM2(ctx));
 }
 
-/* A request that ends without an attempt: cancelled, or its descriptor was bad. */
+/* On 5.10, inside of the request's last attempt: it had a connection, and no slot for it. */
+static __always_inline int complete_inside(struct trace_event_raw_io_uring_complete *ctx, s32 res)
+{
+	struct attempt *a = attempt_of(current_task(), 0);
+
+	if (a && a->request && a->pending && a->ret >= 0 && a->user_data == BPF_CORE_READ(ctx, user_data)) {
+		a->ret = res;
+		a->mark = MARK_CLIENT_LOST;
+	}
+	return 0;
+}
+
+/*
+ * A request that fails without an attempt: cancelled, of a bad descriptor, or
+ * refused for what it asks. What kind it is stands in it only from its preparation on.
+ */
 SEC("tracepoint/io_uring/io_uring_complete")
 int tp_io_uring_complete(struct trace_event_raw_io_uring_complete *ctx)
 {
@@ -1116,12 +1147,17 @@ int tp_io_uring_complete(struct trace_event_raw_io_uring_complete *ctx)
 	struct task_struct *task;
 	struct io_kiocb *req;
 	struct event *e;
-	u64 seq = 0;
+	u64 seq = 0, key;
 
-	if ((res != -ECANCELED && res != -EBADF) || !bpf_core_field_exists(struct trace_event_raw_io_uring_complete, req))
+	if (res >= 0)
 		return 0;
+	if (!bpf_core_field_exists(struct trace_event_raw_io_uring_complete, req))
+		return complete_inside(ctx, res);
 	req = BPF_CORE_READ(ctx, req);
 	if (!req || BPF_CORE_READ(req, opcode) != IORING_OP_ACCEPT)
+		return 0;
+	key = (u64)req;
+	if (!bpf_map_delete_elem(&failed, &key))
 		return 0;
 	task = current_task();
 	introduce(task, 0);
@@ -1130,12 +1166,15 @@ int tp_io_uring_complete(struct trace_event_raw_io_uring_complete *ctx)
 		return 0;
 	describe(e, task, RETURN, HOOK_IO_COMPLETE, seq);
 	e->sockfd = -1;
-	e->flags = BPF_CORE_READ((struct io_accept *)req, flags);
+	e->flags = 0;
 	e->ret = res;
 	e->via = VIA_IO_URING;
 	e->user_data = BPF_CORE_READ(ctx, user_data);
-	e->uring = kind_of(req);
 	__builtin_memset(&e->facts, 0, sizeof(e->facts));
+	if (res == -ECANCELED || res == -EBADF) {
+		e->uring = kind_of(req);
+		e->flags = BPF_CORE_READ((struct io_accept *)req, flags);
+	}
 	if (res == -ECANCELED)
 		read_listener(&e->facts, BPF_CORE_READ(req, file));
 	bpf_ringbuf_submit(e, 0);
@@ -1174,11 +1213,16 @@ static __always_inline int syscall_ends(struct pt_regs *regs, s32 ret)
 		mark = MARK_BEFORE;
 	if (!(watch & (WATCH_BEFORE | WATCH_DENIED)) || (mark == MARK_DENIED && ret >= 0))
 		return 0;
+	u32 tid = (u32)bpf_get_current_pid_tgid();
+	s32 *sleeper = bpf_map_lookup_elem(&sleepers, &tid);
+
+	if (sleeper && *sleeper == SLEEPER_TOLD) {
+		bpf_map_delete_elem(&sleepers, &tid);
+		return 0;
+	}
 	introduce(task, 0);
 	struct unknown u = {.probe = PROBE_SYS_EXIT, .hook = HOOK_SYS_EXIT, .via = via, .sockfd = sockfd, .ret = ret, .mark = mark};
 	tell_unknown(task, &u, 0);
-	u32 tid = (u32)bpf_get_current_pid_tgid();
-
 	bpf_map_delete_elem(&sleepers, &tid);
 	return 0;
 }

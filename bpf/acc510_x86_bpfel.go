@@ -20,6 +20,7 @@ const (
 	Acc510MapCompleting                 = "completing"
 	Acc510MapCounts                     = "counts"
 	Acc510MapEvents                     = "events"
+	Acc510MapFailed                     = "failed"
 	Acc510MapIntroduced                 = "introduced"
 	Acc510MapPlaces                     = "places"
 	Acc510MapSleepers                   = "sleepers"
@@ -147,6 +148,7 @@ type Acc510MapSpecs struct {
 	Completing *ebpf.MapSpec `ebpf:"completing"`
 	Counts     *ebpf.MapSpec `ebpf:"counts"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
+	Failed     *ebpf.MapSpec `ebpf:"failed"`
 	Introduced *ebpf.MapSpec `ebpf:"introduced"`
 	Places     *ebpf.MapSpec `ebpf:"places"`
 	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
@@ -190,6 +192,7 @@ type Acc510Maps struct {
 	Completing *ebpf.Map `ebpf:"completing"`
 	Counts     *ebpf.Map `ebpf:"counts"`
 	Events     *ebpf.Map `ebpf:"events"`
+	Failed     *ebpf.Map `ebpf:"failed"`
 	Introduced *ebpf.Map `ebpf:"introduced"`
 	Places     *ebpf.Map `ebpf:"places"`
 	Sleepers   *ebpf.Map `ebpf:"sleepers"`
@@ -201,6 +204,7 @@ func (m *Acc510Maps) Close() error {
 		m.Completing,
 		m.Counts,
 		m.Events,
+		m.Failed,
 		m.Introduced,
 		m.Places,
 		m.Sleepers,

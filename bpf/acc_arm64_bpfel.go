@@ -38,6 +38,7 @@ type AccAttempt struct {
 	Sk         uint64
 	File       uint64
 	UserData   uint64
+	Req        uint64
 	Known      uint64
 	Addr       uint64
 	Addrlen    uint64
@@ -191,8 +192,8 @@ type AccProcess struct {
 	Netns    uint32
 	Mntns    uint32
 	Comm     [16]int8
-	Exe      [12][64]uint8
-	Cgroup   [8][96]uint8
+	Exe      [12][128]uint8
+	Cgroup   [12][128]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -203,6 +204,7 @@ const (
 	AccMapCompleting                 = "completing"
 	AccMapCounts                     = "counts"
 	AccMapEvents                     = "events"
+	AccMapFailed                     = "failed"
 	AccMapIntroduced                 = "introduced"
 	AccMapPlaces                     = "places"
 	AccMapSleepers                   = "sleepers"
@@ -336,6 +338,7 @@ type AccMapSpecs struct {
 	Completing *ebpf.MapSpec `ebpf:"completing"`
 	Counts     *ebpf.MapSpec `ebpf:"counts"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
+	Failed     *ebpf.MapSpec `ebpf:"failed"`
 	Introduced *ebpf.MapSpec `ebpf:"introduced"`
 	Places     *ebpf.MapSpec `ebpf:"places"`
 	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
@@ -379,6 +382,7 @@ type AccMaps struct {
 	Completing *ebpf.Map `ebpf:"completing"`
 	Counts     *ebpf.Map `ebpf:"counts"`
 	Events     *ebpf.Map `ebpf:"events"`
+	Failed     *ebpf.Map `ebpf:"failed"`
 	Introduced *ebpf.Map `ebpf:"introduced"`
 	Places     *ebpf.Map `ebpf:"places"`
 	Sleepers   *ebpf.Map `ebpf:"sleepers"`
@@ -390,6 +394,7 @@ func (m *AccMaps) Close() error {
 		m.Completing,
 		m.Counts,
 		m.Events,
+		m.Failed,
 		m.Introduced,
 		m.Places,
 		m.Sleepers,

@@ -20,6 +20,7 @@ const (
 	AccHashMapCompleting                 = "completing"
 	AccHashMapCounts                     = "counts"
 	AccHashMapEvents                     = "events"
+	AccHashMapFailed                     = "failed"
 	AccHashMapIntroduced                 = "introduced"
 	AccHashMapPlaces                     = "places"
 	AccHashMapSleepers                   = "sleepers"
@@ -153,6 +154,7 @@ type AccHashMapSpecs struct {
 	Completing *ebpf.MapSpec `ebpf:"completing"`
 	Counts     *ebpf.MapSpec `ebpf:"counts"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
+	Failed     *ebpf.MapSpec `ebpf:"failed"`
 	Introduced *ebpf.MapSpec `ebpf:"introduced"`
 	Places     *ebpf.MapSpec `ebpf:"places"`
 	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
@@ -196,6 +198,7 @@ type AccHashMaps struct {
 	Completing *ebpf.Map `ebpf:"completing"`
 	Counts     *ebpf.Map `ebpf:"counts"`
 	Events     *ebpf.Map `ebpf:"events"`
+	Failed     *ebpf.Map `ebpf:"failed"`
 	Introduced *ebpf.Map `ebpf:"introduced"`
 	Places     *ebpf.Map `ebpf:"places"`
 	Sleepers   *ebpf.Map `ebpf:"sleepers"`
@@ -207,6 +210,7 @@ func (m *AccHashMaps) Close() error {
 		m.Completing,
 		m.Counts,
 		m.Events,
+		m.Failed,
 		m.Introduced,
 		m.Places,
 		m.Sleepers,

@@ -7,9 +7,9 @@
 #define ACC_PROCESS_H
 
 #define EXE_PARTS 12
-#define EXE_PART 64
-#define CGROUP_PARTS 8
-#define CGROUP_PART 96
+#define EXE_PART 128
+#define CGROUP_PARTS 12
+#define CGROUP_PART 128
 
 /* A ring record of its own size. */
 struct process {
@@ -32,7 +32,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
 	__type(key, u32);
-	__type(value, u64[2]); /* start time and exec of the process that had this id when it was introduced */
+	__type(value, u64[2]); /* start time, and exec and cgroup, of the process that had this id when it was introduced */
 } introduced SEC(".maps");
 
 /* Reads the path of the executable, across mounts: a name is empty where one is
@@ -91,7 +91,7 @@ static __always_inline void read_cgroup(struct process *p, struct task_struct *l
 }
 
 /*
- * Introduces the current process unless it was before, under this exec. known is
+ * Introduces the current process unless it was before, under this exec and in this cgroup. known is
  * the task's note of that, or NULL.
  */
 static __noinline void introduce(struct task_struct *task, u64 *known)
@@ -103,12 +103,14 @@ static __noinline void introduce(struct task_struct *task, u64 *known)
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	u64 exec = BPF_CORE_READ(leader, self_exec_id);
 #endif
+	u64 cgroup = bpf_get_current_cgroup_id();
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct process *p;
 	struct pid *self;
 	u64 key[2], *was;
 	u32 level;
 
+	exec += cgroup << 24; /* another executable, or another cgroup */
 	if (known && *known == exec + 1)
 		return;
 	key[0] = BPF_CORE_READ(leader, start_boottime);
@@ -128,7 +130,7 @@ static __noinline void introduce(struct task_struct *task, u64 *known)
 	*(u64 *)p->comm = 0;
 	*(u64 *)(p->comm + 8) = 0;
 	p->start_ns = key[0];
-	p->cgroup_id = bpf_get_current_cgroup_id();
+	p->cgroup_id = cgroup;
 	p->pid = pid;
 	p->uid = (u32)bpf_get_current_uid_gid();
 	self = BPF_CORE_READ(leader, thread_pid);

@@ -189,6 +189,8 @@ static __noinline void read_unix_name(struct unix_name *name, void *sk)
 	if (!addr)
 		return;
 	len = BPF_CORE_READ(addr, len) - sizeof(u16);
+	if (len == sizeof(name->path) + 1) /* with the zero that the kernel adds */
+		len--;
 	if (len > sizeof(name->path))
 		return;
 	/* The name is a flexible array of struct sockaddr_un at the end: its family, its path. */

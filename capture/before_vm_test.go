@@ -126,12 +126,17 @@ func TestVMBefore(t *testing.T) {
 				if named != len(want)+1 {
 					t.Errorf("%d of %d are named at the start", named, len(want)+1)
 				}
+				seen := map[uint32]bool{}
 				for _, e := range r.of(os.Getpid()) {
 					w := want[e.TID]
 					if w == nil {
+						if seen[e.TID] {
+							t.Errorf("thread %d again: %+v", e.TID, e)
+						}
 						continue
 					}
 					delete(want, e.TID)
+					seen[e.TID] = true
 					if e.Kind != format.Return || e.Mark&format.MarkBefore == 0 || int(e.SockFD) != w.listener || int(e.Ret) != w.fd || e.Inode != w.inode {
 						t.Errorf("got %+v, want %+v", e, w)
 					}

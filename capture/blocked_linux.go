@@ -13,6 +13,14 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
+// blocked is blockedTasks, where /proc shows ids as the kernel has them.
+func (a *attached) blocked(giveUp func() bool) (tasks []format.Blocked, complete bool) {
+	if a.elsewhere {
+		return nil, false
+	}
+	return blockedTasks(giveUp)
+}
+
 // blockedTasks lists the tasks that sit in accept, by /proc. It stops at the
 // deadline; complete is whether it saw all tasks.
 func blockedTasks(giveUp func() bool) (tasks []format.Blocked, complete bool) {

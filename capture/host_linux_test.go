@@ -43,6 +43,22 @@ func TestProcFiles(t *testing.T) {
 	if got := unifiedCgroup([]byte("12:cpu:/a\n0::/b:c\n")); got != "/b:c" {
 		t.Errorf("cgroup %q", got)
 	}
+	if got := unifiedCgroup([]byte("12:cpu:/\n4:pids:/docker/7\n0::/\n")); got != "/docker/7" {
+		t.Errorf("cgroup %q", got)
+	}
+	long := strings.Repeat("x", 200)
+	for _, c := range []struct {
+		path, told string
+		want       bool
+	}{
+		{"/usr/sbin/nginx", "/usr/sbin/nginx", true}, {"/usr/sbin/nginx", "/usr/sbin/apache2", false}, {"/mnt/usr/sbin/nginx", "/usr/sbin/nginx", true},
+		{"/a/b/c", "...b/c", true}, {"/a/b/c", "...x/c", false}, {"/a/" + long, "/a/" + long[:127] + "...", true}, {"/a/y" + long, "/a/" + long[:127] + "...", false},
+		{"/a/" + long + "/c", "..." + long[:127] + ".../c", true}, {"/c", "/b/" + long[:127] + ".../c", false},
+	} {
+		if got := fits(c.path, c.told); got != c.want {
+			t.Errorf("%q fits %q: %v", c.path, c.told, got)
+		}
+	}
 	if fd, ok := acceptSyscall([]byte("288 0x6 0x0 0x0 0x80000 0x0 0x0 0x7ffc 0x7f12")); !ok || fd != 6 {
 		t.Errorf("accept4: %d %v", fd, ok)
 	}

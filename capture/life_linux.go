@@ -149,7 +149,7 @@ func (a *attached) testLife() error {
 	if !a.hasLife() {
 		return nil
 	}
-	port, err := connectOnce()
+	port, err := a.connectOnce()
 	if err != nil {
 		a.untestedLife = oneLine(err)
 	}
@@ -201,12 +201,13 @@ func (a *attached) ownLife(l *bpf.AccLifeEvent) bool {
 
 // connectOnce connects to a listener of its own, resets the connection, and closes
 // the listener. It gives the port.
-func connectOnce() (port uint16, err error) {
+func (a *attached) connectOnce() (port uint16, err error) {
 	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("open a TCP socket: %w", err)
 	}
 	defer unix.Close(listener)
+	a.owns(listener)
 	addr := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
 	if err := errors.Join(unix.Bind(listener, addr), unix.Listen(listener, 1)); err != nil {
 		return 0, fmt.Errorf("listen on the loopback: %w", err)

@@ -41,7 +41,8 @@ const (
 	noSlots    = "slots that io_uring chooses itself for direct descriptors are not seen"
 	noKernel   = "accepts by the kernel for its own sockets are not seen"
 	noFDs      = "descriptors of accepts through io_uring are not seen, nor are returns of calls that began before the recording, after its first minute"
-	noEnds     = "accepts through io_uring that are cancelled, or whose descriptor is bad, are not seen to end"
+	noEnds     = "accepts through io_uring that end without an attempt are not seen: cancelled ones, those of a bad descriptor, those that are refused for what they ask"
+	noProc     = "acc runs in a pid namespace of its own: who sits in accept at the start and at the end is not known, and of processes only what the kernel tells"
 	noExits    = "the returns of accept calls that began before the recording are not seen"
 )
 
@@ -93,7 +94,8 @@ type attached struct {
 	mapped       *mapped
 	early        []earlyRecord     // what the ring held before the recording began
 	own          [numProbes]uint64 // hits of the self-test
-	testers      []uint32          // threads of the self-test
+	testInodes   []uint64          // listeners of the self-test
+	elsewhere    bool              // the recorder is in a pid namespace of its own
 	cookies      bool              // the kernel gives connections cookies for all of their events
 	untestedLife string            // as untested, of the life of connections
 	testPlace    bpf.AccPlace      // of the self-test's connection
@@ -211,8 +213,7 @@ func place(want []probe) (list []probe, limits []string) {
 			p.symbol = "io_issue_sqe" // which it is inlined in
 		}
 		if p.without == noEnds && !tellsRequests(kernel) {
-			limits = append(limits, p.without)
-			continue
+			limits = append(limits, p.without) // it still shows how attempts end
 		}
 		if p.without == "" || p.how == "tracepoint" || p.how == "raw_tp" || p.how == "tp_btf" || has(p.symbol) {
 			list = append(list, p)
@@ -256,7 +257,7 @@ func tryObject(o *Options, object func() (*ebpf.CollectionSpec, error), mode Mod
 		a.close()
 		return nil, err
 	}
-	asleep, err := newSleeper()
+	asleep, err := a.newSleeper()
 	if err == nil {
 		defer asleep.wake() // in case that the self-test does not come to it
 	}
@@ -470,6 +471,9 @@ func (a *attached) describe(o *Options) (list []format.Probe, limits []string) {
 		if !slices.Contains(limits, l) {
 			limits = append(limits, l)
 		}
+	}
+	if a.elsewhere {
+		limits = append(limits, noProc)
 	}
 	if a.untested != "" {
 		limits = append(limits, "the probes for io_uring could not be tried at the start: "+a.untested)

@@ -19,6 +19,7 @@ type processes struct {
 	known map[processKey]*process
 	last  uint32
 	write func(format.Process) error
+	blind bool // /proc is of another pid namespace
 
 	introduced map[processKey]introduction // what the kernel told, until the event that follows
 	version    uint32                      // how often it told something
@@ -55,7 +56,7 @@ func (p *processes) number(raw *bpf.AccEvent) (uint32, error) {
 		p.recentKey, p.recent = k, known
 		return known.num, nil
 	}
-	rec := lookUp(raw, p.introduced[k])
+	rec := lookUp(raw, p.introduced[k], p.blind)
 	delete(p.introduced, k)
 	if known != nil && known.comm != [16]int8{} && rec.Exe == known.exe {
 		known.comm = raw.Comm // it only changed its name
@@ -102,10 +103,10 @@ func (p *processes) introduce(raw *bpf.AccProcess) {
 
 // joinParts makes a path of its names, of which the last one comes first, and "/"
 // behind the first. A path that did not fit begins with "..."; "" if there is none.
-func joinParts[T interface{ ~[64]uint8 | ~[96]uint8 }](parts []T) string {
+func joinParts(parts [][namePart]uint8) string {
 	path := ""
 	for i := range parts {
-		switch part := text(slicesOf(&parts[i])); part {
+		switch part := partOf(parts[i][:]); part {
 		case "": // a mount was crossed
 		case "/":
 			return cmp.Or(path, "/")
@@ -119,13 +120,43 @@ func joinParts[T interface{ ~[64]uint8 | ~[96]uint8 }](parts []T) string {
 	return path
 }
 
-func slicesOf[T interface{ ~[64]uint8 | ~[96]uint8 }](part *T) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(part)), unsafe.Sizeof(*part))
+// namePart is the room for a name in what the kernel tells, its zero byte included.
+const namePart = 128
+
+// cutMark ends a name for which there was no room.
+const cutMark = "..."
+
+func partOf(b []byte) string {
+	if s := text(b); len(s) < namePart-1 {
+		return s
+	}
+	return string(b[:namePart-1]) + cutMark
+}
+
+// fits reports whether a path is the one that the kernel told, as far as it could.
+func fits(path, told string) bool {
+	if rest, short := strings.CutPrefix(told, cutMark); short && !strings.Contains(rest, cutMark) {
+		return strings.HasSuffix(path, rest)
+	}
+	if !strings.Contains(told, cutMark) {
+		return path == told || strings.HasSuffix(path, told)
+	}
+	names, parts := strings.Split(path, "/"), strings.Split(strings.TrimPrefix(told, cutMark), "/")
+	if len(parts) > len(names) {
+		return false
+	}
+	names = names[len(names)-len(parts):]
+	for i, part := range parts {
+		if short, cut := strings.CutSuffix(part, cutMark); part != names[i] && (!cut || !strings.HasPrefix(names[i], short)) {
+			return false
+		}
+	}
+	return true
 }
 
 // lookUp puts together what the kernel told of an event's process and what /proc
 // says, if it is still there.
-func lookUp(raw *bpf.AccEvent, in introduction) format.Process {
+func lookUp(raw *bpf.AccEvent, in introduction, blind bool) format.Process {
 	var n names
 	rec := format.Process{
 		PID: raw.Pid, StartNS: int64(raw.StartNs), Comm: n.of(raw.Comm), UID: raw.Uid, CgroupID: raw.Cgroup, NetNS: uint64(raw.Netns),
@@ -134,7 +165,7 @@ func lookUp(raw *bpf.AccEvent, in introduction) format.Process {
 	if in.comm != "" {
 		rec.Comm = in.comm
 	}
-	rec.Late = !readProc(&rec, raw.StartNs)
+	rec.Late = blind || !readProc(&rec, raw.StartNs)
 	id := identify(rec.Cgroup, logLinks)
 	rec.Container, rec.Runtime, rec.Unit, rec.Pod, rec.PodUID = id.container, id.runtime, id.unit, id.pod, id.podUID
 	return rec
@@ -151,10 +182,10 @@ func readProc(rec *format.Process, startNS uint64) bool {
 	if b, err := os.ReadFile(dir + "/comm"); err == nil {
 		rec.Comm = strings.TrimSuffix(string(b), "\n")
 	}
-	if exe, err := os.Readlink(dir + "/exe"); err == nil && (rec.Exe == "" || strings.HasSuffix(exe, strings.TrimPrefix(rec.Exe, "..."))) {
+	if exe, err := os.Readlink(dir + "/exe"); err == nil && (rec.Exe == "" || fits(exe, rec.Exe)) {
 		rec.Exe = exe // a kernel thread has none
 	}
-	if b, err := os.ReadFile(dir + "/cgroup"); err == nil && (rec.Cgroup == "" || rec.Cgroup == "/" || strings.HasPrefix(rec.Cgroup, "...")) {
+	if b, err := os.ReadFile(dir + "/cgroup"); err == nil && (rec.Cgroup == "" || rec.Cgroup == "/" || strings.Contains(rec.Cgroup, cutMark)) {
 		rec.Cgroup = unifiedCgroup(b)
 	}
 	if rec.PIDNS == 0 {
@@ -178,8 +209,8 @@ func startedAt(stat []byte, startNS uint64) bool {
 	return err == nil && ticks == startNS/10_000_000
 }
 
-// unifiedCgroup is the path in the cgroup v2 hierarchy from a /proc/PID/cgroup,
-// or the first one of a v1 controller.
+// unifiedCgroup is the path in the cgroup v2 hierarchy from a /proc/PID/cgroup; or,
+// where that is not used, the first one of a v1 controller that is not the root.
 func unifiedCgroup(b []byte) string {
 	first := ""
 	for line := range strings.Lines(string(b)) {
@@ -187,10 +218,10 @@ func unifiedCgroup(b []byte) string {
 		if len(parts) != 3 {
 			continue
 		}
-		if parts[0] == "0" {
+		if parts[0] == "0" && parts[2] != "/" {
 			return parts[2]
 		}
-		if first == "" {
+		if first == "" || first == "/" {
 			first = parts[2]
 		}
 	}

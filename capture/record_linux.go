@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -23,6 +24,15 @@ const (
 	statusEvery = time.Second
 	batchWait   = 100 * time.Millisecond // events gather for so long before they are read
 )
+
+// Check says what is in the way of recording on this host, an *EnvError, as far as
+// looking tells; nil if nothing is.
+func Check() error {
+	if env := preflight(os.DirFS("/")); env != nil {
+		return env
+	}
+	return nil
+}
 
 // Record records accept on this host to w until ctx is cancelled or o says to
 // stop. It needs the privileges to trace the kernel; *EnvError says what is
@@ -82,6 +92,7 @@ type session struct {
 	full        *format.NoRoomError // what ended it on a full disk, nil otherwise
 	end         format.End
 	kept        error
+	off         string // who switched the probes off meanwhile, "" if nobody was seen to
 	commandExit int
 }
 
@@ -106,6 +117,7 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 	if s.writer, err = format.NewWriter(w, *h, writerOptions(o, h.ID, space)); err != nil {
 		return nil, err
 	}
+	s.processes.blind = a.elsewhere
 	s.witness.write = s.writer.Counters
 	s.processes.write = func(p format.Process) error {
 		return errors.Join(s.witness.meet(&p), s.writer.Process(p))
@@ -140,7 +152,7 @@ func writerOptions(o *Options, id string, space *room) (w format.WriterOptions) 
 func (s *session) snapshot() ([]format.Blocked, error) {
 	deadline := time.Now().Add(2 * time.Second)
 	late := func() bool { return time.Now().After(deadline) }
-	blocked, blockedKnown := blockedTasks(late)
+	blocked, blockedKnown := s.a.blocked(late)
 	shot := s.a.snapshot(late)
 	shot.Blocked, shot.BlockedKnown = blocked, blockedKnown
 	if err := s.a.notePlaces(shot.Listeners); err != nil {
@@ -164,6 +176,21 @@ func (s *session) snapshot() ([]format.Blocked, error) {
 	}
 	shot.Blocked = before
 	return before, errors.Join(s.writer.Snapshot(shot), s.witness.read(true, false))
+}
+
+// lookOff looks whether somebody has switched the kernel's tracing off: then
+// probes stay attached and do not fire.
+func (s *session) lookOff() {
+	if s.off != "" {
+		return
+	}
+	for path, name := range map[string]string{
+		"/proc/sys/kernel/ftrace_enabled": "kernel.ftrace_enabled", "/sys/kernel/debug/kprobes/enabled": "/sys/kernel/debug/kprobes/enabled",
+	} {
+		if b, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(b)) == "0" {
+			s.off = fmt.Sprintf("probes were switched off: %s was 0 %s after the start", name, time.Since(s.started).Round(time.Second))
+		}
+	}
 }
 
 // run records until there is a reason to stop, and then closes the capture.
@@ -421,6 +448,7 @@ func (s *session) tick() error {
 			return err
 		}
 		s.clock = clock
+		s.lookOff()
 		if err := errors.Join(s.writer.Clock(clock), s.witness.read(false, false)); err != nil {
 			return err
 		}
@@ -438,6 +466,7 @@ func (s *session) tick() error {
 // close ends the recording: detach, drain, read the totals, in this order, so
 // that they add up.
 func (s *session) close(why, detail string) error {
+	s.lookOff()
 	soon := time.Now().Add(500 * time.Millisecond)
 	shot := s.a.snapshot(func() bool { return time.Now().After(soon) })
 	if err := s.witness.read(true, true); err != nil {
@@ -461,6 +490,9 @@ func (s *session) close(why, detail string) error {
 		return err
 	}
 	end := format.End{Reason: why, Detail: detail, Clean: why != "error"}
+	if s.off != "" && detail == "" {
+		end.Detail, end.Clean = s.off, false
+	}
 	s.a.caughtElsewhere(s.watcher.atExit(hits))
 	for i, p := range probes {
 		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded[i] - s.a.own[i], Lost: lost[i] + s.ledger.refused[i], Missed: s.a.missed[i]}
@@ -479,7 +511,7 @@ func (s *session) close(why, detail string) error {
 		end.Detail = fmt.Sprintf("for %d attempts the kernel gave no memory to note them", noAttempt)
 	}
 	deadline := time.Now().Add(500 * time.Millisecond)
-	end.Blocked, end.BlockedKnown = blockedTasks(func() bool { return time.Now().After(deadline) })
+	end.Blocked, end.BlockedKnown = s.a.blocked(func() bool { return time.Now().After(deadline) })
 	if end.Clock, err = readClock(); err != nil {
 		return err
 	}

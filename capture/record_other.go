@@ -7,10 +7,15 @@ import (
 	"io"
 )
 
+var errHere = &EnvError{
+	Cause: "recording needs Linux on x86-64 or arm64",
+	Hint:  "record on the Linux host; replay and analyze work here",
+}
+
+// Check gives an *EnvError.
+func Check() error { return errHere }
+
 // Record needs Linux on x86-64 or arm64; elsewhere it gives an *EnvError.
 func Record(context.Context, io.Writer, Options) (Result, error) {
-	return Result{CommandExit: -1}, &EnvError{
-		Cause: "recording needs Linux on x86-64 or arm64",
-		Hint:  "record on the Linux host; replay and analyze work here",
-	}
+	return Result{CommandExit: -1}, errHere
 }

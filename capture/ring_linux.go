@@ -61,7 +61,7 @@ type ringCQE struct {
 // acceptByRing accepts by io_uring: one connection into a descriptor, one into a
 // slot, and one of a bad descriptor. done is how many of the first two could be
 // made; why is why the others could not.
-func acceptByRing() (done int, why string) {
+func (a *attached) acceptByRing() (done int, why string) {
 	fail := func(err error) (int, string) { return done, err.Error() }
 	var p ringParams
 	ring, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 4, uintptr(unsafe.Pointer(&p)), 0)
@@ -104,6 +104,7 @@ func acceptByRing() (done int, why string) {
 		return fail(err)
 	}
 	defer unix.Close(listener)
+	a.owns(listener)
 	accept := func(s ringSQE) (int32, error) {
 		client, err := connectUnix(name)
 		if err != nil {

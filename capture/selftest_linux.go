@@ -36,8 +36,6 @@ type earlyRecord struct {
 func (a *attached) selfTest(asleep *sleeper) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	tid := uint32(unix.Gettid())
-	a.testers = append(a.testers, tid)
 	if err := a.testLife(); err != nil {
 		return err
 	}
@@ -50,7 +48,7 @@ func (a *attached) selfTest(asleep *sleeper) error {
 	if err := a.testOthers(asleep); err != nil {
 		return err
 	}
-	err := acceptOnce()
+	listener, err := a.acceptOnce()
 	if err != nil {
 		return fmt.Errorf("make a connection to test the probes: %w", err)
 	}
@@ -66,9 +64,9 @@ func (a *attached) selfTest(asleep *sleeper) error {
 			if l, ok := lifeIn(r.raw); ok {
 				r.own = a.ownLife(l) || enter == nil // before the recording
 			}
-		case e.Tid == tid && e.Via != uint8(format.ViaIOUring) && e.Kind == uint8(format.Enter):
+		case e.Facts.Listener == listener && e.Kind == uint8(format.Enter):
 			enter, r.own = e, true
-		case e.Tid == tid && e.Via != uint8(format.ViaIOUring) && enter != nil:
+		case e.Facts.Listener == listener && enter != nil:
 			ret, r.own = e, true
 		case a.ours(e):
 			r.own = true
@@ -78,6 +76,8 @@ func (a *attached) selfTest(asleep *sleeper) error {
 			r.own = enter == nil && e.Mark&format.MarkBefore == 0
 		}
 	}
+	// Ids are those of the initial pid namespace; /proc shows others' in another one.
+	a.elsewhere = enter != nil && enter.Pid != uint32(os.Getpid())
 	_, _, noAttempt, err := a.counters()
 	switch {
 	case err != nil:
@@ -94,8 +94,22 @@ func (a *attached) selfTest(asleep *sleeper) error {
 	return nil
 }
 
-// ours reports whether an event is of the self-test.
-func (a *attached) ours(e *bpf.AccEvent) bool { return slices.Contains(a.testers, e.Tid) }
+// ours reports whether an event is of the self-test. Thread ids do not tell: in a
+// pid namespace of its own the recorder has others than the kernel says.
+func (a *attached) ours(e *bpf.AccEvent) bool {
+	ring := e.Via == uint8(format.ViaIOUring) && (e.UserData == ringPlain || e.UserData == ringDirect || e.UserData == ringBad)
+	return ring || slices.Contains(a.testInodes, e.Facts.Listener)
+}
+
+// owns takes note of a listener of the self-test, and gives its inode number.
+func (a *attached) owns(listener int) (inode uint64) {
+	var st unix.Stat_t
+	if unix.Fstat(listener, &st) == nil {
+		inode = st.Ino
+		a.testInodes = append(a.testInodes, inode)
+	}
+	return inode
+}
 
 // testOthers tries what is there beside the system call itself: requests of
 // io_uring, the descriptors and ends that are watched for them, and the return of a
@@ -104,9 +118,8 @@ func (a *attached) testOthers(asleep *sleeper) error {
 	if err := a.watchFDs(true); err != nil {
 		return err
 	}
-	requests, why := acceptByRing()
+	requests, why := a.acceptByRing()
 	if asleep != nil {
-		a.testers = append(a.testers, asleep.tid)
 		if err := asleep.wake(); err != nil {
 			return fmt.Errorf("end an accept that began before the probes: %w", err)
 		}
@@ -208,23 +221,24 @@ func connectUnix(name unix.Sockaddr) (fd int, err error) {
 	return fd, nil
 }
 
-// acceptOnce accepts a connection to itself.
-func acceptOnce() error {
+// acceptOnce accepts a connection to itself, and gives the listener's inode number.
+func (a *attached) acceptOnce() (uint64, error) {
 	listener, name, err := listenUnix()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer unix.Close(listener)
+	inode := a.owns(listener)
 	client, err := connectUnix(name)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer unix.Close(client)
 	fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return unix.Close(fd)
+	return inode, unix.Close(fd)
 }
 
 // sleeper is a thread that sits in accept before the probes are attached.
@@ -236,11 +250,12 @@ type sleeper struct {
 }
 
 // newSleeper gives one; an error if that can't be had.
-func newSleeper() (*sleeper, error) {
+func (a *attached) newSleeper() (*sleeper, error) {
 	listener, name, err := listenUnix()
 	if err != nil {
 		return nil, err
 	}
+	a.owns(listener)
 	s := &sleeper{name: name, done: make(chan error, 1)}
 	s.wake = sync.OnceValue(s.connect)
 	ready := make(chan uint32)

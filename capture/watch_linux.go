@@ -114,8 +114,10 @@ func (w *watcher) see(e *format.Event) {
 	}
 	if len(w.sleepers) > 0 {
 		if _, ok := w.sleepers[e.TID]; ok {
-			delete(w.sleepers, e.TID) // it returned, or goes on without that
-			_ = w.a.collection.Maps["sleepers"].Delete(e.TID)
+			delete(w.sleepers, e.TID)           // it returned, or goes on without that
+			if e.Hook != format.HookFDInstall { // the end of its call is still to come, and looks there
+				_ = w.a.collection.Maps["sleepers"].Delete(e.TID)
+			}
 		}
 	}
 }

@@ -100,6 +100,9 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if err != nil {
 		return err
 	}
+	if o.top < 0 {
+		return &usageError{fmt.Errorf("--top %d is less than nothing", o.top), "--top 0 shows all rows"}
+	}
 	if o.failOn != "" && !slices.Contains(analysis.Severities, analysis.Severity(o.failOn)) {
 		return &usageError{fmt.Errorf("--fail-on %q is neither notice, warning nor critical", o.failOn), "like --fail-on warning"}
 	}
@@ -121,10 +124,12 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	end, readErr := feed(ctx, in, a, progress(errOut, in), &v.clock)
 	var corrupt *format.CorruptError
 	verdict := in.verdict(readErr, end)
-	if verdict != nil && !errors.Is(verdict, format.ErrTruncated) && (!errors.As(verdict, &corrupt) || !o.salvage) {
+	if verdict != nil && !errors.Is(verdict, format.ErrTruncated) && !errors.As(verdict, &corrupt) {
 		return errors.Join(w.Flush(), verdict)
 	}
-	result, err := a.Finish(analysis.Completeness{Truncated: end == nil || errors.Is(readErr, format.ErrTruncated), Skipped: in.Skipped()})
+	// What stands before a damaged place is right.
+	cut := end == nil || errors.Is(readErr, format.ErrTruncated) || errors.As(readErr, &corrupt)
+	result, err := a.Finish(analysis.Completeness{Truncated: cut, Skipped: in.Skipped()})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strconv"
 	"strings"
@@ -40,7 +41,7 @@ func newRecordCommand() *cobra.Command {
 		Short: "Record accept on this host",
 		Long: `Record records every accept call of this host into a capture file until Ctrl-C,
 --count, --duration, or, with a COMMAND, until that ends; then acc exits with the
-command's exit code. The whole host is recorded, not only the command. It needs root,
+command's exit code. Whatever ends the recording ends the command too. The whole host is recorded, not only the command. It needs root,
 or CAP_BPF and CAP_PERFMON with access to tracefs, and Linux 5.10 or newer.
 
 The file is written with mode 0600, belongs to the user who called sudo, and is never
@@ -65,6 +66,9 @@ verify --checkpoints whether the capture was cut or written anew.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.command = args
+			if f := cmd.Flags(); f.Changed("output") && f.Changed("write") {
+				return usage(cmd, errors.New("--output and --write are the same: give one of them"))
+			}
 			return runRecord(cmd.Context(), cmd.ErrOrStderr(), o)
 		},
 	}
@@ -73,9 +77,9 @@ verify --checkpoints whether the capture was cut or written anew.`,
 	f.StringVarP(&o.output, "write", "w", "", "the same as --output")
 	f.BoolVar(&o.force, "force", false, "overwrite the file if it exists")
 	f.StringVar(&o.probe, "probe", "auto", "kind of probes: auto, kprobe or fentry")
-	f.Uint64VarP(&o.count, "count", "c", 0, "stop after so many events (two for each accept call)")
-	f.StringVarP(&o.duration, "duration", "d", "0", "stop after so long, like 30s; a bare number is seconds")
-	f.BoolVar(&o.denied, "denied", false, "also record calls that seccomp refuses; every system call of the host pays for it (some 200 instructions)")
+	f.Uint64VarP(&o.count, "count", "c", 0, "stop after so many events (two for each accept system call); what happens until it has stopped is recorded too")
+	f.StringVarP(&o.duration, "duration", "d", "0", "stop after so long, like 30s, and end the command; a bare number is seconds")
+	f.BoolVar(&o.denied, "denied", false, "also record calls that seccomp refuses with an error; every system call of the host pays for it (some 200 instructions)")
 	f.StringVar(&o.ring, "ring-size", "8MiB", "ring buffer between kernel and recorder: a power of two, at least 4KiB")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "emit chain heads to stderr or syslog")
 	f.StringVar(&o.checkpointEvery, "checkpoint-every", "10s", "at most one checkpoint in so long; the last one comes at the end")
@@ -112,6 +116,11 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	if c.RingBytes, err = sizeOf(o.ring); err != nil {
 		return err
 	}
+	if len(o.command) > 0 {
+		if _, err := exec.LookPath(o.command[0]); err != nil {
+			return fmt.Errorf("run the command: %w", err)
+		}
+	}
 	checkpoints, err := newCheckpoints(&o, errOut)
 	if err != nil {
 		return err
@@ -119,6 +128,9 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	defer checkpoints.close()
 	if checkpoints != nil {
 		c.Checkpoint = checkpoints.take
+	}
+	if err := capture.Check(); err != nil {
+		return err
 	}
 	out, err := createOutput(o.output, o.force)
 	if err != nil {
@@ -193,8 +205,8 @@ func summary(w io.Writer, out *output, r *capture.Result) {
 		}
 		missed += t.Missed
 	}
-	fmt.Fprintf(w, "acc: %s events of %s accept calls that ended in %s; %s\n", report.Count(r.End.Events), report.Count(returns),
-		r.Elapsed.Round(10*time.Millisecond), report.Bytes(r.Bytes))
+	fmt.Fprintf(w, "acc: recorded for %s: %s events, %s of them ends of attempts to accept; %s\n", r.Elapsed.Round(10*time.Millisecond),
+		report.Count(r.End.Events), report.Count(returns), report.Bytes(r.Bytes))
 	switch {
 	case r.End.Reason == format.EndDiskFull:
 		fmt.Fprintf(w, "acc: ENDED EARLY: %s; %s events were lost\n", format.Quote(r.End.Detail), report.Count(r.End.Lost))

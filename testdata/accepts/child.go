@@ -14,7 +14,7 @@ import (
 type child struct {
 	*exec.Cmd
 	t   *test
-	in  io.Closer
+	in  io.WriteCloser
 	out io.Reader
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,13 @@ var familyCases = []testCase{
 		t.check("mkdir", err)
 		defer os.RemoveAll(dir)
 		t.one(unix.AF_UNIX, 0, &unix.SockaddrUnix{Name: filepath.Join(dir, "socket")})
+	}},
+	{"unix-long", func(t *test) {
+		dir, err := os.MkdirTemp("", "accepts-")
+		t.check("mkdir", err)
+		defer os.RemoveAll(dir)
+		path := dir + "/"
+		t.one(unix.AF_UNIX, 0, &unix.SockaddrUnix{Name: path + strings.Repeat("x", 108-len(path))}) // the kernel adds a zero byte
 	}},
 	{"unix-abstract", func(t *test) {
 		t.one(unix.AF_UNIX, 0, &unix.SockaddrUnix{Name: fmt.Sprintf("@accepts-%d", os.Getpid())})

@@ -72,7 +72,7 @@ type testCase struct {
 var cases = slices.Concat(syscallCases, int80Cases, familyCases, uringCases, placeCases)
 
 // children are what this program does when it is started by a case.
-var children = []testCase{{"one", childOne}, {"block", childBlock}}
+var children = []testCase{{"one", childOne}, {"two", childTwo}, {"block", childBlock}}
 
 func init() {
 	runtime.LockOSThread() // a child accepts on its first thread: its TID is its PID

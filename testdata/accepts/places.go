@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,39 +37,63 @@ var placeCases = []testCase{
 		}
 	}},
 	{"cgroup", func(t *test) {
-		const root = "/sys/fs/cgroup"
-		var fs unix.Statfs_t
-		if err := unix.Statfs(root, &fs); err != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
-			t.skip("no cgroup2 at %s", root)
-		}
-		var id [32]byte
-		_, _ = rand.Read(id[:])
-		container := hex.EncodeToString(id[:])
-		dir := filepath.Join(root, "system.slice", "docker-"+container+".scope")
-		if os.Mkdir(filepath.Dir(dir), 0o755) == nil {
-			defer os.Remove(filepath.Dir(dir))
-		}
-		err := os.Mkdir(dir, 0o755)
-		t.skipIf("mkdir", err, unix.EPERM, unix.EACCES, unix.EROFS)
-		t.check("mkdir", err)
-		defer os.Remove(dir)
+		container, dir := t.container()
 		c := t.start("one")
 		t.check("cgroup", os.WriteFile(filepath.Join(dir, "cgroup.procs"), fmt.Append(nil, c.Process.Pid), 0))
 		for _, e := range c.one() {
 			e.Container = container
 		}
 	}},
+	{"cgroup-move", func(t *test) {
+		c := t.start("two")
+		var containers [2]string
+		for i := range containers {
+			container, dir := t.container()
+			containers[i] = container
+			t.check("cgroup", os.WriteFile(filepath.Join(dir, "cgroup.procs"), fmt.Append(nil, c.Process.Pid), 0))
+			if i == 0 {
+				_, err := c.in.Write([]byte("\n"))
+				t.check("go", err)
+				_, err = io.ReadFull(c.out, make([]byte, 1)) // it has accepted
+				t.check("read from a child", err)
+			}
+		}
+		for i, e := range c.one() {
+			e.Container = containers[i]
+		}
+	}},
 	{"short", func(t *test) {
 		dir, err := os.MkdirTemp("", "accepts-")
 		t.check("mkdir", err)
 		defer os.RemoveAll(dir)
-		exe := filepath.Join(dir, "short-lived")
+		exe := filepath.Join(dir, "short-lived-"+strings.Repeat("x", 90))
 		t.check("copy", copyFile(exe, "/proc/self/exe"))
 		c := t.start("one", func(cmd *exec.Cmd) { cmd.Path = exe })
 		for _, e := range c.one() {
 			e.Exe = exe
 		}
 	}},
+}
+
+// container makes a cgroup that is called as a container's is.
+func (t *test) container() (id, dir string) {
+	const root = "/sys/fs/cgroup"
+	var fs unix.Statfs_t
+	if err := unix.Statfs(root, &fs); err != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
+		t.skip("no cgroup2 at %s", root)
+	}
+	var b [32]byte
+	_, _ = rand.Read(b[:])
+	id = hex.EncodeToString(b[:])
+	dir = filepath.Join(root, "system.slice", "docker-"+id+".scope")
+	if os.Mkdir(filepath.Dir(dir), 0o755) == nil {
+		t.atEnd(func() { _ = os.Remove(filepath.Dir(dir)) })
+	}
+	err := os.Mkdir(dir, 0o755)
+	t.skipIf("mkdir", err, unix.EPERM, unix.EACCES, unix.EROFS)
+	t.check("mkdir", err)
+	t.atEnd(func() { _ = os.Remove(dir) })
+	return id, dir
 }
 
 func (t *test) namespace(process, kind string) uint64 {
@@ -95,6 +120,16 @@ func childOne(t *test) {
 	t.check("wait", err)
 	l, _ := t.ready()
 	t.accept(l, 0)
+}
+
+// childTwo accepts a connection when it is told to, says so, and then as childOne.
+func childTwo(t *test) {
+	_, err := io.ReadFull(os.Stdin, make([]byte, 1))
+	t.check("wait", err)
+	l, _ := t.ready()
+	t.accept(l, 0)
+	fmt.Print(" ")
+	childOne(t)
 }
 
 func copyFile(to, from string) error {

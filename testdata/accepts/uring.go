@@ -84,6 +84,16 @@ var uringCases = []testCase{
 		t.lose(q.ends(unix.EFAULT), c)
 		t.atEnd(func() { b.len = 0 }) // it was in use until here
 	}},
+	{"uring-einval", func(t *test) {
+		l, _ := t.ready()
+		t.ring(0).accept(l, single, func(s *sqe) { s.prio = 1 << 15 }).ends(unix.EINVAL).unprepared()
+	}},
+	{"uring-no-slots", func(t *test) {
+		l, c := t.ready()
+		r := t.ring(0)
+		q := r.accept(l, "direct", func(s *sqe) { s.slot = 1 })
+		t.lose(q.ends(unix.ENXIO), c)
+	}},
 	{"uring-cancel", func(t *test) {
 		l := t.listen4()
 		r := t.ring(0)
@@ -156,6 +166,9 @@ func (q *request) ends(errno unix.Errno) *entry {
 	}
 	return e
 }
+
+// unprepared says that nothing is known of a request that was refused.
+func (e *entry) unprepared() { e.Listener, e.Family, e.BacklogMax = 0, "", 0 }
 
 // endsDirect waits for c to be accepted into a slot; -1: the kernel says which.
 func (q *request) endsDirect(slot int, c *socket) {
