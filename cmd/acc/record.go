@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -129,10 +131,10 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	if checkpoints != nil {
 		c.Checkpoint = checkpoints.take
 	}
-	if err := capture.Check(); err != nil {
-		return err
-	}
 	out, err := createOutput(o.output, o.force)
+	if errors.Is(err, fs.ErrPermission) {
+		err = cmp.Or(capture.Check(), err) // what is in the way of both
+	}
 	if err != nil {
 		return err
 	}
