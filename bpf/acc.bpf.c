@@ -926,6 +926,9 @@ static __always_inline int install(u32 fd, struct file *file)
 	};
 	tell_unknown(task, &u, file);
 	bpf_map_delete_elem(&sleepers, &tid);
+	a = attempt_of(task, 1);
+	if (a)
+		a->returned = 1; /* sys_exit is not to tell it again */
 	return 0;
 }
 
