@@ -29,25 +29,27 @@ const (
 //
 // Landlock is not used: a process in a Landlock domain may not look at processes
 // outside of it (/proc/PID/exe, ns, syscall), whatever its capabilities.
-func (a *attached) confine(command bool) error {
+func confine(command, elsewhere bool) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	// Beside the locked thread: Go starts threads by clone from any of them, and they
 	// inherit what their maker has.
-	return errors.Join(dropCapabilities(a.keep(command)), forbidCalls())
+	return errors.Join(dropCapabilities(keep(command, elsewhere)), forbidCalls())
 }
 
-// keep is what the rest of the recording needs, as far as this process has it.
+// keep is what the rest of the recording needs, as far as this process has it, with a
+// command, and with network namespaces elsewhere whose connections are recorded.
 //
 //   - BPF and PERFMON: probes that come later, see watcher, and reading counters,
 //     which kernels before 6.0 refuse without.
-//   - SYS_ADMIN: the same where perf_event_paranoid, in Debian's way, is above 2.
+//   - SYS_ADMIN: the same where perf_event_paranoid, in Debian's way, is above 2; and
+//     asking for the connections in other network namespaces at the end.
 //   - SYS_PTRACE: which program a process runs, its namespaces, and who sits in accept.
 //   - KILL: ending a command that changed its user.
 //   - DAC_OVERRIDE, DAC_READ_SEARCH: tracefs, for a user other than root.
-func (a *attached) keep(command bool) uint64 {
+func keep(command, elsewhere bool) uint64 {
 	caps := uint64(capBPF | capPerfmon | capSysPtrace)
-	if paranoid() > 2 {
+	if paranoid() > 2 || elsewhere {
 		caps |= capSysAdmin
 	}
 	if command {
@@ -113,7 +115,7 @@ func forbidCalls() error {
 // calls of its own, others in each version.
 var forbidden = []uint32{
 	unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_GETFD,
-	unix.SYS_KCMP, unix.SYS_PERSONALITY, unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_CHROOT, unix.SYS_PIVOT_ROOT,
+	unix.SYS_KCMP, unix.SYS_PERSONALITY, unix.SYS_UNSHARE, unix.SYS_CHROOT, unix.SYS_PIVOT_ROOT,
 	unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_MOVE_MOUNT, unix.SYS_OPEN_TREE, unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSPICK,
 	unix.SYS_MOUNT_SETATTR, unix.SYS_OPENAT2, unix.SYS_OPEN_BY_HANDLE_AT, unix.SYS_TRUNCATE,
 	unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_LINKAT, unix.SYS_SYMLINKAT, unix.SYS_MKNODAT, unix.SYS_MKDIRAT,
@@ -198,6 +200,10 @@ func callFilter() []unix.SockFilter {
 		f.arg(2)
 		f.op(andWith, unix.O_ACCMODE|unix.O_CREAT|unix.O_EXCL|unix.O_TRUNC|unix.O_APPEND, 0, 0)
 		f.among(unix.O_RDONLY, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, unix.O_WRONLY|unix.O_APPEND)
+	})
+	f.when(unix.SYS_SETNS, func(f *filter) {
+		f.arg(1)
+		f.among(unix.CLONE_NEWNET)
 	})
 	f.when(unix.SYS_SOCKET, func(f *filter) {
 		f.arg(0)

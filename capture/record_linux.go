@@ -219,7 +219,7 @@ func (s *session) run(ctx context.Context) error {
 		}()
 	}
 	if s.o.Confine { // the command has its caller's rights by now
-		s.kept = s.a.confine(cmd != nil)
+		s.kept = confine(cmd != nil, s.a.hasLife() && len(s.witness.procs) > 1)
 	}
 	wake := context.AfterFunc(stop, func() { _ = s.ring.Flush() })
 	defer wake()
