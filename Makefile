@@ -17,7 +17,7 @@ FIGURES  = $(CURDIR)/$(BUILD)/reliability.tsv
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VM_TIME ?= 20m
 
-.PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all torture torture-vm figures mutants supply licenses sbom reproducible cross generate generate-check lint fuzz bench cost clean python clang
+.PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all torture torture-vm figures mutants supply licenses sbom reproducible cross generate generate-check lint fuzz bench bench-record bench-size bench-read peers cost clean python clang
 
 all: build
 
@@ -130,8 +130,24 @@ fuzz: ## each fuzz target for $(FUZZTIME)
 	set -e; for target in format:FuzzReader format:FuzzContent format:FuzzIndex cmd/acc/sshsig:FuzzParse cmd/acc/sshsig:FuzzSigners; do \
 		go test ./$${target%%:*} -run xxx -fuzz $${target##*:}'$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; done
 
-bench:
-	go test ./format ./analysis -run xxx -bench .
+bench: bench-record bench-size bench-read ## acc and its peers side by side, into docs/BENCHMARKS.md; and what go test measures
+	go test ./format ./analysis ./capture -run xxx -bench .
+
+bench-record: build helpers peers
+	$(BUILD)/bench record $(BUILD)/vm ./acc $(BUILD)/loop
+
+bench-size: build helpers peers
+	$(BUILD)/bench size $(BUILD)/vm ./acc
+
+bench-read: build helpers peers ## reads what bench-size left
+	$(BUILD)/bench read ./acc .vm-cache/bench 10000000
+
+peers:
+	@command -v trace-cmd perf bpftrace strace tcpdump tshark nginx wrk zstd >/dev/null || { echo "installing trace-cmd linux-perf bpftrace strace tcpdump tshark nginx-light wrk zstd"; \
+		(apt-get install -y -qq --no-install-recommends trace-cmd linux-perf bpftrace strace tcpdump tshark nginx-light wrk zstd || \
+		(apt-get update -qq && apt-get install -y -qq --no-install-recommends trace-cmd linux-perf bpftrace strace tcpdump tshark nginx-light wrk zstd)) >/dev/null; }
+	CGO_ENABLED=0 go build -o $(BUILD)/loop ./testdata/bench/loop
+	go build -o $(BUILD)/bench ./testdata/bench
 
 cost: helpers ## instructions that recording costs, in a machine whose clock counts them
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture

@@ -23,6 +23,7 @@ import (
 )
 
 type recordOptions struct {
+	events   string
 	output   string
 	force    bool
 	probe    string
@@ -79,6 +80,7 @@ verify --checkpoints whether the capture was cut or written anew.`,
 	f.StringVarP(&o.output, "write", "w", "", "the same as --output")
 	f.BoolVar(&o.force, "force", false, "overwrite the file if it exists")
 	f.StringVar(&o.probe, "probe", "auto", "kind of probes: auto, kprobe or fentry")
+	f.StringVar(&o.events, "events", "all", "what to record: all, accept (the calls alone, which is cheaper) or lifecycle (of TCP connections)")
 	f.Uint64VarP(&o.count, "count", "c", 0, "stop after so many events (two for each accept system call); what happens until it has stopped is recorded too")
 	f.StringVarP(&o.duration, "duration", "d", "0", "stop after so long, like 30s, and end the command; a bare number is seconds")
 	f.BoolVar(&o.denied, "denied", false, "also record calls that seccomp refuses with an error; every system call of the host pays for it (some 200 instructions)")
@@ -105,7 +107,12 @@ func sizeOf(s string) (int, error) {
 }
 
 func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
-	c := capture.Options{Mode: capture.Mode(o.probe), MaxEvents: o.count, Denied: o.denied, Command: o.command, Confine: true, Args: os.Args, Tool: "acc " + toolVersion()}
+	c := capture.Options{Mode: capture.Mode(o.probe), Events: capture.Events(o.events), MaxEvents: o.count, Denied: o.denied, Command: o.command, Confine: true, Args: os.Args, Tool: "acc " + toolVersion()}
+	switch c.Events {
+	case capture.EventsAll, capture.EventsAccept, capture.EventsLifecycle:
+	default:
+		return &usageError{fmt.Errorf("--events %q is not all, accept or lifecycle", o.events), "like --events accept"}
+	}
 	var err error
 	switch c.Mode {
 	case capture.ModeAuto, capture.ModeKprobe, capture.ModeFentry:
