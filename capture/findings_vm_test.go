@@ -1,0 +1,453 @@
+//go:build linux && (amd64 || arm64)
+
+package capture
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// analyzed is what acc analyze --json says, as far as the tests look at it.
+type analyzed struct {
+	path     string
+	Findings []struct {
+		ID, Severity, Text string
+		Evidence           []struct{ Seq uint64 }
+	}
+	Listeners []struct {
+		Addr string
+		Life *struct {
+			RefusedSYN uint64 `json:"refused_syn"`
+			RefusedACK uint64 `json:"refused_ack"`
+			FullNS     int64  `json:"full_ns"`
+		}
+	}
+}
+
+// analyzeWhile records with the acc command while work runs, and analyzes.
+func analyzeWhile(t *testing.T, work func(r *recorder), flags ...string) analyzed {
+	t.Helper()
+	a := analyzed{path: filepath.Join(t.TempDir(), "x.acc")}
+	r := startRecorder(t, append([]string{"/in/acc", "record", "-o", a.path}, flags...)...)
+	work(r)
+	r.stop(t)
+	out, err := exec.Command("/in/acc", "analyze", "--json", a.path).Output()
+	if err != nil {
+		t.Fatalf("analyze: %v\n%s", err, &r.said)
+	}
+	if err := json.Unmarshal(out, &a); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range a.Findings {
+		t.Logf("%s %s: %s", f.Severity, f.ID, f.Text)
+		for _, e := range f.Evidence { // what it points to is there
+			if out, err := exec.Command("/in/acc", "explain", fmt.Sprint(e.Seq), a.path).CombinedOutput(); err != nil {
+				t.Errorf("%s: explain: %v\n%s", f.ID, err, out)
+			}
+		}
+	}
+	return a
+}
+
+// found fails unless there is a finding of a severity whose text has a part.
+func (a *analyzed) found(t *testing.T, id, severity, part string) {
+	t.Helper()
+	for _, f := range a.Findings {
+		if f.ID == id && f.Severity == severity && strings.Contains(f.Text, part) {
+			return
+		}
+	}
+	t.Errorf("no %s %s that says %q", severity, id, part)
+}
+
+// bootNow is CLOCK_BOOTTIME.
+func bootNow() int64 {
+	var ts unix.Timespec
+	unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
+	return ts.Nano()
+}
+
+// waitsIn gives the wait in the queue by the client's port, as acc analyze --connections says.
+func waitsIn(t *testing.T, path string) map[uint16]int64 {
+	t.Helper()
+	out, err := exec.Command("/in/acc", "analyze", "--connections", "--json", path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits := map[uint16]int64{}
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		var c struct {
+			RPort uint16 `json:"rport"`
+			Wait  *int64 `json:"queue_wait_ns"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
+			t.Fatal(err)
+		}
+		if c.Wait != nil {
+			waits[c.RPort] = *c.Wait
+		}
+	}
+	return waits
+}
+
+func portOf(t *testing.T, fd int) uint16 {
+	t.Helper()
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addrPort(sa).Port()
+}
+
+// A server that accepts too late: its queue fills, the next clients are refused.
+// The waits are held against the clocks of client and server, the refusals against
+// the kernel's count.
+func TestVMFindingSlow(t *testing.T) {
+	needVM(t)
+	const limit = 4
+	type client struct {
+		fd                         int
+		before, after, taken, done int64 // connect began and returned, accept began and returned
+	}
+	var clients []client
+	var where string
+	overflows := 0
+	a := analyzeWhile(t, func(*recorder) {
+		lfd, addr := listen(t, unix.AF_INET, limit)
+		defer unix.Close(lfd)
+		where = addrPort(addr).String()
+		overflows = extended(t, "ListenOverflows")
+		for range limit + 1 {
+			c := client{before: bootNow()}
+			c.fd = dial(t, unix.AF_INET, addr)
+			c.after = bootNow()
+			clients = append(clients, c)
+		}
+		for range 3 { // the queue is full: these get no answer
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			if err := unix.Connect(fd, addr); !errors.Is(err, unix.EINPROGRESS) {
+				t.Errorf("connect to a full queue: %v", err)
+			}
+		}
+		for bootNow() < clients[0].after+2e9 { // busy elsewhere
+			time.Sleep(100 * time.Millisecond)
+		}
+		overflows = extended(t, "ListenOverflows") - overflows
+		for i := range clients {
+			c := &clients[i]
+			c.taken = bootNow()
+			fd, _, err := unix.Accept(lfd)
+			c.done = bootNow()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+		}
+	})
+	a.found(t, "slow-accept", "critical", where)
+	a.found(t, "queue-full", "warning", where)
+	a.found(t, "new-listener", "notice", where)
+	severity := "warning"
+	if overflows >= 10 {
+		severity = "critical"
+	}
+	a.found(t, "queue-overflow", severity, fmt.Sprintf("%s refused clients %d times", where, overflows))
+	for _, l := range a.Listeners {
+		if l.Addr != where {
+			continue
+		}
+		if l.Life == nil || int(l.Life.RefusedSYN+l.Life.RefusedACK) != overflows || overflows < 3 {
+			t.Errorf("%+v refused, the kernel counted %d", l.Life, overflows)
+		}
+		if full := clients[0].taken - clients[limit].after; l.Life != nil && l.Life.FullNS < full {
+			t.Errorf("the queue was full for %d ns, at least %d", l.Life.FullNS, full)
+		}
+	}
+	waits := waitsIn(t, a.path)
+	for _, c := range clients {
+		wait, ok := waits[portOf(t, c.fd)]
+		t.Logf("waited %d ns; by the clocks of client and server %d to %d", wait, c.taken-c.after, c.done-c.before)
+		if !ok || wait < c.taken-c.after || wait > c.done-c.before {
+			t.Errorf("waited %d ns (%v), by the clocks of client and server %d to %d", wait, ok, c.taken-c.after, c.done-c.before)
+		}
+		unix.Close(c.fd)
+	}
+	if t.Failed() {
+		out, _ := exec.Command("/in/acc", "replay", "--speed", "max", "--json", a.path).Output()
+		t.Logf("%s", out)
+	}
+}
+
+// What can go wrong at accept itself, each made as it happens, at a listener of its own.
+func TestVMFindingFailures(t *testing.T) {
+	needVM(t)
+	places := map[string]string{}
+	var closing int
+	a := analyzeWhile(t, func(*recorder) {
+		at := func(id string) (lfd int, addr unix.Sockaddr) {
+			lfd, addr = listen(t, unix.AF_INET, 16)
+			places[id] = addrPort(addr).String()
+			return lfd, addr
+		}
+		lfd, addr := at("fd-exhausted")
+		client := dial(t, unix.AF_INET, addr)
+		defer unix.Close(client)
+		defer unix.Close(lfd)
+		var was unix.Rlimit
+		unix.Getrlimit(unix.RLIMIT_NOFILE, &was)
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: was.Max})
+		_, errno := rawAccept4(lfd, 0, 0, 0)
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &was)
+		if errno != unix.EMFILE {
+			t.Errorf("accept without a descriptor: %v", errno)
+		}
+
+		lfd, addr = at("dead-on-arrival")
+		defer unix.Close(lfd)
+		client = dial(t, unix.AF_INET, addr)
+		unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		unix.Close(client)
+		if fd, errno := rawAccept4(lfd, 0, 0, 0); errno != 0 {
+			t.Errorf("accept of what was reset: %v", errno)
+		} else {
+			unix.Close(fd)
+		}
+
+		lfd, addr = at("client-lost")
+		defer unix.Close(lfd)
+		client = dial(t, unix.AF_INET, addr)
+		defer unix.Close(client)
+		size := uint32(16)
+		if _, errno := rawAccept4(lfd, 8, uintptr(unsafe.Pointer(&size)), 0); errno != unix.EFAULT {
+			t.Errorf("accept into bad memory: %v", errno)
+		}
+
+		lfd, addr = at("accept-aborted")
+		defer unix.Close(lfd)
+		client = dial(t, unix.AF_INET, addr)
+		defer unix.Close(client)
+		policy := forbidAccept(t, unix.ECONNABORTED)
+		if _, errno := rawAccept4(lfd, 0, 0, 0); errno != unix.ECONNABORTED {
+			t.Errorf("accept that a policy aborts: %v", errno)
+		}
+		policy.Close()
+
+		lfd, addr = at("closing")
+		closing = dial(t, unix.AF_INET, addr)
+		defer unix.Close(closing)
+		unix.Close(lfd)
+		if _, err := unix.Read(closing, make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+			t.Errorf("a client of a listener that was closed reads %v", err)
+		}
+	})
+	a.found(t, "fd-exhausted", "critical", places["fd-exhausted"]+": accept failed 1 time")
+	a.found(t, "dead-on-arrival", "notice", places["dead-on-arrival"]+": 1 of 1")
+	a.found(t, "client-lost", "warning", places["client-lost"]+": 1 client was taken from the queue")
+	a.found(t, "accept-aborted", "notice", places["accept-aborted"]+": ")
+	a.found(t, "client-lost", "warning", "1 client was in the queue when the listener was closed")
+}
+
+// Another thread writes over the peer's address while accept returns.
+func TestVMFindingAddress(t *testing.T) {
+	needVM(t)
+	var where string
+	a := analyzeWhile(t, func(*recorder) {
+		lfd, addr := listen(t, unix.AF_INET, 16)
+		defer unix.Close(lfd)
+		where = addrPort(addr).String()
+		client := dial(t, unix.AF_INET, addr)
+		defer unix.Close(client)
+		page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Munmap(page)
+		length, buf := (*uint32)(unsafe.Pointer(unsafe.SliceData(page))), make([]byte, 16)
+		*length = 16
+		done := protectWrites(t, page, func() { copy(buf[4:], []byte{203, 0, 113, 7}) })
+		fd, errno := rawAccept4(lfd, uintptr(unsafe.Pointer(&buf[0])), uintptr(unsafe.Pointer(length)), 0)
+		if err := <-done; errno != 0 || err != nil || buf[4] != 203 {
+			t.Fatal(errno, err, buf)
+		}
+		unix.Close(fd)
+	})
+	a.found(t, "address-mismatch", "warning", where)
+}
+
+// Four threads wake for each connection, and three find nothing.
+func TestVMFindingHerd(t *testing.T) {
+	needVM(t)
+	const rounds, threads = 100, 4
+	var where string
+	var empty atomic.Int64
+	a := analyzeWhile(t, func(*recorder) {
+		lfd, addr := listen(t, unix.AF_INET, 16)
+		defer unix.Close(lfd)
+		unix.SetNonblock(lfd, true)
+		where = addrPort(addr).String()
+		for range rounds {
+			var ready, done sync.WaitGroup
+			ready.Add(threads)
+			for range threads {
+				done.Go(func() {
+					unix.Poll([]unix.PollFd{{Fd: int32(lfd), Events: unix.POLLIN}}, -1)
+					ready.Done()
+					ready.Wait() // all are awake before one accepts
+					fd, errno := rawAccept4(lfd, 0, 0, 0)
+					switch errno {
+					case 0:
+						unix.Close(fd)
+					case unix.EAGAIN:
+						empty.Add(1)
+					default:
+						t.Error(errno)
+					}
+				})
+			}
+			client := dial(t, unix.AF_INET, addr)
+			done.Wait()
+			unix.Close(client)
+		}
+	})
+	if n := empty.Load(); n != rounds*(threads-1) {
+		t.Fatalf("%d calls found nothing", n)
+	}
+	// One that finds nothing is normal after each that does not, and one at the end.
+	a.found(t, "herd", "notice", fmt.Sprintf("%s: tasks woke up %d times and found the queue empty, for %d accepted connections", where, rounds*(threads-2)-1, rounds))
+}
+
+// TestVMFindingWorker is a worker of TestVMFindingWorkers: it accepts as many
+// connections of descriptor 3 as each line of its standard input says.
+func TestVMFindingWorker(t *testing.T) {
+	if os.Getenv("ACC_WORKER") == "" {
+		t.Skip("run by TestVMFindingWorkers")
+	}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		var n int
+		fmt.Sscan(lines.Text(), &n)
+		for range n {
+			fd, errno := rawAccept4(3, 0, 0, 0)
+			if errno != 0 {
+				t.Fatal(errno)
+			}
+			unix.Close(fd)
+		}
+		fmt.Println("accepted", n)
+	}
+}
+
+// Two workers share a listener, one of another program's file, and one does nearly
+// all the work.
+func TestVMFindingWorkers(t *testing.T) {
+	needVM(t)
+	lfd, addr := listen(t, unix.AF_INET, 64)
+	shared := os.NewFile(uintptr(lfd), "listener")
+	defer shared.Close()
+	other := filepath.Join(t.TempDir(), "other")
+	if out, err := exec.Command("/bin/busybox", "cp", "/in/capture.test", other).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v\n%s", err, out)
+	}
+	a := analyzeWhile(t, func(*recorder) {
+		worker := func(program string) func(n int) {
+			cmd := exec.Command(program, "-test.run", "^TestVMFindingWorker$")
+			cmd.Env = append(os.Environ(), "ACC_WORKER=1")
+			cmd.ExtraFiles = []*os.File{shared}
+			in, err1 := cmd.StdinPipe()
+			out, err2 := cmd.StdoutPipe()
+			if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+				t.Fatal(err)
+			}
+			lines := bufio.NewScanner(out)
+			t.Cleanup(func() {
+				in.Close()
+				cmd.Wait()
+			})
+			return func(n int) {
+				for range n {
+					defer unix.Close(dial(t, unix.AF_INET, addr))
+				}
+				fmt.Fprintln(in, n)
+				if !lines.Scan() || lines.Text() != fmt.Sprint("accepted ", n) {
+					t.Fatalf("a worker says %q", lines.Text())
+				}
+			}
+		}
+		first, second := worker("/in/capture.test"), worker(other)
+		for range 15 {
+			first(19)
+			second(1)
+		}
+	})
+	where := addrPort(addr).String()
+	a.found(t, "uneven-workers", "notice", where+": of 2 workers ")
+	a.found(t, "uneven-workers", "notice", "took 285 of 300 connections")
+	a.found(t, "new-acceptor", "warning", where+": another program accepts from it than before: /in/capture.test, "+other)
+}
+
+// A program accepts through io_uring.
+func TestVMFindingUring(t *testing.T) {
+	needVM(t)
+	a := analyzeWhile(t, func(*recorder) {
+		if out, err := exec.Command("/in/accepts", "uring-ready").CombinedOutput(); err != nil {
+			t.Fatalf("accepts: %v\n%s", err, out)
+		}
+	})
+	a.found(t, "io-uring-accept", "notice", "accepted through io_uring")
+}
+
+// The recorder can't keep up.
+func TestVMFindingIncomplete(t *testing.T) {
+	needVM(t)
+	lfd, _ := listen(t, unix.AF_INET, 16)
+	defer unix.Close(lfd)
+	unix.SetNonblock(lfd, true)
+	a := analyzeWhile(t, func(r *recorder) {
+		r.Process.Signal(unix.SIGSTOP)
+		for range 10_000 {
+			rawAccept4(lfd, 0, 0, 0)
+		}
+		r.Process.Signal(unix.SIGCONT)
+	}, "--ring-size", "64KiB")
+	a.found(t, "incomplete", "warning", "lost")
+}
+
+// Nginx under load is healthy: there is no more than a notice.
+func TestVMFindingsHealthy(t *testing.T) {
+	needVM(t)
+	if err := exec.Command("nginx", "-c", "/in/nginx.conf").Run(); err != nil {
+		t.Fatal(err)
+	}
+	defer exec.Command("nginx", "-c", "/in/nginx.conf", "-s", "quit").Run()
+	path := filepath.Join(t.TempDir(), "nginx.acc")
+	out, err := exec.Command("/in/acc", "record", "-o", path, "--", "/bin/sh", "/in/load.sh", "8080", "5s", "16").CombinedOutput()
+	if err != nil {
+		t.Fatalf("record: %v\n%s", err, out)
+	}
+	out, err = exec.Command("/in/acc", "analyze", "--fail-on", "warning", path).CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Errorf("a healthy server: %v", err)
+	}
+	if addr := netip.MustParseAddrPort("127.0.0.1:8080"); !bytes.Contains(out, []byte(addr.String())) {
+		t.Error("nginx is not in the capture")
+	}
+}
