@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/acc-project/acc/format"
 	"github.com/acc-project/acc/testdata/museum"
 )
+
+// big are those that take long to make.
+var big = regexp.MustCompile("bomb|MiB|million|zeros|without end|deep")
 
 // Every hostile file is what the museum says it is, to the strict reader and to
 // salvage: whole, truncated, corrupt, or of another kind.
@@ -34,7 +38,7 @@ func TestExhibits(t *testing.T) {
 		return err.Error()
 	}
 	for _, e := range museum.Exhibits() {
-		if strings.HasPrefix(e.Name, "crowd") || testing.Short() && strings.Contains(e.Name, "bomb") {
+		if strings.HasPrefix(e.Name, "crowd") || testing.Short() && big.MatchString(e.Name) {
 			continue
 		}
 		var b bytes.Buffer
@@ -45,7 +49,7 @@ func TestExhibits(t *testing.T) {
 		for _, salvage := range []bool{false, true} {
 			got := verdict(b.Bytes(), salvage)
 			// What only the account shows is not the reader's to find.
-			account := e.Verify == 4 && got == "whole" && (strings.HasPrefix(e.Name, "end: ") || strings.Contains(e.Name, "its link lies") || strings.Contains(e.Name, "times that overflow"))
+			account := e.Verify == 4 && (got == "whole" || got == "truncated") && (strings.HasPrefix(e.Name, "end: ") || strings.Contains(e.Name, "its link lies") || strings.Contains(e.Name, "times that overflow"))
 			if got != want && !account {
 				t.Errorf("%s: (salvage %v) is %s, want %s", e.Name, salvage, got, want)
 			}
