@@ -23,12 +23,17 @@ type output struct {
 // createOutput opens the file that a capture goes to: a new one, readable by its
 // owner alone; no link is followed, and nothing is overwritten without force. ""
 // is a name of its own making, "-" is standard output.
-func createOutput(name string, force bool) (*output, error) {
+//
+// Ready is asked before anything is made or removed, and its error returned; nil: yes.
+func createOutput(name string, force bool, ready func() error) (*output, error) {
+	if ready == nil {
+		ready = func() error { return nil }
+	}
 	if name == "-" {
 		if isTerminal(os.Stdout) {
 			return nil, &usageError{errors.New("a capture is not for a terminal"), "use -o FILE, or pipe it into acc replay -"}
 		}
-		return &output{file: os.Stdout, name: "standard output", stdout: true}, nil
+		return &output{file: os.Stdout, name: "standard output", stdout: true}, ready()
 	}
 	if name == "" {
 		host, _ := os.Hostname()
@@ -41,8 +46,15 @@ func createOutput(name string, force bool) (*output, error) {
 		return nil, err
 	}
 	o := &output{name: name, root: root, base: base}
-	if force {
-		err = o.removeOld()
+	old, err := o.old(force)
+	if err == nil {
+		if err := ready(); err != nil {
+			root.Close()
+			return nil, err
+		}
+		if old {
+			err = root.Remove(base)
+		}
 	}
 	if err == nil {
 		o.file, err = root.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, 0o600)
@@ -58,19 +70,20 @@ func createOutput(name string, force bool) (*output, error) {
 	return o, nil
 }
 
-// removeOld makes room for a file that overwrites another. Only a regular file is
-// overwritten.
-func (o *output) removeOld() error {
+// old reports whether a file is there that may be overwritten: a regular one, by force.
+func (o *output) old(force bool) (bool, error) {
 	st, err := o.root.Lstat(o.base)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
+	case !force:
+		return false, fs.ErrExist
 	case !st.Mode().IsRegular():
-		return errors.New("it is not a regular file")
+		return false, errors.New("it is not a regular file")
 	}
-	return o.root.Remove(o.base)
+	return true, nil
 }
 
 // giveToCaller makes the file belong to the user who called sudo. If that fails,

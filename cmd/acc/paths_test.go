@@ -120,7 +120,7 @@ func TestFolderSwap(t *testing.T) {
 		rounds = 100_000
 	}
 	for range rounds {
-		o, err := createOutput(filepath.Join(mine, "out"), false)
+		o, err := createOutput(filepath.Join(mine, "out"), false, nil)
 		if err != nil {
 			continue
 		}

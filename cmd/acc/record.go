@@ -138,7 +138,7 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	if checkpoints != nil {
 		c.Checkpoint = checkpoints.take
 	}
-	out, err := createOutput(o.output, o.force)
+	out, err := createOutput(o.output, o.force, capture.Check)
 	if errors.Is(err, fs.ErrPermission) {
 		err = cmp.Or(capture.Check(), err) // what is in the way of both
 	}

@@ -58,7 +58,7 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 	if in.bytes == 0 {
 		return fmt.Errorf("repair %s: it is empty, or not a file that can be read twice", in.name)
 	}
-	out, err := createOutput(o.output, o.force)
+	out, err := createOutput(o.output, o.force, nil)
 	if err != nil {
 		return err
 	}

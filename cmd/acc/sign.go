@@ -95,7 +95,7 @@ func runSign(out, errOut io.Writer, name string, o signOptions) error {
 }
 
 func writeSignature(errOut io.Writer, capture string, armoured []byte, o signOptions) error {
-	file, err := createOutput(o.output, o.force)
+	file, err := createOutput(o.output, o.force, nil)
 	if err != nil {
 		return err
 	}
