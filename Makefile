@@ -17,7 +17,7 @@ FIGURES  = $(CURDIR)/$(BUILD)/reliability.tsv
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VM_TIME ?= 20m
 
-.PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all torture torture-vm figures mutants supply licenses sbom reproducible cross generate generate-check lint fuzz bench bench-record bench-size bench-read peers cost clean python clang
+.PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown torture torture-vm figures mutants supply licenses sbom reproducible cross generate generate-check lint fuzz bench bench-record bench-size bench-read peers cost clean python clang
 
 all: build
 
@@ -52,10 +52,13 @@ test-vm: build helpers
 	$(BUILD)/vm -kernel $(KERNEL) -timeout $(VM_TIME) -mem 2048 -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver \
 		-in $(BUILD)/accepts -in $(BUILD)/accepts386 -modules $(MODULES) -append lsm=landlock,lockdown,bpf -out $(BUILD)/vm-$(KERNEL) \
 		-in testdata/demo/nginx.conf -in testdata/demo/load.sh -bin nginx,wrk \
-		-- /bin/busybox env ACC_TORTURE=$(TORTURE) /in/capture.test -test.v -test.timeout $(VM_TIME) -test.run '$(TESTS)'
+		-- /bin/busybox env ACC_TORTURE=$(TORTURE) ACC_LOCKDOWN=$(LOCKDOWN) /in/capture.test -test.v -test.timeout $(VM_TIME) -test.run '$(TESTS)'
 
 torture-vm: ## the tests of recording that can run for long, for long
-	$(MAKE) --no-print-directory test-vm TORTURE=1 VM_TIME=60m TESTS='^TestVM(Witness|Faults|Killed|Stopped|Soak|Two)'
+	$(MAKE) --no-print-directory test-vm TORTURE=1 VM_TIME=60m TESTS='^TestVM(Witness|Killed|Stopped|Soak|Privileges)'
+
+test-vm-lockdown: ## what a locked down kernel does; it can't be unlocked, hence a machine of its own
+	$(MAKE) --no-print-directory test-vm LOCKDOWN=1 TESTS='^TestVMLockdown'
 
 # The same on arm64, of what is not slow there; everything is built here.
 test-vm-arm64: helpers

@@ -53,6 +53,9 @@ recording in order, a second one at once. With --probe auto, fentry probes are u
 where the kernel has them and does not preempt them: unlike kretprobes they miss nothing
 when many threads are blocked in accept.
 
+When it records, acc gives up what it no longer needs of its rights; a COMMAND has its
+caller's. On a full disk it ends in order, counts what was lost, and exits with 5.
+
 --checkpoint emits the head of the capture's hash chain while it is recorded. Kept where
 whoever can write to this host can't reach, like a remote syslog, it shows later with acc
 verify --checkpoints whether the capture was cut or written anew.`,
