@@ -26,8 +26,47 @@ func MarkNames(m uint16) []string {
 // AppendTime appends the wall clock time of a boot time, by the clock pair c, in
 // RFC 3339 with nanoseconds, in UTC.
 func AppendTime(dst []byte, bootNS int64, c Clock) []byte {
-	return c.Time(bootNS).AppendFormat(dst, "2006-01-02T15:04:05.000000000Z07:00")
+	t := c.Time(bootNS)
+	year, month, day := t.Date()
+	if year < 0 || year > 9999 {
+		return t.AppendFormat(dst, "2006-01-02T15:04:05.000000000Z07:00")
+	}
+	hour, minute, second := t.Clock()
+	dst = append(appendDigits(dst, year, 4), '-')
+	dst = append(appendDigits(dst, int(month), 2), '-')
+	dst = append(appendDigits(dst, day, 2), 'T')
+	dst = append(appendDigits(dst, hour, 2), ':')
+	dst = append(appendDigits(dst, minute, 2), ':')
+	dst = append(appendDigits(dst, second, 2), '.')
+	return append(appendDigits(dst, t.Nanosecond(), 9), 'Z')
 }
+
+// appendDigits appends n, which is not negative, with that many digits.
+func appendDigits(dst []byte, n, digits int) []byte {
+	at := len(dst)
+	dst = append(dst, "000000000"[:digits]...)
+	for i := at + digits - 1; i >= at; i-- {
+		dst[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return dst
+}
+
+// printed are the fields that [AppendJSON] prints of the events of each class.
+var printed = func() (list [numClasses][]*Field) {
+	for class := range list {
+		e := Event{Kind: Kind(class)}
+		if rowClass(class) == classFailed {
+			e.Kind, e.Ret = Return, -1
+		}
+		for i := range Fields {
+			if Fields[i].Has(&e) {
+				list[class] = append(list[class], &Fields[i])
+			}
+		}
+	}
+	return list
+}()
 
 // AppendJSON appends e as one JSON object without a newline: seq, ts (see
 // [AppendTime]), and the members of [Fields] that apply to the event. Fields with
@@ -37,11 +76,10 @@ func AppendJSON(dst []byte, e *Event, c Clock) []byte {
 	dst = strconv.AppendUint(append(dst, `{"seq":`...), e.Seq, 10)
 	dst = append(dst, `,"ts":"`...)
 	dst = append(AppendTime(dst, e.BootNS, c), '"')
-	for i := range Fields {
-		f := &Fields[i]
-		if !f.Has(e) { // the ret of a failed return is stored as errno
-			continue
-		}
+	if e.Kind >= NumKinds {
+		return append(dst, '}')
+	}
+	for _, f := range printed[classOf(e)] { // the ret of a failed return is stored as errno
 		dst = f.appendJSON(append(dst, f.label...), e)
 	}
 	return append(dst, '}')

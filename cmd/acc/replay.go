@@ -20,6 +20,7 @@ import (
 type replayOptions struct {
 	speed   string
 	maxGap  string
+	from    string
 	json    bool
 	salvage bool
 }
@@ -31,10 +32,12 @@ func newReplayCommand() *cobra.Command {
 		Short: "Print the events of a capture as they happened",
 		Long: `Replay prints the events of a capture, one a line, at the pace at which they
 happened; - reads standard input, also while it is being recorded. Times are in the
-zone of the recorded host, or UTC as JSON. The fields of JSON are listed by acc fields.`,
+zone of the recorded host, or UTC as JSON. The fields of JSON are listed by acc fields.
+With --from, a file's index leads to the time, and what lies before is not checked.`,
 		Example: `  acc replay incident.acc
   acc replay --speed 10 --max-gap 2s incident.acc
   acc replay --speed max --json incident.acc
+  acc replay --from 90s incident.acc
   ssh prod sudo acc record -o - | acc replay -`,
 		Args: oneCapture,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -44,6 +47,7 @@ zone of the recorded host, or UTC as JSON. The fields of JSON are listed by acc 
 	f := cmd.Flags()
 	f.StringVar(&o.speed, "speed", "1", "how many times as fast as it happened, or max")
 	f.StringVar(&o.maxGap, "max-gap", "0", "longest pause between two events, like 2s; 0: as long as it was")
+	f.StringVar(&o.from, "from", "", "begin there: 15:04:05 on the recorded host's clock, 2026-11-24T15:04:05Z, or 90s after the start")
 	f.BoolVar(&o.json, "json", false, "print JSON, one object a line")
 	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
 	return cmd
@@ -94,6 +98,12 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 			os.Stdin.Close()
 		}
 	}()
+	source := &later{input: in, clock: in.Header().Clock}
+	if o.from != "" {
+		if err := source.begin(o.from); err != nil {
+			return err
+		}
+	}
 	w := bufio.NewWriterSize(out, 64<<10)
 	clock, zone := in.Header().Clock, report.Zone(in.Header().ZoneSec)
 	var end *format.End
@@ -126,7 +136,7 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		_, err := w.Write(append(line, '\n'))
 		return err
 	}
-	err = replay.Play(ctx, in, replay.PlayOptions{Speed: speed, MaxGap: gap, Idle: w.Flush}, batch, event)
+	err = replay.Play(ctx, source, replay.PlayOptions{Speed: speed, MaxGap: gap, Idle: w.Flush}, batch, event)
 	if flushErr := w.Flush(); flushErr != nil {
 		return flushErr
 	}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/format"
+)
+
+// later is an input whose events before a time are left out.
+type later struct {
+	*input
+	clock format.Clock
+	from  time.Time // zero: none are
+}
+
+// clockSlack is how long before the time reading begins, for a clock pair that is
+// nearer to it than the header's; the recorder writes one every ten seconds.
+const clockSlack = 15 * time.Second
+
+// begin reads a --from, and goes to where its time is if the input has an index.
+func (l *later) begin(from string) error {
+	t, err := timeOf(from, l.Header())
+	if err != nil {
+		return err
+	}
+	l.from = t
+	if l.bytes == 0 {
+		return nil
+	}
+	frames, err := format.ReadIndex(l.file, l.bytes)
+	if errors.Is(err, format.ErrNoIndex) {
+		return nil // reading on leads there, too
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.name, err)
+	}
+	if err := l.SkipTo(frames, l.clock.BootNS+t.Add(-clockSlack).UnixNano()-l.clock.RealNS); err != nil {
+		return fmt.Errorf("%s: %w", l.name, err)
+	}
+	return nil
+}
+
+// Next gives the next batch without the events before the time.
+func (l *later) Next() (*format.Batch, error) {
+	b, err := l.input.Next()
+	if err != nil || l.from.IsZero() {
+		return b, err
+	}
+	for _, c := range b.Clocks {
+		l.clock = c
+	}
+	for len(b.Events) > 0 && l.clock.Time(b.Events[0].BootNS).Before(l.from) {
+		b.Events = b.Events[1:]
+	}
+	if len(b.Events) > 0 {
+		l.from = time.Time{}
+	}
+	return b, nil
+}
+
+// timeOf reads a time of a capture: of the day, with date and zone, or how long
+// after the start.
+func timeOf(s string, h *format.Header) (time.Time, error) {
+	start := time.Unix(0, h.StartNS)
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		return t, nil
+	}
+	if t, err := time.Parse("15:04:05", s); err == nil {
+		day := start.In(report.Zone(h.ZoneSec))
+		at := time.Date(day.Year(), day.Month(), day.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), day.Location())
+		if at.Before(day.Truncate(time.Second)) {
+			at = at.AddDate(0, 0, 1) // the recording went on past midnight
+		}
+		return at, nil
+	}
+	d, err := durationOf("--from", s)
+	if err != nil {
+		return time.Time{}, &usageError{fmt.Errorf("--from %q is not a time", s), "like --from 15:04:05, --from 2026-11-24T15:04:05Z, or --from 90s"}
+	}
+	return start.Add(d), nil
+}

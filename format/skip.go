@@ -1,0 +1,52 @@
+package format
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// SkipTo moves the reader to the first frame that has an event at bootNS or later,
+// or else to the last frame, without reading what lies between; frames is the
+// capture's index, see [ReadIndex]. It is to be called before Next, which gives the
+// header's batch first all the same. What is skipped is not checked; that what
+// follows continues it is. It does nothing if the input can't be sought, or when
+// salvaging. The error is a *CorruptError if the index does not match the file.
+func (r *Reader) SkipTo(frames []Frame, bootNS int64) error {
+	s, ok := r.src.r.(io.ReadSeeker)
+	if !ok || r.salvage || !r.first || r.frame != 1 || len(frames) < 3 {
+		return nil
+	}
+	to := 1
+	for to < len(frames)-1 && (frames[to].Events == 0 || frames[to].MaxNS < bootNS) {
+		to++
+	}
+	if to == 1 {
+		return nil
+	}
+	before, next := frames[to-1], frames[to]
+	if _, err := s.Seek(before.At, io.SeekStart); err != nil {
+		return fmt.Errorf("seek in capture: %w", err)
+	}
+	var head [8 + linkSize]byte
+	if _, err := io.ReadFull(s, head[:]); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return &CorruptError{Offset: before.At, Reason: "the index does not match the frames"}
+		}
+		return fmt.Errorf("read capture: %w", err)
+	}
+	var l link
+	if !l.parse(head[8:]) || int(l.frame) != to-1 || before.At+int64(len(head))+int64(l.size) != next.At {
+		return &CorruptError{Offset: before.At, Reason: "the index does not match the frames"}
+	}
+	if _, err := s.Seek(next.At, io.SeekStart); err != nil {
+		return fmt.Errorf("seek in capture: %w", err)
+	}
+	r.src = source{r: s, at: next.At}
+	r.frame, r.seq, r.chain = uint32(to), next.FirstSeq, l.chain
+	for _, f := range frames[1:to] {
+		f.hash(r.index)
+		r.events += uint64(f.Events)
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package format
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+)
+
+// A reader that skips gives the same events from there on, and still sees what is
+// wrong behind.
+func TestSkipTo(t *testing.T) {
+	events := sample(5000, 3)
+	data := write(t, events, 300)
+	frames, err := ReadIndex(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	skipped := func(data []byte, bootNS int64) (got []Event, end bool, err error) {
+		r, err := NewReader(bytes.NewReader(data), ReaderOptions{})
+		if err != nil {
+			return nil, false, err
+		}
+		if err := r.SkipTo(frames, bootNS); err != nil {
+			return nil, false, err
+		}
+		for {
+			b, err := r.Next()
+			if err != nil {
+				return got, end, err
+			}
+			got = append(got, b.Events...)
+			end = end || b.End != nil
+		}
+	}
+	for _, at := range []int{0, 1, 299, 300, 1234, 4999} {
+		got, end, err := skipped(data, events[at].BootNS)
+		if !errors.Is(err, io.EOF) || !end {
+			t.Fatalf("from event %d: %v", at, err)
+		}
+		if n := len(events) - len(got); n > at || n < at-600 || n%300 != 0 {
+			t.Errorf("from event %d: %d events were skipped", at, n)
+		}
+		for i, e := range got {
+			if want := events[len(events)-len(got)+i]; e != want {
+				t.Fatalf("from event %d: got %+v, want %+v", at, e, want)
+			}
+		}
+	}
+	if got, end, err := skipped(data, 1<<62); len(got) != 0 || !end || !errors.Is(err, io.EOF) {
+		t.Errorf("past the end: %d events, %v", len(got), err)
+	}
+	for _, at := range []int64{frames[8].At + 20, frames[9].At + 200, frames[12].At + 60} { // the link before, the frame, one behind
+		bad := bytes.Clone(data)
+		bad[at] ^= 4
+		if _, _, err := skipped(bad, frames[9].MinNS); !errors.As(err, new(*CorruptError)) {
+			t.Errorf("a flip at %d: %v", at, err)
+		}
+	}
+	if _, _, err := skipped(data[:frames[12].At+9], frames[9].MinNS); !errors.Is(err, ErrTruncated) {
+		t.Errorf("cut: %v", err)
+	}
+}
