@@ -183,14 +183,13 @@ static __noinline void note_place(u32 netns, u16 port)
 
 static __always_inline int queued(u32 probe, u8 hook, struct sock *sk, void *child, void *req, u64 cookie, u16 mark)
 {
-	struct life_event *e = reserve_life(probe, QUEUED, hook);
 	u64 first = BPF_CORE_READ((struct tcp_request_sock *)req, snt_synack);
+	struct life_event *e;
 
-	if (!e) {
-		/* Its end is to be seen all the same. */
-		note_place(BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum), BPF_CORE_READ(sk, __sk_common.skc_num));
+	note_place(BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum), BPF_CORE_READ(sk, __sk_common.skc_num));
+	e = reserve_life(probe, QUEUED, hook);
+	if (!e)
 		return 0;
-	}
 	read_connection(e, child, cookie);
 	read_listening(e, sk);
 	if (first && !(mark & MARK_FAST_OPEN))
@@ -200,7 +199,6 @@ static __always_inline int queued(u32 probe, u8 hook, struct sock *sk, void *chi
 	if (BPF_CORE_READ_BITFIELD_PROBED((struct inet_request_sock *)req, acked))
 		mark |= MARK_DEFERRED;
 	e->mark = mark;
-	note_place(e->netns, e->lport);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }

@@ -8,6 +8,10 @@
 #define ACC_TOLD_H
 
 #define SOCKADDR_MAX 32 /* holds a sockaddr_in6, 28 bytes */
+#define NAME_PART 16
+
+/* Keeps n below 32 before the eyes of the verifier. */
+#define BOUND(n) asm volatile("%0 &= 31" : "+r"(n))
 
 struct told {
 	s32 addrlen_in;
@@ -47,18 +51,19 @@ static __always_inline u32 peer_address(u8 *want, struct facts *f)
  * not the peer's. */
 static __noinline bool name_differs(u64 told, struct unix_address *addr, u32 len)
 {
-	u64 a[2], b[2];
+	u64 a[4], b[4]; /* of which two are used, but the verifier sees room for 31 bytes */
 
 	for (u32 i = 0; i < 7; i++) {
-		u32 n = len - i * sizeof(a);
+		u64 n = len - i * NAME_PART;
 
-		if (i * sizeof(a) >= len)
+		if (i * NAME_PART >= len)
 			break;
-		if (n > sizeof(a))
-			n = sizeof(a);
+		if (n > NAME_PART)
+			n = NAME_PART;
+		BOUND(n);
 		a[0] = a[1] = b[0] = b[1] = 0;
-		bpf_probe_read_user(a, n, (void *)told + i * sizeof(a));
-		bpf_probe_read_kernel(b, n, (void *)addr + bpf_core_field_offset(struct unix_address, name) + i * sizeof(b));
+		bpf_probe_read_user(a, n, (void *)told + i * NAME_PART);
+		bpf_probe_read_kernel(b, n, (void *)addr + bpf_core_field_offset(struct unix_address, name) + i * NAME_PART);
 		if (a[0] != b[0] || a[1] != b[1])
 			return 1;
 	}
@@ -103,7 +108,8 @@ static __noinline u16 read_told_unix(struct told *t, u64 addr, void *sk)
 static __noinline u16 read_told(struct told *t, struct facts *f, u64 addr, u64 addrlen, void *sk)
 {
 	u64 want[SOCKADDR_MAX / 8] = {}, got[SOCKADDR_MAX / 8];
-	u32 len, n;
+	u64 n;
+	u32 len;
 	u16 mark = 0;
 
 	if (bpf_probe_read_user(&t->addrlen_out, sizeof(t->addrlen_out), (void *)addrlen))
@@ -116,13 +122,11 @@ static __noinline u16 read_told(struct told *t, struct facts *f, u64 addr, u64 a
 	n = len;
 	if ((u32)t->addrlen_in < len) {
 		mark = MARK_ADDR_SHORT;
-		n = t->addrlen_in;
+		n = (u32)t->addrlen_in;
 	}
 	/* What was not copied counts as right. */
 	__builtin_memcpy(got, want, sizeof(got));
-	BRANCH(n);
-	if (n > 28)
-		n = 28;
+	BOUND(n);
 	if (bpf_probe_read_user(got, n, (void *)addr))
 		return mark;
 	if (len == 28) { /* not the flow label and the scope, which the facts don't have */
