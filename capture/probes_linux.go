@@ -246,6 +246,7 @@ func tryObject(o *Options, object func() (*ebpf.CollectionSpec, error), mode Mod
 		if dropped == nil {
 			return nil, err
 		}
+		fmt.Fprintf(os.Stderr, "DEBUG drop %s: %+v\n", dropped.program, err)
 		a.drop(*dropped)
 	}
 	var err error
