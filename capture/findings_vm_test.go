@@ -18,6 +18,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 )
 
@@ -202,6 +203,9 @@ func TestVMFindingSlow(t *testing.T) {
 // What can go wrong at accept itself, each made as it happens, at a listener of its own.
 func TestVMFindingFailures(t *testing.T) {
 	needVM(t)
+	if err := rlimit.RemoveMemlock(); err != nil { // before 5.11, for the policy
+		t.Fatal(err)
+	}
 	places := map[string]string{}
 	var closing int
 	a := analyzeWhile(t, func(*recorder) {
