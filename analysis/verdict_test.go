@@ -423,6 +423,18 @@ func TestBounds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for i := range uint32(300_000) { // connections that stay, each with all that can be kept
+		life := format.Event{Seq: 1, Kind: format.Queued, Hook: format.HookHashdance, NetNS: 1, Listener: uint64(i%20_000) + 1, Cookie: uint64(i) + 1,
+			LAddr: e.LAddr, RAddr: netip.AddrFrom4([4]byte{2, byte(i >> 16), byte(i >> 8), byte(i)}), LPort: uint16(i), RPort: uint16(i)}
+		for _, kind := range []format.Kind{format.Queued, format.State, format.Drop} {
+			if life.Kind = kind; kind == format.State {
+				life.State = 8
+			}
+			if err := a.event(&life); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)
