@@ -113,6 +113,7 @@ func TestMuseum(t *testing.T) {
 	if figures.Torture() {
 		commands = append(commands, [][]string{
 			{"verify", "--json"}, {"info"}, {"info", "--json"}, {"analyze"}, {"analyze", "--json", "--top", "0"}, {"analyze", "--salvage", "--pairs", "--json"},
+			{"analyze", "--salvage", "--connections"}, {"analyze", "--salvage", "--timeline"}, {"explain", "1"},
 			{"replay", "--speed", "max"}, {"replay", "--speed", "max", "--json", "--salvage"}, {"repair", "-o", filepath.Join(dir, "repaired.acc")},
 		}...)
 	}
