@@ -246,7 +246,6 @@ func tryObject(o *Options, object func() (*ebpf.CollectionSpec, error), mode Mod
 		if dropped == nil {
 			return nil, err
 		}
-		fmt.Fprintf(os.Stderr, "DEBUG drop %s: %+v\n", dropped.program, err)
 		a.drop(*dropped)
 	}
 	var err error
