@@ -32,7 +32,7 @@ func read(acc, dir string, n int) error {
 		{"acc replay --speed max --json, one core", one, n, false, []string{acc, "replay", "--speed", "max", "--json", made}},
 		{"acc replay --speed max --json", nil, n, false, []string{acc, "replay", "--speed", "max", "--json", made}},
 		{"acc info", nil, n, false, []string{acc, "info", made}},
-		{"acc info --full", nil, n, false, []string{acc, "info", "--full", made}},
+		{"acc replay --from, near the end", nil, n, false, []string{acc, "replay", "--speed", "max", "--json", "--from", "24h", made}},
 		{"perf script", nil, 0, true, []string{"perf", "script", "--force", "-i", filepath.Join(dir, "perf.data")}},
 		{"trace-cmd report", nil, 0, true, []string{"trace-cmd", "report", filepath.Join(dir, "trace.dat")}},
 		{"tshark -r", nil, 0, true, []string{"tshark", "-r", filepath.Join(dir, "tcpdump.pcap")}},
