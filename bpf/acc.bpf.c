@@ -147,7 +147,7 @@ volatile const u32 with_cookies = 1; /* all probes of a connection's life can gi
 volatile const u32 with_cookies = 0;
 #endif
 volatile u32 watch = 0;                /* what sys_exit is to look for */
-enum { WATCH_RETURNS = 1, WATCH_BEFORE = 2, WATCH_DENIED = 4 };
+enum { WATCH_RETURNS = 1, WATCH_BEFORE = 2, WATCH_DENIED = 4, WATCH_ENDING = 8 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -793,6 +793,8 @@ static __always_inline int return_accept(s32 ret)
 		attempt_done(a);
 		return 0;
 	}
+	if (watch & WATCH_ENDING) /* entries are not seen any more */
+		return 0;
 	introduce(task, 0);
 	struct unknown u = {
 		.probe = PROBE_RETURN, .hook = HOOK_SYS_ACCEPT4, .via = via_of(syscall_nr(task)), .sockfd = -1, .ret = ret,

@@ -472,6 +472,9 @@ func (s *session) close(why, detail string) error {
 	if err := s.witness.read(true, true); err != nil {
 		return errors.Join(err, s.a.detach())
 	}
+	if err := s.watcher.ending(); err != nil {
+		return errors.Join(err, s.a.detach())
+	}
 	detachErr := s.a.detach()
 	if err := s.drain(); err != nil {
 		return errors.Join(detachErr, err)
