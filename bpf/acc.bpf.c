@@ -653,6 +653,8 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 		}
 		return 0;
 	}
+	if (watch & WATCH_ENDING)
+		return 0;
 	introduce(task, 0);
 	e = reserve(PROBE_DO_ACCEPT, &seq, 0);
 	if (!e)
