@@ -356,6 +356,8 @@ int tp_inet_sock_set_state(u64 *ctx)
 	p.port = __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 	if (!bpf_map_lookup_elem(&places, &p))
 		return 0;
+	if (new == TCP_CLOSE_WAIT && bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp))
+		return 0; /* a subflow has no file of its own */
 	u64 cookie = with_cookies ? cookie_of(sk) : 0;
 
 	if (new == TCP_CLOSE)
