@@ -402,7 +402,7 @@ func TestVMClockStep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := recordWhile(t, Options{}, func() {
+	r := recordWhile(t, Options{Events: EventsAccept}, func() {
 		p.do(10)
 		shift(step)
 		p.do(10)
