@@ -127,10 +127,10 @@ func exactModes(t *testing.T) []Mode {
 	return modes(t)
 }
 
-// of keeps the events of this process.
+// of keeps the ends of a process's attempts.
 func (r *recording) of(pid int) (events []format.Event) {
 	for _, e := range r.events {
-		if e.PID == uint32(pid) {
+		if e.PID == uint32(pid) && (e.Kind == format.Enter || e.Kind == format.Return) {
 			events = append(events, e)
 		}
 	}
