@@ -64,11 +64,11 @@ func analyzeWhile(t *testing.T, work func(r *recorder), flags ...string) analyze
 	return a
 }
 
-// found fails unless there is a finding of a severity whose text has a part.
+// found fails unless there is a finding of a severity, "" for any, whose text has a part.
 func (a *analyzed) found(t *testing.T, id, severity, part string) {
 	t.Helper()
 	for _, f := range a.Findings {
-		if f.ID == id && f.Severity == severity && strings.Contains(f.Text, part) {
+		if f.ID == id && (severity == "" || f.Severity == severity) && strings.Contains(f.Text, part) {
 			return
 		}
 	}
@@ -404,8 +404,9 @@ func TestVMFindingWorkers(t *testing.T) {
 		}
 	})
 	where := addrPort(addr).String()
-	a.found(t, "uneven-workers", "notice", where+": of 2 workers ")
-	a.found(t, "uneven-workers", "notice", "took 285 of 300 connections")
+	// On a slow machine clients wait meanwhile, and then it is a warning.
+	a.found(t, "uneven-workers", "", where+": of 2 workers ")
+	a.found(t, "uneven-workers", "", "took 285 of 300 connections")
 	a.found(t, "new-acceptor", "warning", where+": another program accepts from it than before: /in/capture.test, "+other)
 }
 
