@@ -890,6 +890,18 @@ static __always_inline int return_request(s32 ret)
 
 	if (!a || !a->request)
 		return 0;
+	if (a->pending && a->ret >= 0 && a->uring & URING_DIRECT && bpf_core_field_exists(struct io_kiocb___old, result)) {
+		/* 5.10: how the slot was taken stands in the request. */
+		u32 at = bpf_core_field_offset(struct io_kiocb___old, result);
+		s32 result = 0;
+
+		BRANCH(at);
+		bpf_probe_read_kernel(&result, sizeof(result), (void *)a->req + at);
+		if (result < 0) {
+			a->ret = result;
+			a->mark = MARK_CLIENT_LOST;
+		}
+	}
 	if (a->pending) {
 		/* Zero is an end of the request; anything else leaves it waiting, or to be tried again. */
 		if (a->ret == -EAGAIN && ret != 0)

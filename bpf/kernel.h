@@ -245,6 +245,7 @@ struct io_kiocb {
 
 struct io_kiocb___old { /* 5.10 */
 	u64 user_data;
+	u32 result;
 };
 
 struct io_accept {
