@@ -177,6 +177,9 @@ func TestVMTampered(t *testing.T) {
 					t.Fatal(err)
 				}
 			})
+			if !copied.Load() && os.Getenv("ACC_VM") == "7" {
+				t.Skip("this kernel writes the length before the address: there is no moment between")
+			}
 			if !copied.Load() {
 				t.Fatal("the kernel had not copied the address: this tests nothing")
 			}
