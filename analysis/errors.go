@@ -24,6 +24,7 @@ var meanings = map[int32]string{
 	95:  "this type of socket can't accept",
 	103: "the connection was aborted before it was accepted",
 	105: "no memory for network buffers",
+	125: "the program, or the end of its ring, cancelled the request",
 	512: "interrupted by a signal: begun anew, EINTR, or killed",
 }
 

@@ -252,8 +252,10 @@ func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 	default:
 		dst = append(dst, "return  "...)
 	}
-	dst = append(append(dst, e.Via.String()...), " fd "...)
-	dst = strconv.AppendInt(dst, int64(e.SockFD), 10)
+	dst = append(dst, e.Via.String()...)
+	if e.SockFD >= 0 || e.Via != ViaIOUring && e.Via != ViaKernel { // of a request that is tried again it is not known
+		dst = strconv.AppendInt(append(dst, " fd "...), int64(e.SockFD), 10)
+	}
 	switch {
 	case e.Armed():
 		dst = append(dst, " waits"...)

@@ -21,8 +21,13 @@ func AppendPairText(dst []byte, p *analysis.Pair, c format.Clock, zone *time.Loc
 	if p.TID != p.PID {
 		dst = strconv.AppendUint(append(dst, '/'), uint64(p.TID), 10)
 	}
-	dst = append(append(append(dst, "]  "...), p.Via.String()...), " fd "...)
-	dst = strconv.AppendInt(dst, int64(p.SockFD), 10)
+	dst = append(append(dst, "]  "...), p.Via.String()...)
+	if p.SockFD >= 0 || p.Via != format.ViaIOUring && p.Via != format.ViaKernel { // of a request that is tried again it is not known
+		dst = strconv.AppendInt(append(dst, " fd "...), int64(p.SockFD), 10)
+	}
+	if p.Via == format.ViaIOUring {
+		dst = strconv.AppendUint(append(append(append(dst, ' '), format.UringName(p.Uring)...), " request "...), p.UserData, 10)
+	}
 	if p.ListenAddr.Addr().IsValid() {
 		dst = append(append(dst, " on "...), p.ListenAddr.String()...)
 	} else if p.Name != "" {

@@ -58,7 +58,7 @@ by the client's address and port; --timeline draws them. - reads standard input.
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.json, "json", false, "print JSON: one object, with --pairs and --connections one a line")
-	f.BoolVar(&o.pairs, "pairs", false, "list every attempt: its entry and its return")
+	f.BoolVar(&o.pairs, "pairs", false, "list every attempt: its entry and its return; in brackets, why one of them is not there (no-call: io_uring or the kernel itself, where no system call is)")
 	f.BoolVar(&o.connections, "connections", false, "list every TCP connection, in the order in which they ended")
 	f.StringVar(&o.connection, "connection", "", "tell the story of one: the number of an event of it, or the client's ADDRESS:PORT")
 	f.BoolVar(&o.timeline, "timeline", false, "draw connections as lanes, for each listener")
