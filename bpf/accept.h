@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The two ends of an attempt: __sys_accept4 and do_accept. */
+#ifndef ACC_ACCEPT_H
+#define ACC_ACCEPT_H
+
+
+/* Writes the entry that is noted in a. listener: its socket, or NULL. */
+static __noinline void tell_enter(struct task_struct *task, struct attempt *a, void *listener)
+{
+	struct event *e;
+	u64 seq = 0;
+
+	a->untold = 0;
+	a->sk = (u64)listener;
+	e = reserve(PROBE_ENTER, &seq, a->facts.family == AF_UNIX ? listener : 0);
+	a->enter_lost = !e;
+	if (!e)
+		return;
+	describe(e, task, ENTER, HOOK_SYS_ACCEPT4, seq);
+	e->boot_ns = a->enter_ns;
+	e->sockfd = a->sockfd;
+	e->flags = a->flags;
+	e->ret = 0;
+	e->via = a->via;
+	e->mark = a->enter_mark;
+	e->has_addr = a->has_addr;
+	e->has_addrlen = a->has_addrlen;
+	e->told.addrlen_in = a->addrlen_in;
+	e->facts = a->facts;
+	bpf_ringbuf_submit(e, 0);
+}
+
+/* Notes an entry that is to be told. */
+static __always_inline void note_accept(struct task_struct *task, struct attempt *a, s32 fd, u64 addr, u64 addrlen, u32 flags)
+{
+	__builtin_memset(&a->facts, 0, sizeof(a->facts));
+	a->enter_ns = bpf_ktime_get_boot_ns();
+	a->sockfd = fd;
+	a->flags = flags;
+	note_buffer(a, addr, addrlen);
+	a->has_addr = addr != 0;
+	a->has_addrlen = addrlen != 0;
+	a->via = via_of(syscall_nr(task));
+	a->sk = 0;
+	a->mark = 0;
+	a->enter_mark = 0;
+	if (a->in_flight)
+		a->enter_mark = MARK_PREV_MISSED;
+	a->done = 0;
+	a->request = 0;
+	a->pending = 0;
+	a->returned = 0;
+	a->enter_lost = 0;
+	a->untold = 1;
+	a->in_flight = 1;
+}
+
+static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags)
+{
+	struct task_struct *task = current_task();
+	struct attempt *a = attempt_of(task, 1);
+	struct attempt spare;
+
+	introduce(task, a ? &a->known : 0);
+	if (!a) {
+		struct counters *c = counters();
+
+		if (c)
+			__sync_fetch_and_add(&c->no_attempt, 1);
+		__builtin_memset(&spare, 0, sizeof(spare));
+		a = &spare;
+	}
+	note_accept(task, a, fd, addr, addrlen, flags);
+	tell_enter(task, a, read_listener(&a->facts, file_of(task, fd)));
+	return 0;
+}
+
+#ifdef ACC_MODERN
+/* The entry where do_accept has a probe, too, which reads the listener and tells of the entry. */
+static __always_inline int enter_accept_noted(s32 fd, u64 addr, u64 addrlen, u32 flags)
+{
+	struct task_struct *task = current_task();
+	struct attempt *a = attempt_of(task, 1);
+
+	if (!a)
+		return enter_accept(fd, addr, addrlen, flags);
+	note_accept(task, a, fd, addr, addrlen, flags);
+	return 0;
+}
+
+static __always_inline int enter_do_accept(struct file *file)
+{
+	struct task_struct *task = current_task();
+	struct attempt *a = attempt_of(task, 0);
+	void *sk;
+
+	if (!a || !a->in_flight || !a->untold)
+		return 0;
+	introduce(task, &a->known);
+	sk = typed_listener(&a->facts, file);
+	tell_enter(task, a, sk);
+	return 0;
+}
+#endif
+
+/* Writes the event of a request's attempt. */
+static __noinline void tell_request(struct task_struct *task, struct attempt *a, u32 probe, u8 hook)
+{
+	struct event *e;
+	u64 seq = 0;
+
+	a->pending = 0;
+	if (a->ret < 0 && !(a->mark & MARK_ARMED)) {
+		u8 yes = 1;
+
+		bpf_map_update_elem(&failed, &a->req, &yes, BPF_ANY);
+	}
+	e = reserve(probe, &seq, a->facts.family == AF_UNIX ? (void *)a->sk : 0);
+	if (!e)
+		return;
+	describe(e, task, RETURN, hook, seq);
+	e->sockfd = a->sockfd;
+	e->flags = a->flags;
+	e->ret = a->ret;
+	e->via = VIA_IO_URING;
+	e->uring = a->uring;
+	e->user_data = a->user_data;
+	e->mark = a->mark;
+	e->facts = a->facts;
+	if (a->file)
+		tell_address(e, a, (struct file *)a->file);
+	bpf_ringbuf_submit(e, 0);
+}
+
+/* The result of do_accept in a request of io_uring. */
+static __always_inline int request_accepted(struct task_struct *task, struct attempt *a, KEPT *failed, u64 ret)
+{
+	if (a->pending) {
+		a->uring |= URING_MULTISHOT; /* no other request accepts twice in one call */
+		tell_request(task, a, PROBE_DO_ACCEPT, HOOK_DO_ACCEPT);
+		__builtin_memset(a->facts.raddr, 0, 16);
+		a->facts.inode = 0;
+		a->facts.cookie = 0;
+		a->facts.rport = 0;
+		a->facts.peer_pid = 0;
+		a->facts.peer_uid = 0;
+	}
+	a->attempts = 1;
+	a->pending = 1;
+	a->mark = 0;
+	a->file = 0;
+	if (a->sk)
+		read_queue(&a->facts, (void *)a->sk, a->facts.proto);
+	if (!IS(*failed)) {
+		read_new(&a->facts, (struct file *)ret);
+		a->file = ret;
+		a->ret = 0;
+		a->mark = MARK_NO_FD;
+		if (a->uring & URING_DIRECT && a->slot != ~0U) {
+			a->ret = a->slot - 1;
+			a->mark = 0;
+		}
+		return 0;
+	}
+	a->ret = (s32)ret;
+	if (a->sk) {
+		/* What a socket before it said is not the listener's. */
+		read_sock(&a->facts, (void *)a->sk, 0);
+	}
+	return 0;
+}
+
+/* listener: its file, NULL if the probe does not see it. */
+static __always_inline int return_do_accept(struct file *listener, u64 ret)
+{
+	KEPT failed = ret >= (u64)-MAX_ERRNO;
+	KEPT lost = 0;
+	struct task_struct *task = current_task();
+	struct attempt *a = attempt_of(task, 0);
+	struct file *made = (struct file *)ret;
+	struct event *e;
+	u64 seq = 0;
+
+	if (IS(failed)) {
+		made = 0;
+		if ((s32)ret != -EAGAIN && (s32)ret != -ERESTARTSYS)
+			made = dropped_file(task);
+		lost = made != 0;
+	}
+	if (a && a->in_flight) {
+		if (a->sk)
+			read_queue(&a->facts, (void *)a->sk, a->facts.proto);
+		if (!IS(failed) || IS(lost))
+			read_new(&a->facts, made);
+		a->done = !IS(failed);
+		if (IS(lost))
+			a->mark |= MARK_CLIENT_LOST;
+		return 0;
+	}
+	if (a && a->request) {
+		request_accepted(task, a, &failed, ret);
+		if (IS(lost)) {
+			read_new(&a->facts, made);
+			a->mark |= MARK_CLIENT_LOST;
+		}
+		return 0;
+	}
+	if (watch & WATCH_ENDING)
+		return 0;
+	introduce(task, 0);
+	e = reserve(PROBE_DO_ACCEPT, &seq, 0);
+	if (!e)
+		return 0;
+	describe(e, task, RETURN, HOOK_DO_ACCEPT, seq);
+	e->sockfd = -1;
+	e->flags = 0;
+	e->ret = IS(failed) ? (s32)ret : 0;
+	e->via = via_of(syscall_nr(task)) == VIA_UNKNOWN ? VIA_IO_URING : VIA_UNKNOWN;
+	e->mark = IS(failed) ? 0 : MARK_NO_FD;
+	__builtin_memset(&e->facts, 0, sizeof(e->facts));
+	read_listener(&e->facts, listener);
+	if (!IS(failed) || IS(lost))
+		read_new(&e->facts, made);
+	if (IS(lost))
+		e->mark |= MARK_CLIENT_LOST;
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+#ifdef ACC_MODERN
+/* The same for a system call's attempt; the rest is return_do_accept's. */
+static __always_inline int return_do_accept_typed(struct file *listener, struct file *made, u64 ret)
+{
+	struct attempt *a = attempt_of(current_task(), 0);
+	struct socket *sock;
+	struct sock *sk;
+
+	if (ret >= (u64)-MAX_ERRNO || !a || !a->in_flight)
+		return return_do_accept(listener, ret);
+	sock = bpf_sock_from_file(listener);
+	if (sock) {
+		sk = sock->sk;
+		if (sk)
+			typed_queue(&a->facts, sk);
+	}
+	typed_new(&a->facts, made);
+	a->done = 1;
+	return 0;
+}
+#endif
+
+/* Writes the return of the attempt in flight. */
+static __noinline void tell_return(struct task_struct *task, struct attempt *a, u32 probe, u8 hook, s32 ret)
+{
+	KEPT accepted = ret >= 0;
+	struct event *e;
+	u64 seq = 0;
+
+	if (a->untold) { /* it did not come to do_accept */
+		introduce(task, &a->known);
+		tell_enter(task, a, read_listener(&a->facts, file_of(task, a->sockfd)));
+	}
+	if (IS(accepted) && !a->done) {
+		/* What do_accept returned was not seen. The descriptor may still be open. */
+		u64 ino;
+		struct file *file = file_of(task, ret);
+
+		if (file && file_sock(file, &ino)) {
+			read_new(&a->facts, file);
+			a->done = 1;
+		}
+	}
+	e = reserve(probe, &seq, 0);
+	if (!e)
+		return;
+	describe(e, task, RETURN, hook, seq);
+	e->ret = ret;
+	e->mark = a->mark;
+	e->sockfd = a->sockfd;
+	e->flags = a->flags;
+	e->via = a->via;
+	if (a->enter_lost)
+		e->mark |= MARK_ENTER_LOST;
+	e->facts = a->facts;
+	if (IS(accepted) && !a->done) {
+		/* The facts are the listener's: keep but its own. */
+		__builtin_memset(&e->facts, 0, sizeof(e->facts));
+		e->facts.listener = a->facts.listener;
+		e->facts.backlog = a->facts.backlog;
+		e->facts.backlog_max = a->facts.backlog_max;
+		e->mark |= MARK_NO_FACTS;
+	}
+	if (IS(accepted))
+		tell_address(e, a, file_of(task, ret));
+	bpf_ringbuf_submit(e, 0);
+}
+
+/* What is known of a call of which no entry was seen. */
+struct unknown {
+	u32 probe;
+	s32 sockfd; /* -1: not even that */
+	s32 ret;
+	u16 mark;
+	u8 hook;
+	u8 via;
+};
+
+/* Writes the return of such a call. made: the new socket's file, if it is known. */
+static __noinline void tell_unknown(struct task_struct *task, struct unknown *u, struct file *made)
+{
+	struct event *e;
+	u64 seq = 0;
+	u64 ino;
+
+	if (u->probe >= NUM_PROBES)
+		return;
+	e = reserve(u->probe, &seq, 0);
+	if (!e)
+		return;
+	describe(e, task, RETURN, u->hook, seq);
+	e->ret = u->ret;
+	e->mark = u->mark;
+	e->sockfd = u->sockfd;
+	e->flags = 0;
+	e->via = u->via;
+	__builtin_memset(&e->facts, 0, sizeof(e->facts));
+	if (*(volatile s32 *)&e->sockfd >= 0)
+		read_listener(&e->facts, file_of(task, u->sockfd));
+	if (*(volatile s32 *)&e->ret >= 0) {
+		if (!made)
+			made = file_of(task, u->ret);
+		if (made && file_sock(made, &ino))
+			read_new(&e->facts, made);
+		else
+			e->mark |= MARK_NO_FACTS;
+	}
+	bpf_ringbuf_submit(e, 0);
+}
+
+static __always_inline int return_accept(s32 ret)
+{
+	struct task_struct *task = current_task();
+	struct attempt *a = attempt_of(task, 0);
+
+	if (a && a->in_flight) {
+		tell_return(task, a, PROBE_RETURN, HOOK_SYS_ACCEPT4, ret);
+		attempt_done(a);
+		return 0;
+	}
+	if (watch & WATCH_ENDING) /* entries are not seen any more */
+		return 0;
+	introduce(task, 0);
+	struct unknown u = {
+		.probe = PROBE_RETURN, .hook = HOOK_SYS_ACCEPT4, .via = via_of(syscall_nr(task)), .sockfd = -1, .ret = ret,
+		/* Without memory to note it the entry was still recorded; with memory and no
+		 * attempt in it, its probe did not run. */
+		.mark = a ? MARK_ENTER_LOST : 0,
+	};
+	tell_unknown(task, &u, 0);
+	if (a)
+		a->returned = 1;
+	return 0;
+}
+
+#endif

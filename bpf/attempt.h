@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A task's attempt in flight, what system call it is in, and what all its events have. */
+#ifndef ACC_ATTEMPT_H
+#define ACC_ATTEMPT_H
+
+static __always_inline struct counters *counters(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&counts, &zero);
+}
+
+/* The attempt of the current task; made if asked to. NULL: none. */
+static __always_inline struct attempt *attempt_of(struct task_struct *task, bool make)
+{
+#ifdef TASK_STORAGE
+	return bpf_task_storage_get(&attempts, task, 0, make ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
+#else
+	u32 tid = (u32)bpf_get_current_pid_tgid();
+	struct attempt *a = bpf_map_lookup_elem(&attempts, &tid);
+
+	if (!a && make) {
+		static const struct attempt none;
+
+		bpf_map_update_elem(&attempts, &tid, &none, BPF_NOEXIST);
+		a = bpf_map_lookup_elem(&attempts, &tid);
+	}
+	return a;
+#endif
+}
+
+/* Forgets an attempt, but not that its return was seen while sys_exit may ask for it. */
+static __always_inline void attempt_done(struct attempt *a)
+{
+	a->in_flight = 0;
+	a->request = 0;
+	a->returned = 1;
+#ifndef TASK_STORAGE
+	if (!watch) {
+		u32 tid = (u32)bpf_get_current_pid_tgid();
+
+		bpf_map_delete_elem(&attempts, &tid);
+	}
+#endif
+}
+
+/* The number of the system call that the current task is in. */
+static __always_inline long syscall_nr(struct task_struct *task)
+{
+	struct pt_regs *regs;
+
+#ifdef ACC_MODERN
+	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		return -1;
+	regs = (struct pt_regs *)bpf_task_pt_regs(task);
+#if defined(__TARGET_ARCH_x86)
+	return regs->orig_ax;
+#else
+	return regs->syscallno;
+#endif
+#elif defined(__TARGET_ARCH_x86)
+	/* The user's registers stand at the very top of the stack, 16 KiB. */
+	regs = (struct pt_regs *)((char *)BPF_CORE_READ(task, stack) + 16384 - bpf_core_type_size(struct pt_regs));
+	return BPF_CORE_READ(regs, orig_ax);
+#else
+	return -1;
+#endif
+}
+
+static __always_inline u8 via_of(long nr)
+{
+	switch (nr) {
+#if defined(__TARGET_ARCH_x86)
+	case 43:
+	case 43 | 0x40000000: /* x32 */
+		return VIA_ACCEPT;
+	case 288:
+	case 288 | 0x40000000:
+	case 364: /* i386 */
+		return VIA_ACCEPT4;
+	case 102: /* i386 */
+		return VIA_SOCKETCALL;
+#else
+	case 202:
+	case 285: /* 32-bit */
+		return VIA_ACCEPT;
+	case 242:
+	case 366: /* 32-bit */
+		return VIA_ACCEPT4;
+#endif
+	}
+	return VIA_UNKNOWN;
+}
+
+/* By which way a system call that ends asked to accept, and for which descriptor;
+ * VIA_UNKNOWN if it did not. */
+static __always_inline u8 accept_call(struct task_struct *task, struct pt_regs *regs, s32 *sockfd)
+{
+#if defined(__TARGET_ARCH_x86)
+	u64 nr = 0;
+
+	bpf_probe_read_kernel(&nr, sizeof(nr), &regs->orig_ax);
+	if (nr != 43 && nr != 288 && nr != 102 && nr != 364)
+		return VIA_UNKNOWN;
+	if (!(BPF_CORE_READ(task, thread_info.status) & TS_COMPAT)) {
+		*sockfd = BPF_CORE_READ(regs, di);
+		return nr == 43 ? VIA_ACCEPT : nr == 288 ? VIA_ACCEPT4 : VIA_UNKNOWN;
+	}
+	*sockfd = BPF_CORE_READ(regs, bx);
+	if (nr == 364)
+		return VIA_ACCEPT4;
+	if (nr == 102 && (*sockfd == SYS_ACCEPT || *sockfd == SYS_ACCEPT4)) {
+		*sockfd = -1;
+		bpf_probe_read_user(sockfd, sizeof(*sockfd), (void *)BPF_CORE_READ(regs, cx));
+		return VIA_SOCKETCALL;
+	}
+#else
+	s32 nr = BPF_CORE_READ(regs, syscallno);
+	bool compat = BPF_CORE_READ(task, thread_info.flags) & TIF_32BIT;
+
+	*sockfd = BPF_CORE_READ(regs, orig_x0);
+	if (nr == (compat ? 285 : 202))
+		return VIA_ACCEPT;
+	if (nr == (compat ? 366 : 242))
+		return VIA_ACCEPT4;
+#endif
+	return VIA_UNKNOWN;
+}
+
+#define PF_IO_WORKER 0x10
+
+/* Fills in what every event has. */
+static __noinline void describe(struct event *e, struct task_struct *task, u8 kind, u8 hook, u64 seq)
+{
+#ifdef ACC_MODERN
+	struct task_struct *leader = task->group_leader;
+	u64 *comm = (u64 *)&task->comm;
+
+	if (task->flags & PF_IO_WORKER) /* the ring's process, not its worker */
+		comm = (u64 *)&leader->comm;
+	*(u64 *)e->comm = comm[0];
+	*(u64 *)(e->comm + 8) = comm[1];
+	e->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	e->start_ns = leader->start_boottime;
+	e->netns = task->nsproxy->net_ns->ns.inum;
+	e->pid = task->tgid;
+	e->tid = task->pid;
+	e->uid = task->cred->uid.val;
+#else
+	u64 id = bpf_get_current_pid_tgid();
+
+	*(u64 *)e->comm = 0;
+	*(u64 *)(e->comm + 8) = 0;
+	if (BPF_CORE_READ(task, flags) & PF_IO_WORKER)
+		bpf_probe_read_kernel_str(e->comm, sizeof(e->comm), BPF_CORE_READ(task, group_leader)->comm);
+	else
+		bpf_get_current_comm(e->comm, sizeof(e->comm));
+	e->cgroup = bpf_get_current_cgroup_id();
+	e->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	e->netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+	e->pid = id >> 32;
+	e->tid = (u32)id;
+	e->uid = (u32)bpf_get_current_uid_gid();
+#endif
+	e->boot_ns = bpf_ktime_get_boot_ns();
+	e->cpu_seq = seq;
+	e->cpu = bpf_get_smp_processor_id();
+	e->kind = kind;
+	e->hook = hook;
+	e->user_data = 0;
+	e->uring = 0;
+	e->mark = 0;
+	e->has_addr = 0;
+	e->has_addrlen = 0;
+	__builtin_memset(&e->told, 0, sizeof(e->told));
+}
+
+/* Counts a hit and makes room for its event; NULL: the ring is full. unix_sk: a
+ * socket in the UNIX domain whose name is wanted, or NULL. */
+static __always_inline struct event *reserve(u32 probe, u64 *seq, void *unix_sk)
+{
+	struct counters *c = counters();
+	struct event *e;
+
+	if (!c)
+		return 0;
+	*seq = add_one(&c->hits[probe]);
+	if (unix_sk) {
+		struct named_event *named = bpf_ringbuf_reserve(&events, sizeof(*named), 0);
+
+		if (named) {
+			read_unix_name(&named->name, unix_sk);
+			return &named->event;
+		}
+		e = 0;
+	} else {
+		e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	}
+	if (!e)
+		__sync_fetch_and_add(&c->lost[probe], 1);
+	return e;
+}
+
+/* Reads the listener that an open file is, with its queue; NULL if it is no socket. */
+static __noinline void *read_listener(struct facts *f, struct file *file)
+{
+	void *sk = file ? file_sock(file, &f->listener) : 0;
+
+	if (sk) {
+		read_sock(f, sk, 0);
+		read_queue(f, sk, f->proto);
+	}
+	return sk;
+}
+
+/* Reads the new socket's facts over those of the listener in f. */
+static __noinline void read_new(struct facts *f, struct file *file)
+{
+	void *sk = file_sock(file, &f->inode);
+
+	__builtin_memset(f->laddr, 0, 16);
+	if (sk)
+		read_sock(f, sk, 1);
+}
+
+/* Notes where the program wants the peer's address, and how much of it. */
+static __always_inline void note_buffer(struct attempt *a, u64 addr, u64 addrlen)
+{
+	a->addr = addr;
+	a->addrlen = addrlen;
+	a->addrlen_in = 0;
+	if (addrlen)
+		bpf_probe_read_user(&a->addrlen_in, sizeof(a->addrlen_in), (void *)addrlen);
+}
+
+/* Reads what the program was told of the peer of its new socket. file: that, or NULL. */
+static __always_inline void tell_address(struct event *e, struct attempt *a, struct file *file)
+{
+	u64 ino;
+	void *sk = 0;
+
+	if (!a->addr)
+		return;
+	e->told.addrlen_in = a->addrlen_in;
+	if (e->facts.family == AF_UNIX && file)
+		sk = file_sock(file, &ino);
+	e->mark |= read_told(&e->told, &e->facts, a->addr, a->addrlen, sk);
+}
+
+#endif
