@@ -456,7 +456,7 @@ func (x *life) check(t *testing.T, r *recording) {
 		t.Errorf("%s: queued by listener %d (queue %d of %d, proto %d, marks %#x), want %+v", x.what, queued.Listener, queued.Backlog, queued.BacklogMax, queued.Proto, queued.Mark, x)
 	}
 	// Since the SYN-ACK, which came after connect began.
-	if us := int64(queued.HandshakeUS); (us == 0) != x.cookied || us*1000 > queued.BootNS-x.from+1000 {
+	if us := int64(queued.HandshakeUS); (us == 0) != x.cookied || us*1000 > queued.BootNS-x.from+50_000 { // two clocks
 		t.Errorf("%s: a handshake of %d µs within %d ns", x.what, us, queued.BootNS-x.from)
 	}
 	if took != nil {
@@ -481,7 +481,8 @@ func (x *life) check(t *testing.T, r *recording) {
 
 func checkClosed(t *testing.T, x *life, e *format.Event) {
 	t.Helper()
-	if e.BytesIn != x.in+x.fins[0] || e.BytesOut != x.out+x.fins[1] {
+	// The FIN that ends a connection may come in the segment that is counted after that.
+	if e.BytesIn != x.in+x.fins[0] && e.BytesIn != x.in || e.BytesOut != x.out+x.fins[1] {
 		t.Errorf("%s: %d bytes in, %d out, want %d and %d", x.what, e.BytesIn, e.BytesOut, x.in+x.fins[0], x.out+x.fins[1])
 	}
 	if e.OldState != x.oldState || e.State != closed || e.SockErr != x.sockErr || e.Retransmits != 0 || e.SegsIn == 0 || e.MinRTTUS > 1<<30 {
