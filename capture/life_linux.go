@@ -223,13 +223,26 @@ func (a *attached) connectOnce() (port uint16, err error) {
 	}
 	defer unix.Close(client)
 	_ = unix.SetsockoptTimeval(client, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: 1}) // bounds connect
-	if err := unix.Connect(client, bound); err != nil {
+	if err := connect(client, bound); err != nil {
 		return port, fmt.Errorf("connect over the loopback: %w", err)
 	}
 	if err := unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 		return port, err
 	}
 	return port, nil
+}
+
+// connect connects, whatever signals interrupt it: the handshake goes on meanwhile.
+func connect(fd int, to unix.Sockaddr) error {
+	err := unix.Connect(fd, to)
+	for tries := 0; (err == unix.EINTR || err == unix.EALREADY) && tries < 100; tries++ {
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 10)
+		err = unix.Connect(fd, to)
+	}
+	if err == unix.EISCONN {
+		return nil
+	}
+	return err
 }
 
 // snapshot lists what listens and, where the life of connections is recorded, their
