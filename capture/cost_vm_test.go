@@ -40,14 +40,16 @@ func TestCost(t *testing.T) {
 	none := loop()
 	t.Logf("nothing: %d instructions a connection", none)
 	for _, mode := range modes(t) {
-		with := measure(t, Options{Mode: mode, startWatch: 1}, loop)
-		// The kernel's side alone: nobody reads the ring, which holds everything.
-		release := make(chan bool)
-		kernel := measure(t, Options{Mode: mode, startWatch: 1, RingBytes: 16 << 20, stall: func() { <-release }}, func() int64 {
-			defer close(release)
-			return loop()
-		})
-		t.Logf("%s: %d instructions a connection, %+d, of which %d in the kernel", mode, with, with-none, kernel-none)
+		for _, events := range []Events{EventsAll, EventsAccept, EventsLifecycle} {
+			with := measure(t, Options{Mode: mode, Events: events, startWatch: 1}, loop)
+			// The kernel's side alone: nobody reads the ring, which holds everything.
+			release := make(chan bool)
+			kernel := measure(t, Options{Mode: mode, Events: events, startWatch: 1, RingBytes: 16 << 20, stall: func() { <-release }}, func() int64 {
+				defer close(release)
+				return loop()
+			})
+			t.Logf("%s, %s: %d instructions a connection, %+d, of which %d in the kernel", mode, events, with, with-none, kernel-none)
+		}
 	}
 }
 
