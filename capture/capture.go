@@ -58,9 +58,8 @@ type Options struct {
 
 	preempted bool // the kernel preempts programs; startProbes sets it
 
-	stall         func()        // test: called before the ring is read, to make it overflow
-	startWatch    time.Duration // test: instead of the constant
-	noTrampolines bool          // test: as on a kernel without fentry, for what is not on the accept path
+	stall      func()        // test: called before the ring is read, to make it overflow
+	startWatch time.Duration // test: instead of the constant
 }
 
 // Started says how the recording began.

@@ -60,7 +60,7 @@ func lifeProbes(o *Options) []probe {
 	switch {
 	case o.Events == EventsAccept:
 		return nil
-	case o.noTrampolines || !trampolines():
+	case !trampolines():
 		return lifeKprobes
 	}
 	return lifeTrampolines

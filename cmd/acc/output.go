@@ -42,6 +42,9 @@ func createOutput(name string, force bool, ready func() error) (*output, error) 
 	// The folder is opened once: whoever renames it meanwhile changes nothing.
 	folder, base := filepath.Split(name)
 	root, err := os.OpenRoot(cmp.Or(folder, "."))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &hinted{fmt.Errorf("create %s: %w", name, fs.ErrNotExist), "its folder is not there: make it, or name another one"}
+	}
 	if err != nil {
 		return nil, err
 	}
