@@ -276,7 +276,7 @@ func (a *Analyzer) accepted(l *listener, proc *process, p *Pair) {
 		a.waits.add(p.WaitNS)
 		l.waits.add(p.WaitNS)
 	}
-	a.places.peer(p.Remote.Addr())
+	a.places.peers.add(p.Remote.Addr())
 }
 
 func (a *Analyzer) failed(l *listener, proc *process, p *Pair) {
