@@ -65,7 +65,7 @@ func sizes(path string) (raw, packed int64, err error) {
 
 // acceptedIn is how many accepted connections a capture has.
 func acceptedIn(acc, path string) (int64, error) {
-	out, err := exec.Command(acc, "info", "--json", path).Output()
+	out, err := exec.Command(acc, "info", "--full", "--json", path).Output()
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", path, err)
 	}
