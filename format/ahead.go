@@ -132,14 +132,14 @@ func (r *Reader) look(at int64) *job {
 func (a *ahead) take(r *Reader) (*frameDecoder, error) {
 	if n := len(a.free); n > 0 {
 		d := a.free[n-1]
-		a.free = a.free[:n-1]
+		a.free, d.fromNS = a.free[:n-1], r.decoder.fromNS
 		return d, nil
 	}
 	d, err := newFrameDecoder(&r.header, r.salvage)
 	if err != nil {
 		return nil, err
 	}
-	d.usual, d.block.cols = true, r.decoder.block.cols
+	d.usual, d.fromNS, d.block.cols = true, r.decoder.fromNS, r.decoder.block.cols
 	return d, nil
 }
 

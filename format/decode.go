@@ -3,6 +3,7 @@ package format
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/vmihailenco/msgpack/v5"
@@ -14,6 +15,7 @@ import (
 type frameDecoder struct {
 	salvage bool
 	usual   bool    // refuse what takes much memory, by errLarge
+	fromNS  int64   // blocks of frames whose events are all before it are passed over
 	header  *Header // Format 0: not known yet
 	zstd    *zstd.Decoder
 	content []byte
@@ -34,12 +36,12 @@ func newFrameDecoder(header *Header, salvage bool) (*frameDecoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up decompression: %w", err)
 	}
-	return &frameDecoder{header: header, salvage: salvage, zstd: dec}, nil
+	return &frameDecoder{header: header, salvage: salvage, fromNS: math.MinInt64, zstd: dec}, nil
 }
 
 // forget gives memory back.
 func (d *frameDecoder) forget() {
-	*d = frameDecoder{header: d.header, salvage: d.salvage, zstd: d.zstd, block: blockDecoder{cols: d.block.cols}}
+	*d = frameDecoder{header: d.header, salvage: d.salvage, fromNS: d.fromNS, zstd: d.zstd, block: blockDecoder{cols: d.block.cols}}
 }
 
 // decode fills d.batch from a frame. Its error is a *VersionError, or says what is
@@ -83,7 +85,7 @@ func (d *frameDecoder) decode(l *link, frame []byte) error {
 		}
 		content = content[size:]
 	}
-	if len(b.Events) != int(l.events) {
+	if len(b.Events) != int(l.events) && !d.passes(l) {
 		return fmt.Errorf("frame %d holds %d events, its link says %d", l.frame, len(b.Events), l.events)
 	}
 	if n > 1 && (b.Header != nil || b.End != nil) {
@@ -168,6 +170,9 @@ func (d *frameDecoder) begin(h *Header) error {
 	return nil
 }
 
+// passes reports whether the frame's events are passed over.
+func (d *frameDecoder) passes(l *link) bool { return l.maxNS < d.fromNS }
+
 // readBlock decodes a block of events: a map of seq, rows and cols, in this order.
 func (d *frameDecoder) readBlock(l *link, b []byte) error {
 	n, b, ok := parseLen(b, 0x80, 0xde)
@@ -198,6 +203,9 @@ func (d *frameDecoder) readBlock(l *link, b []byte) error {
 	rows := nums[1]
 	if uint64(nums[0]) != l.firstSeq || rows != int64(l.events) || len(d.batch.Events) != 0 {
 		return fmt.Errorf("a block does not hold the events that its link says")
+	}
+	if d.passes(l) {
+		return nil
 	}
 	if int64(cap(d.batch.Events)) < rows {
 		d.batch.Events = make([]Event, max(rows, 2*int64(cap(d.batch.Events))))
