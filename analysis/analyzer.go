@@ -100,7 +100,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 	if skipped {
 		a.pairs.skips++
 	}
-	a.witness.Add(b)
+	a.witness.records(b)
 	for i := range b.Processes {
 		a.places.record(&b.Processes[i])
 	}
@@ -125,6 +125,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 		}
 	}
 	for i := range b.Events {
+		a.witness.event(&b.Events[i])
 		if err := a.event(&b.Events[i]); err != nil {
 			return err
 		}
