@@ -1,6 +1,8 @@
 package format
 
 import (
+	"math/bits"
+	"math/rand/v2"
 	"slices"
 	"unsafe"
 )
@@ -18,12 +20,13 @@ type rowKey struct {
 // keys are the rows of a block that is being decoded, and for each kind of key and
 // condition which earlier row each row is the difference to; see predictions.
 type keys struct {
-	row  []rowKey
-	rows rowSets
-	pred predictor
-	prev [numKeys][maxSets][]int32
-	made [numKeys][maxSets]bool
-	at   []int32 // place of each row in a list of rows
+	row   []rowKey
+	rows  rowSets
+	table []int32 // open addressing: place in a list of rows, from 1
+	seed  [2]uint64
+	prev  [numKeys][maxSets][]int32
+	made  [numKeys][maxSets]bool
+	at    []int32 // place of each row in a list of rows
 }
 
 // begin is for a block of n rows of which nothing is known.
@@ -143,16 +146,33 @@ func (k *keys) of(kind keyKind, on onSet) []int32 {
 		k.amongTask(rows, prev)
 		return prev
 	}
-	k.pred.begin(len(rows))
+	k.last(kind, rows, prev)
+	return prev
+}
+
+// last finds, for each of the rows, the last one before with the same key, else the one
+// before.
+func (k *keys) last(kind keyKind, rows, prev []int32) {
+	if k.seed[0] == 0 { // so that nobody can choose keys that collide
+		k.seed = [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}
+	}
+	width := bits.Len(uint(2*len(rows) + 64))
+	k.table = slices.Grow(k.table[:0], 1<<width)[:1<<width]
+	clear(k.table)
+	mask := 1<<width - 1
 	for i, row := range rows {
 		a, b := k.row[row].key(kind)
-		before, _ := k.pred.prev(a, b, int32(i))
-		if before < 0 {
-			before = int32(i) - 1
+		at := int((a*k.seed[0] + b*k.seed[1]) >> (64 - width))
+		prev[i] = int32(i) - 1
+		for ; k.table[at] != 0; at = (at + 1) & mask {
+			before := k.table[at] - 1
+			if x, y := k.row[rows[before]].key(kind); x == a && y == b {
+				prev[i] = before
+				break
+			}
 		}
-		prev[i] = before
+		k.table[at] = int32(i) + 1
 	}
-	return prev
 }
 
 // amongTask is of for byTask and part of the rows: those of one task, kind and errno

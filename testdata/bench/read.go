@@ -84,7 +84,7 @@ func read(acc, dir string, n int) error {
 	if err != nil {
 		return err
 	}
-	return section("read", fmt.Sprintf("A made capture of %s events, %s bytes, all of it in memory; of the peers, files of `make bench-size`.\n\n%s", count(int64(n)), count(st.Size()), t.String()))
+	return section("read", fmt.Sprintf("A made capture of %s events, %s bytes, in the page cache; of the peers, the files of the run above.\n\n%s", count(int64(n)), count(st.Size()), t.String()))
 }
 
 // lastTime is when the last event of a capture was.
