@@ -17,6 +17,7 @@ FIGURES  = $(CURDIR)/$(BUILD)/reliability.tsv
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VM_TIME ?= 20m
 SIZE_TIME ?= 480s
+READ_EVENTS ?= 10000000
 
 .PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown torture torture-vm figures mutants supply licenses sbom reproducible cross generate generate-check lint fuzz bench bench-record bench-size bench-read peers cost clean python clang
 
@@ -144,7 +145,7 @@ bench-size: build helpers peers ## SIZE_TIME: how long wrk loads nginx; - takes 
 	$(BUILD)/bench size $(BUILD)/vm ./acc $(SIZE_TIME)
 
 bench-read: build helpers peers ## reads what bench-size left
-	$(BUILD)/bench read ./acc .vm-cache/bench 10000000
+	$(BUILD)/bench read ./acc .vm-cache/bench $(READ_EVENTS)
 
 peers:
 	@command -v trace-cmd perf bpftrace strace tcpdump tshark nginx wrk zstd >/dev/null || { echo "installing trace-cmd linux-perf bpftrace strace tcpdump tshark nginx-light wrk zstd"; \
