@@ -54,6 +54,53 @@ func TestVMKilledRecorder(t *testing.T) {
 	}
 }
 
+// Killed at any time under load, it leaves a capture that is read to its last
+// complete frame.
+func TestVMKilledAnyTime(t *testing.T) {
+	needVM(t)
+	rounds := 6
+	if torture() {
+		rounds = 300
+	}
+	p := newPingPong(t)
+	list := modes(t)
+	worst, events := int64(0), 0
+	for round := range rounds {
+		mode := list[round%len(list)]
+		path := filepath.Join(t.TempDir(), "killed.acc")
+		r := startRecorder(t, "/in/acc", "record", "-o", path, "--probe", string(mode))
+		p.do(10 + round*997%4000)
+		before, _ := readFile(path)
+		killed := bootNS()
+		r.Process.Kill()
+		r.end()
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, n := int64(0), 0
+		rd, err := format.NewReader(f, format.ReaderOptions{})
+		for err == nil {
+			var b *format.Batch
+			if b, err = rd.Next(); err == nil {
+				for i := range b.Events {
+					last = b.Events[i].BootNS
+				}
+				n += len(b.Events)
+			}
+		}
+		f.Close()
+		os.Remove(path)
+		if !errors.Is(err, format.ErrTruncated) || n < before {
+			t.Errorf("%d events, %d before it was killed, %v", n, before, err)
+		}
+		if events += n; last > 0 {
+			worst = max(worst, killed-last)
+		}
+	}
+	figure(t, ModeAuto, "%d kills, %d events read, the last one at most %d ms before the kill", rounds, events, worst/1e6)
+}
+
 // readFile counts the events of a capture.
 func readFile(path string) (events int, err error) {
 	f, err := os.Open(path)
