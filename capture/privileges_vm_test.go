@@ -110,6 +110,21 @@ func TestVMConfinedChild(t *testing.T) {
 	try("mount", unix.Mount("x", "/mnt", "tmpfs", 0, ""))
 	try("become another user", unix.Setresuid(1, 1, 1))
 	try("set the clock", unix.Settimeofday(&unix.Timeval{Sec: 1}))
+	enter := func(kind string, flag int) error { // of the namespace that it is in: the filter alone can refuse
+		fd, err := unix.Open("/proc/self/ns/"+kind, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		return unix.Setns(fd, flag)
+	}
+	if want&capSysAdmin != 0 { // without, the kernel refuses all of them
+		if err := enter("net", unix.CLONE_NEWNET); err != nil {
+			t.Errorf("enter a network namespace: %v", err)
+		}
+		try("enter a namespace of host names", enter("uts", unix.CLONE_NEWUTS))
+		try("enter a namespace of whatever kind", enter("net", 0))
+	}
 	_, _, errno := unix.RawSyscall(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0)
 	try("fork", errno)
 	_, _, errno = unix.RawSyscall(unix.SYS_IO_URING_SETUP, 1, 0, 0)
