@@ -2,8 +2,11 @@ package format
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -65,5 +68,68 @@ func TestUnits(t *testing.T) {
 	e.LPort = 80
 	if got := f.Text(&e); got != "80" {
 		t.Errorf("a port without unit is %q", got)
+	}
+}
+
+// A tail that does not say where the index is, though its own sum fits, gives none.
+func TestForgedTail(t *testing.T) {
+	data := write(t, sample(200, 4), 16)
+	size := int64(len(data))
+	if frames, err := ReadIndex(bytes.NewReader(data), size); err != nil || len(frames) != len(parts(data))-1 {
+		t.Fatalf("%d frames, %v", len(frames), err)
+	}
+	at := size - 88 // docs/FORMAT.md: the tail is always the last 88 bytes
+	payload := at + 8
+	indexAt := binary.LittleEndian.Uint64(data[payload+8:])
+	for name, edit := range map[string]func(b []byte){
+		"another magic":           func(b []byte) { b[0] ^= 1 },
+		"another length":          func(b []byte) { b[4] ^= 1 },
+		"another type":            func(b []byte) { b[8+4] = 2 },
+		"the tail elsewhere":      func(b []byte) { binary.LittleEndian.PutUint64(b[8+16:], uint64(at)+1) },
+		"the index behind it":     func(b []byte) { binary.LittleEndian.PutUint64(b[8+8:], uint64(at)+1) },
+		"no room for the index":   func(b []byte) { binary.LittleEndian.PutUint64(b[8+8:], uint64(at)-15) },
+		"another place":           func(b []byte) { binary.LittleEndian.PutUint64(b[8+8:], indexAt-1) },
+		"another sum":             func(b []byte) { b[8+72] ^= 1 },
+		"the first byte as index": func(b []byte) { binary.LittleEndian.PutUint64(b[8+8:], 0) },
+	} {
+		bad := bytes.Clone(data)
+		edit(bad[at:])
+		binary.LittleEndian.PutUint32(bad[payload+76:], crc32.Checksum(bad[payload:payload+76], crc32.MakeTable(crc32.Castagnoli)))
+		if _, err := ReadIndex(bytes.NewReader(bad), size); !errors.Is(err, ErrNoIndex) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, _, _, err := read(bad, ReaderOptions{}); !errors.As(err, new(*CorruptError)) {
+			t.Errorf("%s: the reader says %v", name, err)
+		}
+	}
+	for cut := range 90 {
+		if _, err := ReadIndex(bytes.NewReader(data[:cut]), int64(cut)); !errors.Is(err, ErrNoIndex) {
+			t.Errorf("%d bytes: %v", cut, err)
+		}
+	}
+}
+
+// A column takes the sparse form where one row in 24 or fewer is other than usual.
+func TestColumnForms(t *testing.T) {
+	for _, c := range []struct {
+		rows, others int
+		sparse       bool
+	}{{1, 0, true}, {24, 1, true}, {23, 1, false}, {48, 2, true}, {47, 2, false}} {
+		for _, usual := range []int64{0, -5, 300} {
+			nums := make([]int64, c.rows)
+			for i := range nums {
+				if nums[i] = usual; i < c.others {
+					nums[i]++
+				}
+			}
+			b := appendColumn(nil, nums, nil)
+			if isMap := b[0]&0xf0 == 0x80; isMap != c.sparse {
+				t.Errorf("%d other than %d of %d rows: % x", c.others, usual, c.rows, b)
+			}
+			got := make([]int64, c.rows)
+			if rest, err := parseColumn(b, got); err != nil || len(rest) != 0 || !slices.Equal(got, nums) {
+				t.Errorf("%v is read as %v, %v", nums, got, err)
+			}
+		}
 	}
 }
