@@ -71,7 +71,7 @@ func TestVMKilledAnyTime(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "killed.acc")
 		r := startRecorder(t, "/in/acc", "record", "-o", path, "--probe", string(mode))
 		slow := measureSlowness(r.Process.Pid)
-		var made [][2]int64 // when each few connections began and were done
+		var made [][2]int64         // when each few connections began and were done
 		before := make(chan int, 1) // what was read while it was written is read again
 		for n := 1 + round*997%4000/10; n > 0; n-- {
 			if n == 1 {

@@ -135,7 +135,7 @@ func startProbes(o *Options) (*attached, error) {
 			why = err
 		}
 	}
-	if env := explain(why); o.Mode != ModeFentry || errors.Is(why, unix.EPERM) {
+	if env := explain(why); o.Mode != ModeFentry || errors.Is(why, unix.EPERM) || errors.Is(why, unix.ENOMEM) {
 		return nil, env
 	}
 	return nil, &EnvError{
