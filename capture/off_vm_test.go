@@ -35,14 +35,19 @@ func TestVMSwitchedOff(t *testing.T) {
 		}
 		t.Run(string(c.mode), func(t *testing.T) {
 			set := func(v string) {
-				if err := os.WriteFile(c.switches, []byte(v), 0o644); err != nil {
+				err := os.WriteFile(c.switches, []byte(v), 0o644)
+				if errors.Is(err, unix.EOPNOTSUPP) {
+					t.Skip("this kernel does not let it be switched off")
+				}
+				if err != nil {
 					t.Fatal(err)
 				}
 			}
+			set("1")
 			p := newPingPong(t)
 			path := filepath.Join(t.TempDir(), "off.acc")
 			r := startRecorder(t, "/in/acc", "record", "-o", path, "--probe", string(c.mode))
-			defer set("1")
+			defer os.WriteFile(c.switches, []byte("1"), 0o644)
 			p.do(20)
 			before := clockPairs(path)
 			set("0")
