@@ -43,6 +43,7 @@ func TestVMSwitchedOff(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			set("0") // before anything is attached, to see whether it can be
 			set("1")
 			p := newPingPong(t)
 			path := filepath.Join(t.TempDir(), "off.acc")
