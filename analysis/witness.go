@@ -341,13 +341,13 @@ func (x *WitnessSpace) reasons(waiting int64) {
 }
 
 // twice is how much of the difference the kernel can have counted twice: a few in
-// many, as measured, and if what was put into queues is known, no more than was not
+// many, as measured (docs/RELIABILITY.md), and if what was put into queues is known, no more than was not
 // (tcp_create_openreq_child counts before inet_csk_complete_hashdance finds that it
 // does not own the request).
 func (x *WitnessSpace) twice() int64 {
 	most := 1 + int64(x.Opened)/10_000
 	if x.Queued >= 0 {
-		most = min(1+int64(x.Opened)/1000, int64(x.Opened)-x.Queued-int64(x.Joined))
+		most = min(1+int64(x.Opened)/500, int64(x.Opened)-x.Queued-int64(x.Joined))
 	}
 	if x.Unexplained > 0 && x.Unexplained <= most {
 		return x.Unexplained
