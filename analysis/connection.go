@@ -129,20 +129,33 @@ func endOf(oldState uint8, sockErr uint16) End {
 // EndOf says who closed the connection of a Closed event.
 func EndOf(e *format.Event) End { return endOf(e.OldState, e.SockErr) }
 
-// WithoutFIN takes the FINs off the counts of bytes, where the states show that
-// one was received or acknowledged. A FIN that came in the same segment as the
-// acknowledgement of ours is not told apart from none: bytes in then can be 1 high.
+// What a Closed event's shutdown says beside the kernel's own two bits.
+const (
+	finCame  = 4
+	finAcked = 8
+)
+
+// WithoutFIN takes the FINs off the counts of bytes. Captures of before acc
+// recorded them tell by the states only, where a FIN that came in the same segment as
+// the acknowledgement of ours is not told apart from none: bytes in then can be 1 high.
 func WithoutFIN(e *format.Event) (in, out uint64) {
 	in, out = e.BytesIn, e.BytesOut
+	came, acked := e.Shutdown&finCame != 0, e.Shutdown&finAcked != 0
 	switch e.OldState {
-	case tcpCloseWait, tcpLastAck, tcpClosing:
+	case tcpFinWait2:
+		acked = true
+	case tcpClosing, tcpLastAck:
+		if !came { // it must have
+			came, acked = true, e.SockErr == 0
+		}
+	case tcpCloseWait:
+		came = true
+	}
+	if came {
 		in = max(in, 1) - 1
 	}
-	switch e.OldState {
-	case tcpFinWait2, tcpClosing, tcpLastAck:
-		if e.SockErr == 0 {
-			out = max(out, 1) - 1
-		}
+	if acked {
+		out = max(out, 1) - 1
 	}
 	return in, out
 }
