@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -408,7 +409,7 @@ func checkLimits(t *testing.T, r *recording, cookies bool) {
 // may be on their way.
 func waitClosed(t *testing.T) {
 	t.Helper()
-	for range 10_000 {
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		b, err := os.ReadFile("/proc/net/tcp")
 		if err != nil {
 			t.Fatal(err)
@@ -416,8 +417,10 @@ func waitClosed(t *testing.T) {
 		if !strings.Contains(string(b), " 09 ") && !strings.Contains(string(b), " 08 ") {
 			return
 		}
+		if time.Now().After(deadline) {
+			t.Fatalf("connections do not end:\n%s", b)
+		}
 	}
-	t.Fatal("connections do not end")
 }
 
 // check holds the events of a connection against what its ends saw.
