@@ -57,3 +57,15 @@ func (cs *conns) missing(c *conn) bool {
 	last := max(c.queuedNS, c.acceptNS)
 	return cs.final.known && !c.multipath && last < cs.final.bootNS-listingNS && c.listener != nil && c.listener.snap.ended
 }
+
+// soFar takes the FINs off the bytes of a connection that is not closed.
+func soFar(s *format.Connection) (in, out uint64) {
+	in, out = s.BytesIn, s.BytesOut
+	switch s.State {
+	case tcpCloseWait, tcpLastAck, tcpClosing:
+		in = max(in, 1) - 1
+	case tcpFinWait2:
+		out = max(out, 1) - 1
+	}
+	return in, out
+}

@@ -544,7 +544,8 @@ func (cs *conns) fillRare(o *Connection, x *rare) {
 	o.GoneNS, o.GoneSeq, o.DropSeq = x.goneNS, x.goneSeq, x.dropSeq
 	x.refusal.fill(o)
 	if s := x.left; s != nil {
-		o.LeftState, o.BytesIn, o.BytesOut, o.Retransmits, o.SRTTUS, o.Counted = s.State, s.BytesIn, s.BytesOut, s.Retransmits, s.SRTTUS, s.Counted
+		o.LeftState, o.Retransmits, o.SRTTUS, o.Counted = s.State, s.Retransmits, s.SRTTUS, s.Counted
+		o.BytesIn, o.BytesOut = soFar(s)
 	}
 	if x.dropSeq != 0 {
 		o.EndNS = x.dropNS

@@ -149,6 +149,9 @@ volatile const u32 with_cookies = 1; /* all probes of a connection's life can gi
 volatile const u32 with_cookies = 0;
 #endif
 volatile const u32 with_fins = 0;       /* fentry_tcp_fin is there */
+volatile const u32 full_at_limit = 0;   /* the SYN queue is full when it holds its limit, not one more */
+volatile u32 adds_inside = 0;          /* inet_csk_complete_hashdance was seen to call inet_csk_reqsk_queue_add */
+volatile u32 adds_settled = 0;         /* else it does not */
 volatile u32 watch = 0;                /* what sys_exit is to look for */
 enum { WATCH_RETURNS = 1, WATCH_BEFORE = 2, WATCH_DENIED = 4, WATCH_ENDING = 8 };
 

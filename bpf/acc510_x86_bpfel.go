@@ -58,6 +58,9 @@ const (
 	Acc510ProgRawSysExit                = "raw_sys_exit"
 	Acc510ProgTpInetSockSetState        = "tp_inet_sock_set_state"
 	Acc510ProgTpIoUringComplete         = "tp_io_uring_complete"
+	Acc510VarAddsInside                 = "adds_inside"
+	Acc510VarAddsSettled                = "adds_settled"
+	Acc510VarFullAtLimit                = "full_at_limit"
 	Acc510VarMultishotFlag              = "multishot_flag"
 	Acc510VarUnusedEvent                = "unused_event"
 	Acc510VarUnusedLifeEvent            = "unused_life_event"
@@ -165,6 +168,9 @@ type Acc510MapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type Acc510VariableSpecs struct {
+	AddsInside       *ebpf.VariableSpec `ebpf:"adds_inside"`
+	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
+	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
@@ -223,6 +229,9 @@ func (m *Acc510Maps) Close() error {
 //
 // It can be passed to LoadAcc510Objects or ebpf.CollectionSpec.LoadAndAssign.
 type Acc510Variables struct {
+	AddsInside       *ebpf.Variable `ebpf:"adds_inside"`
+	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
+	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`

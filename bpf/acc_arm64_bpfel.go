@@ -245,6 +245,9 @@ const (
 	AccProgTpInetSockSetState        = "tp_inet_sock_set_state"
 	AccProgTpIoUringComplete         = "tp_io_uring_complete"
 	AccProgTpSysExit                 = "tp_sys_exit"
+	AccVarAddsInside                 = "adds_inside"
+	AccVarAddsSettled                = "adds_settled"
+	AccVarFullAtLimit                = "full_at_limit"
 	AccVarMultishotFlag              = "multishot_flag"
 	AccVarUnusedEvent                = "unused_event"
 	AccVarUnusedLifeEvent            = "unused_life_event"
@@ -355,6 +358,9 @@ type AccMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccVariableSpecs struct {
+	AddsInside       *ebpf.VariableSpec `ebpf:"adds_inside"`
+	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
+	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
@@ -413,6 +419,9 @@ func (m *AccMaps) Close() error {
 //
 // It can be passed to LoadAccObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccVariables struct {
+	AddsInside       *ebpf.Variable `ebpf:"adds_inside"`
+	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
+	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`

@@ -61,6 +61,9 @@ const (
 	AccHashProgTpInetSockSetState        = "tp_inet_sock_set_state"
 	AccHashProgTpIoUringComplete         = "tp_io_uring_complete"
 	AccHashProgTpSysExit                 = "tp_sys_exit"
+	AccHashVarAddsInside                 = "adds_inside"
+	AccHashVarAddsSettled                = "adds_settled"
+	AccHashVarFullAtLimit                = "full_at_limit"
 	AccHashVarMultishotFlag              = "multishot_flag"
 	AccHashVarUnusedEvent                = "unused_event"
 	AccHashVarUnusedLifeEvent            = "unused_life_event"
@@ -171,6 +174,9 @@ type AccHashMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccHashVariableSpecs struct {
+	AddsInside       *ebpf.VariableSpec `ebpf:"adds_inside"`
+	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
+	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
@@ -229,6 +235,9 @@ func (m *AccHashMaps) Close() error {
 //
 // It can be passed to LoadAccHashObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccHashVariables struct {
+	AddsInside       *ebpf.Variable `ebpf:"adds_inside"`
+	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
+	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`

@@ -244,8 +244,13 @@ static __always_inline int queue_add(struct sock *sk, void *req, void *child, u6
 		u64 before = *slot;
 
 		*slot = 0;
-		if (before == (u64)child)
-			return 0;
+		if (before == (u64)child) {
+			/* Where the compiler put it inside, it may be an older one at the same address. */
+			if (!adds_settled)
+				adds_inside = 1;
+			if (adds_inside)
+				return 0;
+		}
 	}
 	if (BPF_CORE_READ((struct tcp_sock *)child, fastopen_rsk))
 		mark = MARK_FAST_OPEN;
@@ -297,13 +302,14 @@ static __noinline void tell_drop(u32 probe, struct sock *sk, struct sk_buff *skb
 	bpf_ringbuf_submit(e, 0);
 }
 
-/* A SYN for a connection in TIME-WAIT ends that, and passes by the limit of the SYN queue. */
+/* A SYN for a connection in TIME-WAIT ends that, and passes by the limit of the SYN queue from 6.10 on. */
 static __always_inline bool was_waiting(struct sk_buff *skb)
 {
 	u64 *ports = pending_slot(AWOKEN), *ns = pending_slot(AWOKEN_NS);
 	u32 these = 0;
 
-	if (!ports || !ns || !*ns || bpf_ktime_get_boot_ns() - *ns > 10000000)
+
+	if (!ports || !ns || !*ns || bpf_ktime_get_boot_ns() - *ns > 1000000000)
 		return 0;
 	bpf_probe_read_kernel(&these, sizeof(these), BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header));
 	return *ports == these;
@@ -329,7 +335,7 @@ static __always_inline int conn_request(struct sock *sk, struct sk_buff *skb)
 	s32 requests = BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_accept_queue.qlen.counter);
 
 	READ_TWO(&queue[0], (void *)sk, sk_ack_backlog, sk_max_ack_backlog);
-	if ((u32)requests >= queue[1] && !BPF_CORE_READ(sk, __sk_common.skc_net.net, ipv4.sysctl_tcp_syncookies) && !was_waiting(skb))
+	if ((u32)requests + full_at_limit > queue[1] && !BPF_CORE_READ(sk, __sk_common.skc_net.net, ipv4.sysctl_tcp_syncookies) && !was_waiting(skb))
 		tell_drop(PROBE_CONN_REQUEST, sk, skb, MARK_SYN_QUEUE);
 	else if (queue[0] > queue[1])
 		tell_drop(PROBE_CONN_REQUEST, sk, skb, 0);

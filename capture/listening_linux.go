@@ -15,7 +15,8 @@ import (
 )
 
 // sockets puts into shot what listens, in every network namespace that a process is
-// in, and, if asked to, the connections of those of TCP. It stops at the deadline.
+// in, and, if asked to, the connections of those of TCP, with their bytes if the
+// recording ends. It stops at the deadline.
 func sockets(shot *format.Snapshot, connections bool, giveUp func() bool) {
 	done := make(chan bool)
 	go func() {
@@ -72,7 +73,7 @@ func askNamespace(shot *format.Snapshot, proc string, ns uint32, own *os.File, c
 	if err != nil {
 		return false
 	}
-	d := diagDump{netns: ns, ports: map[uint16]bool{}, room: maxConnections - len(shot.Connections)}
+	d := diagDump{netns: ns, ports: map[uint16]bool{}, room: maxConnections - len(shot.Connections), count: shot.Final}
 	if d.ask(fd, connections, giveUp) != nil {
 		return false
 	}

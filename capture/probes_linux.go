@@ -210,6 +210,9 @@ func place(want []probe) (list []probe, limits []string) {
 		return kernel.TypeByName(symbol, &f) == nil
 	}
 	for _, p := range want {
+		if p.without == noWaiting && dropsWaiting(kernel) {
+			continue
+		}
 		if p.symbol == "io_accept" && !has(p.symbol) {
 			p.symbol = "io_issue_sqe" // which it is inlined in
 		}

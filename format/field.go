@@ -128,7 +128,7 @@ var Fields = prepare([]Field{
 	{FieldSpec: FieldSpec{Name: "listener", Type: Uint, On: nil, Key: keyTask},
 		Doc: "inode number of the listening socket, as /proc/PID/fd shows it", Source: "file.f_inode.i_ino", at: unsafe.Offsetof(ev.Listener), size: 8},
 	{FieldSpec: FieldSpec{Name: "backlog", Type: Uint, On: nil, Key: keyTask},
-		Doc: "length of the listener's accept queue; of queued, without the connection itself", Source: "sock.sk_ack_backlog", at: unsafe.Offsetof(ev.Backlog), size: 4},
+		Doc: "length of the listener's accept queue; of queued, without the connection itself", Source: "sock.sk_ack_backlog; of UNIX sockets sk_receive_queue.qlen", at: unsafe.Offsetof(ev.Backlog), size: 4},
 	{FieldSpec: FieldSpec{Name: "backlog_max", Type: Uint, On: nil, Key: keyTask},
 		Doc: "its limit; the queue is full when backlog is greater", Source: "sock.sk_max_ack_backlog", at: unsafe.Offsetof(ev.BacklogMax), size: 4},
 	{FieldSpec: FieldSpec{Name: "family", Type: Uint, On: nil, Key: keyTask}, Names: familyNames,

@@ -106,7 +106,7 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 	case c.AcceptedSeq != 0 && c.GoneNS != 0:
 		dst = append(dst, " before it was accepted"...)
 	}
-	if n := c.RefusedPackets; n > 0 {
+	if n := c.RefusedPackets; n > 1 || n > 0 && c.End != analysis.EndRefused {
 		dst = append(strconv.AppendUint(append(dst, ", refused "...), n, 10), "×"...)
 	}
 	if c.Retransmits > 0 {

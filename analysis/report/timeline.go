@@ -289,7 +289,13 @@ func (d *drawing) cell(c *analysis.Connection, x int, last bool, phases *[numPha
 			return d.style(red, endBad)
 		}
 	}
+	if c.Dead && c.ClosedNS != 0 && x == d.cellOf(c.ClosedNS) {
+		return d.style(red, endBad) // it was reset, and then waited to be accepted
+	}
 	from, to := d.at(x), d.at(x+1)
+	if x == d.lane-1 {
+		to++ // what is at its very end
+	}
 	best, most := phaseNone, int64(-1)
 	for p := phaseHandshake; p < numPhases; p++ {
 		if phases[p] == [2]int64{} || phases[p][0] >= to || phases[p][1] < from {
