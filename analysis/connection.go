@@ -11,7 +11,8 @@ import (
 // Times are of the boot clock, 0 if they are not known; durations are never
 // negative, -1 if they are not known.
 type Connection struct {
-	// ID is the sequence number of the first event that tells of the connection.
+	// ID is the sequence number of the first event that tells of the connection, 0 if
+	// it was there all the time and nothing happened to it.
 	ID            uint64
 	NetNS         uint32
 	Local, Remote netip.AddrPort
@@ -33,6 +34,9 @@ type Connection struct {
 	HandshakeNS int64 // from its first SYN's answer to the queue
 	QueueWaitNS int64 // from the queue to the return of accept
 	AliveNS     int64 // from the queue, or accept, to its end
+
+	// WaitedNS is at least how long it was in the queue, if it was when recording began.
+	WaitedNS int64
 
 	PID, TID uint32 // who accepted it
 	Proc     uint32 // number of the process record

@@ -44,6 +44,8 @@ func (cs *conns) leftAs(c *conn) End {
 		}
 	case c.acceptSeq == 0 && c.queuedSeq != 0:
 		return EndWaiting
+	case c.acceptSeq == 0 && c.before && c.inodeBefore == 0 && (s == nil || s.Inode == 0) && (c.snapState == tcpEstablished || c.snapState == tcpCloseWait):
+		return EndWaiting
 	}
 	return EndOpen
 }
@@ -55,6 +57,9 @@ const listingNS = 2e9
 // in the snapshot at the end, which has all connections of ports that are still listened on.
 func (cs *conns) missing(c *conn) bool {
 	last := max(c.queuedNS, c.acceptNS)
+	if c.first == 0 {
+		last = cs.ps.startNS
+	}
 	return cs.final.known && !c.multipath && last < cs.final.bootNS-listingNS && c.listener != nil && c.listener.snap.ended
 }
 

@@ -31,6 +31,7 @@ var aborts = map[int32]bool{64: true, 71: true, 92: true, 100: true, 101: true, 
 // judge works out the findings.
 func (a *Analyzer) judge(r *Result) {
 	fs := &findings{a: a}
+	a.places.twins()
 	all := append(slices.Clone(a.places.all), a.places.none, a.places.more)
 	for _, l := range all {
 		fs.overflow(l)
@@ -54,7 +55,7 @@ func (a *Analyzer) judge(r *Result) {
 // by says who accepts at a listener.
 func (l *listener) by(ps *places) string {
 	if len(l.shares) == 0 {
-		return "a process that is not known"
+		return cmp.Or(l.owned, "a process that is not known")
 	}
 	most := l.shares[0]
 	for _, s := range l.shares {
@@ -71,13 +72,21 @@ func (l *listener) by(ps *places) string {
 
 // owner says whose a listener is, in brackets, "" if that is not known.
 func (l *listener) owner(ps *places) string {
-	switch {
-	case l.owned != "":
-		return " (" + l.owned + ")"
-	case len(l.shares) > 0:
-		return " (" + l.by(ps) + ")"
+	if s := l.ownerOr("", ps); s != "" && l.twin == "" { // else its label says it
+		return " (" + s + ")"
 	}
 	return ""
+}
+
+// ownerOr is whose a listener is, or what to say if that is not known.
+func (l *listener) ownerOr(unknown string, ps *places) string {
+	switch {
+	case l.owned != "":
+		return l.owned
+	case len(l.shares) > 0:
+		return l.by(ps)
+	}
+	return unknown
 }
 
 // who is a process for people.
@@ -97,13 +106,24 @@ func (fs *findings) overflow(l *listener) {
 	const next = "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or look at its threads; " +
 		"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn"
 	if n := f.syns + f.acks; n > 0 {
-		fs.add(queueOverflow, s, n, m.seen(), next, "%s refused clients %s, its accept queue was full (limit %d): %s and %s "+
-			"dropped, of %s%s", l.name(), many(n, "time"), f.limit, many(f.syns, "SYN"), many(f.acks, "last ACK"), many(f.clients, "connection"), f.refusedWords())
+		fs.add(queueOverflow, s, n, m.seen(), next, "%s refused clients %s, its accept queue was full (limit %d): %s "+
+			"dropped, of %s%s", l.label(&fs.a.places), many(n, "time"), f.limit, f.packets(), many(f.clients, "connection"), f.refusedWords())
 	}
 	if n := f.synQueue; n > 0 {
 		fs.add(queueOverflow, s, n, m.seen(), "see whether that is a SYN flood (many peers, no handshakes: ss -t state syn-recv) and that net.ipv4.tcp_syncookies is 1; "+
-			"then net.ipv4.tcp_max_syn_backlog", "%s dropped %s, its SYN queue was full", l.name(), many(n, "SYN"))
+			"then net.ipv4.tcp_max_syn_backlog", "%s dropped %s, its SYN queue was full", l.label(&fs.a.places), many(n, "SYN"))
 	}
+}
+
+// packets names the packets that were refused.
+func (f *life) packets() string {
+	switch {
+	case f.acks == 0:
+		return many(f.syns, "SYN")
+	case f.syns == 0:
+		return many(f.acks, "last ACK")
+	}
+	return many(f.syns, "SYN") + " and " + many(f.acks, "last ACK")
 }
 
 // refusedWords says what became of refused connections.
@@ -130,11 +150,16 @@ func had(n uint64) string {
 
 func (fs *findings) slow(l *listener) {
 	f := l.life
-	if f == nil {
-		if n := l.snap; n.before && n.ended && n.start > 0 && n.end >= n.start && l.attempts == 0 && fs.a.seconds() >= 1 {
-			fs.add(slowAccept, Critical, uint64(n.end), nil, "look at the threads of the process that owns the listener (ss -ltnp): why does none come to accept?",
-				"%s: nobody called accept in %s, and %d connections were in the queue at the start, %d at the end", l.name(), Duration(fs.a.spanNS()), n.start, n.end)
+	if n := l.snap; n.before && n.ended && n.start > 0 && n.end >= n.start && l.attempts == 0 && !fs.a.conns.blind && fs.a.seconds() >= 1 {
+		var evidence []seen
+		if f != nil && f.oldest != 0 {
+			evidence = []seen{{f.oldest, fs.a.endNS() - f.oldestNS}}
 		}
+		fs.add(slowAccept, Critical, uint64(n.end), evidence, "look at the threads of the process that owns the listener (ss -ltnp): why does none come to accept?",
+			"%s%s: nobody called accept in %s, and %d connections were in the queue at the start, %d at the end", l.label(&fs.a.places), l.owner(&fs.a.places), Duration(fs.a.spanNS()), n.start, n.end)
+		return
+	}
+	if f == nil {
 		return
 	}
 	q := f.waits.quantiles()
@@ -159,7 +184,7 @@ func (fs *findings) slow(l *listener) {
 	default:
 		return
 	}
-	text := fmt.Sprintf("%s: ", l.name())
+	text := fmt.Sprintf("%s: ", l.label(&fs.a.places))
 	if q.Count > 0 {
 		text += fmt.Sprintf("clients waited %s in the accept queue before %s took them (median; p99 %s, longest %s): %s of %s waited %s or longer",
 			Duration(q.P50), l.by(&fs.a.places), Duration(q.P99), Duration(q.Max), Count(f.slow), Count(q.Count), Duration(slowNS))
@@ -179,6 +204,9 @@ func (fs *findings) slow(l *listener) {
 			text += "; "
 		}
 		text += fmt.Sprintf("%s %s still in the queue at the end, the oldest for %s", Count(f.stuck), were(f.stuck), Duration(f.oldestNS))
+		if len(l.shares) == 0 && l.owned != "" {
+			text += ": " + l.owned + " did not come"
+		}
 		if f.oldestNS >= slowNS {
 			evidence = append([]seen{{f.oldest, fs.a.endNS() - f.oldestNS}}, evidence...)
 			evidence = evidence[:min(len(evidence), 2*keepSeen)]
@@ -201,18 +229,18 @@ func (fs *findings) full(l *listener, r *Result) {
 		if f.fullNS >= fullNS || 10*f.fullNS >= fs.a.spanNS() {
 			s = Warning
 		}
-		fs.add(queueFull, s, uint64(f.fullNS), m.seen(), next, "%s: the accept queue was full (%d, limit %d) for %s of %s, %s without a break", l.name(), m.high,
+		fs.add(queueFull, s, uint64(f.fullNS), m.seen(), next, "%s: the accept queue was full (%d, limit %d) for %s of %s, %s without a break", l.label(&fs.a.places), m.high,
 			l.queueMax, Duration(f.fullNS), Duration(fs.a.spanNS()), Duration(f.longestNS))
 		return
 	}
 	if f != nil { // when it was shorter again is not recorded
-		fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%d, limit %d) when %s", l.name(), m.high, l.queueMax, many(m.count, "connection")+" came")
+		fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%d, limit %d) when %s", l.label(&fs.a.places), m.high, l.queueMax, many(m.count, "connection")+" came")
 		return
 	}
 	if m.count >= manyRefused || 100*m.count >= l.attempts {
 		s = Warning
 	}
-	fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%d, limit %d) at %s entries and returns of accept", l.name(), m.high,
+	fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%d, limit %d) at %s entries and returns of accept", l.label(&fs.a.places), m.high,
 		l.queueMax, Count(m.count))
 }
 
@@ -225,7 +253,7 @@ func (fs *findings) failed(l *listener) {
 			text, next = "accept failed %s in %s because the whole system had no descriptor left (ENFILE; %s accepts there); clients wait in the queue meanwhile",
 				"cat /proc/sys/fs/file-nr against fs.file-max; lsof for who holds most"
 		}
-		fs.add(fdExhausted, Critical, m.count, m.seen(), next, "%s: "+text, l.name(), many(m.count, "time"), Duration(m.lastNS-m.firstNS), l.by(&fs.a.places))
+		fs.add(fdExhausted, Critical, m.count, m.seen(), next, "%s: "+text, l.label(&fs.a.places), many(m.count, "time"), Duration(m.lastNS-m.firstNS), l.by(&fs.a.places))
 	}
 	if m := l.marks[acceptAborted]; m != nil {
 		s := Notice
@@ -239,7 +267,7 @@ func (fs *findings) failed(l *listener) {
 			}
 		}
 		fs.add(acceptAborted, s, m.count, m.seen(), "see that the program goes on after such an error, as accept(2) asks, and does not leave its loop; then the network, or what injects the error",
-			"%s: accept told of a connection that had failed already, %s (%s)", l.name(), many(m.count, "time"), strings.Join(errs, ", "))
+			"%s: accept told of a connection that had failed already, %s (%s)", l.label(&fs.a.places), many(m.count, "time"), strings.Join(errs, ", "))
 	}
 }
 
@@ -250,7 +278,7 @@ func (fs *findings) lost(l *listener) {
 			s = Critical
 		}
 		fs.add(clientLost, s, m.count, m.seen(), "a bug of the program: the address or length pointer that it gives to accept is not valid memory; strace -e accept,accept4 shows them",
-			"%s: %s %s taken from the queue and cut off, because accept of %s failed after that (EFAULT, EINVAL)", l.name(), clients(m.count), were(m.count), l.by(&fs.a.places))
+			"%s: %s %s taken from the queue and cut off, because accept of %s failed after that (EFAULT, EINVAL)", l.label(&fs.a.places), clients(m.count), were(m.count), l.by(&fs.a.places))
 	}
 	if f := l.life; f != nil && f.lost > 0 {
 		s := Warning
@@ -258,7 +286,7 @@ func (fs *findings) lost(l *listener) {
 			s = Critical
 		}
 		fs.add(clientLost, s, f.lost, f.lostAt.seen(), "drain the queue before a listener is closed: accept until EAGAIN, or hand it over to the next process",
-			"%s%s: %s %s in the queue when the listener was closed, and %s reset", l.name(), l.owner(&fs.a.places), clients(f.lost), were(f.lost), were(f.lost))
+			"%s%s: %s %s in the queue when the listener was closed, and %s reset", l.label(&fs.a.places), l.owner(&fs.a.places), clients(f.lost), were(f.lost), were(f.lost))
 	}
 }
 
@@ -289,14 +317,18 @@ func (fs *findings) dead(l *listener) {
 		evidence = evidence[:min(len(evidence), 2*keepSeen)]
 		slices.SortFunc(evidence, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
 	}
+	text := fmt.Sprintf("%s of %s accepted connections %s dead already, reset while in the queue%s", Count(m.n()), Count(l.accepted), were(m.n()), more)
+	if m.n() == 0 {
+		text = fmt.Sprintf("%s of %s accepted connections had been closed by a client that had waited %s or longer", Count(late), Count(l.accepted), Duration(goneNS))
+	}
 	fs.add(deadOnArrival, s, n, evidence, "if clients give up, slow-accept says how long they had waited; short-lived ones that reset at once are health checks or scans (acc analyze --connections)",
-		"%s: %s of %s accepted connections %s dead already, reset while in the queue%s", l.name(), Count(m.n()), Count(l.accepted), were(m.n()), more)
+		"%s: %s", l.label(&fs.a.places), text)
 }
 
 func (fs *findings) address(l *listener) {
 	if m := l.marks[addressMismatch]; m != nil {
 		fs.add(addressMismatch, Warning, m.count, m.seen(), "acc explain SEQ FILE shows both addresses; do not trust that program's log for who connected, and find out what writes to its buffer",
-			"%s: %s was left with an address that is not the peer's, %s", l.name(), l.by(&fs.a.places), many(m.count, "time"))
+			"%s: %s was left with an address that is not the peer's, %s", l.label(&fs.a.places), l.by(&fs.a.places), many(m.count, "time"))
 	}
 }
 
@@ -318,7 +350,7 @@ func (fs *findings) herd(l *listener) {
 		s = Warning
 	}
 	fs.add(herd, s, vain, l.marks[herd].seen(), "let the kernel wake one: EPOLLEXCLUSIVE, blocking accept, or a listener for each worker with SO_REUSEPORT",
-		"%s: tasks woke up %s times and found the queue empty, for %s accepted connections", l.name(), Count(vain), Count(l.accepted))
+		"%s: tasks woke up %s times and found the queue empty, for %s accepted connections", l.label(&fs.a.places), Count(vain), Count(l.accepted))
 }
 
 func (fs *findings) uring(all []*listener) {
@@ -329,7 +361,7 @@ func (fs *findings) uring(all []*listener) {
 	var where []string
 	for _, l := range all {
 		if l.uring != nil {
-			where = append(where, fmt.Sprintf("%s by %s", l.name(), fs.a.places.who(l.uring)))
+			where = append(where, fmt.Sprintf("%s by %s", l.label(&fs.a.places), fs.a.places.who(l.uring)))
 		}
 	}
 	if n := len(where); n > 5 {

@@ -22,30 +22,31 @@ func tupleOf(e *format.Event) tuple { return tuple{e.LAddr, e.RAddr, e.NetNS, e.
 
 // conn is a connection that is being followed.
 type conn struct {
-	key        tuple
-	cookie     uint64
-	first      uint64 // event; 0: known by the snapshot only
-	inode      uint64
-	queuedSeq  uint64
-	queuedNS   int64
-	acceptSeq  uint64
-	acceptNS   int64
-	enterSeq   uint64
-	enterNS    int64
-	handshake  uint32
-	tid        uint32
-	ret        int32
-	mark       uint16
-	via        format.Via
-	state      uint8 // at accept
-	snapState  uint8
-	before     bool
-	multipath  bool   // of MPTCP: what is accepted is another socket
-	taken      uint64 // accepted at the listener when it was queued
-	listener   *listener
-	process    *process
-	rare       *rare
-	prev, next *conn
+	key         tuple
+	cookie      uint64
+	first       uint64 // event; 0: known by the snapshot only
+	inode       uint64
+	queuedSeq   uint64
+	queuedNS    int64
+	acceptSeq   uint64
+	acceptNS    int64
+	enterSeq    uint64
+	enterNS     int64
+	handshake   uint32
+	tid         uint32
+	ret         int32
+	mark        uint16
+	via         format.Via
+	state       uint8 // at accept
+	snapState   uint8
+	before      bool
+	inodeBefore uint64 // when recording began
+	multipath   bool   // of MPTCP: what is accepted is another socket
+	taken       uint64 // accepted at the listener when it was queued
+	listener    *listener
+	process     *process
+	rare        *rare
+	prev, next  *conn
 }
 
 // rare is what most connections have only when they end.
@@ -229,7 +230,7 @@ func (cs *conns) snapshot(list []format.Connection) error {
 		if err != nil {
 			return err
 		}
-		c.before, c.inode, c.snapState = true, s.Inode, s.State
+		c.before, c.inode, c.inodeBefore, c.snapState = true, s.Inode, s.Inode, s.State
 		c.listener = cs.ps.ports[port{s.NetNS, s.LPort}]
 	}
 	return nil
@@ -289,8 +290,12 @@ func (cs *conns) accepted(e *format.Event, t *task) error {
 		}
 	}
 	cs.take(c, e, t)
-	if c.queuedSeq != 0 && c.listener != nil && c.listener.life != nil {
-		c.listener.life.waited(c.queuedNS, c.listener.accepted-c.taken, e)
+	switch l := c.listener; {
+	case l == nil:
+	case c.queuedSeq != 0 && l.life != nil:
+		l.life.waited(c.queuedNS, l.accepted-c.taken, e)
+	case c.before && c.snapState != 0 && c.inodeBefore == 0: // it waits at least since then
+		cs.ps.life(l).waited(cs.ps.startNS, l.accepted, e)
 	}
 	if !c.closed() {
 		return nil
@@ -417,16 +422,23 @@ func (cs *conns) finish(c *conn, end End) error {
 	case x != nil && x.closed:
 		end = endOf(x.end.oldState, x.end.sockErr)
 	}
-	if c.first == 0 { // there all the time
-		cs.totals.Silent++
-		cs.remove(c)
-		return nil
-	}
-	cs.totals.Seen++
-	cs.count(c.acceptSeq != 0, end)
 	cs.fill(c, end)
 	o := &cs.out
-	cs.sum(c, o)
+	if c.first == 0 { // there all the time
+		cs.totals.Silent++
+		if end == EndWaiting {
+			cs.totals.Waiting++
+			cs.totals.NeverAccepted++
+			cs.never.add(o.WaitedNS)
+			if c.listener != nil {
+				cs.ps.life(c.listener).ended(o)
+			}
+		}
+	} else {
+		cs.totals.Seen++
+		cs.count(c.acceptSeq != 0, end)
+		cs.sum(c, o)
+	}
 	var err error
 	if cs.emit != nil {
 		err = cs.emit(o)
@@ -526,6 +538,10 @@ func (cs *conns) fill(c *conn, end End) {
 	case o.AcceptUnknown && end != EndListener && end != EndWaiting:
 	case c.queuedSeq != 0 && o.EndNS != 0:
 		o.QueueWaitNS = max(o.EndNS-c.queuedNS, 0)
+	case c.before: // since when, is not known
+		if c.snapState != 0 && c.inodeBefore == 0 && o.AcceptedNS+o.EndNS != 0 {
+			o.WaitedNS = max(cmp.Or(c.acceptNS, o.EndNS)-cs.ps.startNS, 0)
+		}
 	case c.queuedSeq == 0:
 		began = c.acceptNS
 	}

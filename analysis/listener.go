@@ -1,6 +1,8 @@
 package analysis
 
 import (
+	"cmp"
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -55,6 +57,7 @@ type listener struct {
 	guess           uint16   // port of a connection of it, while its address is not known
 	idle            bool     // nothing happened at it
 	uring           *process // the last one that accepted at it through io_uring
+	twin            string   // what tells it apart from others of its name, "" if there are none
 	owned           string   // the process that began to listen, "" unknown
 	beganNS         int64
 	began           uint64   // event that says that it began to listen, 0 without one
@@ -66,6 +69,7 @@ type listener struct {
 // snap is what the snapshots say of a listener.
 type snap struct {
 	before     bool   // it listened when recording began
+	unlimited  bool   // the limit of its queue was not told
 	start, end uint32 // connections in its queue then and at the end
 	ended      bool   // end is known
 }
@@ -272,6 +276,9 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 		return
 	}
 	l.family, l.proto, l.addr = s.Family, s.Proto, at
+	if s.PID != 0 {
+		l.owned = fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(short(s.Comm, 64)), "?"), s.PID)
+	}
 	if s.LName != "" {
 		l.bound = short(s.LName, 108)
 	}

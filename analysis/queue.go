@@ -92,6 +92,9 @@ func (f *life) drained(ns int64) {
 // ended notes a connection that is told of.
 func (f *life) ended(c *Connection) {
 	switch {
+	case c.End == EndWaiting && c.ID == 0: // since before the recording
+		f.stuck++
+		f.oldestNS = max(f.oldestNS, c.WaitedNS)
 	case c.QueuedSeq == 0 || c.AcceptedSeq != 0 || c.AcceptUnknown && c.End != EndWaiting && c.End != EndListener:
 	case c.End == EndWaiting:
 		f.stuck++
@@ -172,6 +175,7 @@ func (a *Analyzer) dropped(e *format.Event, l *listener) error {
 	if e.Hook == format.HookChildForget {
 		f.lost++
 		f.lostAt.note(e.Seq, e.BootNS, 0)
+		l.queueMax, l.queueHigh = e.BacklogMax, max(l.queueHigh, e.Backlog+1) // it is taken out already
 		return a.conns.forgotten(e, l)
 	}
 	l.marks.note(queueOverflow, e.Seq, e.BootNS, int64(e.Backlog))

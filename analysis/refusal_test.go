@@ -129,7 +129,7 @@ func TestLeft(t *testing.T) {
 		if !known {
 			second = "2:5,queued=2,alive=3007,open-at-the-end/0/0"
 		}
-		want := "1:5,queued=2,alive=3010,open-at-the-end/4/7 " + second + " 3:queued=3004,alive=3004,in-the-accept-queue-at-the-end/4/7 4:5,queued=2,alive=3,open-at-the-end/0/0"
+		want := "9:before,in-the-accept-queue-at-the-end/4/7 1:5,queued=2,alive=3010,open-at-the-end/4/7 " + second + " 3:queued=3004,alive=3004,in-the-accept-queue-at-the-end/4/7 4:5,queued=2,alive=3,open-at-the-end/0/0"
 		if s := strings.Join(got, " "); s != want || r.Connections.Silent != 1 {
 			t.Errorf("got %q, want %q", s, want)
 		}
@@ -164,5 +164,44 @@ func TestWithoutFIN(t *testing.T) {
 		if in != c.in || out != c.out {
 			t.Errorf("%+v: %d in, %d out", c, in, out)
 		}
+	}
+}
+
+// Who was in the queue before the recording waited for at least as long as it lasted,
+// and a listener that nobody comes to is named with its owner.
+func TestQueuedBefore(t *testing.T) {
+	m := newMaker(t, true)
+	start := m.listening()
+	shot := &start.Snapshots[0]
+	shot.ConnectionsKnown, shot.Listeners[0].Backlog, shot.Listeners[0].PID, shot.Listeners[0].Comm = true, 3, 77, "stuck"
+	for n := 1; n <= 3; n++ {
+		shot.Connections = append(shot.Connections, format.Connection{NetNS: 1, LAddr: "192.0.2.80", LPort: 80, RAddr: "198.51.100.0", RPort: uint16(n), State: 1, Cookie: uint64(n) + 1000})
+	}
+	final := format.Snapshot{Final: true, ListenersKnown: true, ConnectionsKnown: true, BootNS: 8e9, Listeners: shot.Listeners, Connections: shot.Connections}
+	m.ns = 8e9
+	m.drop(9, format.HookConnRequest, 0)
+	list, r := m.analyze(Options{}, start, &format.Batch{Snapshots: []format.Snapshot{final}})
+	if len(list) != 4 || list[0].ID != 0 || list[0].End != EndWaiting || list[0].WaitedNS < 8e9 || r.Connections.Waiting != 3 || r.Connections.Silent != 3 {
+		t.Errorf("%+v %+v", list, r.Connections)
+	}
+	found := false
+	for _, f := range r.Findings {
+		found = found || f.ID == "slow-accept" && f.Severity == Critical && strings.Contains(f.Text, "0.0.0.0:80 (stuck[77]): nobody called accept in 8.00 s, and 3 connections were in the queue at the start, 3 at the end")
+	}
+	if !found {
+		t.Errorf("%+v", r.Findings)
+	}
+
+	m = newMaker(t, true)
+	m.ns = 6e9
+	m.script("e5 a5.1 e5 a5.2 e5 a5.3 c3:9")
+	list, r = m.analyze(Options{}, start)
+	for i := range list {
+		if c := &list[i]; !c.Before || c.WaitedNS < 6e9 || c.QueueWaitNS != -1 || c.AliveNS != -1 {
+			t.Errorf("%+v", c)
+		}
+	}
+	if len(list) != 3 || len(r.Findings) != 1 || r.Findings[0].ID != "slow-accept" {
+		t.Errorf("%d connections, %+v", len(list), r.Findings)
 	}
 }

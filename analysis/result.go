@@ -180,6 +180,7 @@ type ListenerInfo struct {
 	Wait      Quantiles    `json:"wait_ns"`    // of accepted attempts, exact to 1 %
 	First     *time.Time   `json:"first_accept"`
 	Last      *time.Time   `json:"last_accept"`
+	Owner     string       `json:"owner"`     // who listened or accepts, name[pid], "" not known
 	Processes []uint32     `json:"processes"` // numbers of their records
 	PIDs      []uint32     `json:"pids"`
 	Comms     []string     `json:"comms"`

@@ -56,11 +56,11 @@ func (fs *findings) acceptors(all []*listener) {
 				names = append(names, format.Quote(string(p)))
 			}
 			fs.add(newAcceptor, Warning, m.count, m.seen(), "a listener that another program accepts from was handed over, or taken: see that the change was meant (who started it: acc analyze --json, processes)",
-				"%s: another program accepts from it than before: %s (last %s)", l.name(), strings.Join(names, ", "), who)
+				"%s: another program accepts from it than before: %s (last %s)", l.label(&fs.a.places), strings.Join(names, ", "), who)
 			continue
 		}
 		fs.add(newAcceptor, Notice, m.count, m.seen(), "a deploy or a worker that was started again; if nobody did that, see why the old ones died (dmesg, journal)",
-			"%s: %s started during the recording and now accepting from it (last %s)", l.name(), many(m.count, "process"), who)
+			"%s: %s started during the recording and now accepting from it (last %s)", l.label(&fs.a.places), many(m.count, "process"), who)
 	}
 }
 

@@ -308,7 +308,6 @@ static __always_inline bool was_waiting(struct sk_buff *skb)
 	u64 *ports = pending_slot(AWOKEN), *ns = pending_slot(AWOKEN_NS);
 	u32 these = 0;
 
-
 	if (!ports || !ns || !*ns || bpf_ktime_get_boot_ns() - *ns > 1000000000)
 		return 0;
 	bpf_probe_read_kernel(&these, sizeof(these), BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header));

@@ -274,7 +274,7 @@ func TestVMSynQueue(t *testing.T) {
 						}
 					}
 				}
-				t.Logf("%d drops, the kernel counted %v; the SYN to TIME-WAIT gets through: %v", drops, grew, through)
+				t.Logf("%d drops, the kernel counted %v; the SYN to TIME-WAIT gets through: %v; %d told of that", drops, grew, through, refused)
 				if drops != grew["TCPReqQFullDrop"] || drops != grew["ListenDrops"] || grew["ListenOverflows"] != 0 {
 					t.Errorf("%d drops, the kernel counted %v", drops, grew)
 				}

@@ -282,15 +282,18 @@ func TestVMFindingAddress(t *testing.T) {
 		where = addrPort(addr).String()
 		client := dial(t, unix.AF_INET, addr)
 		defer unix.Close(client)
-		page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+		// The kernel waits in the middle of the address: its second half is on a page of its own.
+		size := os.Getpagesize()
+		pages, err := unix.Mmap(-1, 0, 2*size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer unix.Munmap(page)
-		length, buf := (*uint32)(unsafe.Pointer(unsafe.SliceData(page))), make([]byte, 16)
-		*length = 16
-		done := protectWrites(t, page, func() { copy(buf[4:], []byte{203, 0, 113, 7}) })
-		fd, errno := rawAccept4(lfd, uintptr(unsafe.Pointer(&buf[0])), uintptr(unsafe.Pointer(length)), 0)
+		defer unix.Munmap(pages)
+		buf, length := pages[size-8:size+8], uint32(16)
+		copy(buf, make([]byte, 16)) // both pages are there
+		pages[size] = 1
+		done := protectWrites(t, pages[size:], func() { copy(buf[4:], []byte{203, 0, 113, 7}) })
+		fd, errno := rawAccept4(lfd, uintptr(unsafe.Pointer(&buf[0])), uintptr(unsafe.Pointer(&length)), 0)
 		if err := <-done; errno != 0 || err != nil || buf[4] != 203 {
 			t.Fatal(errno, err, buf)
 		}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
@@ -91,11 +90,13 @@ func trampolines() bool {
 }
 
 // dropsWaiting reports whether a full SYN queue drops SYNs for connections in
-// TIME-WAIT, too. It was never meant to: but before Linux 6.10, which notes them for the
+// TIME-WAIT, too. It was never meant to; but before Linux 6.10, which notes them for the
 // CPU (tcp_tw_isn), their mark in the packet was overwritten on the way.
-func dropsWaiting(kernel *btf.Spec) bool {
-	var v *btf.Var
-	return kernel.TypeByName("tcp_tw_isn", &v) != nil
+func dropsWaiting() bool {
+	var major, minor int
+	release, _ := kernelName()
+	_, err := fmt.Sscanf(release, "%d.%d", &major, &minor)
+	return err == nil && (major < 6 || major == 6 && minor < 10)
 }
 
 // hasLife reports whether the life of connections is recorded.

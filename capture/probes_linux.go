@@ -210,7 +210,7 @@ func place(want []probe) (list []probe, limits []string) {
 		return kernel.TypeByName(symbol, &f) == nil
 	}
 	for _, p := range want {
-		if p.without == noWaiting && dropsWaiting(kernel) {
+		if p.without == noWaiting && dropsWaiting() {
 			continue
 		}
 		if p.symbol == "io_accept" && !has(p.symbol) {

@@ -24,7 +24,7 @@ var fullAtLimit = sync.OnceValue(func() bool {
 	}
 	done := make(chan bool)
 	go func() {
-		runtime.LockOSThread() // which ends with the goroutine, and the namespace with it
+		runtime.LockOSThread() // which ends with the goroutine
 		full, err := tryEmptyQueue()
 		done <- full && err == nil
 	}()
@@ -34,6 +34,12 @@ var fullAtLimit = sync.OnceValue(func() bool {
 // tryEmptyQueue connects, in a network namespace of its own without SYN cookies, to a
 // listener whose limit is 0: is its SYN queue full when it is empty?
 func tryEmptyQueue() (full bool, err error) {
+	own, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return false, err
+	}
+	defer own.Close()
+	defer func() { err = errors.Join(err, unix.Setns(int(own.Fd()), unix.CLONE_NEWNET)) }() // it may be the process's first thread
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return false, err
 	}

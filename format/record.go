@@ -117,6 +117,8 @@ type Connection struct {
 type ListenSocket struct {
 	NetNS      uint32 `msgpack:"netns" json:"netns"` // inode number of its network namespace
 	Listener   uint64 `msgpack:"listener" json:"listener"`
+	PID        uint32 `msgpack:"pid,omitempty" json:"pid,omitempty"` // of a process that had it open, 0 not known
+	Comm       string `msgpack:"comm,omitempty" json:"comm,omitempty"`
 	Family     Family `msgpack:"family" json:"family"`
 	Proto      uint16 `msgpack:"proto" json:"proto"`
 	LAddr      string `msgpack:"laddr" json:"laddr"` // IP address, "" for other families

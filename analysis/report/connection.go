@@ -76,20 +76,23 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 		}
 		dst = append(dst, "  "...)
 	}
-	id := strconv.FormatUint(c.ID, 10)
+	id := "-"
+	if c.ID != 0 {
+		id = strconv.FormatUint(c.ID, 10)
+	}
 	for range max(8-len(id), 0) {
 		dst = append(dst, ' ')
 	}
 	cell(id, 0)
 	cell(clock.Time(began(c)).In(zone).Format("15:04:05.000000"), 15)
-	cell(c.Remote.String(), 21)
-	cell(c.Local.String(), 21)
+	cell(plain(c.Remote), 21)
+	cell(plain(c.Local), 21)
 	by := "-"
 	if c.TID != 0 {
 		by = format.Quote(c.Comm) + "[" + strconv.FormatUint(uint64(c.PID), 10) + "]"
 	}
 	cell(by, 16)
-	cell(known(c.QueueWaitNS), 7)
+	cell(waited(c), 7)
 	cell(known(c.AliveNS), 9)
 	in, out := "-", "-"
 	if c.Counted {
@@ -113,6 +116,19 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 		dst = append(strconv.AppendUint(append(dst, ", "...), uint64(c.Retransmits), 10), " sent again"...)
 	}
 	return dst
+}
+
+// plain writes an IPv4 address as such, whatever the family of the listener.
+func plain(a netip.AddrPort) string {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()).String()
+}
+
+// waited is how long a connection was in the queue, - if it is not known.
+func waited(c *analysis.Connection) string {
+	if c.WaitedNS > 0 {
+		return "≥" + Duration(c.WaitedNS)
+	}
+	return known(c.QueueWaitNS)
 }
 
 func runes(b []byte) (n int) {

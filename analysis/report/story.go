@@ -19,7 +19,7 @@ func Story(c *analysis.Connection, clock format.Clock, zone *time.Location) stri
 	s.tell()
 	slices.SortStableFunc(s.steps, func(a, b step) int { return cmp.Compare(a.ns, b.ns) })
 	var b strings.Builder
-	fmt.Fprintf(&b, "connection %d: %s -> %s", c.ID, c.Remote, c.Local)
+	fmt.Fprintf(&b, "connection %d: %s -> %s", c.ID, plain(c.Remote), plain(c.Local))
 	if c.ListenAddr != "" {
 		fmt.Fprintf(&b, ", listener %s", c.ListenAddr)
 	}
@@ -89,6 +89,8 @@ func (s *story) verdict() string {
 	wait := ""
 	if c.QueueWaitNS >= 0 {
 		wait = " after " + Duration(c.QueueWaitNS) + " in the accept queue"
+	} else if c.WaitedNS > 0 {
+		wait = " after at least " + Duration(c.WaitedNS) + " in the accept queue, where it was when recording began"
 	}
 	switch {
 	case c.Dead && c.DeadNS >= 0:
@@ -100,6 +102,9 @@ func (s *story) verdict() string {
 	case c.End == analysis.EndListener:
 		return "Lost: its listener was closed while it was in the accept queue" + span(c.QueueWaitNS) + "."
 	case c.End == analysis.EndWaiting:
+		if c.WaitedNS > 0 {
+			return "Not accepted: it was in the accept queue when recording began and when it ended."
+		}
 		return "Not accepted: it was in the accept queue when recording ended" + span(c.QueueWaitNS) + "."
 	case c.End == analysis.EndRefused:
 		return fmt.Sprintf("Never queued: %s dropped because a queue was full.", packets(c.RefusedPackets))

@@ -278,7 +278,13 @@ func (t *text) listeners() {
 		if n := len(l.PIDs); n > 1 {
 			by += fmt.Sprintf(" (%d)", n)
 		}
+		if by == "" {
+			by = cut(l.Owner, 21)
+		}
 		queue := fmt.Sprintf("%d of %d", l.QueueHigh, l.QueueMax)
+		if l.QueueMax == 0 && l.Full == 0 {
+			queue = fmt.Sprintf("%d", l.QueueHigh) // the limit is 0, or not known
+		}
 		if l.Full > 0 {
 			queue += " FULL"
 		}
@@ -304,7 +310,7 @@ func (t *text) listeners() {
 	if recorded {
 		head = "p99 queued"
 	}
-	t.print(t.table(t.o.Width, "listener\tby\taccepted\tfailed\tqueue high\t"+head+"\twaiting\t", rows))
+	t.print(t.table(t.o.Width, "listener\tby\taccepted\tfailed\tqueue high\t"+head+"\tin accept\t", rows))
 	t.more(t.r.Others.Listeners, "listeners")
 }
 

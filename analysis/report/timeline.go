@@ -163,7 +163,7 @@ func (d *drawing) group(g *group) {
 		shown = fmt.Sprintf(", %d shown, the worst (--top)", len(g.kept))
 	}
 	d.WriteByte('\n')
-	d.line(bold, cut(g.name, d.o.Width), fmt.Sprintf("  %s connections%s", Count(g.total), shown))
+	d.line(bold, cut(g.name+d.owner(g), d.o.Width-24), fmt.Sprintf("  %s connections%s", Count(g.total), shown))
 	from, to := d.clockAt(d.fromNS), d.clockAt(d.toNS)
 	span := fmt.Sprintf(" %s ", Duration(d.toNS-d.fromNS))
 	if room := d.lane - len(from) - len(to) - len([]rune(span)); room >= 0 {
@@ -175,8 +175,22 @@ func (d *drawing) group(g *group) {
 	})
 	for i := range g.kept {
 		c := &g.kept[i]
-		d.WriteString(fmt.Sprintf("%9d  %-21s ", c.ID, cut(c.Remote.String(), 21)) + d.draw(c) + "\n")
+		id := "-"
+		if c.ID != 0 {
+			id = fmt.Sprint(c.ID)
+		}
+		d.WriteString(fmt.Sprintf("%9s  %-21s ", id, cut(plain(c.Remote), 21)) + d.draw(c) + "\n")
 	}
+}
+
+// owner says whose the listener of a group is.
+func (d *drawing) owner(g *group) string {
+	for i := range d.r.Listeners {
+		if l := &d.r.Listeners[i]; g.inode != 0 && l.Listener == g.inode && l.Owner != "" {
+			return " (" + l.Owner + ")"
+		}
+	}
+	return ""
 }
 
 func (d *drawing) clockAt(ns int64) string { return d.clock.Time(ns).In(d.zone).Format("15:04:05.000") }
@@ -255,6 +269,7 @@ func (d *drawing) draw(c *analysis.Connection) string {
 	switch {
 	case c.AcceptedNS != 0:
 		phases[phaseServed] = [2]int64{c.AcceptedNS, max(end, c.AcceptedNS)}
+	case c.QueuedNS == 0 && c.WaitedNS > 0:
 	case c.QueuedNS == 0 && c.End != analysis.EndRefused:
 		phases[phaseServed] = [2]int64{d.fromNS, end} // it was there before
 	}
@@ -262,8 +277,11 @@ func (d *drawing) draw(c *analysis.Connection) string {
 		phases[phaseServed] = [2]int64{}
 		end = max(c.AcceptedNS, end)
 	}
+	if c.WaitedNS > 0 {
+		phases[phaseQueued] = [2]int64{d.fromNS, next(c.AcceptedNS)}
+	}
 	first, last := d.cellOf(began(c)), d.cellOf(end)
-	if c.QueuedNS == 0 && c.AcceptedNS == 0 && c.End != analysis.EndRefused {
+	if c.Before && c.QueuedNS == 0 || c.QueuedNS == 0 && c.AcceptedNS == 0 && c.End != analysis.EndRefused {
 		first = 0
 	}
 	var b strings.Builder
