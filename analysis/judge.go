@@ -160,6 +160,10 @@ func (fs *findings) slow(l *listener) {
 		return
 	}
 	if f == nil {
+		if n := l.snap; n.ended && n.end > 0 && !n.before && l.attempts == 0 {
+			fs.add(slowAccept, Warning, uint64(n.end), nil, "look at the threads of the process that owns the listener (ss -ltnp): why does none come to accept?",
+				"%s%s began to listen during the recording, and nobody called accept: %d connections were in its queue at the end", l.label(&fs.a.places), l.owner(&fs.a.places), n.end)
+		}
 		return
 	}
 	q := f.waits.quantiles()
@@ -379,7 +383,11 @@ func (fs *findings) incomplete(r *Result) {
 	for _, c := range r.Caveats {
 		why = append(why, c.ID)
 	}
-	fs.add(incomplete, Warning, r.Totals.Lost, fs.a.gapMark.seen(), "if events were lost, record again with a larger --ring-size; acc info says what was lost where",
+	next := "acc info says what is missing where, and the lines above what that can be"
+	if r.Totals.Lost > 0 {
+		next = "record again with a larger --ring-size; acc info says what was lost where"
+	}
+	fs.add(incomplete, Warning, r.Totals.Lost, fs.a.gapMark.seen(), next,
 		"the recording is not complete (%s): figures are lower bounds, and that nothing was found proves nothing", strings.Join(slices.Compact(why), ", "))
 }
 

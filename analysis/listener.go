@@ -260,7 +260,7 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 	k := listenerKey{s.NetNS, s.Listener}
 	l := ps.listeners[k]
 	if l == nil || at.IsValid() && l.addr.IsValid() && l.addr != at {
-		if final || s.Listener == 0 {
+		if s.Listener == 0 || final && s.Backlog == 0 {
 			return
 		}
 		if len(ps.all) >= ps.o.MaxListeners {
@@ -273,6 +273,9 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 	}
 	if final {
 		l.snap.end, l.snap.ended = s.Backlog, true
+		if l.attempts+l.seq == 0 && !l.snap.before { // nothing else tells of it
+			l.family, l.proto, l.addr, l.queueMax = s.Family, s.Proto, at, s.BacklogMax
+		}
 		return
 	}
 	l.family, l.proto, l.addr = s.Family, s.Proto, at

@@ -205,3 +205,16 @@ func TestQueuedBefore(t *testing.T) {
 		t.Errorf("%d connections, %+v", len(list), r.Findings)
 	}
 }
+
+// A capture of accept alone shows by its last snapshot who waits at a new listener.
+func TestQueuedAtNewListener(t *testing.T) {
+	m := newMaker(t, true)
+	start := m.listening()
+	final := format.Snapshot{Final: true, ListenersKnown: true, Listeners: []format.ListenSocket{
+		{NetNS: 1, Listener: 8, Family: format.FamilyIPv4, Proto: 6, LAddr: "0.0.0.0", LPort: 81, Backlog: 4, BacklogMax: 8}}}
+	m.script("w3000 e5")
+	_, r := m.analyze(Options{}, start, &format.Batch{Snapshots: []format.Snapshot{final}})
+	if len(r.Findings) != 1 || r.Findings[0].ID != "slow-accept" || !strings.Contains(r.Findings[0].Text, "0.0.0.0:81 began to listen during the recording, and nobody called accept: 4 connections") {
+		t.Errorf("%+v", r.Findings)
+	}
+}
