@@ -69,7 +69,6 @@ type listener struct {
 // snap is what the snapshots say of a listener.
 type snap struct {
 	before     bool   // it listened when recording began
-	unlimited  bool   // the limit of its queue was not told
 	start, end uint32 // connections in its queue then and at the end
 	ended      bool   // end is known
 }

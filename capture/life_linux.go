@@ -104,15 +104,15 @@ func (a *attached) hasLife() bool {
 	return slices.ContainsFunc(a.probes, func(p probe) bool { return p.index >= probeHashdance })
 }
 
-// setCookies finds out whether all events of a connection can have its cookie, which
-// the first one makes.
-func (a *attached) setCookies(spec *ebpf.CollectionSpec) error {
+// setLife sets what the programs on the life of connections depend on. It finds out
+// whether all events of a connection can have its cookie, which the first one makes.
+func (a *attached) setLife(o *Options, spec *ebpf.CollectionSpec) error {
 	v := spec.Variables["with_cookies"]
 	var with uint32
 	if err := v.Get(&with); err != nil {
 		return fmt.Errorf("set up the programs: %w", err)
 	}
-	if fullAtLimit() {
+	if o.fullAtLimit {
 		if err := spec.Variables["full_at_limit"].Set(uint32(1)); err != nil {
 			return fmt.Errorf("set up the programs: %w", err)
 		}

@@ -115,6 +115,7 @@ func startProbes(o *Options) (*attached, error) {
 	modes, note := []Mode{o.Mode}, ""
 	release, build := kernelName()
 	o.preempted = preempts(os.DirFS("/"), release, build)
+	o.fullAtLimit = o.Events != EventsAccept && fullAtLimit()
 	if o.Mode == "" || o.Mode == ModeAuto {
 		modes = []Mode{ModeFentry, ModeKprobe}
 		if o.preempted {
@@ -292,7 +293,7 @@ func (a *attached) load(o *Options, object func() (*ebpf.CollectionSpec, error))
 	if o.RingBytes != 0 {
 		spec.Maps["events"].MaxEntries = uint32(o.RingBytes)
 	}
-	if err := a.setCookies(spec); err != nil {
+	if err := a.setLife(o, spec); err != nil {
 		return nil, err
 	}
 	if err := spec.Variables["multishot_flag"].Set(multishotFlag()); err != nil {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +17,7 @@ import (
 // as the accept queue may, as it is up to Linux 6.12, or only with one more (commit
 // 3479c7549fb1, which stable kernels have, too). It matters where a full queue drops
 // SYNs, which is where there are no SYN cookies: only there it is tried.
-var fullAtLimit = sync.OnceValue(func() bool {
+func fullAtLimit() bool {
 	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_syncookies"); err != nil || strings.TrimSpace(string(b)) != "0" {
 		return false
 	}
@@ -29,7 +28,7 @@ var fullAtLimit = sync.OnceValue(func() bool {
 		done <- full && err == nil
 	}()
 	return <-done
-})
+}
 
 // tryEmptyQueue connects, in a network namespace of its own without SYN cookies, to a
 // listener whose limit is 0: is its SYN queue full when it is empty?
