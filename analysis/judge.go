@@ -164,7 +164,7 @@ func (fs *findings) full(l *listener, r *Result) {
 		return
 	}
 	if f != nil { // when it was shorter again is not recorded
-		fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%d, limit %d) when %s", l.label(&fs.a.places), m.high, l.queueMax, many(m.count, "connection")+" came")
+		fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%d, limit %d) when a client came, %s", l.label(&fs.a.places), m.high, l.queueMax, many(m.count, "time"))
 		return
 	}
 	if m.count >= manyRefused || 100*m.count >= l.attempts {
