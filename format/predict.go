@@ -201,6 +201,11 @@ func (r *rowSets) fill(events []Event) {
 		r.classes[i] = class
 		present |= 1 << class
 	}
+	r.split(present)
+}
+
+// split makes the sets of rows by their classes, of which those in present occur.
+func (r *rowSets) split(present onMask) {
 	for set := 1; set < len(onMasks); set++ {
 		mask := onMasks[set]
 		if present&mask == 0 {
@@ -210,7 +215,7 @@ func (r *rowSets) fill(events []Event) {
 			r.of[set] = append(r.of[set], r.of[onAllRows]...)
 			continue
 		}
-		rows := slices.Grow(r.of[set], len(events))[:len(events)]
+		rows := slices.Grow(r.of[set], len(r.classes))[:len(r.classes)]
 		n := 0
 		for i, class := range r.classes {
 			rows[n] = int32(i)
