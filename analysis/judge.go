@@ -34,6 +34,7 @@ func (a *Analyzer) judge(r *Result) {
 	a.places.twins()
 	all := append(slices.Clone(a.places.all), a.places.none, a.places.more)
 	for _, l := range all {
+		fs.at = l
 		fs.overflow(l)
 		fs.slow(l)
 		fs.full(l, r)
@@ -43,8 +44,9 @@ func (a *Analyzer) judge(r *Result) {
 		fs.address(l)
 		fs.herd(l)
 	}
-	fs.uneven(all)
 	fs.acceptors(all)
+	fs.at = nil
+	fs.uneven(all)
 	fs.listeners(all)
 	fs.uring(all)
 	fs.incomplete(r)

@@ -49,6 +49,7 @@ func (fs *findings) acceptors(all []*listener) {
 		if m == nil {
 			continue
 		}
+		fs.at = l
 		who := fs.a.places.who(l.came)
 		if m.high > 0 {
 			var names []string
