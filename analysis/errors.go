@@ -15,7 +15,7 @@ var meanings = map[int32]string{
 	9:   "the descriptor is not open",
 	11:  "nothing was queued; normal for a non-blocking server",
 	12:  "no memory for the socket; connections stay queued",
-	14:  "bad address buffer: the connection was taken and destroyed, a client lost",
+	14:  "bad address buffer: a client was taken and cut off",
 	22:  "the socket does not listen (any more), or bad flags or buffer length",
 	23:  "the whole system is out of descriptors; connections stay queued",
 	24:  "the process is out of descriptors (ulimit -n); connections stay queued",

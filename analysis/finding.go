@@ -29,6 +29,8 @@ func (s Severity) AtLeast(t Severity) bool {
 type Finding struct {
 	ID       string     `json:"id"` // stable: queue-full queue-overflow slow-accept ...
 	Severity Severity   `json:"severity"`
+	Listener uint64     `json:"listener"` // inode number of the one that it is about, 0: of several or none
+	NetNS    uint32     `json:"netns"`    // of that
 	Text     string     `json:"text"`     // what, where, and how much, in a sentence
 	Evidence []Evidence `json:"evidence"` // the first and the last events that show it, at most 8
 	Next     string     `json:"next"`     // what to look at
@@ -159,11 +161,15 @@ type found struct {
 // findings collects what was found.
 type findings struct {
 	a    *Analyzer
+	at   *listener // that is being judged, nil: several
 	list []found
 }
 
 func (fs *findings) add(kind int, s Severity, weight uint64, evidence []seen, next, text string, args ...any) {
 	f := found{Finding{ID: findingIDs[kind], Severity: s, Text: fmt.Sprintf(text, args...), Next: next, Evidence: []Evidence{}}, kind, weight}
+	if fs.at != nil {
+		f.Listener, f.NetNS = fs.at.key.inode, fs.at.key.netns
+	}
 	for _, e := range evidence {
 		if e.seq == 0 {
 			continue // before the first event

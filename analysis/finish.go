@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/acc-project/acc/format"
@@ -93,7 +94,7 @@ func (a *Analyzer) connections(r *Result) {
 		}
 	}
 	*c = cs.totals
-	c.Recorded = cs.on
+	c.Recorded, c.AcceptsRecorded = cs.on, !cs.blind
 	c.Seen += cs.only
 	c.Accepted += cs.only
 	if cs.only > 0 {
@@ -113,6 +114,8 @@ func (a *Analyzer) connections(r *Result) {
 		}
 	}
 	c.Handshake, c.QueueWait, c.Alive = cs.shakes.quantiles(), cs.queue.quantiles(), cs.alive.quantiles()
+	c.Served = cs.served.quantiles()
+	c.NeverWait, c.RefusedFor = cs.never.quantiles(), cs.tries.quantiles()
 }
 
 // gaps adds up losses, by END's account or, without one, by the records so far.
@@ -207,7 +210,8 @@ func (a *Analyzer) caveats(c Completeness, r *Result) []Caveat {
 		}
 	}
 	if n := r.Totals.Missed; n > 0 {
-		add("missed", "the kernel did not run a probe %d times, for want of kretprobe instances, or because another program ran on the CPU", n)
+		add("missed", "the kernel did not run a probe %d times, for want of kretprobe instances, or because another program ran on the CPU: %s are not in the capture",
+			n, a.missing())
 	}
 	if a.unfollowed > 0 {
 		add("limit", "more than %d threads were in accept at once: %d events of others were not paired", a.o.MaxTasks, a.unfollowed)
@@ -219,6 +223,28 @@ func (a *Analyzer) caveats(c Completeness, r *Result) []Caveat {
 		add("limit", "there were more listeners, processes or peers than are told apart; the totals are right, the lists are not whole")
 	}
 	return list
+}
+
+// missing names what the kernel did not run probes for, by END's account.
+func (a *Analyzer) missing() string {
+	var sum [format.NumKinds]uint64
+	for _, t := range a.end.Totals {
+		if int(t.Kind) < format.NumKinds {
+			sum[t.Kind] += t.Missed
+		}
+	}
+	var parts []string
+	for kind, what := range map[format.Kind]string{
+		format.Enter: "the entries of %s attempts", format.Return: "the returns of %s attempts", format.Queued: "%s connections that were queued",
+		format.Closed: "at most the ends of %s connections", format.Drop: "at most %s refusals or losses from a queue",
+		format.State: "at most %s clients that closed before accept", format.Listen: "%s sockets that began to listen",
+	} {
+		if n := sum[kind]; n > 0 {
+			parts = append(parts, fmt.Sprintf(what, Count(n)))
+		}
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
 }
 
 func (a *Analyzer) lastWord() string {

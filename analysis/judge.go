@@ -12,6 +12,7 @@ import (
 // Thresholds; docs/FINDINGS.md gives the reasons.
 const (
 	slowNS      = 100e6 // in the accept queue: a client feels it
+	paceNS      = 20e6  // between two accepts: a server that takes clients faster has much to do
 	slowerNS    = 1e9   // as long as TCP waits before it sends again
 	verySlowNS  = 5e9   // as long as clients commonly wait at all
 	goneNS      = 1e9   // a client that closed its side after so long in the queue gave up
@@ -30,8 +31,10 @@ var aborts = map[int32]bool{64: true, 71: true, 92: true, 100: true, 101: true, 
 // judge works out the findings.
 func (a *Analyzer) judge(r *Result) {
 	fs := &findings{a: a}
+	a.places.twins()
 	all := append(slices.Clone(a.places.all), a.places.none, a.places.more)
 	for _, l := range all {
+		fs.at = l
 		fs.overflow(l)
 		fs.slow(l)
 		fs.full(l, r)
@@ -41,10 +44,11 @@ func (a *Analyzer) judge(r *Result) {
 		fs.address(l)
 		fs.herd(l)
 	}
-	fs.uneven(all)
 	fs.acceptors(all)
+	fs.at = nil
+	fs.uneven(all)
 	fs.listeners(all)
-	fs.uring()
+	fs.uring(all)
 	fs.incomplete(r)
 	keep := a.o.Top
 	r.Findings, r.Others.Findings = fs.sorted(keep)
@@ -53,7 +57,7 @@ func (a *Analyzer) judge(r *Result) {
 // by says who accepts at a listener.
 func (l *listener) by(ps *places) string {
 	if len(l.shares) == 0 {
-		return "a process that is not known"
+		return cmp.Or(l.owned, "a process that is not known")
 	}
 	most := l.shares[0]
 	for _, s := range l.shares {
@@ -66,6 +70,25 @@ func (l *listener) by(ps *places) string {
 		who += fmt.Sprintf(" and %d more", n-1)
 	}
 	return who
+}
+
+// owner says whose a listener is, in brackets, "" if that is not known.
+func (l *listener) owner(ps *places) string {
+	if s := l.ownerOr("", ps); s != "" && l.twin == "" { // else its label says it
+		return " (" + s + ")"
+	}
+	return ""
+}
+
+// ownerOr is whose a listener is, or what to say if that is not known.
+func (l *listener) ownerOr(unknown string, ps *places) string {
+	switch {
+	case l.owned != "":
+		return l.owned
+	case len(l.shares) > 0:
+		return l.by(ps)
+	}
+	return unknown
 }
 
 // who is a process for people.
@@ -85,61 +108,46 @@ func (fs *findings) overflow(l *listener) {
 	const next = "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or look at its threads; " +
 		"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn"
 	if n := f.syns + f.acks; n > 0 {
-		fs.add(queueOverflow, s, n, m.seen(), next, "%s refused clients %s, its accept queue was full (limit %d): %s and %s "+
-			"dropped, of %s; each costs a client a second or more", l.name(), many(n, "time"), f.limit, many(f.syns, "SYN"), many(f.acks, "last ACK"), many(f.clients, "connection"))
+		fs.add(queueOverflow, s, n, m.seen(), next, "%s refused clients %s, its accept queue was full (limit %d): %s "+
+			"dropped, of %s%s", l.label(&fs.a.places), many(n, "time"), f.limit, f.packets(), many(f.clients, "connection"), f.refusedWords())
 	}
 	if n := f.synQueue; n > 0 {
 		fs.add(queueOverflow, s, n, m.seen(), "see whether that is a SYN flood (many peers, no handshakes: ss -t state syn-recv) and that net.ipv4.tcp_syncookies is 1; "+
-			"then net.ipv4.tcp_max_syn_backlog", "%s dropped %s, its SYN queue was full", l.name(), many(n, "SYN"))
+			"then net.ipv4.tcp_max_syn_backlog", "%s dropped %s, its SYN queue was full", l.label(&fs.a.places), many(n, "SYN"))
 	}
 }
 
-func (fs *findings) slow(l *listener) {
-	f := l.life
-	if f == nil {
-		if n := l.snap; n.before && n.ended && n.start > 0 && n.end >= n.start && l.attempts == 0 && fs.a.seconds() >= 1 {
-			fs.add(slowAccept, Critical, uint64(n.end), nil, "look at the threads of the process that owns the listener (ss -ltnp): why does none come to accept?",
-				"%s: nobody called accept in %s, and %d connections were in the queue at the start, %d at the end", l.name(), Duration(fs.a.spanNS()), n.start, n.end)
-		}
-		return
-	}
-	q := f.waits.quantiles()
-	stuck := f.stuck > 0 && f.oldestNS >= slowNS
-	if f.slow < 3 && !(f.slow > 0 && 2*f.slow >= q.Count) && !stuck {
-		return
-	}
-	var s Severity
+// packets names the packets that were refused.
+func (f *life) packets() string {
 	switch {
-	case q.Count > 0 && q.P50 >= slowerNS, f.slower >= 10 && q.P99 >= verySlowNS, stuck && f.oldestNS >= verySlowNS,
-		stuck && q.Count == 0 && f.oldestNS >= slowerNS:
-		s = Critical
-	case q.P99 >= slowerNS/2, stuck && f.oldestNS >= slowerNS:
-		s = Warning
-	case q.P99 >= slowNS || f.slower >= 3 || stuck:
-		s = Notice
-	default:
-		return
+	case f.acks == 0:
+		return many(f.syns, "SYN")
+	case f.syns == 0:
+		return many(f.acks, "last ACK")
 	}
-	text := fmt.Sprintf("%s: ", l.name())
-	if q.Count > 0 {
-		text += fmt.Sprintf("clients waited %s in the accept queue before %s took them (median; p99 %s, longest %s): %s of %s waited %s or longer",
-			Duration(q.P50), l.by(&fs.a.places), Duration(q.P99), Duration(q.Max), Count(f.slow), Count(q.Count), Duration(slowNS))
+	return many(f.syns, "SYN") + " and " + many(f.acks, "last ACK")
+}
+
+// refusedWords says what became of refused connections.
+func (f *life) refusedWords() string {
+	words := ""
+	if f.triedNS > 0 {
+		words = fmt.Sprintf("; one was refused for %s before it was queued", Duration(f.triedNS))
 	}
-	evidence := f.worst.list
-	if f.stuck > 0 {
-		if q.Count > 0 {
-			text += "; "
-		}
-		text += fmt.Sprintf("%s %s still in the queue at the end, the oldest for %s", Count(f.stuck), were(f.stuck), Duration(f.oldestNS))
-		if stuck {
-			evidence = append([]seen{{f.oldest, fs.a.endNS() - f.oldestNS}}, evidence...)
-			evidence = evidence[:min(len(evidence), 2*keepSeen)]
-		}
+	if f.neverIn > 0 {
+		words += fmt.Sprintf("; %s not been queued by the end", had(f.neverIn))
 	}
-	slices.SortFunc(evidence, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
-	next := "the program comes to accept too seldom: see what its accepting thread does between two calls (acc analyze --pairs, perf, strace -p); " +
-		"accept in a thread of its own, or more workers"
-	fs.add(slowAccept, s, f.slow+f.stuck, evidence, next, "%s", text)
+	if words == "" {
+		return "; each costs a client a second or more"
+	}
+	return words
+}
+
+func had(n uint64) string {
+	if n == 1 {
+		return "1 had"
+	}
+	return Count(n) + " had"
 }
 
 func (fs *findings) full(l *listener, r *Result) {
@@ -149,18 +157,22 @@ func (fs *findings) full(l *listener, r *Result) {
 	}
 	const next = "while it is full, new clients are refused: see queue-overflow and slow-accept; ss -ltn shows it live (Recv-Q over Send-Q)"
 	s := Notice
-	if f != nil {
+	if f != nil && !f.blind {
 		if f.fullNS >= fullNS || 10*f.fullNS >= fs.a.spanNS() {
 			s = Warning
 		}
-		fs.add(queueFull, s, uint64(f.fullNS), m.seen(), next, "%s: the accept queue was full (%d, limit %d) for %s of %s, %s without a break", l.name(), m.high,
+		fs.add(queueFull, s, uint64(f.fullNS), m.seen(), next, "%s: the accept queue was full (%d, limit %d) for %s of %s, %s without a break", l.label(&fs.a.places), m.high,
 			l.queueMax, Duration(f.fullNS), Duration(fs.a.spanNS()), Duration(f.longestNS))
+		return
+	}
+	if f != nil { // when it was shorter again is not recorded
+		fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%d, limit %d) when a client came, %s", l.label(&fs.a.places), m.high, l.queueMax, many(m.count, "time"))
 		return
 	}
 	if m.count >= manyRefused || 100*m.count >= l.attempts {
 		s = Warning
 	}
-	fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%d, limit %d) at %s entries and returns of accept", l.name(), m.high,
+	fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%d, limit %d) at %s entries and returns of accept", l.label(&fs.a.places), m.high,
 		l.queueMax, Count(m.count))
 }
 
@@ -173,7 +185,7 @@ func (fs *findings) failed(l *listener) {
 			text, next = "accept failed %s in %s because the whole system had no descriptor left (ENFILE; %s accepts there); clients wait in the queue meanwhile",
 				"cat /proc/sys/fs/file-nr against fs.file-max; lsof for who holds most"
 		}
-		fs.add(fdExhausted, Critical, m.count, m.seen(), next, "%s: "+text, l.name(), many(m.count, "time"), Duration(m.lastNS-m.firstNS), l.by(&fs.a.places))
+		fs.add(fdExhausted, Critical, m.count, m.seen(), next, "%s: "+text, l.label(&fs.a.places), many(m.count, "time"), Duration(m.lastNS-m.firstNS), l.by(&fs.a.places))
 	}
 	if m := l.marks[acceptAborted]; m != nil {
 		s := Notice
@@ -187,7 +199,7 @@ func (fs *findings) failed(l *listener) {
 			}
 		}
 		fs.add(acceptAborted, s, m.count, m.seen(), "see that the program goes on after such an error, as accept(2) asks, and does not leave its loop; then the network, or what injects the error",
-			"%s: accept told of a connection that had failed already, %s (%s)", l.name(), many(m.count, "time"), strings.Join(errs, ", "))
+			"%s: accept told of a connection that had failed already, %s (%s)", l.label(&fs.a.places), many(m.count, "time"), strings.Join(errs, ", "))
 	}
 }
 
@@ -198,7 +210,7 @@ func (fs *findings) lost(l *listener) {
 			s = Critical
 		}
 		fs.add(clientLost, s, m.count, m.seen(), "a bug of the program: the address or length pointer that it gives to accept is not valid memory; strace -e accept,accept4 shows them",
-			"%s: %s %s taken from the queue and cut off, because accept of %s failed after that (EFAULT, EINVAL)", l.name(), clients(m.count), were(m.count), l.by(&fs.a.places))
+			"%s: %s %s taken from the queue and cut off, because accept of %s failed after that (EFAULT, EINVAL)", l.label(&fs.a.places), clients(m.count), were(m.count), l.by(&fs.a.places))
 	}
 	if f := l.life; f != nil && f.lost > 0 {
 		s := Warning
@@ -206,7 +218,7 @@ func (fs *findings) lost(l *listener) {
 			s = Critical
 		}
 		fs.add(clientLost, s, f.lost, f.lostAt.seen(), "drain the queue before a listener is closed: accept until EAGAIN, or hand it over to the next process",
-			"%s: %s %s in the queue when the listener was closed, and %s reset", l.name(), clients(f.lost), were(f.lost), were(f.lost))
+			"%s%s: %s %s in the queue when the listener was closed, and %s reset", l.label(&fs.a.places), l.owner(&fs.a.places), clients(f.lost), were(f.lost), were(f.lost))
 	}
 }
 
@@ -232,17 +244,23 @@ func (fs *findings) dead(l *listener) {
 		more = fmt.Sprintf(", %s more had been closed by a client that had waited %s or longer", Count(late), Duration(goneNS))
 	}
 	evidence := m.seen()
-	if m == nil && l.life != nil {
-		evidence = l.life.worst.list
+	if l.life != nil {
+		evidence = append(evidence[:min(len(evidence), 2*keepSeen-min(int(late), keepSeen))], l.life.gone.seen()...)
+		evidence = evidence[:min(len(evidence), 2*keepSeen)]
+		slices.SortFunc(evidence, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
+	}
+	text := fmt.Sprintf("%s of %s accepted connections %s dead already, reset while in the queue%s", Count(m.n()), Count(l.accepted), were(m.n()), more)
+	if m.n() == 0 {
+		text = fmt.Sprintf("%s of %s accepted connections had been closed by a client that had waited %s or longer", Count(late), Count(l.accepted), Duration(goneNS))
 	}
 	fs.add(deadOnArrival, s, n, evidence, "if clients give up, slow-accept says how long they had waited; short-lived ones that reset at once are health checks or scans (acc analyze --connections)",
-		"%s: %s of %s accepted connections were dead already, reset while they were in the queue%s", l.name(), Count(m.n()), Count(l.accepted), more)
+		"%s: %s", l.label(&fs.a.places), text)
 }
 
 func (fs *findings) address(l *listener) {
 	if m := l.marks[addressMismatch]; m != nil {
 		fs.add(addressMismatch, Warning, m.count, m.seen(), "acc explain SEQ FILE shows both addresses; do not trust that program's log for who connected, and find out what writes to its buffer",
-			"%s: %s was left with an address that is not the peer's, %s", l.name(), l.by(&fs.a.places), many(m.count, "time"))
+			"%s: %s was left with an address that is not the peer's, %s", l.label(&fs.a.places), l.by(&fs.a.places), many(m.count, "time"))
 	}
 }
 
@@ -264,16 +282,25 @@ func (fs *findings) herd(l *listener) {
 		s = Warning
 	}
 	fs.add(herd, s, vain, l.marks[herd].seen(), "let the kernel wake one: EPOLLEXCLUSIVE, blocking accept, or a listener for each worker with SO_REUSEPORT",
-		"%s: tasks woke up %s times and found the queue empty, for %s accepted connections", l.name(), Count(vain), Count(l.accepted))
+		"%s: tasks woke up %s times and found the queue empty, for %s accepted connections", l.label(&fs.a.places), Count(vain), Count(l.accepted))
 }
 
-func (fs *findings) uring() {
+func (fs *findings) uring(all []*listener) {
 	m := &fs.a.uring
 	if m.count == 0 {
 		return
 	}
+	var where []string
+	for _, l := range all {
+		if l.uring != nil {
+			where = append(where, fmt.Sprintf("%s by %s", l.label(&fs.a.places), fs.a.places.who(l.uring)))
+		}
+	}
+	if n := len(where); n > 5 {
+		where = append(where[:5], fmt.Sprintf("%d more listeners", n-5))
+	}
 	fs.add(ioUringAccept, Notice, m.count, m.seen(), "if that is not known of the program: seccomp, auditd and tools that trace system calls do not see these accepts",
-		"%s accepted through io_uring", many(m.count, "connection"))
+		"%s accepted through io_uring: %s", many(m.count, "connection"), strings.Join(where, ", "))
 }
 
 func (fs *findings) incomplete(r *Result) {
@@ -284,7 +311,11 @@ func (fs *findings) incomplete(r *Result) {
 	for _, c := range r.Caveats {
 		why = append(why, c.ID)
 	}
-	fs.add(incomplete, Warning, r.Totals.Lost, fs.a.gapMark.seen(), "if events were lost, record again with a larger --ring-size; acc info says what was lost where",
+	next := "acc info says what is missing where, and the lines above what that can be"
+	if r.Totals.Lost > 0 {
+		next = "record again with a larger --ring-size; acc info says what was lost where"
+	}
+	fs.add(incomplete, Warning, r.Totals.Lost, fs.a.gapMark.seen(), next,
 		"the recording is not complete (%s): figures are lower bounds, and that nothing was found proves nothing", strings.Join(slices.Compact(why), ", "))
 }
 

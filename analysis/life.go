@@ -2,7 +2,6 @@ package analysis
 
 import (
 	"cmp"
-	"hash/maphash"
 	"net/netip"
 	"slices"
 
@@ -23,28 +22,31 @@ func tupleOf(e *format.Event) tuple { return tuple{e.LAddr, e.RAddr, e.NetNS, e.
 
 // conn is a connection that is being followed.
 type conn struct {
-	key        tuple
-	cookie     uint64
-	first      uint64 // event; 0: known by the snapshot only
-	inode      uint64
-	queuedSeq  uint64
-	queuedNS   int64
-	acceptSeq  uint64
-	acceptNS   int64
-	enterSeq   uint64
-	enterNS    int64
-	handshake  uint32
-	tid        uint32
-	ret        int32
-	mark       uint16
-	via        format.Via
-	state      uint8 // at accept
-	snapState  uint8
-	before     bool
-	listener   *listener
-	process    *process
-	rare       *rare
-	prev, next *conn
+	key         tuple
+	cookie      uint64
+	first       uint64 // event; 0: known by the snapshot only
+	inode       uint64
+	queuedSeq   uint64
+	queuedNS    int64
+	acceptSeq   uint64
+	acceptNS    int64
+	enterSeq    uint64
+	enterNS     int64
+	handshake   uint32
+	tid         uint32
+	ret         int32
+	mark        uint16
+	via         format.Via
+	state       uint8 // at accept
+	snapState   uint8
+	before      bool
+	inodeBefore uint64 // when recording began
+	multipath   bool   // of MPTCP: what is accepted is another socket
+	taken       uint64 // accepted at the listener when it was queued
+	listener    *listener
+	process     *process
+	rare        *rare
+	prev, next  *conn
 }
 
 // rare is what most connections have only when they end.
@@ -53,7 +55,9 @@ type rare struct {
 	goneSeq               uint64
 	dropSeq               uint64
 	dropNS                int64
-	failed                bool // accept took it and failed
+	refusal               *refusal
+	left                  *format.Connection // what the snapshot at the end says of it
+	failed                bool               // accept took it and failed
 	closed                bool
 	end                   closing
 }
@@ -110,6 +114,7 @@ func (r *ring) take(c *conn) {
 // connection that is queued is a new one.
 type conns struct {
 	on       bool // there are events beyond accept
+	blind    bool // there are none of accept
 	ps       *places
 	max      int
 	emit     func(*Connection) error
@@ -123,19 +128,20 @@ type conns struct {
 	totals   ConnectionTotals
 	ends     map[End]uint64
 	alive    waits
+	served   waits
 	shakes   waits
 	queue    waits
+	never    waits // in the queue, of those that nobody accepted
+	tries    waits // of the refused, until they were queued
 	endNS    int64
-	refusals map[uint64]struct{}
-	seed     maphash.Seed
+	refusals map[tuple]*refusal
+	final    finalList
 	only     uint64 // accepted ones of which nothing else is recorded, and that nobody is told of
 }
 
 func newConns(ps *places, max int) *conns {
 	cs := &conns{
-		ps: ps, max: max, byCookie: map[uint64]*conn{}, byTuple: map[tuple]*conn{}, ends: map[End]uint64{}, refusals: map[uint64]struct{}{},
-		seed: maphash.MakeSeed(),
-	}
+		ps: ps, max: max, byCookie: map[uint64]*conn{}, byTuple: map[tuple]*conn{}, ends: map[End]uint64{}, refusals: map[tuple]*refusal{}}
 	cs.open.init()
 	cs.ended.init()
 	return cs
@@ -145,7 +151,9 @@ func newConns(ps *places, max int) *conns {
 func (cs *conns) start() {
 	if !cs.on {
 		cs.on = true
-		cs.alive, cs.shakes, cs.queue = newWaits(3), newWaits(3), newWaits(3)
+		for _, w := range []*waits{&cs.alive, &cs.served, &cs.shakes, &cs.queue, &cs.never, &cs.tries} {
+			*w = newWaits(3)
+		}
 	}
 }
 
@@ -222,7 +230,7 @@ func (cs *conns) snapshot(list []format.Connection) error {
 		if err != nil {
 			return err
 		}
-		c.before, c.inode, c.snapState = true, s.Inode, s.State
+		c.before, c.inode, c.inodeBefore, c.snapState = true, s.Inode, s.Inode, s.State
 		c.listener = cs.ps.ports[port{s.NetNS, s.LPort}]
 	}
 	return nil
@@ -251,7 +259,14 @@ func (cs *conns) queued(e *format.Event, l *listener) error {
 		}
 	}
 	c.before = false
+	c.multipath = e.Proto == protoMPTCP
 	c.first = e.Seq
+	if l != nil {
+		c.taken = l.accepted
+	}
+	if err := cs.refusedBefore(c, e, l); err != nil {
+		return err
+	}
 	c.queuedSeq, c.queuedNS, c.handshake, c.mark, c.listener = e.Seq, e.BootNS, e.HandshakeUS, c.mark|e.Mark, l
 	return nil
 }
@@ -275,8 +290,12 @@ func (cs *conns) accepted(e *format.Event, t *task) error {
 		}
 	}
 	cs.take(c, e, t)
-	if c.queuedSeq != 0 && c.listener != nil && c.listener.life != nil {
-		c.listener.life.waited(c.queuedNS, e)
+	switch l := c.listener; {
+	case l == nil:
+	case c.queuedSeq != 0 && l.life != nil:
+		l.life.waited(c.queuedNS, l.accepted-c.taken, e)
+	case c.before && c.snapState != 0 && c.inodeBefore == 0: // it waits at least since then
+		cs.ps.life(l).waited(cs.ps.startNS, l.accepted, e)
 	}
 	if !c.closed() {
 		return nil
@@ -289,6 +308,7 @@ func (cs *conns) take(c *conn, e *format.Event, t *task) {
 	if c.first == 0 {
 		c.first = e.Seq
 	}
+	c.multipath = c.multipath || e.Proto == protoMPTCP
 	c.tid, c.via, c.mark, c.process, c.inode = e.TID, e.Via, c.mark|e.Mark, t.process, e.Inode
 	if t.listener != nil && t.listener.key.inode != 0 {
 		c.listener = t.listener
@@ -391,149 +411,6 @@ func (cs *conns) forgotten(e *format.Event, l *listener) error {
 	return nil
 }
 
-// finish tells of a connection and forgets it. The end is worked out unless it is given.
-func (cs *conns) finish(c *conn, end End) error {
-	x := c.rare
-	switch {
-	case x != nil && x.failed:
-		end = EndAccept
-	case x != nil && x.dropSeq != 0:
-		end = EndListener
-	case x != nil && x.closed:
-		end = endOf(x.end.oldState, x.end.sockErr)
-	}
-	if c.first == 0 { // there all the time
-		cs.totals.Silent++
-		cs.remove(c)
-		return nil
-	}
-	cs.totals.Seen++
-	cs.count(c.acceptSeq != 0, end)
-	cs.fill(c, end)
-	o := &cs.out
-	cs.sum(c, o)
-	var err error
-	if cs.emit != nil {
-		err = cs.emit(o)
-	}
-	cs.remove(c)
-	return err
-}
-
-func (cs *conns) count(accepted bool, end End) {
-	cs.ends[end]++
-	if accepted {
-		cs.totals.Accepted++
-	}
-}
-
-// sum adds a connection that is told of to totals and quantiles.
-func (cs *conns) sum(c *conn, o *Connection) {
-	t := &cs.totals
-	if o.Before {
-		t.Before++
-	}
-	if o.QueuedSeq != 0 {
-		t.Queued++
-	}
-	if o.ClosedSeq != 0 {
-		t.Closed++
-	}
-	if o.Dead {
-		t.Dead++
-	}
-	switch {
-	case o.AcceptedSeq != 0 || o.QueuedSeq == 0 || o.End == EndNotRecorded:
-	case o.End == EndWaiting:
-		t.Waiting++
-		t.NeverAccepted++
-	default:
-		t.NeverAccepted++
-	}
-	if o.HandshakeNS >= 0 {
-		cs.shakes.add(o.HandshakeNS)
-	}
-	if o.QueueWaitNS >= 0 && o.AcceptedSeq != 0 {
-		cs.queue.add(o.QueueWaitNS)
-	}
-	if o.AliveNS >= 0 && o.ClosedSeq != 0 {
-		cs.alive.add(o.AliveNS)
-	}
-	if l := c.listener; l != nil && l.life != nil {
-		l.life.ended(o)
-	}
-}
-
-// fill makes what is told of a connection.
-func (cs *conns) fill(c *conn, end End) {
-	k := &c.key
-	o := &cs.out
-	*o = Connection{
-		ID: c.first, NetNS: k.netns, Local: netip.AddrPortFrom(k.local, k.lport), Remote: netip.AddrPortFrom(k.remote, k.rport), Cookie: c.cookie,
-		Inode: c.inode, Before: c.before, QueuedNS: c.queuedNS, QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
-		EnterNS: c.enterNS, EnterSeq: c.enterSeq, HandshakeNS: -1, QueueWaitNS: -1, AliveNS: -1, DeadNS: -1,
-		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, StateAtAccept: c.state, End: end, listener: c.listener,
-	}
-	if l := c.listener; l != nil && l.key.inode != 0 {
-		o.Listener, o.ListenAddr = l.key.inode, l.name()
-	}
-	if p := c.process; p != nil {
-		o.PID, o.Proc, o.Comm = p.key.pid, p.key.num, cmp.Or(cs.ps.records[p.key.num].comm, p.comm)
-	}
-	if c.queuedSeq != 0 && c.mark&(format.MarkFastOpen|format.MarkDeferred) == 0 {
-		o.EstablishedNS = c.queuedNS
-	}
-	if c.handshake != 0 && c.queuedSeq != 0 {
-		ns := int64(c.handshake) * 1000
-		o.SynNS = c.queuedNS - ns
-		if c.mark&format.MarkDeferred == 0 { // else it was the data that took so long
-			o.HandshakeNS = ns
-		}
-	}
-	o.EndNS = cs.endNS
-	if x := c.rare; x != nil {
-		cs.fillRare(o, x)
-	}
-	began := c.queuedNS
-	switch {
-	case c.queuedSeq != 0 && c.acceptSeq != 0:
-		o.QueueWaitNS = max(c.acceptNS-c.queuedNS, 0)
-	case c.queuedSeq != 0 && o.EndNS != 0:
-		o.QueueWaitNS = max(o.EndNS-c.queuedNS, 0)
-	case c.queuedSeq == 0:
-		began = c.acceptNS
-	}
-	if began != 0 && o.EndNS != 0 {
-		o.AliveNS = max(o.EndNS-began, 0)
-	}
-	if o.Dead = c.acceptSeq != 0 && c.state == tcpClose; o.Dead && o.ClosedSeq != 0 {
-		o.DeadNS = max(c.acceptNS-o.ClosedNS, 0)
-	}
-}
-
-func (cs *conns) fillRare(o *Connection, x *rare) {
-	if x.establishedNS != 0 {
-		o.EstablishedNS = x.establishedNS
-	}
-	o.GoneNS, o.GoneSeq, o.DropSeq = x.goneNS, x.goneSeq, x.dropSeq
-	if x.dropSeq != 0 {
-		o.EndNS = x.dropNS
-	}
-	if !x.closed {
-		return
-	}
-	e := &x.end
-	o.ClosedSeq, o.ClosedNS, o.OldState, o.SockErr = e.seq, e.ns, e.oldState, e.sockErr
-	o.SegsIn, o.SegsOut, o.Retransmits, o.SRTTUS, o.MinRTTUS = e.segsIn, e.segsOut, e.retransmits, e.srttUS, e.minRTTUS
-	o.BytesIn, o.BytesOut = e.in, e.out
-	if x.dropSeq == 0 {
-		o.EndNS = e.ns
-	}
-	if o.Inode == 0 {
-		o.Inode = e.inode
-	}
-}
-
 // close tells of all connections that did not end.
 func (cs *conns) close(endNS int64) error {
 	cs.endNS = endNS
@@ -546,13 +423,9 @@ func (cs *conns) close(endNS int64) error {
 	}
 	slices.SortFunc(rest, func(a, b *conn) int { return cmp.Compare(a.first, b.first) })
 	for _, c := range rest {
-		end := EndOpen
-		if c.acceptSeq == 0 && c.queuedSeq != 0 {
-			end = EndWaiting
-		}
-		if err := cs.finish(c, end); err != nil {
+		if err := cs.finish(c, cs.leftAs(c)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return cs.neverQueued()
 }

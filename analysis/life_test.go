@@ -296,7 +296,7 @@ func TestSnapshotConnections(t *testing.T) {
 	for i := range list {
 		got = append(got, said(&list[i])+"@"+list[i].ListenAddr)
 	}
-	want := "1:before,closed-by-the-client@0.0.0.0:80 2:5,alive=1,before,closed-by-the-client@0.0.0.0:80"
+	want := "1:before,closed-by-the-client@0.0.0.0:80 2:5,before,closed-by-the-client@0.0.0.0:80 3:before,open-at-the-end@0.0.0.0:80"
 	if s := strings.Join(got, " "); s != want || r.Connections.Silent != 1 || r.Connections.Before != 2 {
 		t.Errorf("got %q, want %q, %+v", s, want, r.Connections)
 	}

@@ -1,6 +1,8 @@
 package analysis
 
 import (
+	"cmp"
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -54,6 +56,10 @@ type listener struct {
 	snap            snap
 	guess           uint16   // port of a connection of it, while its address is not known
 	idle            bool     // nothing happened at it
+	uring           *process // the last one that accepted at it through io_uring
+	twin            string   // what tells it apart from others of its name, "" if there are none
+	owned           string   // the process that began to listen, "" unknown
+	beganNS         int64
 	began           uint64   // event that says that it began to listen, 0 without one
 	seq             uint64   // its first event
 	seenNS          int64    // and when that was
@@ -114,6 +120,7 @@ type link struct {
 // places holds listeners, processes and peers, and their bounds.
 type places struct {
 	startNS   int64
+	blind     bool // accepts are not recorded
 	o         *Options
 	limited   bool
 	listeners map[listenerKey]*listener // the newest of each key
@@ -132,7 +139,7 @@ type places struct {
 
 func newPlaces(h *format.Header, o *Options) places {
 	return places{
-		startNS: h.Clock.BootNS, o: o,
+		startNS: h.Clock.BootNS, o: o, blind: blind(h),
 		listeners: map[listenerKey]*listener{}, none: &listener{}, more: &listener{},
 		processes: map[processKey]*process{}, moreProcs: &process{}, records: map[uint32]record{},
 		links: map[link]*share{}, ports: map[port]*listener{}, peers: newPeers(o.MaxPeers),
@@ -170,7 +177,7 @@ func (ps *places) place(t *task, e *format.Event) {
 // look notes the length of the accept queue at an event.
 func (l *listener) look(e *format.Event, queue uint32) {
 	l.queueMax = e.BacklogMax
-	if l.life != nil {
+	if l.life != nil && !l.life.blind {
 		l.life.depth(e.BootNS, queue > e.BacklogMax)
 	}
 	if queue == 0 {
@@ -248,7 +255,7 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 	k := listenerKey{s.NetNS, s.Listener}
 	l := ps.listeners[k]
 	if l == nil || at.IsValid() && l.addr.IsValid() && l.addr != at {
-		if final || s.Listener == 0 {
+		if s.Listener == 0 || final && s.Backlog == 0 {
 			return
 		}
 		if len(ps.all) >= ps.o.MaxListeners {
@@ -261,9 +268,15 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 	}
 	if final {
 		l.snap.end, l.snap.ended = s.Backlog, true
+		if l.attempts+l.seq == 0 && !l.snap.before { // nothing else tells of it
+			l.family, l.proto, l.addr, l.queueMax = s.Family, s.Proto, at, s.BacklogMax
+		}
 		return
 	}
 	l.family, l.proto, l.addr = s.Family, s.Proto, at
+	if s.PID != 0 {
+		l.owned = fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(short(s.Comm, 64)), "?"), s.PID)
+	}
 	if s.LName != "" {
 		l.bound = short(s.LName, 108)
 	}

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -100,12 +101,43 @@ func (l *listener) name() string {
 	return "unknown"
 }
 
+// label is its name with what tells it apart from others of the same one.
+func (l *listener) label(ps *places) string {
+	if l.twin == "" {
+		return l.name()
+	}
+	return l.name() + " (" + l.ownerOr("of a process that is not known", ps) + l.twin + ")"
+}
+
+// twins finds listeners that have their name in common: of SO_REUSEPORT, in several network
+// namespaces, or one after another.
+func (ps *places) twins() {
+	byName := map[string][]*listener{}
+	for _, l := range ps.all {
+		if !l.idle && l.addr.IsValid() {
+			byName[l.name()] = append(byName[l.name()], l)
+		}
+	}
+	for _, list := range byName {
+		if len(list) < 2 {
+			continue
+		}
+		spaces := slices.ContainsFunc(list, func(l *listener) bool { return l.key.netns != list[0].key.netns })
+		for _, l := range list {
+			l.twin = fmt.Sprintf(", socket %d", l.key.inode)
+			if spaces {
+				l.twin += fmt.Sprintf(" in network namespace %d", l.key.netns)
+			}
+		}
+	}
+}
+
 func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 	i := ListenerInfo{
 		Listener: l.key.inode, NetNS: l.key.netns, Addr: l.name(), LPort: l.addr.Port(), Family: l.family.String(), Proto: protoName(l.proto),
 		Attempts: l.attempts, Accepted: l.accepted, Failed: l.failed, Waiting: l.waiting,
 		Errors: errorCounts(l.errors), QueueHigh: l.queueHigh, QueueMax: l.queueMax, Full: l.full, Wait: l.waits.quantiles(),
-		Processes: []uint32{}, PIDs: []uint32{}, Comms: []string{},
+		Owner: l.ownerOr("", &a.places), Processes: []uint32{}, PIDs: []uint32{}, Comms: []string{},
 		Timeline: Timeline{Accepted: []uint64{}, Failed: []uint64{}, Queue: []uint64{}},
 	}
 	if l.addr.Addr().IsValid() {

@@ -211,6 +211,8 @@ static __noinline void read_queue(struct facts *f, void *sk, u16 proto)
 	u32 queue[2] = {};
 
 	READ_TWO(queue, sk, sk_ack_backlog, sk_max_ack_backlog);
+	if (f->family == AF_UNIX) /* whose connections wait as packets */
+		queue[0] = BPF_CORE_READ((struct sock *)sk, sk_receive_queue.qlen);
 	f->backlog = queue[0];
 	f->backlog_max = queue[1];
 }

@@ -64,7 +64,7 @@ static __always_inline void typed_queue(struct facts *f, struct sock *sk)
 		read_queue(f, sk, IPPROTO_MPTCP);
 		return;
 	}
-	f->backlog = sk->sk_ack_backlog;
+	f->backlog = f->family == AF_UNIX ? sk->sk_receive_queue.qlen : sk->sk_ack_backlog;
 	f->backlog_max = sk->sk_max_ack_backlog;
 }
 

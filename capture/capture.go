@@ -56,7 +56,8 @@ type Options struct {
 	// each frame that was written, and after its end.
 	Checkpoint func(id string, c format.Checkpoint)
 
-	preempted bool // the kernel preempts programs; startProbes sets it
+	preempted   bool // the kernel preempts programs; startProbes sets it
+	fullAtLimit bool // as the function says; startProbes sets it
 
 	stall      func()        // test: called before the ring is read, to make it overflow
 	startWatch time.Duration // test: instead of the constant

@@ -126,11 +126,12 @@ func queued(proc string) (sum uint32, complete bool) {
 	complete = true
 	deadline := time.Now().Add(time.Second)
 	for _, table := range []string{"tcp", "tcp6"} {
-		list, ok := readTable(proc+"/net/"+table, tcpListener, func() bool { return time.Now().After(deadline) })
+		ok := readTable(proc+"/net/"+table, func() bool { return time.Now().After(deadline) }, func(f []string) bool {
+			l, ok := tcpListener(f)
+			sum += l.Backlog
+			return ok
+		})
 		complete = complete && ok
-		for i := range list {
-			sum += list[i].Backlog
-		}
 	}
 	return sum, complete
 }

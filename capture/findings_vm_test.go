@@ -282,15 +282,18 @@ func TestVMFindingAddress(t *testing.T) {
 		where = addrPort(addr).String()
 		client := dial(t, unix.AF_INET, addr)
 		defer unix.Close(client)
-		page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+		// The kernel waits in the middle of the address: its second half is on a page of its own.
+		size := os.Getpagesize()
+		pages, err := unix.Mmap(-1, 0, 2*size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer unix.Munmap(page)
-		length, buf := (*uint32)(unsafe.Pointer(unsafe.SliceData(page))), make([]byte, 16)
-		*length = 16
-		done := protectWrites(t, page, func() { copy(buf[4:], []byte{203, 0, 113, 7}) })
-		fd, errno := rawAccept4(lfd, uintptr(unsafe.Pointer(&buf[0])), uintptr(unsafe.Pointer(length)), 0)
+		defer unix.Munmap(pages)
+		buf, length := pages[size-8:size+8], uint32(16)
+		copy(buf, make([]byte, 16)) // both pages are there
+		pages[size] = 1
+		done := protectWrites(t, pages[size:], func() { copy(buf[4:], []byte{203, 0, 113, 7}) })
+		fd, errno := rawAccept4(lfd, uintptr(unsafe.Pointer(&buf[0])), uintptr(unsafe.Pointer(&length)), 0)
 		if err := <-done; errno != 0 || err != nil || buf[4] != 203 {
 			t.Fatal(errno, err, buf)
 		}
@@ -437,7 +440,8 @@ func TestVMFindingIncomplete(t *testing.T) {
 	a.found(t, "incomplete", "warning", "lost")
 }
 
-// Nginx under load is healthy: there is no more than a notice.
+// Nginx under load is healthy: nothing is found but, perhaps, that its workers share
+// unevenly, which epoll makes them.
 func TestVMFindingsHealthy(t *testing.T) {
 	needVM(t)
 	if err := exec.Command("nginx", "-c", "/in/nginx.conf").Run(); err != nil {
@@ -447,20 +451,31 @@ func TestVMFindingsHealthy(t *testing.T) {
 	// An emulated machine that its host starves makes a slow server now and then, but not every time.
 	for try := 1; ; try++ {
 		path := filepath.Join(t.TempDir(), fmt.Sprintf("nginx%d.acc", try))
-		out, err := exec.Command("/in/acc", "record", "-o", path, "--", "/bin/sh", "/in/load.sh", "8080", "5s", "4").CombinedOutput()
+		out, err := exec.Command("/in/acc", "record", "-o", path, "--", "/bin/sh", "/in/load.sh", "8080", "5s", "16").CombinedOutput()
 		if err != nil {
 			t.Fatalf("record: %v\n%s", err, out)
 		}
-		out, err = exec.Command("/in/acc", "analyze", "--fail-on", "warning", path).CombinedOutput()
+		out, err = exec.Command("/in/acc", "analyze", path).CombinedOutput()
 		t.Logf("%s", out)
-		if !bytes.Contains(out, []byte("127.0.0.1:8080")) {
-			t.Error("nginx is not in the capture")
+		if err != nil || !bytes.Contains(out, []byte("127.0.0.1:8080")) {
+			t.Errorf("nginx is not in the capture: %v", err)
 		}
-		if err == nil {
+		if out, err = exec.Command("/in/acc", "analyze", "--json", path).Output(); err != nil {
+			t.Fatal(err)
+		}
+		var a analyzed
+		if err := json.Unmarshal(out, &a); err != nil {
+			t.Fatal(err)
+		}
+		sound := true
+		for _, f := range a.Findings {
+			sound = sound && f.ID == "uneven-workers" && f.Severity == "notice"
+		}
+		if sound {
 			break
 		}
 		if try == 3 {
-			t.Errorf("a healthy server: %v", err)
+			t.Error("something is found at a healthy server, three times")
 			break
 		}
 	}

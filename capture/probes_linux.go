@@ -95,6 +95,7 @@ type attached struct {
 	early        []earlyRecord     // what the ring held before the recording began
 	own          [numProbes]uint64 // hits of the self-test
 	testInodes   []uint64          // listeners of the self-test
+	preempted    bool              // the kernel preempts programs
 	elsewhere    bool              // /proc is of another pid namespace than the initial one
 	cookies      bool              // the kernel gives connections cookies for all of their events
 	untestedLife string            // as untested, of the life of connections
@@ -114,6 +115,7 @@ func startProbes(o *Options) (*attached, error) {
 	modes, note := []Mode{o.Mode}, ""
 	release, build := kernelName()
 	o.preempted = preempts(os.DirFS("/"), release, build)
+	o.fullAtLimit = o.Events != EventsAccept && fullAtLimit()
 	if o.Mode == "" || o.Mode == ModeAuto {
 		modes = []Mode{ModeFentry, ModeKprobe}
 		if o.preempted {
@@ -209,6 +211,9 @@ func place(want []probe) (list []probe, limits []string) {
 		return kernel.TypeByName(symbol, &f) == nil
 	}
 	for _, p := range want {
+		if p.without == noWaiting && dropsWaiting() {
+			continue
+		}
 		if p.symbol == "io_accept" && !has(p.symbol) {
 			p.symbol = "io_issue_sqe" // which it is inlined in
 		}
@@ -236,7 +241,7 @@ func tellsRequests(kernel *btf.Spec) bool {
 }
 
 func tryObject(o *Options, object func() (*ebpf.CollectionSpec, error), mode Mode, want []probe) (*attached, error) {
-	a := &attached{mode: mode}
+	a := &attached{mode: mode, preempted: o.preempted}
 	a.probes, a.limits = place(want)
 	for {
 		dropped, err := a.load(o, object)
@@ -288,7 +293,7 @@ func (a *attached) load(o *Options, object func() (*ebpf.CollectionSpec, error))
 	if o.RingBytes != 0 {
 		spec.Maps["events"].MaxEntries = uint32(o.RingBytes)
 	}
-	if err := a.setCookies(spec); err != nil {
+	if err := a.setLife(o, spec); err != nil {
 		return nil, err
 	}
 	if err := spec.Variables["multishot_flag"].Set(multishotFlag()); err != nil {
@@ -395,7 +400,9 @@ func (a *attached) detachProbe(i int, profile map[string]uint64) error {
 		return nil
 	}
 	a.links[i] = nil
-	a.missed[p.index] += missedBy(l, a.collection.Programs[p.program], p, profile)
+	if p.program != lifeStates.program || a.preempted || !a.has(noNested) { // else another program tells what interrupts it
+		a.missed[p.index] += missedBy(l, a.collection.Programs[p.program], p, profile)
+	}
 	if err := l.Close(); err != nil {
 		return fmt.Errorf("detach %s from %s: %w", p.how, p.symbol, err)
 	}

@@ -153,7 +153,7 @@ func (s *session) snapshot() ([]format.Blocked, error) {
 	deadline := time.Now().Add(2 * time.Second)
 	late := func() bool { return time.Now().After(deadline) }
 	blocked, blockedKnown := s.a.blocked(late)
-	shot := s.a.snapshot(late)
+	shot := s.a.snapshot(false, late)
 	shot.Blocked, shot.BlockedKnown = blocked, blockedKnown
 	if err := s.a.notePlaces(shot.Listeners); err != nil {
 		return nil, err
@@ -471,7 +471,7 @@ func (s *session) tick() error {
 func (s *session) close(why, detail string) error {
 	s.lookOff()
 	soon := time.Now().Add(500 * time.Millisecond)
-	shot := s.a.snapshot(func() bool { return time.Now().After(soon) })
+	shot := s.a.snapshot(true, func() bool { return time.Now().After(soon) })
 	if err := s.witness.read(true, true); err != nil {
 		return errors.Join(err, s.a.detach())
 	}
@@ -482,7 +482,6 @@ func (s *session) close(why, detail string) error {
 	if err := s.drain(); err != nil {
 		return errors.Join(detachErr, err)
 	}
-	shot.Final = true
 	if err := s.writer.Snapshot(shot); err != nil {
 		return errors.Join(detachErr, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -20,6 +21,7 @@ const (
 	diagRequest      = 16 + 56 // struct nlmsghdr, struct inet_diag_req_v2
 	diagMessage      = 72      // struct inet_diag_msg
 	diagTimeWait     = 3       // idiag_timer of a socket that only waits
+	diagInfo         = 2       // INET_DIAG_INFO: struct tcp_info
 )
 
 // maxConnections is how many connections a snapshot lists at most.
@@ -55,6 +57,7 @@ type diagDump struct {
 	connections []format.Connection // of these ports
 	room        int                 // for more connections
 	full        bool                // there was not enough
+	count       bool                // their bytes are asked for, too
 }
 
 // ask fills d by a socket of diagSocket: an error says that not all was given.
@@ -70,6 +73,9 @@ func (d *diagDump) ask(fd int, connections bool, giveUp func() bool) error {
 		order.PutUint16(req[4:], sockDiagByFamily)
 		order.PutUint16(req[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 		req[16], req[17] = family, unix.IPPROTO_TCP
+		if d.count {
+			req[18] = 1 << (diagInfo - 1)
+		}
 		order.PutUint32(req[20:], states)
 		if err := unix.Sendto(fd, req, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 			return fmt.Errorf("ask for TCP sockets: %w", err)
@@ -141,8 +147,28 @@ func (d *diagDump) take(msg []byte) {
 		return
 	}
 	d.room--
-	d.connections = append(d.connections, format.Connection{
+	c := format.Connection{
 		NetNS: d.netns, LAddr: laddr.String(), LPort: lport, RAddr: raddr.String(), RPort: rport, State: state, Inode: inode,
 		Cookie: uint64(order.Uint32(msg[44:])) | uint64(order.Uint32(msg[48:]))<<32,
-	})
+	}
+	countBytes(&c, msg[diagMessage:])
+	d.connections = append(d.connections, c)
+}
+
+// countBytes takes what struct tcp_info tells of a connection from its attributes.
+func countBytes(c *format.Connection, attrs []byte) {
+	order := binary.NativeEndian
+	for len(attrs) >= 4 {
+		size := int(order.Uint16(attrs))
+		if size < 4 || size > len(attrs) {
+			return
+		}
+		var info unix.TCPInfo
+		if order.Uint16(attrs[2:]) == diagInfo && size-4 >= int(unsafe.Offsetof(info.Segs_out)) {
+			copy(unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info)), attrs[4:size])
+			c.Counted, c.BytesIn, c.BytesOut = true, info.Bytes_received, info.Bytes_acked
+			c.Retransmits, c.SRTTUS = info.Total_retrans, info.Rtt
+		}
+		attrs = attrs[min((size+3)&^3, len(attrs)):]
+	}
 }

@@ -22,7 +22,7 @@ func Explain(e *format.Event, clock format.Clock, zone *time.Location) string {
 	rows := []string{}
 	for i := range format.Fields {
 		f := &format.Fields[i]
-		if !f.Has(e) || f.Name == "mark" || f.Text(e) == "" {
+		if s := f.Text(e); !f.Has(e) || f.Name == "mark" || s == "" || s == "null" || s == "0" && noneIfZero[f.Name] {
 			continue // the sentences explain marks
 		}
 		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s", f.Name, f.Text(e), f.Doc))
@@ -33,6 +33,10 @@ func Explain(e *format.Event, clock format.Clock, zone *time.Location) string {
 	}
 	return b.String()
 }
+
+// noneIfZero are fields of which 0 says that there is none.
+var noneIfZero = map[string]bool{"inode": true, "told_family": true, "told_port": true, "cookie": true, "uring": true, "user_data": true,
+	"peer_pid": true, "peer_uid": true, "proc": true, "addrlen_out": true, "sock_err": true}
 
 // sentences say what happened.
 func sentences(e *format.Event) []string {

@@ -71,7 +71,7 @@ func telling(a, b *analysis.Connection) int {
 }
 
 func trouble(c *analysis.Connection) int {
-	if c.Dead || c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End != analysis.EndNotRecorded {
+	if c.Dead || c.RefusedPackets > 0 || !c.AcceptUnknown && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End != analysis.EndNotRecorded {
 		return 1
 	}
 	return 0
@@ -83,12 +83,13 @@ const (
 	phaseHandshake
 	phaseQueued
 	phaseServed
+	phaseUnknown
 	numPhases
 )
 
 var (
-	cells      = [numPhases]string{" ", "╌", "░", "█"}
-	cellColors = [numPhases]string{"", "36", amber, "32"}
+	cells      = [numPhases]string{" ", "╌", "░", "█", "▒"}
+	cellColors = [numPhases]string{"", "36", amber, "32", ""}
 )
 
 const endClosed, endBad, endOpen = "┤", "✗", "▸"
@@ -113,7 +114,11 @@ func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clock format.Clock, o
 	}
 	d := drawing{text: t, fromNS: fromNS, toNS: max(toNS, fromNS+1), clock: clock}
 	d.lane = o.Width - labelWidth
-	t.line("", "", fmt.Sprintf("%s handshake  %s queued  %s served  %s closed  %s reset or lost  %s open at the end", cells[1], cells[2], cells[3], endClosed, endBad, endOpen))
+	waits := fmt.Sprintf("%s queued  %s served", cells[phaseQueued], cells[phaseServed])
+	if r.Connections.Recorded && !r.Connections.AcceptsRecorded {
+		waits = cells[phaseUnknown] + " queued or served"
+	}
+	t.line("", "", fmt.Sprintf("%s handshake  %s  %s closed  %s reset or lost  %s open at the end", cells[phaseHandshake], waits, endClosed, endBad, endOpen))
 	for _, g := range groups {
 		d.group(g)
 	}
@@ -155,10 +160,10 @@ func (d *drawing) group(g *group) {
 	}
 	shown := ""
 	if g.total > uint64(len(g.kept)) {
-		shown = fmt.Sprintf(", %d shown: what went wrong, then the longest in the queue (--top)", len(g.kept))
+		shown = fmt.Sprintf(", %d shown, the worst (--top)", len(g.kept))
 	}
 	d.WriteByte('\n')
-	d.line(bold, cut(g.name, d.o.Width), fmt.Sprintf("  %s connections%s", Count(g.total), shown))
+	d.line(bold, cut(g.name+d.owner(g), d.o.Width-24), fmt.Sprintf("  %s connections%s", Count(g.total), shown))
 	from, to := d.clockAt(d.fromNS), d.clockAt(d.toNS)
 	span := fmt.Sprintf(" %s ", Duration(d.toNS-d.fromNS))
 	if room := d.lane - len(from) - len(to) - len([]rune(span)); room >= 0 {
@@ -170,8 +175,22 @@ func (d *drawing) group(g *group) {
 	})
 	for i := range g.kept {
 		c := &g.kept[i]
-		d.WriteString(fmt.Sprintf("%9d  %-21s ", c.ID, cut(c.Remote.String(), 21)) + d.draw(c) + "\n")
+		id := "-"
+		if c.ID != 0 {
+			id = fmt.Sprint(c.ID)
+		}
+		d.WriteString(fmt.Sprintf("%9s  %-21s ", id, cut(plain(c.Remote), 21)) + d.draw(c) + "\n")
 	}
+}
+
+// owner says whose the listener of a group is.
+func (d *drawing) owner(g *group) string {
+	for i := range d.r.Listeners {
+		if l := &d.r.Listeners[i]; g.inode != 0 && l.Listener == g.inode && l.Owner != "" {
+			return " (" + l.Owner + ")"
+		}
+	}
+	return ""
 }
 
 func (d *drawing) clockAt(ns int64) string { return d.clock.Time(ns).In(d.zone).Format("15:04:05.000") }
@@ -238,24 +257,31 @@ func (d *drawing) draw(c *analysis.Connection) string {
 		}
 		return end
 	}
-	if c.SynNS != 0 {
-		phases[phaseHandshake] = [2]int64{c.SynNS, next(c.QueuedNS)}
+	if from := began(c); c.SynNS != 0 || len(c.Refusals) > 0 {
+		phases[phaseHandshake] = [2]int64{from, next(c.QueuedNS)}
 	}
-	if c.QueuedNS != 0 {
+	switch {
+	case c.QueuedNS != 0 && c.AcceptUnknown:
+		phases[phaseUnknown] = [2]int64{c.QueuedNS, end}
+	case c.QueuedNS != 0:
 		phases[phaseQueued] = [2]int64{c.QueuedNS, next(c.AcceptedNS)}
 	}
 	switch {
 	case c.AcceptedNS != 0:
 		phases[phaseServed] = [2]int64{c.AcceptedNS, max(end, c.AcceptedNS)}
-	case c.QueuedNS == 0:
+	case c.QueuedNS == 0 && c.WaitedNS > 0:
+	case c.QueuedNS == 0 && c.End != analysis.EndRefused:
 		phases[phaseServed] = [2]int64{d.fromNS, end} // it was there before
 	}
 	if c.Dead { // nobody was there to be served
 		phases[phaseServed] = [2]int64{}
 		end = max(c.AcceptedNS, end)
 	}
+	if c.WaitedNS > 0 {
+		phases[phaseQueued] = [2]int64{d.fromNS, next(c.AcceptedNS)}
+	}
 	first, last := d.cellOf(began(c)), d.cellOf(end)
-	if c.QueuedNS == 0 && c.AcceptedNS == 0 {
+	if c.Before && c.QueuedNS == 0 || c.QueuedNS == 0 && c.AcceptedNS == 0 && c.End != analysis.EndRefused {
 		first = 0
 	}
 	var b strings.Builder
@@ -281,7 +307,13 @@ func (d *drawing) cell(c *analysis.Connection, x int, last bool, phases *[numPha
 			return d.style(red, endBad)
 		}
 	}
+	if c.Dead && c.ClosedNS != 0 && x == d.cellOf(c.ClosedNS) {
+		return d.style(red, endBad) // it was reset, and then waited to be accepted
+	}
 	from, to := d.at(x), d.at(x+1)
+	if x == d.lane-1 {
+		to++ // what is at its very end
+	}
 	best, most := phaseNone, int64(-1)
 	for p := phaseHandshake; p < numPhases; p++ {
 		if phases[p] == [2]int64{} || phases[p][0] >= to || phases[p][1] < from {

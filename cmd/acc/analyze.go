@@ -53,6 +53,9 @@ by the client's address and port; --timeline draws them. - reads standard input.
   acc analyze --pairs --json incident.acc`,
 		Args: oneCapture,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("connection") && o.connection == "" {
+				return &usageError{errors.New("--connection names no connection"), "like --connection 12, or --connection 192.0.2.1:40000"}
+			}
 			return runAnalyze(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
 		},
 	}
@@ -140,7 +143,7 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 		return err
 	}
 	if view == viewConnection && v.lines == 0 && verdict == nil {
-		return &hinted{fmt.Errorf("no connection of %s has %s", in.name, o.connection), "acc analyze --connections lists them"}
+		return &hinted{fmt.Errorf("no connection of %s has %s", in.name, o.connection), "acc analyze --connections lists them; acc explain SEQ FILE says what an event is that is of no connection"}
 	}
 	if verdict == nil && o.failOn != "" && slices.ContainsFunc(result.Findings, func(f analysis.Finding) bool { return f.Severity.AtLeast(analysis.Severity(o.failOn)) }) {
 		return exited(exitFound)

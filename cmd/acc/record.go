@@ -83,7 +83,7 @@ verify --checkpoints whether the capture was cut or written anew.`,
 	f.StringVarP(&o.output, "write", "w", "", "the same as --output")
 	f.BoolVar(&o.force, "force", false, "overwrite the file if it exists")
 	f.StringVar(&o.probe, "probe", "auto", "kind of probes: auto, kprobe or fentry")
-	f.StringVar(&o.events, "events", "all", "what to record: all, accept (the calls alone, which is cheaper) or lifecycle (of TCP connections)")
+	f.StringVar(&o.events, "events", "all", "what to record: all, accept (the calls alone, which is cheaper) or lifecycle (what becomes of TCP connections; who accepts them, and most findings, are not in it)")
 	f.Uint64VarP(&o.count, "count", "c", 0, "stop after so many events (two for each accept system call); what happens until it has stopped is recorded too")
 	f.StringVarP(&o.duration, "duration", "d", "0", "stop after so long, like 30s, and end the command; a bare number is seconds")
 	f.BoolVar(&o.denied, "denied", false, "also record calls that seccomp refuses with an error; every system call of the host pays for it (some 200 instructions)")

@@ -1,0 +1,81 @@
+package analysis
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+func (fs *findings) slow(l *listener) {
+	f := l.life
+	if n := l.snap; n.before && n.ended && n.start > 0 && n.end >= n.start && l.attempts == 0 && !fs.a.conns.blind && fs.a.seconds() >= 1 {
+		var evidence []seen
+		if f != nil && f.oldest != 0 {
+			evidence = []seen{{f.oldest, fs.a.endNS() - f.oldestNS}}
+		}
+		fs.add(slowAccept, Critical, uint64(n.end), evidence, "look at the threads of the process that owns the listener (ss -ltnp): why does none come to accept?",
+			"%s%s: nobody called accept in %s, and %d connections were in the queue at the start, %d at the end", l.label(&fs.a.places), l.owner(&fs.a.places), Duration(fs.a.spanNS()), n.start, n.end)
+		return
+	}
+	if f == nil {
+		if n := l.snap; n.ended && n.end > 0 && !n.before && l.attempts == 0 {
+			fs.add(slowAccept, Warning, uint64(n.end), nil, "look at the threads of the process that owns the listener (ss -ltnp): why does none come to accept?",
+				"%s%s began to listen during the recording, and nobody called accept: %d connections were in its queue at the end", l.label(&fs.a.places), l.owner(&fs.a.places), n.end)
+		}
+		return
+	}
+	q := f.waits.quantiles()
+	stuck := f.stuck > 0 && f.oldestNS >= slowNS || f.left > 0
+	longest := int64(0) // of those that nobody accepted
+	if f.stuck > 0 {
+		longest = f.oldestNS
+	}
+	longest = max(longest, f.leftNS)
+	if f.slow < 3 && !(f.slow > 0 && 2*f.slow >= q.Count) && !stuck {
+		return
+	}
+	var s Severity
+	switch {
+	case q.Count > 0 && q.P50 >= slowerNS, f.slower >= 10 && q.P99 >= verySlowNS, stuck && longest >= verySlowNS,
+		stuck && q.Count == 0 && longest >= slowerNS:
+		s = Critical
+	case q.P99 >= slowerNS/2, stuck && longest >= slowerNS:
+		s = Warning
+	case q.P99 >= slowNS || f.slower >= 3 || stuck:
+		s = Notice
+	default:
+		return
+	}
+	text := fmt.Sprintf("%s: ", l.label(&fs.a.places))
+	if q.Count > 0 {
+		text += fmt.Sprintf("clients waited %s in the accept queue before %s took them (median; p99 %s, longest %s): %s of %s waited %s or longer",
+			Duration(q.P50), l.by(&fs.a.places), Duration(q.P99), Duration(q.Max), Count(f.slow), Count(q.Count), Duration(slowNS))
+	}
+	evidence := f.worst.list
+	if f.left > 0 {
+		if q.Count > 0 {
+			text += "; "
+		}
+		text += fmt.Sprintf("%s left it without being accepted after %s or longer, the last after %s (closed or reset by the client, or with the listener)",
+			Count(f.left), Duration(slowNS), Duration(f.leftNS))
+		evidence = append(f.leftAt.seen(), evidence...)
+		evidence = slices.Clone(evidence[:min(len(evidence), 2*keepSeen)])
+	}
+	if f.stuck > 0 {
+		if q.Count+f.left > 0 {
+			text += "; "
+		}
+		text += fmt.Sprintf("%s %s still in the queue at the end, the oldest for %s", Count(f.stuck), were(f.stuck), Duration(f.oldestNS))
+		if len(l.shares) == 0 && l.owned != "" {
+			text += ": " + l.owned + " did not come"
+		}
+		if f.oldestNS >= slowNS {
+			evidence = append([]seen{{f.oldest, fs.a.endNS() - f.oldestNS}}, evidence...)
+			evidence = evidence[:min(len(evidence), 2*keepSeen)]
+		}
+	}
+	slices.SortFunc(evidence, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
+	next := "the program comes to accept too seldom: see what its accepting thread does between two calls (acc analyze --pairs, perf, strace -p); " +
+		"accept in a thread of its own, or more workers"
+	fs.add(slowAccept, s, f.slow+f.stuck+f.left, evidence, next, "%s", text)
+}

@@ -1,0 +1,178 @@
+package analysis
+
+import (
+	"cmp"
+	"net/netip"
+
+	"github.com/acc-project/acc/format"
+)
+
+// finish tells of a connection and forgets it. The end is worked out unless it is given.
+func (cs *conns) finish(c *conn, end End) error {
+	x := c.rare
+	switch {
+	case x != nil && x.failed:
+		end = EndAccept
+	case x != nil && x.dropSeq != 0:
+		end = EndListener
+	case x != nil && x.closed:
+		end = endOf(x.end.oldState, x.end.sockErr)
+	}
+	cs.fill(c, end)
+	o := &cs.out
+	if c.first == 0 { // there all the time
+		cs.totals.Silent++
+		if end == EndWaiting {
+			cs.totals.Waiting++
+			cs.totals.NeverAccepted++
+			cs.never.add(o.WaitedNS)
+			if c.listener != nil {
+				cs.ps.life(c.listener).ended(o)
+			}
+		}
+	} else {
+		cs.totals.Seen++
+		cs.count(c.acceptSeq != 0, end)
+		cs.sum(c, o)
+	}
+	var err error
+	if cs.emit != nil {
+		err = cs.emit(o)
+	}
+	cs.remove(c)
+	return err
+}
+
+func (cs *conns) count(accepted bool, end End) {
+	cs.ends[end]++
+	if accepted {
+		cs.totals.Accepted++
+	}
+}
+
+// sum adds a connection that is told of to totals and quantiles.
+func (cs *conns) sum(c *conn, o *Connection) {
+	t := &cs.totals
+	if o.Before {
+		t.Before++
+	}
+	if o.QueuedSeq != 0 {
+		t.Queued++
+	}
+	if o.ClosedSeq != 0 {
+		t.Closed++
+	}
+	if o.Dead {
+		t.Dead++
+	}
+	switch {
+	case o.AcceptedSeq != 0 || o.QueuedSeq == 0 || o.End == EndNotRecorded:
+	case o.AcceptUnknown && o.End != EndListener && o.End != EndWaiting:
+	default:
+		if o.End == EndWaiting {
+			t.Waiting++
+		}
+		t.NeverAccepted++
+		if o.QueueWaitNS >= 0 {
+			cs.never.add(o.QueueWaitNS)
+		}
+	}
+	if o.HandshakeNS >= 0 {
+		cs.shakes.add(o.HandshakeNS)
+	}
+	if o.QueueWaitNS >= 0 && o.AcceptedSeq != 0 {
+		cs.queue.add(o.QueueWaitNS)
+	}
+	if o.AliveNS >= 0 && o.ClosedSeq != 0 {
+		cs.alive.add(o.AliveNS)
+	}
+	if o.AcceptedSeq != 0 && o.ClosedSeq != 0 && !o.Dead {
+		cs.served.add(max(o.ClosedNS-o.AcceptedNS, 0))
+	}
+	if l := c.listener; l != nil && l.life != nil {
+		l.life.ended(o)
+	}
+}
+
+// fill makes what is told of a connection.
+func (cs *conns) fill(c *conn, end End) {
+	k := &c.key
+	o := &cs.out
+	*o = Connection{
+		ID: c.first, NetNS: k.netns, Local: netip.AddrPortFrom(k.local, k.lport), Remote: netip.AddrPortFrom(k.remote, k.rport), Cookie: c.cookie,
+		Inode: c.inode, Before: c.before, QueuedNS: c.queuedNS, QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
+		EnterNS: c.enterNS, EnterSeq: c.enterSeq, HandshakeNS: -1, QueueWaitNS: -1, AliveNS: -1, DeadNS: -1,
+		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, StateAtAccept: c.state, End: end, listener: c.listener,
+	}
+	if l := c.listener; l != nil && l.key.inode != 0 {
+		o.Listener, o.ListenAddr = l.key.inode, l.name()
+	}
+	if p := c.process; p != nil {
+		o.PID, o.Proc, o.Comm = p.key.pid, p.key.num, cmp.Or(cs.ps.records[p.key.num].comm, p.comm)
+	}
+	if c.queuedSeq != 0 && c.mark&(format.MarkFastOpen|format.MarkDeferred) == 0 {
+		o.EstablishedNS = c.queuedNS
+	}
+	if c.handshake != 0 && c.queuedSeq != 0 {
+		ns := int64(c.handshake) * 1000
+		o.SynNS = c.queuedNS - ns
+		if c.mark&format.MarkDeferred == 0 { // else it was the data that took so long
+			o.HandshakeNS = ns
+		}
+	}
+	if end != EndNotRecorded {
+		o.EndNS = cs.endNS
+	}
+	if x := c.rare; x != nil {
+		cs.fillRare(o, x)
+	}
+	o.AcceptUnknown = cs.blind && o.AcceptedSeq == 0
+	began := c.queuedNS
+	switch {
+	case c.queuedSeq != 0 && c.acceptSeq != 0:
+		o.QueueWaitNS = max(c.acceptNS-c.queuedNS, 0)
+	case o.AcceptUnknown && end != EndListener && end != EndWaiting:
+	case c.queuedSeq != 0 && o.EndNS != 0:
+		o.QueueWaitNS = max(o.EndNS-c.queuedNS, 0)
+	case c.before: // since when, is not known
+		if c.snapState != 0 && c.inodeBefore == 0 && o.AcceptedNS+o.EndNS != 0 {
+			o.WaitedNS = max(cmp.Or(c.acceptNS, o.EndNS)-cs.ps.startNS, 0)
+		}
+	case c.queuedSeq == 0:
+		began = c.acceptNS
+	}
+	if began != 0 && o.EndNS != 0 {
+		o.AliveNS = max(o.EndNS-began, 0)
+	}
+	if o.Dead = c.acceptSeq != 0 && c.state == tcpClose; o.Dead && o.ClosedSeq != 0 {
+		o.DeadNS = max(c.acceptNS-o.ClosedNS, 0)
+	}
+}
+
+func (cs *conns) fillRare(o *Connection, x *rare) {
+	if x.establishedNS != 0 {
+		o.EstablishedNS = x.establishedNS
+	}
+	o.GoneNS, o.GoneSeq, o.DropSeq = x.goneNS, x.goneSeq, x.dropSeq
+	x.refusal.fill(o)
+	if s := x.left; s != nil {
+		o.LeftState, o.Retransmits, o.SRTTUS, o.Counted = s.State, s.Retransmits, s.SRTTUS, s.Counted
+		o.BytesIn, o.BytesOut = soFar(s)
+	}
+	if x.dropSeq != 0 {
+		o.EndNS = x.dropNS
+	}
+	if !x.closed {
+		return
+	}
+	e := &x.end
+	o.ClosedSeq, o.ClosedNS, o.OldState, o.SockErr = e.seq, e.ns, e.oldState, e.sockErr
+	o.SegsIn, o.SegsOut, o.Retransmits, o.SRTTUS, o.MinRTTUS = e.segsIn, e.segsOut, e.retransmits, e.srttUS, e.minRTTUS
+	o.BytesIn, o.BytesOut, o.Counted = e.in, e.out, true
+	if x.dropSeq == 0 {
+		o.EndNS = e.ns
+	}
+	if o.Inode == 0 {
+		o.Inode = e.inode
+	}
+}
