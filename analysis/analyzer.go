@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/acc-project/acc/format"
@@ -85,6 +86,7 @@ func New(h *format.Header, o Options) *Analyzer {
 	a.pairs.emit = a.book
 	a.conns = newConns(&a.places, a.o.MaxConns)
 	a.conns.emit = a.o.Connection
+	a.conns.blind = blind(h)
 	for _, p := range h.Probes {
 		if p.Kind > format.Return {
 			a.conns.start()
@@ -93,6 +95,9 @@ func New(h *format.Header, o Options) *Analyzer {
 	a.tasks = newTasks(o.MaxTasks, a.pairs.settle)
 	return a
 }
+
+// blind reports whether a capture leaves out accept itself.
+func blind(h *format.Header) bool { return slices.Contains(h.Filters, "--events lifecycle") }
 
 // Add takes the next batch; nothing of it is kept. Skipped says that a part of
 // the capture before it was left out. The error is that of Options.Pair.
@@ -184,6 +189,7 @@ func (a *Analyzer) snapshot(s *format.Snapshot) error {
 		a.places.snapshot(&s.Listeners[i], s.Final)
 	}
 	if s.Final {
+		a.conns.left(s)
 		return nil
 	}
 	a.startKnown = s.ListenersKnown
@@ -258,6 +264,7 @@ func (a *Analyzer) accepted(l *listener, proc *process, p *Pair) {
 	}
 	if p.Via == format.ViaIOUring {
 		a.uring.note(p.ReturnSeq, p.ReturnNS, 0)
+		l.uring = proc
 	}
 	if s := p.share; s != nil {
 		if s.accepted++; s.accepted == 1 {

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/acc-project/acc/format"
 )
@@ -41,28 +42,40 @@ type Connection struct {
 	Mark     uint16 // of its events
 
 	StateAtAccept uint8 // TCP state number, valid with AcceptedSeq
+	AcceptUnknown bool  // accepts are not recorded: whether it was accepted is not known
+	LeftState     uint8 // TCP state number when recording ended, 0 unknown
 	Dead          bool  // dead on arrival: it was closed when accept returned it
 	DeadNS        int64 // and had been for so long
 
 	End         End
 	OldState    uint8 // TCP state before it closed
 	SockErr     uint16
-	BytesIn     uint64 // valid with ClosedSeq; FINs are taken off
+	Counted     bool   // the next four are known: it closed, or was looked at when recording ended
+	BytesIn     uint64 // FINs are taken off
 	BytesOut    uint64
-	SegsIn      uint32
-	SegsOut     uint32
 	Retransmits uint32
 	SRTTUS      uint32
+	SegsIn      uint32 // these are valid with ClosedSeq
+	SegsOut     uint32
 	MinRTTUS    uint32
+
+	// Refusals are its packets that were dropped before it was queued, the first few of
+	// RefusedPackets.
+	Refusals       []Refusal
+	RefusedPackets uint64
 
 	// Sequence numbers of its events, 0 if they are not there.
 	QueuedSeq, EnterSeq, GoneSeq, AcceptedSeq, DropSeq, ClosedSeq uint64
 
-	listener *listener
+	refusedSeq uint64 // the last of them
+	listener   *listener
 }
 
 // Has reports whether one of the connection's events has a sequence number.
 func (c *Connection) Has(seq uint64) bool {
+	if slices.ContainsFunc(c.Refusals, func(r Refusal) bool { return r.Seq == seq }) || seq != 0 && seq == c.refusedSeq {
+		return true
+	}
 	return seq != 0 && (seq == c.ID || seq == c.QueuedSeq || seq == c.EnterSeq || seq == c.GoneSeq || seq == c.AcceptedSeq || seq == c.DropSeq || seq == c.ClosedSeq)
 }
 
@@ -81,6 +94,7 @@ const (
 	EndError         End = "network error"
 	EndListener      End = "lost, its listener was closed"
 	EndAccept        End = "lost, accept failed after it took it"
+	EndRefused       End = "refused, never queued"
 	EndOpen          End = "open at the end"
 	EndWaiting       End = "in the accept queue at the end"
 	EndNotRecorded   End = "not recorded" // only accept was recorded, or the connection could not be followed
@@ -129,20 +143,33 @@ func endOf(oldState uint8, sockErr uint16) End {
 // EndOf says who closed the connection of a Closed event.
 func EndOf(e *format.Event) End { return endOf(e.OldState, e.SockErr) }
 
-// WithoutFIN takes the FINs off the counts of bytes, where the states show that
-// one was received or acknowledged. A FIN that came in the same segment as the
-// acknowledgement of ours is not told apart from none: bytes in then can be 1 high.
+// What a Closed event's shutdown says beside the kernel's own two bits.
+const (
+	finCame  = 4
+	finAcked = 8
+)
+
+// WithoutFIN takes the FINs off the counts of bytes. Captures of before acc
+// recorded them tell by the states only, where a FIN that came in the same segment as
+// the acknowledgement of ours is not told apart from none: bytes in then can be 1 high.
 func WithoutFIN(e *format.Event) (in, out uint64) {
 	in, out = e.BytesIn, e.BytesOut
+	came, acked := e.Shutdown&finCame != 0, e.Shutdown&finAcked != 0
 	switch e.OldState {
-	case tcpCloseWait, tcpLastAck, tcpClosing:
+	case tcpFinWait2:
+		acked = true
+	case tcpClosing, tcpLastAck:
+		if !came { // it must have
+			came, acked = true, e.SockErr == 0
+		}
+	case tcpCloseWait:
+		came = true
+	}
+	if came {
 		in = max(in, 1) - 1
 	}
-	switch e.OldState {
-	case tcpFinWait2, tcpClosing, tcpLastAck:
-		if e.SockErr == 0 {
-			out = max(out, 1) - 1
-		}
+	if acked {
+		out = max(out, 1) - 1
 	}
 	return in, out
 }

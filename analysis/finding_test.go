@@ -60,6 +60,56 @@ func TestFindings(t *testing.T) {
 				m.fails(5, 11)
 			}
 		}, ""},
+		{"healthy, much to do: the queue is long and moves", func(m *maker) {
+			m.limit, m.step = 511, 1e5
+			for i := range 400 {
+				m.queued(i + 1)
+				if i >= 30 {
+					m.step = 3e6
+					m.enter(5)
+					m.accepts(5, i-29, 1)
+				}
+			}
+			for i := range 30 {
+				m.enter(5)
+				m.accepts(5, 371+i, 1)
+			}
+		}, ""},
+		{"takes all at once, but seldom", func(m *maker) {
+			m.limit, m.step = 511, 1e5
+			for i := range 40 {
+				for j := range 20 {
+					m.queued(20*i + j + 1)
+				}
+				m.script("w300")
+				for j := range 20 {
+					m.enter(5)
+					m.accepts(5, 20*i+j+1, 1)
+				}
+			}
+		}, "slow-accept notice"},
+		{"refused, and in the end queued", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.drop(3000, format.HookConnRequest, 0)
+			m.script("w1000")
+			m.serves(3000, 1, 5)
+		}, "queue-overflow warning"},
+		{"left the queue after long", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.script("q3000 w4000 c3000:9 q3001 w4000 f3001 c3001:1")
+		}, "client-lost warning, slow-accept warning"},
+		{"left the queue soon", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.script("q3000 w20 c3000:1,104")
+		}, ""},
+		{"workers of a new listener", func(m *maker) {
+			m.script("w100")
+			m.add(m.task(5, format.Event{Kind: format.Listen, Hook: format.HookListenStart})).Hook = format.HookListenStart
+			for pid := range uint32(4) {
+				m.batch.Processes = append(m.batch.Processes, started(20+pid, "/srv", 200e6))
+			}
+			m.serves(1, 400, 20, 21, 22, 23)
+		}, "new-listener notice"},
 		{"healthy, a burst that nearly fills the queue", func(m *maker) {
 			m.step = 1e5
 			for i := range 128 {

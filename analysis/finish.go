@@ -91,7 +91,7 @@ func (a *Analyzer) connections(r *Result) {
 		}
 	}
 	*c = cs.totals
-	c.Recorded = cs.on
+	c.Recorded, c.AcceptsRecorded = cs.on, !cs.blind
 	c.Seen += cs.only
 	c.Accepted += cs.only
 	if cs.only > 0 {
@@ -111,6 +111,8 @@ func (a *Analyzer) connections(r *Result) {
 		}
 	}
 	c.Handshake, c.QueueWait, c.Alive = cs.shakes.quantiles(), cs.queue.quantiles(), cs.alive.quantiles()
+	c.Served = cs.served.quantiles()
+	c.NeverWait, c.RefusedFor = cs.never.quantiles(), cs.tries.quantiles()
 }
 
 // gaps adds up losses, by END's account or, without one, by the records so far.

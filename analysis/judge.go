@@ -12,6 +12,7 @@ import (
 // Thresholds; docs/FINDINGS.md gives the reasons.
 const (
 	slowNS      = 100e6 // in the accept queue: a client feels it
+	paceNS      = 20e6  // between two accepts: a server that takes clients faster has much to do
 	slowerNS    = 1e9   // as long as TCP waits before it sends again
 	verySlowNS  = 5e9   // as long as clients commonly wait at all
 	goneNS      = 1e9   // a client that closed its side after so long in the queue gave up
@@ -44,7 +45,7 @@ func (a *Analyzer) judge(r *Result) {
 	fs.uneven(all)
 	fs.acceptors(all)
 	fs.listeners(all)
-	fs.uring()
+	fs.uring(all)
 	fs.incomplete(r)
 	keep := a.o.Top
 	r.Findings, r.Others.Findings = fs.sorted(keep)
@@ -68,6 +69,17 @@ func (l *listener) by(ps *places) string {
 	return who
 }
 
+// owner says whose a listener is, in brackets, "" if that is not known.
+func (l *listener) owner(ps *places) string {
+	switch {
+	case l.owned != "":
+		return " (" + l.owned + ")"
+	case len(l.shares) > 0:
+		return " (" + l.by(ps) + ")"
+	}
+	return ""
+}
+
 // who is a process for people.
 func (ps *places) who(p *process) string {
 	return fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(cmp.Or(ps.records[p.key.num].comm, p.comm)), "?"), p.key.pid)
@@ -86,12 +98,34 @@ func (fs *findings) overflow(l *listener) {
 		"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn"
 	if n := f.syns + f.acks; n > 0 {
 		fs.add(queueOverflow, s, n, m.seen(), next, "%s refused clients %s, its accept queue was full (limit %d): %s and %s "+
-			"dropped, of %s; each costs a client a second or more", l.name(), many(n, "time"), f.limit, many(f.syns, "SYN"), many(f.acks, "last ACK"), many(f.clients, "connection"))
+			"dropped, of %s%s", l.name(), many(n, "time"), f.limit, many(f.syns, "SYN"), many(f.acks, "last ACK"), many(f.clients, "connection"), f.refusedWords())
 	}
 	if n := f.synQueue; n > 0 {
 		fs.add(queueOverflow, s, n, m.seen(), "see whether that is a SYN flood (many peers, no handshakes: ss -t state syn-recv) and that net.ipv4.tcp_syncookies is 1; "+
 			"then net.ipv4.tcp_max_syn_backlog", "%s dropped %s, its SYN queue was full", l.name(), many(n, "SYN"))
 	}
+}
+
+// refusedWords says what became of refused connections.
+func (f *life) refusedWords() string {
+	words := ""
+	if f.triedNS > 0 {
+		words = fmt.Sprintf("; one was refused for %s before it was queued", Duration(f.triedNS))
+	}
+	if f.neverIn > 0 {
+		words += fmt.Sprintf("; %s not been queued by the end", had(f.neverIn))
+	}
+	if words == "" {
+		return "; each costs a client a second or more"
+	}
+	return words
+}
+
+func had(n uint64) string {
+	if n == 1 {
+		return "1 had"
+	}
+	return Count(n) + " had"
 }
 
 func (fs *findings) slow(l *listener) {
@@ -104,16 +138,21 @@ func (fs *findings) slow(l *listener) {
 		return
 	}
 	q := f.waits.quantiles()
-	stuck := f.stuck > 0 && f.oldestNS >= slowNS
+	stuck := f.stuck > 0 && f.oldestNS >= slowNS || f.left > 0
+	longest := int64(0) // of those that nobody accepted
+	if f.stuck > 0 {
+		longest = f.oldestNS
+	}
+	longest = max(longest, f.leftNS)
 	if f.slow < 3 && !(f.slow > 0 && 2*f.slow >= q.Count) && !stuck {
 		return
 	}
 	var s Severity
 	switch {
-	case q.Count > 0 && q.P50 >= slowerNS, f.slower >= 10 && q.P99 >= verySlowNS, stuck && f.oldestNS >= verySlowNS,
-		stuck && q.Count == 0 && f.oldestNS >= slowerNS:
+	case q.Count > 0 && q.P50 >= slowerNS, f.slower >= 10 && q.P99 >= verySlowNS, stuck && longest >= verySlowNS,
+		stuck && q.Count == 0 && longest >= slowerNS:
 		s = Critical
-	case q.P99 >= slowerNS/2, stuck && f.oldestNS >= slowerNS:
+	case q.P99 >= slowerNS/2, stuck && longest >= slowerNS:
 		s = Warning
 	case q.P99 >= slowNS || f.slower >= 3 || stuck:
 		s = Notice
@@ -126,12 +165,21 @@ func (fs *findings) slow(l *listener) {
 			Duration(q.P50), l.by(&fs.a.places), Duration(q.P99), Duration(q.Max), Count(f.slow), Count(q.Count), Duration(slowNS))
 	}
 	evidence := f.worst.list
-	if f.stuck > 0 {
+	if f.left > 0 {
 		if q.Count > 0 {
 			text += "; "
 		}
+		text += fmt.Sprintf("%s left it without being accepted after %s or longer, the last after %s (closed or reset by the client, or with the listener)",
+			Count(f.left), Duration(slowNS), Duration(f.leftNS))
+		evidence = append(f.leftAt.seen(), evidence...)
+		evidence = slices.Clone(evidence[:min(len(evidence), 2*keepSeen)])
+	}
+	if f.stuck > 0 {
+		if q.Count+f.left > 0 {
+			text += "; "
+		}
 		text += fmt.Sprintf("%s %s still in the queue at the end, the oldest for %s", Count(f.stuck), were(f.stuck), Duration(f.oldestNS))
-		if stuck {
+		if f.oldestNS >= slowNS {
 			evidence = append([]seen{{f.oldest, fs.a.endNS() - f.oldestNS}}, evidence...)
 			evidence = evidence[:min(len(evidence), 2*keepSeen)]
 		}
@@ -139,7 +187,7 @@ func (fs *findings) slow(l *listener) {
 	slices.SortFunc(evidence, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
 	next := "the program comes to accept too seldom: see what its accepting thread does between two calls (acc analyze --pairs, perf, strace -p); " +
 		"accept in a thread of its own, or more workers"
-	fs.add(slowAccept, s, f.slow+f.stuck, evidence, next, "%s", text)
+	fs.add(slowAccept, s, f.slow+f.stuck+f.left, evidence, next, "%s", text)
 }
 
 func (fs *findings) full(l *listener, r *Result) {
@@ -149,12 +197,16 @@ func (fs *findings) full(l *listener, r *Result) {
 	}
 	const next = "while it is full, new clients are refused: see queue-overflow and slow-accept; ss -ltn shows it live (Recv-Q over Send-Q)"
 	s := Notice
-	if f != nil {
+	if f != nil && !f.blind {
 		if f.fullNS >= fullNS || 10*f.fullNS >= fs.a.spanNS() {
 			s = Warning
 		}
 		fs.add(queueFull, s, uint64(f.fullNS), m.seen(), next, "%s: the accept queue was full (%d, limit %d) for %s of %s, %s without a break", l.name(), m.high,
 			l.queueMax, Duration(f.fullNS), Duration(fs.a.spanNS()), Duration(f.longestNS))
+		return
+	}
+	if f != nil { // when it was shorter again is not recorded
+		fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%d, limit %d) when %s", l.name(), m.high, l.queueMax, many(m.count, "connection")+" came")
 		return
 	}
 	if m.count >= manyRefused || 100*m.count >= l.attempts {
@@ -206,7 +258,7 @@ func (fs *findings) lost(l *listener) {
 			s = Critical
 		}
 		fs.add(clientLost, s, f.lost, f.lostAt.seen(), "drain the queue before a listener is closed: accept until EAGAIN, or hand it over to the next process",
-			"%s: %s %s in the queue when the listener was closed, and %s reset", l.name(), clients(f.lost), were(f.lost), were(f.lost))
+			"%s%s: %s %s in the queue when the listener was closed, and %s reset", l.name(), l.owner(&fs.a.places), clients(f.lost), were(f.lost), were(f.lost))
 	}
 }
 
@@ -232,11 +284,13 @@ func (fs *findings) dead(l *listener) {
 		more = fmt.Sprintf(", %s more had been closed by a client that had waited %s or longer", Count(late), Duration(goneNS))
 	}
 	evidence := m.seen()
-	if m == nil && l.life != nil {
-		evidence = l.life.worst.list
+	if l.life != nil {
+		evidence = append(evidence[:min(len(evidence), 2*keepSeen-min(int(late), keepSeen))], l.life.gone.seen()...)
+		evidence = evidence[:min(len(evidence), 2*keepSeen)]
+		slices.SortFunc(evidence, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
 	}
 	fs.add(deadOnArrival, s, n, evidence, "if clients give up, slow-accept says how long they had waited; short-lived ones that reset at once are health checks or scans (acc analyze --connections)",
-		"%s: %s of %s accepted connections were dead already, reset while they were in the queue%s", l.name(), Count(m.n()), Count(l.accepted), more)
+		"%s: %s of %s accepted connections %s dead already, reset while in the queue%s", l.name(), Count(m.n()), Count(l.accepted), were(m.n()), more)
 }
 
 func (fs *findings) address(l *listener) {
@@ -267,13 +321,22 @@ func (fs *findings) herd(l *listener) {
 		"%s: tasks woke up %s times and found the queue empty, for %s accepted connections", l.name(), Count(vain), Count(l.accepted))
 }
 
-func (fs *findings) uring() {
+func (fs *findings) uring(all []*listener) {
 	m := &fs.a.uring
 	if m.count == 0 {
 		return
 	}
+	var where []string
+	for _, l := range all {
+		if l.uring != nil {
+			where = append(where, fmt.Sprintf("%s by %s", l.name(), fs.a.places.who(l.uring)))
+		}
+	}
+	if n := len(where); n > 5 {
+		where = append(where[:5], fmt.Sprintf("%d more listeners", n-5))
+	}
 	fs.add(ioUringAccept, Notice, m.count, m.seen(), "if that is not known of the program: seccomp, auditd and tools that trace system calls do not see these accepts",
-		"%s accepted through io_uring", many(m.count, "connection"))
+		"%s accepted through io_uring: %s", many(m.count, "connection"), strings.Join(where, ", "))
 }
 
 func (fs *findings) incomplete(r *Result) {

@@ -2,7 +2,6 @@ package analysis
 
 import (
 	"cmp"
-	"hash/maphash"
 	"net/netip"
 	"slices"
 
@@ -41,6 +40,8 @@ type conn struct {
 	state      uint8 // at accept
 	snapState  uint8
 	before     bool
+	multipath  bool   // of MPTCP: what is accepted is another socket
+	taken      uint64 // accepted at the listener when it was queued
 	listener   *listener
 	process    *process
 	rare       *rare
@@ -53,7 +54,9 @@ type rare struct {
 	goneSeq               uint64
 	dropSeq               uint64
 	dropNS                int64
-	failed                bool // accept took it and failed
+	refusal               *refusal
+	left                  *format.Connection // what the snapshot at the end says of it
+	failed                bool               // accept took it and failed
 	closed                bool
 	end                   closing
 }
@@ -110,6 +113,7 @@ func (r *ring) take(c *conn) {
 // connection that is queued is a new one.
 type conns struct {
 	on       bool // there are events beyond accept
+	blind    bool // there are none of accept
 	ps       *places
 	max      int
 	emit     func(*Connection) error
@@ -123,19 +127,20 @@ type conns struct {
 	totals   ConnectionTotals
 	ends     map[End]uint64
 	alive    waits
+	served   waits
 	shakes   waits
 	queue    waits
+	never    waits // in the queue, of those that nobody accepted
+	tries    waits // of the refused, until they were queued
 	endNS    int64
-	refusals map[uint64]struct{}
-	seed     maphash.Seed
+	refusals map[tuple]*refusal
+	final    finalList
 	only     uint64 // accepted ones of which nothing else is recorded, and that nobody is told of
 }
 
 func newConns(ps *places, max int) *conns {
 	cs := &conns{
-		ps: ps, max: max, byCookie: map[uint64]*conn{}, byTuple: map[tuple]*conn{}, ends: map[End]uint64{}, refusals: map[uint64]struct{}{},
-		seed: maphash.MakeSeed(),
-	}
+		ps: ps, max: max, byCookie: map[uint64]*conn{}, byTuple: map[tuple]*conn{}, ends: map[End]uint64{}, refusals: map[tuple]*refusal{}}
 	cs.open.init()
 	cs.ended.init()
 	return cs
@@ -145,7 +150,9 @@ func newConns(ps *places, max int) *conns {
 func (cs *conns) start() {
 	if !cs.on {
 		cs.on = true
-		cs.alive, cs.shakes, cs.queue = newWaits(3), newWaits(3), newWaits(3)
+		for _, w := range []*waits{&cs.alive, &cs.served, &cs.shakes, &cs.queue, &cs.never, &cs.tries} {
+			*w = newWaits(3)
+		}
 	}
 }
 
@@ -251,7 +258,14 @@ func (cs *conns) queued(e *format.Event, l *listener) error {
 		}
 	}
 	c.before = false
+	c.multipath = e.Proto == protoMPTCP
 	c.first = e.Seq
+	if l != nil {
+		c.taken = l.accepted
+	}
+	if err := cs.refusedBefore(c, e, l); err != nil {
+		return err
+	}
 	c.queuedSeq, c.queuedNS, c.handshake, c.mark, c.listener = e.Seq, e.BootNS, e.HandshakeUS, c.mark|e.Mark, l
 	return nil
 }
@@ -276,7 +290,7 @@ func (cs *conns) accepted(e *format.Event, t *task) error {
 	}
 	cs.take(c, e, t)
 	if c.queuedSeq != 0 && c.listener != nil && c.listener.life != nil {
-		c.listener.life.waited(c.queuedNS, e)
+		c.listener.life.waited(c.queuedNS, c.listener.accepted-c.taken, e)
 	}
 	if !c.closed() {
 		return nil
@@ -289,6 +303,7 @@ func (cs *conns) take(c *conn, e *format.Event, t *task) {
 	if c.first == 0 {
 		c.first = e.Seq
 	}
+	c.multipath = c.multipath || e.Proto == protoMPTCP
 	c.tid, c.via, c.mark, c.process, c.inode = e.TID, e.Via, c.mark|e.Mark, t.process, e.Inode
 	if t.listener != nil && t.listener.key.inode != 0 {
 		c.listener = t.listener
@@ -444,11 +459,15 @@ func (cs *conns) sum(c *conn, o *Connection) {
 	}
 	switch {
 	case o.AcceptedSeq != 0 || o.QueuedSeq == 0 || o.End == EndNotRecorded:
-	case o.End == EndWaiting:
-		t.Waiting++
-		t.NeverAccepted++
+	case o.AcceptUnknown && o.End != EndListener && o.End != EndWaiting:
 	default:
+		if o.End == EndWaiting {
+			t.Waiting++
+		}
 		t.NeverAccepted++
+		if o.QueueWaitNS >= 0 {
+			cs.never.add(o.QueueWaitNS)
+		}
 	}
 	if o.HandshakeNS >= 0 {
 		cs.shakes.add(o.HandshakeNS)
@@ -458,6 +477,9 @@ func (cs *conns) sum(c *conn, o *Connection) {
 	}
 	if o.AliveNS >= 0 && o.ClosedSeq != 0 {
 		cs.alive.add(o.AliveNS)
+	}
+	if o.AcceptedSeq != 0 && o.ClosedSeq != 0 && !o.Dead {
+		cs.served.add(max(o.ClosedNS-o.AcceptedNS, 0))
 	}
 	if l := c.listener; l != nil && l.life != nil {
 		l.life.ended(o)
@@ -490,14 +512,18 @@ func (cs *conns) fill(c *conn, end End) {
 			o.HandshakeNS = ns
 		}
 	}
-	o.EndNS = cs.endNS
+	if end != EndNotRecorded {
+		o.EndNS = cs.endNS
+	}
 	if x := c.rare; x != nil {
 		cs.fillRare(o, x)
 	}
+	o.AcceptUnknown = cs.blind && o.AcceptedSeq == 0
 	began := c.queuedNS
 	switch {
 	case c.queuedSeq != 0 && c.acceptSeq != 0:
 		o.QueueWaitNS = max(c.acceptNS-c.queuedNS, 0)
+	case o.AcceptUnknown && end != EndListener && end != EndWaiting:
 	case c.queuedSeq != 0 && o.EndNS != 0:
 		o.QueueWaitNS = max(o.EndNS-c.queuedNS, 0)
 	case c.queuedSeq == 0:
@@ -516,6 +542,10 @@ func (cs *conns) fillRare(o *Connection, x *rare) {
 		o.EstablishedNS = x.establishedNS
 	}
 	o.GoneNS, o.GoneSeq, o.DropSeq = x.goneNS, x.goneSeq, x.dropSeq
+	x.refusal.fill(o)
+	if s := x.left; s != nil {
+		o.LeftState, o.BytesIn, o.BytesOut, o.Retransmits, o.SRTTUS, o.Counted = s.State, s.BytesIn, s.BytesOut, s.Retransmits, s.SRTTUS, s.Counted
+	}
 	if x.dropSeq != 0 {
 		o.EndNS = x.dropNS
 	}
@@ -525,7 +555,7 @@ func (cs *conns) fillRare(o *Connection, x *rare) {
 	e := &x.end
 	o.ClosedSeq, o.ClosedNS, o.OldState, o.SockErr = e.seq, e.ns, e.oldState, e.sockErr
 	o.SegsIn, o.SegsOut, o.Retransmits, o.SRTTUS, o.MinRTTUS = e.segsIn, e.segsOut, e.retransmits, e.srttUS, e.minRTTUS
-	o.BytesIn, o.BytesOut = e.in, e.out
+	o.BytesIn, o.BytesOut, o.Counted = e.in, e.out, true
 	if x.dropSeq == 0 {
 		o.EndNS = e.ns
 	}
@@ -546,13 +576,9 @@ func (cs *conns) close(endNS int64) error {
 	}
 	slices.SortFunc(rest, func(a, b *conn) int { return cmp.Compare(a.first, b.first) })
 	for _, c := range rest {
-		end := EndOpen
-		if c.acceptSeq == 0 && c.queuedSeq != 0 {
-			end = EndWaiting
-		}
-		if err := cs.finish(c, end); err != nil {
+		if err := cs.finish(c, cs.leftAs(c)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return cs.neverQueued()
 }

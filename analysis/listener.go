@@ -54,6 +54,9 @@ type listener struct {
 	snap            snap
 	guess           uint16   // port of a connection of it, while its address is not known
 	idle            bool     // nothing happened at it
+	uring           *process // the last one that accepted at it through io_uring
+	owned           string   // the process that began to listen, "" unknown
+	beganNS         int64
 	began           uint64   // event that says that it began to listen, 0 without one
 	seq             uint64   // its first event
 	seenNS          int64    // and when that was
@@ -114,6 +117,7 @@ type link struct {
 // places holds listeners, processes and peers, and their bounds.
 type places struct {
 	startNS   int64
+	blind     bool // accepts are not recorded
 	o         *Options
 	limited   bool
 	listeners map[listenerKey]*listener // the newest of each key
@@ -136,7 +140,7 @@ type places struct {
 
 func newPlaces(h *format.Header, o *Options) places {
 	return places{
-		startNS: h.Clock.BootNS, o: o,
+		startNS: h.Clock.BootNS, o: o, blind: blind(h),
 		listeners: map[listenerKey]*listener{}, none: &listener{}, more: &listener{},
 		processes: map[processKey]*process{}, moreProcs: &process{}, records: map[uint32]record{},
 		links: map[link]*share{}, ports: map[port]*listener{}, peers: map[netip.Addr]uint32{},
@@ -174,7 +178,7 @@ func (ps *places) place(t *task, e *format.Event) {
 // look notes the length of the accept queue at an event.
 func (l *listener) look(e *format.Event, queue uint32) {
 	l.queueMax = e.BacklogMax
-	if l.life != nil {
+	if l.life != nil && !l.life.blind {
 		l.life.depth(e.BootNS, queue > e.BacklogMax)
 	}
 	if queue == 0 {

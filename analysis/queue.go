@@ -1,8 +1,6 @@
 package analysis
 
 import (
-	"hash/maphash"
-
 	"github.com/acc-project/acc/format"
 )
 
@@ -14,9 +12,10 @@ type port struct {
 
 // life is what the events of connections tell of a listener.
 type life struct {
+	blind     bool // accepts are not recorded
 	queued    uint64
 	waits     waits  // in the accept queue, of the accepted
-	slow      uint64 // of them, slowNS or longer
+	slow      uint64 // of them, slowNS or longer, and not because the server had others to take
 	slower    uint64 // of them, slowerNS or longer
 	worst     worst  // of them, the longest
 	stuck     uint64 // not accepted by the end
@@ -24,12 +23,18 @@ type life struct {
 	oldest    uint64 // and its event
 	lateGone  uint64 // of the accepted, waited goneNS or longer, and the peer had closed its side
 	closedIn  uint64 // ended in the queue, never accepted
+	left      uint64 // of them, and of those lost, slowNS or later
+	leftNS    int64  // the longest in the queue of all of these
+	leftAt    mark   // their ends
+	gone      mark   // the accepted that had given up
 	lost      uint64 // when it was closed
 	lostAt    mark
 	syns      uint64 // refused: at the SYN
 	acks      uint64 // at the last ACK
 	synQueue  uint64 // at the SYN, the SYN queue was full
 	clients   uint64 // connections that were refused at least once
+	neverIn   uint64 // of them, not queued by the end
+	triedNS   int64  // of the others, the longest until they were queued
 	limit     uint32 // when they were
 	full      bool
 	sinceNS   int64
@@ -39,14 +44,16 @@ type life struct {
 	fullAtNS  int64 // when the longest began
 }
 
-// waited notes a connection that was accepted after it had been queued.
-func (f *life) waited(queuedNS int64, e *format.Event) {
+// waited notes a connection that was accepted after it had been queued. others were
+// accepted meanwhile: a wait behind them, who were taken quickly, is of a server that has
+// much to do.
+func (f *life) waited(queuedNS int64, others uint64, e *format.Event) {
 	ns := max(e.BootNS-queuedNS, 0)
 	if !e.Accepted() {
 		return
 	}
 	f.waits.add(ns)
-	if ns >= slowNS {
+	if ns >= slowNS && (ns >= slowerNS/2 || ns/int64(others+1) >= paceNS) {
 		f.slow++
 		f.worst.add(e.Seq, e.BootNS, ns)
 	}
@@ -55,6 +62,7 @@ func (f *life) waited(queuedNS int64, e *format.Event) {
 	}
 	if e.State == tcpCloseWait && ns >= goneNS {
 		f.lateGone++
+		f.gone.note(e.Seq, e.BootNS, ns)
 	}
 }
 
@@ -84,21 +92,33 @@ func (f *life) drained(ns int64) {
 // ended notes a connection that is told of.
 func (f *life) ended(c *Connection) {
 	switch {
-	case c.QueuedSeq == 0 || c.AcceptedSeq != 0:
+	case c.QueuedSeq == 0 || c.AcceptedSeq != 0 || c.AcceptUnknown && c.End != EndWaiting && c.End != EndListener:
 	case c.End == EndWaiting:
 		f.stuck++
 		if c.QueueWaitNS > f.oldestNS || f.oldest == 0 {
 			f.oldestNS, f.oldest = c.QueueWaitNS, c.QueuedSeq
 		}
-	case c.End != EndNotRecorded && c.End != EndListener && c.End != EndAccept:
+	case c.End == EndListener:
+		f.leave(c, c.DropSeq)
+	case c.End != EndNotRecorded && c.End != EndAccept:
 		f.closedIn++
+		f.leave(c, c.ClosedSeq)
+	}
+}
+
+// leave notes a connection that left the queue without being accepted.
+func (f *life) leave(c *Connection, seq uint64) {
+	f.leftNS = max(f.leftNS, c.QueueWaitNS)
+	if c.QueueWaitNS >= slowNS {
+		f.left++
+		f.leftAt.note(seq, c.EndNS, c.QueueWaitNS)
 	}
 }
 
 // life gives what events of connections tell of a listener.
 func (ps *places) life(l *listener) *life {
 	if l.life == nil {
-		l.life = &life{}
+		l.life = &life{blind: ps.blind}
 		if l.detailed {
 			l.life.waits = newWaits(2)
 		}
@@ -113,9 +133,6 @@ func (ps *places) at(e *format.Event) *listener {
 	}
 	return ps.ports[port{e.NetNS, e.LPort}]
 }
-
-// maxRefusals bounds the refused connections that are told apart.
-const maxRefusals = 1 << 16
 
 // live takes an event of a connection's life.
 func (a *Analyzer) live(e *format.Event) error {
@@ -169,11 +186,5 @@ func (a *Analyzer) dropped(e *format.Event, l *listener) error {
 		f.syns++
 		l.look(e, e.Backlog)
 	}
-	if r := maphash.Comparable(a.conns.seed, tupleOf(e)); len(a.conns.refusals) < maxRefusals {
-		if _, ok := a.conns.refusals[r]; !ok {
-			a.conns.refusals[r] = struct{}{}
-			f.clients++
-		}
-	}
-	return nil
+	return a.conns.refused(e, l)
 }

@@ -84,22 +84,27 @@ type Totals struct {
 type ConnectionTotals struct {
 	Recorded         bool       `json:"recorded"` // more than accept is recorded
 	Seen             uint64     `json:"seen"`
-	Before           uint64     `json:"before"`         // of them, there when recording began
-	Silent           uint64     `json:"silent"`         // not in Seen: there from the beginning to the end, without an event
-	Queued           uint64     `json:"queued"`         // put into an accept queue
-	Accepted         uint64     `json:"accepted"`       // taken out of one
-	NeverAccepted    uint64     `json:"never_accepted"` // queued, and not accepted
-	Waiting          uint64     `json:"waiting"`        // of them, in the queue at the end
+	Before           uint64     `json:"before"`           // of them, there when recording began
+	AcceptsRecorded  bool       `json:"accepts_recorded"` // else accepted, never_accepted, waiting and the waits are of those of whom other events tell
+	Silent           uint64     `json:"silent"`           // not in Seen: there from the beginning to the end, without an event
+	Queued           uint64     `json:"queued"`           // put into an accept queue
+	Accepted         uint64     `json:"accepted"`         // taken out of one
+	NeverAccepted    uint64     `json:"never_accepted"`   // queued, and not accepted
+	Waiting          uint64     `json:"waiting"`          // of them, in the queue at the end
+	NeverQueued      uint64     `json:"never_queued"`     // refused, and not queued by the end
 	Closed           uint64     `json:"closed"`
-	Dead             uint64     `json:"dead_on_arrival"`    // closed when accept returned them
-	LostWithListener uint64     `json:"lost_with_listener"` // in the queue when the listener was closed
-	RefusedSYN       uint64     `json:"refused_syn"`        // packets refused: SYNs, the accept queue was full
-	RefusedACK       uint64     `json:"refused_ack"`        // last ACKs, the same
-	RefusedSYNQueue  uint64     `json:"refused_syn_queue"`  // SYNs, the SYN queue was full
-	Ends             []EndCount `json:"ends"`               // how they ended, most frequent first
-	Handshake        Quantiles  `json:"handshake_ns"`       // from the answer to the SYN to the queue
-	QueueWait        Quantiles  `json:"queue_wait_ns"`      // from the queue to the return of accept
-	Alive            Quantiles  `json:"alive_ns"`           // from the queue, or accept, to the end, of those that closed
+	Dead             uint64     `json:"dead_on_arrival"`        // closed when accept returned them
+	LostWithListener uint64     `json:"lost_with_listener"`     // in the queue when the listener was closed
+	RefusedSYN       uint64     `json:"refused_syn"`            // packets refused: SYNs, the accept queue was full
+	RefusedACK       uint64     `json:"refused_ack"`            // last ACKs, the same
+	RefusedSYNQueue  uint64     `json:"refused_syn_queue"`      // SYNs, the SYN queue was full
+	Ends             []EndCount `json:"ends"`                   // how they ended, most frequent first
+	Handshake        Quantiles  `json:"handshake_ns"`           // from the answer to the SYN to the queue
+	QueueWait        Quantiles  `json:"queue_wait_ns"`          // from the queue to the return of accept
+	NeverWait        Quantiles  `json:"never_accepted_wait_ns"` // in the queue, of the never accepted
+	RefusedFor       Quantiles  `json:"refused_ns"`             // from the first packet that was dropped to the queue
+	Served           Quantiles  `json:"served_ns"`              // from the return of accept to the end, of those that closed
+	Alive            Quantiles  `json:"alive_ns"`               // from the queue, or accept, to the end, of those that closed
 }
 
 // EndCount is how many connections ended in one way.

@@ -22,6 +22,7 @@ const late = int64(time.Second)
 // a capture's batches one after another. It is for one goroutine.
 type Witness struct {
 	queuedKnown bool // the capture has events of connections that were queued
+	blind       bool // and none of accept
 	spaces      map[uint32]*space
 	recent      []moment // the last events, a ring
 	next        int      // in recent, the oldest
@@ -94,7 +95,7 @@ func (b *boundary) note(m moment, n int64) {
 
 // NewWitness begins with the capture whose header is h.
 func NewWitness(h *format.Header) *Witness {
-	w := &Witness{spaces: map[uint32]*space{}}
+	w := &Witness{spaces: map[uint32]*space{}, blind: blind(h)}
 	for _, p := range h.Probes {
 		w.queuedKnown = w.queuedKnown || p.Hook == format.HookHashdance
 	}
@@ -254,6 +255,7 @@ func (w *Witness) Finish() WitnessResult {
 		}
 		total.Opened += s.Opened
 		total.Accepted += s.Accepted
+		total.Queued += s.Queued
 		total.Unexplained += s.Unexplained
 		for _, reason := range s.Reasons {
 			if !slices.Contains(reasons, reason) {
@@ -272,7 +274,10 @@ func (w *Witness) Finish() WitnessResult {
 		reasons = append(reasons[:6], "and more")
 	}
 	counts := fmt.Sprintf("%d TCP connections", total.Opened)
-	if r.Verdict != WitnessAgrees || int64(total.Opened) != total.Accepted {
+	switch {
+	case w.blind:
+		counts += fmt.Sprintf(", %d were recorded as queued", total.Queued)
+	case r.Verdict != WitnessAgrees || int64(total.Opened) != total.Accepted:
 		counts += fmt.Sprintf(", %d were recorded as accepted", total.Accepted)
 	}
 	switch r.Verdict {
@@ -307,6 +312,12 @@ func (w *Witness) compare(s *space) WitnessSpace {
 	if w.queuedKnown {
 		x.Queued = s.last.by.queued - s.first.by.queued
 	}
+	if w.blind && w.queuedKnown { // what was put into queues is all that there is to hold against
+		x.Unsure = s.first.while.queued + s.last.while.queued
+		x.Unexplained = int64(x.Opened) - x.Queued - int64(x.Joined)
+		w.judge(&x)
+		return x
+	}
 	waiting := int64(x.QueuedEnd) - int64(x.QueuedStart)
 	x.Unexplained = int64(x.Opened) - x.Accepted - waiting - x.Forgotten - int64(x.Joined)
 	x.reasons(waiting)
@@ -335,9 +346,9 @@ func (x *WitnessSpace) reasons(waiting int64) {
 // what was put into queues is known and as much as what left them; else a few in
 // many, as measured (tcp_create_openreq_child counts before
 // inet_csk_complete_hashdance finds that it does not own the request).
-func (x *WitnessSpace) twice() int64 {
+func (x *WitnessSpace) twice(blind bool) int64 {
 	most := 1 + int64(x.Opened)/10_000
-	if x.Queued >= 0 {
+	if x.Queued >= 0 && !blind {
 		most = int64(x.Opened) - x.Queued - int64(x.Joined)
 	}
 	if x.Unexplained > 0 && x.Unexplained <= most {
@@ -355,24 +366,28 @@ func (w *Witness) judge(x *WitnessSpace) {
 	var lost, missed uint64
 	if w.end != nil {
 		for _, t := range w.end.Totals {
-			if t.Kind == format.Return {
+			if t.Kind == format.Return || w.blind && t.Kind == format.Queued {
 				lost += t.Lost
 				missed += t.Missed
 			}
 		}
 	}
 	noFacts := max(w.noFacts-w.facts, 0)
-	if twice := x.twice(); twice > 0 && lost+missed == 0 {
+	if twice := x.twice(w.blind); twice > 0 && lost+missed == 0 {
 		x.Verdict = WitnessExplained
 		x.Reasons = append(x.Reasons, fmt.Sprintf("%d counted twice: of one handshake the kernel makes two sockets if two CPUs end it at the same time, and drops one", twice))
 		return
+	}
+	what := "returns of accept"
+	if w.blind {
+		what = "queued connections"
 	}
 	more := []struct {
 		n    int64
 		text string
 	}{
-		{int64(lost), "%d returns of accept were lost, the ring was full"},
-		{int64(missed), "%d returns of accept were missed by the kernel"},
+		{int64(lost), "%d " + what + " were lost, the ring was full"},
+		{int64(missed), "%d " + what + " were missed by the kernel"},
 		{noFacts, "%d accepted without what says of which protocol"},
 		{x.Unsure, "%d accepted while the counters were read"},
 	}

@@ -15,6 +15,9 @@ import (
 // the executable is not known.
 type program string
 
+// deployNS is how long after a listener began the processes that start are its first ones.
+const deployNS = 10e9
+
 // maxPrograms bounds the programs of a listener.
 const maxPrograms = 8
 
@@ -28,7 +31,7 @@ func (a *Analyzer) arrived(l *listener, p *process, seq uint64, ns int64) {
 	if !known && len(l.programs) < maxPrograms {
 		l.programs = append(l.programs, prog)
 	}
-	young := ok && rec.startNS > a.header.Clock.BootNS
+	young := ok && rec.startNS > a.header.Clock.BootNS && (l.began == 0 || rec.startNS > l.beganNS+deployNS)
 	switch {
 	case others && !known:
 		l.marks.note(newAcceptor, seq, ns, 1)
@@ -69,9 +72,10 @@ type listening struct {
 
 func (ln *listening) note(l *listener, e *format.Event) {
 	ln.mark.note(e.Seq, e.BootNS, 0)
+	l.owned, l.beganNS = fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(e.Comm), "?"), e.PID), e.BootNS
 	const names = 5
 	if len(ln.names) < names {
-		ln.names = append(ln.names, fmt.Sprintf("%s by %s[%d]", l.name(), cmp.Or(format.Quote(e.Comm), "?"), e.PID))
+		ln.names = append(ln.names, l.name()+" by "+l.owned)
 	}
 }
 

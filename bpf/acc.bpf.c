@@ -63,7 +63,7 @@ enum { IORING_OP_ACCEPT = 13, IORING_ACCEPT_MULTISHOT = 1 };
 enum {
 	PROBE_ENTER, PROBE_RETURN, PROBE_DO_ACCEPT, PROBE_IO_ACCEPT, PROBE_IO_COMPLETE, PROBE_KERNEL_ACCEPT, PROBE_SYS_EXIT,
 	PROBE_FD_INSTALL, PROBE_HASHDANCE, PROBE_QUEUE_ADD, PROBE_CLOSED, PROBE_STATE, PROBE_CONN_REQUEST, PROBE_SYN_RECV,
-	PROBE_CHILD_FORGET, PROBE_LISTEN, NUM_PROBES,
+	PROBE_CHILD_FORGET, PROBE_LISTEN, PROBE_DONE, PROBE_FIN, NUM_PROBES,
 };
 
 /* What differs from event to event of a task comes first, here and in facts: the
@@ -148,6 +148,7 @@ volatile const u32 with_cookies = 1; /* all probes of a connection's life can gi
 #else
 volatile const u32 with_cookies = 0;
 #endif
+volatile const u32 with_fins = 0;       /* fentry_tcp_fin is there */
 volatile u32 watch = 0;                /* what sys_exit is to look for */
 enum { WATCH_RETURNS = 1, WATCH_BEFORE = 2, WATCH_DENIED = 4, WATCH_ENDING = 8 };
 

@@ -17,11 +17,11 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	Acc510MapAttempts                   = "attempts"
-	Acc510MapCompleting                 = "completing"
 	Acc510MapCounts                     = "counts"
 	Acc510MapEvents                     = "events"
 	Acc510MapFailed                     = "failed"
 	Acc510MapIntroduced                 = "introduced"
+	Acc510MapPending                    = "pending"
 	Acc510MapPlaces                     = "places"
 	Acc510MapSleepers                   = "sleepers"
 	Acc510ProgFentryChildForget         = "fentry_child_forget"
@@ -30,6 +30,9 @@ const (
 	Acc510ProgFentryHashdance           = "fentry_hashdance"
 	Acc510ProgFentryIoAccept            = "fentry_io_accept"
 	Acc510ProgFentryQueueAdd            = "fentry_queue_add"
+	Acc510ProgFentryTcpDone             = "fentry_tcp_done"
+	Acc510ProgFentryTcpFin              = "fentry_tcp_fin"
+	Acc510ProgFentryTwskDeschedule      = "fentry_twsk_deschedule"
 	Acc510ProgFentryV4SynRecv           = "fentry_v4_syn_recv"
 	Acc510ProgFentryV6SynRecv           = "fentry_v6_syn_recv"
 	Acc510ProgFexitSysAccept4           = "fexit___sys_accept4"
@@ -63,6 +66,7 @@ const (
 	Acc510VarUnusedProcess              = "unused_process"
 	Acc510VarWatch                      = "watch"
 	Acc510VarWithCookies                = "with_cookies"
+	Acc510VarWithFins                   = "with_fins"
 )
 
 // LoadAcc510 returns the embedded CollectionSpec for Acc510.
@@ -113,6 +117,9 @@ type Acc510ProgramSpecs struct {
 	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
 	FentryQueueAdd            *ebpf.ProgramSpec `ebpf:"fentry_queue_add"`
+	FentryTcpDone             *ebpf.ProgramSpec `ebpf:"fentry_tcp_done"`
+	FentryTcpFin              *ebpf.ProgramSpec `ebpf:"fentry_tcp_fin"`
+	FentryTwskDeschedule      *ebpf.ProgramSpec `ebpf:"fentry_twsk_deschedule"`
 	FentryV4SynRecv           *ebpf.ProgramSpec `ebpf:"fentry_v4_syn_recv"`
 	FentryV6SynRecv           *ebpf.ProgramSpec `ebpf:"fentry_v6_syn_recv"`
 	FexitSysAccept4           *ebpf.ProgramSpec `ebpf:"fexit___sys_accept4"`
@@ -145,11 +152,11 @@ type Acc510ProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type Acc510MapSpecs struct {
 	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
-	Completing *ebpf.MapSpec `ebpf:"completing"`
 	Counts     *ebpf.MapSpec `ebpf:"counts"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
 	Failed     *ebpf.MapSpec `ebpf:"failed"`
 	Introduced *ebpf.MapSpec `ebpf:"introduced"`
+	Pending    *ebpf.MapSpec `ebpf:"pending"`
 	Places     *ebpf.MapSpec `ebpf:"places"`
 	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
 }
@@ -166,6 +173,7 @@ type Acc510VariableSpecs struct {
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
 	Watch            *ebpf.VariableSpec `ebpf:"watch"`
 	WithCookies      *ebpf.VariableSpec `ebpf:"with_cookies"`
+	WithFins         *ebpf.VariableSpec `ebpf:"with_fins"`
 }
 
 // Acc510Objects contains all objects after they have been loaded into the kernel.
@@ -189,11 +197,11 @@ func (o *Acc510Objects) Close() error {
 // It can be passed to LoadAcc510Objects or ebpf.CollectionSpec.LoadAndAssign.
 type Acc510Maps struct {
 	Attempts   *ebpf.Map `ebpf:"attempts"`
-	Completing *ebpf.Map `ebpf:"completing"`
 	Counts     *ebpf.Map `ebpf:"counts"`
 	Events     *ebpf.Map `ebpf:"events"`
 	Failed     *ebpf.Map `ebpf:"failed"`
 	Introduced *ebpf.Map `ebpf:"introduced"`
+	Pending    *ebpf.Map `ebpf:"pending"`
 	Places     *ebpf.Map `ebpf:"places"`
 	Sleepers   *ebpf.Map `ebpf:"sleepers"`
 }
@@ -201,11 +209,11 @@ type Acc510Maps struct {
 func (m *Acc510Maps) Close() error {
 	return _Acc510Close(
 		m.Attempts,
-		m.Completing,
 		m.Counts,
 		m.Events,
 		m.Failed,
 		m.Introduced,
+		m.Pending,
 		m.Places,
 		m.Sleepers,
 	)
@@ -223,6 +231,7 @@ type Acc510Variables struct {
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
 	Watch            *ebpf.Variable `ebpf:"watch"`
 	WithCookies      *ebpf.Variable `ebpf:"with_cookies"`
+	WithFins         *ebpf.Variable `ebpf:"with_fins"`
 }
 
 // Acc510Programs contains all programs after they have been loaded into the kernel.
@@ -235,6 +244,9 @@ type Acc510Programs struct {
 	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
 	FentryQueueAdd            *ebpf.Program `ebpf:"fentry_queue_add"`
+	FentryTcpDone             *ebpf.Program `ebpf:"fentry_tcp_done"`
+	FentryTcpFin              *ebpf.Program `ebpf:"fentry_tcp_fin"`
+	FentryTwskDeschedule      *ebpf.Program `ebpf:"fentry_twsk_deschedule"`
 	FentryV4SynRecv           *ebpf.Program `ebpf:"fentry_v4_syn_recv"`
 	FentryV6SynRecv           *ebpf.Program `ebpf:"fentry_v6_syn_recv"`
 	FexitSysAccept4           *ebpf.Program `ebpf:"fexit___sys_accept4"`
@@ -270,6 +282,9 @@ func (p *Acc510Programs) Close() error {
 		p.FentryHashdance,
 		p.FentryIoAccept,
 		p.FentryQueueAdd,
+		p.FentryTcpDone,
+		p.FentryTcpFin,
+		p.FentryTwskDeschedule,
 		p.FentryV4SynRecv,
 		p.FentryV6SynRecv,
 		p.FexitSysAccept4,

@@ -68,8 +68,8 @@ type AccAttempt struct {
 
 type AccCounters struct {
 	_         structs.HostLayout
-	Hits      [16]uint64
-	Lost      [16]uint64
+	Hits      [18]uint64
+	Lost      [18]uint64
 	NoAttempt uint64
 }
 
@@ -201,11 +201,11 @@ type AccProcess struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	AccMapAttempts                   = "attempts"
-	AccMapCompleting                 = "completing"
 	AccMapCounts                     = "counts"
 	AccMapEvents                     = "events"
 	AccMapFailed                     = "failed"
 	AccMapIntroduced                 = "introduced"
+	AccMapPending                    = "pending"
 	AccMapPlaces                     = "places"
 	AccMapSleepers                   = "sleepers"
 	AccProgFentrySysAccept4          = "fentry___sys_accept4"
@@ -216,6 +216,9 @@ const (
 	AccProgFentryHashdance           = "fentry_hashdance"
 	AccProgFentryIoAccept            = "fentry_io_accept"
 	AccProgFentryQueueAdd            = "fentry_queue_add"
+	AccProgFentryTcpDone             = "fentry_tcp_done"
+	AccProgFentryTcpFin              = "fentry_tcp_fin"
+	AccProgFentryTwskDeschedule      = "fentry_twsk_deschedule"
 	AccProgFentryV4SynRecv           = "fentry_v4_syn_recv"
 	AccProgFentryV6SynRecv           = "fentry_v6_syn_recv"
 	AccProgFexitSysAccept4           = "fexit___sys_accept4"
@@ -250,6 +253,7 @@ const (
 	AccVarUnusedProcess              = "unused_process"
 	AccVarWatch                      = "watch"
 	AccVarWithCookies                = "with_cookies"
+	AccVarWithFins                   = "with_fins"
 )
 
 // LoadAcc returns the embedded CollectionSpec for Acc.
@@ -302,6 +306,9 @@ type AccProgramSpecs struct {
 	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
 	FentryQueueAdd            *ebpf.ProgramSpec `ebpf:"fentry_queue_add"`
+	FentryTcpDone             *ebpf.ProgramSpec `ebpf:"fentry_tcp_done"`
+	FentryTcpFin              *ebpf.ProgramSpec `ebpf:"fentry_tcp_fin"`
+	FentryTwskDeschedule      *ebpf.ProgramSpec `ebpf:"fentry_twsk_deschedule"`
 	FentryV4SynRecv           *ebpf.ProgramSpec `ebpf:"fentry_v4_syn_recv"`
 	FentryV6SynRecv           *ebpf.ProgramSpec `ebpf:"fentry_v6_syn_recv"`
 	FexitSysAccept4           *ebpf.ProgramSpec `ebpf:"fexit___sys_accept4"`
@@ -335,11 +342,11 @@ type AccProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccMapSpecs struct {
 	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
-	Completing *ebpf.MapSpec `ebpf:"completing"`
 	Counts     *ebpf.MapSpec `ebpf:"counts"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
 	Failed     *ebpf.MapSpec `ebpf:"failed"`
 	Introduced *ebpf.MapSpec `ebpf:"introduced"`
+	Pending    *ebpf.MapSpec `ebpf:"pending"`
 	Places     *ebpf.MapSpec `ebpf:"places"`
 	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
 }
@@ -356,6 +363,7 @@ type AccVariableSpecs struct {
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
 	Watch            *ebpf.VariableSpec `ebpf:"watch"`
 	WithCookies      *ebpf.VariableSpec `ebpf:"with_cookies"`
+	WithFins         *ebpf.VariableSpec `ebpf:"with_fins"`
 }
 
 // AccObjects contains all objects after they have been loaded into the kernel.
@@ -379,11 +387,11 @@ func (o *AccObjects) Close() error {
 // It can be passed to LoadAccObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccMaps struct {
 	Attempts   *ebpf.Map `ebpf:"attempts"`
-	Completing *ebpf.Map `ebpf:"completing"`
 	Counts     *ebpf.Map `ebpf:"counts"`
 	Events     *ebpf.Map `ebpf:"events"`
 	Failed     *ebpf.Map `ebpf:"failed"`
 	Introduced *ebpf.Map `ebpf:"introduced"`
+	Pending    *ebpf.Map `ebpf:"pending"`
 	Places     *ebpf.Map `ebpf:"places"`
 	Sleepers   *ebpf.Map `ebpf:"sleepers"`
 }
@@ -391,11 +399,11 @@ type AccMaps struct {
 func (m *AccMaps) Close() error {
 	return _AccClose(
 		m.Attempts,
-		m.Completing,
 		m.Counts,
 		m.Events,
 		m.Failed,
 		m.Introduced,
+		m.Pending,
 		m.Places,
 		m.Sleepers,
 	)
@@ -413,6 +421,7 @@ type AccVariables struct {
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
 	Watch            *ebpf.Variable `ebpf:"watch"`
 	WithCookies      *ebpf.Variable `ebpf:"with_cookies"`
+	WithFins         *ebpf.Variable `ebpf:"with_fins"`
 }
 
 // AccPrograms contains all programs after they have been loaded into the kernel.
@@ -427,6 +436,9 @@ type AccPrograms struct {
 	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
 	FentryQueueAdd            *ebpf.Program `ebpf:"fentry_queue_add"`
+	FentryTcpDone             *ebpf.Program `ebpf:"fentry_tcp_done"`
+	FentryTcpFin              *ebpf.Program `ebpf:"fentry_tcp_fin"`
+	FentryTwskDeschedule      *ebpf.Program `ebpf:"fentry_twsk_deschedule"`
 	FentryV4SynRecv           *ebpf.Program `ebpf:"fentry_v4_syn_recv"`
 	FentryV6SynRecv           *ebpf.Program `ebpf:"fentry_v6_syn_recv"`
 	FexitSysAccept4           *ebpf.Program `ebpf:"fexit___sys_accept4"`
@@ -465,6 +477,9 @@ func (p *AccPrograms) Close() error {
 		p.FentryHashdance,
 		p.FentryIoAccept,
 		p.FentryQueueAdd,
+		p.FentryTcpDone,
+		p.FentryTcpFin,
+		p.FentryTwskDeschedule,
 		p.FentryV4SynRecv,
 		p.FentryV6SynRecv,
 		p.FexitSysAccept4,

@@ -17,11 +17,11 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	AccHashMapAttempts                   = "attempts"
-	AccHashMapCompleting                 = "completing"
 	AccHashMapCounts                     = "counts"
 	AccHashMapEvents                     = "events"
 	AccHashMapFailed                     = "failed"
 	AccHashMapIntroduced                 = "introduced"
+	AccHashMapPending                    = "pending"
 	AccHashMapPlaces                     = "places"
 	AccHashMapSleepers                   = "sleepers"
 	AccHashProgFentrySysAccept4          = "fentry___sys_accept4"
@@ -32,6 +32,9 @@ const (
 	AccHashProgFentryHashdance           = "fentry_hashdance"
 	AccHashProgFentryIoAccept            = "fentry_io_accept"
 	AccHashProgFentryQueueAdd            = "fentry_queue_add"
+	AccHashProgFentryTcpDone             = "fentry_tcp_done"
+	AccHashProgFentryTcpFin              = "fentry_tcp_fin"
+	AccHashProgFentryTwskDeschedule      = "fentry_twsk_deschedule"
 	AccHashProgFentryV4SynRecv           = "fentry_v4_syn_recv"
 	AccHashProgFentryV6SynRecv           = "fentry_v6_syn_recv"
 	AccHashProgFexitSysAccept4           = "fexit___sys_accept4"
@@ -66,6 +69,7 @@ const (
 	AccHashVarUnusedProcess              = "unused_process"
 	AccHashVarWatch                      = "watch"
 	AccHashVarWithCookies                = "with_cookies"
+	AccHashVarWithFins                   = "with_fins"
 )
 
 // LoadAccHash returns the embedded CollectionSpec for AccHash.
@@ -118,6 +122,9 @@ type AccHashProgramSpecs struct {
 	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
 	FentryQueueAdd            *ebpf.ProgramSpec `ebpf:"fentry_queue_add"`
+	FentryTcpDone             *ebpf.ProgramSpec `ebpf:"fentry_tcp_done"`
+	FentryTcpFin              *ebpf.ProgramSpec `ebpf:"fentry_tcp_fin"`
+	FentryTwskDeschedule      *ebpf.ProgramSpec `ebpf:"fentry_twsk_deschedule"`
 	FentryV4SynRecv           *ebpf.ProgramSpec `ebpf:"fentry_v4_syn_recv"`
 	FentryV6SynRecv           *ebpf.ProgramSpec `ebpf:"fentry_v6_syn_recv"`
 	FexitSysAccept4           *ebpf.ProgramSpec `ebpf:"fexit___sys_accept4"`
@@ -151,11 +158,11 @@ type AccHashProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccHashMapSpecs struct {
 	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
-	Completing *ebpf.MapSpec `ebpf:"completing"`
 	Counts     *ebpf.MapSpec `ebpf:"counts"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
 	Failed     *ebpf.MapSpec `ebpf:"failed"`
 	Introduced *ebpf.MapSpec `ebpf:"introduced"`
+	Pending    *ebpf.MapSpec `ebpf:"pending"`
 	Places     *ebpf.MapSpec `ebpf:"places"`
 	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
 }
@@ -172,6 +179,7 @@ type AccHashVariableSpecs struct {
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
 	Watch            *ebpf.VariableSpec `ebpf:"watch"`
 	WithCookies      *ebpf.VariableSpec `ebpf:"with_cookies"`
+	WithFins         *ebpf.VariableSpec `ebpf:"with_fins"`
 }
 
 // AccHashObjects contains all objects after they have been loaded into the kernel.
@@ -195,11 +203,11 @@ func (o *AccHashObjects) Close() error {
 // It can be passed to LoadAccHashObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccHashMaps struct {
 	Attempts   *ebpf.Map `ebpf:"attempts"`
-	Completing *ebpf.Map `ebpf:"completing"`
 	Counts     *ebpf.Map `ebpf:"counts"`
 	Events     *ebpf.Map `ebpf:"events"`
 	Failed     *ebpf.Map `ebpf:"failed"`
 	Introduced *ebpf.Map `ebpf:"introduced"`
+	Pending    *ebpf.Map `ebpf:"pending"`
 	Places     *ebpf.Map `ebpf:"places"`
 	Sleepers   *ebpf.Map `ebpf:"sleepers"`
 }
@@ -207,11 +215,11 @@ type AccHashMaps struct {
 func (m *AccHashMaps) Close() error {
 	return _AccHashClose(
 		m.Attempts,
-		m.Completing,
 		m.Counts,
 		m.Events,
 		m.Failed,
 		m.Introduced,
+		m.Pending,
 		m.Places,
 		m.Sleepers,
 	)
@@ -229,6 +237,7 @@ type AccHashVariables struct {
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
 	Watch            *ebpf.Variable `ebpf:"watch"`
 	WithCookies      *ebpf.Variable `ebpf:"with_cookies"`
+	WithFins         *ebpf.Variable `ebpf:"with_fins"`
 }
 
 // AccHashPrograms contains all programs after they have been loaded into the kernel.
@@ -243,6 +252,9 @@ type AccHashPrograms struct {
 	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
 	FentryQueueAdd            *ebpf.Program `ebpf:"fentry_queue_add"`
+	FentryTcpDone             *ebpf.Program `ebpf:"fentry_tcp_done"`
+	FentryTcpFin              *ebpf.Program `ebpf:"fentry_tcp_fin"`
+	FentryTwskDeschedule      *ebpf.Program `ebpf:"fentry_twsk_deschedule"`
 	FentryV4SynRecv           *ebpf.Program `ebpf:"fentry_v4_syn_recv"`
 	FentryV6SynRecv           *ebpf.Program `ebpf:"fentry_v6_syn_recv"`
 	FexitSysAccept4           *ebpf.Program `ebpf:"fexit___sys_accept4"`
@@ -281,6 +293,9 @@ func (p *AccHashPrograms) Close() error {
 		p.FentryHashdance,
 		p.FentryIoAccept,
 		p.FentryQueueAdd,
+		p.FentryTcpDone,
+		p.FentryTcpFin,
+		p.FentryTwskDeschedule,
 		p.FentryV4SynRecv,
 		p.FentryV6SynRecv,
 		p.FexitSysAccept4,

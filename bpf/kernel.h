@@ -79,6 +79,7 @@ struct sock_common {
 	u16 skc_num;
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
+	unsigned long skc_flags;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
@@ -96,6 +97,14 @@ struct sock {
 	struct socket *sk_socket;
 	int sk_err;
 	u8 sk_shutdown;
+};
+
+enum sock_flags {
+	SOCK_DONE = 1,
+};
+
+struct inet_timewait_sock {
+	struct sock_common __tw_common;
 };
 
 struct sockaddr_un {
@@ -121,6 +130,7 @@ typedef struct {
 } atomic_t;
 
 struct request_sock_queue {
+	u8 rskq_defer_accept;
 	atomic_t qlen;
 };
 
@@ -153,6 +163,8 @@ struct tcp_sock {
 	u32 segs_out;
 	u32 total_retrans;
 	u32 srtt_us; /* eighths */
+	u32 snd_una;
+	u32 write_seq;
 	struct minmax rtt_min;
 };
 

@@ -4,7 +4,9 @@
  *
  *   inet_csk_complete_hashdance   the handshake is complete: queued
  *   inet_csk_reqsk_queue_add      the same by a SYN cookie, or with fast open
- *   inet_sock_set_state           ended; or the peer is gone before accept
+ *   tcp_done                      ended by a packet or a timer
+ *   inet_sock_set_state           ended otherwise
+ *   tcp_fin                       the peer is gone before accept
  *   tcp_conn_request              dropped at the SYN, a queue is full
  *   tcp_v4/v6_syn_recv_sock       dropped at the last ACK, the accept queue is full
  *   inet_child_forget             lost from the queue when the listener was closed
@@ -12,6 +14,10 @@
  *
  * No connection is noted anywhere: which of those that end belong to a listener is
  * told by the port that they are on.
+ *
+ * A program is not run where it would interrupt itself. All changes of state in
+ * softirq that matter go through tcp_done or tcp_fin, and nearly never those of tasks, so
+ * that what interrupts inet_sock_set_state is told by another program.
  */
 #ifndef ACC_LIFE_H
 #define ACC_LIFE_H
@@ -19,8 +25,13 @@
 enum { QUEUED = 3, CLOSED, DROP, STATE, LISTEN };
 enum {
 	HOOK_HASHDANCE = 8, HOOK_QUEUE_ADD, HOOK_SET_STATE, HOOK_CONN_REQUEST, HOOK_SYN_RECV, HOOK_CHILD_FORGET, HOOK_LISTEN_START,
+	HOOK_TCP_DONE, HOOK_TCP_FIN,
 };
-enum { TCP_SYN_SENT = 2, TCP_CLOSE_WAIT = 8, TCP_LISTEN = 10, TCP_NEW_SYN_RECV = 12 };
+enum {
+	TCP_ESTABLISHED = 1, TCP_SYN_SENT, TCP_SYN_RECV, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_CLOSE_WAIT = 8, TCP_LAST_ACK, TCP_LISTEN, TCP_CLOSING,
+	TCP_NEW_SYN_RECV,
+};
+enum { SHUT_FIN_CAME = 4, SHUT_FIN_ACKED = 8 }; /* beside sk_shutdown's own */
 #define IPPROTO_TCP 6
 
 /* A ring record of its own size. */
@@ -78,13 +89,22 @@ struct {
 	__type(value, u8);
 } places SEC(".maps");
 
-/* The child that a CPU saw complete its handshake and has yet to queue. */
+/* What a CPU is in the middle of. */
+enum {
+	COMPLETING, /* the child that completed its handshake and has yet to be queued */
+	ENDING,     /* the socket that tcp_done told of and whose state has yet to change */
+	AWOKEN,     /* the ports of the connection in TIME-WAIT that was ended last */
+	AWOKEN_NS,  /* and when */
+	NUM_PENDING,
+};
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, NUM_PENDING);
 	__type(key, u32);
 	__type(value, u64);
-} completing SEC(".maps");
+} pending SEC(".maps");
+
+static __always_inline u64 *pending_slot(u32 what) { return bpf_map_lookup_elem(&pending, &what); }
 
 #ifdef ACC_MODERN
 #define cookie_of(sk) bpf_get_socket_cookie(sk)
@@ -196,7 +216,9 @@ static __always_inline int queued(u32 probe, u8 hook, struct sock *sk, void *chi
 		e->handshake_us = bpf_ktime_get_ns() / 1000 - first;
 	if (!first && hook == HOOK_QUEUE_ADD && !mark)
 		mark = MARK_SYN_COOKIE;
-	if (BPF_CORE_READ_BITFIELD_PROBED((struct inet_request_sock *)req, acked))
+	/* The same bit is set when the last ACK was dropped because the accept queue was full. */
+	if (BPF_CORE_READ_BITFIELD_PROBED((struct inet_request_sock *)req, acked) &&
+	    BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_accept_queue.rskq_defer_accept))
 		mark |= MARK_DEFERRED;
 	e->mark = mark;
 	bpf_ringbuf_submit(e, 0);
@@ -205,8 +227,7 @@ static __always_inline int queued(u32 probe, u8 hook, struct sock *sk, void *chi
 
 static __always_inline int hashdance(struct sock *sk, void *child, void *req, u64 cookie)
 {
-	u32 zero = 0;
-	u64 *slot = bpf_map_lookup_elem(&completing, &zero);
+	u64 *slot = pending_slot(COMPLETING);
 
 	if (slot)
 		*slot = (u64)child;
@@ -216,8 +237,7 @@ static __always_inline int hashdance(struct sock *sk, void *child, void *req, u6
 /* Where the compiler did not put this function into the other, it is called by that, too. */
 static __always_inline int queue_add(struct sock *sk, void *req, void *child, u64 cookie)
 {
-	u32 zero = 0;
-	u64 *slot = bpf_map_lookup_elem(&completing, &zero);
+	u64 *slot = pending_slot(COMPLETING);
 	u16 mark = 0;
 
 	if (slot) {
@@ -277,6 +297,31 @@ static __noinline void tell_drop(u32 probe, struct sock *sk, struct sk_buff *skb
 	bpf_ringbuf_submit(e, 0);
 }
 
+/* A SYN for a connection in TIME-WAIT ends that, and passes by the limit of the SYN queue. */
+static __always_inline bool was_waiting(struct sk_buff *skb)
+{
+	u64 *ports = pending_slot(AWOKEN), *ns = pending_slot(AWOKEN_NS);
+	u32 these = 0;
+
+	if (!ports || !ns || !*ns || bpf_ktime_get_boot_ns() - *ns > 10000000)
+		return 0;
+	bpf_probe_read_kernel(&these, sizeof(these), BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header));
+	return *ports == these;
+}
+
+SEC("fentry/inet_twsk_deschedule_put")
+int fentry_twsk_deschedule(u64 *ctx)
+{
+	struct inet_timewait_sock *tw = (struct inet_timewait_sock *)ctx[0];
+	u64 *ports = pending_slot(AWOKEN), *ns = pending_slot(AWOKEN_NS);
+
+	if (!ports || !ns)
+		return 0;
+	*ports = tw->__tw_common.skc_dport | (u32)__builtin_bswap16(tw->__tw_common.skc_num) << 16; /* as in the packet */
+	*ns = bpf_ktime_get_boot_ns();
+	return 0;
+}
+
 /* Decides as the kernel is about to. */
 static __always_inline int conn_request(struct sock *sk, struct sk_buff *skb)
 {
@@ -284,7 +329,7 @@ static __always_inline int conn_request(struct sock *sk, struct sk_buff *skb)
 	s32 requests = BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_accept_queue.qlen.counter);
 
 	READ_TWO(&queue[0], (void *)sk, sk_ack_backlog, sk_max_ack_backlog);
-	if ((u32)requests >= queue[1] && !BPF_CORE_READ(sk, __sk_common.skc_net.net, ipv4.sysctl_tcp_syncookies))
+	if ((u32)requests >= queue[1] && !BPF_CORE_READ(sk, __sk_common.skc_net.net, ipv4.sysctl_tcp_syncookies) && !was_waiting(skb))
 		tell_drop(PROBE_CONN_REQUEST, sk, skb, MARK_SYN_QUEUE);
 	else if (queue[0] > queue[1])
 		tell_drop(PROBE_CONN_REQUEST, sk, skb, 0);
@@ -322,11 +367,24 @@ static __always_inline int child_forget(struct sock *sk, void *child, u64 cookie
 	return 0;
 }
 
-/* Reads the totals of a connection. */
-static __noinline void read_totals(struct life_event *e, struct tcp_sock *tp)
+/* Reads the totals of a connection that ends, and what of them are FINs. */
+static __noinline void read_totals(struct life_event *e, struct sock *sk)
 {
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
 	u32 rtt = BPF_CORE_READ(tp, rtt_min.s[0].v);
 
+	e->sock_err = BPF_CORE_READ(sk, sk_err);
+	e->shutdown = BPF_CORE_READ(sk, sk_shutdown);
+	if (BPF_CORE_READ(sk, __sk_common.skc_flags) & 1 << SOCK_DONE)
+		e->shutdown |= SHUT_FIN_CAME;
+	switch (e->old_state) {
+	case TCP_FIN_WAIT1:
+	case TCP_FIN_WAIT2:
+	case TCP_CLOSING:
+	case TCP_LAST_ACK:
+		if (BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq))
+			e->shutdown |= SHUT_FIN_ACKED;
+	}
 	e->bytes_in = BPF_CORE_READ(tp, bytes_received);
 	e->bytes_out = BPF_CORE_READ(tp, bytes_acked);
 	e->segs_in = BPF_CORE_READ(tp, segs_in);
@@ -336,46 +394,98 @@ static __noinline void read_totals(struct life_event *e, struct tcp_sock *tp)
 	e->min_rtt_us = rtt == ~0U ? 0 : rtt;
 }
 
+/* Whether a socket is at a place that is listened on. */
+static __always_inline bool placed(struct sock *sk)
+{
+	struct place p = {};
+
+	if (sk->sk_protocol != IPPROTO_TCP)
+		return 0; /* MPTCP: its subflow has the same event */
+	p.netns = sk->__sk_common.skc_net.net->ns.inum;
+	p.port = __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+	return bpf_map_lookup_elem(&places, &p) != 0;
+}
+
+static __always_inline int ended(struct sock *sk, u32 probe, u8 hook, u8 old)
+{
+	struct life_event *e;
+	u64 cookie = with_cookies ? cookie_of(sk) : 0;
+
+	e = reserve_life(probe, CLOSED, hook);
+	if (!e)
+		return 0;
+	read_connection(e, sk, cookie);
+	e->state = TCP_CLOSE;
+	e->old_state = old;
+	read_totals(e, sk);
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+static __always_inline int gone(struct sock *sk, u32 probe, u8 hook, u8 old)
+{
+	struct life_event *e;
+	u64 cookie;
+
+	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp))
+		return 0; /* a subflow has no file of its own */
+	cookie = with_cookies ? cookie_of(sk) : 0;
+	e = reserve_life(probe, STATE, hook);
+	if (!e)
+		return 0;
+	read_connection(e, sk, cookie);
+	e->state = TCP_CLOSE_WAIT;
+	e->old_state = old;
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+SEC("fentry/tcp_done")
+int fentry_tcp_done(u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	u8 old = sk->__sk_common.skc_state;
+	u64 *slot;
+
+	if (old == TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT || !placed(sk))
+		return 0;
+	slot = pending_slot(ENDING);
+	if (slot)
+		*slot = (u64)sk;
+	return ended(sk, PROBE_DONE, HOOK_TCP_DONE, old);
+}
+
+SEC("fentry/tcp_fin")
+int fentry_tcp_fin(u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	u8 old = sk->__sk_common.skc_state;
+
+	if (sk->sk_socket || (old != TCP_ESTABLISHED && old != TCP_SYN_RECV) || !placed(sk))
+		return 0; /* a program that has it sees that */
+	return gone(sk, PROBE_FIN, HOOK_TCP_FIN, old);
+}
+
 SEC("tp_btf/inet_sock_set_state")
 int tp_inet_sock_set_state(u64 *ctx)
 {
 	struct sock *sk = (struct sock *)ctx[0];
 	u32 old = ctx[1], new = ctx[2];
-	struct place p = {};
-	struct life_event *e;
+	u64 *slot;
 
 	if (new == TCP_CLOSE_WAIT) {
-		if (sk->sk_socket)
-			return 0; /* the program has it, and sees that */
-	} else if (new != TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT || old == TCP_CLOSE) {
+		if (with_fins || sk->sk_socket || !placed(sk))
+			return 0;
+		return gone(sk, PROBE_STATE, HOOK_SET_STATE, old);
+	}
+	if (new != TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT || old == TCP_CLOSE || !placed(sk))
+		return 0;
+	slot = pending_slot(ENDING);
+	if (slot && *slot == (u64)sk) {
+		*slot = 0;
 		return 0;
 	}
-	if (sk->sk_protocol != IPPROTO_TCP)
-		return 0; /* MPTCP: its subflow has the same event */
-	p.netns = sk->__sk_common.skc_net.net->ns.inum;
-	p.port = __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
-	if (!bpf_map_lookup_elem(&places, &p))
-		return 0;
-	if (new == TCP_CLOSE_WAIT && bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp))
-		return 0; /* a subflow has no file of its own */
-	u64 cookie = with_cookies ? cookie_of(sk) : 0;
-
-	if (new == TCP_CLOSE)
-		e = reserve_life(PROBE_CLOSED, CLOSED, HOOK_SET_STATE);
-	else
-		e = reserve_life(PROBE_STATE, STATE, HOOK_SET_STATE);
-	if (!e)
-		return 0;
-	read_connection(e, sk, cookie);
-	e->state = new;
-	e->old_state = old;
-	if (new == TCP_CLOSE) {
-		e->sock_err = BPF_CORE_READ(sk, sk_err);
-		e->shutdown = BPF_CORE_READ(sk, sk_shutdown);
-		read_totals(e, (struct tcp_sock *)sk);
-	}
-	bpf_ringbuf_submit(e, 0);
-	return 0;
+	return ended(sk, PROBE_CLOSED, HOOK_SET_STATE, old);
 }
 
 SEC("fentry/inet_csk_complete_hashdance")

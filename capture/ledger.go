@@ -6,7 +6,7 @@ import (
 
 // numProbes and probes are what events are counted under in the kernel, in the
 // order of PROBE_* in the programs.
-const numProbes = 16
+const numProbes = 18
 
 var probes = [numProbes]struct {
 	hook format.Hook
@@ -28,6 +28,8 @@ var probes = [numProbes]struct {
 	{format.HookSynRecv, format.Drop},
 	{format.HookChildForget, format.Drop},
 	{format.HookListenStart, format.Listen},
+	{format.HookTCPDone, format.Closed},
+	{format.HookTCPFin, format.State},
 }
 
 // The places in probes that the code names.
@@ -48,13 +50,15 @@ const (
 	probeSynRecv
 	probeChildForget
 	probeListen
+	probeDone
+	probeFin
 )
 
 func probeOf(e *format.Event) int {
 	switch {
 	case e.Kind == format.Enter:
 		return probeEnter
-	case e.Kind == format.State || e.Hook > format.HookSetState:
+	case e.Hook == format.HookSetState && e.Kind == format.State || e.Hook > format.HookSetState:
 		return int(e.Hook) + 1 // Closed and State have a hook in common
 	}
 	return int(e.Hook)

@@ -27,6 +27,9 @@ const (
 	noACK6Drops = "connections over IPv6 that are dropped at the end of their handshake are not seen"
 	noForgotten = "queued connections that are lost with their listener are not seen"
 	noListens   = "sockets that begin to listen are not seen"
+	noNested    = "connections that end while the CPU is in another change of state are not seen to end"
+	noGone      = "clients that close their side before accept are not seen to do so"
+	noWaiting   = "a SYN for a connection in TIME-WAIT is taken for one that is dropped, while the SYN queue is full"
 )
 
 // Those in softirq are trampolines in both modes: a kprobe program is not run where
@@ -40,6 +43,9 @@ var (
 		{program: "fentry_v6_syn_recv", symbol: "tcp_v6_syn_recv_sock", how: "fentry", index: probeSynRecv, without: noACK6Drops},
 		{program: "fentry_child_forget", symbol: "inet_child_forget", how: "fentry", index: probeChildForget, without: noForgotten},
 		{program: "fexit_listen_start", symbol: "inet_csk_listen_start", how: "fexit", index: probeListen, without: noListens},
+		{program: "fentry_tcp_done", symbol: "tcp_done", how: "fentry", index: probeDone, without: noNested},
+		{program: "fentry_tcp_fin", symbol: "tcp_fin", how: "fentry", index: probeFin, without: noGone},
+		{program: "fentry_twsk_deschedule", symbol: "inet_twsk_deschedule_put", how: "fentry", index: probeConnRequest, without: noWaiting},
 		lifeStates,
 	}
 	// Where the kernel has no trampolines. Programs of kprobes get no cookies.
@@ -96,6 +102,11 @@ func (a *attached) setCookies(spec *ebpf.CollectionSpec) error {
 	if err := v.Get(&with); err != nil {
 		return fmt.Errorf("set up the programs: %w", err)
 	}
+	if a.has(noGone) {
+		if err := spec.Variables["with_fins"].Set(uint32(1)); err != nil {
+			return fmt.Errorf("set up the programs: %w", err)
+		}
+	}
 	a.cookies = with != 0 && !slices.ContainsFunc(a.probes, func(p probe) bool { return p.program == "kprobe_hashdance" })
 	if a.cookies {
 		return nil
@@ -143,19 +154,46 @@ func (a *attached) notePlaces(listeners []format.ListenSocket) error {
 	return nil
 }
 
-// testLife makes a TCP connection to itself, resets it before it is accepted, and
-// closes the listener: four probes see something of it.
+// testLife makes two TCP connections to itself, resets one and closes one side of the
+// other before they are accepted, and closes the listener.
 func (a *attached) testLife() error {
 	if !a.hasLife() {
 		return nil
 	}
-	port, err := a.connectOnce()
-	if err != nil {
-		a.untestedLife = oneLine(err)
+	a.testPlace = bpf.AccPlace{Netns: uint32(namespace("/proc/thread-self/ns/net"))}
+	listener, why := a.listenOnce()
+	if why == nil {
+		why = connectTwice(listener)
 	}
-	a.testPlace = bpf.AccPlace{Netns: uint32(namespace("/proc/thread-self/ns/net")), Port: port}
-	tested, fired := []string{noQueued, noClosed, noForgotten, noListens}, map[string]bool{}
-	// The kernel may leave packets to another task.
+	fired := map[string]bool{}
+	early, late := []string{noQueued, noListens, noNested, noGone}, []string{noClosed, noForgotten}
+	var err error
+	if why == nil {
+		err = a.awaitLife(fired, early)
+	}
+	if listener >= 0 {
+		_ = unix.Close(listener)
+	}
+	if err != nil {
+		return err
+	}
+	if why != nil {
+		a.untestedLife = oneLine(why)
+		return a.awaitLife(fired, nil)
+	}
+	if err := a.awaitLife(fired, late); err != nil {
+		return err
+	}
+	for _, what := range append(early, late...) {
+		a.proved(what, fired[what])
+	}
+	return nil
+}
+
+// awaitLife takes what is in the ring until each of the probes on the self-test's
+// connections that show something, and are there, has fired. The kernel may leave
+// packets to another task.
+func (a *attached) awaitLife(fired map[string]bool, tested []string) error {
 	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(time.Millisecond) {
 		if err := a.readEarly(); err != nil {
 			return err
@@ -171,22 +209,19 @@ func (a *attached) testLife() error {
 					fired[noClosed] = true
 				case format.HookChildForget:
 					fired[noForgotten] = true
+				case format.HookTCPDone:
+					fired[noNested] = true
+				case format.HookTCPFin:
+					fired[noGone] = true
 				}
 			} else if e, ok := eventIn(r.raw); ok && a.ours(e) && e.Kind == uint8(format.Listen) {
 				r.own, fired[noListens] = true, true
 			}
 		}
-		waits := slices.ContainsFunc(tested, func(what string) bool { return a.has(what) && !fired[what] })
-		if err != nil || !waits || time.Now().After(deadline) {
-			break
+		if !slices.ContainsFunc(tested, func(what string) bool { return a.has(what) && !fired[what] }) || time.Now().After(deadline) {
+			return nil
 		}
 	}
-	if err == nil {
-		for _, what := range tested {
-			a.proved(what, fired[what])
-		}
-	}
-	return nil
 }
 
 // has reports whether a probe is attached that shows something.
@@ -199,37 +234,47 @@ func (a *attached) ownLife(l *bpf.AccLifeEvent) bool {
 	return l.Lport == a.testPlace.Port && l.Netns == a.testPlace.Netns
 }
 
-// connectOnce connects to a listener of its own, resets the connection, and closes
-// the listener. It gives the port.
-func (a *attached) connectOnce() (port uint16, err error) {
-	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+// listenOnce opens a listener for the self-test.
+func (a *attached) listenOnce() (fd int, err error) {
+	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return 0, fmt.Errorf("open a TCP socket: %w", err)
+		return -1, fmt.Errorf("open a TCP socket: %w", err)
 	}
-	defer unix.Close(listener)
-	a.owns(listener)
+	a.owns(fd)
 	addr := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
-	if err := errors.Join(unix.Bind(listener, addr), unix.Listen(listener, 1)); err != nil {
-		return 0, fmt.Errorf("listen on the loopback: %w", err)
+	if err := errors.Join(unix.Bind(fd, addr), unix.Listen(fd, 1)); err != nil {
+		return fd, fmt.Errorf("listen on the loopback: %w", err)
 	}
-	bound, err := unix.Getsockname(listener)
+	bound, err := unix.Getsockname(fd)
 	if err != nil {
-		return 0, err
+		return fd, err
 	}
-	port = uint16(bound.(*unix.SockaddrInet4).Port)
-	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	a.testPlace.Port = uint16(bound.(*unix.SockaddrInet4).Port)
+	return fd, nil
+}
+
+// connectTwice makes a connection that its client resets, and one that it closes.
+func connectTwice(listener int) error {
+	to, err := unix.Getsockname(listener)
 	if err != nil {
-		return port, fmt.Errorf("open a TCP socket: %w", err)
+		return err
 	}
-	defer unix.Close(client)
-	_ = unix.SetsockoptTimeval(client, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: 1}) // bounds connect
-	if err := connect(client, bound); err != nil {
-		return port, fmt.Errorf("connect over the loopback: %w", err)
+	for _, reset := range []bool{true, false} {
+		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open a TCP socket: %w", err)
+		}
+		_ = unix.SetsockoptTimeval(client, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: 1}) // bounds connect
+		err = connect(client, to)
+		if err == nil && reset {
+			err = unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		}
+		_ = unix.Close(client)
+		if err != nil {
+			return fmt.Errorf("connect over the loopback: %w", err)
+		}
 	}
-	if err := unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
-		return port, err
-	}
-	return port, nil
+	return nil
 }
 
 // connect connects, whatever signals interrupt it: the handshake goes on meanwhile.

@@ -95,6 +95,7 @@ type attached struct {
 	early        []earlyRecord     // what the ring held before the recording began
 	own          [numProbes]uint64 // hits of the self-test
 	testInodes   []uint64          // listeners of the self-test
+	preempted    bool              // the kernel preempts programs
 	elsewhere    bool              // the recorder is in a pid namespace of its own
 	cookies      bool              // the kernel gives connections cookies for all of their events
 	untestedLife string            // as untested, of the life of connections
@@ -236,7 +237,7 @@ func tellsRequests(kernel *btf.Spec) bool {
 }
 
 func tryObject(o *Options, object func() (*ebpf.CollectionSpec, error), mode Mode, want []probe) (*attached, error) {
-	a := &attached{mode: mode}
+	a := &attached{mode: mode, preempted: o.preempted}
 	a.probes, a.limits = place(want)
 	for {
 		dropped, err := a.load(o, object)
@@ -395,7 +396,9 @@ func (a *attached) detachProbe(i int, profile map[string]uint64) error {
 		return nil
 	}
 	a.links[i] = nil
-	a.missed[p.index] += missedBy(l, a.collection.Programs[p.program], p, profile)
+	if p.program != lifeStates.program || a.preempted || !a.has(noNested) { // else another program tells what interrupts it
+		a.missed[p.index] += missedBy(l, a.collection.Programs[p.program], p, profile)
+	}
 	if err := l.Close(); err != nil {
 		return fmt.Errorf("detach %s from %s: %w", p.how, p.symbol, err)
 	}

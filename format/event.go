@@ -42,15 +42,17 @@ const (
 
 	HookHashdance   Hook = 8  // inet_csk_complete_hashdance: the handshake is complete, the child is queued
 	HookQueueAdd    Hook = 9  // inet_csk_reqsk_queue_add: the same by a SYN cookie or with TCP fast open
-	HookSetState    Hook = 10 // inet_sock_set_state: Closed and State
+	HookSetState    Hook = 10 // inet_sock_set_state: Closed and State that no other probe tells of
 	HookConnRequest Hook = 11 // tcp_conn_request: Drop at the SYN, a queue is full
 	HookSynRecv     Hook = 12 // tcp_v4_syn_recv_sock, tcp_v6_syn_recv_sock: Drop at the last ACK, the accept queue is full
 	HookChildForget Hook = 13 // inet_child_forget: Drop of a queued connection, its listener was closed
 	HookListenStart Hook = 14 // inet_csk_listen_start: Listen
+	HookTCPDone     Hook = 15 // tcp_done: Closed, by a packet or a timer
+	HookTCPFin      Hook = 16 // tcp_fin: State
 )
 
 // NumHooks is one more than the largest Hook.
-const NumHooks = 15
+const NumHooks = 17
 
 // Via says by which way the kernel was asked to accept.
 type Via uint8
@@ -255,6 +257,7 @@ var (
 		1: "__sys_accept4", 2: "do_accept", 3: "io_accept", 4: "io_uring_complete", 5: "kernel_accept", 6: "sys_exit", 7: "fd_install",
 		8: "inet_csk_complete_hashdance", 9: "inet_csk_reqsk_queue_add", 10: "inet_sock_set_state", 11: "tcp_conn_request",
 		12: "tcp_syn_recv_sock", 13: "inet_child_forget", 14: "inet_csk_listen_start",
+		15: "tcp_done", 16: "tcp_fin",
 	}
 	uringNames  = map[int64]string{0: "", 1: "multishot", 2: "direct", 3: "multishot direct"}
 	viaNames    = map[int64]string{0: "unknown", 1: "accept", 2: "accept4", 3: "socketcall", 4: "io_uring", 5: "kernel"}

@@ -104,6 +104,13 @@ type Connection struct {
 	State  uint8  `msgpack:"state" json:"state"`   // TCP state number
 	Inode  uint64 `msgpack:"inode" json:"inode"`   // 0: it was not accepted yet, or its descriptor is closed
 	Cookie uint64 `msgpack:"cookie" json:"cookie"` // 0 unknown
+
+	// Up to now, if Counted, which those at the end are.
+	Counted     bool   `msgpack:"counted,omitempty" json:"counted,omitempty"`
+	BytesIn     uint64 `msgpack:"bytes_in,omitempty" json:"bytes_in,omitempty"`   // as in a Closed event
+	BytesOut    uint64 `msgpack:"bytes_out,omitempty" json:"bytes_out,omitempty"` // as in a Closed event
+	Retransmits uint32 `msgpack:"retransmits,omitempty" json:"retransmits,omitempty"`
+	SRTTUS      uint32 `msgpack:"srtt_us,omitempty" json:"srtt_us,omitempty"` // 0 not measured
 }
 
 // ListenSocket is one listening socket at the start of the recording.

@@ -14,7 +14,8 @@ import (
 // established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out
 // retransmits srtt_us state_at_accept end_reason. All are always there; what is
 // not known is null. Times are of the boot clock, as boot_ns of an event. The
-// queue wait of a connection that was never accepted ends where it ended.
+// queue wait of a connection that was never accepted ends where it ended; the
+// bytes of one that is open at the end are up to then.
 func AppendConnectionJSON(dst []byte, c *analysis.Connection) []byte {
 	num := func(name string, v int64, known bool) {
 		dst = append(append(append(dst, `,"`...), name...), `":`...)
@@ -52,10 +53,10 @@ func AppendConnectionJSON(dst []byte, c *analysis.Connection) []byte {
 	num("accepted_ns", c.AcceptedNS, taken)
 	num("queue_wait_ns", c.QueueWaitNS, c.QueueWaitNS >= 0)
 	num("closed_ns", c.ClosedNS, closed)
-	num("bytes_in", int64(c.BytesIn), closed)
-	num("bytes_out", int64(c.BytesOut), closed)
-	num("retransmits", int64(c.Retransmits), closed)
-	num("srtt_us", int64(c.SRTTUS), closed && c.SRTTUS != 0)
+	num("bytes_in", int64(c.BytesIn), c.Counted)
+	num("bytes_out", int64(c.BytesOut), c.Counted)
+	num("retransmits", int64(c.Retransmits), c.Counted)
+	num("srtt_us", int64(c.SRTTUS), c.Counted && c.SRTTUS != 0)
 	text("state_at_accept", format.StateName(c.StateAtAccept), taken)
 	text("end_reason", string(c.End), true)
 	return append(dst, '}')
@@ -91,7 +92,7 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 	cell(known(c.QueueWaitNS), 7)
 	cell(known(c.AliveNS), 9)
 	in, out := "-", "-"
-	if c.ClosedSeq != 0 {
+	if c.Counted {
 		in, out = Bytes(int64(c.BytesIn)), Bytes(int64(c.BytesOut))
 	}
 	cell(in, 9)
@@ -100,8 +101,13 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 	switch {
 	case c.Dead:
 		dst = append(dst, ", dead on arrival"...)
-	case c.End != analysis.EndNotRecorded && c.End != analysis.EndWaiting && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0:
+	case c.End != analysis.EndNotRecorded && c.End != analysis.EndWaiting && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && !c.AcceptUnknown:
 		dst = append(dst, ", never accepted"...)
+	case c.AcceptedSeq != 0 && c.GoneNS != 0:
+		dst = append(dst, " before it was accepted"...)
+	}
+	if n := c.RefusedPackets; n > 0 {
+		dst = append(strconv.AppendUint(append(dst, ", refused "...), n, 10), "×"...)
 	}
 	if c.Retransmits > 0 {
 		dst = append(strconv.AppendUint(append(dst, ", "...), uint64(c.Retransmits), 10), " sent again"...)
@@ -128,6 +134,9 @@ func known(ns int64) string {
 
 // began is the first time that is known of a connection.
 func began(c *analysis.Connection) int64 {
+	if len(c.Refusals) > 0 {
+		return c.Refusals[0].NS
+	}
 	for _, ns := range []int64{c.SynNS, c.QueuedNS, c.AcceptedNS, c.ClosedNS} {
 		if ns != 0 {
 			return ns

@@ -79,6 +79,9 @@ func (t *text) connections() {
 	count := func(n uint64) string { return bound(n, t.r.Doubts.Connections) }
 	t.WriteByte('\n')
 	head := fmt.Sprintf(" %s queued, %s accepted, %s closed", count(c.Queued), count(c.Accepted), count(c.Closed))
+	if !c.AcceptsRecorded {
+		head = fmt.Sprintf(" %s queued, %s closed", count(c.Queued), count(c.Closed))
+	}
 	if c.Before+c.Silent > 0 {
 		head += fmt.Sprintf("; %s there before", count(c.Before+c.Silent))
 	}
@@ -106,7 +109,7 @@ func (t *text) connections() {
 	for _, q := range []struct {
 		name string
 		of   analysis.Quantiles
-	}{{"handshake", c.Handshake}, {"accept queue", c.QueueWait}, {"alive", c.Alive}} {
+	}{{"refused", c.RefusedFor}, {"handshake", c.Handshake}, {"accept queue", c.QueueWait}, {"queue, never accepted", c.NeverWait}, {"served", c.Served}} {
 		if q.of.Count > 0 {
 			rows = append(rows, fmt.Sprintf("  %s\t%s\t%s\t%s\t%s", q.name, Duration(q.of.P50), Duration(q.of.P90), Duration(q.of.P99), Duration(q.of.Max)))
 		}

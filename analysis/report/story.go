@@ -23,7 +23,7 @@ func Story(c *analysis.Connection, clock format.Clock, zone *time.Location) stri
 	if c.ListenAddr != "" {
 		fmt.Fprintf(&b, ", listener %s", c.ListenAddr)
 	}
-	fmt.Fprintf(&b, "\n%s\n\n", s.verdict())
+	fmt.Fprintf(&b, "\n%s%s\n\n", s.refused(), s.verdict())
 	if len(s.steps) > 0 {
 		fmt.Fprintf(&b, "%s\n", clock.Time(s.steps[0].ns).In(zone).Format("2006-01-02 -07:00"))
 	}
@@ -40,8 +40,11 @@ func Story(c *analysis.Connection, clock format.Clock, zone *time.Location) stri
 		fmt.Fprintf(&b, "  %s  %-9s  %s%s\n", clock.Time(x.ns).In(zone).Format("15:04:05.000000"), after, x.text, event)
 		last = x.ns
 	}
-	if c.ClosedSeq != 0 {
-		fmt.Fprintf(&b, "\n  in %s, out %s; segments in %s, out %s", Bytes(int64(c.BytesIn)), Bytes(int64(c.BytesOut)), Count(uint64(c.SegsIn)), Count(uint64(c.SegsOut)))
+	if c.Counted {
+		fmt.Fprintf(&b, "\n  in %s, out %s", Bytes(int64(c.BytesIn)), Bytes(int64(c.BytesOut)))
+		if c.ClosedSeq != 0 {
+			fmt.Fprintf(&b, "; segments in %s, out %s", Count(uint64(c.SegsIn)), Count(uint64(c.SegsOut)))
+		}
 		fmt.Fprintf(&b, ", %s sent again", Count(uint64(c.Retransmits)))
 		if c.SRTTUS != 0 {
 			fmt.Fprintf(&b, "; round trip %s", Duration(int64(c.SRTTUS)*1000))
@@ -52,6 +55,15 @@ func Story(c *analysis.Connection, clock format.Clock, zone *time.Location) stri
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// refused says, of a connection that was refused at first, for how long.
+func (s *story) refused() string {
+	c := s.c
+	if c.RefusedPackets == 0 || c.QueuedSeq == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Refused at first: %s from the first packet that was dropped until it was queued. ", Duration(max(c.QueuedNS-c.Refusals[0].NS, 0)))
 }
 
 type step struct {
@@ -89,6 +101,10 @@ func (s *story) verdict() string {
 		return "Lost: its listener was closed while it was in the accept queue" + span(c.QueueWaitNS) + "."
 	case c.End == analysis.EndWaiting:
 		return "Not accepted: it was in the accept queue when recording ended" + span(c.QueueWaitNS) + "."
+	case c.End == analysis.EndRefused:
+		return fmt.Sprintf("Never queued: %s dropped because a queue was full.", packets(c.RefusedPackets))
+	case c.AcceptUnknown:
+		return fmt.Sprintf("Accepts are not recorded; %s.", c.End)
 	case c.AcceptedSeq == 0 && c.QueuedSeq != 0:
 		return fmt.Sprintf("Never accepted: %s%s.", c.End, wait)
 	case c.AcceptedSeq == 0:
@@ -103,6 +119,13 @@ func (s *story) verdict() string {
 		end = "what became of it is not recorded"
 	}
 	return fmt.Sprintf("Accepted by %s%s%s; %s.", s.who(), wait, alive, end)
+}
+
+func packets(n uint64) string {
+	if n == 1 {
+		return "its only packet was"
+	}
+	return Count(n) + " of its packets were"
 }
 
 // span is " for" a duration, if it is known.
@@ -122,6 +145,19 @@ func (s *story) who() string {
 
 func (s *story) tell() {
 	c := s.c
+	for _, r := range c.Refusals {
+		text := "its SYN is dropped: the accept queue is full"
+		switch {
+		case r.ACK:
+			text = "the last ACK of its handshake is dropped: the accept queue is full; the client believes that it is connected"
+		case r.SYNQueue:
+			text = "its SYN is dropped: the SYN queue is full"
+		}
+		s.add(r.NS, r.Seq, "%s", text)
+	}
+	if n := c.RefusedPackets - uint64(len(c.Refusals)); n > 0 {
+		s.add(c.Refusals[len(c.Refusals)-1].NS, 0, "%s more of its packets are dropped", Count(n))
+	}
 	s.add(c.SynNS, 0, "the client's SYN is answered: the handshake begins")
 	if c.QueuedSeq != 0 {
 		text := "handshake complete: queued at the listener"
@@ -168,7 +204,11 @@ func (s *story) tell() {
 	case analysis.EndListener:
 		s.add(c.EndNS, c.DropSeq, "the listener is closed: the kernel resets the connection")
 	case analysis.EndOpen, analysis.EndWaiting:
-		s.add(c.EndNS, 0, "recording ends: %s", c.End)
+		state := ""
+		if c.LeftState != 0 {
+			state = ", in state " + format.StateName(c.LeftState)
+		}
+		s.add(c.EndNS, 0, "recording ends: %s%s", c.End, state)
 	}
 	if c.ClosedSeq != 0 {
 		err := ""

@@ -163,7 +163,11 @@ func (t *text) head() {
 		t.fold(red, "witness:", v.Text)
 	}
 	for _, f := range c.Filters {
-		t.fold(amber, "left out on purpose:", format.Quote(f))
+		why := format.Quote(f)
+		if !t.r.Connections.AcceptsRecorded {
+			why += " (accepts: who took whom, the waits in the queue, and most of what findings are about)"
+		}
+		t.fold(amber, "left out on purpose:", why)
 	}
 }
 
@@ -172,6 +176,9 @@ func name(s string) string { return cmp.Or(format.Quote(s), "?") }
 
 func (t *text) totals() {
 	x := &t.r.Totals
+	if c := &t.r.Connections; c.Recorded && !c.AcceptsRecorded {
+		return
+	}
 	t.WriteByte('\n')
 	waits := ""
 	if x.Armed > 0 {
@@ -183,7 +190,7 @@ func (t *text) totals() {
 		t.line(red, "  "+t.outcomes(x.ClientsLost), " of the failed had taken a connection, which was lost with it")
 	}
 	if x.ClosedEarly > 0 {
-		t.line(amber, "  "+t.outcomes(x.ClosedEarly), " accepted when the peer had closed already")
+		t.line(amber, "  "+t.outcomes(x.ClosedEarly), " accepted when the peer had reset them already")
 	}
 	if x.Restarted > 0 {
 		t.line("", "", fmt.Sprintf("  %s interrupted by a signal and begun anew: %s calls", t.outcomes(x.Restarted), t.attempts(x.Calls)))
@@ -285,7 +292,11 @@ func (t *text) listeners() {
 		if q.Count > 0 {
 			wait = Duration(q.P99)
 		}
-		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s\t%s\t%s\t%s\t%d\t%s", cut(l.Addr, 30), by, t.outcomes(l.Accepted), t.outcomes(l.Failed), queue,
+		accepted, failed := t.outcomes(l.Accepted), t.outcomes(l.Failed)
+		if recorded && !t.r.Connections.AcceptsRecorded {
+			accepted, failed = "-", "-"
+		}
+		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s\t%s\t%s\t%s\t%d\t%s", cut(l.Addr, 30), by, accepted, failed, queue,
 			wait, l.Waiting, Spark(l.Timeline.Accepted, 16)))
 	}
 	t.WriteByte('\n')

@@ -71,7 +71,7 @@ func telling(a, b *analysis.Connection) int {
 }
 
 func trouble(c *analysis.Connection) int {
-	if c.Dead || c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End != analysis.EndNotRecorded {
+	if c.Dead || c.RefusedPackets > 0 || !c.AcceptUnknown && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End != analysis.EndNotRecorded {
 		return 1
 	}
 	return 0
@@ -83,12 +83,13 @@ const (
 	phaseHandshake
 	phaseQueued
 	phaseServed
+	phaseUnknown
 	numPhases
 )
 
 var (
-	cells      = [numPhases]string{" ", "╌", "░", "█"}
-	cellColors = [numPhases]string{"", "36", amber, "32"}
+	cells      = [numPhases]string{" ", "╌", "░", "█", "▒"}
+	cellColors = [numPhases]string{"", "36", amber, "32", ""}
 )
 
 const endClosed, endBad, endOpen = "┤", "✗", "▸"
@@ -113,7 +114,11 @@ func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clock format.Clock, o
 	}
 	d := drawing{text: t, fromNS: fromNS, toNS: max(toNS, fromNS+1), clock: clock}
 	d.lane = o.Width - labelWidth
-	t.line("", "", fmt.Sprintf("%s handshake  %s queued  %s served  %s closed  %s reset or lost  %s open at the end", cells[1], cells[2], cells[3], endClosed, endBad, endOpen))
+	waits := fmt.Sprintf("%s queued  %s served", cells[phaseQueued], cells[phaseServed])
+	if r.Connections.Recorded && !r.Connections.AcceptsRecorded {
+		waits = cells[phaseUnknown] + " queued or served"
+	}
+	t.line("", "", fmt.Sprintf("%s handshake  %s  %s closed  %s reset or lost  %s open at the end", cells[phaseHandshake], waits, endClosed, endBad, endOpen))
 	for _, g := range groups {
 		d.group(g)
 	}
@@ -155,7 +160,7 @@ func (d *drawing) group(g *group) {
 	}
 	shown := ""
 	if g.total > uint64(len(g.kept)) {
-		shown = fmt.Sprintf(", %d shown: what went wrong, then the longest in the queue (--top)", len(g.kept))
+		shown = fmt.Sprintf(", %d shown, the worst (--top)", len(g.kept))
 	}
 	d.WriteByte('\n')
 	d.line(bold, cut(g.name, d.o.Width), fmt.Sprintf("  %s connections%s", Count(g.total), shown))
@@ -238,16 +243,19 @@ func (d *drawing) draw(c *analysis.Connection) string {
 		}
 		return end
 	}
-	if c.SynNS != 0 {
-		phases[phaseHandshake] = [2]int64{c.SynNS, next(c.QueuedNS)}
+	if from := began(c); c.SynNS != 0 || len(c.Refusals) > 0 {
+		phases[phaseHandshake] = [2]int64{from, next(c.QueuedNS)}
 	}
-	if c.QueuedNS != 0 {
+	switch {
+	case c.QueuedNS != 0 && c.AcceptUnknown:
+		phases[phaseUnknown] = [2]int64{c.QueuedNS, end}
+	case c.QueuedNS != 0:
 		phases[phaseQueued] = [2]int64{c.QueuedNS, next(c.AcceptedNS)}
 	}
 	switch {
 	case c.AcceptedNS != 0:
 		phases[phaseServed] = [2]int64{c.AcceptedNS, max(end, c.AcceptedNS)}
-	case c.QueuedNS == 0:
+	case c.QueuedNS == 0 && c.End != analysis.EndRefused:
 		phases[phaseServed] = [2]int64{d.fromNS, end} // it was there before
 	}
 	if c.Dead { // nobody was there to be served
@@ -255,7 +263,7 @@ func (d *drawing) draw(c *analysis.Connection) string {
 		end = max(c.AcceptedNS, end)
 	}
 	first, last := d.cellOf(began(c)), d.cellOf(end)
-	if c.QueuedNS == 0 && c.AcceptedNS == 0 {
+	if c.QueuedNS == 0 && c.AcceptedNS == 0 && c.End != analysis.EndRefused {
 		first = 0
 	}
 	var b strings.Builder

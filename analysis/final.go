@@ -1,0 +1,59 @@
+package analysis
+
+import (
+	"net/netip"
+
+	"github.com/acc-project/acc/format"
+)
+
+// finalList is what the snapshot at the end says of connections.
+type finalList struct {
+	known  bool  // it has all of them
+	bootNS int64 // when it was taken
+}
+
+// left takes a part of the snapshot. Only connections that are followed are kept.
+func (cs *conns) left(s *format.Snapshot) {
+	cs.final = finalList{s.ConnectionsKnown, s.BootNS}
+	for i := range s.Connections {
+		x := &s.Connections[i]
+		l, err1 := netip.ParseAddr(x.LAddr)
+		r, err2 := netip.ParseAddr(x.RAddr)
+		k := tuple{l, r, x.NetNS, x.LPort, x.RPort}
+		c := cs.byTuple[k]
+		if err1 != nil || err2 != nil || c == nil || c.closed() || c.cookie != 0 && x.Cookie != 0 && c.cookie != x.Cookie {
+			continue
+		}
+		kept := *x
+		c.more().left = &kept
+	}
+}
+
+// leftAs says how a connection that has no end was left when recording ended.
+func (cs *conns) leftAs(c *conn) End {
+	var s *format.Connection
+	if c.rare != nil {
+		s = c.rare.left
+	}
+	switch {
+	case s == nil && cs.missing(c):
+		return EndNotRecorded
+	case cs.blind && c.queuedSeq != 0:
+		if s != nil && s.Inode == 0 && (s.State == tcpEstablished || s.State == tcpCloseWait) {
+			return EndWaiting
+		}
+	case c.acceptSeq == 0 && c.queuedSeq != 0:
+		return EndWaiting
+	}
+	return EndOpen
+}
+
+// listingNS is more than taking the snapshot lasts.
+const listingNS = 2e9
+
+// missing reports whether a connection must have ended without an event: it is not
+// in the snapshot at the end, which has all connections of ports that are still listened on.
+func (cs *conns) missing(c *conn) bool {
+	last := max(c.queuedNS, c.acceptNS)
+	return cs.final.known && !c.multipath && last < cs.final.bootNS-listingNS && c.listener != nil && c.listener.snap.ended
+}

@@ -1,0 +1,119 @@
+package analysis
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/acc-project/acc/format"
+)
+
+const (
+	maxRefusals = 1 << 16 // refused connections that are told apart at once
+	keepRefused = 8       // dropped packets of one that are kept
+	retryNS     = 130e9   // a client that was not heard of for so long has given up (net.ipv4.tcp_syn_retries)
+)
+
+// A Refusal is one packet of a new client that was dropped because a queue was full.
+type Refusal struct {
+	Seq      uint64
+	NS       int64
+	ACK      bool // the last one of the handshake, else a SYN
+	SYNQueue bool // which it was that was full
+}
+
+// refusal is what is kept of a connection that was refused.
+type refusal struct {
+	count    uint64
+	lastNS   int64
+	lastSeq  uint64
+	kept     []Refusal
+	listener *listener
+}
+
+// refused takes a packet that was dropped.
+func (cs *conns) refused(e *format.Event, l *listener) error {
+	k := tupleOf(e)
+	r := cs.refusals[k]
+	if r != nil && e.BootNS-r.lastNS > retryNS {
+		if err := cs.gaveUp(k, r); err != nil {
+			return err
+		}
+		r = nil
+	}
+	if r == nil {
+		if len(cs.refusals) >= maxRefusals {
+			return nil
+		}
+		r = &refusal{listener: l}
+		cs.refusals[k] = r
+		if l.life != nil {
+			l.life.clients++
+		}
+	}
+	r.count++
+	r.lastNS, r.lastSeq = e.BootNS, e.Seq
+	if len(r.kept) < keepRefused {
+		r.kept = append(r.kept, Refusal{Seq: e.Seq, NS: e.BootNS, ACK: e.Hook == format.HookSynRecv, SYNQueue: e.Mark&format.MarkSynQueue != 0})
+	}
+	return nil
+}
+
+// refusedBefore joins a connection that is queued with its packets that were dropped.
+func (cs *conns) refusedBefore(c *conn, e *format.Event, l *listener) error {
+	r := cs.refusals[c.key]
+	if r == nil {
+		return nil
+	}
+	if e.BootNS-r.lastNS > retryNS {
+		return cs.gaveUp(c.key, r)
+	}
+	delete(cs.refusals, c.key)
+	c.more().refusal = r
+	c.first = r.kept[0].Seq
+	tried := max(e.BootNS-r.kept[0].NS, 0)
+	cs.tries.add(tried)
+	if l != nil && l.life != nil {
+		l.life.triedNS = max(l.life.triedNS, tried)
+	}
+	return nil
+}
+
+// gaveUp tells of a connection that was refused and never queued.
+func (cs *conns) gaveUp(k tuple, r *refusal) error {
+	delete(cs.refusals, k)
+	if f := r.listener.life; f != nil {
+		f.neverIn++
+	}
+	cs.totals.Seen++
+	cs.totals.NeverQueued++
+	cs.count(false, EndRefused)
+	if cs.emit == nil {
+		return nil
+	}
+	c := conn{key: k, first: r.kept[0].Seq, listener: r.listener, rare: &rare{refusal: r}}
+	cs.fill(&c, EndRefused)
+	cs.out.EndNS = r.lastNS
+	return cs.emit(&cs.out)
+}
+
+// neverQueued tells of all that were not queued by the end.
+func (cs *conns) neverQueued() error {
+	keys := slices.SortedFunc(maps.Keys(cs.refusals), func(a, b tuple) int {
+		return cmp.Compare(cs.refusals[a].kept[0].Seq, cs.refusals[b].kept[0].Seq)
+	})
+	for _, k := range keys {
+		if err := cs.gaveUp(k, cs.refusals[k]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fill tells what was refused of a connection; r may be nil.
+func (r *refusal) fill(o *Connection) {
+	if r == nil {
+		return
+	}
+	o.Refusals, o.RefusedPackets, o.refusedSeq = r.kept, r.count, r.lastSeq
+}

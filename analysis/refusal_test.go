@@ -1,0 +1,168 @@
+package analysis
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/acc-project/acc/format"
+)
+
+// A connection that was refused at first is one from its first dropped packet on;
+// one that was not queued any more is told at the end.
+func TestRefused(t *testing.T) {
+	for _, cookies := range []bool{false, true} {
+		m := newMaker(t, cookies)
+		refuse := func(n int, hook format.Hook) {
+			m.drop(n, hook, 0)
+			m.batch.Events[len(m.batch.Events)-1].Cookie = 0 // there is no socket
+		}
+		refuse(1, format.HookConnRequest)
+		refuse(2, format.HookConnRequest)
+		m.script("w1000")
+		refuse(1, format.HookSynRecv)
+		m.script("w500 q1 e5 a5.1 c1:9")
+		for range 12 {
+			refuse(2, format.HookConnRequest)
+		}
+		m.script("w200000 q2 e5 a5.2") // another one from the same port, long after
+		list, r := m.analyze(Options{})
+		var got []string
+		for i := range list {
+			c := &list[i]
+			got = append(got, fmt.Sprintf("%d=%s*%d", c.ID, said(c), c.RefusedPackets))
+		}
+		want := "1=1:5,queued=2,alive=3,closed-by-the-client*2 2=2:refused,-never-queued*13 20=2:5,queued=2,alive=3,open-at-the-end*0"
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("got %q, want %q", s, want)
+		}
+		for seq := range uint64(20) {
+			if has, want := list[0].Has(seq), seq == 1 || seq >= 3 && seq <= 7; has != want {
+				t.Errorf("event %d of the first one: %v", seq, has)
+			}
+		}
+		if !list[1].Has(19) || list[1].Has(18) || len(list[1].Refusals) != keepRefused { // those between are not kept
+			t.Errorf("%+v", list[1])
+		}
+		x := r.Connections
+		if x.Seen != 3 || x.NeverQueued != 1 || x.RefusedSYN != 14 || x.RefusedACK != 1 || x.RefusedFor.Count != 1 || x.RefusedFor.Max != 1503e6 || r.Listeners[0].Life.RefusedClients != 2 {
+			t.Errorf("%+v", x)
+		}
+	}
+}
+
+// A capture without accept does not say who was not accepted, nor how long
+// connections were in the queue, but for those of whom other events tell.
+func TestLifecycleAlone(t *testing.T) {
+	m := newMaker(t, true)
+	m.limit = 2
+	m.script("q1 q2 q3 w2000 c1:9 c2:1,104 f3 c3:1 q4 q5 w3000")
+	at := func(n int) string { return fmt.Sprintf("198.51.100.%d", n>>16) }
+	final := &format.Batch{Snapshots: []format.Snapshot{{Final: true, ConnectionsKnown: true, BootNS: m.ns, Connections: []format.Connection{
+		{NetNS: 1, LAddr: "192.0.2.80", LPort: 80, RAddr: at(4), RPort: 4, State: 1},
+		{NetNS: 1, LAddr: "192.0.2.80", LPort: 80, RAddr: at(5), RPort: 5, State: 1, Inode: 99, Counted: true, BytesIn: 10, BytesOut: 20},
+	}}}}
+	var got []string
+	var open Connection
+	h := &format.Header{Clock: format.Clock{RealNS: 1e18}, Filters: []string{"--events lifecycle"}, Probes: []format.Probe{{Hook: format.HookHashdance, Kind: format.Queued}}}
+	a := New(h, Options{Connection: func(c *Connection) error {
+		got = append(got, said(c))
+		if c.Remote.Port() == 5 {
+			open = *c
+		}
+		return nil
+	}})
+	for _, b := range []*format.Batch{&m.batch, final, {End: m.end()}} {
+		if err := a.Add(b, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := a.Finish(Completeness{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "3:queued=2003,alive=2003,lost,-its-listener-was-closed 1:alive=2003,closed-by-the-client 2:alive=2003,reset-by-the-client " +
+		"4:queued=3002,alive=3002,in-the-accept-queue-at-the-end 5:alive=3001,open-at-the-end"
+	if s := strings.Join(got, " "); s != want {
+		t.Errorf("got %q, want %q", s, want)
+	}
+	if !open.AcceptUnknown || open.LeftState != 1 || open.BytesIn != 10 || open.BytesOut != 20 {
+		t.Errorf("%+v", open)
+	}
+	x := r.Connections
+	if x.AcceptsRecorded || x.Accepted != 0 || x.NeverAccepted != 2 || x.Waiting != 1 || x.QueueWait.Count != 0 || r.Listeners[0].Life.FullNS != 0 {
+		t.Errorf("%+v", x)
+	}
+	for _, f := range r.Findings {
+		if f.ID == "queue-full" && f.Severity != Notice || f.ID == "dead-on-arrival" {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+// What is open at the end is as the snapshot says; what is not in it has ended
+// without an event.
+func TestLeft(t *testing.T) {
+	m := newMaker(t, true)
+	m.script("q1 e5 a5.1 q2 e5 a5.2 q3 w3000 q4 e5 a5.4")
+	listener := m.listening().Snapshots[0].Listeners
+	start := &format.Batch{Snapshots: []format.Snapshot{{ListenersKnown: true, ConnectionsKnown: true, Listeners: listener, Connections: []format.Connection{
+		{NetNS: 1, LAddr: "192.0.2.80", LPort: 80, RAddr: "198.51.100.0", RPort: 9, State: 1, Cookie: 1009}}}}}
+	conn := func(n int) format.Connection {
+		return format.Connection{NetNS: 1, LAddr: "192.0.2.80", LPort: 80, RAddr: "198.51.100.0", RPort: uint16(n), State: 4, Cookie: uint64(n) + 1000, Counted: true, BytesIn: 7, SRTTUS: 3}
+	}
+	m.batch.Snapshots = nil
+	final := format.Snapshot{Final: true, ListenersKnown: true, ConnectionsKnown: true, BootNS: m.ns, Listeners: listener, Connections: []format.Connection{conn(1), conn(3), conn(9)}}
+	for _, known := range []bool{true, false} {
+		final.ConnectionsKnown = known
+		events := m.batch.Events
+		x := newMaker(t, true)
+		x.ns = m.ns
+		x.batch.Events, x.batch.Snapshots = nil, []format.Snapshot{final}
+		list, r := x.analyze(Options{}, start, &format.Batch{Events: events})
+		var got []string
+		for i := range list {
+			c := &list[i]
+			got = append(got, fmt.Sprintf("%s/%d/%d", said(c), c.LeftState, c.BytesIn))
+		}
+		second := "2:5,queued=2,not-recorded/0/0"
+		if !known {
+			second = "2:5,queued=2,alive=3007,open-at-the-end/0/0"
+		}
+		want := "1:5,queued=2,alive=3010,open-at-the-end/4/7 " + second + " 3:queued=3004,alive=3004,in-the-accept-queue-at-the-end/4/7 4:5,queued=2,alive=3,open-at-the-end/0/0"
+		if s := strings.Join(got, " "); s != want || r.Connections.Silent != 1 {
+			t.Errorf("got %q, want %q", s, want)
+		}
+	}
+}
+
+// FINs are taken off the bytes where one was counted.
+func TestWithoutFIN(t *testing.T) {
+	for _, c := range []struct {
+		old, shutdown uint8
+		err           uint16
+		in, out       uint64
+	}{
+		{9, 3 | 4 | 8, 0, 100, 200},  // the client first
+		{9, 3 | 4, 104, 100, 201},    // which then resets
+		{9, 3 | 4, 0, 100, 201},      // the server resets
+		{5, 3 | 8, 0, 101, 200},      // the server first, the client's FIN came later
+		{5, 3 | 4 | 8, 0, 100, 200},  // and with the acknowledgement
+		{5, 3 | 8, 104, 101, 200},    // and a reset
+		{4, 3, 110, 101, 201},        // nobody answers
+		{11, 3 | 4 | 8, 0, 100, 200}, // both
+		{11, 3 | 4, 104, 100, 201},   // and a reset
+		{8, 1 | 4, 32, 100, 201},     // half closed, reset
+		{1, 0, 104, 101, 201},        // reset
+		{9, 3, 0, 100, 200},          // as captures of before have it
+		{9, 3, 104, 100, 201},        // the same
+		{5, 3, 0, 101, 200},          // the same
+		{11, 3, 0, 100, 200},         // the same
+		{8, 1, 32, 100, 201},         // the same
+	} {
+		in, out := WithoutFIN(&format.Event{Kind: format.Closed, OldState: c.old, Shutdown: c.shutdown, SockErr: c.err, BytesIn: 101, BytesOut: 201})
+		if in != c.in || out != c.out {
+			t.Errorf("%+v: %d in, %d out", c, in, out)
+		}
+	}
+}

@@ -1,0 +1,277 @@
+//go:build linux && (amd64 || arm64)
+
+package capture
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/format"
+)
+
+// Programs of classic BPF for what a socket receives: TCP segments.
+var (
+	dropAll  = []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K}}
+	onlyWith = func(flag uint32) []unix.SockFilter { // of the TCP header
+		return []unix.SockFilter{
+			{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 13},
+			{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: flag, Jt: 1},
+			{Code: unix.BPF_RET | unix.BPF_K},
+			{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 18},
+		}
+	}
+)
+
+const finFlag = 1
+
+// filter makes a socket deaf to what a program does not let through.
+func (l *lifeTest) filter(fd int, program []unix.SockFilter) {
+	l.t.Helper()
+	l.try(unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}))
+}
+
+func (l *lifeTest) info(fd int) *unix.TCPInfo {
+	l.t.Helper()
+	i, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	l.try(err)
+	return i
+}
+
+// until waits for what the kernel's timers bring.
+func (l *lifeTest) until(what string, done func() bool) {
+	l.t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			l.t.Fatal(what)
+		}
+	}
+}
+
+// pair makes an accepted connection.
+func (l *lifeTest) pair(s *server) (client, fd int) {
+	l.t.Helper()
+	client = l.client(unix.AF_INET)
+	l.try(unix.Connect(client, s.addr))
+	fd, _, err := unix.Accept4(s.fd, 0)
+	l.try(err)
+	return client, fd
+}
+
+// Bytes, segments, retransmits and round trip times are what the server's own
+// socket said right before it was closed, and FINs are no bytes.
+func TestVMEndings(t *testing.T) {
+	needVM(t)
+	type truth struct {
+		what    string
+		port    uint16
+		in, out uint64
+		info    *unix.TCPInfo // nil: more was sent after it could be read
+		end     analysis.End
+		resent  uint32
+	}
+	for _, mode := range exactModes(t) {
+		t.Run(string(mode), func(t *testing.T) {
+			l := &lifeTest{t: t}
+			var list []truth
+			r := recordWhile(t, Options{Mode: mode}, func() {
+				s := l.serve(unix.AF_INET, 0, 7, nil)
+				defer unix.Close(s.fd)
+
+				client, fd := l.pair(s)
+				x := truth{what: "segments that were lost", port: portOf(t, client), end: analysis.EndResetByServer}
+				x.in = l.send(client, fd, 300)
+				l.filter(client, dropAll)
+				_, err := unix.Write(fd, make([]byte, 700))
+				l.try(err)
+				l.until("nothing is sent again", func() bool { return l.info(fd).Total_retrans >= 2 })
+				l.try(unix.SetsockoptInt(client, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0))
+				l.until("what was sent again is not acknowledged", func() bool { return l.info(fd).Unacked == 0 })
+				x.out = 700
+				x.in += l.send(client, fd, 5) // so that nothing is on its way
+				x.info = l.info(fd)
+				l.reset(fd)
+				unix.Close(client)
+				x.resent = x.info.Total_retrans
+				list = append(list, x)
+
+				client, fd = l.pair(s)
+				x = truth{what: "a client that is not there any more", port: portOf(t, client), end: analysis.EndTimeout}
+				l.try(unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 700))
+				l.filter(client, dropAll)
+				_, err = unix.Write(fd, make([]byte, 700))
+				l.try(err)
+				if _, err := unix.Read(fd, make([]byte, 1)); err != unix.ETIMEDOUT {
+					t.Errorf("reading from a client that is not there gives %v", err)
+				}
+				x.info = l.info(fd)
+				x.resent = x.info.Total_retrans
+				unix.Close(fd)
+				unix.Close(client)
+				list = append(list, x)
+
+				client, fd = l.pair(s)
+				x = truth{what: "the client first", port: portOf(t, client), end: analysis.EndByClient}
+				x.in, x.out = l.send(client, fd, 33), l.send(fd, client, 44)
+				l.try(unix.Close(client))
+				l.untilEnd(fd)
+				l.try(unix.Close(fd))
+				list = append(list, x)
+
+				client, fd = l.pair(s)
+				x = truth{what: "the server first", port: portOf(t, client), end: analysis.EndByServer}
+				x.in, x.out = l.send(client, fd, 33), l.send(fd, client, 44)
+				l.try(unix.Close(fd))
+				l.untilEnd(client)
+				l.try(unix.Close(client))
+				list = append(list, x)
+
+				client, fd = l.pair(s)
+				x = truth{what: "the server first, the client's FIN comes with its ACK", port: portOf(t, client), end: analysis.EndByServer}
+				x.in, x.out = l.send(client, fd, 33), l.send(fd, client, 44)
+				l.filter(fd, onlyWith(finFlag))
+				l.try(unix.Close(fd))
+				l.untilEnd(client)
+				l.try(unix.Close(client))
+				list = append(list, x)
+
+				client, fd = l.pair(s)
+				x = truth{what: "reset after the server's FIN", port: portOf(t, client), end: analysis.EndResetByClient}
+				x.in, x.out = l.send(client, fd, 33), l.send(fd, client, 44)
+				l.try(unix.Shutdown(fd, unix.SHUT_WR))
+				l.untilEnd(client)
+				l.until("the FIN is not acknowledged", func() bool { return l.info(fd).State == finWait2 })
+				l.reset(client)
+				l.until("the reset does not come", func() bool { return l.info(fd).State == closed })
+				l.try(unix.Close(fd))
+				list = append(list, x)
+				waitClosed(t)
+			})
+			for _, x := range list {
+				n := 0
+				for i := range r.events {
+					e := &r.events[i]
+					if e.Kind != format.Closed || e.RPort != x.port {
+						continue
+					}
+					n++
+					in, out := analysis.WithoutFIN(e)
+					t.Logf("%s: %d in, %d out, %d sent again, srtt %d µs, least %d µs: %s", x.what, in, out, e.Retransmits, e.SRTTUS, e.MinRTTUS, analysis.EndOf(e))
+					if in != x.in || out != x.out || analysis.EndOf(e) != x.end || e.Retransmits != x.resent {
+						t.Errorf("%s: %d in, %d out, %s, %d sent again, want %+v: %+v", x.what, in, out, analysis.EndOf(e), e.Retransmits, x, e)
+					}
+					i := x.info
+					if i == nil {
+						continue
+					}
+					if e.SRTTUS != i.Rtt || e.MinRTTUS != i.Min_rtt || e.SegsIn != i.Segs_in || e.BytesIn != i.Bytes_received || e.BytesOut != i.Bytes_acked || i.Total_retrans == 0 {
+						t.Errorf("%s: %+v, TCP_INFO %+v", x.what, e, i)
+					}
+				}
+				if n != 1 {
+					t.Errorf("%s: ended %d times", x.what, n)
+				}
+			}
+			checkTotals(t, &r, 0)
+		})
+	}
+}
+
+// A full SYN queue drops SYNs where there are no SYN cookies, as many as the kernel
+// counts; one for a connection in TIME-WAIT gets through, and is not told as dropped.
+func TestVMSynQueue(t *testing.T) {
+	needVM(t)
+	for _, mode := range exactModes(t) {
+		t.Run(string(mode), func(t *testing.T) {
+			l := &lifeTest{t: t}
+			names := []string{"TCPReqQFullDrop", "TCPReqQFullDoCookies", "ListenDrops", "ListenOverflows"}
+			counts := func() map[string]int {
+				m := map[string]int{}
+				for _, name := range names {
+					m[name] = tcpExt(t, name)
+				}
+				return m
+			}
+			var before, after [2]map[string]int
+			var from, to [2]int64
+			var listeners [2]uint64
+			var again uint16
+			work := func(round int, cookies string) {
+				sysctl(t, "net.ipv4.tcp_syncookies", cookies)
+				s := l.serve(unix.AF_INET, 0, 2, nil)
+				defer unix.Close(s.fd)
+				listeners[round] = s.inode
+				client, fd := l.pair(s)
+				l.try(unix.Close(fd))
+				l.untilEnd(client)
+				local, err := unix.Getsockname(client)
+				l.try(err)
+				l.try(unix.Close(client))
+				waitClosed(t)
+				before[round], from[round] = counts(), bootNS()
+				for range 8 { // they hear no SYN-ACK
+					c := l.client(unix.AF_INET)
+					defer unix.Close(c)
+					l.filter(c, dropAll)
+					l.try(unix.SetNonblock(c, true))
+					if err := unix.Connect(c, s.addr); err != unix.EINPROGRESS {
+						t.Errorf("connect: %v", err)
+					}
+				}
+				if round == 0 {
+					again = addrPort(local).Port()
+					client = l.client(unix.AF_INET)
+					defer unix.Close(client)
+					l.try(unix.SetsockoptInt(client, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+					l.try(unix.Bind(client, local))
+					l.try(unix.Connect(client, s.addr))
+					fd, _, err := unix.Accept4(s.fd, 0)
+					l.try(err)
+					defer unix.Close(fd)
+				}
+				for {
+					after[round] = counts()
+					to[round] = bootNS()
+					if n := tcpExt(t, "ListenDrops"); n == after[round]["ListenDrops"] { // none between the counts and their time
+						return
+					}
+				}
+			}
+			r := recordWhile(t, Options{Mode: mode}, func() {
+				work(0, "0")
+				work(1, "1")
+			})
+			for round := range 2 {
+				grew := map[string]int{}
+				for _, name := range names {
+					grew[name] = after[round][name] - before[round][name]
+				}
+				drops, queued := 0, 0
+				for _, e := range r.events {
+					if e.Listener != listeners[round] || e.BootNS < from[round] || e.BootNS > to[round] {
+						continue
+					}
+					switch e.Kind {
+					case format.Queued:
+						queued++
+					case format.Drop:
+						drops++
+						if e.Hook != format.HookConnRequest || e.Mark != format.MarkSynQueue || e.RPort == again || e.SynQueue < 2 {
+							t.Errorf("odd drop: %+v", e)
+						}
+					}
+				}
+				t.Logf("%d drops, the kernel counted %v", drops, grew)
+				if drops != grew["TCPReqQFullDrop"] || drops != grew["ListenDrops"] || grew["ListenOverflows"] != 0 {
+					t.Errorf("%d drops, the kernel counted %v", drops, grew)
+				}
+				if round == 0 && (drops < 5 || queued != 1) || round == 1 && (drops != 0 || grew["TCPReqQFullDoCookies"] < 5) {
+					t.Errorf("%d drops, %d queued: this tests nothing", drops, queued)
+				}
+			}
+			checkTotals(t, &r, 0)
+		})
+	}
+}
