@@ -180,6 +180,7 @@ struct mptcp_sock {
 
 struct socket {
 	struct sock *sk;
+	struct file *file;
 };
 
 struct inode {

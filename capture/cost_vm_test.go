@@ -5,13 +5,16 @@ package capture
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime/debug"
 	"runtime/pprof"
 	"testing"
-	"strings"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -20,7 +23,8 @@ import (
 // TestCost prints what recording costs in instructions for a connection of another
 // process to itself (socket, connect, accept, two closes), everything included: `make
 // cost` runs it in a machine with one CPU whose clock counts instructions, a
-// nanosecond each. ACC_PROFILE=EVENTS profiles one of the runs into /out/cost.prof instead.
+// nanosecond each. ACC_COST=MODE: only that. ACC_PROFILE=EVENTS
+// profiles one of the runs into /out/cost.prof instead.
 func TestCost(t *testing.T) {
 	needVM(t)
 	if os.Getenv("ACC_COST") == "" {
@@ -29,19 +33,9 @@ func TestCost(t *testing.T) {
 	conns := int64(8000)
 	loop := startCostLoop(t)
 	loop(conns) // warm
-	none := loop(conns)
-	t.Logf("nothing: %d instructions a connection", none)
-	if events := os.Getenv("ACC_PROFILE"); strings.HasPrefix(events, "start") {
-		out, _ := os.Create("/out/cost.prof")
-		pprof.StartCPUProfile(out)
-		from, _ := clockNS(unix.CLOCK_MONOTONIC)
-		var ready int64
-		measure(t, Options{Events: EventsAll}, func() int64 {ready, _ = clockNS(unix.CLOCK_MONOTONIC);	pprof.StopCPUProfile();return 0})
-		to, _ := clockNS(unix.CLOCK_MONOTONIC)
-		t.Log("instr start", ready-from, "end", to-ready)
-		return
-	} else if events != "" {
+	if events := os.Getenv("ACC_PROFILE"); events != "" {
 		measure(t, Options{Events: Events(events), startWatch: 1}, func() int64 {
+			loop(conns)
 			out, err := os.Create("/out/cost.prof")
 			if err != nil {
 				t.Fatal(err)
@@ -55,8 +49,18 @@ func TestCost(t *testing.T) {
 		return
 	}
 	for _, mode := range modes(t) {
+		if only := os.Getenv("ACC_COST"); only != "1" && only != string(mode) {
+			continue
+		}
 		for _, events := range []Events{EventsAccept, EventsLifecycle, EventsAll} {
-			with := measure(t, Options{Mode: mode, Events: events, startWatch: 1}, func() int64 { return loop(conns) })
+			none, own := loop(conns), int64(0)
+			with := measure(t, Options{Mode: mode, Events: events, startWatch: 1}, func() int64 {
+				loop(conns) // what is only needed once is there then: memory, caches
+				from := runtimeNS(t)
+				each := loop(conns)
+				own = (runtimeNS(t) - from) / conns
+				return each
+			})
 			// The kernel's side alone: nobody reads the ring, which holds everything.
 			release := make(chan bool)
 			kernel := measure(t, Options{Mode: mode, Events: events, startWatch: 1, RingBytes: 32 << 20, stall: func() { <-release }}, func() int64 {
@@ -65,7 +69,7 @@ func TestCost(t *testing.T) {
 				programCosts(t, loop, conns)
 				return each
 			})
-			t.Logf("%s, %s: %d instructions a connection, %+d, of which %d in the kernel", mode, events, with, with-none, kernel-none)
+			t.Logf("%s, %s: %d instructions a connection, without acc %d, that is %+d, of which %+d by probes; acc itself ran for %d", mode, events, with, none, with-none, kernel-none, own)
 		}
 	}
 }
@@ -87,6 +91,22 @@ func measure(t *testing.T, o Options, loop func() int64) int64 {
 		t.Fatal(err)
 	}
 	return with
+}
+
+// runtimeNS is for how long the threads of this process have run, by the scheduler's clock.
+func runtimeNS(t *testing.T) (sum int64) {
+	tasks, err := filepath.Glob("/proc/self/task/*/schedstat")
+	if err != nil || len(tasks) == 0 {
+		t.Fatal("no schedstat: ", err)
+	}
+	for _, task := range tasks {
+		var ns int64
+		if b, err := os.ReadFile(task); err == nil {
+			_, _ = fmt.Sscan(string(b), &ns)
+			sum += ns
+		}
+	}
+	return sum
 }
 
 // programCosts prints what each program took, as the kernel measured it, without
@@ -153,22 +173,35 @@ func TestCostLoop(t *testing.T) {
 	if os.Getenv("ACC_COST_LOOP") == "" {
 		t.Skip("is started by TestCost")
 	}
-	lfd, addr := listen(t, unix.AF_INET, 8)
+	lfd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer unix.Close(lfd)
+	debug.SetGCPercent(-1)
+	const port = 7777
+	if err := errors.Join(unix.Bind(lfd, &unix.SockaddrInet4{Port: port}), unix.Listen(lfd, 8)); err != nil {
+		t.Fatal(err)
+	}
 	var conns int64
-	for {
+	for round := byte(1); ; round++ {
+		// Ports that earlier rounds left in TIME-WAIT are free for another address.
+		addr := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: [4]byte{127, 1, 1, round}, Port: port<<8&0xff00 | port>>8}
+		var peer unix.RawSockaddrInet4
 		if _, err := fmt.Scanln(&conns); err != nil {
 			return
 		}
 		from, _ := clockNS(unix.CLOCK_MONOTONIC)
 		for range conns {
-			client := dial(t, unix.AF_INET, addr)
-			fd, _, err := unix.Accept4(lfd, 0)
-			if err != nil {
-				t.Fatal(err)
+			client, _, _ := unix.RawSyscall(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 0)
+			unix.RawSyscall(unix.SYS_CONNECT, client, uintptr(unsafe.Pointer(&addr)), unsafe.Sizeof(addr))
+			size := uint32(unsafe.Sizeof(peer))
+			fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(lfd), uintptr(unsafe.Pointer(&peer)), uintptr(unsafe.Pointer(&size)), 0, 0, 0)
+			if errno != 0 {
+				t.Fatal(errno)
 			}
-			unix.Close(client)
-			unix.Close(fd)
+			unix.RawSyscall(unix.SYS_CLOSE, client, 0, 0)
+			unix.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
 		}
 		to, _ := clockNS(unix.CLOCK_MONOTONIC)
 		fmt.Println("each", (to-from)/conns)
