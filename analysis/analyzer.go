@@ -105,7 +105,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 	if skipped {
 		a.pairs.skips++
 	}
-	a.witness.Add(b)
+	a.witness.records(b)
 	for i := range b.Processes {
 		a.places.record(&b.Processes[i])
 	}
@@ -130,6 +130,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 		}
 	}
 	for i := range b.Events {
+		a.witness.event(&b.Events[i])
 		if err := a.event(&b.Events[i]); err != nil {
 			return err
 		}
@@ -283,7 +284,7 @@ func (a *Analyzer) accepted(l *listener, proc *process, p *Pair) {
 		a.waits.add(p.WaitNS)
 		l.waits.add(p.WaitNS)
 	}
-	a.places.peer(p.Remote.Addr())
+	a.places.peers.add(p.Remote.Addr())
 }
 
 func (a *Analyzer) failed(l *listener, proc *process, p *Pair) {

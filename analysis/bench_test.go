@@ -67,3 +67,20 @@ func BenchmarkAdd(b *testing.B) {
 	b.ReportMetric(float64(n)*(1<<14)/b.Elapsed().Seconds(), "events/s")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n)/(1<<14), "ns/event")
 }
+
+// Analysing allocates for what is new, not for events.
+func TestAllocations(t *testing.T) {
+	batches := mix(1 << 18)
+	a := New(&format.Header{}, Options{})
+	add := func() {
+		for _, b := range batches {
+			if err := a.Add(b, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	add()
+	if each := testing.AllocsPerRun(1, add) / (1 << 18); each > 0.001 {
+		t.Errorf("%.4f allocations an event", each)
+	}
+}

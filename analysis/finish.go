@@ -50,6 +50,8 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	if err := a.conns.close(a.endNS()); err != nil {
 		return nil, err
 	}
+	a.places.peers.flush()
+	a.places.limited = a.places.limited || a.places.peers.more > 0
 	r := &Result{Totals: a.totals, LimitHit: a.places.limited || a.unfollowed > 0 || a.conns.limited}
 	r.Totals.Lost, r.Totals.Missed = g.lost, g.missed
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted

@@ -131,11 +131,7 @@ type places struct {
 	text      int
 	links     map[link]*share
 	ports     map[port]*listener // the newest that is known to listen on it
-	peers     map[netip.Addr]uint32
-	counts    []uint64 // of peers, by number
-	lastPeer  netip.Addr
-	lastNum   uint32
-	morePeers uint64 // connections of peers beyond the bound
+	peers     peers
 }
 
 func newPlaces(h *format.Header, o *Options) places {
@@ -143,7 +139,7 @@ func newPlaces(h *format.Header, o *Options) places {
 		startNS: h.Clock.BootNS, o: o, blind: blind(h),
 		listeners: map[listenerKey]*listener{}, none: &listener{}, more: &listener{},
 		processes: map[processKey]*process{}, moreProcs: &process{}, records: map[uint32]record{},
-		links: map[link]*share{}, ports: map[port]*listener{}, peers: map[netip.Addr]uint32{},
+		links: map[link]*share{}, ports: map[port]*listener{}, peers: newPeers(o.MaxPeers),
 	}
 }
 
@@ -350,32 +346,4 @@ func (l *listener) fail(errno int32) {
 	if len(l.errors) < maxErrnos {
 		l.errors = append(l.errors, errnoCount{errno, 1})
 	}
-}
-
-// peer counts an accepted connection of a remote address. An IPv4 address is the
-// same peer on an IPv6 listener.
-func (ps *places) peer(addr netip.Addr) {
-	if !addr.IsValid() {
-		return
-	}
-	if addr.Is4In6() {
-		addr = addr.Unmap()
-	}
-	if addr == ps.lastPeer {
-		ps.counts[ps.lastNum]++
-		return
-	}
-	n, ok := ps.peers[addr]
-	if !ok {
-		if len(ps.peers) >= ps.o.MaxPeers {
-			ps.limited = true
-			ps.morePeers++
-			return
-		}
-		n = uint32(len(ps.counts))
-		ps.peers[addr] = n
-		ps.counts = append(ps.counts, 0)
-	}
-	ps.counts[n]++
-	ps.lastPeer, ps.lastNum = addr, n
 }

@@ -24,7 +24,7 @@ func (a *Analyzer) lists(r *Result) {
 			r.Via = append(r.Via, ViaCount{format.Via(via).String(), n})
 		}
 	}
-	r.Listeners, r.Processes, r.Peers = []ListenerInfo{}, []ProcessInfo{}, []PeerInfo{}
+	r.Listeners, r.Processes = []ListenerInfo{}, []ProcessInfo{}
 	busiest := slices.DeleteFunc(slices.Clone(ps.all), func(l *listener) bool { return l.idle })
 	slices.SortFunc(busiest, func(x, y *listener) int {
 		return cmp.Or(cmp.Compare(y.accepted, x.accepted), cmp.Compare(y.attempts, x.attempts), x.addr.Compare(y.addr),
@@ -42,15 +42,13 @@ func (a *Analyzer) lists(r *Result) {
 	slices.SortFunc(r.Processes, func(x, y ProcessInfo) int {
 		return cmp.Or(cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(y.Attempts, x.Attempts), cmp.Compare(x.Proc, y.Proc), cmp.Compare(x.PID, y.PID))
 	})
-	for addr, n := range ps.peers {
-		r.Peers = append(r.Peers, PeerInfo{addr.String(), ps.counts[n]})
-	}
+	r.Peers = ps.peers.list()
 	slices.SortFunc(r.Peers, func(x, y PeerInfo) int {
 		return cmp.Or(cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(x.Addr, y.Addr))
 	})
 	r.Processes, r.Others.Processes = top(r.Processes, a.o.Top)
 	r.Peers, r.Others.Peers = top(r.Peers, a.o.Top)
-	r.Others.ListenersAccepted, r.Others.ProcessesAccepted, r.Others.PeersAccepted = ps.more.accepted, ps.moreProcs.accepted, ps.morePeers
+	r.Others.ListenersAccepted, r.Others.ProcessesAccepted, r.Others.PeersAccepted = ps.more.accepted, ps.moreProcs.accepted, ps.peers.more
 	a.errorList(r)
 }
 

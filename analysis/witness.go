@@ -104,11 +104,16 @@ func NewWitness(h *format.Header) *Witness {
 
 // Add takes the next batch; nothing of it is kept.
 func (w *Witness) Add(b *format.Batch) {
-	for i := range b.Counters {
-		w.counters(&b.Counters[i])
-	}
+	w.records(b)
 	for i := range b.Events {
 		w.event(&b.Events[i])
+	}
+}
+
+// records takes all of a batch but its events, which follow.
+func (w *Witness) records(b *format.Batch) {
+	for i := range b.Counters {
+		w.counters(&b.Counters[i])
 	}
 	if b.End != nil {
 		end := *b.End

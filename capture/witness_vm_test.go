@@ -123,7 +123,7 @@ type told struct {
 // info asks acc itself for a capture.
 func info(t *testing.T, path string) (i told) {
 	t.Helper()
-	out, err := exec.Command("/in/acc", "info", "--json", path).Output()
+	out, err := exec.Command("/in/acc", "info", "--full", "--json", path).Output()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)

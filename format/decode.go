@@ -1,80 +1,122 @@
 package format
 
 import (
+	"errors"
 	"fmt"
+	"math"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// decode fills r.batch from a frame.
-func (r *Reader) decode(l *link, frame []byte) error {
-	content, err := r.zstd.DecodeAll(frame, r.content[:0])
+// frameDecoder turns one frame after another into batches. Its memory is reused.
+// The capture's header is shared by all decoders of a capture; once it is known,
+// they do not change it, and can run at the same time.
+type frameDecoder struct {
+	salvage bool
+	usual   bool    // refuse what takes much memory, by errLarge
+	fromNS  int64   // blocks of frames whose events are all before it are passed over
+	header  *Header // Format 0: not known yet
+	zstd    *zstd.Decoder
+	content []byte
+	block   blockDecoder
+	batch   Batch
+	end     End
+}
+
+// maxUsual bounds the bytes of records other than blocks in a usual frame.
+const maxUsual = 64 << 10
+
+// errLarge says that a frame is one that is to be decoded alone.
+var errLarge = errors.New("frame takes much memory")
+
+func newFrameDecoder(header *Header, salvage bool) (*frameDecoder, error) {
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxMemory(maxContent), zstd.WithDecoderMaxWindow(maxContent))
 	if err != nil {
-		return r.corrupt("frame %d: decompress: %v", l.frame, err)
+		return nil, fmt.Errorf("set up decompression: %w", err)
 	}
-	r.content = content
+	return &frameDecoder{header: header, salvage: salvage, fromNS: math.MinInt64, zstd: dec}, nil
+}
+
+// forget gives memory back.
+func (d *frameDecoder) forget() {
+	*d = frameDecoder{header: d.header, salvage: d.salvage, fromNS: d.fromNS, zstd: d.zstd, block: blockDecoder{cols: d.block.cols}}
+}
+
+// decode fills d.batch from a frame. Its error is a *VersionError, or says what is
+// wrong with the frame.
+func (d *frameDecoder) decode(l *link, frame []byte) error {
+	content, err := d.zstd.DecodeAll(frame, d.content[:0])
+	if err != nil {
+		return fmt.Errorf("frame %d: decompress: %w", l.frame, err)
+	}
+	d.content = content
 	if len(content) == 0 {
-		return r.corrupt("frame %d holds nothing", l.frame)
+		return fmt.Errorf("frame %d holds nothing", l.frame)
 	}
 	if len(content) != int(l.content) {
-		return r.corrupt("frame %d holds %d bytes, its link says %d", l.frame, len(content), l.content)
+		return fmt.Errorf("frame %d holds %d bytes, its link says %d", l.frame, len(content), l.content)
 	}
-	b := &r.batch
+	b := &d.batch
 	*b = Batch{Processes: b.Processes[:0], Clocks: b.Clocks[:0], Losses: b.Losses[:0], Snapshots: b.Snapshots[:0],
 		Counters: b.Counters[:0], Gaps: b.Gaps[:0], Events: b.Events[:0]}
-	n := 0
+	n, other := 0, 0
 	for ; len(content) > 0; n++ {
 		size, err := check(content)
 		if err != nil {
-			return r.corrupt("frame %d: %v", l.frame, err)
+			return fmt.Errorf("frame %d: %w", l.frame, err)
 		}
 		if n == maxRecords+1 {
-			return r.corrupt("frame %d holds more than %d records", l.frame, maxRecords)
+			return fmt.Errorf("frame %d holds more than %d records", l.frame, maxRecords)
 		}
-		if err := r.record(l, content[:size]); err != nil {
+		isBlock, err := d.record(l, content[:size], maxUsual-other)
+		if err == errLarge {
+			return err
+		}
+		if err != nil {
 			if _, newer := err.(*VersionError); newer {
 				return err
 			}
-			return r.corrupt("frame %d: %v", l.frame, err)
+			return fmt.Errorf("frame %d: %w", l.frame, err)
+		}
+		if !isBlock {
+			other += size
 		}
 		content = content[size:]
 	}
-	if len(b.Events) != int(l.events) {
-		return r.corrupt("frame %d holds %d events, its link says %d", l.frame, len(b.Events), l.events)
+	if len(b.Events) != int(l.events) && !d.passes(l) {
+		return fmt.Errorf("frame %d holds %d events, its link says %d", l.frame, len(b.Events), l.events)
 	}
 	if n > 1 && (b.Header != nil || b.End != nil) {
-		return r.corrupt("frame %d holds more than the record that stands alone", l.frame)
-	}
-	if b.Header == nil && r.frame == 0 && r.header.Format == 0 {
-		if !r.salvage {
-			return r.corrupt("frame %d holds no header", l.frame)
-		}
-		r.skip(r.src.at, "the header is missing here")
-		return r.begin(&Header{Format: Version, Fields: specs()})
+		return fmt.Errorf("frame %d holds more than the record that stands alone", l.frame)
 	}
 	return nil
 }
 
-// record decodes one record: an array of its tag and its body.
-func (r *Reader) record(l *link, b []byte) error {
+// record decodes one record: an array of its tag and its body. Of a usual frame,
+// one other than a block has no more than room bytes.
+func (d *frameDecoder) record(l *link, b []byte, room int) (isBlock bool, err error) {
 	n, b, ok := parseLen(b, 0x90, 0xdc)
 	tag, b, okTag := parseBin(b)
 	if !ok || n != 2 || !okTag {
-		return fmt.Errorf("a record is not a pair of a tag and a body")
+		return false, fmt.Errorf("a record is not a pair of a tag and a body")
 	}
 	if string(tag) == "block" {
-		return r.readBlock(l, b)
+		return true, d.readBlock(l, b)
+	}
+	if d.usual && len(b) > room {
+		return false, errLarge
 	}
 	if len(b) > maxRecord {
-		return fmt.Errorf("a record has %d bytes", len(b))
+		return false, fmt.Errorf("a record has %d bytes", len(b))
 	}
-	batch := &r.batch
-	var err error
+	batch := &d.batch
 	switch string(tag) {
 	case "header":
 		var h Header
 		if err = msgpack.Unmarshal(b, &h); err == nil {
-			return r.begin(&h)
+			return false, d.begin(&h)
 		}
 	case "process":
 		var p Process
@@ -101,20 +143,19 @@ func (r *Reader) record(l *link, b []byte) error {
 		err = msgpack.Unmarshal(b, &x)
 		batch.Gaps = append(batch.Gaps, x)
 	case "end":
-		r.end = End{}
-		err = msgpack.Unmarshal(b, &r.end)
-		batch.End = &r.end
-		r.ended = true
+		d.end = End{}
+		err = msgpack.Unmarshal(b, &d.end)
+		batch.End = &d.end
 	}
 	if err != nil {
-		return fmt.Errorf("decode %s: %w", tag, err)
+		return false, fmt.Errorf("decode %s: %w", tag, err)
 	}
-	return nil
+	return false, nil
 }
 
 // begin takes the header and refuses what needs a newer reader.
-func (r *Reader) begin(h *Header) error {
-	if r.header.Format != 0 {
+func (d *frameDecoder) begin(h *Header) error {
+	if d.header.Format != 0 {
 		return fmt.Errorf("a second header")
 	}
 	if h.Format != Version || len(h.Incompat) > 0 {
@@ -124,13 +165,16 @@ func (r *Reader) begin(h *Header) error {
 	if err != nil {
 		return err
 	}
-	r.header, r.block.cols = *h, cols
-	r.batch.Header = &r.header
+	*d.header, d.block.cols = *h, cols
+	d.batch.Header = d.header
 	return nil
 }
 
+// passes reports whether the frame's events are passed over.
+func (d *frameDecoder) passes(l *link) bool { return l.maxNS < d.fromNS }
+
 // readBlock decodes a block of events: a map of seq, rows and cols, in this order.
-func (r *Reader) readBlock(l *link, b []byte) error {
+func (d *frameDecoder) readBlock(l *link, b []byte) error {
 	n, b, ok := parseLen(b, 0x80, 0xde)
 	if !ok || n != 3 {
 		return fmt.Errorf("a block is not a map of seq, rows and cols")
@@ -148,21 +192,24 @@ func (r *Reader) readBlock(l *link, b []byte) error {
 			return fmt.Errorf("a block's %s is not an integer", want)
 		}
 	}
-	if r.block.cols == nil {
-		if !r.salvage {
+	if d.block.cols == nil {
+		if !d.salvage {
 			return fmt.Errorf("a block stands before the header")
 		}
-		if err := r.begin(&Header{Format: Version, Fields: specs()}); err != nil {
+		if err := d.begin(&Header{Format: Version, Fields: specs()}); err != nil {
 			return err
 		}
 	}
 	rows := nums[1]
-	if uint64(nums[0]) != l.firstSeq || rows != int64(l.events) || len(r.batch.Events) != 0 {
+	if uint64(nums[0]) != l.firstSeq || rows != int64(l.events) || len(d.batch.Events) != 0 {
 		return fmt.Errorf("a block does not hold the events that its link says")
 	}
-	if int64(cap(r.batch.Events)) < rows {
-		r.batch.Events = make([]Event, max(rows, 2*int64(cap(r.batch.Events))))
+	if d.passes(l) {
+		return nil
 	}
-	r.batch.Events = r.batch.Events[:rows]
-	return r.block.decode(b, r.batch.Events, l.firstSeq)
+	if int64(cap(d.batch.Events)) < rows {
+		d.batch.Events = make([]Event, max(rows, 2*int64(cap(d.batch.Events))))
+	}
+	d.batch.Events = d.batch.Events[:rows]
+	return d.block.decode(b, d.batch.Events, l.firstSeq)
 }

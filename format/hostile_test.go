@@ -122,6 +122,11 @@ func FuzzReader(f *testing.F) {
 	f.Add(forge(0, header(f, func(*Header) {}), bytes.Repeat([]byte{0x91}, 100)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		agree(t, data)
+		for _, salvage := range []bool{false, true} {
+			if diff := AheadDiffers(data, salvage); diff != "" {
+				t.Errorf("(salvage %v) %s", salvage, diff)
+			}
+		}
 	})
 }
 

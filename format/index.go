@@ -116,7 +116,7 @@ func unpackIndex(dec *zstd.Decoder, payload []byte) ([]Frame, error) {
 
 // checkIndex holds the index against the frames that were read.
 func (r *Reader) checkIndex(payload []byte) error {
-	frames, err := unpackIndex(r.zstd, payload)
+	frames, err := unpackIndex(r.decoder.zstd, payload)
 	if err != nil {
 		return r.corrupt("%v", err)
 	}

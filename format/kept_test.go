@@ -65,6 +65,9 @@ func TestKeptCaptures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if diff := AheadDiffers(data, false); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
 		want, err := os.Open(strings.TrimSuffix(name, ".acc") + ".jsonl")
 		if err != nil {
 			t.Fatal(err)

@@ -16,7 +16,8 @@ import (
 var big = regexp.MustCompile("bomb|MiB|million|zeros|without end|deep")
 
 // Every hostile file is what the museum says it is, to the strict reader and to
-// salvage: whole, truncated, corrupt, or of another kind.
+// salvage: whole, truncated, corrupt, or of another kind; and the same with frames
+// that are decoded ahead.
 func TestExhibits(t *testing.T) {
 	verdict := func(data []byte, salvage bool) string {
 		r, err := format.NewReader(bytes.NewReader(data), format.ReaderOptions{Salvage: salvage})
@@ -52,6 +53,9 @@ func TestExhibits(t *testing.T) {
 			account := e.Verify == 4 && (got == "whole" || got == "truncated") && (strings.HasPrefix(e.Name, "end: ") || strings.Contains(e.Name, "its link lies") || strings.Contains(e.Name, "times that overflow"))
 			if got != want && !account {
 				t.Errorf("%s: (salvage %v) is %s, want %s", e.Name, salvage, got, want)
+			}
+			if diff := format.AheadDiffers(b.Bytes(), salvage); diff != "" {
+				t.Errorf("%s: (salvage %v) %s", e.Name, salvage, diff)
 			}
 		}
 	}

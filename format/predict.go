@@ -202,6 +202,11 @@ func (r *rowSets) fill(events []Event) {
 		r.classes[i] = class
 		present |= 1 << class
 	}
+	r.split(present)
+}
+
+// split makes the sets of rows by their classes, of which those in present occur.
+func (r *rowSets) split(present onMask) {
 	for set := onSet(1); int(set) < len(onMasks); set++ {
 		mask := onMasks[set] & present
 		first := onSet(slices.IndexFunc(onMasks, func(m onMask) bool { return m&present == mask }))
@@ -212,7 +217,7 @@ func (r *rowSets) fill(events []Event) {
 		if mask == 0 {
 			continue
 		}
-		rows := slices.Grow(r.of[set], len(events))[:len(events)]
+		rows := slices.Grow(r.of[set], len(r.classes))[:len(r.classes)]
 		n := 0
 		for i, class := range r.classes {
 			rows[n] = int32(i)

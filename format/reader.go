@@ -8,14 +8,17 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
-
-	"github.com/klauspost/compress/zstd"
+	"runtime"
 )
 
 // ReaderOptions are a Reader's settings; the zero value reads strictly.
 type ReaderOptions struct {
 	// Salvage makes the reader skip what is corrupt and go on; see [Reader.Skipped].
 	Salvage bool
+	// Ahead makes the reader decode frames on other CPUs before they are asked for; what
+	// it gives is the same. It is for input that never makes wait: a file, not a pipe
+	// into which events are recorded.
+	Ahead bool
 }
 
 // Batch is what one frame of a capture holds. A consumer takes it in the order
@@ -52,12 +55,9 @@ type Reader struct {
 	header  Header
 	first   bool // the first batch was decoded but not yet given
 	err     error
-
-	zstd    *zstd.Decoder
-	content []byte
-	block   blockDecoder
-	batch   Batch
-	end     End
+	decoder *frameDecoder // of frames that are not read ahead
+	ahead   *ahead        // nil: none are
+	batch   *Batch        // given last
 
 	frame   uint32 // number expected next
 	seq     uint64 // Seq expected next
@@ -72,12 +72,14 @@ type Reader struct {
 // NewReader reads the header of the capture on r. Its errors are those of
 // [Reader.Next], ErrNotCapture and *VersionError. The caller closes r.
 func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(maxContent), zstd.WithDecoderMaxWindow(maxContent))
-	if err != nil {
-		return nil, fmt.Errorf("set up decompression: %w", err)
+	fr := &Reader{src: source{r: r}, salvage: o.Salvage, seq: 1, first: true, index: sha256.New()}
+	var err error
+	if fr.decoder, err = newFrameDecoder(&fr.header, o.Salvage); err != nil {
+		return nil, err
 	}
-	fr := &Reader{src: source{r: r}, salvage: o.Salvage, zstd: dec, seq: 1, first: true, index: sha256.New()}
+	if n := min(runtime.GOMAXPROCS(0), maxAhead); o.Ahead && n > 1 {
+		fr.ahead = &ahead{max: n}
+	}
 	head, err := fr.src.peek(len(linkHead))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read capture: %w", err)
@@ -113,13 +115,13 @@ func (r *Reader) Next() (*Batch, error) {
 	}
 	if r.first {
 		r.first = false
-		return &r.batch, nil
+		return r.batch, nil
 	}
 	if err := r.next(); err != nil {
-		r.err = err
+		r.err, r.ahead = err, nil
 		return nil, err
 	}
-	return &r.batch, nil
+	return r.batch, nil
 }
 
 // next decodes the next frame, past what salvaging skips.
@@ -137,24 +139,30 @@ func (r *Reader) next() error {
 	}
 }
 
-// step decodes what stands at the current place: a frame, or the index and the tail.
+// step takes what stands at the current place: a frame, or the index and the tail.
 func (r *Reader) step() error {
 	if r.ended {
 		return r.finish()
 	}
-	l, frame, err := r.readFrame()
+	j := r.readAhead()
+	if j == nil {
+		var err error
+		if j, err = r.readFrame(); err != nil {
+			return err
+		}
+	} else if <-j.done; !j.intact {
+		return r.broken(&j.link)
+	}
+	l, at := &j.link, r.src.at
+	if err := r.follows(j); err != nil {
+		return err
+	}
+	b, err := r.decode(j)
 	if err != nil {
 		return err
 	}
-	at := r.src.at
-	if err := r.follows(l, frame); err != nil {
-		return err
-	}
-	if err := r.decode(l, frame); err != nil {
-		return err
-	}
 	seq := l.firstSeq + uint64(l.events)
-	for _, g := range r.batch.Gaps {
+	for _, g := range b.Gaps {
 		if r.header.Repaired == nil || l.events > 0 || g.Next < seq {
 			return r.corrupt("frame %d says that something is missing in a way that no repair does", l.frame)
 		}
@@ -164,13 +172,46 @@ func (r *Reader) step() error {
 		r.missed(l)
 	}
 	l.entry(at).hash(r.index)
-	r.batch.Offset, r.batch.Bytes = at, int64(8+linkSize+len(frame))
-	r.batch.Frame, r.batch.FirstSeq, r.batch.Chain = l.frame, l.firstSeq, l.chain
-	r.batch.MinNS, r.batch.MaxNS, r.batch.link, r.batch.raw = l.minNS, l.maxNS, l, frame
+	b.Offset, b.Bytes = at, int64(8+linkSize+len(j.frame))
+	b.Frame, b.FirstSeq, b.Chain = l.frame, l.firstSeq, l.chain
+	b.MinNS, b.MaxNS, b.link, b.raw = l.minNS, l.maxNS, l, j.frame
 	r.frame, r.seq, r.chain = l.frame+1, seq, l.chain
 	r.events += uint64(l.events)
-	r.src.take(8 + linkSize + len(frame))
+	r.ended = b.End != nil
+	r.batch = b
+	r.src.take(8 + linkSize + len(j.frame))
+	if a := r.ahead; a != nil && !r.first && !a.alone {
+		a.hold(j)
+		r.fill()
+	}
 	return nil
+}
+
+// decode gives the batch of a frame, which may be decoded already.
+func (r *Reader) decode(j *job) (*Batch, error) {
+	d, err := j.decoder, j.err
+	if d == nil || err == errLarge {
+		r.ahead.rest()
+		d = r.decoder
+		err = d.decode(&j.link, j.frame)
+	}
+	if newer := new(VersionError); errors.As(err, &newer) {
+		return nil, newer
+	}
+	if err != nil {
+		return nil, r.corrupt("%v", err)
+	}
+	if b := &d.batch; b.Header != nil || r.header.Format != 0 {
+		return b, nil
+	}
+	if !r.salvage {
+		return nil, r.corrupt("frame %d holds no header", j.link.frame)
+	}
+	r.skip(r.src.at, "the header is missing here")
+	if err := d.begin(&Header{Format: Version, Fields: specs()}); err != nil {
+		return nil, r.corrupt("%v", err)
+	}
+	return &d.batch, nil
 }
 
 // corrupt is the error for the frame at the current place.
@@ -187,31 +228,37 @@ func (r *Reader) truncated(err error) error {
 }
 
 // readFrame peeks at the next link and its frame.
-func (r *Reader) readFrame() (*link, []byte, error) {
+func (r *Reader) readFrame() (*job, error) {
 	b, err := r.src.peek(8 + linkSize)
 	if n := min(len(b), len(linkHead)); !bytes.Equal(b[:n], linkHead[:n]) {
-		return nil, nil, r.corrupt("no frame begins here")
+		return nil, r.corrupt("no frame begins here")
 	}
 	if err != nil {
-		return nil, nil, r.truncated(err)
+		return nil, r.truncated(err)
 	}
-	l := new(link)
-	if !l.parse(b[8:]) {
-		return nil, nil, r.corrupt("a frame's link does not match its checksum")
+	j := new(job)
+	if !j.link.parse(b[8:]) {
+		return nil, r.corrupt("a frame's link does not match its checksum")
 	}
-	b, err = r.src.peek(8 + linkSize + int(l.size))
+	b, err = r.src.peek(8 + linkSize + int(j.link.size))
 	if err != nil {
-		return nil, nil, r.truncated(err)
+		return nil, r.truncated(err)
 	}
-	frame := b[8+linkSize:]
-	if crc32.Checksum(frame, castagnoli) != l.sum {
-		return nil, nil, r.corrupt("frame %d does not match its checksum", l.frame)
+	j.frame = b[8+linkSize:]
+	if crc32.Checksum(j.frame, castagnoli) != j.link.sum {
+		return nil, r.broken(&j.link)
 	}
-	return l, frame, nil
+	return j, nil
+}
+
+// broken is the error for a frame that is not the one of its link.
+func (r *Reader) broken(l *link) error {
+	return r.corrupt("frame %d does not match its checksum", l.frame)
 }
 
 // follows checks that a frame is the one that comes next.
-func (r *Reader) follows(l *link, frame []byte) error {
+func (r *Reader) follows(j *job) error {
+	l := &j.link
 	switch {
 	case r.salvage && (l.frame < r.frame || l.firstSeq < r.seq):
 		return r.corrupt("frame %d comes again or too late", l.frame)
@@ -223,7 +270,7 @@ func (r *Reader) follows(l *link, frame []byte) error {
 		return r.corrupt("frame %d stands where frame %d belongs", l.frame, r.frame)
 	case l.firstSeq != r.seq:
 		return r.corrupt("frame %d begins with event %d, not %d", l.frame, l.firstSeq, r.seq)
-	case chain(r.chain, l.payload[:], frame) != l.chain:
+	case j.chain(r.chain) != l.chain:
 		return r.corrupt("frame %d does not continue the chain of the frames before it", l.frame)
 	}
 	return nil

@@ -50,3 +50,8 @@ func (r *Reader) SkipTo(frames []Frame, bootNS int64) error {
 	}
 	return nil
 }
+
+// SkipEvents makes the reader pass over the events of frames that hold none at bootNS
+// or later: their batches have all but events. It holds for frames that are not yet
+// decoded ahead, and can be called again; math.MinInt64 passes over nothing.
+func (r *Reader) SkipEvents(bootNS int64) { r.decoder.fromNS = bootNS }

@@ -61,3 +61,31 @@ func TestSkipTo(t *testing.T) {
 		t.Errorf("cut: %v", err)
 	}
 }
+
+// Events before a time are passed over frame by frame, with nothing else missing.
+func TestSkipEvents(t *testing.T) {
+	events := sample(5000, 3)
+	data := write(t, events, 300)
+	for _, ahead := range []bool{false, true} {
+		r, err := NewReader(bytes.NewReader(data), ReaderOptions{Ahead: ahead})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SkipEvents(events[2000].BootNS)
+		var got []Event
+		frames := 0
+		for {
+			var b *Batch
+			if b, err = r.Next(); err != nil {
+				break
+			}
+			if frames++; len(b.Events) > 0 && b.MaxNS < events[2000].BootNS {
+				t.Errorf("frame %d ends at %d and has events", b.Frame, b.MaxNS)
+			}
+			got = append(got, b.Events...)
+		}
+		if n := len(events) - len(got); !errors.Is(err, io.EOF) || frames != len(parts(data))-1 || n > 2000 || n < 2000-300 || got[0] != events[n] {
+			t.Errorf("%d events and %d frames, %v", len(got), frames, err)
+		}
+	}
+}

@@ -15,8 +15,8 @@ type source struct {
 	err   error // of r, final
 }
 
-// peek gives the next n bytes, fewer at the end of the input. They are valid
-// until the next peek. It waits for no more than it needs.
+// peek gives the next n bytes, fewer at the end of the input. They are never
+// overwritten. It waits for no more than it needs.
 func (s *source) peek(n int) ([]byte, error) {
 	for len(s.buf)-s.start < n && s.err == nil {
 		if cap(s.buf)-s.start < n {
@@ -42,7 +42,4 @@ func (s *source) peek(n int) ([]byte, error) {
 func (s *source) take(n int) {
 	s.start += n
 	s.at += int64(n)
-	if s.start == len(s.buf) {
-		s.buf, s.start = s.buf[:0], 0
-	}
 }

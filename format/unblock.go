@@ -51,12 +51,14 @@ func plan(specs []FieldSpec) ([]column, error) {
 // blockDecoder turns columns back into events. Its memory is reused.
 //
 // Most columns have one value in all rows. Those go into one event, of which all
-// events begin as copies; only the others are written row by row.
+// events begin as copies; only the others are written row by row. That is done for a
+// few rows at a time: the events of a block are larger than the caches near a CPU.
 type blockDecoder struct {
-	predictions
+	keys
 	cols  []column
 	held  []held            // as cols
-	texts map[string]string // every text seen, so that equal ones share memory
+	texts map[string]string // texts seen, so that equal ones share memory
+	size  int               // bytes of texts
 	same  [1]Event
 }
 
@@ -80,10 +82,8 @@ func (d *blockDecoder) decode(b []byte, events []Event, firstSeq uint64) error {
 	if len(d.held) != n {
 		d.held = make([]held, n)
 	}
-	d.begin()
+	d.begin(len(events))
 	d.same[0] = Event{}
-	clear(events)
-	d.rows.all(len(events)) // the other sets are right after kind and errno
 	for i, c := range d.cols {
 		d.held[i].vary = false
 		if c.field == nil {
@@ -95,39 +95,16 @@ func (d *blockDecoder) decode(b []byte, events []Event, firstSeq uint64) error {
 			continue
 		}
 		var err error
-		if b, err = d.column(b, events, i); err != nil {
+		if b, err = d.column(b, i); err != nil {
 			return fmt.Errorf("field %q: %w", c.field.Name, err)
 		}
 	}
-	for i := range events {
-		e := &events[i]
-		kind, ret, hook, cpu, seq, tid, port, cookie := e.Kind, e.Ret, e.Hook, e.CPU, e.CPUSeq, e.TID, e.LPort, e.Cookie
-		*e = d.same[0]
-		e.Seq, e.Kind, e.Ret, e.Hook, e.CPU, e.CPUSeq, e.TID, e.LPort, e.Cookie = firstSeq+uint64(i), kind, ret, hook, cpu, seq, tid, port, cookie
-	}
-	for i, c := range d.cols {
-		if h := &d.held[i]; h.vary {
-			if err := h.store(events, d.rows.of[c.on], c.field); err != nil {
-				return fmt.Errorf("field %q: %w", c.field.Name, err)
-			}
-		}
-	}
-	return nil
+	return d.store(events, firstSeq)
 }
 
-// isKey reports whether other columns' keys and conditions need the field.
-func (f *Field) isKey() bool {
-	switch f.at {
-	case unsafe.Offsetof(ev.Kind), unsafe.Offsetof(ev.Hook), unsafe.Offsetof(ev.CPU), unsafe.Offsetof(ev.CPUSeq), unsafe.Offsetof(ev.TID),
-		unsafe.Offsetof(ev.LPort), unsafe.Offsetof(ev.Cookie):
-		return true
-	}
-	return f.size == 0 // errno; Seq, at 0, is no field
-}
-
-// column parses the i-th column. It stores what keys need, and values that are
-// the same in all rows; the rest it holds.
-func (d *blockDecoder) column(b []byte, events []Event, i int) ([]byte, error) {
+// column parses the i-th column. It stores a value that is the same in all rows; else
+// it holds the column.
+func (d *blockDecoder) column(b []byte, i int) ([]byte, error) {
 	c, h := d.cols[i], &d.held[i]
 	if c.field.Type == String || c.field.Type == Addr {
 		var err error
@@ -139,12 +116,12 @@ func (d *blockDecoder) column(b []byte, events []Event, i int) ([]byte, error) {
 	if cap(h.nums) < max(len(rows), 1) {
 		h.nums = make([]int64, max(len(rows), 2*cap(h.nums), 1))
 	}
-	if !c.field.isKey() && len(rows) > 0 {
+	if len(rows) > 0 && !c.field.isKey() {
 		if v, rest, ok := oneValue(b, c.key); ok {
 			h.nums = append(h.nums[:0], v)
 			switch {
-			case len(rows) == len(events):
-				return rest, h.store(d.same[:], firstRow, c.field)
+			case len(rows) == len(d.row):
+				return rest, h.store(d.same[:], firstRow, h.nums, c.field)
 			case h.isZero(c.field.Type):
 				return rest, nil
 			}
@@ -155,16 +132,44 @@ func (d *blockDecoder) column(b []byte, events []Event, i int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.add(events, h.nums, c)
-	if !c.field.isKey() {
-		h.vary = true
-		return b, nil
+	d.add(h.nums, c)
+	h.vary = true
+	if c.field.isKey() {
+		return b, d.keep(c.field, rows, h.nums)
 	}
-	err = h.store(events, rows, c.field)
-	if c.field.size == 0 || c.field.at == unsafe.Offsetof(ev.Kind) {
-		d.rows.fill(events)
+	return b, nil
+}
+
+// store writes the events, from what is the same in all of them and what is held.
+func (d *blockDecoder) store(events []Event, firstSeq uint64) error {
+	const tile = 64 // events
+	var from, to [maxSets]int
+	for first := 0; first < len(events); first += tile {
+		behind := min(first+tile, len(events))
+		for i := first; i < behind; i++ {
+			events[i] = d.same[0]
+			events[i].Seq = firstSeq + uint64(i)
+		}
+		for set, rows := range d.rows.of[:len(onMasks)] {
+			n := to[set]
+			from[set] = n
+			for n < len(rows) && int(rows[n]) < behind {
+				n++
+			}
+			to[set] = n
+		}
+		for i, c := range d.cols {
+			h := &d.held[i]
+			if !h.vary {
+				continue
+			}
+			from, to := from[c.on], to[c.on]
+			if err := h.store(events, d.rows.of[c.on][from:to], h.nums[from:to], c.field); err != nil {
+				return fmt.Errorf("field %q: %w", c.field.Name, err)
+			}
+		}
 	}
-	return b, err
+	return nil
 }
 
 // oneValue recognises a sparse column that gives all rows one value.
@@ -199,19 +204,20 @@ func (h *held) isZero(t Type) bool {
 	return n == 0
 }
 
-// store writes the column into a field of the rows.
-func (h *held) store(events []Event, rows []int32, f *Field) error {
+// store writes the column's numbers, or the words that they stand for, into a field of
+// the rows.
+func (h *held) store(events []Event, rows []int32, nums []int64, f *Field) error {
 	switch f.Type {
 	case String:
-		return storeWords(events, rows, h.nums, f, h.words)
+		return storeWords(events, rows, nums, f, h.words)
 	case Addr:
-		return storeWords(events, rows, h.nums, f, h.addrs)
+		return storeWords(events, rows, nums, f, h.addrs)
 	}
-	return store(events, rows, h.nums, f)
+	return store(events, rows, nums, f)
 }
 
 // add undoes subtract.
-func (d *blockDecoder) add(events []Event, nums []int64, c column) {
+func (d *blockDecoder) add(nums []int64, c column) {
 	switch c.key {
 	case byPlain:
 	case byPrev:
@@ -221,7 +227,7 @@ func (d *blockDecoder) add(events []Event, nums []int64, c column) {
 			nums[i] = last
 		}
 	default:
-		prev := d.of(events, c.key, c.on)
+		prev := d.of(c.key, c.on)
 		for i := 1; i < len(nums); i++ {
 			nums[i] += nums[prev[i]]
 		}
@@ -278,13 +284,6 @@ func store(events []Event, rows []int32, nums []int64, f *Field) error {
 	if bad != 0 {
 		return errRange
 	}
-	if f.Name == "kind" {
-		for i := range nums {
-			if k := nums[i]; k < int64(Enter) || k >= NumKinds {
-				return errRange
-			}
-		}
-	}
 	if f.Name == "ret" {
 		for i := range nums {
 			if nums[i] < 0 {
@@ -335,16 +334,25 @@ func (d *blockDecoder) dictionary(b []byte, t Type, h *held) ([]byte, error) {
 	return b, nil
 }
 
-// intern gives equal texts the same memory. It forgets all when there are many,
-// so that a hostile capture can't make it grow.
+// Texts that share memory: more of them, or longer ones, a recorder does not write.
+const (
+	maxTexts = 10_000
+	maxText  = 4096
+)
+
+// intern gives equal texts the same memory. It forgets all when there are many, and
+// does not remember long ones, so that a hostile capture can't make it grow.
 func (d *blockDecoder) intern(word []byte) string {
 	if s, ok := d.texts[string(word)]; ok {
 		return s
 	}
-	if d.texts == nil || len(d.texts) > 10_000 {
-		d.texts = map[string]string{}
-	}
 	s := string(word)
+	if len(s) > maxText {
+		return s
+	}
+	if d.size += len(s); d.texts == nil || len(d.texts) > maxTexts || d.size > 1<<20 {
+		d.texts, d.size = map[string]string{}, len(s)
+	}
 	d.texts[s] = s
 	return s
 }

@@ -74,7 +74,7 @@ func look(src io.ReaderAt, size int64) (*survey, error) {
 	s := &survey{counts: map[probe]uint64{}, losses: map[probe]uint64{}}
 	sum := sha256.New()
 	in := io.TeeReader(io.NewSectionReader(src, 0, size), sum)
-	r, err := format.NewReader(in, format.ReaderOptions{Salvage: true})
+	r, err := format.NewReader(in, format.ReaderOptions{Salvage: true, Ahead: true})
 	if err != nil {
 		return nil, fmt.Errorf("open capture: %w", err)
 	}
@@ -144,7 +144,7 @@ func (s *survey) note(size int64, tool string) *format.Repaired {
 func (s *survey) copy(out *format.Writer, src io.ReaderAt, size int64) error {
 	sum := sha256.New()
 	in := io.TeeReader(io.NewSectionReader(src, 0, size), sum)
-	r, err := format.NewReader(in, format.ReaderOptions{Salvage: true})
+	r, err := format.NewReader(in, format.ReaderOptions{Salvage: true, Ahead: true})
 	if err != nil {
 		return fmt.Errorf("open capture: %w", err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/acc-project/acc/analysis/report"
@@ -19,6 +20,13 @@ type later struct {
 // clockSlack is how long before the time reading begins, for a clock pair that is
 // nearer to it than the header's; the recorder writes one every ten seconds.
 const clockSlack = 15 * time.Second
+
+// By how much wall time and boot time may drift apart from the header's clock pair to
+// the time, and between two pairs of the recorder's.
+const (
+	clockDrift = 5 * time.Second
+	pairDrift  = 100 * time.Millisecond
+)
 
 // begin reads a --from, and goes to where its time is if the input has an index.
 func (l *later) begin(from string) error {
@@ -37,10 +45,16 @@ func (l *later) begin(from string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", l.name, err)
 	}
-	if err := l.SkipTo(frames, l.clock.BootNS+t.Add(-clockSlack).UnixNano()-l.clock.RealNS); err != nil {
+	if err := l.SkipTo(frames, l.boot(-clockSlack)); err != nil {
 		return fmt.Errorf("%s: %w", l.name, err)
 	}
+	l.SkipEvents(l.boot(-clockDrift))
 	return nil
+}
+
+// boot is the boot time of what is d after the time, by the newest clock pair.
+func (l *later) boot(d time.Duration) int64 {
+	return l.clock.BootNS + l.from.Add(d).UnixNano() - l.clock.RealNS
 }
 
 // Next gives the next batch without the events before the time.
@@ -51,12 +65,14 @@ func (l *later) Next() (*format.Batch, error) {
 	}
 	for _, c := range b.Clocks {
 		l.clock = c
+		l.SkipEvents(l.boot(-pairDrift))
 	}
 	for len(b.Events) > 0 && l.clock.Time(b.Events[0].BootNS).Before(l.from) {
 		b.Events = b.Events[1:]
 	}
 	if len(b.Events) > 0 {
 		l.from = time.Time{}
+		l.SkipEvents(math.MinInt64)
 	}
 	return b, nil
 }

@@ -25,7 +25,7 @@ type input struct {
 	*format.Reader
 	file  *os.File
 	name  string
-	bytes int64 // size of the file, 0 if it is not known
+	bytes int64 // size of the file, 0 if it is none: a pipe can make wait
 }
 
 func (in *input) Close() { in.file.Close() }
@@ -75,7 +75,7 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(readerMemory)
 	}
-	reader, err := format.NewReader(r, format.ReaderOptions{Salvage: salvage})
+	reader, err := format.NewReader(r, format.ReaderOptions{Salvage: salvage, Ahead: in.bytes > 0})
 	if err != nil {
 		if errors.Is(err, format.ErrNotCapture) {
 			err = &hinted{err, "acc reads captures that acc record wrote"}

@@ -22,7 +22,7 @@ func generate(path string, n int) error {
 	out := bufio.NewWriterSize(file, 1<<20)
 	w, err := format.NewWriter(out, format.Header{
 		ID: "00000000-0000-4000-8000-000000000000", Tool: "bench", Host: "made", Kernel: "6.1.0", Arch: "x86_64", CPUs: 4, Mode: "fentry",
-		Clock: format.Clock{BootNS: 1, MonoNS: 1, RealNS: 1_700_000_000_000_000_000}, StartNS: 1_700_005_000_000_000_000,
+		Clock: format.Clock{BootNS: 1, MonoNS: 1, RealNS: 1_700_000_000_000_000_001}, StartNS: 1_700_005_000_000_000_000,
 	}, format.WriterOptions{})
 	if err != nil {
 		return err
@@ -36,9 +36,19 @@ func generate(path string, n int) error {
 	r := rand.New(rand.NewPCG(1, 2))
 	var hits [workers]uint64
 	now := int64(5_000_000_000_000)
+	clock := func() format.Clock {
+		return format.Clock{BootNS: now, MonoNS: now, RealNS: 1_700_000_000_000_000_000 + now}
+	}
+	nextClock := now
 	listener := netip.AddrFrom4([4]byte{})
 	local := netip.AddrFrom4([4]byte{10, 0, 0, 7})
 	for i := 0; i+1 < n; i += 2 {
+		if now >= nextClock {
+			if err := w.Clock(clock()); err != nil {
+				return err
+			}
+			nextClock += 10_000_000_000
+		}
 		c := uint32(r.IntN(workers))
 		hits[c]++
 		now += int64(r.ExpFloat64() * 8_000)
@@ -63,7 +73,7 @@ func generate(path string, n int) error {
 	end := format.End{Reason: "made", Clean: true, Totals: []format.ProbeTotal{
 		{Hook: format.HookSysAccept4, Kind: format.Enter, Seen: w.Events() / 2, Recorded: w.Events() / 2},
 		{Hook: format.HookSysAccept4, Kind: format.Return, Seen: w.Events() / 2, Recorded: w.Events() / 2},
-	}, Clock: format.Clock{BootNS: now, MonoNS: now, RealNS: 1_700_000_000_000_000_000 + now}}
+	}, Clock: clock()}
 	if err := w.Close(end); err != nil {
 		return err
 	}

@@ -2,7 +2,7 @@
 // docs/BENCHMARKS.md, a section for each of its commands:
 //
 //	bench record VM ACC LOOP   cost, in instructions, in a machine that counts them
-//	bench size VM ACC          bytes on disk, nginx under wrk
+//	bench size VM ACC TIME     bytes on disk, nginx under wrk for so long; -: of the run before
 //	bench read ACC DIR N       time and memory to read what size left in DIR, and N made events
 //	bench make FILE N          a capture of N made events, in bounded memory
 //
@@ -27,8 +27,8 @@ func main() {
 	switch {
 	case len(args) == 4 && args[0] == "record":
 		err = record(args[1], args[2], args[3])
-	case len(args) == 3 && args[0] == "size":
-		err = size(args[1], args[2])
+	case len(args) == 4 && args[0] == "size":
+		err = size(args[1], args[2], args[3])
 	case len(args) == 4 && args[0] == "read":
 		var n int
 		if n, err = strconv.Atoi(args[3]); err == nil {
@@ -40,7 +40,7 @@ func main() {
 			err = generate(args[1], n)
 		}
 	default:
-		err = fmt.Errorf("usage: bench record VM ACC LOOP | size VM ACC | read ACC DIR N | make FILE N")
+		err = fmt.Errorf("usage: bench record VM ACC LOOP | size VM ACC TIME | read ACC DIR N | make FILE N")
 	}
 	if err != nil {
 		log.Fatal(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -18,41 +19,87 @@ func read(acc, dir string, n int) error {
 		return err
 	}
 	defer os.Remove(made)
-	t := newTable("command", "lines or events", "elapsed", "CPU", "a second of CPU", "peak memory")
+	end, err := lastTime(acc, made)
+	if err != nil {
+		return err
+	}
+	t := newTable("command", "events or lines", "elapsed", "CPU", "a second of CPU", "times perf script's", "peak memory")
 	one := []string{"GOMAXPROCS=1"}
+	pcap := filepath.Join(dir, "tcpdump.pcap")
+	type row struct {
+		what  string
+		n     int
+		speed bool // all of n is read
+		r     result
+	}
+	var rows []row
+	peer, packets := 0.0, 0
 	for _, c := range []struct {
 		what  string
 		env   []string
 		n     int
-		lines bool // they are counted in what it prints
+		speed bool
 		args  []string
 	}{
-		{"acc analyze, one core", one, n, false, []string{acc, "analyze", made}},
-		{"acc analyze", nil, n, false, []string{acc, "analyze", made}},
-		{"acc replay --speed max --json, one core", one, n, false, []string{acc, "replay", "--speed", "max", "--json", made}},
-		{"acc replay --speed max --json", nil, n, false, []string{acc, "replay", "--speed", "max", "--json", made}},
+		{"acc analyze, one core", one, n, true, []string{acc, "analyze", made}},
+		{"acc analyze", nil, n, true, []string{acc, "analyze", made}},
+		{"acc replay --speed max --json, one core", one, n, true, []string{acc, "replay", "--speed", "max", "--json", made}},
+		{"acc replay --speed max --json", nil, n, true, []string{acc, "replay", "--speed", "max", "--json", made}},
+		{"acc verify", nil, n, true, []string{acc, "verify", made}},
 		{"acc info", nil, n, false, []string{acc, "info", made}},
-		{"acc replay --from, near the end", nil, n, false, []string{acc, "replay", "--speed", "max", "--json", "--from", "24h", made}},
+		{"acc replay --from, 1 ms before the end", nil, n, false, []string{acc, "replay", "--speed", "max", "--from", end.Add(-time.Millisecond).Format(time.RFC3339Nano), made}},
 		{"perf script", nil, 0, true, []string{"perf", "script", "--force", "-i", filepath.Join(dir, "perf.data")}},
 		{"trace-cmd report", nil, 0, true, []string{"trace-cmd", "report", filepath.Join(dir, "trace.dat")}},
-		{"tshark -r", nil, 0, true, []string{"tshark", "-r", filepath.Join(dir, "tcpdump.pcap")}},
+		{"tshark -r, a line a packet", nil, 0, true, []string{"tshark", "-r", pcap}},
+		{"tshark -q -z conv,tcp", nil, -1, true, []string{"tshark", "-q", "-z", "conv,tcp", "-r", pcap}},
 	} {
 		r, err := run(c.env, c.args)
 		if err != nil {
-			t.row(c.what, "did not run", "", "", "", "")
 			fmt.Fprintln(os.Stderr, err)
+			r = result{elapsed: -1}
+		}
+		switch {
+		case c.n < 0:
+			c.n = packets
+		case c.n == 0:
+			c.n, packets = r.lines, r.lines
+		}
+		if c.what == "perf script" && r.elapsed >= 0 {
+			peer = float64(c.n) / r.cpu.Seconds()
+		}
+		rows = append(rows, row{c.what, c.n, c.speed, r})
+	}
+	for _, x := range rows {
+		if x.r.elapsed < 0 {
+			t.row(x.what, "did not run", "", "", "", "", "")
 			continue
 		}
-		if c.lines {
-			c.n = r.lines
+		rate, times := "", ""
+		if speed := float64(x.n) / max(x.r.cpu.Seconds(), 1e-3); x.speed {
+			rate, times = count(int64(speed)), ratio(speed, peer)
 		}
-		t.row(c.what, count(int64(c.n)), seconds(r.elapsed), seconds(r.cpu), count(int64(float64(c.n)/max(r.cpu.Seconds(), 1e-3))), fmt.Sprintf("%d MiB", r.peak>>20))
+		t.row(x.what, count(int64(x.n)), seconds(x.r.elapsed), seconds(x.r.cpu), rate, times, fmt.Sprintf("%d MiB", x.r.peak>>20))
 	}
 	st, err := os.Stat(made)
 	if err != nil {
 		return err
 	}
-	return section("read", fmt.Sprintf("A made capture of %s events, %s bytes; of the peers, the files of the run above.\n\n%s", count(int64(n)), count(st.Size()), t.String()))
+	return section("read", fmt.Sprintf("A made capture of %s events, %s bytes, in the page cache; of the peers, the files of the run above.\n\n%s", count(int64(n)), count(st.Size()), t.String()))
+}
+
+// lastTime is when the last event of a capture was.
+func lastTime(acc, path string) (last time.Time, err error) {
+	out, err := exec.Command(acc, "info", "--json", path).Output()
+	if err != nil {
+		return last, fmt.Errorf("read %s: %w", path, err)
+	}
+	var info struct {
+		Last time.Time `json:"last"`
+	}
+	if err := json.Unmarshal(out, &info); err != nil {
+		return last, fmt.Errorf("read %s: %w", path, err)
+	}
+	return info.Last, nil
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }

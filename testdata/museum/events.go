@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/acc-project/acc/format"
 )
@@ -149,6 +150,38 @@ func crowds() []Exhibit {
 			return map[string][]byte{"kind": all(int64(format.Listen)), "listener": wide(i, 4), "tid": wide(i, 4)}
 		}),
 	}
+	// full is a block in which every field that returns have differs from row to row.
+	full := func(block0 int64, rows int) []byte {
+		cols := map[string][]byte{"kind": returns}
+		column := dense(rows, 1, func(row int) uint64 { return uint64(row & 1) })
+		for _, f := range format.Fields {
+			switch {
+			case f.Name == "kind" || f.Name == "errno":
+			case f.Type == format.String || f.Type == format.Addr:
+				b := append([]byte{0x92}, arrayOf(uint32(rows))...)
+				for row := range rows {
+					b = be.AppendUint32(append(b, 0xc4, 4), uint32(row))
+				}
+				cols[f.Name] = append(b, column...)
+			case len(f.On["kind"]) == 0 || slices.Contains(f.On["kind"], int64(format.Return)):
+				cols[f.Name] = column
+			}
+		}
+		return block(block0, int64(rows), cols)
+	}
+	nothing := append(append([]byte{0x81}, str("listeners")...), arrayOf(65_000)...)
+	empty := record("snapshot", append(nothing, bytes.Repeat([]byte{0x80}, 65_000)...))
+	list = append(list, built("crowd: frames that are decoded ahead, as large as may be, and larger ones between", 3, func(w io.Writer) *file {
+		f := good(w)
+		for i := range 26 {
+			rows := 16_384
+			if i%12 == 11 {
+				rows = 65_536
+			}
+			f.timed(append(bytes.Clone(empty), full(int64(f.seq), rows)...), rows, 0, int64(rows/2))
+		}
+		return f
+	}))
 	records := func(name, tag string, frames int, body func(n int) map[string]any) Exhibit {
 		return built("crowd: "+name, 3, func(w io.Writer) *file {
 			f := good(w)

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"math"
+
+	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/format"
+)
+
+// smallCapture is up to how many bytes info reads all of a capture, which then takes
+// a fraction of a second.
+const smallCapture = 4 << 20
+
+// readIndex reads the first frame, END, index and tail, which must fit each other. It
+// reports false for a file that was not closed in order, or whose parts do not fit:
+// only reading all of it tells more. The verdict is nil, or an *unclean.
+func (i *info) readIndex(in *input) (verdict error, ok bool) {
+	frames, err := format.ReadIndex(in.file, in.bytes)
+	if err != nil || len(frames) < 3 {
+		return nil, false
+	}
+	if err := in.begin(in.file, false); err != nil {
+		return nil, false
+	}
+	if err := in.SkipTo(frames, math.MaxInt64); err != nil {
+		return nil, false
+	}
+	for n := 0; ; n++ {
+		b, err := in.Next()
+		if errors.Is(err, io.EOF) && n == 2 && i.End != nil {
+			break
+		}
+		if err != nil || n == 2 {
+			return nil, false
+		}
+		if b.End != nil {
+			end := *b.End
+			i.End, i.Bytes = &end, b.Offset+b.Bytes
+		}
+	}
+	i.Read, i.Frames, i.Lost = readIndex, len(frames), i.End.Lost
+	first, last := int64(math.MaxInt64), int64(math.MinInt64)
+	for _, f := range frames {
+		if f.Events > 0 {
+			i.Events += uint64(f.Events)
+			first, last = min(first, f.MinNS), max(last, f.MaxNS)
+		}
+	}
+	if i.Events != i.End.Events {
+		return nil, false
+	}
+	if i.Events > 0 {
+		from, to := in.Header().Clock.Time(first), i.End.Clock.Time(last)
+		i.First, i.Last = &from, &to
+	}
+	return in.verdict(io.EOF, i.End), true
+}
+
+// outline prints what beginning, end and index say.
+func (i *info) outline(row func(name, format string, args ...any)) {
+	row("events", "%s, by the index", report.Count(i.Events))
+	row("size", "%s in %d frames, by the index", report.Bytes(i.Bytes), i.Frames)
+	i.losses(row)
+	tasks(row, "at the end", i.End.Blocked, len(i.End.Blocked), i.End.BlockedKnown)
+	row("not read", "how many were accepted, processes, listeners, the kernel's own counters: acc info --full")
+}
