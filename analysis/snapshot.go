@@ -97,4 +97,3 @@ func (cs *conns) snapshot(list []format.Connection) error {
 	}
 	return nil
 }
-
