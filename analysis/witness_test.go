@@ -72,16 +72,34 @@ func TestWitness(t *testing.T) {
 	queued.Kind, queued.Hook = format.Queued, format.HookHashdance
 	for _, c := range []struct {
 		queued  int
+		opened  uint64
+		end     *format.End
 		verdict string
-	}{{1, WitnessExplained}, {3, WitnessDiffers}} {
+	}{
+		{1, 12, nil, WitnessExplained},
+		{1, 12, &format.End{Clean: true}, WitnessExplained},
+		{1, 12, &format.End{Detail: "probes were switched off"}, WitnessDiffers},
+		{2, 12, nil, WitnessDiffers},
+		{1, 13, nil, WitnessDiffers}, // more than that can be
+		{1, 1500, nil, WitnessDiffers},
+	} {
 		w := NewWitness(&format.Header{Probes: []format.Probe{{Hook: format.HookHashdance, Kind: format.Queued}}})
 		w.Add(&format.Batch{Counters: []format.Counters{reading(95, 105, 10, 0)}, Events: []format.Event{takenAt(160)}})
 		for range c.queued {
 			w.Add(&format.Batch{Events: []format.Event{queued}})
 		}
-		w.Add(&format.Batch{Counters: []format.Counters{reading(200, 210, 13, 0)}})
+		w.Add(&format.Batch{Counters: []format.Counters{reading(200, 210, c.opened, 0)}, End: c.end})
 		if r := w.Finish(); r.Verdict != c.verdict || r.Spaces[0].Queued != int64(c.queued) {
-			t.Errorf("%d were queued: %+v", c.queued, r)
+			t.Errorf("%+v: %+v", c, r)
+		}
+	}
+	// Who sat in accept before is a reason, but of no known size.
+	for _, known := range []bool{false, true} {
+		w := NewWitness(&format.Header{})
+		w.Add(&format.Batch{Snapshots: []format.Snapshot{{BlockedKnown: known}}, Counters: []format.Counters{reading(95, 105, 10, 0)}})
+		w.Add(&format.Batch{Counters: []format.Counters{reading(200, 210, 13, 0)}})
+		if r := w.Finish(); r.Verdict != WitnessDiffers || strings.Contains(r.Text, "began before the recording") == known {
+			t.Errorf("blocked known %v: %+v", known, r)
 		}
 	}
 	if r := NewWitness(&format.Header{}).Finish(); r.Verdict != WitnessSilent {

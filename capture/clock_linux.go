@@ -2,6 +2,7 @@ package capture
 
 import (
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -14,6 +15,34 @@ func clockNS(id int32) (int64, error) {
 		return 0, fmt.Errorf("read clock %d: %w", id, err)
 	}
 	return ts.Nano(), nil
+}
+
+// stepNS is by how much the wall clock must have moved against the boot clock to
+// have been set. Slewing moves it by 5 ms in ten seconds at most (500 ppm).
+const stepNS = int64(100 * time.Millisecond)
+
+// stepped reports whether the wall clock was set since a clock pair was read.
+func stepped(since format.Clock) bool {
+	real, err := clockNS(unix.CLOCK_REALTIME)
+	moved := real - since.RealNS - (bootNS() - since.BootNS)
+	return err == nil && (moved >= stepNS || moved <= -stepNS)
+}
+
+// noteStep records a clock pair when the wall clock was set, in front of the events
+// that are taken from now on.
+func (s *session) noteStep() error {
+	if !stepped(s.clock) {
+		return nil
+	}
+	if err := s.writer.Flush(); err != nil {
+		return err
+	}
+	clock, err := readClock()
+	if err != nil {
+		return err
+	}
+	s.clock = clock
+	return s.writer.Clock(clock)
 }
 
 func bootNS() int64 {

@@ -54,6 +54,74 @@ func TestVMKilledRecorder(t *testing.T) {
 	}
 }
 
+// Killed at any time under load, it leaves a capture that is read to its last
+// complete frame: at most a second is missing, that it gathers events for, and what
+// the machine was slow by.
+func TestVMKilledAnyTime(t *testing.T) {
+	needVM(t)
+	rounds := 6
+	if torture() {
+		rounds = 300
+	}
+	p := newPingPong(t)
+	list := modes(t)
+	worst, most, events := int64(0), int64(0), 0
+	for round := range rounds {
+		mode := list[round%len(list)]
+		path := filepath.Join(t.TempDir(), "killed.acc")
+		r := startRecorder(t, "/in/acc", "record", "-o", path, "--probe", string(mode))
+		slow := measureSlowness(r.Process.Pid)
+		var made [][2]int64         // when each few connections began and were done
+		before := make(chan int, 1) // what was read while it was written is read again
+		for n := 1 + round*997%4000/10; n > 0; n-- {
+			if n == 1 {
+				go func() { n, _ := readFile(path); before <- n }()
+			}
+			from := bootNS()
+			p.do(10)
+			made = append(made, [2]int64{from, bootNS()})
+		}
+		slow.end()
+		killed := bootNS()
+		r.Process.Kill()
+		r.end()
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, n := int64(0), 0
+		rd, err := format.NewReader(f, format.ReaderOptions{})
+		for err == nil {
+			var b *format.Batch
+			if b, err = rd.Next(); err == nil {
+				for i := range b.Events {
+					last = b.Events[i].BootNS
+				}
+				n += len(b.Events)
+			}
+		}
+		f.Close()
+		os.Remove(path)
+		if b := <-before; !errors.Is(err, format.ErrTruncated) || n < b {
+			t.Errorf("%d events, %d before it was killed, %v", n, b, err)
+		}
+		events += n
+		oldest := killed // of what is not there
+		for _, few := range made {
+			if few[1] > last {
+				oldest = max(last, few[0])
+				break
+			}
+		}
+		missing, slower := killed-oldest, slow.since(oldest)
+		if missing > int64(flushEvery+2*batchWait)+slower { // a batch before the frame's first event, and one behind its second
+			t.Errorf("an event of %d ms before the kill is not there; the machine was slow by %d ms", missing/1e6, slower/1e6)
+		}
+		worst, most = max(worst, missing), max(most, missing-slower)
+	}
+	figure(t, ModeAuto, "%d kills, %d events read, the oldest missing one at most %d ms before the kill, %d ms without what the machine was slow by", rounds, events, worst/1e6, most/1e6)
+}
+
 // readFile counts the events of a capture.
 func readFile(path string) (events int, err error) {
 	f, err := os.Open(path)

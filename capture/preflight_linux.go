@@ -99,6 +99,11 @@ func explain(err error) error {
 			Cause: "the kernel refuses to be traced: " + oneLine(err),
 			Hint:  "run as root outside of a container, and see that neither lockdown nor a seccomp filter forbids bpf and perf_event_open",
 		}
+	case errors.Is(err, unix.ENOMEM):
+		return &EnvError{
+			Cause: "there is no memory for the probes: " + oneLine(err),
+			Hint:  "let acc have 128 MiB, what its cgroup may use included, or make --ring-size smaller",
+		}
 	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, unix.ENOSYS):
 		return &EnvError{
 			Cause: "this kernel lacks what recording needs: " + oneLine(err),

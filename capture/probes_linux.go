@@ -42,7 +42,7 @@ const (
 	noKernel   = "accepts by the kernel for its own sockets are not seen"
 	noFDs      = "descriptors of accepts through io_uring are not seen, nor are returns of calls that began before the recording, after its first minute"
 	noEnds     = "accepts through io_uring that end without an attempt are not seen: cancelled ones, those of a bad descriptor, those that are refused for what they ask"
-	noProc     = "acc runs in a pid namespace of its own: who sits in accept at the start and at the end is not known, and of processes only what the kernel tells"
+	noProc     = "acc runs in a pid namespace of its own, with a /proc of that: who sits in accept at the start and at the end is not known, so that calls which began before are not seen to return, and of processes only what the kernel tells"
 	noExits    = "the returns of accept calls that began before the recording are not seen"
 )
 
@@ -96,7 +96,7 @@ type attached struct {
 	own          [numProbes]uint64 // hits of the self-test
 	testInodes   []uint64          // listeners of the self-test
 	preempted    bool              // the kernel preempts programs
-	elsewhere    bool              // the recorder is in a pid namespace of its own
+	elsewhere    bool              // /proc is of another pid namespace than the initial one
 	cookies      bool              // the kernel gives connections cookies for all of their events
 	untestedLife string            // as untested, of the life of connections
 	testPlace    bpf.AccPlace      // of the self-test's connection
@@ -137,7 +137,7 @@ func startProbes(o *Options) (*attached, error) {
 			why = err
 		}
 	}
-	if env := explain(why); o.Mode != ModeFentry || errors.Is(why, unix.EPERM) {
+	if env := explain(why); o.Mode != ModeFentry || errors.Is(why, unix.EPERM) || errors.Is(why, unix.ENOMEM) {
 		return nil, env
 	}
 	return nil, &EnvError{

@@ -441,6 +441,9 @@ func (s *session) tick() error {
 			return err
 		}
 	}
+	if err := s.noteStep(); err != nil {
+		return err
+	}
 	if now.Sub(s.clocked) >= clockEvery {
 		s.clocked = now
 		clock, err := readClock()

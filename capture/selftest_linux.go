@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 	"unsafe"
@@ -76,8 +77,9 @@ func (a *attached) selfTest(asleep *sleeper) error {
 			r.own = enter == nil && e.Mark&format.MarkBefore == 0
 		}
 	}
-	// Ids are those of the initial pid namespace; /proc shows others' in another one.
-	a.elsewhere = enter != nil && enter.Pid != uint32(os.Getpid())
+	// Ids are those of the initial pid namespace; a /proc of another one shows others.
+	self, _ := os.Readlink("/proc/self")
+	a.elsewhere = enter != nil && self != strconv.FormatUint(uint64(enter.Pid), 10)
 	_, _, noAttempt, err := a.counters()
 	switch {
 	case err != nil:

@@ -48,6 +48,7 @@ type recording struct {
 	events []format.Event
 	losses []format.Loss
 	shots  []format.Snapshot
+	clocks []format.Clock // pairs between the start and the end
 	procs  map[uint32]format.Process
 	result Result
 	end    *format.End
@@ -103,6 +104,7 @@ func (r *recording) read(t *testing.T, in io.Reader) {
 		r.events = append(r.events, b.Events...)
 		r.losses = append(r.losses, b.Losses...)
 		r.shots = append(r.shots, b.Snapshots...)
+		r.clocks = append(r.clocks, b.Clocks...)
 		if b.End != nil {
 			end := *b.End
 			r.end = &end

@@ -35,10 +35,17 @@ func startRecorder(t *testing.T, command ...string) *recorder {
 // startRecorderFrom is startRecorder with a standard input.
 func startRecorderFrom(t *testing.T, in *os.File, command ...string) *recorder {
 	t.Helper()
-	r := &recorder{Cmd: exec.Command(command[0], command[1:]...), read: make(chan struct{})}
+	cmd := exec.Command(command[0], command[1:]...)
 	if in != nil {
-		r.Stdin = in
+		cmd.Stdin = in
 	}
+	return startCommand(t, cmd)
+}
+
+// startCommand is startRecorder of a prepared command.
+func startCommand(t *testing.T, cmd *exec.Cmd) *recorder {
+	t.Helper()
+	r := &recorder{Cmd: cmd, read: make(chan struct{})}
 	stderr, err := r.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +69,7 @@ func startRecorderFrom(t *testing.T, in *os.File, command ...string) *recorder {
 		}
 	}()
 	if !<-ready {
-		t.Fatalf("%q: %v\n%s", command, r.end(), &r.said)
+		t.Fatalf("%q: %v\n%s", cmd.Args, r.end(), &r.said)
 	}
 	return r
 }

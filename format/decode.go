@@ -111,6 +111,9 @@ func (d *frameDecoder) record(l *link, b []byte, room int) (isBlock bool, err er
 	if len(b) > maxRecord {
 		return false, fmt.Errorf("a record has %d bytes", len(b))
 	}
+	if err := inRange(string(tag), b); err != nil {
+		return false, fmt.Errorf("decode %s: %w", tag, err)
+	}
 	batch := &d.batch
 	switch string(tag) {
 	case "header":

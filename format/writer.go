@@ -36,10 +36,11 @@ type Checkpoint struct {
 	Closed bool     // the capture is complete
 }
 
-// How many sockets or tasks stand in one record: it keeps below the limit on its length.
+// How many sockets and tasks stand in one record: with the longest names it is below the
+// limit on its length.
 const (
-	maxListeners   = 3_000
-	maxConnections = 3_000
+	maxListeners   = 1_500
+	maxConnections = 1_500
 	maxBlocked     = 20_000
 )
 
@@ -183,7 +184,7 @@ func (w *Writer) Like(before Row) (*Event, error) {
 	n := len(w.events)
 	if cap(w.events) == n {
 		w.events = slices.Grow(w.events, max(w.max/16, n, 1))
-		w.block.likes = slices.Grow(w.block.likes, max(w.max/16, n, 1))
+		w.block.likes = slices.Grow(w.block.likes, max(w.max/16, n, 1)) // append makes room, too: mutate: ignore
 	}
 	w.events = w.events[:n+1]
 	e := &w.events[n]

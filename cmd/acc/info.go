@@ -86,6 +86,7 @@ type info struct {
 	Last      *time.Time              `json:"last"`
 	Lost      uint64                  `json:"lost"`
 	Processes *int                    `json:"processes"`
+	Steps     []clockStep             `json:"clock_steps"` // the first hundred times that the wall clock was set
 	Skipped   []format.Skip           `json:"skipped"`
 	Header    *format.Header          `json:"header"`
 	End       *format.End             `json:"end"`    // null if it is missing
@@ -102,6 +103,27 @@ const (
 	readAll   = "all"
 	readIndex = "index"
 )
+
+// clockStep is a wall clock that was set while recording.
+type clockStep struct {
+	At time.Time `json:"at"`    // by the new time, when it was seen
+	By int64     `json:"by_ns"` // forwards, if positive
+}
+
+// leastStep is less than what slewing moves a clock by between two pairs.
+const leastStep = int64(100 * time.Millisecond)
+
+// step takes the next clock pair, and notes if the clock was set since the last one.
+func (i *info) step(clock *format.Clock, next format.Clock) {
+	if next == (format.Clock{}) { // as in an END of acc repair
+		return
+	}
+	by := (next.RealNS - next.BootNS) - (clock.RealNS - clock.BootNS)
+	if (by >= leastStep || by <= -leastStep) && len(i.Steps) < fewShot {
+		i.Steps = append(i.Steps, clockStep{next.Time(next.BootNS), by})
+	}
+	*clock = next
+}
 
 // shot is what was there when the recording began or ended.
 type shot struct {
@@ -213,7 +235,7 @@ func runInfo(out io.Writer, in *input, o infoOptions) error {
 		if err := in.begin(in.file, true); err != nil {
 			return err
 		}
-		*i = info{Read: readAll, Losses: []format.Loss{}, Start: newShot(), Finish: newShot(), Returns: new(uint64), Accepted: new(uint64),
+		*i = info{Read: readAll, Losses: []format.Loss{}, Steps: []clockStep{}, Start: newShot(), Finish: newShot(), Returns: new(uint64), Accepted: new(uint64),
 			PerAccept: new(float64), Processes: new(int), lostBy: map[lossKey]uint64{}, witness: analysis.NewWitness(in.Header())}
 		verdict = i.read(in)
 	}
@@ -278,7 +300,7 @@ func (i *info) add(b *format.Batch, clock *format.Clock) {
 	i.Bytes += b.Bytes
 	*i.Processes += len(b.Processes)
 	for _, c := range b.Clocks {
-		*clock = c
+		i.step(clock, c)
 	}
 	for _, l := range b.Losses {
 		i.Lost += l.Count
@@ -314,6 +336,7 @@ func (i *info) add(b *format.Batch, clock *format.Clock) {
 	if b.End != nil {
 		e := *b.End
 		i.End = &e
+		i.step(clock, e.Clock)
 	}
 }
 
@@ -350,6 +373,10 @@ func (i *info) text(out io.Writer) error {
 	} else {
 		row("time", "from %s, end unknown", start.Format("2006-01-02 15:04:05.000 -07:00"))
 	}
+	for _, s := range i.Steps[:min(len(i.Steps), 10)] {
+		row("clock", "was set by %+.3f s, seen at %s", float64(s.By)/1e9, s.At.In(zone).Format("2006-01-02 15:04:05.000 -07:00"))
+	}
+	more(row, len(i.Steps), 10)
 	if i.Read == readAll {
 		i.whole(row)
 	} else {

@@ -45,7 +45,7 @@ func newRecordCommand() *cobra.Command {
 		Long: `Record records every accept call of this host into a capture file until Ctrl-C,
 --count, --duration, or, with a COMMAND, until that ends; then acc exits with the
 command's exit code. Whatever ends the recording ends the command too. The whole host is recorded, not only the command. It needs root,
-or CAP_BPF and CAP_PERFMON with access to tracefs, and Linux 5.10 or newer.
+or, from Linux 6.1, CAP_BPF and CAP_PERFMON; and Linux 5.10 or newer.
 
 The file is written with mode 0600, belongs to the user who called sudo, and is never
 overwritten without --force; -o - writes to standard output. A first Ctrl-C ends the

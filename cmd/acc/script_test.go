@@ -186,6 +186,14 @@ func sampleOf(kind string, events int, heads *[]byte) []byte {
 	case "lossy":
 		lost, end.Lost = 7, 7
 		must(w.Loss(format.Loss{Hook: format.HookSysAccept4, Kind: format.Return, Count: 7, FromNS: boot, ToNS: now}))
+	case "stepped": // the clock was set forwards by an hour
+		must(w.Clock(format.Clock{BootNS: now, MonoNS: now, RealNS: real + now - boot + 3600*second}))
+		end.Clock.RealNS += 3600 * second
+	case "differs": // the kernel counted 20 connections
+		for i, opened := range []uint64{100, 120} {
+			must(w.Counters(format.Counters{NetNS: 4026531840, BootNS: boot + int64(i)*10*second, UntilNS: boot + int64(i)*10*second + 1, Final: i == 1,
+				Values: map[string]uint64{format.CounterPassiveOpens: opened}, QueuedKnown: true}))
+		}
 	case "unclean":
 		end.Reason, end.Detail, end.Clean = "error", "the disk is on fire", false
 	}

@@ -46,6 +46,9 @@ one verdict:
   forged     it fits, but is not what was signed, or not what a kept head says
   unsigned   nobody who may has signed it; only if --allowed-signers asks for that
 
+The verdict is on the file. What the kernel's own counters say of what it holds is
+printed beside it.
+
 The chain alone does not stop a forger, who can compute it anew. Against that helps a
 signature (acc sign, or ssh-keygen -Y sign), which is looked for in FILE.sig, or a head
 that was kept elsewhere (acc record --checkpoint). - reads standard input.`,
@@ -83,7 +86,7 @@ var verdictCodes = map[string]int{
 type verified struct {
 	File      string           `json:"file"`
 	Verdict   string           `json:"verdict"` // see verdictCodes
-	Why       []string         `json:"why"`     // what is wrong, a sentence each; empty: nothing
+	Why       []string         `json:"why"`     // what is wrong or does not agree, a sentence each; empty: nothing
 	Capture   string           `json:"capture"` // verdict without signature and heads
 	SHA256    string           `json:"sha256"`
 	Bytes     int64            `json:"bytes"`
@@ -286,6 +289,13 @@ func (v *verified) judge(in *input, readErr error, end *format.End, last *format
 	default:
 		v.Capture = "truncated"
 		v.Why = append(v.Why, "it has no end")
+	}
+	if v.Witness.Verdict == analysis.WitnessDiffers { // which is no fault of the file
+		n := int64(0)
+		for _, s := range v.Witness.Spaces {
+			n += s.Unexplained
+		}
+		v.Why = append(v.Why, fmt.Sprintf("the kernel's own counters do not agree: %d TCP connections are not accounted for", n))
 	}
 	if errors.Is(readErr, format.ErrTruncated) || !v.Ended {
 		if miss == nil {

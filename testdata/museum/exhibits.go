@@ -164,7 +164,7 @@ func values() []Exhibit {
 	add("process with a name of 1 MiB", 4, record("process", append(append([]byte{0x81}, str("comm")...), bin(1<<20)...)))
 	add("array where a map belongs", 4, record("process", append(arrayOf(100_000), make([]byte, 100_000)...)))
 	add("text where a number belongs", 4, record("clock", append(append([]byte{0x81}, str("boot_ns")...), str("soon")...)))
-	add("number beyond its type", 3, record("process", append(append([]byte{0x81}, str("pid")...), number(1<<40)...)))
+	add("number beyond its type", 4, record("process", append(append([]byte{0x81}, str("pid")...), number(1<<40)...)))
 	add("member that is a map of maps", 3, record("clock", append(append([]byte{0x81}, str("new")...), 0x81, 0xa1, 'a', 0x81, 0xa1, 'b', 0x80)))
 	add("a million members", 4, record("clock", append(mapOf(1_000_000), bytes.Repeat([]byte{0xa1, 'a', 0x00}, 1_000_000)...)))
 	add("tag that is a number", 4, []byte{0x92, 0x01, 0x80})
