@@ -103,8 +103,20 @@ struct named_event {
 const struct event *unused_event __attribute__((unused)); /* keep the types in BTF for Go */
 const struct named_event *unused_named_event __attribute__((unused));
 
+/* Whose an event is. */
+struct identity {
+	u64 cgroup;
+	u64 start_ns;
+	u64 comm[2];
+	u32 pid;
+	u32 tid; /* 0: it is not known */
+	u32 uid;
+	u32 netns;
+};
+
 /* A task's attempt in flight. */
 struct attempt {
+	struct identity who;
 	struct facts facts;
 	u64 sk;        /* the listener's address, valid while the call holds its file */
 	u64 file;      /* a new file whose descriptor is not known yet; kernel_accept: where its socket is put */

@@ -14,7 +14,17 @@ import (
 )
 
 type AccAttempt struct {
-	_     structs.HostLayout
+	_   structs.HostLayout
+	Who struct {
+		_       structs.HostLayout
+		Cgroup  uint64
+		StartNs uint64
+		Comm    [2]uint64
+		Pid     uint32
+		Tid     uint32
+		Uid     uint32
+		Netns   uint32
+	}
 	Facts struct {
 		_          structs.HostLayout
 		Inode      uint64

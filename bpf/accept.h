@@ -14,9 +14,11 @@ static __noinline void tell_enter(struct task_struct *task, struct attempt *a, v
 	a->sk = (u64)listener;
 	e = reserve(PROBE_ENTER, &seq, a->facts.family == AF_UNIX ? listener : 0);
 	a->enter_lost = !e;
+	a->who.tid = 0;
 	if (!e)
 		return;
 	describe(e, task, ENTER, HOOK_SYS_ACCEPT4, seq);
+	keep_identity(&a->who, e);
 	e->boot_ns = a->enter_ns;
 	e->sockfd = a->sockfd;
 	e->flags = a->flags;
@@ -273,7 +275,11 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 	e = reserve(probe, &seq, 0);
 	if (!e)
 		return;
-	describe(e, task, RETURN, hook, seq);
+	if (a->who.tid)
+		identify_again(e, &a->who);
+	else
+		identify(e, task);
+	stamp(e, RETURN, hook, seq);
 	e->ret = ret;
 	e->mark = a->mark;
 	e->sockfd = a->sockfd;
@@ -290,8 +296,8 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 		e->facts.backlog_max = a->facts.backlog_max;
 		e->mark |= MARK_NO_FACTS;
 	}
-	if (IS(accepted))
-		tell_address(e, a, file_of(task, ret));
+	if (IS(accepted) && a->addr)
+		tell_address(e, a, a->facts.family == AF_UNIX ? file_of(task, ret) : 0);
 	bpf_ringbuf_submit(e, 0);
 }
 

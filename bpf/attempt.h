@@ -129,8 +129,8 @@ static __always_inline u8 accept_call(struct task_struct *task, struct pt_regs *
 
 #define PF_IO_WORKER 0x10
 
-/* Fills in what every event has. */
-static __noinline void describe(struct event *e, struct task_struct *task, u8 kind, u8 hook, u64 seq)
+/* Fills in whose event it is. */
+static __noinline void identify(struct event *e, struct task_struct *task)
 {
 #ifdef ACC_MODERN
 	struct task_struct *leader = task->group_leader;
@@ -162,6 +162,33 @@ static __noinline void describe(struct event *e, struct task_struct *task, u8 ki
 	e->tid = (u32)id;
 	e->uid = (u32)bpf_get_current_uid_gid();
 #endif
+}
+
+/* Keeps whose event it is for the other end of the attempt. */
+static __always_inline void keep_identity(struct identity *who, struct event *e)
+{
+	*who = (struct identity){
+		.cgroup = e->cgroup, .start_ns = e->start_ns, .pid = e->pid, .tid = e->tid, .uid = e->uid, .netns = e->netns,
+		.comm = {*(u64 *)e->comm, *(u64 *)(e->comm + 8)},
+	};
+}
+
+/* Fills in what keep_identity kept. */
+static __always_inline void identify_again(struct event *e, struct identity *who)
+{
+	e->cgroup = who->cgroup;
+	e->start_ns = who->start_ns;
+	e->pid = who->pid;
+	e->tid = who->tid;
+	e->uid = who->uid;
+	e->netns = who->netns;
+	*(u64 *)e->comm = who->comm[0];
+	*(u64 *)(e->comm + 8) = who->comm[1];
+}
+
+/* Fills in what every event has beside whose it is. */
+static __always_inline void stamp(struct event *e, u8 kind, u8 hook, u64 seq)
+{
 	e->boot_ns = bpf_ktime_get_boot_ns();
 	e->cpu_seq = seq;
 	e->cpu = bpf_get_smp_processor_id();
@@ -173,6 +200,13 @@ static __noinline void describe(struct event *e, struct task_struct *task, u8 ki
 	e->has_addr = 0;
 	e->has_addrlen = 0;
 	__builtin_memset(&e->told, 0, sizeof(e->told));
+}
+
+/* Fills in what every event has. */
+static __always_inline void describe(struct event *e, struct task_struct *task, u8 kind, u8 hook, u64 seq)
+{
+	identify(e, task);
+	stamp(e, kind, hook, seq);
 }
 
 /* Counts a hit and makes room for its event; NULL: the ring is full. unix_sk: a

@@ -185,6 +185,7 @@ struct mptcp_sock {
 
 struct socket {
 	struct sock *sk;
+	struct file *file;
 };
 
 struct inode {

@@ -183,9 +183,92 @@ static __noinline void read_connection(struct life_event *e, void *sk, u64 cooki
 	}
 }
 
-/* Reads the listener and its queues. */
-static __noinline void read_listening(struct life_event *e, struct sock *sk)
+#ifdef ACC_MODERN
+/*
+ * What follows reads by plain loads where the type is known to the verifier, as typed.h
+ * does. A program gets it from what the function is given, by bpf_skc_to_tcp_sock.
+ */
+#define GET(typed, p, field) ((typed) ? (p)->field : BPF_CORE_READ(p, field))
+#define TYPED 1
+
+static __always_inline u64 typed_inode(struct sock *sk)
 {
+	struct socket *sock = sk->sk_socket;
+
+	return sock ? sock->file->f_inode->i_ino : 0;
+}
+
+/* As read_connection. */
+static __always_inline void typed_connection(struct life_event *e, struct tcp_sock *tp, u64 cookie)
+{
+	struct sock *sk = (struct sock *)tp;
+	u64 *laddr = (u64 *)&sk->__sk_common.skc_v6_rcv_saddr, *raddr = (u64 *)&sk->__sk_common.skc_v6_daddr;
+
+	e->family = sk->__sk_common.skc_family;
+	e->state = sk->__sk_common.skc_state;
+	e->type = sk->sk_type;
+	e->proto = sk->sk_protocol;
+	if (e->family == AF_INET6) {
+		*(u64 *)e->laddr = laddr[0];
+		*(u64 *)(e->laddr + 8) = laddr[1];
+		*(u64 *)e->raddr = raddr[0];
+		*(u64 *)(e->raddr + 8) = raddr[1];
+	} else {
+		*(u32 *)e->laddr = sk->__sk_common.skc_rcv_saddr;
+		*(u32 *)e->raddr = sk->__sk_common.skc_daddr;
+	}
+	e->rport = __builtin_bswap16(sk->__sk_common.skc_dport);
+	e->lport = __builtin_bswap16(((struct inet_sock *)tp)->inet_sport);
+	e->netns = sk->__sk_common.skc_net.net->ns.inum;
+	e->inode = typed_inode(sk);
+	e->cookie = cookie;
+	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && tp->is_mptcp) {
+		e->proto = IPPROTO_MPTCP;
+		e->cookie = 0;
+	}
+}
+#else
+#define GET(typed, p, field) BPF_CORE_READ(p, field)
+#define TYPED 0
+#endif
+
+/* Gives a socket that a trampoline's function is given as TCP's, whose type the
+ * verifier knows; NULL if it is not TCP's. Others get it as it is. */
+static __always_inline struct tcp_sock *as_tcp(bool typed, void *sk)
+{
+#ifdef ACC_MODERN
+	if (typed)
+		return bpf_skc_to_tcp_sock(sk);
+#endif
+	return sk;
+}
+
+/* Reads whose connection an event is of. */
+static __always_inline void tell_connection(bool typed, struct life_event *e, struct tcp_sock *tp, u64 cookie)
+{
+#ifdef ACC_MODERN
+	if (typed) {
+		typed_connection(e, tp, cookie);
+		return;
+	}
+#endif
+	read_connection(e, tp, cookie);
+}
+
+/* Reads the listener and its queues. */
+static __always_inline void read_listening(bool typed, struct life_event *e, struct tcp_sock *tp)
+{
+	struct sock *sk = (struct sock *)tp;
+
+#ifdef ACC_MODERN
+	if (typed) {
+		e->backlog = sk->sk_ack_backlog;
+		e->backlog_max = sk->sk_max_ack_backlog;
+		e->syn_queue = ((struct inet_connection_sock *)tp)->icsk_accept_queue.qlen.counter;
+		e->listener = typed_inode(sk);
+		return;
+	}
+#endif
 	READ_TWO(&e->backlog, (void *)sk, sk_ack_backlog, sk_max_ack_backlog);
 	e->syn_queue = BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_accept_queue.qlen.counter);
 	e->listener = inode_of(sk);
@@ -201,42 +284,49 @@ static __noinline void note_place(u32 netns, u16 port)
 		bpf_map_update_elem(&places, &p, &one, BPF_ANY);
 }
 
-static __always_inline int queued(u32 probe, u8 hook, struct sock *sk, void *child, void *req, u64 cookie, u16 mark)
+static __always_inline int queued(bool typed, u32 probe, u8 hook, struct tcp_sock *listener, struct tcp_sock *child, void *req, u64 cookie, u16 mark)
 {
 	u64 first = BPF_CORE_READ((struct tcp_request_sock *)req, snt_synack);
+	struct sock *sk = (struct sock *)listener;
 	struct life_event *e;
+	struct net *net;
 
-	note_place(BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum), BPF_CORE_READ(sk, __sk_common.skc_num));
+	net = GET(typed, sk, __sk_common.skc_net.net);
+	note_place(GET(typed, net, ns.inum), GET(typed, sk, __sk_common.skc_num));
 	e = reserve_life(probe, QUEUED, hook);
 	if (!e)
 		return 0;
-	read_connection(e, child, cookie);
-	read_listening(e, sk);
+	tell_connection(typed, e, child, cookie);
+	read_listening(typed, e, listener);
 	if (first && !(mark & MARK_FAST_OPEN))
 		e->handshake_us = bpf_ktime_get_ns() / 1000 - first;
 	if (!first && hook == HOOK_QUEUE_ADD && !mark)
 		mark = MARK_SYN_COOKIE;
 	/* The same bit is set when the last ACK was dropped because the accept queue was full. */
 	if (BPF_CORE_READ_BITFIELD_PROBED((struct inet_request_sock *)req, acked) &&
-	    BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_accept_queue.rskq_defer_accept))
+	    GET(typed, (struct inet_connection_sock *)listener, icsk_accept_queue.rskq_defer_accept))
 		mark |= MARK_DEFERRED;
 	e->mark = mark;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
 
-static __always_inline int hashdance(struct sock *sk, void *child, void *req, u64 cookie)
+static __always_inline int hashdance(bool typed, void *sk, void *child, void *req, u64 cookie)
 {
+	struct tcp_sock *listener = as_tcp(typed, sk), *tp = as_tcp(typed, child);
 	u64 *slot = pending_slot(COMPLETING);
 
 	if (slot)
 		*slot = (u64)child;
-	return queued(PROBE_HASHDANCE, HOOK_HASHDANCE, sk, child, req, cookie, 0);
+	if (!listener || !tp)
+		return 0;
+	return queued(typed, PROBE_HASHDANCE, HOOK_HASHDANCE, listener, tp, req, cookie, 0);
 }
 
 /* Where the compiler did not put this function into the other, it is called by that, too. */
-static __always_inline int queue_add(struct sock *sk, void *req, void *child, u64 cookie)
+static __always_inline int queue_add(bool typed, void *sk, void *req, void *child, u64 cookie)
 {
+	struct tcp_sock *listener = as_tcp(typed, sk), *tp = as_tcp(typed, child);
 	u64 *slot = pending_slot(COMPLETING);
 	u16 mark = 0;
 
@@ -252,9 +342,11 @@ static __always_inline int queue_add(struct sock *sk, void *req, void *child, u6
 				return 0;
 		}
 	}
-	if (BPF_CORE_READ((struct tcp_sock *)child, fastopen_rsk))
+	if (!listener || !tp)
+		return 0;
+	if (GET(typed, tp, fastopen_rsk))
 		mark = MARK_FAST_OPEN;
-	return queued(PROBE_QUEUE_ADD, HOOK_QUEUE_ADD, sk, child, req, cookie, mark);
+	return queued(typed, PROBE_QUEUE_ADD, HOOK_QUEUE_ADD, listener, tp, req, cookie, mark);
 }
 
 /* Reads whose packet it was. The child is of the listener's family, whatever the packet's. */
@@ -297,7 +389,7 @@ static __noinline void tell_drop(u32 probe, struct sock *sk, struct sk_buff *skb
 	READ_TWO(&e->type, (void *)sk, sk_type, sk_protocol);
 	e->state = probe == PROBE_SYN_RECV ? TCP_NEW_SYN_RECV : 0;
 	e->mark = mark;
-	read_listening(e, sk);
+	read_listening(0, e, (struct tcp_sock *)sk);
 	read_packet(e, skb);
 	bpf_ringbuf_submit(e, 0);
 }
@@ -327,13 +419,30 @@ int fentry_twsk_deschedule(u64 *ctx)
 	return 0;
 }
 
-/* Decides as the kernel is about to. */
-static __always_inline int conn_request(struct sock *sk, struct sk_buff *skb)
+/* Reads the length of an accept queue and its limit. */
+static __always_inline void read_limits(bool typed, u32 *queue, struct sock *sk)
 {
-	u32 queue[2] = {};
-	s32 requests = BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_accept_queue.qlen.counter);
-
+#ifdef ACC_MODERN
+	if (typed) {
+		queue[0] = sk->sk_ack_backlog;
+		queue[1] = sk->sk_max_ack_backlog;
+		return;
+	}
+#endif
 	READ_TWO(&queue[0], (void *)sk, sk_ack_backlog, sk_max_ack_backlog);
+}
+
+/* Decides as the kernel is about to. */
+static __always_inline int conn_request(bool typed, struct sock *sk, struct sk_buff *skb)
+{
+	struct tcp_sock *listener = as_tcp(typed, sk);
+	u32 queue[2] = {};
+	s32 requests;
+
+	if (!listener)
+		return 0;
+	requests = GET(typed, (struct inet_connection_sock *)listener, icsk_accept_queue.qlen.counter);
+	read_limits(typed, queue, sk);
 	if ((u32)requests + full_at_limit > queue[1] && !BPF_CORE_READ(sk, __sk_common.skc_net.net, ipv4.sysctl_tcp_syncookies) && !was_waiting(skb))
 		tell_drop(PROBE_CONN_REQUEST, sk, skb, MARK_SYN_QUEUE);
 	else if (queue[0] > queue[1])
@@ -342,11 +451,11 @@ static __always_inline int conn_request(struct sock *sk, struct sk_buff *skb)
 }
 
 /* version: of the packets that the function is for; one for IPv6 hands those of IPv4 on to the other. */
-static __always_inline int syn_recv(struct sock *sk, struct sk_buff *skb, u8 version)
+static __always_inline int syn_recv(bool typed, struct sock *sk, struct sk_buff *skb, u8 version)
 {
 	u32 queue[2] = {};
 
-	READ_TWO(&queue[0], (void *)sk, sk_ack_backlog, sk_max_ack_backlog);
+	read_limits(typed, queue, sk);
 	if (queue[0] <= queue[1])
 		return 0;
 	if (version == 6) {
@@ -360,42 +469,42 @@ static __always_inline int syn_recv(struct sock *sk, struct sk_buff *skb, u8 ver
 	return 0;
 }
 
-static __always_inline int child_forget(struct sock *sk, void *child, u64 cookie)
+static __always_inline int child_forget(void *sk, void *child, u64 cookie)
 {
 	struct life_event *e = reserve_life(PROBE_CHILD_FORGET, DROP, HOOK_CHILD_FORGET);
 
 	if (!e)
 		return 0;
 	read_connection(e, child, cookie);
-	read_listening(e, sk);
+	read_listening(0, e, sk);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
 
 /* Reads the totals of a connection that ends, and what of them are FINs. */
-static __noinline void read_totals(struct life_event *e, struct sock *sk)
+static __always_inline void read_totals(bool typed, struct life_event *e, struct tcp_sock *tp)
 {
-	struct tcp_sock *tp = (struct tcp_sock *)sk;
-	u32 rtt = BPF_CORE_READ(tp, rtt_min.s[0].v);
+	struct sock *sk = (struct sock *)tp;
+	u32 rtt = GET(typed, tp, rtt_min.s[0].v);
 
-	e->sock_err = BPF_CORE_READ(sk, sk_err);
-	e->shutdown = BPF_CORE_READ(sk, sk_shutdown);
-	if (BPF_CORE_READ(sk, __sk_common.skc_flags) & 1 << SOCK_DONE)
+	e->sock_err = GET(typed, sk, sk_err);
+	e->shutdown = GET(typed, sk, sk_shutdown);
+	if (GET(typed, sk, __sk_common.skc_flags) & 1 << SOCK_DONE)
 		e->shutdown |= SHUT_FIN_CAME;
 	switch (e->old_state) {
 	case TCP_FIN_WAIT1:
 	case TCP_FIN_WAIT2:
 	case TCP_CLOSING:
 	case TCP_LAST_ACK:
-		if (BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq))
+		if (GET(typed, tp, snd_una) == GET(typed, tp, write_seq))
 			e->shutdown |= SHUT_FIN_ACKED;
 	}
-	e->bytes_in = BPF_CORE_READ(tp, bytes_received);
-	e->bytes_out = BPF_CORE_READ(tp, bytes_acked);
-	e->segs_in = BPF_CORE_READ(tp, segs_in);
-	e->segs_out = BPF_CORE_READ(tp, segs_out);
-	e->retransmits = BPF_CORE_READ(tp, total_retrans);
-	e->srtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
+	e->bytes_in = GET(typed, tp, bytes_received);
+	e->bytes_out = GET(typed, tp, bytes_acked);
+	e->segs_in = GET(typed, tp, segs_in);
+	e->segs_out = GET(typed, tp, segs_out);
+	e->retransmits = GET(typed, tp, total_retrans);
+	e->srtt_us = GET(typed, tp, srtt_us) >> 3;
 	e->min_rtt_us = rtt == ~0U ? 0 : rtt;
 }
 
@@ -413,16 +522,19 @@ static __always_inline bool placed(struct sock *sk)
 
 static __always_inline int ended(struct sock *sk, u32 probe, u8 hook, u8 old)
 {
+	struct tcp_sock *tp = as_tcp(TYPED, sk);
 	struct life_event *e;
 	u64 cookie = with_cookies ? cookie_of(sk) : 0;
 
+	if (!tp)
+		return 0;
 	e = reserve_life(probe, CLOSED, hook);
 	if (!e)
 		return 0;
-	read_connection(e, sk, cookie);
+	tell_connection(TYPED, e, tp, cookie);
 	e->state = TCP_CLOSE;
 	e->old_state = old;
-	read_totals(e, sk);
+	read_totals(TYPED, e, tp);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
@@ -498,37 +610,37 @@ int fentry_hashdance(u64 *ctx)
 {
 	if (!(u8)ctx[3])
 		return 0; /* another packet had been faster */
-	return hashdance((struct sock *)ctx[0], (void *)ctx[1], (void *)ctx[2], cookie_of((void *)ctx[1]));
+	return hashdance(TYPED, (void *)ctx[0], (void *)ctx[1], (void *)ctx[2], cookie_of((void *)ctx[1]));
 }
 
 SEC("fentry/inet_csk_reqsk_queue_add")
 int fentry_queue_add(u64 *ctx)
 {
-	return queue_add((struct sock *)ctx[0], (void *)ctx[1], (void *)ctx[2], cookie_of((void *)ctx[2]));
+	return queue_add(TYPED, (void *)ctx[0], (void *)ctx[1], (void *)ctx[2], cookie_of((void *)ctx[2]));
 }
 
 SEC("fentry/tcp_conn_request")
 int fentry_conn_request(u64 *ctx)
 {
-	return conn_request((struct sock *)ctx[2], (struct sk_buff *)ctx[3]);
+	return conn_request(TYPED, (struct sock *)ctx[2], (struct sk_buff *)ctx[3]);
 }
 
 SEC("fentry/tcp_v4_syn_recv_sock")
 int fentry_v4_syn_recv(u64 *ctx)
 {
-	return syn_recv((struct sock *)ctx[0], (struct sk_buff *)ctx[1], 4);
+	return syn_recv(TYPED, (struct sock *)ctx[0], (struct sk_buff *)ctx[1], 4);
 }
 
 SEC("fentry/tcp_v6_syn_recv_sock")
 int fentry_v6_syn_recv(u64 *ctx)
 {
-	return syn_recv((struct sock *)ctx[0], (struct sk_buff *)ctx[1], 6);
+	return syn_recv(TYPED, (struct sock *)ctx[0], (struct sk_buff *)ctx[1], 6);
 }
 
 SEC("fentry/inet_child_forget")
 int fentry_child_forget(u64 *ctx)
 {
-	return child_forget((struct sock *)ctx[0], (void *)ctx[2], cookie_of((void *)ctx[2]));
+	return child_forget((void *)ctx[0], (void *)ctx[2], cookie_of((void *)ctx[2]));
 }
 
 SEC("fexit/inet_csk_listen_start")
@@ -568,37 +680,37 @@ int kprobe_hashdance(struct pt_regs *ctx)
 {
 	if (!(u8)PT_REGS_PARM4(ctx))
 		return 0;
-	return hashdance((struct sock *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx), (void *)PT_REGS_PARM3(ctx), 0);
+	return hashdance(0, (void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx), (void *)PT_REGS_PARM3(ctx), 0);
 }
 
 SEC("kprobe/inet_csk_reqsk_queue_add")
 int kprobe_queue_add(struct pt_regs *ctx)
 {
-	return queue_add((struct sock *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx), (void *)PT_REGS_PARM3(ctx), 0);
+	return queue_add(0, (void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx), (void *)PT_REGS_PARM3(ctx), 0);
 }
 
 SEC("kprobe/tcp_conn_request")
 int kprobe_conn_request(struct pt_regs *ctx)
 {
-	return conn_request((struct sock *)PT_REGS_PARM3(ctx), (struct sk_buff *)PT_REGS_PARM4(ctx));
+	return conn_request(0, (struct sock *)PT_REGS_PARM3(ctx), (struct sk_buff *)PT_REGS_PARM4(ctx));
 }
 
 SEC("kprobe/tcp_v4_syn_recv_sock")
 int kprobe_v4_syn_recv(struct pt_regs *ctx)
 {
-	return syn_recv((struct sock *)PT_REGS_PARM1(ctx), (struct sk_buff *)PT_REGS_PARM2(ctx), 4);
+	return syn_recv(0, (struct sock *)PT_REGS_PARM1(ctx), (struct sk_buff *)PT_REGS_PARM2(ctx), 4);
 }
 
 SEC("kprobe/tcp_v6_syn_recv_sock")
 int kprobe_v6_syn_recv(struct pt_regs *ctx)
 {
-	return syn_recv((struct sock *)PT_REGS_PARM1(ctx), (struct sk_buff *)PT_REGS_PARM2(ctx), 6);
+	return syn_recv(0, (struct sock *)PT_REGS_PARM1(ctx), (struct sk_buff *)PT_REGS_PARM2(ctx), 6);
 }
 
 SEC("kprobe/inet_child_forget")
 int kprobe_child_forget(struct pt_regs *ctx)
 {
-	return child_forget((struct sock *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM3(ctx), 0);
+	return child_forget((void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM3(ctx), 0);
 }
 
 #endif

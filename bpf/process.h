@@ -90,37 +90,32 @@ static __always_inline void read_cgroup(struct process *p, struct task_struct *l
 	}
 }
 
-/*
- * Introduces the current process unless it was before, under this exec and in this cgroup. known is
- * the task's note of that, or NULL.
- */
-static __noinline void introduce(struct task_struct *task, u64 *known)
-{
 #ifdef ACC_MODERN
-	struct task_struct *leader = task->group_leader;
-	u64 exec = leader->self_exec_id;
+#define GLOBAL __noinline /* verified once, whoever calls it */
 #else
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-	u64 exec = BPF_CORE_READ(leader, self_exec_id);
+#define GLOBAL static __noinline
 #endif
-	u64 cgroup = bpf_get_current_cgroup_id();
+
+/* Introduces the current process unless it was before. exec: which executable and cgroup it has.
+ * Gives 0 if there was no room, or another number. */
+GLOBAL int introduce_process(u64 exec)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct process *p;
 	struct pid *self;
 	u64 key[2], *was;
 	u32 level;
 
-	exec += cgroup << 24; /* another executable, or another cgroup */
-	if (known && *known == exec + 1)
-		return;
 	key[0] = BPF_CORE_READ(leader, start_boottime);
 	key[1] = exec;
 	was = bpf_map_lookup_elem(&introduced, &pid);
 	if (was && was[0] == key[0] && was[1] == key[1])
-		goto done;
+		return 1;
 	p = bpf_ringbuf_reserve(&events, sizeof(*p), 0);
 	if (!p)
-		return; /* at its next attempt */
+		return 0; /* at its next attempt */
 	for (int i = 0; i < EXE_PARTS; i++)
 		p->exe[i][0] = 0;
 	for (int i = 0; i < CGROUP_PARTS; i++)
@@ -130,7 +125,7 @@ static __noinline void introduce(struct task_struct *task, u64 *known)
 	*(u64 *)p->comm = 0;
 	*(u64 *)(p->comm + 8) = 0;
 	p->start_ns = key[0];
-	p->cgroup_id = cgroup;
+	p->cgroup_id = bpf_get_current_cgroup_id();
 	p->pid = pid;
 	p->uid = (u32)bpf_get_current_uid_gid();
 	self = BPF_CORE_READ(leader, thread_pid);
@@ -150,8 +145,21 @@ static __noinline void introduce(struct task_struct *task, u64 *known)
 	read_cgroup(p, leader);
 	bpf_ringbuf_submit(p, 0);
 	bpf_map_update_elem(&introduced, &pid, key, BPF_ANY);
-done:
-	if (known)
+	return 1;
+}
+
+/* The same, under this exec and in this cgroup. known is the task's note of that, or NULL. */
+static __always_inline void introduce(struct task_struct *task, u64 *known)
+{
+#ifdef ACC_MODERN
+	u64 exec = task->group_leader->self_exec_id + (task->cgroups->dfl_cgrp->kn->id << 24);
+#else
+	u64 exec = BPF_CORE_READ(task, group_leader, self_exec_id) + (bpf_get_current_cgroup_id() << 24);
+#endif
+
+	if (known && *known == exec + 1)
+		return;
+	if (introduce_process(exec) && known)
 		*known = exec + 1;
 }
 

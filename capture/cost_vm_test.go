@@ -3,52 +3,73 @@
 package capture
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"runtime/pprof"
 	"testing"
+	"unsafe"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
-// TestCost prints what recording costs in instructions for a connection to itself
-// (socket, connect, accept, two closes), everything included: `make cost` runs it in
-// a machine with one CPU whose clock counts instructions, a nanosecond each.
+// TestCost prints what recording costs in instructions for a connection of another
+// process to itself (socket, connect, accept, two closes), everything included: `make
+// cost` runs it in a machine with one CPU whose clock counts instructions, a
+// nanosecond each. ACC_COST=MODE: only that. ACC_PROFILE=EVENTS
+// profiles one of the runs into /out/cost.prof instead.
 func TestCost(t *testing.T) {
 	needVM(t)
 	if os.Getenv("ACC_COST") == "" {
 		t.Skip("counts instructions only where the clock does: make cost")
 	}
-	const conns = 8000
-	lfd, addr := listen(t, unix.AF_INET, 8)
-	defer unix.Close(lfd)
-	loop := func() int64 {
-		from, _ := clockNS(unix.CLOCK_MONOTONIC)
-		for range conns {
-			client := dial(t, unix.AF_INET, addr)
-			fd, _, err := unix.Accept4(lfd, 0)
+	conns := int64(8000)
+	loop := startCostLoop(t)
+	loop(conns) // warm
+	if events := os.Getenv("ACC_PROFILE"); events != "" {
+		measure(t, Options{Events: Events(events), startWatch: 1}, func() int64 {
+			loop(conns)
+			out, err := os.Create("/out/cost.prof")
 			if err != nil {
 				t.Fatal(err)
 			}
-			unix.Close(client)
-			unix.Close(fd)
-		}
-		to, _ := clockNS(unix.CLOCK_MONOTONIC)
-		return (to - from) / conns
+			if err := pprof.StartCPUProfile(out); err != nil {
+				t.Fatal(err)
+			}
+			defer pprof.StopCPUProfile()
+			return loop(100_000)
+		})
+		return
 	}
-	loop() // warm
-	none := loop()
-	t.Logf("nothing: %d instructions a connection", none)
 	for _, mode := range modes(t) {
-		for _, events := range []Events{EventsAll, EventsAccept, EventsLifecycle} {
-			with := measure(t, Options{Mode: mode, Events: events, startWatch: 1}, loop)
+		if only := os.Getenv("ACC_COST"); only != "1" && only != string(mode) {
+			continue
+		}
+		for _, events := range []Events{EventsAccept, EventsLifecycle, EventsAll} {
+			none, own := loop(conns), int64(0)
+			with := measure(t, Options{Mode: mode, Events: events, startWatch: 1}, func() int64 {
+				loop(conns) // what is only needed once is there then: memory, caches
+				from := runtimeNS(t)
+				each := loop(conns)
+				own = (runtimeNS(t) - from) / conns
+				return each
+			})
 			// The kernel's side alone: nobody reads the ring, which holds everything.
 			release := make(chan bool)
-			kernel := measure(t, Options{Mode: mode, Events: events, startWatch: 1, RingBytes: 16 << 20, stall: func() { <-release }}, func() int64 {
+			kernel := measure(t, Options{Mode: mode, Events: events, startWatch: 1, RingBytes: 32 << 20, stall: func() { <-release }}, func() int64 {
 				defer close(release)
-				return loop()
+				each := loop(conns)
+				programCosts(t, loop, conns)
+				return each
 			})
-			t.Logf("%s, %s: %d instructions a connection, %+d, of which %d in the kernel", mode, events, with, with-none, kernel-none)
+			t.Logf("%s, %s: %d instructions a connection, without acc %d, that is %+d, of which %+d by probes; acc itself ran for %d", mode, events, with, none, with-none, kernel-none, own)
 		}
 	}
 }
@@ -70,4 +91,119 @@ func measure(t *testing.T, o Options, loop func() int64) int64 {
 		t.Fatal(err)
 	}
 	return with
+}
+
+// runtimeNS is for how long the threads of this process have run, by the scheduler's clock.
+func runtimeNS(t *testing.T) (sum int64) {
+	tasks, err := filepath.Glob("/proc/self/task/*/schedstat")
+	if err != nil || len(tasks) == 0 {
+		t.Fatal("no schedstat: ", err)
+	}
+	for _, task := range tasks {
+		var ns int64
+		if b, err := os.ReadFile(task); err == nil {
+			_, _ = fmt.Sscan(string(b), &ns)
+			sum += ns
+		}
+	}
+	return sum
+}
+
+// programCosts prints what each program took, as the kernel measured it, without
+// what it takes to call it.
+func programCosts(t *testing.T, loop func(int64) int64, conns int64) {
+	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stats.Close()
+	loop(conns)
+	for id := ebpf.ProgramID(0); ; {
+		if id, err = ebpf.ProgramGetNextID(id); err != nil {
+			return
+		}
+		prog, err := ebpf.NewProgramFromID(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := prog.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := prog.Stats()
+		prog.Close()
+		if err == nil && s.RunCount > 0 {
+			t.Logf("    %-20s %5.2f runs a connection, %5d instructions each", info.Name, float64(s.RunCount)/float64(conns), s.Runtime.Nanoseconds()/int64(s.RunCount))
+		}
+	}
+}
+
+// startCostLoop starts a process that makes connections when it is asked to, and
+// gives the nanoseconds for each.
+func startCostLoop(t *testing.T) func(conns int64) int64 {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestCostLoop$")
+	cmd.Env = append(os.Environ(), "ACC_COST_LOOP=1")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
+	lines := bufio.NewScanner(out)
+	return func(conns int64) (each int64) {
+		fmt.Fprintln(in, conns)
+		for lines.Scan() {
+			if n, _ := fmt.Sscanf(lines.Text(), "each %d", &each); n == 1 {
+				return each
+			}
+		}
+		t.Fatalf("the process that makes connections ended: %v", lines.Err())
+		return 0
+	}
+}
+
+// TestCostLoop is the process that TestCost starts.
+func TestCostLoop(t *testing.T) {
+	if os.Getenv("ACC_COST_LOOP") == "" {
+		t.Skip("is started by TestCost")
+	}
+	lfd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(lfd)
+	debug.SetGCPercent(-1)
+	const port = 7777
+	if err := errors.Join(unix.Bind(lfd, &unix.SockaddrInet4{Port: port}), unix.Listen(lfd, 8)); err != nil {
+		t.Fatal(err)
+	}
+	var conns int64
+	for round := byte(1); ; round++ {
+		// Ports that earlier rounds left in TIME-WAIT are free for another address.
+		addr := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: [4]byte{127, 1, 1, round}, Port: port<<8&0xff00 | port>>8}
+		var peer unix.RawSockaddrInet4
+		if _, err := fmt.Scanln(&conns); err != nil {
+			return
+		}
+		from, _ := clockNS(unix.CLOCK_MONOTONIC)
+		for range conns {
+			client, _, _ := unix.RawSyscall(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 0)
+			unix.RawSyscall(unix.SYS_CONNECT, client, uintptr(unsafe.Pointer(&addr)), unsafe.Sizeof(addr))
+			size := uint32(unsafe.Sizeof(peer))
+			fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(lfd), uintptr(unsafe.Pointer(&peer)), uintptr(unsafe.Pointer(&size)), 0, 0, 0)
+			if errno != 0 {
+				t.Fatal(errno)
+			}
+			unix.RawSyscall(unix.SYS_CLOSE, client, 0, 0)
+			unix.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
+		}
+		to, _ := clockNS(unix.CLOCK_MONOTONIC)
+		fmt.Println("each", (to-from)/conns)
+	}
 }

@@ -224,6 +224,9 @@ func (s *session) run(ctx context.Context) error {
 	wake := context.AfterFunc(stop, func() { _ = s.ring.Flush() })
 	defer wake()
 	if s.o.stall != nil {
+		if err := s.tick(); err != nil {
+			return errors.Join(err, s.close("error", err.Error()))
+		}
 		s.o.stall()
 	}
 	err := s.read(stop)

@@ -38,6 +38,47 @@ func BenchmarkTake(b *testing.B) {
 	b.ReportMetric(float64(s.writer.Bytes())/float64(b.N), "bytes/event")
 }
 
+// BenchmarkTakeLife is BenchmarkTake with the life of the connections that are accepted: a
+// record of each is queued before, and one closed after.
+func BenchmarkTakeLife(b *testing.B) {
+	s := &session{o: &Options{}, a: &attached{}, watcher: &watcher{}}
+	var err error
+	if s.writer, err = format.NewWriter(io.Discard, format.Header{}, format.WriterOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	s.processes.write = s.writer.Process
+	accepts := ringRecords(1 << 15)
+	b.ReportAllocs()
+	b.ResetTimer()
+	take := func(record unsafe.Pointer, size uintptr) {
+		if err := s.take(unsafe.Slice((*byte)(record), size), false); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for n := 0; n < b.N; n += 4 {
+		enter, ret := &accepts[n/2%len(accepts)], &accepts[n/2%len(accepts)+1]
+		if n/2 >= len(accepts) {
+			enter.CpuSeq += uint64(len(accepts)) / 8
+			ret.CpuSeq += uint64(len(accepts)) / 8
+		}
+		ret.Facts.Cookie = uint64(n)
+		f := &ret.Facts
+		l := bpf.AccLifeEvent{BootNs: enter.BootNs - 900, CpuSeq: uint64(n/4) + 1, Listener: f.Listener, Cookie: f.Cookie, Netns: ret.Netns, Cpu: ret.Cpu,
+			Backlog: f.Backlog, BacklogMax: f.BacklogMax, HandshakeUs: uint32(30 + ret.BootNs%64), Family: f.Family, Type: f.Type, Proto: f.Proto,
+			Lport: f.Lport, Rport: f.Rport, Kind: uint8(format.Queued), Hook: uint8(format.HookHashdance), State: 3, Laddr: f.Laddr, Raddr: f.Raddr}
+		take(unsafe.Pointer(&l), unsafe.Sizeof(l))
+		take(unsafe.Pointer(enter), unsafe.Sizeof(*enter))
+		take(unsafe.Pointer(ret), unsafe.Sizeof(*ret))
+		l.BootNs, l.Backlog, l.BacklogMax, l.Listener, l.HandshakeUs = ret.BootNs+700, 0, 0, 0, 0
+		l.Kind, l.Hook, l.State, l.OldState, l.Shutdown = uint8(format.Closed), uint8(format.HookSetState), 7, 9, 3
+		l.BytesIn, l.BytesOut, l.SegsIn, l.SegsOut = 40+ret.BootNs%8, 850, 5, 4
+		l.SrttUs, l.MinRttUs = uint32(20+ret.BootNs%32), uint32(9+ret.BootNs%8)
+		take(unsafe.Pointer(&l), unsafe.Sizeof(l))
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(s.writer.Bytes())/float64(b.N), "bytes/event")
+}
+
 // ringRecords makes n records, entry and return in turn, of four workers.
 func ringRecords(n int) []bpf.AccEvent {
 	records := make([]bpf.AccEvent, n)

@@ -95,7 +95,8 @@ func newWatcher(a *attached, o *Options, sleepers []format.Blocked) (*watcher, e
 	if phase == 0 {
 		phase = startWatch
 	}
-	w := &watcher{a: a, o: o, exits: watchReturns | watchBefore, sleepers: map[uint32]int{}, until: time.Now().Add(phase)}
+	// The self-test has left everything attached.
+	w := &watcher{a: a, o: o, exits: watchReturns | watchBefore, fds: true, sleepers: map[uint32]int{}, until: time.Now().Add(phase)}
 	for _, s := range sleepers {
 		w.sleepers[s.TID] = int(s.PID)
 		if err := a.collection.Maps["sleepers"].Update(s.TID, s.SockFD, ebpf.UpdateAny); err != nil {

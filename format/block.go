@@ -25,6 +25,7 @@ func (p *predictions) begin() { p.made = [numKeys][maxSets]bool{} }
 // of gives, for the rows of on, the index in that list of the row before by k:
 // the last one with the same key, else the last one; -1 for the first.
 func (p *predictions) of(events []Event, k keyKind, on onSet) []int32 {
+	on = p.rows.as[on]
 	if p.made[k][on] {
 		return p.prev[k][on]
 	}
@@ -141,8 +142,7 @@ func (c *blockEncoder) column(b []byte, events []Event, f *Field) []byte {
 	if some {
 		return c.appendFresh(b, events, f, given)
 	}
-	c.subtract(events, f)
-	return appendColumn(b, c.nums, &c.seams)
+	return appendColumn(b, c.nums, c.subtract(events, f), &c.seams)
 }
 
 // appendFresh appends a column of which only the fresh rows can have a number
@@ -193,6 +193,8 @@ func gather(nums []int64, events []Event, rows []int32, f *Field) []int64 {
 	base := unsafe.Add(unsafe.Pointer(unsafe.SliceData(events)), f.at)
 	const stride = unsafe.Sizeof(Event{})
 	switch {
+	case len(rows) == len(events) && f.size != 0:
+		gatherAll(nums, base, f)
 	case f.size == 0: // errno
 		for i, row := range rows {
 			nums[i] = int64(events[row].Errno())
@@ -221,21 +223,84 @@ func gather(nums []int64, events []Event, rows []int32, f *Field) []int64 {
 	return nums
 }
 
-// subtract replaces each number by its difference to the one that the field's key picks.
-func (c *blockEncoder) subtract(events []Event, f *Field) {
-	switch f.key {
-	case byPlain:
-	case byPrev:
-		last := int64(0)
-		for i, v := range c.nums {
-			c.nums[i], last = v-last, v
+// gatherAll is gather for all rows; base is the field of the first event.
+func gatherAll(nums []int64, base unsafe.Pointer, f *Field) {
+	const stride = unsafe.Sizeof(Event{})
+	at := uintptr(0)
+	switch {
+	case f.size == 1:
+		for i := range nums {
+			nums[i] = int64(*(*uint8)(unsafe.Add(base, at)))
+			at += stride
+		}
+	case f.size == 2:
+		for i := range nums {
+			nums[i] = int64(*(*uint16)(unsafe.Add(base, at)))
+			at += stride
+		}
+	case f.size == 4 && f.sign:
+		for i := range nums {
+			nums[i] = int64(*(*int32)(unsafe.Add(base, at)))
+			at += stride
+		}
+	case f.size == 4:
+		for i := range nums {
+			nums[i] = int64(*(*uint32)(unsafe.Add(base, at)))
+			at += stride
 		}
 	default:
-		prev := c.of(events, f.key, f.on)
-		for i := len(c.nums) - 1; i > 0; i-- {
-			c.nums[i] -= c.nums[prev[i]]
+		for i := range nums {
+			nums[i] = *(*int64)(unsafe.Add(base, at))
+			at += stride
 		}
 	}
+}
+
+// subtract replaces each number by its difference to the one that the field's key
+// picks, and gives the stats of the differences.
+func (c *blockEncoder) subtract(events []Event, f *Field) (s stats) {
+	nums := c.nums
+	n := len(nums)
+	switch {
+	case n == 0 || f.key == byPlain:
+		return statsOf(nums)
+	case f.key == byPrev:
+		last := int64(0)
+		if n > 1 {
+			last = nums[n-2]
+		}
+		s.usual, last = nums[n-1]-last, 0
+		for i, v := range nums {
+			d := v - last
+			nums[i], last = d, v
+			if d != s.usual {
+				s.others++
+			}
+			s.wide |= d ^ d>>63
+		}
+		return s
+	}
+	prev := c.of(events, f.key, f.on)[:n]
+	for i := n - 1; i > 0; i-- {
+		d := nums[i] - nums[prev[i]]
+		nums[i] = d
+		if i == n-1 {
+			s.usual = d
+		}
+		if d != s.usual {
+			s.others++
+		}
+		s.wide |= d ^ d>>63
+	}
+	first := nums[0]
+	if n == 1 {
+		s.usual = first
+	}
+	if first != s.usual {
+		s.others++
+	}
+	s.wide |= first ^ first>>63
+	return s
 }
 
 // appendTexts appends the dictionary of a text field in the rows, and leaves the

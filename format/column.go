@@ -53,37 +53,72 @@ func appendLen(b []byte, fix, wide byte, n int) []byte {
 func appendArrayLen(b []byte, n int) []byte { return appendLen(b, 0x90, 0xdc, n) }
 func appendMapLen(b []byte, n int) []byte   { return appendLen(b, 0x80, 0xde, n) }
 
+// stats are what the form of a column is chosen by.
+type stats struct {
+	usual  int64 // the last number
+	others int   // how many are another one
+	wide   int64 // has the highest bit that any of them needs, but for the sign
+}
+
+// statsOf gives those of numbers.
+func statsOf(nums []int64) (s stats) {
+	if len(nums) == 0 {
+		return s
+	}
+	s.usual = nums[len(nums)-1]
+	for _, v := range nums {
+		if v != s.usual {
+			s.others++
+		}
+		s.wide |= v ^ v>>63
+	}
+	return s
+}
+
 // appendColumn appends numbers in the smaller form. Bytes that are best compressed
 // on their own are noted in seams.
-func appendColumn(b []byte, nums []int64, seams *seams) []byte {
+func appendColumn(b []byte, nums []int64, s stats, seams *seams) []byte {
 	n := len(nums)
 	if n == 0 {
 		return appendMapLen(b, 0)
 	}
-	usual := nums[n-1]
-	others, wide := 0, int64(0)
-	for _, v := range nums {
-		if v != usual {
-			others++
-		}
-		wide |= v ^ v>>63
+	if s.others*sparseShare <= n {
+		return appendSparse(b, nums, s.usual, s.others)
 	}
-	if others*sparseShare <= n {
-		return appendSparse(b, nums, usual, others)
-	}
-	planes := bits.Len64(uint64(wide))/8 + 1
+	planes := bits.Len64(uint64(s.wide))/8 + 1
 	b = appendArrayLen(b, planes)
-	for k := range planes {
+	for k := 0; k < planes; k += 2 {
 		b = appendBinLen(b, n)
-		from := len(b)
-		b = slices.Grow(b, n)[:from+n]
-		plane, shift := b[from:], 8*k
-		for i, v := range nums {
-			plane[i] = byte(v >> (shift & 63))
+		low := len(b)
+		b = slices.Grow(b, 2*n+8)[:low+n]
+		if seams.note(low, low+n); k+1 == planes {
+			splitOne(b[low:], nums, 8*k)
+			break
 		}
-		seams.note(from, len(b))
+		b = appendBinLen(b, n)
+		high := len(b)
+		b = b[:high+n]
+		seams.note(high, high+n)
+		splitTwo(b[low:low+n], b[high:], nums, 8*k)
 	}
 	return b
+}
+
+// splitOne gives the byte at a shift of each number.
+func splitOne(plane []byte, nums []int64, shift int) {
+	plane = plane[:len(nums)]
+	for i, v := range nums {
+		plane[i] = byte(v >> (shift & 63))
+	}
+}
+
+// splitTwo gives the bytes at a shift and above it.
+func splitTwo(low, high []byte, nums []int64, shift int) {
+	low, high = low[:len(nums)], high[:len(nums)]
+	for i, v := range nums {
+		v >>= shift & 63
+		low[i], high[i] = byte(v), byte(v>>8)
+	}
 }
 
 // sparseShare is how few rows, one in so many, may be other than usual in the sparse form.

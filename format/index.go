@@ -68,7 +68,7 @@ func packIndex(enc *zstd.Encoder, frames []Frame) ([]byte, error) {
 			v := c.get(&frames[i])
 			nums[i], last = v-last, v
 		}
-		b = appendColumn(append(append(b, 0xa0|byte(len(c.name))), c.name...), nums, nil)
+		b = appendColumn(append(append(b, 0xa0|byte(len(c.name))), c.name...), nums, statsOf(nums), nil)
 	}
 	payload := enc.EncodeAll(b, skippable(0, typeIndex)[8:])
 	if len(payload) > maxIndex || len(b) > maxContent {

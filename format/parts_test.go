@@ -122,7 +122,7 @@ func TestColumnForms(t *testing.T) {
 					nums[i]++
 				}
 			}
-			b := appendColumn(nil, nums, nil)
+			b := appendColumn(nil, nums, statsOf(nums), nil)
 			if isMap := b[0]&0xf0 == 0x80; isMap != c.sparse {
 				t.Errorf("%d other than %d of %d rows: % x", c.others, usual, c.rows, b)
 			}

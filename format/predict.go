@@ -189,6 +189,7 @@ func onOf(on map[string][]int64) (onSet, bool) {
 // known once the kind and errno of all rows are.
 type rowSets struct {
 	of      [maxSets][]int32
+	as      [maxSets]onSet // which set it equals, the first one that does
 	classes []rowClass
 }
 
@@ -206,13 +207,14 @@ func (r *rowSets) fill(events []Event) {
 
 // split makes the sets of rows by their classes, of which those in present occur.
 func (r *rowSets) split(present onMask) {
-	for set := 1; set < len(onMasks); set++ {
-		mask := onMasks[set]
-		if present&mask == 0 {
+	for set := onSet(1); int(set) < len(onMasks); set++ {
+		mask := onMasks[set] & present
+		first := onSet(slices.IndexFunc(onMasks, func(m onMask) bool { return m&present == mask }))
+		if r.as[set] = first; first < set {
+			r.of[set] = append(r.of[set], r.of[first]...)
 			continue
 		}
-		if present&^mask == 0 {
-			r.of[set] = append(r.of[set], r.of[onAllRows]...)
+		if mask == 0 {
 			continue
 		}
 		rows := slices.Grow(r.of[set], len(r.classes))[:len(r.classes)]
@@ -228,7 +230,7 @@ func (r *rowSets) split(present onMask) {
 // all makes the set of all n rows and empties the others.
 func (r *rowSets) all(n int) {
 	for i := range r.of {
-		r.of[i] = r.of[i][:0]
+		r.of[i], r.as[i] = r.of[i][:0], onSet(i)
 	}
 	rows := slices.Grow(r.of[onAllRows], n)[:n]
 	for i := range rows {
