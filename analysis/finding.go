@@ -29,11 +29,11 @@ func (s Severity) AtLeast(t Severity) bool {
 type Finding struct {
 	ID       string     `json:"id"` // stable: queue-full queue-overflow slow-accept ...
 	Severity Severity   `json:"severity"`
-	Listener uint64     `json:"listener"` // inode number of the one that it is about, 0: of several or none
-	NetNS    uint32     `json:"netns"`    // of that
 	Text     string     `json:"text"`     // what, where, and how much, in a sentence
 	Evidence []Evidence `json:"evidence"` // the first and the last events that show it, at most 8
 	Next     string     `json:"next"`     // what to look at
+	Listener uint64     `json:"listener"` // inode number of the one that it is about, 0: of several or none
+	NetNS    uint32     `json:"netns"`    // of that
 }
 
 // Evidence is one event that shows a finding.

@@ -1,9 +1,7 @@
 package analysis
 
 import (
-	"cmp"
 	"net/netip"
-	"slices"
 
 	"github.com/acc-project/acc/format"
 )
@@ -213,29 +211,6 @@ func (cs *conns) remove(c *conn) {
 	cs.free = append(cs.free, c)
 }
 
-// snapshot takes the connections that were there when recording began.
-func (cs *conns) snapshot(list []format.Connection) error {
-	if len(list) > 0 {
-		cs.start()
-	}
-	for i := range list {
-		s := &list[i]
-		l, err1 := netip.ParseAddr(s.LAddr)
-		r, err2 := netip.ParseAddr(s.RAddr)
-		k := tuple{l, r, s.NetNS, s.LPort, s.RPort}
-		if err1 != nil || err2 != nil || cs.byTuple[k] != nil || cs.open.n+cs.ended.n >= cs.max {
-			continue
-		}
-		c, err := cs.add(k, s.Cookie, 0)
-		if err != nil {
-			return err
-		}
-		c.before, c.inode, c.inodeBefore, c.snapState = true, s.Inode, s.Inode, s.State
-		c.listener = cs.ps.ports[port{s.NetNS, s.LPort}]
-	}
-	return nil
-}
-
 // queued takes a connection that was put into a queue.
 func (cs *conns) queued(e *format.Event, l *listener) error {
 	c := cs.find(e)
@@ -409,23 +384,4 @@ func (cs *conns) forgotten(e *format.Event, l *listener) error {
 		return cs.finish(c, "")
 	}
 	return nil
-}
-
-// close tells of all connections that did not end.
-func (cs *conns) close(endNS int64) error {
-	cs.endNS = endNS
-	var rest []*conn
-	for c := cs.open.head.next; c != &cs.open.head && c != nil; c = c.next {
-		rest = append(rest, c)
-	}
-	for c := cs.ended.head.next; c != &cs.ended.head && c != nil; c = c.next {
-		rest = append(rest, c)
-	}
-	slices.SortFunc(rest, func(a, b *conn) int { return cmp.Compare(a.first, b.first) })
-	for _, c := range rest {
-		if err := cs.finish(c, cs.leftAs(c)); err != nil {
-			return err
-		}
-	}
-	return cs.neverQueued()
 }

@@ -3,6 +3,7 @@ package analysis
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 
 	"github.com/acc-project/acc/format"
 )
@@ -175,4 +176,23 @@ func (cs *conns) fillRare(o *Connection, x *rare) {
 	if o.Inode == 0 {
 		o.Inode = e.inode
 	}
+}
+
+// close tells of all connections that did not end.
+func (cs *conns) close(endNS int64) error {
+	cs.endNS = endNS
+	var rest []*conn
+	for c := cs.open.head.next; c != &cs.open.head && c != nil; c = c.next {
+		rest = append(rest, c)
+	}
+	for c := cs.ended.head.next; c != &cs.ended.head && c != nil; c = c.next {
+		rest = append(rest, c)
+	}
+	slices.SortFunc(rest, func(a, b *conn) int { return cmp.Compare(a.first, b.first) })
+	for _, c := range rest {
+		if err := cs.finish(c, cs.leftAs(c)); err != nil {
+			return err
+		}
+	}
+	return cs.neverQueued()
 }

@@ -74,3 +74,26 @@ func soFar(s *format.Connection) (in, out uint64) {
 	}
 	return in, out
 }
+
+// snapshot takes the connections that were there when recording began.
+func (cs *conns) snapshot(list []format.Connection) error {
+	if len(list) > 0 {
+		cs.start()
+	}
+	for i := range list {
+		s := &list[i]
+		l, err1 := netip.ParseAddr(s.LAddr)
+		r, err2 := netip.ParseAddr(s.RAddr)
+		k := tuple{l, r, s.NetNS, s.LPort, s.RPort}
+		if err1 != nil || err2 != nil || cs.byTuple[k] != nil || cs.open.n+cs.ended.n >= cs.max {
+			continue
+		}
+		c, err := cs.add(k, s.Cookie, 0)
+		if err != nil {
+			return err
+		}
+		c.before, c.inode, c.inodeBefore, c.snapState = true, s.Inode, s.Inode, s.State
+		c.listener = cs.ps.ports[port{s.NetNS, s.LPort}]
+	}
+	return nil
+}
