@@ -68,9 +68,7 @@ func probeOf(e *format.Event) int {
 // takes a number, written or not, so that a gap in the numbers is a loss with a
 // place in time.
 type ledger struct {
-	cpus     map[uint32]*[numProbes]account
-	cpu      uint32 // of the accounts that were asked for last
-	accounts *[numProbes]account
+	cpus     []*[numProbes]account // nil of a CPU without events
 	recorded [numProbes]uint64
 	refused  [numProbes]uint64 // came, but the disk had no room for them
 	lost     uint64            // in the losses so far
@@ -92,18 +90,14 @@ type gap struct {
 }
 
 func (l *ledger) account(cpu uint32, probe int) *account {
-	if l.accounts != nil && l.cpu == cpu {
-		return &l.accounts[probe]
-	}
-	if l.cpus == nil {
-		l.cpus = map[uint32]*[numProbes]account{}
+	if int(cpu) >= len(l.cpus) {
+		l.cpus = append(l.cpus, make([]*[numProbes]account, int(cpu)+1-len(l.cpus))...)
 	}
 	a := l.cpus[cpu]
 	if a == nil {
 		a = new([numProbes]account)
 		l.cpus[cpu] = a
 	}
-	l.cpu, l.accounts = cpu, a
 	return &a[probe]
 }
 
@@ -145,6 +139,9 @@ func (l *ledger) refuse(e *format.Event) {
 // losses gives the gaps that are older than before, and forgets them.
 func (l *ledger) losses(beforeNS int64, write func(format.Loss) error) error {
 	for cpu, accounts := range l.cpus {
+		if accounts == nil {
+			continue
+		}
 		for probe := range accounts {
 			a := &accounts[probe]
 			kept := a.gaps[:0]
@@ -157,7 +154,7 @@ func (l *ledger) losses(beforeNS int64, write func(format.Loss) error) error {
 					continue
 				}
 				p := probes[probe]
-				if err := write(format.Loss{CPU: cpu, Hook: p.hook, Kind: p.kind, Count: g.count, FromNS: g.fromNS, ToNS: g.toNS}); err != nil {
+				if err := write(format.Loss{CPU: uint32(cpu), Hook: p.hook, Kind: p.kind, Count: g.count, FromNS: g.fromNS, ToNS: g.toNS}); err != nil {
 					return err
 				}
 			}

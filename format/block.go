@@ -43,8 +43,13 @@ func (p *predictions) of(events []Event, k keyKind, on onSet) []int32 {
 		return prev
 	}
 	for i, row := range rows {
-		a, b := key(k, &events[row])
-		before, _ := p.pred.prev(a, b, int32(i))
+		e, before := &events[row], int32(noRow)
+		if n, ok := small(k, e); ok {
+			before = p.pred.prevSmall(n, int32(i))
+		} else {
+			a, b := key(k, e)
+			before, _ = p.pred.prev(a, b, int32(i))
+		}
 		if before < 0 {
 			before = int32(i) - 1
 		}

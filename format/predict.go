@@ -6,8 +6,17 @@ import "slices"
 // column writes the difference to. Its memory is reused from block to block.
 type predictor struct {
 	table []slot // open addressing; a slot of an older round is empty
+	dense []last // of keys that are small numbers
 	round uint32
 }
+
+// last is the last row of a key.
+type last struct {
+	row   int32
+	round uint32
+}
+
+const maxDense = 1 << 16 // of keys that are small numbers
 
 type slot struct {
 	a, b  uint64
@@ -26,12 +35,41 @@ func (p *predictor) begin(n int) {
 	if len(p.table) < size {
 		p.table = make([]slot, size)
 		p.round = 0
+		clear(p.dense)
 	}
 	p.round++
 	if p.round == 0 { // wrapped: old slots would look new
 		clear(p.table)
+		clear(p.dense)
 		p.round = 1
 	}
+}
+
+// small gives a key as a number below maxDense, if it is such a one.
+func small(k keyKind, e *Event) (uint32, bool) {
+	switch k {
+	case byPort:
+		return uint32(e.LPort), true
+	case byCPU:
+		return e.CPU, e.CPU < maxDense
+	case byProbe:
+		return e.CPU<<8 | uint32(e.Hook)<<3 | uint32(e.Kind), e.CPU < maxDense>>8 && e.Hook < 1<<5 && e.Kind < NumKinds
+	}
+	return 0, false
+}
+
+// prevSmall is prev for a small key. The same key is never given to both in a round.
+func (p *predictor) prevSmall(key uint32, row int32) (before int32) {
+	if p.dense == nil {
+		p.dense = make([]last, maxDense)
+	}
+	l := &p.dense[key]
+	before = noRow
+	if l.round == p.round {
+		before = l.row
+	}
+	l.row, l.round = row, p.round
+	return before
 }
 
 // prev gives the last row with key (a, b), or noRow, and makes row the last one.
