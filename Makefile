@@ -12,6 +12,7 @@ BUILD   := .vm-cache/build
 MODULES := vsock_loopback,sctp,smc,smc_diag,mptcp,nfsd,tcp_diag
 TESTS   ?= ^TestVM
 FUZZTIME ?= 60s
+MUTANTS ?= 400
 SEED    ?= $(shell date +%s)
 FIGURES  = $(CURDIR)/$(BUILD)/reliability.tsv
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
@@ -92,7 +93,7 @@ figures: ## write docs/RELIABILITY.md's figures from what torture and the tests 
 	go run ./testdata/reliability -seed $(SEED) docs/RELIABILITY.md $(FIGURES) $(wildcard $(BUILD)/vm-*/reliability.tsv)
 
 mutants: ## changes of format's code that its tests must notice
-	ACC_FIGURES=$(FIGURES) go run ./testdata/mutate -n 400 -seed $(SEED) -least 80 format
+	ACC_FIGURES=$(FIGURES) go run ./testdata/mutate -n $(MUTANTS) -seed $(SEED) -least 80 format
 
 supply: licenses sbom reproducible ## what acc is made of, and known holes in it
 	go run $(GOVULNCHECK) ./... || { test $$? -ne 3 || exit 3; echo "supply: govulncheck did not reach its database: known holes were NOT looked for"; }

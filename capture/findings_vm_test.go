@@ -350,6 +350,7 @@ func TestVMFindingWorker(t *testing.T) {
 	if os.Getenv("ACC_WORKER") == "" {
 		t.Skip("run by TestVMFindingWorkers")
 	}
+	fmt.Println("ready")
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		var n int
 		fmt.Sscan(lines.Text(), &n)
@@ -390,6 +391,9 @@ func TestVMFindingWorkers(t *testing.T) {
 				in.Close()
 				cmd.Wait()
 			})
+			if !lines.Scan() || lines.Text() != "ready" {
+				t.Fatalf("a worker says %q", lines.Text())
+			}
 			return func(n int) {
 				for range n {
 					defer unix.Close(dial(t, unix.AF_INET, addr))

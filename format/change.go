@@ -34,7 +34,7 @@ func steadySpans() (list []span) {
 	var busy [eventWords]bool
 	for i := range Fields {
 		f := &Fields[i]
-		if f.key != byTask || f.Name == "ret" || f.Name == "backlog" {
+		if f.key != byTask || f.Name == "ret" || f.Name == "backlog" || f.Name == "inode" {
 			for at := f.at; at < f.at+f.size; at++ {
 				busy[at/8] = true
 			}

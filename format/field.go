@@ -151,7 +151,7 @@ var Fields = prepare([]Field{
 		Doc: "peer's address", Source: "sock.skc_daddr, skc_v6_daddr", at: unsafe.Offsetof(ev.RAddr), size: unsafe.Sizeof(ev.RAddr)},
 	{FieldSpec: FieldSpec{Name: "rport", Type: Uint, On: onOutcome, Key: keyConn},
 		Doc: "peer's port", Source: "sock.skc_dport", at: unsafe.Offsetof(ev.RPort), size: 2},
-	{FieldSpec: FieldSpec{Name: "inode", Type: Uint, On: onOutcome, Key: keyConn},
+	{FieldSpec: FieldSpec{Name: "inode", Type: Uint, On: onOutcome, Key: keyTask},
 		Doc: "inode number of the accepted socket, 0 before that", Source: "file.f_inode.i_ino", at: unsafe.Offsetof(ev.Inode), size: 8},
 	{FieldSpec: FieldSpec{Name: "rname", Type: String, On: onAccepted, Key: keyPrev},
 		Doc: "peer's cid:port of vsock", Source: "vsock_sock.remote_addr", at: unsafe.Offsetof(ev.RName), size: 16},
