@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Packets that a listener refuses because one of its queues is full. */
+#ifndef ACC_DROP_H
+#define ACC_DROP_H
+
+/* Reads whose packet it was. The child is of the listener's family, whatever the packet's. */
+static __noinline void read_packet(struct life_event *e, struct sk_buff *skb)
+{
+	u8 ip[40] __attribute__((aligned(8)));
+	u16 ports[2] = {};
+	void *head = BPF_CORE_READ(skb, head);
+
+	bpf_probe_read_kernel(ip, sizeof(ip), head + BPF_CORE_READ(skb, network_header));
+	bpf_probe_read_kernel(ports, sizeof(ports), head + BPF_CORE_READ(skb, transport_header));
+	e->rport = __builtin_bswap16(ports[0]);
+	e->lport = __builtin_bswap16(ports[1]);
+	if (ip[0] >> 4 == 6) {
+		__builtin_memcpy(e->raddr, ip + 8, 16);
+		__builtin_memcpy(e->laddr, ip + 24, 16);
+	} else if (e->family == AF_INET6) {
+		*(u16 *)(e->raddr + 10) = 0xffff;
+		*(u16 *)(e->laddr + 10) = 0xffff;
+		*(u32 *)(e->raddr + 12) = *(u32 *)(ip + 12);
+		*(u32 *)(e->laddr + 12) = *(u32 *)(ip + 16);
+	} else {
+		*(u32 *)e->raddr = *(u32 *)(ip + 12);
+		*(u32 *)e->laddr = *(u32 *)(ip + 16);
+	}
+}
+
+static __noinline void tell_drop(u32 probe, struct sock *sk, struct sk_buff *skb, u16 mark)
+{
+	struct life_event *e;
+
+	if (probe == PROBE_SYN_RECV)
+		e = reserve_life(PROBE_SYN_RECV, DROP, HOOK_SYN_RECV);
+	else
+		e = reserve_life(PROBE_CONN_REQUEST, DROP, HOOK_CONN_REQUEST);
+	if (!e)
+		return;
+	e->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	e->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	READ_TWO(&e->type, (void *)sk, sk_type, sk_protocol);
+	e->state = probe == PROBE_SYN_RECV ? TCP_NEW_SYN_RECV : 0;
+	e->mark = mark;
+	read_listening(0, e, (struct tcp_sock *)sk);
+	read_packet(e, skb);
+	bpf_ringbuf_submit(e, 0);
+}
+
+/* A SYN for a connection in TIME-WAIT ends that, and passes by the limit of the SYN queue from 6.10 on. */
+static __always_inline bool was_waiting(struct sk_buff *skb)
+{
+	u64 *ports = pending_slot(AWOKEN), *ns = pending_slot(AWOKEN_NS);
+	u32 these = 0;
+
+	if (!ports || !ns || !*ns || bpf_ktime_get_boot_ns() - *ns > 1000000000)
+		return 0;
+	bpf_probe_read_kernel(&these, sizeof(these), BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header));
+	return *ports == these;
+}
+
+SEC("fentry/inet_twsk_deschedule_put")
+int fentry_twsk_deschedule(u64 *ctx)
+{
+	struct inet_timewait_sock *tw = (struct inet_timewait_sock *)ctx[0];
+	u64 *ports = pending_slot(AWOKEN), *ns = pending_slot(AWOKEN_NS);
+
+	if (!ports || !ns)
+		return 0;
+	*ports = tw->__tw_common.skc_dport | (u32)__builtin_bswap16(tw->__tw_common.skc_num) << 16; /* as in the packet */
+	*ns = bpf_ktime_get_boot_ns();
+	return 0;
+}
+
+/* Reads the length of an accept queue and its limit. */
+static __always_inline void read_limits(bool typed, u32 *queue, struct sock *sk)
+{
+#ifdef ACC_MODERN
+	if (typed) {
+		queue[0] = sk->sk_ack_backlog;
+		queue[1] = sk->sk_max_ack_backlog;
+		return;
+	}
+#endif
+	READ_TWO(&queue[0], (void *)sk, sk_ack_backlog, sk_max_ack_backlog);
+}
+
+/* Decides as the kernel is about to. */
+static __always_inline int conn_request(bool typed, struct sock *sk, struct sk_buff *skb)
+{
+	struct tcp_sock *listener = as_tcp(typed, sk);
+	u32 queue[2] = {};
+	s32 requests;
+
+	if (!listener)
+		return 0;
+	requests = GET(typed, (struct inet_connection_sock *)listener, icsk_accept_queue.qlen.counter);
+	read_limits(typed, queue, sk);
+	if ((u32)requests + full_at_limit > queue[1] && !BPF_CORE_READ(sk, __sk_common.skc_net.net, ipv4.sysctl_tcp_syncookies) && !was_waiting(skb))
+		tell_drop(PROBE_CONN_REQUEST, sk, skb, MARK_SYN_QUEUE);
+	else if (queue[0] > queue[1])
+		tell_drop(PROBE_CONN_REQUEST, sk, skb, 0);
+	return 0;
+}
+
+/* version: of the packets that the function is for; one for IPv6 hands those of IPv4 on to the other. */
+static __always_inline int syn_recv(bool typed, struct sock *sk, struct sk_buff *skb, u8 version)
+{
+	u32 queue[2] = {};
+
+	read_limits(typed, queue, sk);
+	if (queue[0] <= queue[1])
+		return 0;
+	if (version == 6) {
+		u8 first = 0;
+
+		bpf_probe_read_kernel(&first, sizeof(first), BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header));
+		if (first >> 4 != 6)
+			return 0;
+	}
+	tell_drop(PROBE_SYN_RECV, sk, skb, 0);
+	return 0;
+}
+
+#endif
