@@ -15,7 +15,8 @@ type life struct {
 	blind     bool // accepts are not recorded
 	queued    uint64
 	waits     waits  // in the accept queue, of the accepted
-	slow      uint64 // of them, slowNS or longer, and not because the server had others to take
+	over      uint64 // of them, slowNS or longer
+	slow      uint64 // of those, not because the server had others to take
 	slower    uint64 // of them, slowerNS or longer
 	worst     worst  // of them, the longest
 	stuck     uint64 // not accepted by the end
@@ -24,6 +25,7 @@ type life struct {
 	lateGone  uint64 // of the accepted, waited goneNS or longer, and the peer had closed its side
 	closedIn  uint64 // ended in the queue, never accepted
 	left      uint64 // of them, and of those lost, slowNS or later
+	leftLost  uint64 // of them, lost with the listener
 	leftNS    int64  // the longest in the queue of all of these
 	leftAt    mark   // their ends
 	gone      mark   // the accepted that had given up
@@ -53,6 +55,9 @@ func (f *life) waited(queuedNS int64, others uint64, e *format.Event) {
 		return
 	}
 	f.waits.add(ns)
+	if ns >= slowNS {
+		f.over++
+	}
 	if ns >= slowNS && (ns >= slowerNS/2 || ns/int64(others+1) >= paceNS) {
 		f.slow++
 		f.worst.add(e.Seq, e.BootNS, ns)
@@ -114,6 +119,9 @@ func (f *life) leave(c *Connection, seq uint64) {
 	f.leftNS = max(f.leftNS, c.QueueWaitNS)
 	if c.QueueWaitNS >= slowNS {
 		f.left++
+		if c.End == EndListener {
+			f.leftLost++
+		}
 		f.leftAt.note(seq, c.EndNS, c.QueueWaitNS)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 func (fs *findings) slow(l *listener) {
@@ -46,36 +47,65 @@ func (fs *findings) slow(l *listener) {
 	default:
 		return
 	}
-	text := fmt.Sprintf("%s: ", l.label(&fs.a.places))
-	if q.Count > 0 {
-		text += fmt.Sprintf("clients waited %s in the accept queue before %s took them (median; p99 %s, longest %s): %s of %s waited %s or longer",
-			Duration(q.P50), l.by(&fs.a.places), Duration(q.P99), Duration(q.Max), Count(f.slow), Count(q.Count), Duration(slowNS))
-	}
+	var parts []string
 	evidence := f.worst.list
 	if f.left > 0 {
-		if q.Count > 0 {
-			text += "; "
-		}
-		text += fmt.Sprintf("%s left it without being accepted after %s or longer, the last after %s (closed or reset by the client, or with the listener)",
-			Count(f.left), Duration(slowNS), Duration(f.leftNS))
+		parts = append(parts, f.unaccepted())
 		evidence = append(f.leftAt.seen(), evidence...)
 		evidence = slices.Clone(evidence[:min(len(evidence), 2*keepSeen)])
 	}
-	if f.stuck > 0 {
-		if q.Count+f.left > 0 {
-			text += "; "
+	if q.Count > 0 {
+		parts = append(parts, fmt.Sprintf("clients waited %s in the accept queue before %s took them (median; p99 %s, longest %s): %s of %s waited %s or longer",
+			Duration(q.P50), l.by(&fs.a.places), Duration(q.P99), Duration(q.Max), Count(f.over), Count(q.Count), Duration(slowNS)))
+		if f.slow < f.over && f.slow > 0 {
+			parts[len(parts)-1] += fmt.Sprintf(", %s of them while fewer than one each %s was accepted", Count(f.slow), Duration(paceNS))
 		}
-		text += fmt.Sprintf("%s %s still in the queue at the end, the oldest for %s", Count(f.stuck), were(f.stuck), Duration(f.oldestNS))
+		if f.slow > 0 && len(parts) == 2 {
+			slices.Reverse(parts)
+		}
+	}
+	if f.stuck > 0 {
+		text := fmt.Sprintf("%s %s still in the queue at the end, the oldest for %s", Count(f.stuck), were(f.stuck), Duration(f.oldestNS))
 		if len(l.shares) == 0 && l.owned != "" {
 			text += ": " + l.owned + " did not come"
 		}
+		parts = append(parts, text)
 		if f.oldestNS >= slowNS {
 			evidence = append([]seen{{f.oldest, fs.a.endNS() - f.oldestNS}}, evidence...)
 			evidence = evidence[:min(len(evidence), 2*keepSeen)]
 		}
 	}
-	slices.SortFunc(evidence, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
+	text := l.label(&fs.a.places)
 	next := "the program comes to accept too seldom: see what its accepting thread does between two calls (acc analyze --pairs, perf, strace -p); " +
 		"accept in a thread of its own, or more workers"
+	switch {
+	case l.attempts == 0 && !fs.a.conns.blind:
+		text += l.owner(&fs.a.places) + ": nobody called accept; "
+		next = "look at the threads of the process that owns the listener: why does none come to accept?"
+	case f.slow == 0 && f.stuck == 0:
+		text += l.owner(&fs.a.places) + ": "
+		next = "it took the others at once: see why it stopped, or failed, before it came to these (fd-exhausted, acc analyze --pairs)"
+	default:
+		text += ": "
+	}
+	text += strings.Join(parts, "; ")
+	slices.SortFunc(evidence, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
 	fs.add(slowAccept, s, f.slow+f.stuck+f.left, evidence, next, "%s", text)
+}
+
+// unaccepted says what became of those that left the queue late without being accepted.
+func (f *life) unaccepted() string {
+	text := Count(f.left) + " clients were"
+	if f.left == 1 {
+		text = "1 client was"
+	}
+	text += fmt.Sprintf(" in the accept queue for up to %s and never accepted: ", Duration(f.leftNS))
+	ended := f.left - f.leftLost
+	switch {
+	case ended == 0:
+		return text + "the listener was closed"
+	case f.leftLost == 0:
+		return text + "until their connections ended"
+	}
+	return text + fmt.Sprintf("%s until the listener was closed, %s until their connections ended", Count(f.leftLost), Count(ended))
 }

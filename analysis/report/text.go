@@ -298,15 +298,15 @@ func (t *text) listeners() {
 		if q.Count > 0 {
 			wait = Duration(q.P99)
 		}
-		accepted, failed := t.outcomes(l.Accepted), t.outcomes(l.Failed)
+		accepted, failed, waiting := t.outcomes(l.Accepted), t.outcomes(l.Failed), fmt.Sprint(l.Waiting)
 		if recorded && !t.r.Connections.AcceptsRecorded {
-			accepted, failed = "-", "-"
+			accepted, failed, waiting = "-", "-", "-"
 		}
-		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s\t%s\t%s\t%s\t%d\t%s", cut(l.Addr, 30), by, accepted, failed, queue,
-			wait, l.Waiting, Spark(l.Timeline.Accepted, 16)))
+		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", cut(l.Addr, 30), by, accepted, failed, queue,
+			wait, waiting, Spark(l.Timeline.Accepted, 16)))
 	}
 	t.WriteByte('\n')
-	head := "p99 wait"
+	head := "p99 in call"
 	if recorded {
 		head = "p99 queued"
 	}

@@ -206,7 +206,7 @@ func (d *drawing) queue(g *group) {
 		if l.Life != nil && l.Life.FullNS > 0 {
 			label += " FULL " + Duration(l.Life.FullNS)
 		}
-		if 8*l.Timeline.BucketNS > d.toNS-d.fromNS { // too coarse to be drawn
+		if 2*l.Timeline.BucketNS > d.toNS-d.fromNS { // too coarse to be drawn
 			d.line("", "", label)
 			return
 		}
