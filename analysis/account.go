@@ -9,17 +9,25 @@ import (
 // maxContradictions bounds what an Account lists.
 const maxContradictions = 100
 
+// maxProcs is how many processes an Account looks for; after that, for none.
+const maxProcs = 1 << 20
+
 // Account holds what a capture says of itself against what it holds. Its zero
 // value is ready for the first batch. It is for one goroutine.
 type Account struct {
-	events  uint64
-	counts  map[counted]uint64
-	losses  map[counted]uint64
-	last    counted
-	run     uint64 // events of last that are not in counts yet
-	end     *format.End
-	repair  bool
-	against []string
+	events   uint64
+	counts   map[counted]uint64
+	losses   map[counted]uint64
+	last     counted
+	run      uint64 // events of last that are not in counts yet
+	end      *format.End
+	repair   bool
+	numbers  numbers
+	procs    map[uint32]bool // that were introduced
+	proc     uint32          // the last one that an event named
+	stranger uint64          // the first event of a process that was not
+	doubled  bool            // two have the same number
+	against  []string
 }
 
 type counted struct {
@@ -30,13 +38,20 @@ type counted struct {
 // Add takes the next batch of the capture; nothing of it is kept.
 func (a *Account) Add(b *format.Batch) {
 	if a.counts == nil {
-		a.counts, a.losses = map[counted]uint64{}, map[counted]uint64{}
+		a.counts, a.losses, a.procs = map[counted]uint64{}, map[counted]uint64{}, map[uint32]bool{}
 	}
 	if b.Header != nil {
 		a.repair = b.Header.Repaired != nil
 	}
 	for _, l := range b.Losses {
 		a.losses[counted{l.Hook, l.Kind}] += l.Count
+	}
+	for i := range b.Processes {
+		num := b.Processes[i].Num
+		a.doubled = a.doubled || a.procs[num]
+		if len(a.procs) < maxProcs {
+			a.procs[num] = true
+		}
 	}
 	a.events += uint64(len(b.Events))
 	first, last := int64(0), int64(0)
@@ -51,6 +66,12 @@ func (a *Account) Add(b *format.Batch) {
 			a.last, a.run = p, 0
 		}
 		a.run++
+		a.numbers.add(e)
+		if e.Proc != a.proc {
+			if a.proc = e.Proc; e.Proc != 0 && !a.procs[e.Proc] && len(a.procs) < maxProcs && a.stranger == 0 {
+				a.stranger = e.Seq
+			}
+		}
 	}
 	if first != b.MinNS || last != b.MaxNS {
 		a.contradict("the events of frame %d are of %d to %d ns, its link says %d to %d ns", b.Frame, first, last, b.MinNS, b.MaxNS)
@@ -82,6 +103,12 @@ func (a *Account) Contradictions() []string {
 	if a.end.Events != a.events {
 		a.contradict("END says %d events, there are %d", a.end.Events, a.events)
 	}
+	if a.stranger != 0 && !a.repair {
+		a.contradict("event %d is of a process that no record before it tells of", a.stranger)
+	}
+	if a.doubled && !a.repair {
+		a.contradict("two processes have the same number")
+	}
 	lost := uint64(0)
 	known := map[counted]bool{}
 	for _, t := range a.end.Totals {
@@ -100,6 +127,13 @@ func (a *Account) Contradictions() []string {
 		if t.Seen != t.Recorded+t.Lost {
 			a.contradict("%s of %s: %d seen is not %d recorded and %d lost", t.Kind, t.Hook, t.Seen, t.Recorded, t.Lost)
 		}
+		missing, twice := a.numbers.missing(p)
+		if twice {
+			a.contradict("there are more events of %s of %s on a CPU than their numbers allow: some are there twice", t.Kind, t.Hook)
+		}
+		if missing > t.Lost+t.Own && !a.numbers.full && !a.repair {
+			a.contradict("the numbers of %s of %s leave out %d, END knows of %d lost and %d of the recorder's own", t.Kind, t.Hook, missing, t.Lost, t.Own)
+		}
 		if n := a.losses[p]; n != t.Lost && !a.repair {
 			a.contradict("END says %d lost events of %s of %s, the records of losses %d", t.Lost, t.Kind, t.Hook, n)
 		}
@@ -108,7 +142,7 @@ func (a *Account) Contradictions() []string {
 		a.contradict("END says %d lost events, its account %d", a.end.Lost, lost)
 	}
 	for p, n := range a.counts {
-		if n > 0 && !known[p] && len(known) > 0 {
+		if n > 0 && !known[p] {
 			a.contradict("END does not account for %d events of %s of %s", n, p.kind, p.hook)
 		}
 	}

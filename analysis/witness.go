@@ -282,7 +282,7 @@ func (w *Witness) Finish() WitnessResult {
 	if len(reasons) > 6 {
 		reasons = append(reasons[:6], "and more")
 	}
-	counts := fmt.Sprintf("%d TCP connections", total.Opened)
+	counts := many(total.Opened, "TCP connection")
 	switch {
 	case w.blind:
 		counts += fmt.Sprintf(", %d were recorded as queued", total.Queued)
@@ -298,6 +298,9 @@ func (w *Witness) Finish() WitnessResult {
 		r.Text = fmt.Sprintf("the kernel counted %s; the difference of %d can be accounted for", counts, total.Unexplained)
 	case WitnessDiffers:
 		r.Text = fmt.Sprintf("the kernel counted %s: %d NOT accounted for", counts, total.Unexplained)
+		if total.Unexplained < 0 {
+			r.Text = fmt.Sprintf("the kernel counted %s: %d MORE than there were", counts, -total.Unexplained)
+		}
 	}
 	if len(reasons) > 0 {
 		r.Text += " (" + strings.Join(reasons, ", ") + ")"
@@ -307,7 +310,14 @@ func (w *Witness) Finish() WitnessResult {
 
 // compare holds a namespace's events against its counters.
 func (w *Witness) compare(s *space) WitnessSpace {
-	grew := func(name string) uint64 { return s.last.Values[name] - s.first.Values[name] }
+	back := false
+	grew := func(name string) uint64 {
+		if s.last.Values[name] < s.first.Values[name] {
+			back = back || name == format.CounterPassiveOpens || name == format.CounterMPJoins
+			return 0
+		}
+		return s.last.Values[name] - s.first.Values[name]
+	}
 	x := WitnessSpace{
 		NetNS: s.netns, SpanNS: s.last.BootNS - s.first.BootNS, Opened: grew(format.CounterPassiveOpens), Joined: grew(format.CounterMPJoins),
 		Accepted: s.last.by.accepted - s.first.by.accepted, Kernel: s.last.by.kernel - s.first.by.kernel, Forgotten: s.last.by.forgotten - s.first.by.forgotten,
@@ -324,13 +334,13 @@ func (w *Witness) compare(s *space) WitnessSpace {
 	if w.blind && w.queuedKnown { // what was put into queues is all that there is to hold against
 		x.Unsure = s.first.while.queued + s.last.while.queued
 		x.Unexplained = int64(x.Opened) - x.Queued - int64(x.Joined)
-		w.judge(&x)
+		w.judge(&x, back)
 		return x
 	}
 	waiting := int64(x.QueuedEnd) - int64(x.QueuedStart)
 	x.Unexplained = int64(x.Opened) - x.Accepted - waiting - x.Forgotten - int64(x.Joined)
 	x.reasons(waiting)
-	w.judge(&x)
+	w.judge(&x, back)
 	return x
 }
 
@@ -367,8 +377,13 @@ func (x *WitnessSpace) twice(blind bool) int64 {
 	return 0
 }
 
-// judge says whether what is left can be.
-func (w *Witness) judge(x *WitnessSpace) {
+// judge says whether what is left can be. back: the counters ran backwards.
+func (w *Witness) judge(x *WitnessSpace, back bool) {
+	if back {
+		x.Verdict = WitnessDiffers
+		x.Reasons = append(x.Reasons, "its counters run backwards, which they never do")
+		return
+	}
 	x.Verdict = WitnessAgrees
 	if x.Unexplained == 0 {
 		return

@@ -216,7 +216,7 @@ static __always_inline struct event *reserve(u32 probe, u64 *seq, void *unix_sk)
 	struct counters *c = counters();
 	struct event *e;
 
-	if (!c)
+	if (!c || watch & WATCH_ENDING)
 		return 0;
 	*seq = add_one(&c->hits[probe]);
 	if (unix_sk) {

@@ -100,7 +100,7 @@ static __always_inline struct life_event *reserve_life(u32 probe, u8 kind, u8 ho
 	struct life_event *e;
 	u64 seq;
 
-	if (!c)
+	if (!c || watch & WATCH_ENDING)
 		return 0;
 	seq = add_one(&c->hits[probe]);
 	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);

@@ -147,6 +147,7 @@ type ProbeTotal struct {
 	Seen     uint64 `msgpack:"seen" json:"seen"`         // hits counted in the kernel
 	Recorded uint64 `msgpack:"recorded" json:"recorded"` // events in the capture
 	Lost     uint64 `msgpack:"lost" json:"lost"`         // hits for which the ring had no room, counted in the kernel on their own
+	Own      uint64 `msgpack:"own" json:"own"`           // hits by the recorder itself, at its start, which are in no other figure
 	Missed   uint64 `msgpack:"missed" json:"missed"`     // calls that the kernel did not run the probe for, as far as it tells, and that no other probe saw
 }
 

@@ -214,7 +214,7 @@ func crowd(peers int) []byte {
 		panic(err)
 	}
 	for i := range peers {
-		e := format.Event{BootNS: int64(1e9 + i), Kind: format.Return, Hook: format.HookSysAccept4, Via: format.ViaAccept4, PID: 1, TID: 1, Ret: 7,
+		e := format.Event{BootNS: int64(1e9 + i), Kind: format.Return, Hook: format.HookSysAccept4, Via: format.ViaAccept4, CPUSeq: uint64(i + 1), PID: 1, TID: 1, Ret: 7,
 			Listener: 1, Family: format.FamilyIPv4, Type: 1, Proto: 6, State: 1, RAddr: netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), RPort: 1}
 		if err := w.Event(&e); err != nil {
 			panic(err)

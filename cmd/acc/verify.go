@@ -295,11 +295,18 @@ func (v *verified) judge(in *input, readErr error, end *format.End, last *format
 		for _, s := range v.Witness.Spaces {
 			n += s.Unexplained
 		}
-		v.Why = append(v.Why, fmt.Sprintf("the kernel's own counters do not agree: %d TCP connections are not accounted for", n))
+		why := fmt.Sprintf("%d TCP connections are not accounted for", n)
+		if n < 0 {
+			why = fmt.Sprintf("%d TCP connections more were recorded than there were", -n)
+		}
+		v.Why = append(v.Why, "the kernel's own counters do not agree: "+why)
 	}
 	if errors.Is(readErr, format.ErrTruncated) || !v.Ended {
 		if miss == nil {
 			miss = &missing{}
+		}
+		if v.Ended { // what was recorded is all there
+			miss.AfterTime = nil
 		}
 		miss.AfterEvent, miss.AtByte = v.Events, last.Offset+last.Bytes
 		miss.RestBytes = v.Bytes - miss.AtByte

@@ -32,8 +32,12 @@ func (v *verified) text(out io.Writer) error {
 		if m.AfterTime != nil {
 			at = m.AfterTime.Format("2006-01-02 15:04:05.000000000 MST")
 		}
-		row("missing", "what happened after event %s, %s, and the account of losses", report.Count(m.AfterEvent), at)
-		if m.RestBytes > 0 {
+		if v.Ended {
+			row("missing", "the index and the tail behind the end; nothing of the recording")
+		} else {
+			row("missing", "what happened after event %s, %s, and the account of losses", report.Count(m.AfterEvent), at)
+		}
+		if m.RestBytes > 0 && !v.Ended {
 			row("", "%d bytes of it from byte %d on are there, but no complete frame", m.RestBytes, m.AtByte)
 		}
 	}
