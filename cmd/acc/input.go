@@ -66,6 +66,20 @@ func openFile(name string) (*input, error) {
 	return in, nil
 }
 
+// readSmall reads a file that is not a capture and has at most so many bytes.
+func readSmall(name string, most int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("read %s: it is longer than %d bytes", name, most)
+	}
+	return b, err
+}
+
 // readerMemory is where the garbage collector begins to work harder, so that
 // reading stays within 256 MiB for any file. Nothing is refused at it.
 const readerMemory = 208 << 20

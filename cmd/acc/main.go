@@ -11,7 +11,9 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -51,6 +53,13 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
+// stuck is after how long a signal ends what waits without looking, as opening a
+// pipe that nobody writes to does.
+const stuck = 2 * time.Second
+
+// recording is set while there is a capture to close in order.
+var recording atomic.Bool
+
 // run executes one command line and gives the exit code.
 func run(args []string) int {
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT}
@@ -59,9 +68,18 @@ func run(args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
-	go func() { // a second signal ends at once
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
 		<-ctx.Done()
-		stop()
+		stop() // a second signal ends at once
+		select {
+		case <-done:
+		case <-time.After(stuck):
+			if !recording.Load() {
+				os.Exit(exitError)
+			}
+		}
 	}()
 	root := newRootCommand()
 	root.SetArgs(args)

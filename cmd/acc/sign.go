@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -57,7 +58,7 @@ func runSign(out, errOut io.Writer, name string, o signOptions) error {
 	}
 	signer, done, err := sshsig.LoadKey(o.key)
 	if errors.Is(err, sshsig.ErrEncrypted) {
-		return &hinted{err, "ssh-add " + o.key + " puts it into the agent"}
+		return &hinted{err, "ssh-add " + strings.TrimSuffix(o.key, ".pub") + " puts it into the agent"}
 	}
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -42,16 +41,15 @@ func openSignature(capture, name string) signatureFile {
 		name = capture + ".sig"
 	}
 	s := signatureFile{name: name}
-	f, err := os.Open(name)
-	if err != nil {
-		s.err = err
-		if asked && errors.Is(err, fs.ErrNotExist) {
-			s.err = fmt.Errorf("%s is not there", name)
-		}
+	// What was not asked for is not waited for.
+	if st, err := os.Stat(name); !asked && err == nil && !st.Mode().IsRegular() {
+		s.err = fmt.Errorf("%s is no regular file", name)
 		return s
 	}
-	defer f.Close()
-	s.data, s.err = io.ReadAll(io.LimitReader(f, 128<<10))
+	s.data, s.err = readSmall(name, 128<<10)
+	if asked && errors.Is(s.err, fs.ErrNotExist) {
+		s.err = fmt.Errorf("%s is not there", name)
+	}
 	return s
 }
 
@@ -72,9 +70,6 @@ func (v *verified) judgeSignature(file signatureFile, sig *sshsig.Signature, err
 	r.Status, r.File = "none", file.name
 	unsigned := func(why string) {
 		r.Why = why
-		if signers == nil && o.signature == "" {
-			return
-		}
 		if v.Verdict != "forged" && v.Verdict != "corrupt" {
 			v.Verdict = "unsigned"
 		}
@@ -86,8 +81,10 @@ func (v *verified) judgeSignature(file signatureFile, sig *sshsig.Signature, err
 		unsigned("no signature can be read: " + err.Error())
 		return
 	case sig == nil:
-		r.File = ""
-		unsigned("there is no signature")
+		r.File, r.Why = "", "there is no signature"
+		if signers != nil || o.signature != "" {
+			unsigned(r.Why)
+		}
 		return
 	}
 	r.Key, r.Type, r.Namespace = sig.Fingerprint(), sig.Key.Type(), sig.Namespace

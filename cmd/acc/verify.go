@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"os"
 	"slices"
 	"time"
 
@@ -129,7 +128,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 	}
 	var signers *sshsig.Signers
 	if o.signers != "" {
-		data, err := os.ReadFile(o.signers)
+		data, err := readSmall(o.signers, maxSigners)
 		if err == nil {
 			signers, err = sshsig.ParseSigners(data)
 		}
@@ -313,6 +312,8 @@ func (v *verified) judge(in *input, readErr error, end *format.End, last *format
 		v.Missing = miss
 	}
 }
+
+const maxSigners = 4 << 20 // bytes of a list of allowed signers
 
 // maxShown is how many places of damage are named.
 const maxShown = 20

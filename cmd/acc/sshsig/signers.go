@@ -13,7 +13,10 @@ import (
 
 // Signers is a list of allowed signers: the file that ssh-keygen -Y verify -f
 // takes; ssh-keygen(1), ALLOWED SIGNERS.
-type Signers struct{ lines []signer }
+type Signers struct {
+	lines []signer
+	bad   error // the first line that says nothing, nil if all do
+}
 
 // signer is one line.
 type signer struct {
@@ -25,7 +28,8 @@ type signer struct {
 	hasAfter, hasUntil bool
 }
 
-// ParseSigners reads a list of allowed signers.
+// ParseSigners reads a list of allowed signers. Lines that can't be understood allow
+// nobody; it is an error if there is no other.
 func ParseSigners(data []byte) (*Signers, error) {
 	var s Signers
 	lines := bufio.NewScanner(bytes.NewReader(data))
@@ -37,12 +41,18 @@ func ParseSigners(data []byte) (*Signers, error) {
 		}
 		x, err := parseSigner(line)
 		if err != nil {
-			return nil, fmt.Errorf("allowed signers, line %d: %w", n, err)
+			if s.bad == nil {
+				s.bad = fmt.Errorf("allowed signers, line %d: %w", n, err)
+			}
+			continue
 		}
 		s.lines = append(s.lines, x)
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("read allowed signers: %w", err)
+	}
+	if len(s.lines) == 0 && s.bad != nil {
+		return nil, s.bad
 	}
 	return &s, nil
 }
@@ -58,7 +68,10 @@ func parseSigner(line string) (s signer, err error) {
 	}
 	s.key = key
 	for _, o := range options {
-		name, value, _ := strings.Cut(o, "=")
+		name, value, has := strings.Cut(o, "=")
+		if has && (len(value) < 2 || value[0] != '"' || value[len(value)-1] != '"') {
+			return s, fmt.Errorf("the value of %q is not in quotation marks", name)
+		}
 		value = strings.Trim(value, `"`)
 		switch strings.ToLower(name) {
 		case "cert-authority":
@@ -136,6 +149,9 @@ func (s *Signers) Find(sig *Signature, identity string, now time.Time) (principa
 		default:
 			return l.principals, true, ""
 		}
+	}
+	if s.bad != nil {
+		why += "; " + s.bad.Error()
 	}
 	return "", false, why
 }

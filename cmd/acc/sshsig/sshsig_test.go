@@ -164,6 +164,8 @@ func TestSignersAgreeWithOpenSSH(t *testing.T) {
 		`ops@example.org valid-before="yesterday" %`, "ops@example.org cert-authority %", "ops@example.org nonsense %", "ops@example.org", "%", "",
 		"ops@example.org OTHER", "ops@example.org OTHER\nops@example.org %", `ops@example.org namespaces="git" %` + "\nops@example.org %",
 		"ops@example.org % a comment here", `ops@example.org namespaces="" %`, "OPS@example.org %", "ops@example.org,,x %", "**@**.org %", "ops@example.org? %",
+		`ops@example.org valid-before=20990101 %`, "garbage\nops@example.org %", "ops@example.org ssh-ed25519 AAAA\nops@example.org %",
+		`ops@example.org valid-before="99999999" %` + "\nops@example.org %", "garbage\nops@example.org OTHER",
 	}
 	good := 0
 	for _, l := range lists {
