@@ -259,8 +259,8 @@ func (fs *findings) dead(l *listener) {
 
 func (fs *findings) address(l *listener) {
 	if m := l.marks[addressMismatch]; m != nil {
-		fs.add(addressMismatch, Warning, m.count, m.seen(), "acc explain SEQ FILE shows both addresses; do not trust that program's log for who connected, and find out what writes to its buffer",
-			"%s: %s was left with an address that is not the peer's, %s", l.label(&fs.a.places), l.by(&fs.a.places), many(m.count, "time"))
+		fs.add(addressMismatch, Warning, m.count, m.seen(), "acc explain SEQ FILE shows what it was told; if that is another address, do not trust its log for who connected, and find out what writes to its buffer",
+			"%s: %s was left with an address, or a length of it, that is not the peer's, %s", l.label(&fs.a.places), l.by(&fs.a.places), many(m.count, "time"))
 	}
 }
 

@@ -93,6 +93,7 @@ type attached struct {
 	ring         *ringbuf.Reader
 	mapped       *mapped
 	early        []earlyRecord     // what the ring held before the recording began
+	begunNS      int64             // when all probes were live but those of entries, which are the last
 	own          [numProbes]uint64 // hits of the self-test
 	testInodes   []uint64          // listeners of the self-test
 	preempted    bool              // the kernel preempts programs
@@ -340,12 +341,18 @@ func (a *attached) attach(instances int) error {
 		if a.probes[i].later {
 			continue
 		}
+		if a.probes[i].index == probeEnter && a.begunNS == 0 {
+			a.begunNS = bootNS()
+		}
 		if err := a.attachProbe(i, instances); err != nil {
 			if a.probes[i].without == "" {
 				return err
 			}
 			a.limits = append(a.limits, a.probes[i].without)
 		}
+	}
+	if a.begunNS == 0 {
+		a.begunNS = bootNS()
 	}
 	return nil
 }

@@ -130,7 +130,7 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 		return nil, err
 	}
 	for _, r := range a.early {
-		if err := s.take(r.raw, r.own); err != nil {
+		if err := s.take(r.raw, r.own || a.tooEarly(r.raw)); err != nil {
 			return nil, err
 		}
 	}

@@ -301,3 +301,13 @@ func (s *sleeper) connect() error {
 	defer unix.Close(client)
 	return <-s.done
 }
+
+// tooEarly reports whether a record is of the time when some of the probes were not
+// live yet: what it tells would lack its other half.
+func (a *attached) tooEarly(raw []byte) bool {
+	if l, ok := lifeIn(raw); ok {
+		return int64(l.BootNs) < a.begunNS
+	}
+	e, ok := eventIn(raw)
+	return ok && int64(e.BootNs) < a.begunNS
+}

@@ -89,7 +89,7 @@ var markWords = [16]string{
 	"The connection was queued only when its first data came (TCP_DEFER_ACCEPT).",
 	"It was the SYN queue that was full.",
 	"The program's buffer was too short for the peer's address, which was cut, as accept(2) says.",
-	"The address in the program's buffer was not the peer's when the call returned.",
+	"The address in the program's buffer, or the length that it was told, was not the peer's when the call returned.",
 }
 
 func task(e *format.Event) string {
@@ -162,7 +162,11 @@ func returned(e *format.Event, say func(string, ...any)) {
 			say("The client had closed its side already; what it sent can still be read.")
 		}
 		if e.Mark&format.MarkAddrDiffers != 0 {
-			say("The program was told that the peer is %s %s port %d; it is %s.", e.ToldFamily, e.ToldAddr, e.ToldPort, e.Peer())
+			if e.ToldAddr == e.RAddr && e.ToldPort == e.RPort && e.RAddr.IsValid() {
+				say("The program was told the peer's address, and a length of it that is wrong: %d.", e.AddrLenOut)
+			} else {
+				say("The program was told that the peer is %s %s port %d; it is %s.", e.ToldFamily, e.ToldAddr, e.ToldPort, e.Peer())
+			}
 		}
 	default:
 		say("%s of %s on descriptor %d (%s) failed with %s: %s.", e.Via, task(e), e.SockFD, where(e), format.ErrnoName(e.Errno()),

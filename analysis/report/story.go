@@ -183,7 +183,7 @@ func (s *story) tell() {
 	if c.EnterSeq != 0 {
 		text := "%s calls %s"
 		if c.QueuedSeq != 0 && c.EnterNS > c.QueuedNS {
-			text = "%s comes to call %s: until now it was busy elsewhere"
+			text = "%s calls %s, which it was not in until now"
 		} else if c.QueuedSeq != 0 {
 			text = "%s calls %s and waits for a client"
 		}
@@ -200,7 +200,7 @@ func (s *story) tell() {
 		}
 		s.add(c.AcceptedNS, c.AcceptedSeq, "accepted by %s through %s: %s%s", s.who(), c.Via, what, state)
 		if c.Mark&format.MarkAddrDiffers != 0 {
-			s.add(c.AcceptedNS, c.AcceptedSeq, "the program was told another address than the client's")
+			s.add(c.AcceptedNS, c.AcceptedSeq, "the program was told another address than the client's, or another length of it")
 		}
 	}
 	switch c.End {

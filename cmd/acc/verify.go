@@ -119,6 +119,9 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 	if o.identity != "" && o.signers == "" {
 		return &usageError{errors.New("--identity needs --allowed-signers"), "like --allowed-signers ~/.ssh/allowed_signers"}
 	}
+	if i := slices.Index(names, "-"); i >= 0 && slices.Contains(names[i+1:], "-") {
+		return &usageError{errors.New("standard input can be read once"), "name - one time"}
+	}
 	if o.checkpoints == "-" && slices.Contains(names, "-") {
 		return &usageError{errors.New("standard input can't be both the capture and the checkpoints"), "name a file for one of them"}
 	}

@@ -34,6 +34,8 @@ func (v *verified) text(out io.Writer) error {
 		}
 		if v.Ended {
 			row("missing", "the index and the tail behind the end; nothing of the recording")
+		} else if m.AfterEvent == 0 {
+			row("missing", "all that was recorded, if there was anything, and the account of losses")
 		} else {
 			row("missing", "what happened after event %s, %s, and the account of losses", report.Count(m.AfterEvent), at)
 		}
