@@ -38,7 +38,7 @@ standard input.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var worst error
+			worst := exitOK
 			ins, errs := make([]*input, len(args)), make([]error, len(args))
 			for i, name := range args {
 				ins[i], errs[i] = openFile(name)
@@ -53,13 +53,13 @@ standard input.`,
 					err = runInfo(cmd.OutOrStdout(), in, o)
 				}
 				if err != nil {
-					if worst != nil {
-						exitCode(worst, cmd.ErrOrStderr())
-					}
-					worst = err
+					worst = max(worst, exitCode(err, cmd.ErrOrStderr()))
 				}
 			}
-			return worst
+			if worst != exitOK {
+				return exited(worst)
+			}
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON, one object a file")
@@ -73,7 +73,7 @@ type infoOptions struct{ json, full bool }
 // nil if they were not read.
 type info struct {
 	File      string                  `json:"file"`
-	Verdict   string                  `json:"verdict"` // whole, unclean, truncated or corrupt; by what was read
+	Verdict   string                  `json:"verdict"` // whole, unclean, truncated or corrupt; unchecked: closed in order, by the index alone
 	Why       string                  `json:"why"`     // what is wrong, "" if nothing
 	Read      string                  `json:"read"`    // all, or index: beginning, end and index
 	Bytes     int64                   `json:"bytes"`   // of complete frames
@@ -280,6 +280,8 @@ func (i *info) judge(in *input, verdict error) {
 	i.File, i.Header, i.Skipped = in.name, in.Header(), append([]format.Skip{}, in.Skipped()...)
 	var corrupt *format.CorruptError
 	switch {
+	case verdict == nil && i.Read == readIndex:
+		i.Verdict = "unchecked"
 	case verdict == nil:
 		i.Verdict = "whole"
 	case errors.As(verdict, new(*unclean)):
@@ -351,7 +353,7 @@ func (i *info) text(out io.Writer) error {
 		"truncated": "TRUNCATED: it stops before its end", "corrupt": "CORRUPT"}[i.Verdict]
 	row("capture", "%s", q(i.File))
 	if i.Read == readIndex {
-		verdict = map[string]string{"whole": "closed in order", "unclean": "closed, but the recording ended in disorder"}[i.Verdict] +
+		verdict = map[string]string{"unchecked": "closed in order", "unclean": "closed, but the recording ended in disorder"}[i.Verdict] +
 			"; beginning, end and index fit. NOT looked at: what lies between (acc verify)"
 	}
 	row("verdict", "%s", verdict)

@@ -20,6 +20,21 @@ type output struct {
 	base   string   // its name there
 }
 
+// notItself refuses an output that would replace what it is made from.
+func notItself(in *input, name string) error {
+	if name == "-" || in.file == os.Stdin {
+		return nil
+	}
+	from, err := in.file.Stat()
+	if err != nil {
+		return err
+	}
+	if to, err := os.Stat(name); err == nil && os.SameFile(from, to) {
+		return &hinted{fmt.Errorf("%s is the file that is read: it stays as it is", name), "name another one"}
+	}
+	return nil
+}
+
 // createOutput opens the file that a capture goes to: a new one, readable by its
 // owner alone; no link is followed, and nothing is overwritten without force. ""
 // is a name of its own making, "-" is standard output.

@@ -58,6 +58,9 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 	if in.bytes == 0 {
 		return fmt.Errorf("repair %s: it is empty, or not a file that can be read twice", in.name)
 	}
+	if err := notItself(in, o.output); err != nil {
+		return err
+	}
 	out, err := createOutput(o.output, o.force, nil)
 	if err != nil {
 		return err

@@ -92,6 +92,9 @@ func runSign(out, errOut io.Writer, name string, o signOptions) error {
 	if o.output == "" {
 		o.output = name + ".sig"
 	}
+	if err := notItself(in, o.output); err != nil {
+		return err
+	}
 	return writeSignature(errOut, in.name, armoured, o)
 }
 

@@ -173,6 +173,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 		if err != nil {
 			worst = max(worst, exitCode(err, errOut))
 		}
+		jobs[i] = job{} // what it took is not kept
 	}
 	if worst != exitOK {
 		return exited(worst)
