@@ -144,6 +144,14 @@ func endOf(oldState uint8, sockErr uint16) End {
 	return EndResetByServer
 }
 
+// Discarded reports whether an event tells of a socket that never was a connection. When
+// two CPUs end one handshake at the same time, both make a socket for it, which
+// PassiveOpens counts; the one that comes second finds the other in the table and drops
+// its own out of SYN-RECV before anybody has seen it (inet_ehash_nolisten).
+func Discarded(e *format.Event) bool {
+	return e.Kind == format.Closed && e.Hook == format.HookSetState && e.OldState == tcpSynRecv && e.Inode == 0 && e.BytesIn == 0 && e.BytesOut == 0
+}
+
 // EndOf says who closed the connection of a Closed event.
 func EndOf(e *format.Event) End { return endOf(e.OldState, e.SockErr) }
 

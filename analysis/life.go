@@ -338,6 +338,10 @@ func (cs *conns) state(e *format.Event) {
 // closed takes the end of a connection.
 func (cs *conns) closed(e *format.Event, l *listener) error {
 	c := cs.find(e)
+	if Discarded(e) && (c == nil || c.mark&format.MarkFastOpen == 0) {
+		cs.totals.Discarded++ // c is the one that was kept
+		return nil
+	}
 	if c != nil && c.closed() {
 		c = nil
 	}

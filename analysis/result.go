@@ -93,6 +93,7 @@ type ConnectionTotals struct {
 	Waiting          uint64     `json:"waiting"`          // of them, in the queue at the end
 	NeverQueued      uint64     `json:"never_queued"`     // refused, and not queued by the end
 	Closed           uint64     `json:"closed"`
+	Discarded        uint64     `json:"discarded"`              // sockets, not in any other figure, that the kernel made twice for one handshake and dropped
 	Dead             uint64     `json:"dead_on_arrival"`        // closed when accept returned them
 	LostWithListener uint64     `json:"lost_with_listener"`     // in the queue when the listener was closed
 	RefusedSYN       uint64     `json:"refused_syn"`            // packets refused: SYNs, the accept queue was full

@@ -105,6 +105,9 @@ func (t *text) connections() {
 	if n := c.RefusedSYNQueue; n > 0 {
 		t.line(red, "  "+count(n), " SYNs refused, the SYN queue was full")
 	}
+	if n := c.Discarded; n > 0 {
+		t.line("", "  "+count(n), " more sockets were made and dropped at once: two CPUs ended one handshake at the same time")
+	}
 	rows = nil
 	for _, q := range []struct {
 		name string
