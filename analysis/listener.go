@@ -48,7 +48,7 @@ type listener struct {
 	waits           waits
 	detailed        bool
 	took, bad       series
-	queue           series
+	depth           depth
 	shares          []*share
 	life            *life // what is known of its connections beyond accept; nil: nothing
 	marks           marks
@@ -180,6 +180,14 @@ func (l *listener) look(e *format.Event, queue uint32) {
 	if l.life != nil && !l.life.blind {
 		l.life.depth(e.BootNS, queue > e.BacklogMax)
 	}
+	if l.detailed {
+		before := queueBefore(e)
+		if l.life != nil && !l.life.blind { // all that changes it is recorded
+			before = l.depth.level
+		}
+		l.depth.carry(e.BootNS, before)
+		l.depth.set(e.BootNS, queue)
+	}
 	if queue == 0 {
 		return
 	}
@@ -187,10 +195,6 @@ func (l *listener) look(e *format.Event, queue uint32) {
 	if queue > e.BacklogMax {
 		l.full++
 		l.marks.note(queueFull, e.Seq, e.BootNS, int64(queue))
-	}
-	if l.detailed {
-		q := l.queue.at(e.BootNS)
-		*q = max(*q, uint64(queue))
 	}
 }
 
@@ -241,8 +245,11 @@ func (ps *places) wake(l *listener) {
 	ps.detailed++
 	l.detailed, l.waits = true, newWaits(2)
 	l.took = newSeries(ps.startNS, int64(time.Second), 120)
-	l.bad, l.queue = l.took, l.took
-	l.queue.peak = true
+	l.bad, l.depth = l.took, newDepth(ps.startNS, l.took)
+	if l.snap.before {
+		l.queueHigh = max(l.queueHigh, l.snap.start)
+		l.depth.set(ps.startNS, l.snap.start)
+	}
 }
 
 // snapshot takes a listener that was there when recording began, or ended.

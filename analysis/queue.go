@@ -183,7 +183,8 @@ func (a *Analyzer) dropped(e *format.Event, l *listener) error {
 	if e.Hook == format.HookChildForget {
 		f.lost++
 		f.lostAt.note(e.Seq, e.BootNS, 0)
-		l.queueMax, l.queueHigh = e.BacklogMax, max(l.queueHigh, e.Backlog+1) // it is taken out already
+		l.queueHigh = max(l.queueHigh, queueBefore(e))
+		l.look(e, e.Backlog)
 		return a.conns.forgotten(e, l)
 	}
 	l.marks.note(queueOverflow, e.Seq, e.BootNS, int64(e.Backlog))

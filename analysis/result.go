@@ -175,7 +175,7 @@ type ListenerInfo struct {
 	Failed    uint64       `json:"failed"`
 	Waiting   uint64       `json:"waiting"` // attempts that were still blocked at the end
 	Errors    []ErrorCount `json:"errors"`
-	QueueHigh uint32       `json:"queue_high"` // longest accept queue seen at an entry or a return
+	QueueHigh uint32       `json:"queue_high"` // longest accept queue seen, at an event or at the start or the end
 	QueueMax  uint32       `json:"queue_max"`  // its limit
 	Full      uint64       `json:"full"`       // events that found the queue full
 	Wait      Quantiles    `json:"wait_ns"`    // of accepted attempts, exact to 1 %
@@ -211,7 +211,11 @@ type Timeline struct {
 	BucketNS int64    `json:"bucket_ns"`
 	Accepted []uint64 `json:"accepted"`
 	Failed   []uint64 `json:"failed"`
-	Queue    []uint64 `json:"queue"` // longest seen
+	Queue    []uint64 `json:"queue"` // longest; between two events it is what it was
+
+	// The same in smaller buckets, for a drawing.
+	DepthNS int64    `json:"-"`
+	Depth   []uint64 `json:"-"`
 }
 
 // ProcessInfo is one process that called accept.

@@ -48,6 +48,18 @@ func (s *series) at(ns int64) *uint64 {
 	return &s.counts[i]
 }
 
+// raise makes the buckets from one time to another at least n.
+func (s *series) raise(fromNS, toNS int64, n uint64) {
+	last := s.at(toNS)
+	*last = max(*last, n)
+	if fromNS >= s.fromNS {
+		return
+	}
+	for i := max(fromNS-s.startNS, 0) / s.widthNS; int(i) < s.bucket; i++ {
+		s.counts[i] = max(s.counts[i], n)
+	}
+}
+
 func (s *series) halve() {
 	s.widthNS *= 2
 	s.fromNS, s.toNS = 0, 0
