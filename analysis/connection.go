@@ -75,6 +75,15 @@ type Connection struct {
 	listener   *listener
 }
 
+// InQueue is how long it was in the accept queue, -1 if that is not known. atLeast: it
+// was there before the recording, which saw that much of it.
+func (c *Connection) InQueue() (ns int64, atLeast bool) {
+	if c.QueueWaitNS < 0 && c.WaitedNS > 0 {
+		return c.WaitedNS, true
+	}
+	return c.QueueWaitNS, false
+}
+
 // Has reports whether one of the connection's events has a sequence number.
 func (c *Connection) Has(seq uint64) bool {
 	if slices.ContainsFunc(c.Refusals, func(r Refusal) bool { return r.Seq == seq }) || seq != 0 && seq == c.refusedSeq {

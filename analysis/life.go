@@ -148,7 +148,7 @@ func newConns(ps *places, max int) *conns {
 // start makes room for what captures of accept alone don't have.
 func (cs *conns) start() {
 	if !cs.on {
-		cs.on = true
+		cs.on, cs.ps.live = true, true
 		for _, w := range []*waits{&cs.alive, &cs.served, &cs.shakes, &cs.queue, &cs.never, &cs.tries} {
 			*w = newWaits(3)
 		}
@@ -268,9 +268,9 @@ func (cs *conns) accepted(e *format.Event, t *task) error {
 	switch l := c.listener; {
 	case l == nil:
 	case c.queuedSeq != 0 && l.life != nil:
-		l.life.waited(c.queuedNS, l.accepted-c.taken, e)
+		l.life.waited(c.queuedNS, l.accepted-c.taken, e, false)
 	case c.before && c.snapState != 0 && c.inodeBefore == 0: // it waits at least since then
-		cs.ps.life(l).waited(cs.ps.startNS, l.accepted, e)
+		cs.ps.life(l).waited(cs.ps.startNS, l.accepted, e, true)
 	}
 	if !c.closed() {
 		return nil

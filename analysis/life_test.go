@@ -325,6 +325,26 @@ func TestQueueFull(t *testing.T) {
 	}
 }
 
+// It was full before, too: from the start to the event that drained it, or to the end.
+func TestQueueFullBefore(t *testing.T) {
+	for events, want := range map[string]int64{"e5 a5.1 c1:9 w50": 6001e6, "e5 q7 w500": 6502e6} {
+		m := newMaker(t, true)
+		start := m.listening()
+		m.ns, m.limit, m.queue = 6e9, 4, 5
+		start.Snapshots[0].Listeners[0].Backlog, start.Snapshots[0].Listeners[0].BacklogMax = 5, 4
+		m.script(events)
+		_, r := m.analyze(Options{}, start)
+		if f := r.Listeners[0].Life; f == nil || f.FullNS != want || f.FullLongestNS != want {
+			t.Errorf("%s: %+v", events, f)
+		}
+		if !slices.ContainsFunc(r.Findings, func(f Finding) bool {
+			return f.ID == "queue-full" && f.Severity == Warning && strings.Contains(f.Text, "(5, limit 4)") || f.ID == "queue-full" && strings.Contains(f.Text, "(6, limit 4)")
+		}) {
+			t.Errorf("%s: %+v", events, r.Findings)
+		}
+	}
+}
+
 // simulate makes the events of n connections, each in its order, with times of
 // CPUs that differ a little.
 func simulate(t *testing.T, rng *rand.Rand, n int) [][]format.Event {

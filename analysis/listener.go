@@ -70,6 +70,7 @@ type listener struct {
 type snap struct {
 	before     bool   // it listened when recording began
 	start, end uint32 // connections in its queue then and at the end
+	full       bool   // which was full then
 	ended      bool   // end is known
 }
 
@@ -121,6 +122,7 @@ type link struct {
 type places struct {
 	startNS   int64
 	blind     bool // accepts are not recorded
+	live      bool // more than accepts are
 	o         *Options
 	limited   bool
 	listeners map[listenerKey]*listener // the newest of each key
@@ -239,6 +241,13 @@ func (ps *places) find(e *format.Event) *listener {
 // wake makes room for what happens at a listener.
 func (ps *places) wake(l *listener) {
 	l.idle = false
+	ps.detail(l)
+	if l.snap.full && ps.live && !ps.blind {
+		ps.life(l).depth(ps.startNS, true)
+	}
+}
+
+func (ps *places) detail(l *listener) {
 	if ps.detailed >= maxDetailed {
 		return
 	}
@@ -287,7 +296,7 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 	if s.LName != "" {
 		l.bound = short(s.LName, 108)
 	}
-	l.snap.before, l.snap.start, l.queueMax = true, s.Backlog, s.BacklogMax
+	l.snap.before, l.snap.start, l.snap.full, l.queueMax = true, s.Backlog, s.Backlog > s.BacklogMax, s.BacklogMax
 	if s.LPort != 0 {
 		ps.ports[port{s.NetNS, s.LPort}] = l
 	}

@@ -202,7 +202,31 @@ func TestQueuedBefore(t *testing.T) {
 		}
 	}
 	if len(list) != 3 || len(r.Findings) != 1 || r.Findings[0].ID != "slow-accept" {
-		t.Errorf("%d connections, %+v", len(list), r.Findings)
+		t.Fatalf("%d connections, %+v", len(list), r.Findings)
+	}
+	// What is told of them is a lower bound everywhere.
+	if s := r.Findings[0].Text; !strings.Contains(s, "clients waited at least 6.00 s") || !strings.Contains(s, "longest ≥6.00 s") || !strings.Contains(s, "3 of them since before the recording") {
+		t.Errorf("%s", s)
+	}
+	if q, all := r.Listeners[0].Life.QueueWait, r.Connections.QueueWait; q.Count != 3 || q.AtLeast != 3 || all.Count != 3 || all.AtLeast != 3 || all.Max < 6e9 {
+		t.Errorf("%+v %+v", q, all)
+	}
+
+	// As it is where nobody took them: those that were lost with the listener, too.
+	m = newMaker(t, true)
+	m.ns, m.queue = 6e9, 2
+	m.script("f1 c1:1 q4")
+	list, r = m.analyze(Options{}, start)
+	if q := r.Connections.NeverWait; len(list) != 4 || q.Count != 4 || q.AtLeast != 3 || q.Max < 6e9 {
+		t.Errorf("%d connections, %+v", len(list), r.Connections)
+	}
+	found = false
+	for _, f := range r.Findings {
+		found = found || f.ID == "slow-accept" && strings.Contains(f.Text, "1 client was in the accept queue for up to at least 6.00 s and never accepted") &&
+			strings.Contains(f.Text, "3 were still in the queue at the end, the oldest for at least 6.00 s")
+	}
+	if !found {
+		t.Errorf("%+v", r.Findings)
 	}
 }
 

@@ -150,6 +150,10 @@ type Quantiles struct {
 	P90   int64  `json:"p90"`
 	P99   int64  `json:"p99"`
 	Max   int64  `json:"max"`
+
+	// AtLeast is of how many only a lower bound is known, for they began before the
+	// recording: so are the figures above, then.
+	AtLeast uint64 `json:"at_least,omitempty"`
 }
 
 // Rate is accepted connections a second.

@@ -26,7 +26,7 @@ func (cs *conns) finish(c *conn, end End) error {
 		if end == EndWaiting {
 			cs.totals.Waiting++
 			cs.totals.NeverAccepted++
-			cs.never.add(o.WaitedNS)
+			cs.never.bound(o.InQueue())
 			if c.listener != nil {
 				cs.ps.life(c.listener).ended(o)
 			}
@@ -66,23 +66,24 @@ func (cs *conns) sum(c *conn, o *Connection) {
 	if o.Dead {
 		t.Dead++
 	}
+	waited, atLeast := o.InQueue()
 	switch {
-	case o.AcceptedSeq != 0 || o.QueuedSeq == 0 || o.End == EndNotRecorded:
+	case o.AcceptedSeq != 0 || o.QueuedSeq == 0 && !atLeast || o.End == EndNotRecorded:
 	case o.AcceptUnknown && o.End != EndListener && o.End != EndWaiting:
 	default:
 		if o.End == EndWaiting {
 			t.Waiting++
 		}
 		t.NeverAccepted++
-		if o.QueueWaitNS >= 0 {
-			cs.never.add(o.QueueWaitNS)
+		if waited >= 0 {
+			cs.never.bound(waited, atLeast)
 		}
 	}
 	if o.HandshakeNS >= 0 {
 		cs.shakes.add(o.HandshakeNS)
 	}
-	if o.QueueWaitNS >= 0 && o.AcceptedSeq != 0 {
-		cs.queue.add(o.QueueWaitNS)
+	if waited >= 0 && o.AcceptedSeq != 0 {
+		cs.queue.bound(waited, atLeast)
 	}
 	if o.AliveNS >= 0 && o.ClosedSeq != 0 {
 		cs.alive.add(o.AliveNS)

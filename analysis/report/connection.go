@@ -12,10 +12,11 @@ import (
 // AppendConnectionJSON appends a connection as one JSON object without a newline.
 // Its keys, in this order, are id laddr lport raddr rport pid comm via
 // established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out
-// retransmits srtt_us state_at_accept end_reason. All are always there; what is
+// retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns. All are always there; what is
 // not known is null. Times are of the boot clock, as boot_ns of an event. The
 // queue wait of a connection that was never accepted ends where it ended; the
-// bytes of one that is open at the end are up to then.
+// bytes of one that is open at the end are up to then. Of one that was in the queue before
+// the recording only the wait that was seen is known: queue_wait_at_least_ns, and queue_wait_ns is null.
 func AppendConnectionJSON(dst []byte, c *analysis.Connection) []byte {
 	num := func(name string, v int64, known bool) {
 		dst = append(append(append(dst, `,"`...), name...), `":`...)
@@ -59,6 +60,8 @@ func AppendConnectionJSON(dst []byte, c *analysis.Connection) []byte {
 	num("srtt_us", int64(c.SRTTUS), c.Counted && c.SRTTUS != 0)
 	text("state_at_accept", format.StateName(c.StateAtAccept), taken)
 	text("end_reason", string(c.End), true)
+	least, known := c.InQueue()
+	num("queue_wait_at_least_ns", least, known)
 	return append(dst, '}')
 }
 
@@ -125,10 +128,11 @@ func plain(a netip.AddrPort) string {
 
 // waited is how long a connection was in the queue, - if it is not known.
 func waited(c *analysis.Connection) string {
-	if c.WaitedNS > 0 {
-		return "≥" + Duration(c.WaitedNS)
+	ns, atLeast := c.InQueue()
+	if atLeast {
+		return "≥" + Duration(ns)
 	}
-	return known(c.QueueWaitNS)
+	return known(ns)
 }
 
 func runes(b []byte) (n int) {

@@ -113,12 +113,20 @@ func (t *text) connections() {
 		name string
 		of   analysis.Quantiles
 	}{{"refused", c.RefusedFor}, {"handshake", c.Handshake}, {"accept queue", c.QueueWait}, {"queue, never accepted", c.NeverWait}, {"served", c.Served}} {
-		if q.of.Count > 0 {
-			rows = append(rows, fmt.Sprintf("  %s\t%s\t%s\t%s\t%s", q.name, Duration(q.of.P50), Duration(q.of.P90), Duration(q.of.P99), Duration(q.of.Max)))
+		if most := atLeast(q.of); q.of.Count > 0 {
+			rows = append(rows, fmt.Sprintf("  %s\t%s%s\t%s%s\t%s%s\t%s%s", q.name, most, Duration(q.of.P50), most, Duration(q.of.P90), most, Duration(q.of.P99), most, Duration(q.of.Max)))
 		}
 	}
 	if len(rows) > 0 {
 		t.WriteByte('\n')
 		t.print(t.table(t.o.Width, "time in\tp50\tp90\tp99\tmax", rows))
 	}
+}
+
+// atLeast is ≥ if some of the durations are lower bounds.
+func atLeast(q analysis.Quantiles) string {
+	if q.AtLeast > 0 {
+		return "≥"
+	}
+	return ""
 }
