@@ -136,6 +136,7 @@ type places struct {
 	text      int
 	links     map[link]*share
 	ports     map[port]*listener // the newest that is known to listen on it
+	waiting   map[port]uint32    // connections in queues at the start, of which none is known yet
 	peers     peers
 }
 
@@ -144,7 +145,7 @@ func newPlaces(h *format.Header, o *Options) places {
 		startNS: h.Clock.BootNS, o: o, blind: blind(h),
 		listeners: map[listenerKey]*listener{}, none: &listener{}, more: &listener{},
 		processes: map[processKey]*process{}, moreProcs: &process{}, records: map[uint32]record{},
-		links: map[link]*share{}, ports: map[port]*listener{}, peers: newPeers(o.MaxPeers),
+		links: map[link]*share{}, ports: map[port]*listener{}, waiting: map[port]uint32{}, peers: newPeers(o.MaxPeers),
 	}
 }
 
@@ -298,8 +299,19 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 	}
 	l.snap.before, l.snap.start, l.snap.full, l.queueMax = true, s.Backlog, s.Backlog > s.BacklogMax, s.BacklogMax
 	if s.LPort != 0 {
-		ps.ports[port{s.NetNS, s.LPort}] = l
+		p := port{s.NetNS, s.LPort}
+		ps.ports[p] = l
+		ps.waiting[p] += s.Backlog
 	}
+}
+
+// claim takes one of the connections that were in the queues of a port at the start.
+func (ps *places) claim(p port) bool {
+	if ps.waiting[p] == 0 {
+		return false
+	}
+	ps.waiting[p]--
+	return true
 }
 
 // describe takes the listener's own facts from an event that has them.

@@ -1,7 +1,10 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -106,6 +109,7 @@ func TestLeft(t *testing.T) {
 	m := newMaker(t, true)
 	m.script("q1 e5 a5.1 q2 e5 a5.2 q3 w3000 q4 e5 a5.4")
 	listener := m.listening().Snapshots[0].Listeners
+	listener[0].Backlog = 1
 	start := &format.Batch{Snapshots: []format.Snapshot{{ListenersKnown: true, ConnectionsKnown: true, Listeners: listener, Connections: []format.Connection{
 		{NetNS: 1, LAddr: "192.0.2.80", LPort: 80, RAddr: "198.51.100.0", RPort: 9, State: 1, Cookie: 1009}}}}}
 	conn := func(n int) format.Connection {
@@ -129,9 +133,50 @@ func TestLeft(t *testing.T) {
 		if !known {
 			second = "2:5,queued=2,alive=3007,open-at-the-end/0/0"
 		}
-		want := "9:before,in-the-accept-queue-at-the-end/4/7 1:5,queued=2,alive=3010,open-at-the-end/4/7 " + second + " 3:queued=3004,alive=3004,in-the-accept-queue-at-the-end/4/7 4:5,queued=2,alive=3,open-at-the-end/0/0"
+		want := "9:before,open-at-the-end/4/7 1:5,queued=2,alive=3010,open-at-the-end/4/7 " + second + " 3:queued=3004,alive=3004,in-the-accept-queue-at-the-end/4/7 4:5,queued=2,alive=3,open-at-the-end/0/0"
 		if s := strings.Join(got, " "); s != want || r.Connections.Silent != 1 {
 			t.Errorf("got %q, want %q", s, want)
+		}
+	}
+}
+
+// Only what can be in an accept queue was in one at the start: no more than its length
+// said, and nothing that the program has closed already.
+func TestNotQueuedBefore(t *testing.T) {
+	for _, c := range []struct {
+		queue  uint32
+		states string
+		want   string
+	}{
+		{0, "5 5 4 9 11", "open open open open open"},
+		{2, "5 1 11 8 9", "open queue open queue open"},
+		{1, "1 1 6 4", "queue open open open"},
+		{9, "3 1", "queue queue"},
+	} {
+		m := newMaker(t, true)
+		start := m.listening()
+		shot := &start.Snapshots[0]
+		shot.ConnectionsKnown, shot.Listeners[0].Backlog = true, c.queue
+		for i, s := range strings.Fields(c.states) {
+			state, _ := strconv.Atoi(s)
+			shot.Connections = append(shot.Connections, format.Connection{NetNS: 1, LAddr: "192.0.2.80", LPort: 80, RAddr: "198.51.100.0", RPort: uint16(i + 1), State: uint8(state), Cookie: uint64(i)})
+		}
+		final := format.Snapshot{Final: true, ListenersKnown: true, ConnectionsKnown: true, BootNS: 8e9, Listeners: shot.Listeners, Connections: shot.Connections}
+		m.ns = 8e9
+		m.drop(99, format.HookConnRequest, 0)
+		list, r := m.analyze(Options{}, start, &format.Batch{Snapshots: []format.Snapshot{final}})
+		slices.SortFunc(list, func(a, b Connection) int { return cmp.Compare(a.Remote.Port(), b.Remote.Port()) })
+		var got []string
+		for i := range list[:len(list)-1] {
+			x := &list[i]
+			word := map[End]string{EndOpen: "open", EndWaiting: "queue"}[x.End]
+			if (word == "queue") != (x.WaitedNS > 0) {
+				t.Errorf("%+v", x)
+			}
+			got = append(got, word)
+		}
+		if s := strings.Join(got, " "); s != c.want || r.Connections.Waiting != uint64(strings.Count(c.want, "queue")) {
+			t.Errorf("%s: %q, want %q", c.states, s, c.want)
 		}
 	}
 }

@@ -137,7 +137,7 @@ func (cs *conns) fill(c *conn, end End) {
 	case c.queuedSeq != 0 && o.EndNS != 0:
 		o.QueueWaitNS = max(o.EndNS-c.queuedNS, 0)
 	case c.before: // since when, is not known
-		if c.snapState != 0 && c.inodeBefore == 0 && o.AcceptedNS+o.EndNS != 0 {
+		if (c.inQueue || c.unowned && c.acceptSeq != 0) && o.AcceptedNS+o.EndNS != 0 {
 			o.WaitedNS = max(cmp.Or(c.acceptNS, o.EndNS)-cs.ps.startNS, 0)
 		}
 	case c.queuedSeq == 0:
