@@ -21,6 +21,7 @@ type Connection struct {
 	Listener      uint64 // inode number, 0 unknown
 	ListenAddr    string // what the listener is called in tables, "" unknown
 	Before        bool   // it was there when recording began
+	StartNS       int64  // which was then
 
 	SynNS         int64 // its first SYN was answered
 	EstablishedNS int64
@@ -110,8 +111,12 @@ const (
 	EndRefused       End = "refused, never queued"
 	EndOpen          End = "open at the end"
 	EndWaiting       End = "in the accept queue at the end"
+	EndGone          End = "gone by the end, its end was not seen"
 	EndNotRecorded   End = "not recorded" // only accept was recorded, or the connection could not be followed
 )
+
+// Known reports whether it is known when the connection ended, or that it did not.
+func (e End) Known() bool { return e != EndNotRecorded && e != EndGone }
 
 // TCP state numbers, from the kernel's include/net/tcp_states.h.
 const (

@@ -110,7 +110,7 @@ func (f *life) ended(c *Connection) {
 		}
 	case c.End == EndListener:
 		f.leave(c, c.DropSeq)
-	case c.End != EndNotRecorded && c.End != EndAccept:
+	case c.End.Known() && c.End != EndAccept:
 		f.closedIn++
 		f.leave(c, c.ClosedSeq)
 	}

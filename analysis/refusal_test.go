@@ -129,7 +129,7 @@ func TestLeft(t *testing.T) {
 			c := &list[i]
 			got = append(got, fmt.Sprintf("%s/%d/%d", said(c), c.LeftState, c.BytesIn))
 		}
-		second := "2:5,queued=2,not-recorded/0/0"
+		second := "2:5,queued=2,gone-by-the-end,-its-end-was-not-seen/0/0"
 		if !known {
 			second = "2:5,queued=2,alive=3007,open-at-the-end/0/0"
 		}
@@ -177,6 +177,32 @@ func TestNotQueuedBefore(t *testing.T) {
 		}
 		if s := strings.Join(got, " "); s != c.want || r.Connections.Waiting != uint64(strings.Count(c.want, "queue")) {
 			t.Errorf("%s: %q, want %q", c.states, s, c.want)
+		}
+	}
+}
+
+// Of a connection that was there before, the recording's start is the first time that is
+// known; one that is gone by the end without an event is not told as open.
+func TestGone(t *testing.T) {
+	m := newMaker(t, true)
+	start := m.listening()
+	shot := &start.Snapshots[0]
+	shot.ConnectionsKnown = true
+	for n := range 3 {
+		shot.Connections = append(shot.Connections, format.Connection{NetNS: 1, LAddr: "192.0.2.80", LPort: 80, RAddr: "198.51.100.0", RPort: uint16(n + 1), State: 5, Cookie: uint64(n) + 1001})
+	}
+	final := format.Snapshot{Final: true, ListenersKnown: true, ConnectionsKnown: true, BootNS: 8e9, Listeners: shot.Listeners, Connections: shot.Connections[:1]}
+	m.ns = 8e9
+	m.script("c3:5 q4")
+	_, r := m.analyze(Options{}, start, &format.Batch{Snapshots: []format.Snapshot{final}})
+	if x := r.Connections; x.Silent != 2 || x.SilentGone != 1 || x.SilentWaiting != 0 {
+		t.Errorf("%+v", x)
+	}
+	list, _ := m.analyze(Options{}, start, &format.Batch{Snapshots: []format.Snapshot{final}})
+	ends := map[uint16]End{1: EndOpen, 2: EndGone, 3: EndByServer, 4: EndWaiting}
+	for i := range list {
+		if c := &list[i]; c.End != ends[c.Remote.Port()] || c.Before != (c.Remote.Port() < 4) || c.StartNS != 0 {
+			t.Errorf("%+v", c)
 		}
 	}
 }

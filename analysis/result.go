@@ -86,7 +86,9 @@ type ConnectionTotals struct {
 	Seen             uint64     `json:"seen"`
 	Before           uint64     `json:"before"`           // of them, there when recording began
 	AcceptsRecorded  bool       `json:"accepts_recorded"` // else accepted, never_accepted, waiting and the waits are of those of whom other events tell
-	Silent           uint64     `json:"silent"`           // not in Seen: there from the beginning to the end, without an event
+	Silent           uint64     `json:"silent"`           // not in Seen: there when recording began, and without an event
+	SilentWaiting    uint64     `json:"silent_waiting"`   // of them, in an accept queue all the time
+	SilentGone       uint64     `json:"silent_gone"`      // of them, gone by the end; the others were there all the time
 	Queued           uint64     `json:"queued"`           // put into an accept queue
 	Accepted         uint64     `json:"accepted"`         // taken out of one
 	NeverAccepted    uint64     `json:"never_accepted"`   // queued, and not accepted

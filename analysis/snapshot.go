@@ -37,7 +37,7 @@ func (cs *conns) leftAs(c *conn) End {
 	}
 	switch {
 	case s == nil && cs.missing(c):
-		return EndNotRecorded
+		return EndGone
 	case cs.blind && c.queuedSeq != 0:
 		if s != nil && s.Inode == 0 && queueable(s.State) {
 			return EndWaiting

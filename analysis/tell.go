@@ -23,7 +23,11 @@ func (cs *conns) finish(c *conn, end End) error {
 	o := &cs.out
 	if c.first == 0 { // there all the time
 		cs.totals.Silent++
-		if end == EndWaiting {
+		switch end {
+		case EndGone:
+			cs.totals.SilentGone++
+		case EndWaiting:
+			cs.totals.SilentWaiting++
 			cs.totals.Waiting++
 			cs.totals.NeverAccepted++
 			cs.never.bound(o.InQueue())
@@ -68,7 +72,7 @@ func (cs *conns) sum(c *conn, o *Connection) {
 	}
 	waited, atLeast := o.InQueue()
 	switch {
-	case o.AcceptedSeq != 0 || o.QueuedSeq == 0 && !atLeast || o.End == EndNotRecorded:
+	case o.AcceptedSeq != 0 || o.QueuedSeq == 0 && !atLeast || !o.End.Known():
 	case o.AcceptUnknown && o.End != EndListener && o.End != EndWaiting:
 	default:
 		if o.End == EndWaiting {
@@ -102,7 +106,7 @@ func (cs *conns) fill(c *conn, end End) {
 	o := &cs.out
 	*o = Connection{
 		ID: c.first, NetNS: k.netns, Local: netip.AddrPortFrom(k.local, k.lport), Remote: netip.AddrPortFrom(k.remote, k.rport), Cookie: c.cookie,
-		Inode: c.inode, Before: c.before, QueuedNS: c.queuedNS, QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
+		Inode: c.inode, Before: c.before, StartNS: cs.ps.startNS, QueuedNS: c.queuedNS, QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
 		EnterNS: c.enterNS, EnterSeq: c.enterSeq, HandshakeNS: -1, QueueWaitNS: -1, AliveNS: -1, DeadNS: -1,
 		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, StateAtAccept: c.state, End: end, listener: c.listener,
 	}
@@ -122,7 +126,7 @@ func (cs *conns) fill(c *conn, end End) {
 			o.HandshakeNS = ns
 		}
 	}
-	if end != EndNotRecorded {
+	if end.Known() {
 		o.EndNS = cs.endNS
 	}
 	if x := c.rare; x != nil {

@@ -107,7 +107,7 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 	switch {
 	case c.Dead:
 		dst = append(dst, ", dead on arrival"...)
-	case c.End != analysis.EndNotRecorded && c.End != analysis.EndWaiting && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && !c.AcceptUnknown:
+	case c.End.Known() && c.End != analysis.EndWaiting && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && !c.AcceptUnknown:
 		dst = append(dst, ", never accepted"...)
 	case c.AcceptedSeq != 0 && c.GoneNS != 0:
 		dst = append(dst, " before it was accepted"...)
@@ -152,10 +152,14 @@ func known(ns int64) string {
 	return Duration(ns)
 }
 
-// began is the first time that is known of a connection.
+// began is the first time that is known of a connection, the start of the recording if
+// it was there before.
 func began(c *analysis.Connection) int64 {
-	if len(c.Refusals) > 0 {
+	switch {
+	case len(c.Refusals) > 0:
 		return c.Refusals[0].NS
+	case c.Before:
+		return c.StartNS
 	}
 	for _, ns := range []int64{c.SynNS, c.QueuedNS, c.AcceptedNS, c.ClosedNS} {
 		if ns != 0 {

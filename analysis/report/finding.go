@@ -90,8 +90,16 @@ func (t *text) connections() {
 	for _, e := range c.Ends {
 		rows = append(rows, fmt.Sprintf("  %s\t%s", count(e.Count), e.End))
 	}
-	if c.Silent > 0 {
-		rows = append(rows, fmt.Sprintf("  %s\topen at the end, nothing happened to them", count(c.Silent)))
+	for _, x := range []struct {
+		n    uint64
+		what string
+	}{
+		{c.SilentWaiting, "in the accept queue from beginning to end"}, {c.SilentGone, "gone by the end, their end was not seen"},
+		{c.Silent - c.SilentWaiting - c.SilentGone, "open at the end, nothing happened to them"},
+	} {
+		if x.n > 0 {
+			rows = append(rows, fmt.Sprintf("  %s\t%s", count(x.n), x.what))
+		}
 	}
 	for _, l := range t.table(t.o.Width, "", rows)[1:] {
 		t.WriteString(l + "\n")

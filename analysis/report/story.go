@@ -116,7 +116,7 @@ func (s *story) verdict() string {
 		return fmt.Sprintf("It was there when recording began; %s.", c.End)
 	}
 	alive := ""
-	if c.AliveNS >= 0 && c.End != analysis.EndNotRecorded {
+	if c.AliveNS >= 0 && c.End.Known() {
 		alive = ", lived " + Duration(c.AliveNS)
 	}
 	end := string(c.End)
@@ -166,6 +166,9 @@ func (s *story) tell() {
 	}
 	if n := c.RefusedPackets - uint64(len(c.Refusals)); n > 0 {
 		s.add(c.Refusals[len(c.Refusals)-1].NS, 0, "%s more of its packets are dropped", Count(n))
+	}
+	if c.Before {
+		s.add(c.StartNS, 0, "recording begins: it is there already")
 	}
 	s.add(c.SynNS, 0, "the client's SYN is answered: the handshake begins")
 	if c.QueuedSeq != 0 {

@@ -71,7 +71,7 @@ func telling(a, b *analysis.Connection) int {
 }
 
 func trouble(c *analysis.Connection) int {
-	if c.Dead || c.RefusedPackets > 0 || !c.AcceptUnknown && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End != analysis.EndNotRecorded {
+	if c.Dead || c.RefusedPackets > 0 || !c.AcceptUnknown && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End.Known() {
 		return 1
 	}
 	return 0
@@ -134,7 +134,7 @@ func window(groups []*group) (fromNS, toNS int64, ok bool) {
 	for _, g := range groups {
 		for i := range g.kept {
 			c := &g.kept[i]
-			from, to := began(c), max(c.EndNS, c.ClosedNS, c.AcceptedNS)
+			from, to := began(c), max(began(c), c.EndNS, c.ClosedNS, c.AcceptedNS)
 			if !ok {
 				fromNS, toNS, ok = from, to, true
 			}
@@ -302,7 +302,7 @@ func (d *drawing) cell(c *analysis.Connection, x int, last bool, phases *[numPha
 				return d.style(bold, endClosed)
 			}
 			return d.style(red, endBad)
-		case analysis.EndNotRecorded:
+		case analysis.EndNotRecorded, analysis.EndGone:
 		default:
 			return d.style(red, endBad)
 		}
