@@ -21,6 +21,7 @@ type Connection struct {
 	Listener      uint64 // inode number, 0 unknown
 	ListenAddr    string // what the listener is called in tables, "" unknown
 	Before        bool   // it was there when recording began
+	StartNS       int64  // which was then
 
 	SynNS         int64 // its first SYN was answered
 	EstablishedNS int64
@@ -75,6 +76,15 @@ type Connection struct {
 	listener   *listener
 }
 
+// InQueue is how long it was in the accept queue, -1 if that is not known. atLeast: it
+// was there before the recording, which saw that much of it.
+func (c *Connection) InQueue() (ns int64, atLeast bool) {
+	if c.QueueWaitNS < 0 && c.WaitedNS > 0 {
+		return c.WaitedNS, true
+	}
+	return c.QueueWaitNS, false
+}
+
 // Has reports whether one of the connection's events has a sequence number.
 func (c *Connection) Has(seq uint64) bool {
 	if slices.ContainsFunc(c.Refusals, func(r Refusal) bool { return r.Seq == seq }) || seq != 0 && seq == c.refusedSeq {
@@ -101,8 +111,12 @@ const (
 	EndRefused       End = "refused, never queued"
 	EndOpen          End = "open at the end"
 	EndWaiting       End = "in the accept queue at the end"
+	EndGone          End = "gone by the end, its end was not seen"
 	EndNotRecorded   End = "not recorded" // only accept was recorded, or the connection could not be followed
 )
+
+// Known reports whether it is known when the connection ended, or that it did not.
+func (e End) Known() bool { return e != EndNotRecorded && e != EndGone }
 
 // TCP state numbers, from the kernel's include/net/tcp_states.h.
 const (
@@ -142,6 +156,14 @@ func endOf(oldState uint8, sockErr uint16) End {
 		return EndByBoth
 	}
 	return EndResetByServer
+}
+
+// Discarded reports whether an event tells of a socket that never was a connection. When
+// two CPUs end one handshake at the same time, both make a socket for it, which
+// PassiveOpens counts; the one that comes second finds the other in the table and drops
+// its own out of SYN-RECV before anybody has seen it (inet_ehash_nolisten).
+func Discarded(e *format.Event) bool {
+	return e.Kind == format.Closed && e.Hook == format.HookSetState && e.OldState == tcpSynRecv && e.Inode == 0 && e.BytesIn == 0 && e.BytesOut == 0
 }
 
 // EndOf says who closed the connection of a Closed event.

@@ -67,6 +67,7 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Doubts.Lists = r.Doubts.Attempts || r.Doubts.Outcomes || a.places.limited
 	r.Doubts.Connections = r.Doubts.Outcomes || g.lostLife > 0 || a.conns.limited
 	a.connections(r)
+	a.lastDepths()
 	a.lists(r)
 	a.times(r)
 	a.judge(r)

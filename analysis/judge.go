@@ -152,7 +152,7 @@ func had(n uint64) string {
 
 func (fs *findings) full(l *listener, r *Result) {
 	m, f := l.marks[queueFull], l.life
-	if m == nil {
+	if m == nil && (f == nil || f.blind || f.fullNS == 0) {
 		return
 	}
 	const next = "while it is full, new clients are refused: see queue-overflow and slow-accept; ss -ltn shows it live (Recv-Q over Send-Q)"
@@ -161,7 +161,7 @@ func (fs *findings) full(l *listener, r *Result) {
 		if f.fullNS >= fullNS || 10*f.fullNS >= fs.a.spanNS() {
 			s = Warning
 		}
-		fs.add(queueFull, s, uint64(f.fullNS), m.seen(), next, "%s: the accept queue was full (%d, limit %d) for %s of %s, %s without a break", l.label(&fs.a.places), m.high,
+		fs.add(queueFull, s, uint64(f.fullNS), m.seen(), next, "%s: the accept queue was full (%d, limit %d) for %s of %s, %s without a break", l.label(&fs.a.places), l.queueHigh,
 			l.queueMax, Duration(f.fullNS), Duration(fs.a.spanNS()), Duration(f.longestNS))
 		return
 	}

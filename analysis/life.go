@@ -20,31 +20,31 @@ func tupleOf(e *format.Event) tuple { return tuple{e.LAddr, e.RAddr, e.NetNS, e.
 
 // conn is a connection that is being followed.
 type conn struct {
-	key         tuple
-	cookie      uint64
-	first       uint64 // event; 0: known by the snapshot only
-	inode       uint64
-	queuedSeq   uint64
-	queuedNS    int64
-	acceptSeq   uint64
-	acceptNS    int64
-	enterSeq    uint64
-	enterNS     int64
-	handshake   uint32
-	tid         uint32
-	ret         int32
-	mark        uint16
-	via         format.Via
-	state       uint8 // at accept
-	snapState   uint8
-	before      bool
-	inodeBefore uint64 // when recording began
-	multipath   bool   // of MPTCP: what is accepted is another socket
-	taken       uint64 // accepted at the listener when it was queued
-	listener    *listener
-	process     *process
-	rare        *rare
-	prev, next  *conn
+	key        tuple
+	cookie     uint64
+	first      uint64 // event; 0: known by the snapshot only
+	inode      uint64
+	queuedSeq  uint64
+	queuedNS   int64
+	acceptSeq  uint64
+	acceptNS   int64
+	enterSeq   uint64
+	enterNS    int64
+	handshake  uint32
+	tid        uint32
+	ret        int32
+	mark       uint16
+	via        format.Via
+	state      uint8 // at accept
+	before     bool
+	unowned    bool   // when recording began, no file had it, and it was in a state in which it can be in a queue
+	inQueue    bool   // and there was room for it in the queue's length
+	multipath  bool   // of MPTCP: what is accepted is another socket
+	taken      uint64 // accepted at the listener when it was queued
+	listener   *listener
+	process    *process
+	rare       *rare
+	prev, next *conn
 }
 
 // rare is what most connections have only when they end.
@@ -148,7 +148,7 @@ func newConns(ps *places, max int) *conns {
 // start makes room for what captures of accept alone don't have.
 func (cs *conns) start() {
 	if !cs.on {
-		cs.on = true
+		cs.on, cs.ps.live = true, true
 		for _, w := range []*waits{&cs.alive, &cs.served, &cs.shakes, &cs.queue, &cs.never, &cs.tries} {
 			*w = newWaits(3)
 		}
@@ -268,9 +268,9 @@ func (cs *conns) accepted(e *format.Event, t *task) error {
 	switch l := c.listener; {
 	case l == nil:
 	case c.queuedSeq != 0 && l.life != nil:
-		l.life.waited(c.queuedNS, l.accepted-c.taken, e)
-	case c.before && c.snapState != 0 && c.inodeBefore == 0: // it waits at least since then
-		cs.ps.life(l).waited(cs.ps.startNS, l.accepted, e)
+		l.life.waited(c.queuedNS, l.accepted-c.taken, e, false)
+	case c.before && c.unowned: // it waits at least since then
+		cs.ps.life(l).waited(cs.ps.startNS, l.accepted, e, true)
 	}
 	if !c.closed() {
 		return nil
@@ -338,6 +338,10 @@ func (cs *conns) state(e *format.Event) {
 // closed takes the end of a connection.
 func (cs *conns) closed(e *format.Event, l *listener) error {
 	c := cs.find(e)
+	if Discarded(e) && (c == nil || c.mark&format.MarkFastOpen == 0) {
+		cs.totals.Discarded++ // c is the one that was kept
+		return nil
+	}
 	if c != nil && c.closed() {
 		c = nil
 	}

@@ -80,6 +80,12 @@ func (m *maker) accepts(pid uint32, n int, state uint8) *format.Event {
 func (m *maker) closed(n int, old uint8, errno uint16) *format.Event {
 	e := m.conn(n, format.Event{Kind: format.Closed, Hook: format.HookSetState, OldState: old, State: 7, SockErr: errno, BytesIn: 101, BytesOut: 1001, SRTTUS: 50})
 	e.Listener, e.Backlog, e.BacklogMax = 0, 0, 0
+	if old == 3 { // it had no time for more
+		e.BytesIn, e.BytesOut, e.SRTTUS = 0, 0, 0
+		if m.cookies {
+			e.Cookie += 500
+		}
+	}
 	return e
 }
 
@@ -202,6 +208,8 @@ func TestConnections(t *testing.T) {
 		{"lost by accept", "q1 e5 x5.1 c1:1", "1:5,queued=2,alive=2,lost,-accept-failed-after-it-took-it"},
 		{"there before, seen to close", "q1 c9:9 e5 a5.1", "9:before,closed-by-the-client 1:5,queued=3,alive=4,open-at-the-end"},
 		{"there before, accepted late", "e5 a5.9 q1 c9:9", "9:5,alive=2,closed-by-the-client 1:queued=2,alive=2,in-the-accept-queue-at-the-end"},
+		{"its handshake ended on two CPUs", "q1 c1:3 e5 a5.1 c1:9", "1:5,queued=3,alive=4,closed-by-the-client"},
+		{"and it was accepted before", "q1 e5 a5.1 c1:3 c1:9", "1:5,queued=2,alive=4,closed-by-the-client"},
 		{"the same addresses again", "q1 e5 a5.1 c1:9 q1 e5 a5.1 c1:9", "1:5,queued=2,alive=3,closed-by-the-client 1:5,queued=2,alive=3,closed-by-the-client"},
 		{"its close was lost", "q1 e5 a5.1 e5 a5.1", "1:5,queued=2,not-recorded 1:5,alive=1,open-at-the-end"},
 		{"told twice", "q1 e5 a5.1 e6 q2 a6.2 c2:9 c1:9", "2:6,queued=1,alive=2,closed-by-the-client 1:5,queued=2,alive=7,closed-by-the-client"},
@@ -220,6 +228,9 @@ func TestConnections(t *testing.T) {
 			}
 			if s := strings.Join(got, " "); s != c.want {
 				t.Errorf("%s (cookies %v): %s: got %q, want %q", c.name, cookies, c.events, s, c.want)
+			}
+			if x := r.Connections; x.Discarded != uint64(strings.Count(c.events, ":3")) {
+				t.Errorf("%s: %+v", c.name, x)
 			}
 			if x := r.Connections; x.Seen != uint64(len(list)) || !x.Recorded && strings.ContainsAny(c.events, "qcgf") {
 				t.Errorf("%s: %+v", c.name, x)
@@ -311,6 +322,26 @@ func TestQueueFull(t *testing.T) {
 	l := r.Listeners[0]
 	if l.QueueHigh != 2 || l.Life == nil || l.Life.FullNS != 153e6 || l.Life.FullLongestNS != 102e6 || l.Life.Queued != 3 || l.Life.Waiting != 2 {
 		t.Errorf("%+v, %+v", l, l.Life)
+	}
+}
+
+// It was full before, too: from the start to the event that drained it, or to the end.
+func TestQueueFullBefore(t *testing.T) {
+	for events, want := range map[string]int64{"e5 a5.1 c1:9 w50": 6001e6, "e5 q7 w500": 6502e6} {
+		m := newMaker(t, true)
+		start := m.listening()
+		m.ns, m.limit, m.queue = 6e9, 4, 5
+		start.Snapshots[0].Listeners[0].Backlog, start.Snapshots[0].Listeners[0].BacklogMax = 5, 4
+		m.script(events)
+		_, r := m.analyze(Options{}, start)
+		if f := r.Listeners[0].Life; f == nil || f.FullNS != want || f.FullLongestNS != want {
+			t.Errorf("%s: %+v", events, f)
+		}
+		if !slices.ContainsFunc(r.Findings, func(f Finding) bool {
+			return f.ID == "queue-full" && f.Severity == Warning && strings.Contains(f.Text, "(5, limit 4)") || f.ID == "queue-full" && strings.Contains(f.Text, "(6, limit 4)")
+		}) {
+			t.Errorf("%s: %+v", events, r.Findings)
+		}
 	}
 }
 

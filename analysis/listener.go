@@ -48,7 +48,7 @@ type listener struct {
 	waits           waits
 	detailed        bool
 	took, bad       series
-	queue           series
+	depth           depth
 	shares          []*share
 	life            *life // what is known of its connections beyond accept; nil: nothing
 	marks           marks
@@ -70,6 +70,7 @@ type listener struct {
 type snap struct {
 	before     bool   // it listened when recording began
 	start, end uint32 // connections in its queue then and at the end
+	full       bool   // which was full then
 	ended      bool   // end is known
 }
 
@@ -121,6 +122,7 @@ type link struct {
 type places struct {
 	startNS   int64
 	blind     bool // accepts are not recorded
+	live      bool // more than accepts are
 	o         *Options
 	limited   bool
 	listeners map[listenerKey]*listener // the newest of each key
@@ -134,6 +136,7 @@ type places struct {
 	text      int
 	links     map[link]*share
 	ports     map[port]*listener // the newest that is known to listen on it
+	waiting   map[port]uint32    // connections in queues at the start, of which none is known yet
 	peers     peers
 }
 
@@ -142,7 +145,7 @@ func newPlaces(h *format.Header, o *Options) places {
 		startNS: h.Clock.BootNS, o: o, blind: blind(h),
 		listeners: map[listenerKey]*listener{}, none: &listener{}, more: &listener{},
 		processes: map[processKey]*process{}, moreProcs: &process{}, records: map[uint32]record{},
-		links: map[link]*share{}, ports: map[port]*listener{}, peers: newPeers(o.MaxPeers),
+		links: map[link]*share{}, ports: map[port]*listener{}, waiting: map[port]uint32{}, peers: newPeers(o.MaxPeers),
 	}
 }
 
@@ -180,6 +183,14 @@ func (l *listener) look(e *format.Event, queue uint32) {
 	if l.life != nil && !l.life.blind {
 		l.life.depth(e.BootNS, queue > e.BacklogMax)
 	}
+	if l.detailed {
+		before := queueBefore(e)
+		if l.life != nil && !l.life.blind { // all that changes it is recorded
+			before = l.depth.level
+		}
+		l.depth.carry(e.BootNS, before)
+		l.depth.set(e.BootNS, queue)
+	}
 	if queue == 0 {
 		return
 	}
@@ -187,10 +198,6 @@ func (l *listener) look(e *format.Event, queue uint32) {
 	if queue > e.BacklogMax {
 		l.full++
 		l.marks.note(queueFull, e.Seq, e.BootNS, int64(queue))
-	}
-	if l.detailed {
-		q := l.queue.at(e.BootNS)
-		*q = max(*q, uint64(queue))
 	}
 }
 
@@ -235,14 +242,24 @@ func (ps *places) find(e *format.Event) *listener {
 // wake makes room for what happens at a listener.
 func (ps *places) wake(l *listener) {
 	l.idle = false
+	ps.detail(l)
+	if l.snap.full && ps.live && !ps.blind {
+		ps.life(l).depth(ps.startNS, true)
+	}
+}
+
+func (ps *places) detail(l *listener) {
 	if ps.detailed >= maxDetailed {
 		return
 	}
 	ps.detailed++
 	l.detailed, l.waits = true, newWaits(2)
 	l.took = newSeries(ps.startNS, int64(time.Second), 120)
-	l.bad, l.queue = l.took, l.took
-	l.queue.peak = true
+	l.bad, l.depth = l.took, newDepth(ps.startNS, l.took)
+	if l.snap.before {
+		l.queueHigh = max(l.queueHigh, l.snap.start)
+		l.depth.set(ps.startNS, l.snap.start)
+	}
 }
 
 // snapshot takes a listener that was there when recording began, or ended.
@@ -280,10 +297,21 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 	if s.LName != "" {
 		l.bound = short(s.LName, 108)
 	}
-	l.snap.before, l.snap.start, l.queueMax = true, s.Backlog, s.BacklogMax
+	l.snap.before, l.snap.start, l.snap.full, l.queueMax = true, s.Backlog, s.Backlog > s.BacklogMax, s.BacklogMax
 	if s.LPort != 0 {
-		ps.ports[port{s.NetNS, s.LPort}] = l
+		p := port{s.NetNS, s.LPort}
+		ps.ports[p] = l
+		ps.waiting[p] += s.Backlog
 	}
+}
+
+// claim takes one of the connections that were in the queues of a port at the start.
+func (ps *places) claim(p port) bool {
+	if ps.waiting[p] == 0 {
+		return false
+	}
+	ps.waiting[p]--
+	return true
 }
 
 // describe takes the listener's own facts from an event that has them.

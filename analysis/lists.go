@@ -165,8 +165,9 @@ func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 		}
 	}
 	if l.detailed {
-		alike(&l.took, &l.bad, &l.queue)
-		i.Timeline = Timeline{BucketNS: l.took.widthNS, Accepted: l.took.copy(), Failed: l.bad.copy(), Queue: l.queue.copy()}
+		q := &l.depth
+		alike(&l.took, &l.bad, &q.coarse)
+		i.Timeline = Timeline{BucketNS: l.took.widthNS, Accepted: l.took.copy(), Failed: l.bad.copy(), Queue: q.coarse.copy(), DepthNS: q.fine.widthNS, Depth: q.fine.copy()}
 	}
 	return i
 }

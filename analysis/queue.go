@@ -12,49 +12,51 @@ type port struct {
 
 // life is what the events of connections tell of a listener.
 type life struct {
-	blind     bool // accepts are not recorded
-	queued    uint64
-	waits     waits  // in the accept queue, of the accepted
-	over      uint64 // of them, slowNS or longer
-	slow      uint64 // of those, not because the server had others to take
-	slower    uint64 // of them, slowerNS or longer
-	worst     worst  // of them, the longest
-	stuck     uint64 // not accepted by the end
-	oldestNS  int64  // the longest of those
-	oldest    uint64 // and its event
-	lateGone  uint64 // of the accepted, waited goneNS or longer, and the peer had closed its side
-	closedIn  uint64 // ended in the queue, never accepted
-	left      uint64 // of them, and of those lost, slowNS or later
-	leftLost  uint64 // of them, lost with the listener
-	leftNS    int64  // the longest in the queue of all of these
-	leftAt    mark   // their ends
-	gone      mark   // the accepted that had given up
-	lost      uint64 // when it was closed
-	lostAt    mark
-	syns      uint64 // refused: at the SYN
-	acks      uint64 // at the last ACK
-	synQueue  uint64 // at the SYN, the SYN queue was full
-	clients   uint64 // connections that were refused at least once
-	neverIn   uint64 // of them, not queued by the end
-	triedNS   int64  // of the others, the longest until they were queued
-	limit     uint32 // when they were
-	full      bool
-	sinceNS   int64
-	lastNS    int64
-	fullNS    int64 // how long the queue was full
-	longestNS int64 // without a break
-	fullAtNS  int64 // when the longest began
+	blind    bool // accepts are not recorded
+	queued   uint64
+	waits    waits  // in the accept queue, of the accepted
+	over     uint64 // of them, slowNS or longer
+	slow     uint64 // of those, not because the server had others to take
+	slower   uint64 // of them, slowerNS or longer
+	worst    worst  // of them, the longest
+	stuck    uint64 // not accepted by the end
+	oldestNS int64  // the longest of those
+	stuckAt  mark   // when they were queued
+	lateGone uint64 // of the accepted, waited goneNS or longer, and the peer had closed its side
+	closedIn uint64 // ended in the queue, never accepted
+	left     uint64 // of them, and of those lost, slowNS or later
+	leftLost uint64 // of them, lost with the listener
+	leftNS   int64  // the longest in the queue of all of these
+	leftAt   mark   // their ends
+
+	oldestAtLeast, leftAtLeast bool   // the longest began before the recording
+	gone                       mark   // the accepted that had given up
+	lost                       uint64 // when it was closed
+	lostAt                     mark
+	syns                       uint64 // refused: at the SYN
+	acks                       uint64 // at the last ACK
+	synQueue                   uint64 // at the SYN, the SYN queue was full
+	clients                    uint64 // connections that were refused at least once
+	neverIn                    uint64 // of them, not queued by the end
+	triedNS                    int64  // of the others, the longest until they were queued
+	limit                      uint32 // when they were
+	full                       bool
+	sinceNS                    int64
+	lastNS                     int64
+	fullNS                     int64 // how long the queue was full
+	longestNS                  int64 // without a break
+	fullAtNS                   int64 // when the longest began
 }
 
 // waited notes a connection that was accepted after it had been queued. others were
 // accepted meanwhile: a wait behind them, who were taken quickly, is of a server that has
-// much to do.
-func (f *life) waited(queuedNS int64, others uint64, e *format.Event) {
+// much to do. atLeast: it was queued at that time or before.
+func (f *life) waited(queuedNS int64, others uint64, e *format.Event, atLeast bool) {
 	ns := max(e.BootNS-queuedNS, 0)
 	if !e.Accepted() {
 		return
 	}
-	f.waits.add(ns)
+	f.waits.bound(ns, atLeast)
 	if ns >= slowNS {
 		f.over++
 	}
@@ -96,19 +98,19 @@ func (f *life) drained(ns int64) {
 
 // ended notes a connection that is told of.
 func (f *life) ended(c *Connection) {
+	ns, atLeast := c.InQueue()
 	switch {
-	case c.End == EndWaiting && c.ID == 0: // since before the recording
-		f.stuck++
-		f.oldestNS = max(f.oldestNS, c.WaitedNS)
-	case c.QueuedSeq == 0 || c.AcceptedSeq != 0 || c.AcceptUnknown && c.End != EndWaiting && c.End != EndListener:
+	case ns < 0 || c.AcceptedSeq != 0 || c.AcceptUnknown && c.End != EndWaiting && c.End != EndListener:
 	case c.End == EndWaiting:
-		f.stuck++
-		if c.QueueWaitNS > f.oldestNS || f.oldest == 0 {
-			f.oldestNS, f.oldest = c.QueueWaitNS, c.QueuedSeq
+		if f.stuck++; f.stuck == 1 || ns > f.oldestNS {
+			f.oldestNS, f.oldestAtLeast = ns, atLeast
+		}
+		if c.QueuedSeq != 0 && ns >= slowNS {
+			f.stuckAt.note(c.QueuedSeq, c.QueuedNS, ns)
 		}
 	case c.End == EndListener:
 		f.leave(c, c.DropSeq)
-	case c.End != EndNotRecorded && c.End != EndAccept:
+	case c.End.Known() && c.End != EndAccept:
 		f.closedIn++
 		f.leave(c, c.ClosedSeq)
 	}
@@ -116,13 +118,16 @@ func (f *life) ended(c *Connection) {
 
 // leave notes a connection that left the queue without being accepted.
 func (f *life) leave(c *Connection, seq uint64) {
-	f.leftNS = max(f.leftNS, c.QueueWaitNS)
-	if c.QueueWaitNS >= slowNS {
+	ns, atLeast := c.InQueue()
+	if ns > f.leftNS {
+		f.leftNS, f.leftAtLeast = ns, atLeast
+	}
+	if ns >= slowNS {
 		f.left++
 		if c.End == EndListener {
 			f.leftLost++
 		}
-		f.leftAt.note(seq, c.EndNS, c.QueueWaitNS)
+		f.leftAt.note(seq, c.EndNS, ns)
 	}
 }
 
@@ -183,7 +188,8 @@ func (a *Analyzer) dropped(e *format.Event, l *listener) error {
 	if e.Hook == format.HookChildForget {
 		f.lost++
 		f.lostAt.note(e.Seq, e.BootNS, 0)
-		l.queueMax, l.queueHigh = e.BacklogMax, max(l.queueHigh, e.Backlog+1) // it is taken out already
+		l.queueHigh = max(l.queueHigh, queueBefore(e))
+		l.look(e, e.Backlog)
 		return a.conns.forgotten(e, l)
 	}
 	l.marks.note(queueOverflow, e.Seq, e.BootNS, int64(e.Backlog))

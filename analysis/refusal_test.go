@@ -1,7 +1,10 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -106,6 +109,7 @@ func TestLeft(t *testing.T) {
 	m := newMaker(t, true)
 	m.script("q1 e5 a5.1 q2 e5 a5.2 q3 w3000 q4 e5 a5.4")
 	listener := m.listening().Snapshots[0].Listeners
+	listener[0].Backlog = 1
 	start := &format.Batch{Snapshots: []format.Snapshot{{ListenersKnown: true, ConnectionsKnown: true, Listeners: listener, Connections: []format.Connection{
 		{NetNS: 1, LAddr: "192.0.2.80", LPort: 80, RAddr: "198.51.100.0", RPort: 9, State: 1, Cookie: 1009}}}}}
 	conn := func(n int) format.Connection {
@@ -125,13 +129,80 @@ func TestLeft(t *testing.T) {
 			c := &list[i]
 			got = append(got, fmt.Sprintf("%s/%d/%d", said(c), c.LeftState, c.BytesIn))
 		}
-		second := "2:5,queued=2,not-recorded/0/0"
+		second := "2:5,queued=2,gone-by-the-end,-its-end-was-not-seen/0/0"
 		if !known {
 			second = "2:5,queued=2,alive=3007,open-at-the-end/0/0"
 		}
-		want := "9:before,in-the-accept-queue-at-the-end/4/7 1:5,queued=2,alive=3010,open-at-the-end/4/7 " + second + " 3:queued=3004,alive=3004,in-the-accept-queue-at-the-end/4/7 4:5,queued=2,alive=3,open-at-the-end/0/0"
+		want := "9:before,open-at-the-end/4/7 1:5,queued=2,alive=3010,open-at-the-end/4/7 " + second + " 3:queued=3004,alive=3004,in-the-accept-queue-at-the-end/4/7 4:5,queued=2,alive=3,open-at-the-end/0/0"
 		if s := strings.Join(got, " "); s != want || r.Connections.Silent != 1 {
 			t.Errorf("got %q, want %q", s, want)
+		}
+	}
+}
+
+// Only what can be in an accept queue was in one at the start: no more than its length
+// said, and nothing that the program has closed already.
+func TestNotQueuedBefore(t *testing.T) {
+	for _, c := range []struct {
+		queue  uint32
+		states string
+		want   string
+	}{
+		{0, "5 5 4 9 11", "open open open open open"},
+		{2, "5 1 11 8 9", "open queue open queue open"},
+		{1, "1 1 6 4", "queue open open open"},
+		{9, "3 1", "queue queue"},
+	} {
+		m := newMaker(t, true)
+		start := m.listening()
+		shot := &start.Snapshots[0]
+		shot.ConnectionsKnown, shot.Listeners[0].Backlog = true, c.queue
+		for i, s := range strings.Fields(c.states) {
+			state, _ := strconv.Atoi(s)
+			shot.Connections = append(shot.Connections, format.Connection{NetNS: 1, LAddr: "192.0.2.80", LPort: 80, RAddr: "198.51.100.0", RPort: uint16(i + 1), State: uint8(state), Cookie: uint64(i)})
+		}
+		final := format.Snapshot{Final: true, ListenersKnown: true, ConnectionsKnown: true, BootNS: 8e9, Listeners: shot.Listeners, Connections: shot.Connections}
+		m.ns = 8e9
+		m.drop(99, format.HookConnRequest, 0)
+		list, r := m.analyze(Options{}, start, &format.Batch{Snapshots: []format.Snapshot{final}})
+		slices.SortFunc(list, func(a, b Connection) int { return cmp.Compare(a.Remote.Port(), b.Remote.Port()) })
+		var got []string
+		for i := range list[:len(list)-1] {
+			x := &list[i]
+			word := map[End]string{EndOpen: "open", EndWaiting: "queue"}[x.End]
+			if (word == "queue") != (x.WaitedNS > 0) {
+				t.Errorf("%+v", x)
+			}
+			got = append(got, word)
+		}
+		if s := strings.Join(got, " "); s != c.want || r.Connections.Waiting != uint64(strings.Count(c.want, "queue")) {
+			t.Errorf("%s: %q, want %q", c.states, s, c.want)
+		}
+	}
+}
+
+// Of a connection that was there before, the recording's start is the first time that is
+// known; one that is gone by the end without an event is not told as open.
+func TestGone(t *testing.T) {
+	m := newMaker(t, true)
+	start := m.listening()
+	shot := &start.Snapshots[0]
+	shot.ConnectionsKnown = true
+	for n := range 3 {
+		shot.Connections = append(shot.Connections, format.Connection{NetNS: 1, LAddr: "192.0.2.80", LPort: 80, RAddr: "198.51.100.0", RPort: uint16(n + 1), State: 5, Cookie: uint64(n) + 1001})
+	}
+	final := format.Snapshot{Final: true, ListenersKnown: true, ConnectionsKnown: true, BootNS: 8e9, Listeners: shot.Listeners, Connections: shot.Connections[:1]}
+	m.ns = 8e9
+	m.script("c3:5 q4")
+	_, r := m.analyze(Options{}, start, &format.Batch{Snapshots: []format.Snapshot{final}})
+	if x := r.Connections; x.Silent != 2 || x.SilentGone != 1 || x.SilentWaiting != 0 {
+		t.Errorf("%+v", x)
+	}
+	list, _ := m.analyze(Options{}, start, &format.Batch{Snapshots: []format.Snapshot{final}})
+	ends := map[uint16]End{1: EndOpen, 2: EndGone, 3: EndByServer, 4: EndWaiting}
+	for i := range list {
+		if c := &list[i]; c.End != ends[c.Remote.Port()] || c.Before != (c.Remote.Port() < 4) || c.StartNS != 0 {
+			t.Errorf("%+v", c)
 		}
 	}
 }
@@ -202,7 +273,31 @@ func TestQueuedBefore(t *testing.T) {
 		}
 	}
 	if len(list) != 3 || len(r.Findings) != 1 || r.Findings[0].ID != "slow-accept" {
-		t.Errorf("%d connections, %+v", len(list), r.Findings)
+		t.Fatalf("%d connections, %+v", len(list), r.Findings)
+	}
+	// What is told of them is a lower bound everywhere.
+	if s := r.Findings[0].Text; !strings.Contains(s, "clients waited at least 6.00 s") || !strings.Contains(s, "longest ≥6.00 s") || !strings.Contains(s, "3 of them since before the recording") {
+		t.Errorf("%s", s)
+	}
+	if q, all := r.Listeners[0].Life.QueueWait, r.Connections.QueueWait; q.Count != 3 || q.AtLeast != 3 || all.Count != 3 || all.AtLeast != 3 || all.Max < 6e9 {
+		t.Errorf("%+v %+v", q, all)
+	}
+
+	// As it is where nobody took them: those that were lost with the listener, too.
+	m = newMaker(t, true)
+	m.ns, m.queue = 6e9, 2
+	m.script("f1 c1:1 q4")
+	list, r = m.analyze(Options{}, start)
+	if q := r.Connections.NeverWait; len(list) != 4 || q.Count != 4 || q.AtLeast != 3 || q.Max < 6e9 {
+		t.Errorf("%d connections, %+v", len(list), r.Connections)
+	}
+	found = false
+	for _, f := range r.Findings {
+		found = found || f.ID == "slow-accept" && strings.Contains(f.Text, "1 client was in the accept queue for up to at least 6.00 s and never accepted") &&
+			strings.Contains(f.Text, "3 were still in the queue at the end, the oldest for at least 6.00 s")
+	}
+	if !found {
+		t.Errorf("%+v", r.Findings)
 	}
 }
 

@@ -86,13 +86,16 @@ type ConnectionTotals struct {
 	Seen             uint64     `json:"seen"`
 	Before           uint64     `json:"before"`           // of them, there when recording began
 	AcceptsRecorded  bool       `json:"accepts_recorded"` // else accepted, never_accepted, waiting and the waits are of those of whom other events tell
-	Silent           uint64     `json:"silent"`           // not in Seen: there from the beginning to the end, without an event
+	Silent           uint64     `json:"silent"`           // not in Seen: there when recording began, and without an event
+	SilentWaiting    uint64     `json:"silent_waiting"`   // of them, in an accept queue all the time
+	SilentGone       uint64     `json:"silent_gone"`      // of them, gone by the end; the others were there all the time
 	Queued           uint64     `json:"queued"`           // put into an accept queue
 	Accepted         uint64     `json:"accepted"`         // taken out of one
 	NeverAccepted    uint64     `json:"never_accepted"`   // queued, and not accepted
 	Waiting          uint64     `json:"waiting"`          // of them, in the queue at the end
 	NeverQueued      uint64     `json:"never_queued"`     // refused, and not queued by the end
 	Closed           uint64     `json:"closed"`
+	Discarded        uint64     `json:"discarded"`              // sockets, not in any other figure, that the kernel made twice for one handshake and dropped
 	Dead             uint64     `json:"dead_on_arrival"`        // closed when accept returned them
 	LostWithListener uint64     `json:"lost_with_listener"`     // in the queue when the listener was closed
 	RefusedSYN       uint64     `json:"refused_syn"`            // packets refused: SYNs, the accept queue was full
@@ -149,6 +152,10 @@ type Quantiles struct {
 	P90   int64  `json:"p90"`
 	P99   int64  `json:"p99"`
 	Max   int64  `json:"max"`
+
+	// AtLeast is of how many only a lower bound is known, for they began before the
+	// recording: so are the figures above, then.
+	AtLeast uint64 `json:"at_least,omitempty"`
 }
 
 // Rate is accepted connections a second.
@@ -174,7 +181,7 @@ type ListenerInfo struct {
 	Failed    uint64       `json:"failed"`
 	Waiting   uint64       `json:"waiting"` // attempts that were still blocked at the end
 	Errors    []ErrorCount `json:"errors"`
-	QueueHigh uint32       `json:"queue_high"` // longest accept queue seen at an entry or a return
+	QueueHigh uint32       `json:"queue_high"` // longest accept queue seen, at an event or at the start or the end
 	QueueMax  uint32       `json:"queue_max"`  // its limit
 	Full      uint64       `json:"full"`       // events that found the queue full
 	Wait      Quantiles    `json:"wait_ns"`    // of accepted attempts, exact to 1 %
@@ -210,7 +217,11 @@ type Timeline struct {
 	BucketNS int64    `json:"bucket_ns"`
 	Accepted []uint64 `json:"accepted"`
 	Failed   []uint64 `json:"failed"`
-	Queue    []uint64 `json:"queue"` // longest seen
+	Queue    []uint64 `json:"queue"` // longest; between two events it is what it was
+
+	// The same in smaller buckets, for a drawing.
+	DepthNS int64    `json:"-"`
+	Depth   []uint64 `json:"-"`
 }
 
 // ProcessInfo is one process that called accept.

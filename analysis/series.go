@@ -48,6 +48,18 @@ func (s *series) at(ns int64) *uint64 {
 	return &s.counts[i]
 }
 
+// raise makes the buckets from one time to another at least n.
+func (s *series) raise(fromNS, toNS int64, n uint64) {
+	last := s.at(toNS)
+	*last = max(*last, n)
+	if fromNS >= s.fromNS {
+		return
+	}
+	for i := max(fromNS-s.startNS, 0) / s.widthNS; int(i) < s.bucket; i++ {
+		s.counts[i] = max(s.counts[i], n)
+	}
+}
+
 func (s *series) halve() {
 	s.widthNS *= 2
 	s.fromNS, s.toNS = 0, 0
@@ -91,8 +103,9 @@ const longest = int64(30 * 24 * 3600 * 1e9)
 
 // waits collects durations in a histogram of fixed size, and the longest exactly.
 type waits struct {
-	h     *hdrhistogram.Histogram // nil: nothing is collected
-	maxNS int64
+	h       *hdrhistogram.Histogram // nil: nothing is collected
+	maxNS   int64
+	atLeast uint64 // of them, lower bounds
 }
 
 // newWaits makes one that is exact to the given number of decimal digits:
@@ -107,10 +120,17 @@ func (w *waits) add(ns int64) {
 	w.maxNS = max(w.maxNS, ns)
 }
 
+// bound adds a duration that may be a lower bound.
+func (w *waits) bound(ns int64, atLeast bool) {
+	if w.add(ns); atLeast && w.h != nil {
+		w.atLeast++
+	}
+}
+
 func (w *waits) quantiles() Quantiles {
 	if w.h == nil || w.h.TotalCount() == 0 {
 		return Quantiles{}
 	}
 	q := func(p float64) int64 { return min(w.h.ValueAtQuantile(p), w.maxNS) }
-	return Quantiles{Count: uint64(w.h.TotalCount()), P50: q(50), P90: q(90), P99: q(99), Max: w.maxNS}
+	return Quantiles{Count: uint64(w.h.TotalCount()), P50: q(50), P90: q(90), P99: q(99), Max: w.maxNS, AtLeast: w.atLeast}
 }

@@ -11,8 +11,8 @@ func (fs *findings) slow(l *listener) {
 	f := l.life
 	if n := l.snap; n.before && n.ended && n.start > 0 && n.end >= n.start && l.attempts == 0 && !fs.a.conns.blind && fs.a.seconds() >= 1 {
 		var evidence []seen
-		if f != nil && f.oldest != 0 {
-			evidence = []seen{{f.oldest, fs.a.endNS() - f.oldestNS}}
+		if f != nil {
+			evidence = f.stuckAt.seen()
 		}
 		fs.add(slowAccept, Critical, uint64(n.end), evidence, "look at the threads of the process that owns the listener (ss -ltnp): why does none come to accept?",
 			"%s%s: nobody called accept in %s, and %d connections were in the queue at the start, %d at the end", l.label(&fs.a.places), l.owner(&fs.a.places), Duration(fs.a.spanNS()), n.start, n.end)
@@ -55,23 +55,30 @@ func (fs *findings) slow(l *listener) {
 		evidence = slices.Clone(evidence[:min(len(evidence), 2*keepSeen)])
 	}
 	if q.Count > 0 {
-		parts = append(parts, fmt.Sprintf("clients waited %s in the accept queue before %s took them (median; p99 %s, longest %s): %s of %s waited %s or longer",
-			Duration(q.P50), l.by(&fs.a.places), Duration(q.P99), Duration(q.Max), Count(f.over), Count(q.Count), Duration(slowNS)))
+		most := ""
+		if q.AtLeast > 0 {
+			most = "≥"
+		}
+		parts = append(parts, fmt.Sprintf("clients waited %s%s in the accept queue before %s took them (median; p99 %s%s, longest %s%s): %s of %s waited %s or longer",
+			atLeast(q.AtLeast > 0), Duration(q.P50), l.by(&fs.a.places), most, Duration(q.P99), most, Duration(q.Max), Count(f.over), Count(q.Count), Duration(slowNS)))
 		if f.slow < f.over && f.slow > 0 {
 			parts[len(parts)-1] += fmt.Sprintf(", %s of them while fewer than one each %s was accepted", Count(f.slow), Duration(paceNS))
+		}
+		if q.AtLeast > 0 {
+			parts[len(parts)-1] += fmt.Sprintf(", %s of them since before the recording", Count(q.AtLeast))
 		}
 		if f.slow > 0 && len(parts) == 2 {
 			slices.Reverse(parts)
 		}
 	}
 	if f.stuck > 0 {
-		text := fmt.Sprintf("%s %s still in the queue at the end, the oldest for %s", Count(f.stuck), were(f.stuck), Duration(f.oldestNS))
+		text := fmt.Sprintf("%s %s still in the queue at the end, the oldest for %s%s", Count(f.stuck), were(f.stuck), atLeast(f.oldestAtLeast), Duration(f.oldestNS))
 		if len(l.shares) == 0 && l.owned != "" {
 			text += ": " + l.owned + " did not come"
 		}
 		parts = append(parts, text)
 		if f.oldestNS >= slowNS {
-			evidence = append([]seen{{f.oldest, fs.a.endNS() - f.oldestNS}}, evidence...)
+			evidence = append(f.stuckAt.seen(), evidence...)
 			evidence = evidence[:min(len(evidence), 2*keepSeen)]
 		}
 	}
@@ -93,13 +100,21 @@ func (fs *findings) slow(l *listener) {
 	fs.add(slowAccept, s, f.slow+f.stuck+f.left, evidence, next, "%s", text)
 }
 
+// atLeast says that a duration is a lower bound.
+func atLeast(yes bool) string {
+	if yes {
+		return "at least "
+	}
+	return ""
+}
+
 // unaccepted says what became of those that left the queue late without being accepted.
 func (f *life) unaccepted() string {
 	text := Count(f.left) + " clients were"
 	if f.left == 1 {
 		text = "1 client was"
 	}
-	text += fmt.Sprintf(" in the accept queue for up to %s and never accepted: ", Duration(f.leftNS))
+	text += fmt.Sprintf(" in the accept queue for up to %s%s and never accepted: ", atLeast(f.leftAtLeast), Duration(f.leftNS))
 	ended := f.left - f.leftLost
 	switch {
 	case ended == 0:

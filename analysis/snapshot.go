@@ -37,17 +37,23 @@ func (cs *conns) leftAs(c *conn) End {
 	}
 	switch {
 	case s == nil && cs.missing(c):
-		return EndNotRecorded
+		return EndGone
 	case cs.blind && c.queuedSeq != 0:
-		if s != nil && s.Inode == 0 && (s.State == tcpEstablished || s.State == tcpCloseWait) {
+		if s != nil && s.Inode == 0 && queueable(s.State) {
 			return EndWaiting
 		}
 	case c.acceptSeq == 0 && c.queuedSeq != 0:
 		return EndWaiting
-	case c.acceptSeq == 0 && c.before && c.inodeBefore == 0 && (s == nil || s.Inode == 0) && (c.snapState == tcpEstablished || c.snapState == tcpCloseWait):
+	case c.acceptSeq == 0 && c.before && c.inQueue && (s == nil && !cs.blind || s != nil && s.Inode == 0 && queueable(s.State)):
 		return EndWaiting
 	}
 	return EndOpen
+}
+
+// queueable reports whether a connection in an accept queue can have a state: the program
+// has not seen it, so only the client can have closed it.
+func queueable(state uint8) bool {
+	return state == tcpEstablished || state == tcpCloseWait || state == tcpSynRecv // fast open
 }
 
 // listingNS is more than taking the snapshot lasts.
@@ -92,7 +98,9 @@ func (cs *conns) snapshot(list []format.Connection) error {
 		if err != nil {
 			return err
 		}
-		c.before, c.inode, c.inodeBefore, c.snapState = true, s.Inode, s.Inode, s.State
+		c.before, c.inode = true, s.Inode
+		c.unowned = s.Inode == 0 && queueable(s.State)
+		c.inQueue = c.unowned && cs.ps.claim(port{s.NetNS, s.LPort})
 		c.listener = cs.ps.ports[port{s.NetNS, s.LPort}]
 	}
 	return nil

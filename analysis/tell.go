@@ -23,10 +23,14 @@ func (cs *conns) finish(c *conn, end End) error {
 	o := &cs.out
 	if c.first == 0 { // there all the time
 		cs.totals.Silent++
-		if end == EndWaiting {
+		switch end {
+		case EndGone:
+			cs.totals.SilentGone++
+		case EndWaiting:
+			cs.totals.SilentWaiting++
 			cs.totals.Waiting++
 			cs.totals.NeverAccepted++
-			cs.never.add(o.WaitedNS)
+			cs.never.bound(o.InQueue())
 			if c.listener != nil {
 				cs.ps.life(c.listener).ended(o)
 			}
@@ -66,23 +70,24 @@ func (cs *conns) sum(c *conn, o *Connection) {
 	if o.Dead {
 		t.Dead++
 	}
+	waited, atLeast := o.InQueue()
 	switch {
-	case o.AcceptedSeq != 0 || o.QueuedSeq == 0 || o.End == EndNotRecorded:
+	case o.AcceptedSeq != 0 || o.QueuedSeq == 0 && !atLeast || !o.End.Known():
 	case o.AcceptUnknown && o.End != EndListener && o.End != EndWaiting:
 	default:
 		if o.End == EndWaiting {
 			t.Waiting++
 		}
 		t.NeverAccepted++
-		if o.QueueWaitNS >= 0 {
-			cs.never.add(o.QueueWaitNS)
+		if waited >= 0 {
+			cs.never.bound(waited, atLeast)
 		}
 	}
 	if o.HandshakeNS >= 0 {
 		cs.shakes.add(o.HandshakeNS)
 	}
-	if o.QueueWaitNS >= 0 && o.AcceptedSeq != 0 {
-		cs.queue.add(o.QueueWaitNS)
+	if waited >= 0 && o.AcceptedSeq != 0 {
+		cs.queue.bound(waited, atLeast)
 	}
 	if o.AliveNS >= 0 && o.ClosedSeq != 0 {
 		cs.alive.add(o.AliveNS)
@@ -101,7 +106,7 @@ func (cs *conns) fill(c *conn, end End) {
 	o := &cs.out
 	*o = Connection{
 		ID: c.first, NetNS: k.netns, Local: netip.AddrPortFrom(k.local, k.lport), Remote: netip.AddrPortFrom(k.remote, k.rport), Cookie: c.cookie,
-		Inode: c.inode, Before: c.before, QueuedNS: c.queuedNS, QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
+		Inode: c.inode, Before: c.before, StartNS: cs.ps.startNS, QueuedNS: c.queuedNS, QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
 		EnterNS: c.enterNS, EnterSeq: c.enterSeq, HandshakeNS: -1, QueueWaitNS: -1, AliveNS: -1, DeadNS: -1,
 		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, StateAtAccept: c.state, End: end, listener: c.listener,
 	}
@@ -121,7 +126,7 @@ func (cs *conns) fill(c *conn, end End) {
 			o.HandshakeNS = ns
 		}
 	}
-	if end != EndNotRecorded {
+	if end.Known() {
 		o.EndNS = cs.endNS
 	}
 	if x := c.rare; x != nil {
@@ -136,7 +141,7 @@ func (cs *conns) fill(c *conn, end End) {
 	case c.queuedSeq != 0 && o.EndNS != 0:
 		o.QueueWaitNS = max(o.EndNS-c.queuedNS, 0)
 	case c.before: // since when, is not known
-		if c.snapState != 0 && c.inodeBefore == 0 && o.AcceptedNS+o.EndNS != 0 {
+		if (c.inQueue || c.unowned && c.acceptSeq != 0) && o.AcceptedNS+o.EndNS != 0 {
 			o.WaitedNS = max(cmp.Or(c.acceptNS, o.EndNS)-cs.ps.startNS, 0)
 		}
 	case c.queuedSeq == 0:

@@ -46,6 +46,7 @@ type sums struct {
 	kernel    int64 // of them, by the kernel for itself
 	queued    int64 // put into it
 	forgotten int64 // that were in it when the listener was closed
+	discarded int64 // made and dropped at once, see Discarded
 }
 
 func (s *sums) add(what uint8, n int64) {
@@ -59,6 +60,8 @@ func (s *sums) add(what uint8, n int64) {
 		s.queued += n
 	case forgot:
 		s.forgotten += n
+	case discard:
+		s.discarded += n
 	}
 }
 
@@ -67,6 +70,7 @@ const (
 	tookKernel
 	put
 	forgot
+	discard
 )
 
 // moment is an event that a counter can tell of.
@@ -168,6 +172,8 @@ func (w *Witness) event(e *format.Event) {
 		what = put
 	case e.Kind == format.Drop && e.Hook == format.HookChildForget:
 		what = forgot
+	case Discarded(e):
+		what = discard
 	case e.Kind != format.Return || e.Ret < 0 && e.Mark&format.MarkClientLost == 0:
 		return
 	case e.Mark&format.MarkNoFacts != 0:
@@ -219,7 +225,7 @@ type WitnessResult struct {
 }
 
 // WitnessSpace is one network namespace. Connections that the kernel made are
-// Opened = Accepted + (QueuedEnd - QueuedStart) + Forgotten + Joined + Unexplained.
+// Opened = Accepted + (QueuedEnd - QueuedStart) + Forgotten + Joined + Discarded + Unexplained.
 type WitnessSpace struct {
 	NetNS       uint32            `json:"netns"`
 	SpanNS      int64             `json:"span_ns"`      // between the readings
@@ -231,6 +237,7 @@ type WitnessSpace struct {
 	QueuedKnown bool              `json:"queued_known"` // both are exact
 	Forgotten   int64             `json:"forgotten"`    // waited in one when its listener was closed
 	Joined      uint64            `json:"joined"`       // joined an MPTCP connection: never accepted
+	Discarded   int64             `json:"discarded"`    // made a second time for one handshake, and dropped at once: no connections
 	Queued      int64             `json:"queued"`       // events of connections that were queued, -1 if the capture has none
 	Unsure      int64             `json:"unsure"`       // events while the counters were read: before or after
 	Unexplained int64             `json:"unexplained"`
@@ -322,7 +329,7 @@ func (w *Witness) compare(s *space) WitnessSpace {
 		NetNS: s.netns, SpanNS: s.last.BootNS - s.first.BootNS, Opened: grew(format.CounterPassiveOpens), Joined: grew(format.CounterMPJoins),
 		Accepted: s.last.by.accepted - s.first.by.accepted, Kernel: s.last.by.kernel - s.first.by.kernel, Forgotten: s.last.by.forgotten - s.first.by.forgotten,
 		QueuedStart: s.first.Counters.Queued, QueuedEnd: s.last.Counters.Queued, QueuedKnown: s.first.QueuedKnown && s.last.QueuedKnown,
-		Queued: -1, Reasons: []string{}, Counters: map[string]uint64{},
+		Discarded: s.last.by.discarded - s.first.by.discarded, Queued: -1, Reasons: []string{}, Counters: map[string]uint64{},
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.last.Values)) {
 		x.Counters[name] = grew(name)
@@ -333,12 +340,13 @@ func (w *Witness) compare(s *space) WitnessSpace {
 	}
 	if w.blind && w.queuedKnown { // what was put into queues is all that there is to hold against
 		x.Unsure = s.first.while.queued + s.last.while.queued
-		x.Unexplained = int64(x.Opened) - x.Queued - int64(x.Joined)
+		x.Unexplained = int64(x.Opened) - x.Queued - int64(x.Joined) - x.Discarded
+		x.discards()
 		w.judge(&x, back)
 		return x
 	}
 	waiting := int64(x.QueuedEnd) - int64(x.QueuedStart)
-	x.Unexplained = int64(x.Opened) - x.Accepted - waiting - x.Forgotten - int64(x.Joined)
+	x.Unexplained = int64(x.Opened) - x.Accepted - waiting - x.Forgotten - int64(x.Joined) - x.Discarded
 	x.reasons(waiting)
 	w.judge(&x, back)
 	return x
@@ -359,6 +367,14 @@ func (x *WitnessSpace) reasons(waiting int64) {
 	add(x.Forgotten, "%d were waiting when their listener was closed")
 	add(int64(x.Joined), "%d joined an MPTCP connection")
 	add(x.Kernel, "%d of the accepted taken by the kernel for itself")
+	x.discards()
+}
+
+// discards tells of the sockets that were no connections.
+func (x *WitnessSpace) discards() {
+	if x.Discarded > 0 {
+		x.Reasons = append(x.Reasons, fmt.Sprintf("%d made twice: two CPUs ended one handshake at the same time, and the kernel dropped the second socket", x.Discarded))
+	}
 }
 
 // twice is how much of the difference the kernel can have counted twice: a few in
@@ -369,7 +385,7 @@ func (x *WitnessSpace) reasons(waiting int64) {
 func (x *WitnessSpace) twice(blind bool) int64 {
 	most := 1 + int64(x.Opened)/10_000
 	if x.Queued >= 0 && !blind {
-		most = min(1+int64(x.Opened)/500, int64(x.Opened)-x.Queued-int64(x.Joined))
+		most = min(1+int64(x.Opened)/500, int64(x.Opened)-x.Queued-int64(x.Joined)-x.Discarded)
 	}
 	if x.Unexplained > 0 && x.Unexplained <= most {
 		return x.Unexplained

@@ -24,6 +24,7 @@ func TestWitness(t *testing.T) {
 	forgotten := format.Event{BootNS: 150, Kind: format.Drop, Hook: format.HookChildForget, NetNS: 1, Proto: 6}
 	elsewhere := takenAt(150)
 	elsewhere.NetNS = 2
+	discarded := format.Event{BootNS: 150, Kind: format.Closed, Hook: format.HookSetState, OldState: 3, State: 7, NetNS: 1, Proto: 6, SegsIn: 1}
 	joins := reading(200, 210, 12, 0)
 	joins.Values[format.CounterMPJoins] = 1
 	unknown := reading(200, 210, 12, 0)
@@ -46,6 +47,7 @@ func TestWitness(t *testing.T) {
 		{"still queued", 1, reading(200, 210, 13, 3), []format.Event{takenAt(150)}, nil, nil, WitnessAgrees, 0, "2 more waiting"},
 		{"a client lost, failures, UNIX", 0, reading(200, 210, 11, 0), []format.Event{lostClient, again, local, udp}, nil, nil, WitnessAgrees, 0, ""},
 		{"forgotten", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150), forgotten}, nil, nil, WitnessAgrees, 0, "closed"},
+		{"made twice", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), discarded, discarded}, nil, nil, WitnessAgrees, 0, "2 made twice"},
 		{"joined", 0, joins, []format.Event{takenAt(150)}, nil, nil, WitnessAgrees, 0, "MPTCP"},
 		{"while read", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), takenAt(205), takenAt(206)}, nil, nil, WitnessExplained, 2, "while the counters were read"},
 		{"lost", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, lossy, WitnessExplained, 2, "2 returns of accept were lost"},
@@ -92,6 +94,14 @@ func TestWitness(t *testing.T) {
 		if r := w.Finish(); r.Verdict != c.verdict || r.Spaces[0].Queued != int64(c.queued) {
 			t.Errorf("%+v: %+v", c, r)
 		}
+	}
+	// Without accepts, too, what was made twice is no connection.
+	discarded.BootNS = 160
+	w := NewWitness(&format.Header{Filters: []string{"--events lifecycle"}, Probes: []format.Probe{{Hook: format.HookHashdance, Kind: format.Queued}}})
+	w.Add(&format.Batch{Counters: []format.Counters{reading(95, 105, 10, 0)}, Events: []format.Event{queued, discarded, discarded}})
+	w.Add(&format.Batch{Counters: []format.Counters{reading(200, 210, 13, 0)}, End: &format.End{Clean: true}})
+	if r := w.Finish(); r.Verdict != WitnessAgrees || r.Spaces[0].Discarded != 2 || !strings.Contains(r.Text, "2 made twice") {
+		t.Errorf("%+v", r)
 	}
 	// Who sat in accept before is a reason, but of no known size.
 	for _, known := range []bool{false, true} {

@@ -12,10 +12,11 @@ import (
 // AppendConnectionJSON appends a connection as one JSON object without a newline.
 // Its keys, in this order, are id laddr lport raddr rport pid comm via
 // established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out
-// retransmits srtt_us state_at_accept end_reason. All are always there; what is
+// retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns. All are always there; what is
 // not known is null. Times are of the boot clock, as boot_ns of an event. The
 // queue wait of a connection that was never accepted ends where it ended; the
-// bytes of one that is open at the end are up to then.
+// bytes of one that is open at the end are up to then. Of one that was in the queue before
+// the recording only the wait that was seen is known: queue_wait_at_least_ns, and queue_wait_ns is null.
 func AppendConnectionJSON(dst []byte, c *analysis.Connection) []byte {
 	num := func(name string, v int64, known bool) {
 		dst = append(append(append(dst, `,"`...), name...), `":`...)
@@ -59,6 +60,8 @@ func AppendConnectionJSON(dst []byte, c *analysis.Connection) []byte {
 	num("srtt_us", int64(c.SRTTUS), c.Counted && c.SRTTUS != 0)
 	text("state_at_accept", format.StateName(c.StateAtAccept), taken)
 	text("end_reason", string(c.End), true)
+	least, known := c.InQueue()
+	num("queue_wait_at_least_ns", least, known)
 	return append(dst, '}')
 }
 
@@ -104,7 +107,7 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 	switch {
 	case c.Dead:
 		dst = append(dst, ", dead on arrival"...)
-	case c.End != analysis.EndNotRecorded && c.End != analysis.EndWaiting && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && !c.AcceptUnknown:
+	case c.End.Known() && c.End != analysis.EndWaiting && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && !c.AcceptUnknown:
 		dst = append(dst, ", never accepted"...)
 	case c.AcceptedSeq != 0 && c.GoneNS != 0:
 		dst = append(dst, " before it was accepted"...)
@@ -125,10 +128,11 @@ func plain(a netip.AddrPort) string {
 
 // waited is how long a connection was in the queue, - if it is not known.
 func waited(c *analysis.Connection) string {
-	if c.WaitedNS > 0 {
-		return "≥" + Duration(c.WaitedNS)
+	ns, atLeast := c.InQueue()
+	if atLeast {
+		return "≥" + Duration(ns)
 	}
-	return known(c.QueueWaitNS)
+	return known(ns)
 }
 
 func runes(b []byte) (n int) {
@@ -148,10 +152,14 @@ func known(ns int64) string {
 	return Duration(ns)
 }
 
-// began is the first time that is known of a connection.
+// began is the first time that is known of a connection, the start of the recording if
+// it was there before.
 func began(c *analysis.Connection) int64 {
-	if len(c.Refusals) > 0 {
+	switch {
+	case len(c.Refusals) > 0:
 		return c.Refusals[0].NS
+	case c.Before:
+		return c.StartNS
 	}
 	for _, ns := range []int64{c.SynNS, c.QueuedNS, c.AcceptedNS, c.ClosedNS} {
 		if ns != 0 {

@@ -56,6 +56,10 @@ func sentences(e *format.Event) []string {
 	case format.State:
 		say("The connection from %s to %s went from %s to %s%s.", e.Peer(), e.Bound(), format.StateName(e.OldState), format.StateName(e.State), stateWords(e))
 	case format.Closed:
+		if analysis.Discarded(e) {
+			say("Two CPUs ended the handshake of %s with %s at the same time. Both made a socket, and this is the one that was dropped: no connection, the other one lives on.", e.Peer(), e.Bound())
+			break
+		}
 		c := analysis.EndOf(e)
 		say("The connection from %s to %s has ended: %s (it was %s).", e.Peer(), e.Bound(), c, format.StateName(e.OldState))
 		in, out := analysis.WithoutFIN(e)

@@ -90,8 +90,16 @@ func (t *text) connections() {
 	for _, e := range c.Ends {
 		rows = append(rows, fmt.Sprintf("  %s\t%s", count(e.Count), e.End))
 	}
-	if c.Silent > 0 {
-		rows = append(rows, fmt.Sprintf("  %s\topen at the end, nothing happened to them", count(c.Silent)))
+	for _, x := range []struct {
+		n    uint64
+		what string
+	}{
+		{c.SilentWaiting, "in the accept queue from beginning to end"}, {c.SilentGone, "gone by the end, their end was not seen"},
+		{c.Silent - c.SilentWaiting - c.SilentGone, "open at the end, nothing happened to them"},
+	} {
+		if x.n > 0 {
+			rows = append(rows, fmt.Sprintf("  %s\t%s", count(x.n), x.what))
+		}
 	}
 	for _, l := range t.table(t.o.Width, "", rows)[1:] {
 		t.WriteString(l + "\n")
@@ -105,17 +113,28 @@ func (t *text) connections() {
 	if n := c.RefusedSYNQueue; n > 0 {
 		t.line(red, "  "+count(n), " SYNs refused, the SYN queue was full")
 	}
+	if n := c.Discarded; n > 0 {
+		t.line("", "  "+count(n), " more sockets were made and dropped at once: two CPUs ended one handshake at the same time")
+	}
 	rows = nil
 	for _, q := range []struct {
 		name string
 		of   analysis.Quantiles
 	}{{"refused", c.RefusedFor}, {"handshake", c.Handshake}, {"accept queue", c.QueueWait}, {"queue, never accepted", c.NeverWait}, {"served", c.Served}} {
-		if q.of.Count > 0 {
-			rows = append(rows, fmt.Sprintf("  %s\t%s\t%s\t%s\t%s", q.name, Duration(q.of.P50), Duration(q.of.P90), Duration(q.of.P99), Duration(q.of.Max)))
+		if most := atLeast(q.of); q.of.Count > 0 {
+			rows = append(rows, fmt.Sprintf("  %s\t%s%s\t%s%s\t%s%s\t%s%s", q.name, most, Duration(q.of.P50), most, Duration(q.of.P90), most, Duration(q.of.P99), most, Duration(q.of.Max)))
 		}
 	}
 	if len(rows) > 0 {
 		t.WriteByte('\n')
 		t.print(t.table(t.o.Width, "time in\tp50\tp90\tp99\tmax", rows))
 	}
+}
+
+// atLeast is ≥ if some of the durations are lower bounds.
+func atLeast(q analysis.Quantiles) string {
+	if q.AtLeast > 0 {
+		return "≥"
+	}
+	return ""
 }

@@ -149,7 +149,7 @@ func TestLife(t *testing.T) {
 
 // Each line has exactly the keys that are promised, in their order.
 func TestConnectionKeys(t *testing.T) {
-	const want = "id laddr lport raddr rport pid comm via established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out retransmits srtt_us state_at_accept end_reason"
+	const want = "id laddr lport raddr rport pid comm via established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns"
 	n := 0
 	slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
 		n++
@@ -228,5 +228,39 @@ func TestHostileLife(t *testing.T) {
 	for _, s := range []string{string(AppendConnectionText(nil, &c, format.Clock{}, time.UTC)), string(AppendConnectionJSON(nil, &c)), Story(&c, format.Clock{}, time.UTC),
 		b.String(), Explain(&e, format.Clock{}, time.UTC)} {
 		printable(t, strings.ReplaceAll(s, "\ufffd", ""))
+	}
+}
+
+// A connection that was there before is told from the start of the recording on, and one
+// that is gone has no time of its end.
+func TestGoneIsNotOpen(t *testing.T) {
+	clock := format.Clock{BootNS: 100e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()}
+	at := netip.MustParseAddrPort("192.0.2.80:80")
+	unknown := analysis.Connection{Before: true, StartNS: 100e9, Local: at, Remote: netip.MustParseAddrPort("198.51.100.1:1"), QueueWaitNS: -1, AliveNS: -1, End: analysis.EndGone}
+	open := unknown
+	open.End, open.EndNS, open.Remote = analysis.EndOpen, 110e9, netip.MustParseAddrPort("198.51.100.1:2")
+	tl := NewTimeline(3)
+	tl.Add(&unknown)
+	tl.Add(&open)
+	var b bytes.Buffer
+	if err := tl.Write(&b, &analysis.Result{}, clock, TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.String(); !strings.Contains(s, "03:00:00.000─") || !strings.Contains(s, " 10.0 s ") || !strings.Contains(s, "─03:00:10.000") {
+		t.Errorf("%s", s)
+	}
+	if s := string(AppendConnectionText(nil, &unknown, clock, time.UTC)); !strings.Contains(s, "  03:00:00.000000  ") || !strings.HasSuffix(s, "gone by the end, its end was not seen") {
+		t.Errorf("%s", s)
+	}
+	if s := Story(&unknown, clock, time.UTC); !strings.Contains(s, "gone by the end") || strings.Contains(s, "recording ends") || !strings.Contains(s, "03:00:00.000000             recording begins") {
+		t.Errorf("%s", s)
+	}
+	b.Reset()
+	r := &analysis.Result{Connections: analysis.ConnectionTotals{Recorded: true, AcceptsRecorded: true, Silent: 10, SilentGone: 4}}
+	if err := Text(&b, r, TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.String(); !strings.Contains(s, "4  gone by the end") || !strings.Contains(s, "6  open at the end") {
+		t.Errorf("%s", s)
 	}
 }

@@ -100,12 +100,12 @@ func (s *story) verdict() string {
 	case c.End == analysis.EndAccept:
 		return fmt.Sprintf("Lost: accept of %s took it from the queue and failed, the client was cut off.", s.who())
 	case c.End == analysis.EndListener:
-		return "Lost: its listener was closed while it was in the accept queue" + span(c.QueueWaitNS) + "."
+		return "Lost: its listener was closed while it was in the accept queue" + s.inQueue() + "."
 	case c.End == analysis.EndWaiting:
 		if c.WaitedNS > 0 {
-			return "Not accepted: it was in the accept queue when recording began and when it ended."
+			return "Not accepted: it was in the accept queue when recording began and when it ended" + s.inQueue() + "."
 		}
-		return "Not accepted: it was in the accept queue when recording ended" + span(c.QueueWaitNS) + "."
+		return "Not accepted: it was in the accept queue when recording ended" + s.inQueue() + "."
 	case c.End == analysis.EndRefused:
 		return fmt.Sprintf("Never queued: %s dropped because a queue was full.", packets(c.RefusedPackets))
 	case c.AcceptUnknown:
@@ -116,7 +116,7 @@ func (s *story) verdict() string {
 		return fmt.Sprintf("It was there when recording began; %s.", c.End)
 	}
 	alive := ""
-	if c.AliveNS >= 0 && c.End != analysis.EndNotRecorded {
+	if c.AliveNS >= 0 && c.End.Known() {
 		alive = ", lived " + Duration(c.AliveNS)
 	}
 	end := string(c.End)
@@ -133,12 +133,16 @@ func packets(n uint64) string {
 	return Count(n) + " of its packets were"
 }
 
-// span is " for" a duration, if it is known.
-func span(ns int64) string {
-	if ns < 0 {
+// inQueue is ", for" as long as it was in the queue, if that is known.
+func (s *story) inQueue() string {
+	switch ns, atLeast := s.c.InQueue(); {
+	case ns < 0:
 		return ""
+	case atLeast:
+		return ", for at least " + Duration(ns)
+	default:
+		return ", for " + Duration(ns)
 	}
-	return ", for " + Duration(ns)
 }
 
 func (s *story) who() string {
@@ -162,6 +166,9 @@ func (s *story) tell() {
 	}
 	if n := c.RefusedPackets - uint64(len(c.Refusals)); n > 0 {
 		s.add(c.Refusals[len(c.Refusals)-1].NS, 0, "%s more of its packets are dropped", Count(n))
+	}
+	if c.Before {
+		s.add(c.StartNS, 0, "recording begins: it is there already")
 	}
 	s.add(c.SynNS, 0, "the client's SYN is answered: the handshake begins")
 	if c.QueuedSeq != 0 {

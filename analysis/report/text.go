@@ -296,7 +296,7 @@ func (t *text) listeners() {
 			}
 		}
 		if q.Count > 0 {
-			wait = Duration(q.P99)
+			wait = atLeast(q) + Duration(q.P99)
 		}
 		accepted, failed, waiting := t.outcomes(l.Accepted), t.outcomes(l.Failed), fmt.Sprint(l.Waiting)
 		if recorded && !t.r.Connections.AcceptsRecorded {

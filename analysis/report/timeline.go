@@ -71,7 +71,7 @@ func telling(a, b *analysis.Connection) int {
 }
 
 func trouble(c *analysis.Connection) int {
-	if c.Dead || c.RefusedPackets > 0 || !c.AcceptUnknown && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End != analysis.EndNotRecorded {
+	if c.Dead || c.RefusedPackets > 0 || !c.AcceptUnknown && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End.Known() {
 		return 1
 	}
 	return 0
@@ -134,7 +134,7 @@ func window(groups []*group) (fromNS, toNS int64, ok bool) {
 	for _, g := range groups {
 		for i := range g.kept {
 			c := &g.kept[i]
-			from, to := began(c), max(c.EndNS, c.ClosedNS, c.AcceptedNS)
+			from, to := began(c), max(began(c), c.EndNS, c.ClosedNS, c.AcceptedNS)
 			if !ok {
 				fromNS, toNS, ok = from, to, true
 			}
@@ -199,14 +199,14 @@ func (d *drawing) clockAt(ns int64) string { return d.clock.Time(ns).In(d.zone).
 func (d *drawing) queue(g *group) {
 	for i := range d.r.Listeners {
 		l := &d.r.Listeners[i]
-		if l.Listener != g.inode || g.inode == 0 || l.Addr != g.name || l.QueueHigh == 0 || len(l.Timeline.Queue) == 0 {
+		if l.Listener != g.inode || g.inode == 0 || l.Addr != g.name || l.QueueHigh == 0 || len(l.Timeline.Depth) == 0 {
 			continue
 		}
 		label := fmt.Sprintf("queue, up to %d of %d", l.QueueHigh, l.QueueMax)
 		if l.Life != nil && l.Life.FullNS > 0 {
 			label += " FULL " + Duration(l.Life.FullNS)
 		}
-		if 2*l.Timeline.BucketNS > d.toNS-d.fromNS { // too coarse to be drawn
+		if 2*l.Timeline.DepthNS > d.toNS-d.fromNS { // too coarse to be drawn
 			d.line("", "", label)
 			return
 		}
@@ -215,9 +215,9 @@ func (d *drawing) queue(g *group) {
 		for x := range d.lane {
 			from, to := d.at(x), d.at(x+1)
 			high := uint64(0)
-			for n, q := range l.Timeline.Queue {
-				at := start + int64(n)*l.Timeline.BucketNS
-				if at < to && at+l.Timeline.BucketNS > from {
+			for n, q := range l.Timeline.Depth {
+				at := start + int64(n)*l.Timeline.DepthNS
+				if at < to && at+l.Timeline.DepthNS > from {
 					high = max(high, q)
 				}
 			}
@@ -302,7 +302,7 @@ func (d *drawing) cell(c *analysis.Connection, x int, last bool, phases *[numPha
 				return d.style(bold, endClosed)
 			}
 			return d.style(red, endBad)
-		case analysis.EndNotRecorded:
+		case analysis.EndNotRecorded, analysis.EndGone:
 		default:
 			return d.style(red, endBad)
 		}
