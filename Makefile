@@ -16,7 +16,7 @@ MUTANTS ?= 400
 SEED    ?= $(shell date +%s)
 FIGURES  = $(CURDIR)/$(BUILD)/reliability.tsv
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
-VM_TIME ?= 20m
+VM_TIME ?= 40m
 SIZE_TIME ?= 480s
 READ_EVENTS ?= 10000000
 
