@@ -228,6 +228,10 @@ func (s *survey) account(note *format.Repaired) format.End {
 		end.Clean = false
 		end.Detail = join(end.Detail, fmt.Sprintf("the original lacked %d events where it was damaged", max(note.Events, gone)))
 	}
+	if s.header.ID == "" && s.header.StartNS == 0 {
+		end.Clean = false
+		end.Detail = join(end.Detail, "the original's header was lost: of which host and time it is, is not known")
+	}
 	return end
 }
 

@@ -39,7 +39,7 @@ prints the SHA-256 of the file, as sha256sum does, and the head of its chain, an
 one verdict:
 
   whole      all of it is there and fits
-  unclean    the same, but the recording ended in disorder
+  unclean    the same, but the recording ended in disorder, or it was repaired
   truncated  it stops before its end; what is missing is said
   corrupt    it holds what its recorder did not write; where is said
   forged     it fits, but is not what was signed, or not what a kept head says
@@ -288,7 +288,11 @@ func (v *verified) judge(in *input, readErr error, end *format.End, last *format
 		v.Capture = "whole"
 	case errors.Is(readErr, io.EOF) && end != nil:
 		v.Capture = "unclean"
-		v.Why = append(v.Why, fmt.Sprintf("recording ended in disorder (%s): %s", end.Reason, end.Detail))
+		why := "recording ended in disorder"
+		if in.Header().Repaired != nil {
+			why = "this is what could be read of a damaged capture"
+		}
+		v.Why = append(v.Why, fmt.Sprintf("%s (%s): %s", why, end.Reason, end.Detail))
 	default:
 		v.Capture = "truncated"
 		v.Why = append(v.Why, "it has no end")

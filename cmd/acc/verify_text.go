@@ -18,7 +18,7 @@ func (v *verified) text(out io.Writer) error {
 	row("capture", "%s", q(v.File))
 	row("verdict", "%s", map[string]string{
 		"whole":     "whole: every frame, END, index and tail are there and fit",
-		"unclean":   "UNCLEAN: all is there and fits, but the recording ended in disorder",
+		"unclean":   "UNCLEAN: all that is in it fits, but its recording, or what it is repaired from, ended in disorder",
 		"truncated": "TRUNCATED: it stops before its end",
 		"corrupt":   "CORRUPT",
 		"forged":    "FORGED: it is not what was signed or kept",
@@ -53,7 +53,7 @@ func (v *verified) text(out io.Writer) error {
 		}
 		switch {
 		case h.Found && h.Bytes < v.Bytes && v.Head != h.Head:
-			row(name, "%.16s…: frame %d; the first %d bytes are what was written then", h.Head, h.Frame, h.Bytes)
+			row(name, "%.16s…: frame %d; the first %d bytes are what was written then, the %d behind them are proven by nothing", h.Head, h.Frame, h.Bytes, v.Bytes-h.Bytes)
 		case h.Found:
 			row(name, "%.16s…: frame %d, the last; everything is what was written then", h.Head, h.Frame)
 		default:
