@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/acc-project/acc/format"
 )
+
+// checkpointEvery is the default of --checkpoint-every.
+const checkpointEvery = "10s"
 
 // checkpoints emits heads of a capture's chain while it is recorded, from a
 // goroutine of its own: a log that does not take them must not hold up the
@@ -28,6 +32,9 @@ func newCheckpoints(o *recordOptions, errOut io.Writer) (*checkpoints, error) {
 	var emit func(line string)
 	switch o.checkpoint {
 	case "":
+		if o.checkpointEvery != checkpointEvery {
+			return nil, &usageError{errors.New("--checkpoint-every needs --checkpoint"), "like --checkpoint syslog"}
+		}
 		return nil, nil
 	case "stderr":
 		emit = func(line string) { fmt.Fprintf(errOut, "acc: %s\n", line) }

@@ -89,7 +89,7 @@ verify --checkpoints whether the capture was cut or written anew.`,
 	f.BoolVar(&o.denied, "denied", false, "also record calls that seccomp refuses with an error; every system call of the host pays for it (some 200 instructions)")
 	f.StringVar(&o.ring, "ring-size", "8MiB", "ring buffer between kernel and recorder: a power of two, at least 4KiB")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "emit chain heads to stderr or syslog")
-	f.StringVar(&o.checkpointEvery, "checkpoint-every", "10s", "at most one checkpoint in so long; the last one comes at the end")
+	f.StringVar(&o.checkpointEvery, "checkpoint-every", checkpointEvery, "at most one checkpoint in so long; the last one comes at the end")
 	return cmd
 }
 
