@@ -31,7 +31,7 @@ func TestVMKilledRecorder(t *testing.T) {
 			t.Fatal(err)
 		}
 		var events int
-		for deadline := time.Now().Add(30 * time.Second); events == 0; { // until a frame is there
+		for deadline := time.Now().Add(2 * time.Minute); events == 0; { // until a frame is there
 			if time.Now().After(deadline) {
 				t.Fatal("nothing was recorded")
 			}
