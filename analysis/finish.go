@@ -89,7 +89,11 @@ func (a *Analyzer) endNS() int64 {
 func (a *Analyzer) connections(r *Result) {
 	cs, c := a.conns, &r.Connections
 	for _, l := range a.places.all { // a queue that is full at the end
-		if f := l.life; f != nil && f.full {
+		f := l.life
+		if f != nil && !f.blind {
+			f.begin(l, 0)
+		}
+		if f != nil && f.full {
 			f.drained(max(a.endNS(), f.lastNS))
 			f.full = false
 		}
