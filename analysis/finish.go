@@ -66,6 +66,11 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Doubts.Waits = r.Doubts.Attempts || r.Doubts.Outcomes || a.unfollowed > 0
 	r.Doubts.Lists = r.Doubts.Attempts || r.Doubts.Outcomes || a.places.limited
 	r.Doubts.Connections = r.Doubts.Outcomes || g.lostLife > 0 || a.conns.limited
+	for _, l := range a.places.all { // a queue that nobody came to is worth a row
+		if l.idle && (l.snap.start > 0 || l.snap.ended && l.snap.end > 0) {
+			a.places.wake(l)
+		}
+	}
 	a.connections(r)
 	a.lastDepths()
 	a.lists(r)
