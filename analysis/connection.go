@@ -20,6 +20,7 @@ type Connection struct {
 	Inode         uint64 // of the accepted socket
 	Listener      uint64 // inode number, 0 unknown
 	ListenAddr    string // what the listener is called in tables, "" unknown
+	ListenOwner   string // who began to listen, name[pid], "" unknown
 	Before        bool   // it was there when recording began
 	StartNS       int64  // which was then
 

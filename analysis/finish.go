@@ -66,6 +66,11 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Doubts.Waits = r.Doubts.Attempts || r.Doubts.Outcomes || a.unfollowed > 0
 	r.Doubts.Lists = r.Doubts.Attempts || r.Doubts.Outcomes || a.places.limited
 	r.Doubts.Connections = r.Doubts.Outcomes || g.lostLife > 0 || a.conns.limited
+	for _, l := range a.places.all { // a queue that nobody came to is worth a row
+		if l.idle && (l.snap.start > 0 || l.snap.ended && l.snap.end > 0) {
+			a.places.wake(l)
+		}
+	}
 	a.connections(r)
 	a.lastDepths()
 	a.lists(r)
@@ -89,7 +94,11 @@ func (a *Analyzer) endNS() int64 {
 func (a *Analyzer) connections(r *Result) {
 	cs, c := a.conns, &r.Connections
 	for _, l := range a.places.all { // a queue that is full at the end
-		if f := l.life; f != nil && f.full {
+		f := l.life
+		if f != nil && !f.blind {
+			f.begin(l, 0)
+		}
+		if f != nil && f.full {
 			f.drained(max(a.endNS(), f.lastNS))
 			f.full = false
 		}

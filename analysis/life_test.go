@@ -327,11 +327,16 @@ func TestQueueFull(t *testing.T) {
 
 // It was full before, too: from the start to the event that drained it, or to the end.
 func TestQueueFullBefore(t *testing.T) {
-	for events, want := range map[string]int64{"e5 a5.1 c1:9 w50": 6001e6, "e5 q7 w500": 6502e6} {
+	for _, c := range []struct {
+		limit  uint32 // at the start, 0 not known
+		events string
+		want   int64
+	}{{4, "e5 a5.1 c1:9 w50", 6001e6}, {0, "e5 a5.1 c1:9 w50", 6001e6}, {4, "e5 q7 w500", 6502e6}, {4, "c1:9 w50", 6051e6}, {8, "e5 q7 w500", 502e6}} {
+		events, want := c.events, c.want
 		m := newMaker(t, true)
 		start := m.listening()
 		m.ns, m.limit, m.queue = 6e9, 4, 5
-		start.Snapshots[0].Listeners[0].Backlog, start.Snapshots[0].Listeners[0].BacklogMax = 5, 4
+		start.Snapshots[0].Listeners[0].Backlog, start.Snapshots[0].Listeners[0].BacklogMax = 5, c.limit
 		m.script(events)
 		_, r := m.analyze(Options{}, start)
 		if f := r.Listeners[0].Life; f == nil || f.FullNS != want || f.FullLongestNS != want {

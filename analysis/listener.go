@@ -70,7 +70,7 @@ type listener struct {
 type snap struct {
 	before     bool   // it listened when recording began
 	start, end uint32 // connections in its queue then and at the end
-	full       bool   // which was full then
+	limit      uint32 // of the queue at the start, 0 if it is not known
 	ended      bool   // end is known
 }
 
@@ -181,6 +181,7 @@ func (ps *places) place(t *task, e *format.Event) {
 func (l *listener) look(e *format.Event, queue uint32) {
 	l.queueMax = e.BacklogMax
 	if l.life != nil && !l.life.blind {
+		l.life.begin(l, e.BacklogMax)
 		l.life.depth(e.BootNS, queue > e.BacklogMax)
 	}
 	if l.detailed {
@@ -243,8 +244,8 @@ func (ps *places) find(e *format.Event) *listener {
 func (ps *places) wake(l *listener) {
 	l.idle = false
 	ps.detail(l)
-	if l.snap.full && ps.live && !ps.blind {
-		ps.life(l).depth(ps.startNS, true)
+	if l.snap.start > 0 && ps.live { // so that it is there at the first event
+		ps.life(l)
 	}
 }
 
@@ -297,7 +298,7 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 	if s.LName != "" {
 		l.bound = short(s.LName, 108)
 	}
-	l.snap.before, l.snap.start, l.snap.full, l.queueMax = true, s.Backlog, s.Backlog > s.BacklogMax, s.BacklogMax
+	l.snap.before, l.snap.start, l.snap.limit, l.queueMax = true, s.Backlog, s.BacklogMax, s.BacklogMax
 	if s.LPort != 0 {
 		p := port{s.NetNS, s.LPort}
 		ps.ports[p] = l

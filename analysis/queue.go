@@ -1,6 +1,8 @@
 package analysis
 
 import (
+	"cmp"
+
 	"github.com/acc-project/acc/format"
 )
 
@@ -40,6 +42,8 @@ type life struct {
 	neverIn                    uint64 // of them, not queued by the end
 	triedNS                    int64  // of the others, the longest until they were queued
 	limit                      uint32 // when they were
+	begun                      bool   // what it was at the start is in what follows
+	startNS                    int64
 	full                       bool
 	sinceNS                    int64
 	lastNS                     int64
@@ -71,6 +75,14 @@ func (f *life) waited(queuedNS int64, others uint64, e *format.Event, atLeast bo
 		f.lateGone++
 		f.gone.note(e.Seq, e.BootNS, ns)
 	}
+}
+
+// begin notes whether the queue was full when recording began. limit is what an event says.
+func (f *life) begin(l *listener, limit uint32) {
+	if limit = cmp.Or(l.snap.limit, limit); !f.begun && l.snap.before && limit > 0 {
+		f.depth(f.startNS, l.snap.start > limit)
+	}
+	f.begun = true
 }
 
 // depth notes whether the queue was full from now on.
@@ -134,7 +146,7 @@ func (f *life) leave(c *Connection, seq uint64) {
 // life gives what events of connections tell of a listener.
 func (ps *places) life(l *listener) *life {
 	if l.life == nil {
-		l.life = &life{blind: ps.blind}
+		l.life = &life{blind: ps.blind, startNS: ps.startNS}
 		if l.detailed {
 			l.life.waits = newWaits(2)
 		}

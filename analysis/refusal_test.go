@@ -301,6 +301,30 @@ func TestQueuedBefore(t *testing.T) {
 	}
 }
 
+// A listener at which nothing happened is in the table if clients stood in its queue.
+func TestSilentQueue(t *testing.T) {
+	m := newMaker(t, true)
+	start := m.listening()
+	shot := &start.Snapshots[0]
+	shot.ConnectionsKnown, shot.Listeners[0].PID, shot.Listeners[0].Comm, shot.Listeners[0].Backlog, shot.Listeners[0].BacklogMax = true, 77, "stuck", 5, 4
+	empty := shot.Listeners[0]
+	empty.Listener, empty.LPort, empty.Backlog = 8, 81, 0
+	shot.Listeners = append(shot.Listeners, empty)
+	for n := range 5 {
+		shot.Connections = append(shot.Connections, format.Connection{NetNS: 1, LAddr: "192.0.2.80", LPort: 80, RAddr: "198.51.100.0", RPort: uint16(n + 1), State: 1, Cookie: uint64(n) + 1001})
+	}
+	final := format.Snapshot{Final: true, ListenersKnown: true, ConnectionsKnown: true, BootNS: 8e9, Listeners: shot.Listeners, Connections: shot.Connections}
+	m.ns = 8e9
+	list, r := m.analyze(Options{}, start, &format.Batch{Snapshots: []format.Snapshot{final}})
+	if len(list) != 5 || list[0].ListenOwner != "stuck[77]" || len(r.Listeners) != 1 || r.Connections.SilentWaiting != 5 {
+		t.Fatalf("%+v %+v %+v", list, r.Listeners, r.Connections)
+	}
+	if l := r.Listeners[0]; l.Addr != "0.0.0.0:80" || l.Owner != "stuck[77]" || l.QueueHigh != 5 || l.QueueMax != 4 || l.Life.Waiting != 5 || l.Life.FullNS != 8e9 ||
+		!slices.Equal(l.Timeline.Queue, []uint64{5, 5, 5, 5, 5, 5, 5, 5, 5}) {
+		t.Errorf("%+v", r.Listeners[0])
+	}
+}
+
 // A capture of accept alone shows by its last snapshot who waits at a new listener.
 func TestQueuedAtNewListener(t *testing.T) {
 	m := newMaker(t, true)

@@ -111,7 +111,7 @@ func (cs *conns) fill(c *conn, end End) {
 		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, StateAtAccept: c.state, End: end, listener: c.listener,
 	}
 	if l := c.listener; l != nil && l.key.inode != 0 {
-		o.Listener, o.ListenAddr = l.key.inode, l.name()
+		o.Listener, o.ListenAddr, o.ListenOwner = l.key.inode, l.name(), l.owned
 	}
 	if p := c.process; p != nil {
 		o.PID, o.Proc, o.Comm = p.key.pid, p.key.num, cmp.Or(cs.ps.records[p.key.num].comm, p.comm)

@@ -85,7 +85,11 @@ func (t *text) connections() {
 	if c.Before+c.Silent > 0 {
 		head += fmt.Sprintf("; %s there before", count(c.Before+c.Silent))
 	}
-	t.line(bold, count(c.Seen+c.Silent)+" connections:", head)
+	all := count(c.Seen+c.Silent) + " connections:"
+	if c.Seen+c.Silent == 1 {
+		all = count(1) + " connection:"
+	}
+	t.line(bold, all, head)
 	var rows []string
 	for _, e := range c.Ends {
 		rows = append(rows, fmt.Sprintf("  %s\t%s", count(e.Count), e.End))

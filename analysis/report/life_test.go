@@ -264,3 +264,38 @@ func TestGoneIsNotOpen(t *testing.T) {
 		t.Errorf("%s", s)
 	}
 }
+
+// A timeline explains the signs that it has, and no others, and says whose a listener is
+// that only the list at the start tells of. Where accepts are not recorded, a connection
+// that was lost with its listener still is known to have been in the queue.
+func TestTimelineExplains(t *testing.T) {
+	clock := format.Clock{BootNS: 100e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()}
+	c := analysis.Connection{ID: 1, Local: netip.MustParseAddrPort("192.0.2.80:80"), Remote: netip.MustParseAddrPort("198.51.100.1:1"), Listener: 7, ListenAddr: "0.0.0.0:80",
+		ListenOwner: "srv[5]", QueuedNS: 101e9, QueuedSeq: 1, AcceptUnknown: true, QueueWaitNS: -1, AliveNS: 9e9, EndNS: 110e9, End: analysis.EndByClient}
+	lost := c
+	lost.ID, lost.End, lost.DropSeq, lost.QueueWaitNS = 2, analysis.EndListener, 3, 9e9
+	r := &analysis.Result{Connections: analysis.ConnectionTotals{Recorded: true}}
+	for _, x := range []struct {
+		list []*analysis.Connection
+		want []string
+	}{
+		{[]*analysis.Connection{&c}, []string{"▒ queued or served  ┤ closed\n", "0.0.0.0:80 (srv[5])  1 connection\n"}},
+		{[]*analysis.Connection{&lost}, []string{"░ queued  ✗ reset or lost\n", "░░✗"}},
+		{[]*analysis.Connection{&lost, &c}, []string{"░ queued  ▒ queued or served  ┤ closed  ✗ reset or lost\n", "  2 connections\n", "░░✗", "▒▒┤"}},
+		{nil, []string{"no connections\n"}},
+	} {
+		tl := NewTimeline(9)
+		for _, c := range x.list {
+			tl.Add(c)
+		}
+		var b bytes.Buffer
+		if err := tl.Write(&b, r, clock, TextOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range x.want {
+			if !strings.Contains(b.String(), s) {
+				t.Errorf("no %q in\n%s", s, b.String())
+			}
+		}
+	}
+}

@@ -60,3 +60,11 @@ func Spark(counts []uint64, width int) string {
 	}
 	return b.String()
 }
+
+// many is a count of something.
+func many(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return Count(n) + " " + what + "s"
+}

@@ -19,9 +19,16 @@ func Story(c *analysis.Connection, clock format.Clock, zone *time.Location) stri
 	s.tell()
 	slices.SortStableFunc(s.steps, func(a, b step) int { return cmp.Compare(a.ns, b.ns) })
 	var b strings.Builder
-	fmt.Fprintf(&b, "connection %d: %s -> %s", c.ID, plain(c.Remote), plain(c.Local))
+	name := "connection"
+	if c.ID != 0 {
+		name += fmt.Sprintf(" %d", c.ID)
+	}
+	fmt.Fprintf(&b, "%s: %s -> %s", name, plain(c.Remote), plain(c.Local))
 	if c.ListenAddr != "" {
 		fmt.Fprintf(&b, ", listener %s", c.ListenAddr)
+		if c.ListenOwner != "" {
+			fmt.Fprintf(&b, " (%s)", c.ListenOwner)
+		}
 	}
 	fmt.Fprintf(&b, "\n%s%s\n\n", s.refused(), s.verdict())
 	if len(s.steps) > 0 {

@@ -285,7 +285,7 @@ func (t *text) listeners() {
 		if l.QueueMax == 0 && l.Full == 0 {
 			queue = fmt.Sprintf("%d", l.QueueHigh) // the limit is 0, or not known
 		}
-		if l.Full > 0 {
+		if l.Full > 0 || l.QueueMax > 0 && l.QueueHigh > l.QueueMax {
 			queue += " FULL"
 		}
 		wait, q := "-", l.Wait

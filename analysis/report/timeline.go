@@ -31,6 +31,7 @@ type lane struct {
 type group struct {
 	name  string
 	inode uint64
+	owner string
 	total uint64
 	kept  []analysis.Connection // the most telling ones, worst first
 }
@@ -53,6 +54,7 @@ func (tl *Timeline) Add(c *analysis.Connection) {
 		g = &group{name: k.name, inode: k.inode}
 		tl.groups[k] = g
 	}
+	g.owner = cmp.Or(g.owner, c.ListenOwner)
 	g.total++
 	if len(g.kept) == tl.rows && (tl.rows == 0 || telling(c, &g.kept[len(g.kept)-1]) >= 0) {
 		return
@@ -94,6 +96,12 @@ var (
 
 const endClosed, endBad, endOpen = "┤", "✗", "▸"
 
+// marks are what a legend explains.
+var marks = []struct{ sign, means string }{
+	{cells[phaseHandshake], "handshake"}, {cells[phaseQueued], "queued"}, {cells[phaseServed], "served"}, {cells[phaseUnknown], "queued or served"},
+	{endClosed, "closed"}, {endBad, "reset or lost"}, {endOpen, "open at the end"},
+}
+
 // Write draws what was added, with what the result tells of each listener. Lines
 // fit the width, 80 if it is 0. Nothing in it can steer a terminal.
 func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clock format.Clock, o TextOptions) error {
@@ -108,24 +116,31 @@ func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clock format.Clock, o
 	})
 	fromNS, toNS, ok := window(groups)
 	if !ok {
-		t.line("", "", "no connections")
+		none := "no connections"
+		if !r.Connections.Recorded {
+			none += " were accepted, and others are not recorded"
+		}
+		t.line("", "", none)
 		_, err := w.Write(t.Bytes())
 		return err
 	}
-	d := drawing{text: t, fromNS: fromNS, toNS: max(toNS, fromNS+1), clock: clock}
+	d := drawing{text: t, used: map[string]bool{}, fromNS: fromNS, toNS: max(toNS, fromNS+1), clock: clock}
 	d.lane = o.Width - labelWidth
-	waits := fmt.Sprintf("%s queued  %s served", cells[phaseQueued], cells[phaseServed])
-	if r.Connections.Recorded && !r.Connections.AcceptsRecorded {
-		waits = cells[phaseUnknown] + " queued or served"
-	}
-	t.line("", "", fmt.Sprintf("%s handshake  %s  %s closed  %s reset or lost  %s open at the end", cells[phaseHandshake], waits, endClosed, endBad, endOpen))
 	for _, g := range groups {
 		d.group(g)
 	}
 	if tl.others > 0 {
-		t.line("", "", fmt.Sprintf("… and %s connections of other listeners", Count(tl.others)))
+		t.line("", "", "… and "+many(tl.others, "connection")+" of other listeners")
 	}
-	_, err := w.Write(t.Bytes())
+	var legend []string
+	for _, x := range marks {
+		if d.used[x.sign] {
+			legend = append(legend, x.sign+" "+x.means)
+		}
+	}
+	head := &text{o: o}
+	head.line("", "", strings.Join(legend, "  "))
+	_, err := w.Write(append(head.Bytes(), t.Bytes()...))
 	return err
 }
 
@@ -152,6 +167,13 @@ type drawing struct {
 	fromNS, toNS int64
 	lane         int // cells
 	clock        format.Clock
+	used         map[string]bool // signs that are to be explained
+}
+
+// sign draws one.
+func (d *drawing) sign(code, s string) string {
+	d.used[s] = true
+	return d.style(code, s)
 }
 
 func (d *drawing) group(g *group) {
@@ -163,7 +185,7 @@ func (d *drawing) group(g *group) {
 		shown = fmt.Sprintf(", %d shown, the worst (--top)", len(g.kept))
 	}
 	d.WriteByte('\n')
-	d.line(bold, cut(g.name+d.owner(g), d.o.Width-24), fmt.Sprintf("  %s connections%s", Count(g.total), shown))
+	d.line(bold, cut(g.name+d.owner(g), d.o.Width-24), "  "+many(g.total, "connection")+shown)
 	from, to := d.clockAt(d.fromNS), d.clockAt(d.toNS)
 	span := fmt.Sprintf(" %s ", Duration(d.toNS-d.fromNS))
 	if room := d.lane - len(from) - len(to) - len([]rune(span)); room >= 0 {
@@ -190,6 +212,9 @@ func (d *drawing) owner(g *group) string {
 			return " (" + l.Owner + ")"
 		}
 	}
+	if g.owner != "" {
+		return " (" + g.owner + ")"
+	}
 	return ""
 }
 
@@ -203,6 +228,9 @@ func (d *drawing) queue(g *group) {
 			continue
 		}
 		label := fmt.Sprintf("queue, up to %d of %d", l.QueueHigh, l.QueueMax)
+		if l.QueueMax == 0 { // or not known
+			label = fmt.Sprintf("queue, up to %d", l.QueueHigh)
+		}
 		if l.Life != nil && l.Life.FullNS > 0 {
 			label += " FULL " + Duration(l.Life.FullNS)
 		}
@@ -261,7 +289,7 @@ func (d *drawing) draw(c *analysis.Connection) string {
 		phases[phaseHandshake] = [2]int64{from, next(c.QueuedNS)}
 	}
 	switch {
-	case c.QueuedNS != 0 && c.AcceptUnknown:
+	case c.QueuedNS != 0 && c.AcceptUnknown && c.QueueWaitNS < 0:
 		phases[phaseUnknown] = [2]int64{c.QueuedNS, end}
 	case c.QueuedNS != 0:
 		phases[phaseQueued] = [2]int64{c.QueuedNS, next(c.AcceptedNS)}
@@ -296,19 +324,19 @@ func (d *drawing) cell(c *analysis.Connection, x int, last bool, phases *[numPha
 	if last {
 		switch c.End {
 		case analysis.EndOpen, analysis.EndWaiting:
-			return d.style(bold, endOpen)
+			return d.sign(bold, endOpen)
 		case analysis.EndByServer, analysis.EndByClient, analysis.EndByBoth:
 			if !c.Dead {
-				return d.style(bold, endClosed)
+				return d.sign(bold, endClosed)
 			}
-			return d.style(red, endBad)
+			return d.sign(red, endBad)
 		case analysis.EndNotRecorded, analysis.EndGone:
 		default:
-			return d.style(red, endBad)
+			return d.sign(red, endBad)
 		}
 	}
 	if c.Dead && c.ClosedNS != 0 && x == d.cellOf(c.ClosedNS) {
-		return d.style(red, endBad) // it was reset, and then waited to be accepted
+		return d.sign(red, endBad) // it was reset, and then waited to be accepted
 	}
 	from, to := d.at(x), d.at(x+1)
 	if x == d.lane-1 {
@@ -323,5 +351,5 @@ func (d *drawing) cell(c *analysis.Connection, x int, last bool, phases *[numPha
 			best, most = p, n
 		}
 	}
-	return d.style(cellColors[best], cells[best])
+	return d.sign(cellColors[best], cells[best])
 }
