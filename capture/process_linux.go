@@ -58,8 +58,9 @@ func (p *processes) number(raw *bpf.AccEvent) (uint32, error) {
 	}
 	rec := lookUp(raw, p.introduced[k], p.blind)
 	delete(p.introduced, k)
-	if known != nil && known.comm != [16]int8{} && rec.Exe == known.exe {
-		known.comm = raw.Comm // it only changed its name
+	if known != nil && known.exe != "" && (rec.Exe == known.exe || rec.Exe == "") {
+		known.comm = raw.Comm // it changed its name, or was met by another thread
+		p.recentKey, p.recent = k, known
 		return known.num, nil
 	}
 	if p.known == nil || len(p.known) >= maxProcesses {
