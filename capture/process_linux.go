@@ -58,7 +58,8 @@ func (p *processes) number(raw *bpf.AccEvent) (uint32, error) {
 	}
 	rec := lookUp(raw, p.introduced[k], p.blind)
 	delete(p.introduced, k)
-	if known != nil && known.exe != "" && (rec.Exe == known.exe || rec.Exe == "") {
+	told := known != nil && (known.exe != "" || known.comm != [16]int8{}) // and has not called exec since
+	if told && (rec.Exe == known.exe || rec.Exe == "") {
 		known.comm = raw.Comm // it changed its name, or was met by another thread
 		p.recentKey, p.recent = k, known
 		return known.num, nil
