@@ -58,8 +58,7 @@ func (p *processes) number(raw *bpf.AccEvent) (uint32, error) {
 	}
 	rec := lookUp(raw, p.introduced[k], p.blind)
 	delete(p.introduced, k)
-	told := known != nil && (known.exe != "" || known.comm != [16]int8{}) // and has not called exec since
-	if told && (rec.Exe == known.exe || rec.Exe == "") {
+	if known != nil && (rec.Exe == known.exe || rec.Exe == "") {
 		known.comm = raw.Comm // it changed its name, or was met by another thread
 		p.recentKey, p.recent = k, known
 		return known.num, nil
@@ -96,11 +95,8 @@ func (p *processes) introduce(raw *bpf.AccProcess) {
 		exe: joinParts(raw.Exe[:]), cgroup: joinParts(raw.Cgroup[:]), comm: text((*[16]byte)(unsafe.Pointer(&raw.Comm))[:]),
 		nsPID: raw.NsPid, pidNS: raw.Pidns, mntNS: raw.Mntns,
 	}
-	if known := p.known[k]; known != nil {
-		known.comm = [16]int8{} // it called exec: the next event gets a new record
-		known.exe = ""
-		p.recent = nil
-	}
+	delete(p.known, k) // it called exec, or is in another cgroup: the next event gets a new record
+	p.recent = nil
 }
 
 // joinParts makes a path of its names, of which the last one comes first, and "/"
