@@ -263,6 +263,12 @@ func TestQueuedBefore(t *testing.T) {
 		t.Errorf("%+v", r.Findings)
 	}
 
+	m = newMaker(t, true) // each of those that wait is evidence
+	m.script("q1 q2 q3 w3000")
+	if _, r = m.analyze(Options{}); len(r.Findings) != 1 || len(r.Findings[0].Evidence) != 3 || !strings.Contains(r.Findings[0].Next, "why does none come") {
+		t.Errorf("%+v", r.Findings)
+	}
+
 	m = newMaker(t, true)
 	m.ns = 6e9
 	m.script("e5 a5.1 e5 a5.2 e5 a5.3 c3:9")

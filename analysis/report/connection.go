@@ -12,7 +12,8 @@ import (
 // AppendConnectionJSON appends a connection as one JSON object without a newline.
 // Its keys, in this order, are id laddr lport raddr rport pid comm via
 // established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out
-// retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns. All are always there; what is
+// retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns
+// netns listener (inode numbers). All are always there; what is
 // not known is null. Times are of the boot clock, as boot_ns of an event. The
 // queue wait of a connection that was never accepted ends where it ended; the
 // bytes of one that is open at the end are up to then. Of one that was in the queue before
@@ -62,6 +63,8 @@ func AppendConnectionJSON(dst []byte, c *analysis.Connection) []byte {
 	text("end_reason", string(c.End), true)
 	least, known := c.InQueue()
 	num("queue_wait_at_least_ns", least, known)
+	num("netns", int64(c.NetNS), true)
+	num("listener", int64(c.Listener), c.Listener != 0)
 	return append(dst, '}')
 }
 
@@ -109,8 +112,8 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 		dst = append(dst, ", dead on arrival"...)
 	case c.End.Known() && c.End != analysis.EndWaiting && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && !c.AcceptUnknown:
 		dst = append(dst, ", never accepted"...)
-	case c.AcceptedSeq != 0 && c.GoneNS != 0:
-		dst = append(dst, " before it was accepted"...)
+	default:
+		dst = append(dst, goneWords(c)...)
 	}
 	if n := c.RefusedPackets; n > 1 || n > 0 && c.End != analysis.EndRefused {
 		dst = append(strconv.AppendUint(append(dst, ", refused "...), n, 10), "×"...)
@@ -119,6 +122,15 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 		dst = append(strconv.AppendUint(append(dst, ", "...), uint64(c.Retransmits), 10), " sent again"...)
 	}
 	return dst
+}
+
+// goneWords says of a client that it had closed its side before it was accepted, which it
+// may do when it has sent its request: that alone is no giving up.
+func goneWords(c *analysis.Connection) string {
+	if c.AcceptedSeq == 0 || c.Dead || c.GoneNS == 0 && c.StateAtAccept != 8 {
+		return ""
+	}
+	return ", its side closed before it was accepted"
 }
 
 // plain writes an IPv4 address as such, whatever the family of the listener.

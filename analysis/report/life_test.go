@@ -149,7 +149,7 @@ func TestLife(t *testing.T) {
 
 // Each line has exactly the keys that are promised, in their order.
 func TestConnectionKeys(t *testing.T) {
-	const want = "id laddr lport raddr rport pid comm via established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns"
+	const want = "id laddr lport raddr rport pid comm via established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns netns listener"
 	n := 0
 	slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
 		n++
@@ -296,6 +296,29 @@ func TestTimelineExplains(t *testing.T) {
 			if !strings.Contains(b.String(), s) {
 				t.Errorf("no %q in\n%s", s, b.String())
 			}
+		}
+	}
+}
+
+// A client that closes its side and then is served is not told as one that gave up, and
+// one that resets after it was accepted not as if it had done so before.
+func TestHalfClosed(t *testing.T) {
+	c := analysis.Connection{ID: 1, QueuedSeq: 1, QueuedNS: 1e9, AcceptedSeq: 3, AcceptedNS: 3e9, TID: 5, PID: 5, Comm: "srv", QueueWaitNS: 2e9, AliveNS: 3e9, ClosedSeq: 4, ClosedNS: 4e9, EndNS: 4e9}
+	for _, x := range []struct {
+		end   analysis.End
+		gone  int64
+		state uint8
+		want  string
+	}{
+		{analysis.EndByClient, 2e9, 8, "closed by the client, its side closed before it was accepted"},
+		{analysis.EndByClient, 0, 8, "closed by the client, its side closed before it was accepted"}, // it was in the queue when recording began
+		{analysis.EndResetByClient, 2e9, 8, "reset by the client, its side closed before it was accepted"},
+		{analysis.EndByServer, 0, 1, "closed by the server"},
+	} {
+		c.End, c.GoneNS, c.StateAtAccept = x.end, x.gone, x.state
+		line, story := string(AppendConnectionText(nil, &c, format.Clock{}, time.UTC)), Story(&c, format.Clock{}, time.UTC)
+		if !strings.HasSuffix(line, "  "+x.want) || !strings.Contains(story, "; "+x.want+".\n") {
+			t.Errorf("%s\n%s", line, story)
 		}
 	}
 }

@@ -29,6 +29,9 @@ func Story(c *analysis.Connection, clock format.Clock, zone *time.Location) stri
 		if c.ListenOwner != "" {
 			fmt.Fprintf(&b, " (%s)", c.ListenOwner)
 		}
+		if c.Listener != 0 {
+			fmt.Fprintf(&b, ", socket %d in network namespace %d", c.Listener, c.NetNS)
+		}
 	}
 	fmt.Fprintf(&b, "\n%s%s\n\n", s.refused(), s.verdict())
 	if len(s.steps) > 0 {
@@ -130,7 +133,7 @@ func (s *story) verdict() string {
 	if c.End == analysis.EndNotRecorded {
 		end = "what became of it is not recorded"
 	}
-	return fmt.Sprintf("Accepted by %s%s%s; %s.", s.who(), wait, alive, end)
+	return fmt.Sprintf("Accepted by %s%s%s; %s%s.", s.who(), wait, alive, end, goneWords(c))
 }
 
 func packets(n uint64) string {
