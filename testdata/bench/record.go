@@ -26,7 +26,7 @@ func guest(vm string, flags []string, script string, args ...string) ([]byte, er
 // record measures what each watcher adds to a connection and to another system call.
 func record(vm, acc, loop string) error {
 	out, err := guest(vm, []string{"-icount", "-append", "mitigations=off", "-mem", "2048", "-in", acc + ":/in/acc", "-in", loop + ":/in/loop",
-		"-bin", "trace-cmd,perf,bpftrace,strace"}, "record.sh", "3000", "3", "50000")
+		"-bin", "trace-cmd,perf,bpftrace,strace"}, "record.sh", "4000", "4", "100000")
 	if err != nil {
 		return err
 	}
