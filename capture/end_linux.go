@@ -1,0 +1,87 @@
+//go:build amd64 || arm64
+
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/acc-project/acc/format"
+)
+
+// lookOff looks whether somebody has switched the kernel's tracing off: then
+// probes stay attached and do not fire.
+func (s *session) lookOff() {
+	if s.off != "" {
+		return
+	}
+	for path, name := range map[string]string{
+		"/proc/sys/kernel/ftrace_enabled": "kernel.ftrace_enabled", "/sys/kernel/debug/kprobes/enabled": "/sys/kernel/debug/kprobes/enabled",
+	} {
+		if b, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(b)) == "0" {
+			s.off = fmt.Sprintf("probes were switched off: %s was 0 %s after the start", name, time.Since(s.started).Round(time.Second))
+		}
+	}
+}
+
+// close ends the recording: detach, drain, read the totals, in this order, so
+// that they add up.
+func (s *session) close(why, detail string) error {
+	s.lookOff()
+	soon := time.Now().Add(500 * time.Millisecond)
+	shot := s.a.snapshot(true, func() bool { return time.Now().After(soon) })
+	if err := s.witness.read(true, true); err != nil {
+		return errors.Join(err, s.a.detach())
+	}
+	if err := s.watcher.ending(); err != nil {
+		return errors.Join(err, s.a.detach())
+	}
+	detachErr := s.a.detach()
+	if err := s.drain(); err != nil {
+		return errors.Join(detachErr, err)
+	}
+	if err := s.writer.Snapshot(shot); err != nil {
+		return errors.Join(detachErr, err)
+	}
+	hits, lost, noAttempt, err := s.a.counters()
+	if err != nil {
+		return errors.Join(detachErr, err)
+	}
+	now := bootNS()
+	s.ledger.finish(hits, now)
+	if err := s.ledger.losses(now+1, s.writer.Loss); err != nil {
+		return err
+	}
+	end := format.End{Reason: why, Detail: detail, Clean: why != "error"}
+	if s.off != "" && detail == "" {
+		end.Detail, end.Clean = s.off, false
+	}
+	s.a.caughtElsewhere(s.watcher.atExit(hits))
+	for i, p := range probes {
+		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded[i] - s.a.own[i], Lost: lost[i] + s.ledger.refused[i], Own: s.a.own[i], Missed: s.a.missed[i]}
+		for _, h := range hits {
+			t.Seen += h[i]
+		}
+		t.Seen -= s.a.own[i]
+		end.Lost += t.Lost
+		if t.Seen != t.Recorded+t.Lost {
+			end.Clean = false
+			end.Detail = fmt.Sprintf("the account of %s %s does not add up: %d seen, %d recorded, %d lost", p.hook, p.kind, t.Seen, t.Recorded, t.Lost)
+		}
+		end.Totals = append(end.Totals, t)
+	}
+	if noAttempt > 0 {
+		end.Detail = fmt.Sprintf("for %d attempts the kernel gave no memory to note them", noAttempt)
+	}
+	deadline := time.Now().Add(500 * time.Millisecond)
+	end.Blocked, end.BlockedKnown = s.a.blocked(func() bool { return time.Now().After(deadline) })
+	if end.Clock, err = readClock(); err != nil {
+		return err
+	}
+	s.end = end
+	s.end.Events = s.writer.Events()
+	return errors.Join(detachErr, s.writer.Close(end))
+}

@@ -1,0 +1,61 @@
+//go:build amd64 || arm64
+
+package capture
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"github.com/acc-project/acc/bpf"
+)
+
+// caughtElsewhere takes from what kretprobes missed what sys_exit saw instead.
+func (a *attached) caughtElsewhere(n int64) {
+	for _, i := range []int{probeReturn, probeDoAccept} {
+		a.missed[i] -= min(a.missed[i], uint64(n))
+	}
+}
+
+// missedBy adds up what the kernel tells of calls that it did not run a program
+// for: because another one ran on the CPU, or there was no kretprobe instance.
+func missedBy(l link.Link, prog *ebpf.Program, p probe, profile map[string]uint64) uint64 {
+	var missed uint64
+	if p.later || p.spare {
+		return 0 // they watch what others see, too
+	}
+	if stats, err := prog.Stats(); err == nil {
+		missed = stats.RecursionMisses
+	}
+	if p.how == "fentry" || p.how == "fexit" || p.how == "tp_btf" {
+		return missed
+	}
+	if info, err := l.Info(); err == nil {
+		if k := info.PerfEvent().Kprobe(); k != nil && k.Missed > 0 {
+			return missed + k.Missed
+		}
+	}
+	if p.how == "kretprobe" {
+		missed += profile[p.symbol]
+	}
+	return missed
+}
+
+// counters reads the kernel's counts: hits and failed reservations of each probe
+// on each CPU, and entries that found no memory.
+func (a *attached) counters() (hits map[uint32][numProbes]uint64, lost [numProbes]uint64, noAttempt uint64, err error) {
+	var perCPU []bpf.AccCounters
+	if err := a.collection.Maps["counts"].Lookup(uint32(0), &perCPU); err != nil {
+		return nil, lost, 0, fmt.Errorf("read counters: %w", err)
+	}
+	hits = map[uint32][numProbes]uint64{}
+	for cpu, c := range perCPU {
+		hits[uint32(cpu)] = c.Hits
+		for i, n := range c.Lost {
+			lost[i] += n
+		}
+		noAttempt += c.NoAttempt
+	}
+	return hits, lost, noAttempt, nil
+}
