@@ -27,8 +27,8 @@ func (s *session) lookOff() {
 	}
 }
 
-// close ends the recording: detach, drain, read the totals, in this order, so
-// that they add up.
+// close ends the recording: all probes stop telling at once; detach, drain, read the
+// totals, in this order, so that they add up.
 func (s *session) close(why, detail string) error {
 	s.lookOff()
 	soon := time.Now().Add(500 * time.Millisecond)

@@ -19,7 +19,7 @@ const (
 	watchReturns = 1 << iota // returns of attempts in flight, which no other probe saw
 	watchBefore              // returns of calls without an entry: they began before the recording
 	watchDenied              // the same later: they never came to accept
-	watchEnding              // probes are being removed: returns without an entry say nothing
+	watchEnding              // recording has ended: no probe tells anything
 )
 
 // Some probes are paid for by others than those who accept: the end of every
@@ -106,8 +106,8 @@ func newWatcher(a *attached, o *Options, sleepers []format.Blocked) (*watcher, e
 	return w, w.update(time.Now())
 }
 
-// ending keeps calls whose entry is not seen any more, because its probe is being
-// removed, from being told as ones that began before the recording.
+// ending stops all probes at once: they are removed one after another, and what some
+// of them still told would lack its other half.
 func (w *watcher) ending() error {
 	if err := w.a.collection.Variables["watch"].Set(w.exits&^uint32(watchBefore|watchDenied) | watchEnding); err != nil {
 		return fmt.Errorf("set up the programs: %w", err)
