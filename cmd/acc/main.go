@@ -57,8 +57,8 @@ func main() {
 // pipe that nobody writes to does.
 const stuck = 2 * time.Second
 
-// recording is set while there is a capture to close in order.
-var recording atomic.Bool
+// writing is set while there is a capture to end in order.
+var writing atomic.Bool
 
 // run executes one command line and gives the exit code.
 func run(args []string) int {
@@ -76,7 +76,7 @@ func run(args []string) int {
 		select {
 		case <-done:
 		case <-time.After(stuck):
-			if !recording.Load() {
+			if !writing.Load() {
 				os.Exit(exitError)
 			}
 		}

@@ -166,7 +166,7 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		}
 		fmt.Fprintf(errOut, "acc: recording to %s (%s probes); %s\n", format.Quote(out.name), s.Mode, endsBy(&c))
 	}
-	recording.Store(true)
+	writing.Store(true)
 	result, err := capture.Record(ctx, out.file, c)
 	line.clear()
 	if errors.Is(err, syscall.EPIPE) {

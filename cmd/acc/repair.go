@@ -65,6 +65,7 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 	if err != nil {
 		return err
 	}
+	writing.Store(true)
 	confine(true)
 	note, end, err := replay.Repair(out.file, in.file, in.bytes, replay.RepairOptions{Tool: "acc " + toolVersion()})
 	if err != nil {
