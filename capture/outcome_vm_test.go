@@ -217,6 +217,12 @@ func TestVMSignals(t *testing.T) {
 				done := make(chan bool)
 				go func() {
 					runtime.LockOSThread()
+					// The runtime's own signal, with which it preempts goroutines, would interrupt accept too.
+					var urg unix.Sigset_t
+					urg.Val[0] = 1 << (unix.SIGURG - 1)
+					if err := unix.PthreadSigmask(unix.SIG_BLOCK, &urg, nil); err != nil {
+						t.Error(err)
+					}
 					tid <- unix.Gettid()
 					fd, _, _ := unix.Accept4(lfd, 0)
 					unix.Close(fd)
