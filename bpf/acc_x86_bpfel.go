@@ -32,7 +32,7 @@ type AccAttempt struct {
 		Raddr      [16]uint8
 		Backlog    uint32
 		Rport      uint16
-		Lport      uint16
+		Unused     uint16
 		Listener   uint64
 		BacklogMax uint32
 		Family     uint16
@@ -40,7 +40,7 @@ type AccAttempt struct {
 		Proto      uint16
 		State      uint16
 		Inner      uint16
-		Unused     uint16
+		Lport      uint16
 		PeerPid    uint32
 		PeerUid    uint32
 		Laddr      [16]uint8
@@ -122,7 +122,7 @@ type AccEvent struct {
 		Raddr      [16]uint8
 		Backlog    uint32
 		Rport      uint16
-		Lport      uint16
+		Unused     uint16
 		Listener   uint64
 		BacklogMax uint32
 		Family     uint16
@@ -130,7 +130,7 @@ type AccEvent struct {
 		Proto      uint16
 		State      uint16
 		Inner      uint16
-		Unused     uint16
+		Lport      uint16
 		PeerPid    uint32
 		PeerUid    uint32
 		Laddr      [16]uint8
@@ -141,15 +141,12 @@ type AccLifeEvent struct {
 	_           structs.HostLayout
 	BootNs      uint64
 	CpuSeq      uint64
-	Listener    uint64
 	Inode       uint64
 	Cookie      uint64
 	BytesIn     uint64
 	BytesOut    uint64
-	Netns       uint32
+	Raddr       [16]uint8
 	Cpu         uint32
-	Backlog     uint32
-	BacklogMax  uint32
 	SynQueue    uint32
 	HandshakeUs uint32
 	SegsIn      uint32
@@ -157,21 +154,24 @@ type AccLifeEvent struct {
 	Retransmits uint32
 	SrttUs      uint32
 	MinRttUs    uint32
+	Rport       uint16
+	SockErr     uint16
+	Backlog     uint32
+	BacklogMax  uint32
+	Netns       uint32
+	Listener    uint64
+	Laddr       [16]uint8
 	Mark        uint16
 	Family      uint16
 	Type        uint16
 	Proto       uint16
 	Lport       uint16
-	Rport       uint16
-	SockErr     uint16
 	Kind        uint8
 	Hook        uint8
 	State       uint8
 	OldState    uint8
 	Shutdown    uint8
 	Unused      uint8
-	Laddr       [16]uint8
-	Raddr       [16]uint8
 }
 
 type AccNamedEvent struct {

@@ -20,17 +20,22 @@ type repeat struct {
 	version uint32     // of processes, then
 }
 
-// The parts of a record that mostly stay the same.
-var (
-	steadyEvent = part{unsafe.Offsetof(bpf.AccEvent{}.Cgroup), unsafe.Offsetof(bpf.AccEvent{}.Facts)}
-	steadyFacts = part{unsafe.Offsetof(bpf.AccEvent{}.Facts) + unsafe.Offsetof(bpf.AccEvent{}.Facts.Lport), unsafe.Sizeof(bpf.AccEvent{})}
+// The words of a record that mostly stay the same.
+const (
+	steadyFrom  = unsafe.Offsetof(bpf.AccEvent{}.Cgroup)
+	steadyTo    = unsafe.Offsetof(bpf.AccEvent{}.Facts)
+	factsFrom   = steadyTo + unsafe.Offsetof(bpf.AccEvent{}.Facts.Listener)
+	lifeFrom    = unsafe.Offsetof(bpf.AccLifeEvent{}.BacklogMax)
+	steadyWords = (steadyTo - steadyFrom) / 8
+	factsWords  = (unsafe.Sizeof(bpf.AccEvent{}) - factsFrom) / 8
+	lifeWords   = (unsafe.Sizeof(bpf.AccLifeEvent{}) - lifeFrom) / 8
 )
 
-type part struct{ from, to uintptr }
-
-func (p part) of(raw *bpf.AccEvent) string {
-	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(raw), p.from)), p.to-p.from)
-}
+type (
+	steadyEvent [steadyWords]uint64
+	steadyFacts [factsWords]uint64
+	steadyLife  [lifeWords]uint64
+)
 
 // of gives the place for records of the task and kind of raw.
 func (r *repeats) of(raw *bpf.AccEvent) *repeat {
@@ -39,20 +44,43 @@ func (r *repeats) of(raw *bpf.AccEvent) *repeat {
 
 // again reports whether raw is what the task did last.
 func (r *repeat) again(raw *bpf.AccEvent) bool {
-	return (raw.Ret == r.raw.Ret || raw.Ret >= 0 && r.raw.Ret >= 0) && raw.Mark == 0 && inet(raw) &&
-		steadyEvent.of(raw) == steadyEvent.of(&r.raw) && steadyFacts.of(raw) == steadyFacts.of(&r.raw)
+	a, b := (*steadyEvent)(unsafe.Add(unsafe.Pointer(raw), steadyFrom)), (*steadyEvent)(unsafe.Add(unsafe.Pointer(&r.raw), steadyFrom))
+	differ := uint64(0)
+	for i := range a {
+		differ |= a[i] ^ b[i]
+	}
+	c, d := (*steadyFacts)(unsafe.Add(unsafe.Pointer(raw), factsFrom)), (*steadyFacts)(unsafe.Add(unsafe.Pointer(&r.raw), factsFrom))
+	for i := range c {
+		differ |= c[i] ^ d[i]
+	}
+	return differ == 0 && (raw.Ret == r.raw.Ret || raw.Ret >= 0 && r.raw.Ret >= 0) && raw.Mark == 0 && inet(raw)
 }
 
 func inet(raw *bpf.AccEvent) bool {
 	return raw.Facts.Family == uint16(format.FamilyIPv4) || raw.Facts.Family == uint16(format.FamilyIPv6)
 }
 
-// update sets what may differ from the event that e is a copy of, as convert does.
-func update(e *format.Event, raw *bpf.AccEvent) {
-	f := &raw.Facts
-	e.BootNS, e.CPU, e.CPUSeq, e.Ret, e.Backlog = int64(raw.BootNs), raw.Cpu, raw.CpuSeq, raw.Ret, f.Backlog
-	if e.Accepted() {
-		e.Inode, e.Cookie, e.RPort = f.Inode, f.Cookie, f.Rport
-		e.RAddr = address(e.Family, &f.Raddr)
+// lives knows, of the ports that had events last, what was the same in the last one of each kind.
+type lives [1 << 6]struct {
+	steadyLife
+	row format.Row
+}
+
+// of gives the place for events of the port and kind of raw.
+func (l *lives) of(raw *bpf.AccLifeEvent) (last *steadyLife, row *format.Row) {
+	at := &l[(uint32(raw.Lport)*4+uint32(raw.Kind))%uint32(len(l))]
+	return &at.steadyLife, &at.row
+}
+
+func lifeOf(raw *bpf.AccLifeEvent) *steadyLife {
+	return (*steadyLife)(unsafe.Add(unsafe.Pointer(raw), lifeFrom))
+}
+
+// again reports whether raw is of the same.
+func (l *steadyLife) again(raw *bpf.AccLifeEvent) bool {
+	differ := uint64(0)
+	for i, word := range lifeOf(raw) {
+		differ |= word ^ l[i]
 	}
+	return differ == 0 && raw.Mark == 0 && (raw.Kind == uint8(format.Queued) || raw.Kind == uint8(format.Closed))
 }
