@@ -84,38 +84,12 @@ type AccCounters struct {
 }
 
 type AccEvent struct {
-	_          structs.HostLayout
-	BootNs     uint64
-	CpuSeq     uint64
-	Cpu        uint32
-	Ret        int32
-	Cgroup     uint64
-	StartNs    uint64
-	UserData   uint64
-	Pid        uint32
-	Tid        uint32
-	Uid        uint32
-	Netns      uint32
-	Sockfd     int32
-	Flags      uint32
-	Kind       uint8
-	Hook       uint8
-	Via        uint8
-	Uring      uint8
-	Mark       uint16
-	HasAddr    uint8
-	HasAddrlen uint8
-	Comm       [16]int8
-	Told       struct {
-		_          structs.HostLayout
-		AddrlenIn  int32
-		AddrlenOut int32
-		Family     uint16
-		Port       uint16
-		Addr       [16]uint8
-		Unused     uint32
-	}
-	Facts struct {
+	_      structs.HostLayout
+	BootNs uint64
+	CpuSeq uint64
+	Cpu    uint32
+	Ret    int32
+	Facts  struct {
 		_          structs.HostLayout
 		Inode      uint64
 		Cookie     uint64
@@ -135,6 +109,32 @@ type AccEvent struct {
 		PeerUid    uint32
 		Laddr      [16]uint8
 	}
+	Told struct {
+		_          structs.HostLayout
+		AddrlenIn  int32
+		AddrlenOut int32
+		Family     uint16
+		Port       uint16
+		Addr       [16]uint8
+		Unused     uint32
+	}
+	Cgroup     uint64
+	StartNs    uint64
+	UserData   uint64
+	Pid        uint32
+	Tid        uint32
+	Uid        uint32
+	Netns      uint32
+	Sockfd     int32
+	Flags      uint32
+	Kind       uint8
+	Hook       uint8
+	Via        uint8
+	Uring      uint8
+	Mark       uint16
+	HasAddr    uint8
+	HasAddrlen uint8
+	Comm       [16]int8
 }
 
 type AccLifeEvent struct {

@@ -20,22 +20,20 @@ type repeat struct {
 	version uint32     // of processes, then
 }
 
-// The words of a record that mostly stay the same.
+// What mostly stays the same, the end of a record.
 const (
-	steadyFrom  = unsafe.Offsetof(bpf.AccEvent{}.Cgroup)
-	steadyTo    = unsafe.Offsetof(bpf.AccEvent{}.Facts)
-	factsFrom   = steadyTo + unsafe.Offsetof(bpf.AccEvent{}.Facts.Listener)
-	lifeFrom    = unsafe.Offsetof(bpf.AccLifeEvent{}.BacklogMax)
-	steadyWords = (steadyTo - steadyFrom) / 8
-	factsWords  = (unsafe.Sizeof(bpf.AccEvent{}) - factsFrom) / 8
-	lifeWords   = (unsafe.Sizeof(bpf.AccLifeEvent{}) - lifeFrom) / 8
+	eventFrom = unsafe.Offsetof(bpf.AccEvent{}.Facts) + unsafe.Offsetof(bpf.AccEvent{}.Facts.Listener)
+	lifeFrom  = unsafe.Offsetof(bpf.AccLifeEvent{}.BacklogMax)
 )
 
 type (
-	steadyEvent [steadyWords]uint64
-	steadyFacts [factsWords]uint64
-	steadyLife  [lifeWords]uint64
+	steadyEvent [unsafe.Sizeof(bpf.AccEvent{}) - eventFrom]byte
+	steadyLife  [unsafe.Sizeof(bpf.AccLifeEvent{}) - lifeFrom]byte
 )
+
+func steadyOf(raw *bpf.AccEvent) *steadyEvent {
+	return (*steadyEvent)(unsafe.Add(unsafe.Pointer(raw), eventFrom))
+}
 
 // of gives the place for records of the task and kind of raw.
 func (r *repeats) of(raw *bpf.AccEvent) *repeat {
@@ -44,16 +42,7 @@ func (r *repeats) of(raw *bpf.AccEvent) *repeat {
 
 // again reports whether raw is what the task did last.
 func (r *repeat) again(raw *bpf.AccEvent) bool {
-	a, b := (*steadyEvent)(unsafe.Add(unsafe.Pointer(raw), steadyFrom)), (*steadyEvent)(unsafe.Add(unsafe.Pointer(&r.raw), steadyFrom))
-	differ := uint64(0)
-	for i := range a {
-		differ |= a[i] ^ b[i]
-	}
-	c, d := (*steadyFacts)(unsafe.Add(unsafe.Pointer(raw), factsFrom)), (*steadyFacts)(unsafe.Add(unsafe.Pointer(&r.raw), factsFrom))
-	for i := range c {
-		differ |= c[i] ^ d[i]
-	}
-	return differ == 0 && (raw.Ret == r.raw.Ret || raw.Ret >= 0 && r.raw.Ret >= 0) && raw.Mark == 0 && inet(raw)
+	return *steadyOf(raw) == *steadyOf(&r.raw) && (raw.Ret == r.raw.Ret || raw.Ret >= 0 && r.raw.Ret >= 0) && raw.Mark == 0 && inet(raw)
 }
 
 func inet(raw *bpf.AccEvent) bool {
@@ -78,9 +67,5 @@ func lifeOf(raw *bpf.AccLifeEvent) *steadyLife {
 
 // again reports whether raw is of the same.
 func (l *steadyLife) again(raw *bpf.AccLifeEvent) bool {
-	differ := uint64(0)
-	for i, word := range lifeOf(raw) {
-		differ |= word ^ l[i]
-	}
-	return differ == 0 && raw.Mark == 0 && (raw.Kind == uint8(format.Queued) || raw.Kind == uint8(format.Closed))
+	return *l == *lifeOf(raw) && raw.Mark == 0 && (raw.Kind == uint8(format.Queued) || raw.Kind == uint8(format.Closed))
 }

@@ -1,9 +1,12 @@
 package format
 
+import "math/bits"
+
 // A keyTable numbers keys of two words in the order in which they first come. It
 // forgets them all at once, and its memory is reused.
 type keyTable struct {
 	slots []keySlot // open addressing; a slot of an older round is empty
+	shift uint8     // 64 less the bits of a slot's number
 	used  int       // keys of this round
 	round uint32
 }
@@ -42,13 +45,11 @@ func (t *keyTable) number(a, b uint64) (num int32, known bool) {
 // find gives the slot of a key, or the free one where it belongs.
 func (t *keyTable) find(a, b uint64) *keySlot {
 	mask := uint64(len(t.slots) - 1)
-	i := (a*0x9E3779B97F4A7C15 ^ b*0xC2B2AE3D27D4EB4F) >> 17
-	for {
+	for i := (a*0x9E3779B97F4A7C15 ^ b*0xC2B2AE3D27D4EB4F) >> (t.shift & 63); ; i++ {
 		s := &t.slots[i&mask]
 		if s.round != t.round || s.a == a && s.b == b {
 			return s
 		}
-		i++
 	}
 }
 
@@ -58,6 +59,7 @@ func (t *keyTable) grow() {
 		t.round = 1
 	}
 	t.slots = make([]keySlot, max(2*len(old), minTable))
+	t.shift = uint8(64 - bits.TrailingZeros(uint(len(t.slots))))
 	for i := range old {
 		if s := &old[i]; s.round == t.round {
 			*t.find(s.a, s.b) = *s
