@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"time"
 
@@ -45,11 +46,32 @@ func (l *later) begin(from string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", l.name, err)
 	}
+	if !l.wasSteady(frames) {
+		return nil // only all clock pairs tell where the time is
+	}
 	if err := l.SkipTo(frames, l.boot(-clockSlack)); err != nil {
 		return fmt.Errorf("%s: %w", l.name, err)
 	}
 	l.SkipEvents(l.boot(-clockDrift))
 	return nil
+}
+
+// wasSteady reports whether nobody set the clock while recording: the clock pair of END is
+// what the header's makes expect.
+func (l *later) wasSteady(frames []format.Frame) bool {
+	r, err := format.NewReader(io.NewSectionReader(l.file, 0, l.bytes), format.ReaderOptions{})
+	if err != nil || r.SkipTo(frames, math.MaxInt64) != nil {
+		return false
+	}
+	for {
+		b, err := r.Next()
+		if err != nil {
+			return false
+		}
+		if b.End != nil {
+			return l.clock.Time(b.End.Clock.BootNS).Sub(time.Unix(0, b.End.Clock.RealNS)).Abs() <= clockDrift
+		}
+	}
 }
 
 // boot is the boot time of what is d after the time, by the newest clock pair.

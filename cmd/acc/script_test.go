@@ -25,6 +25,7 @@ var programs = map[string]func(){"acc": main}
 //	capture FILE [lossy|unclean|liar|life|HEADS.txt [EVENTS]]
 //	                               writes a small capture, of the first events, and its checkpoints
 //	crowd FILE N                   writes a capture of accepts from N peers
+//	adjusted FILE                  writes a capture in whose midst the clock was set
 //	samesum SUM JSON               fails if sha256sum and a JSON of verify differ
 //	signers FILE WHO KEY           writes a list of allowed signers
 //	cut FILE N                     keeps its first N bytes, or all but the last -N
@@ -62,6 +63,9 @@ func TestScript(t *testing.T) {
 				n, err := strconv.Atoi(args[1])
 				ts.Check(err)
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), crowd(n), 0o600))
+			},
+			"adjusted": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), adjusted(), 0o600))
 			},
 			"samesum": func(ts *testscript.TestScript, _ bool, args []string) {
 				sum, _, _ := strings.Cut(ts.ReadFile(args[0]), " ")
@@ -223,6 +227,33 @@ func crowd(peers int) []byte {
 	n := uint64(peers)
 	end := format.End{Reason: "signal", Clean: true, Clock: clock, Totals: []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: n, Recorded: n}}}
 	if err := w.Close(end); err != nil {
+		panic(err)
+	}
+	return out.Bytes()
+}
+
+// adjusted is a whole capture of 200 s with an accept each second from 2023-11-14 22:13:21 UTC. After half of
+// it the clock is set forward by an hour.
+func adjusted() []byte {
+	var out bytes.Buffer
+	clock := format.Clock{RealNS: 1.7e18}
+	w, err := format.NewWriter(&out, format.Header{StartNS: clock.RealNS, Clock: clock}, format.WriterOptions{})
+	if err != nil {
+		panic(err)
+	}
+	for i := range int64(200) {
+		clock.BootNS += 1e9
+		clock.RealNS += 1e9
+		if i == 100 {
+			clock.RealNS += 3600e9
+		}
+		if i%10 == 0 {
+			err = errors.Join(err, w.Clock(clock))
+		}
+		err = errors.Join(err, w.Event(&format.Event{BootNS: clock.BootNS, Kind: format.Return, Hook: format.HookSysAccept4, CPUSeq: uint64(i + 1), Ret: 7}), w.Flush())
+	}
+	end := format.End{Reason: "signal", Clean: true, Clock: clock, Totals: []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: 200, Recorded: 200}}}
+	if err := errors.Join(err, w.Close(end)); err != nil {
 		panic(err)
 	}
 	return out.Bytes()

@@ -22,7 +22,7 @@ func generate(path string, n int) error {
 	out := bufio.NewWriterSize(file, 1<<20)
 	w, err := format.NewWriter(out, format.Header{
 		ID: "00000000-0000-4000-8000-000000000000", Tool: "bench", Host: "made", Kernel: "6.1.0", Arch: "x86_64", CPUs: 4, Mode: "fentry",
-		Clock: format.Clock{BootNS: 1, MonoNS: 1, RealNS: 1_700_000_000_000_000_001}, StartNS: 1_700_005_000_000_000_000,
+		Clock: format.Clock{BootNS: 5_000_000_000_000, MonoNS: 5_000_000_000_000, RealNS: 1_700_005_000_000_000_000}, StartNS: 1_700_005_000_000_000_000,
 	}, format.WriterOptions{})
 	if err != nil {
 		return err
