@@ -17,6 +17,7 @@ SEED    ?= $(shell date +%s)
 FIGURES  = $(CURDIR)/$(BUILD)/reliability.tsv
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VM_TIME ?= 40m
+OUT     ?= $(BUILD)/vm-$(KERNEL)
 SIZE_TIME ?= 480s
 READ_EVENTS ?= 10000000
 
@@ -51,14 +52,16 @@ test-race:
 # The tests of capture that need a kernel, on Linux $(KERNEL), in a virtual machine.
 test-vm: build helpers
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
-	rm -rf $(BUILD)/vm-$(KERNEL)
+	rm -rf $(OUT)
 	$(BUILD)/vm -kernel $(KERNEL) -timeout $(VM_TIME) -mem 2048 -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver \
-		-in $(BUILD)/accepts -in $(BUILD)/accepts386 -modules $(MODULES) -append lsm=landlock,lockdown,bpf -out $(BUILD)/vm-$(KERNEL) \
+		-in $(BUILD)/accepts -in $(BUILD)/accepts386 -modules $(MODULES) -append lsm=landlock,lockdown,bpf -out $(OUT) \
 		-in testdata/demo/nginx.conf -in testdata/demo/load.sh -bin nginx,wrk \
 		-- /bin/busybox env ACC_TORTURE=$(TORTURE) ACC_LOCKDOWN=$(LOCKDOWN) /in/capture.test -test.v -test.timeout $(VM_TIME) -test.run '$(TESTS)'
 
-torture-vm: ## the tests of recording that can run for long, for long
-	$(MAKE) --no-print-directory test-vm TORTURE=1 VM_TIME=60m TESTS='^TestVM(Witness|Killed|Stopped|Soak|Privileges)'
+torture-vm: ## the tests of recording that can run for long, for long, and the figures of the run; two machines, an hour in all
+	$(MAKE) --no-print-directory test-vm TORTURE=1 VM_TIME=60m OUT=$(BUILD)/vm-$(KERNEL)-soak TESTS='^TestVMSoak$$$$'
+	$(MAKE) --no-print-directory test-vm TORTURE=1 VM_TIME=60m OUT=$(BUILD)/vm-$(KERNEL)-torture TESTS='^TestVM(Witness|Killed|Stopped|Privileges)'
+	$(MAKE) --no-print-directory figures
 
 test-vm-lockdown: ## what a locked down kernel does; it can't be unlocked, hence a machine of its own
 	$(MAKE) --no-print-directory test-vm LOCKDOWN=1 TESTS='^TestVMLockdown'
