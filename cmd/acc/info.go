@@ -27,7 +27,8 @@ func newInfoCommand() *cobra.Command {
 the recorder lost. It reads all of a file of up to 4 MiB. Of a larger one that was closed
 in order it reads the beginning, the end and the index between them, and says that it did
 not look at the rest; --full reads it. It works on truncated and on corrupt files. - reads
-standard input.`,
+standard input. With --json, a file of which nothing can be read is an object, too: its
+error says why.`,
 		Example: `  acc info incident.acc
   acc info --full incident.acc
   acc info --json incident.acc`,
@@ -39,10 +40,7 @@ standard input.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			worst := exitOK
-			ins, errs := make([]*input, len(args)), make([]error, len(args))
-			for i, name := range args {
-				ins[i], errs[i] = openFile(name)
-			}
+			ins, errs := openFiles(args)
 			confine(false)
 			for i, in := range ins {
 				if i > 0 && !o.json {
@@ -51,6 +49,8 @@ standard input.`,
 				err := errs[i]
 				if err == nil {
 					err = runInfo(cmd.OutOrStdout(), in, o)
+				} else if o.json {
+					err = errors.Join(err, tellUnreadable(cmd.OutOrStdout(), args[i], err))
 				}
 				if err != nil {
 					worst = max(worst, exitCode(err, cmd.ErrOrStderr()))
@@ -73,7 +73,7 @@ type infoOptions struct{ json, full bool }
 // nil if they were not read.
 type info struct {
 	File      string                  `json:"file"`
-	Verdict   string                  `json:"verdict"` // whole, unclean, truncated or corrupt; unchecked: closed in order, by the index alone
+	Verdict   string                  `json:"verdict"` // whole, unclean, truncated, corrupt or unreadable (by the input); unchecked: closed in order, by the index alone
 	Why       string                  `json:"why"`     // what is wrong, "" if nothing
 	Read      string                  `json:"read"`    // all, or index: beginning, end and index
 	Bytes     int64                   `json:"bytes"`   // of complete frames
@@ -233,6 +233,9 @@ func runInfo(out io.Writer, in *input, o infoOptions) error {
 	}
 	if !ok {
 		if err := in.begin(in.file, true); err != nil {
+			if o.json {
+				err = errors.Join(err, tellUnreadable(out, in.name, err))
+			}
 			return err
 		}
 		*i = info{Read: readAll, Losses: []format.Loss{}, Steps: []clockStep{}, Start: newShot(), Finish: newShot(), Returns: new(uint64), Accepted: new(uint64),
@@ -288,8 +291,10 @@ func (i *info) judge(in *input, verdict error) {
 		i.Verdict = "unclean"
 	case errors.As(verdict, &corrupt):
 		i.Verdict = "corrupt"
-	default:
+	case errors.Is(verdict, format.ErrTruncated):
 		i.Verdict = "truncated"
+	default: // an error of reading
+		i.Verdict = "unreadable"
 	}
 	if verdict != nil {
 		i.Why = verdict.Error()
@@ -350,7 +355,7 @@ func (i *info) text(out io.Writer) error {
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	q := format.Quote
 	verdict := map[string]string{"whole": "whole: closed in order, every frame checked", "unclean": "whole, but the recording ended in disorder",
-		"truncated": "TRUNCATED: it stops before its end", "corrupt": "CORRUPT"}[i.Verdict]
+		"truncated": "TRUNCATED: it stops before its end", "corrupt": "CORRUPT", "unreadable": "UNREADABLE: reading it failed"}[i.Verdict]
 	row("capture", "%s", q(i.File))
 	if i.Read == readIndex {
 		verdict = map[string]string{"unchecked": "closed in order", "unclean": "closed, but the recording ended in disorder"}[i.Verdict] +

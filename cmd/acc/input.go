@@ -47,9 +47,8 @@ func openCapture(name string, salvage bool) (*input, error) {
 
 // openFile opens a capture file, or standard input for "-", and reads nothing of it.
 func openFile(name string) (*input, error) {
-	in := &input{file: os.Stdin, name: name}
+	in := &input{file: os.Stdin, name: inputName(name)}
 	if name == "-" {
-		in.name = "standard input"
 		if isTerminal(os.Stdin) {
 			return nil, &hinted{errors.New("a capture can't come from a terminal"), "name a file, or pipe one in"}
 		}

@@ -50,7 +50,10 @@ printed beside it.
 
 The chain alone does not stop a forger, who can compute it anew. Against that helps a
 signature (acc sign, or ssh-keygen -Y sign), which is looked for in FILE.sig, or a head
-that was kept elsewhere (acc record --checkpoint). - reads standard input.`,
+that was kept elsewhere (acc record --checkpoint). - reads standard input.
+
+With --json, a file of which nothing can be read is an object, too: its verdict is
+unreadable, and error says why.`,
 		Example: `  acc verify incident.acc
   acc verify --allowed-signers ~/.ssh/allowed_signers --identity ops@example.org incident.acc
   acc verify --head 12:3f0c… incident.acc
@@ -139,41 +142,37 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 			return fmt.Errorf("%s: %w", o.signers, err)
 		}
 	}
-	type job struct {
-		in  *input
-		sig signatureFile
-		err error
+	sigs := make([]signatureFile, len(names))
+	for i, name := range names {
+		sigs[i] = openSignature(name, o.signature)
 	}
-	var jobs []job
-	for _, name := range names {
-		j := job{}
-		if j.in, j.err = openFile(name); j.err == nil {
-			j.sig = openSignature(name, o.signature)
-		}
-		jobs = append(jobs, j)
-	}
+	ins, errs := openFiles(names)
 	confine(false)
 	worst := exitOK
-	for i, j := range jobs {
-		err := j.err
+	for i, in := range ins {
+		v, err := (*verified)(nil), errs[i]
 		if err == nil {
-			v := &verified{File: j.in.name, Why: []string{}, Skipped: []format.Skip{}, Heads: []headResult{}}
-			if err = v.verify(ctx, j.in, j.sig, signers, want, &o); err == nil {
-				if o.json {
-					err = encodeJSON(out, v)
-				} else {
-					if i > 0 {
-						fmt.Fprintln(out)
-					}
-					err = v.text(out)
-				}
-				worst = max(worst, verdictCodes[v.Verdict])
+			v = &verified{File: in.name, Why: []string{}, Skipped: []format.Skip{}, Heads: []headResult{}}
+			err = v.verify(ctx, in, sigs[i], signers, want, &o)
+		}
+		switch {
+		case err != nil && o.json:
+			err = errors.Join(err, tellUnreadable(out, names[i], err))
+		case err != nil:
+		case o.json:
+			err = encodeJSON(out, v)
+		default:
+			if i > 0 {
+				fmt.Fprintln(out)
 			}
+			err = v.text(out)
 		}
 		if err != nil {
 			worst = max(worst, exitCode(err, errOut))
+		} else {
+			worst = max(worst, verdictCodes[v.Verdict])
 		}
-		jobs[i] = job{} // what it took is not kept
+		ins[i], sigs[i] = nil, signatureFile{} // what it took is not kept
 	}
 	if worst != exitOK {
 		return exited(worst)
