@@ -83,12 +83,20 @@ func readSmall(name string, most int64) ([]byte, error) {
 // reading stays within 256 MiB for any file. Nothing is refused at it.
 const readerMemory = 208 << 20
 
+// maxSkip is how much of what is no capture is read from a device or a pipe, which
+// need not have an end: more than a frame can have.
+const maxSkip = 64 << 20
+
 // begin reads the header from r, which gives what in.file holds.
 func (in *input) begin(r io.Reader, salvage bool) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(readerMemory)
 	}
-	reader, err := format.NewReader(r, format.ReaderOptions{Salvage: salvage, Ahead: in.bytes > 0})
+	opts := format.ReaderOptions{Salvage: salvage, Ahead: in.bytes > 0}
+	if in.bytes == 0 {
+		opts.MaxSkip = maxSkip
+	}
+	reader, err := format.NewReader(r, opts)
 	if err != nil {
 		if errors.Is(err, format.ErrNotCapture) {
 			err = &hinted{err, "acc reads captures that acc record wrote"}

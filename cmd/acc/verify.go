@@ -90,7 +90,7 @@ type verified struct {
 	Verdict   string           `json:"verdict"` // see verdictCodes
 	Why       []string         `json:"why"`     // what is wrong or does not agree, a sentence each; empty: nothing
 	Capture   string           `json:"capture"` // verdict without signature and heads
-	SHA256    string           `json:"sha256"`
+	SHA256    string           `json:"sha256"`  // "" if reading gave up before the end
 	Bytes     int64            `json:"bytes"`
 	Head      string           `json:"head"` // chain of the last frame that was read
 	Frames    uint32           `json:"frames"`
@@ -207,11 +207,23 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, sig
 	if !errors.Is(readErr, io.EOF) && !errors.Is(readErr, format.ErrTruncated) && !errors.As(readErr, &corrupt) {
 		return readErr
 	}
-	if _, err := io.Copy(io.Discard, tee); err != nil { // what reading left over
+	rest, most := io.Reader(tee), int64(-1)
+	if in.bytes == 0 && corrupt.Reason != "" { // reading may have given up
+		rest, most = io.LimitReader(tee, 1), 1
+	}
+	n, err := io.Copy(io.Discard, rest) // what reading left over
+	if err != nil {
 		return fmt.Errorf("read %s: %w", in.name, err)
 	}
-	v.SHA256, v.Bytes = hex.EncodeToString(sum.Sum(nil)), counted.n
+	v.Bytes = counted.n
+	endless := n == most
+	if !endless {
+		v.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	}
 	v.judge(in, readErr, end, last, &account)
+	if endless {
+		v.Why = append(v.Why, corrupt.Error())
+	}
 	v.Verdict = v.Capture
 	v.judgeHeads(want)
 	var digest []byte
@@ -260,7 +272,7 @@ func (v *verified) read(ctx context.Context, in *input, account *analysis.Accoun
 
 // judge gives the verdict on the capture itself.
 func (v *verified) judge(in *input, readErr error, end *format.End, last *format.Batch, account *analysis.Account) {
-	if corrupt := new(format.CorruptError); errors.As(readErr, &corrupt) { // no frame of it can be read
+	if corrupt := new(format.CorruptError); in.Reader == nil && errors.As(readErr, &corrupt) { // no frame of it can be read
 		v.Skipped = append(v.Skipped, format.Skip{Bytes: v.Bytes, Reason: corrupt.Reason})
 	} else if in.Reader != nil {
 		v.Skipped = append(v.Skipped, in.Skipped()...)
