@@ -29,7 +29,7 @@ type ReaderOptions struct {
 // of the members. Its slices belong to the reader and are overwritten by the
 // next call of Next; the texts in them are not.
 type Batch struct {
-	Header    *Header // in the first batch only
+	Header    *Header // in the first batch only; nil if salvaging found none
 	Processes []Process
 	Clocks    []Clock
 	Losses    []Loss
@@ -215,7 +215,7 @@ func (r *Reader) decode(j *job) (*Batch, error) {
 		return nil, r.corrupt("frame %d holds no header", j.link.frame)
 	}
 	r.skip(r.src.at, "the header is missing here")
-	if err := d.begin(&Header{Format: Version, Fields: specs()}); err != nil {
+	if err := d.assume(); err != nil {
 		return nil, r.corrupt("%v", err)
 	}
 	return &d.batch, nil

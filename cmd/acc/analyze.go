@@ -127,11 +127,11 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if o.top == 0 {
 		opts.Top = -1
 	}
-	v := &viewer{o: &o, w: w, view: view, clock: in.Header().Clock, zone: report.Zone(in.Header().ZoneSec)}
+	v := &viewer{o: &o, w: w, view: view, clock: in.Clock(), zone: report.Zone(in.Header().ZoneSec)}
 	if err := v.listen(&opts); err != nil {
 		return err
 	}
-	a := analysis.New(in.Header(), opts)
+	a := analysis.New(in.Start(), opts)
 	end, readErr := feed(ctx, in, a, progress(errOut, in), &v.clock)
 	var corrupt *format.CorruptError
 	verdict := in.verdict(readErr, end)

@@ -95,6 +95,7 @@ type info struct {
 	Finish    *shot                   `json:"at_end"`  // the tasks are also in end
 	Witness   *analysis.WitnessResult `json:"witness"` // what the kernel's own counters say
 	witness   *analysis.Witness
+	clock     format.Clock // see input.Clock
 	lostBy    map[lossKey]uint64
 }
 
@@ -115,7 +116,11 @@ const leastStep = int64(100 * time.Millisecond)
 
 // step takes the next clock pair, and notes if the clock was set since the last one.
 func (i *info) step(clock *format.Clock, next format.Clock) {
-	if next == (format.Clock{}) { // as in an END of acc repair
+	if !next.Known() { // as in an END of acc repair
+		return
+	}
+	if !clock.Known() {
+		*clock = next
 		return
 	}
 	by := (next.RealNS - next.BootNS) - (clock.RealNS - clock.BootNS)
@@ -259,7 +264,7 @@ func runInfo(out io.Writer, in *input, o infoOptions) error {
 // read goes through the capture and judges it.
 func (i *info) read(in *input) error {
 	var readErr error
-	clock := in.Header().Clock
+	clock := in.Clock()
 	for {
 		var b *format.Batch
 		if b, readErr = in.Next(); readErr != nil {
@@ -280,6 +285,7 @@ func (i *info) read(in *input) error {
 
 // judge puts the verdict into words.
 func (i *info) judge(in *input, verdict error) {
+	i.clock = in.Clock()
 	i.File, i.Header, i.Skipped = in.name, in.Header(), append([]format.Skip{}, in.Skipped()...)
 	var corrupt *format.CorruptError
 	switch {
@@ -327,6 +333,8 @@ func (i *info) add(b *format.Batch, clock *format.Clock) {
 	}
 	if n := len(b.Events); n > 0 {
 		i.Events += uint64(n)
+	}
+	if n := len(b.Events); n > 0 && clock.Known() {
 		first, last := clock.Time(b.Events[0].BootNS), clock.Time(b.Events[n-1].BootNS)
 		if i.First == nil {
 			i.First = &first
@@ -373,13 +381,7 @@ func (i *info) text(out io.Writer) error {
 	}
 	row("host", "%s, Linux %s %s, %d CPUs", q(h.Host), q(h.Kernel), q(h.Arch), h.CPUs)
 	row("recorded by", "%s, %s probes", q(h.Tool), q(h.Mode))
-	start := time.Unix(0, h.StartNS).In(zone)
-	if i.End != nil {
-		d := i.End.Clock.BootNS - h.Clock.BootNS
-		row("time", "%s for %s, ended by %s", start.Format("2006-01-02 15:04:05.000 -07:00"), report.Duration(d), q(cmp.Or(i.End.Reason, "?")))
-	} else {
-		row("time", "from %s, end unknown", start.Format("2006-01-02 15:04:05.000 -07:00"))
-	}
+	i.time(row, zone)
 	for _, s := range i.Steps[:min(len(i.Steps), 10)] {
 		row("clock", "was set by %+.3f s, seen at %s", float64(s.By)/1e9, s.At.In(zone).Format("2006-01-02 15:04:05.000 -07:00"))
 	}
@@ -410,6 +412,28 @@ func (i *info) text(out io.Writer) error {
 	row("command", "%s", q(strings.Join(h.Command, " ")))
 	row("id", "%s", q(h.ID))
 	return w.Flush()
+}
+
+// time prints from when on it is, and for how long.
+func (i *info) time(row func(name, format string, args ...any), zone *time.Location) {
+	const layout = "2006-01-02 15:04:05.000 -07:00"
+	start := "not known"
+	switch {
+	case i.Header.StartNS != 0:
+		start = time.Unix(0, i.Header.StartNS).In(zone).Format(layout)
+	case i.clock.Known():
+		start = i.clock.Time(i.clock.BootNS).UTC().Format(layout) + ", the first event, by a later clock: the header is lost"
+	case i.clock.BootNS != 0:
+		start = string(format.AppendBoot(nil, i.clock.BootNS)) + ", the first event; the date is not known: the header is lost"
+	}
+	switch {
+	case i.End == nil:
+		row("time", "from %s, end unknown", start)
+	case i.End.Clock == format.Clock{}:
+		row("time", "from %s, ended by %s", start, format.Quote(cmp.Or(i.End.Reason, "?")))
+	default:
+		row("time", "%s for %s, ended by %s", start, report.Duration(i.End.Clock.BootNS-i.clock.BootNS), format.Quote(cmp.Or(i.End.Reason, "?")))
+	}
 }
 
 // whole prints what the events and records of a capture say.

@@ -26,6 +26,8 @@ type input struct {
 	file  *os.File
 	name  string
 	bytes int64 // size of the file, 0 if it is none: a pipe can make wait
+	clock format.Clock
+	taken *format.Batch // that was read to find the clock, and is not yet given
 }
 
 func (in *input) Close() { in.file.Close() }
@@ -96,6 +98,9 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 	if in.bytes == 0 {
 		opts.MaxSkip = maxSkip
 	}
+	if in.bytes > 0 {
+		in.scanClock()
+	}
 	reader, err := format.NewReader(r, opts)
 	if err != nil {
 		if errors.Is(err, format.ErrNotCapture) {
@@ -104,6 +109,9 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 		return fmt.Errorf("%s: %w", in.name, err)
 	}
 	in.Reader = reader
+	if in.bytes == 0 {
+		in.takeClock()
+	}
 	return nil
 }
 

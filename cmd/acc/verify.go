@@ -112,7 +112,7 @@ type missing struct {
 	AfterEvent uint64     `json:"after_event"` // events before the place
 	AtByte     int64      `json:"at_byte"`
 	RestBytes  int64      `json:"rest_bytes"` // that stand behind it, of an incomplete frame
-	AfterTime  *time.Time `json:"after_time"` // of the last event that was read
+	AfterTime  *time.Time `json:"after_time"` // of the last event that was read; null: there is none, or its time is not known
 }
 
 func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o verifyOptions) error {
@@ -239,7 +239,7 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, sig
 func (v *verified) read(ctx context.Context, in *input, account *analysis.Account, want []wantedHead) (end *format.End, last *format.Batch, err error) {
 	h := in.Header()
 	v.ID, v.Repaired = h.ID, h.Repaired
-	clock := h.Clock
+	clock := in.Clock()
 	witness := analysis.NewWitness(h)
 	defer func() { v.Witness = witness.Finish() }()
 	last = &format.Batch{}
@@ -256,8 +256,11 @@ func (v *verified) read(ctx context.Context, in *input, account *analysis.Accoun
 		v.Frames, v.Events, v.Head = b.Frame+1, v.Events+uint64(len(b.Events)), hex.EncodeToString(b.Chain[:])
 		last.Offset, last.Bytes = b.Offset, b.Bytes
 		if n := len(b.Events); n > 0 {
-			v.Missing = &missing{AfterTime: new(time.Time)}
-			*v.Missing.AfterTime = clock.Time(b.Events[n-1].BootNS)
+			v.Missing = &missing{}
+			if clock.Known() {
+				at := clock.Time(b.Events[n-1].BootNS)
+				v.Missing.AfterTime = &at
+			}
 		}
 		if b.End != nil {
 			e := *b.End

@@ -29,7 +29,7 @@ func (v *verified) text(out io.Writer) error {
 		row("", "%s", q(why))
 	}
 	if m := v.Missing; m != nil {
-		at := "its beginning"
+		at := "at a time that is not known"
 		if m.AfterTime != nil {
 			at = m.AfterTime.Format("2006-01-02 15:04:05.000000000 MST")
 		}
