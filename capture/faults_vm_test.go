@@ -22,7 +22,7 @@ func TestVMStopped(t *testing.T) {
 	needVM(t)
 	rounds := 1
 	if torture() {
-		rounds = 20
+		rounds = 12
 	}
 	for _, mode := range exactModes(t) {
 		t.Run(string(mode), func(t *testing.T) {
