@@ -223,7 +223,9 @@ func (a *Analyzer) caveats(c Completeness, r *Result) []Caveat {
 		add("unclean", "recording ended in disorder (%s) %s", format.Quote(a.end.Reason), format.Quote(a.end.Detail))
 	}
 	if n := r.Totals.Lost; n > 0 {
-		if a.end != nil && a.end.Reason == format.EndDiskFull {
+		if a.header.Repaired != nil {
+			add("lost", "%d events were lost: the repair left them out, or the ring buffer was full before", n)
+		} else if a.end != nil && a.end.Reason == format.EndDiskFull {
 			add("lost", "%d events were lost because the disk was full, or before that the ring buffer", n)
 		} else {
 			add("lost", "%d events were lost because the ring buffer was full; a larger --ring-size helps", n)

@@ -153,6 +153,8 @@ func (t *text) head() {
 	switch v := &t.r.Witness; v.Verdict {
 	case analysis.WitnessAgrees, analysis.WitnessExplained:
 		t.fold("", "witness:", v.Text)
+	case analysis.WitnessPartly:
+		t.fold(amber, "witness:", v.Text)
 	case analysis.WitnessDiffers:
 		t.fold(red, "witness:", v.Text)
 	}
