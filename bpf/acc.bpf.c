@@ -66,13 +66,15 @@ enum {
 	PROBE_CHILD_FORGET, PROBE_LISTEN, PROBE_DONE, PROBE_FIN, NUM_PROBES,
 };
 
-/* What differs from event to event of a task comes first, here and in facts: the
+/* What differs from event to event of a task comes first, to facts.rport: the
  * recorder compares the rest. */
 struct event {
 	u64 boot_ns;
 	u64 cpu_seq;
 	u32 cpu;
 	s32 ret;
+	struct facts facts;
+	struct told told;
 	u64 cgroup;
 	u64 start_ns; /* of the process, boot clock */
 	u64 user_data;
@@ -90,8 +92,6 @@ struct event {
 	u8 has_addr;
 	u8 has_addrlen;
 	char comm[16];
-	struct told told;
-	struct facts facts;
 };
 
 /* An event with the listener's name in the UNIX domain: a ring record of its own size. */

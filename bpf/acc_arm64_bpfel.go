@@ -32,7 +32,7 @@ type AccAttempt struct {
 		Raddr      [16]uint8
 		Backlog    uint32
 		Rport      uint16
-		Lport      uint16
+		Unused     uint16
 		Listener   uint64
 		BacklogMax uint32
 		Family     uint16
@@ -40,7 +40,7 @@ type AccAttempt struct {
 		Proto      uint16
 		State      uint16
 		Inner      uint16
-		Unused     uint16
+		Lport      uint16
 		PeerPid    uint32
 		PeerUid    uint32
 		Laddr      [16]uint8
@@ -84,11 +84,40 @@ type AccCounters struct {
 }
 
 type AccEvent struct {
-	_          structs.HostLayout
-	BootNs     uint64
-	CpuSeq     uint64
-	Cpu        uint32
-	Ret        int32
+	_      structs.HostLayout
+	BootNs uint64
+	CpuSeq uint64
+	Cpu    uint32
+	Ret    int32
+	Facts  struct {
+		_          structs.HostLayout
+		Inode      uint64
+		Cookie     uint64
+		Raddr      [16]uint8
+		Backlog    uint32
+		Rport      uint16
+		Unused     uint16
+		Listener   uint64
+		BacklogMax uint32
+		Family     uint16
+		Type       uint16
+		Proto      uint16
+		State      uint16
+		Inner      uint16
+		Lport      uint16
+		PeerPid    uint32
+		PeerUid    uint32
+		Laddr      [16]uint8
+	}
+	Told struct {
+		_          structs.HostLayout
+		AddrlenIn  int32
+		AddrlenOut int32
+		Family     uint16
+		Port       uint16
+		Addr       [16]uint8
+		Unused     uint32
+	}
 	Cgroup     uint64
 	StartNs    uint64
 	UserData   uint64
@@ -106,50 +135,18 @@ type AccEvent struct {
 	HasAddr    uint8
 	HasAddrlen uint8
 	Comm       [16]int8
-	Told       struct {
-		_          structs.HostLayout
-		AddrlenIn  int32
-		AddrlenOut int32
-		Family     uint16
-		Port       uint16
-		Addr       [16]uint8
-		Unused     uint32
-	}
-	Facts struct {
-		_          structs.HostLayout
-		Inode      uint64
-		Cookie     uint64
-		Raddr      [16]uint8
-		Backlog    uint32
-		Rport      uint16
-		Lport      uint16
-		Listener   uint64
-		BacklogMax uint32
-		Family     uint16
-		Type       uint16
-		Proto      uint16
-		State      uint16
-		Inner      uint16
-		Unused     uint16
-		PeerPid    uint32
-		PeerUid    uint32
-		Laddr      [16]uint8
-	}
 }
 
 type AccLifeEvent struct {
 	_           structs.HostLayout
 	BootNs      uint64
 	CpuSeq      uint64
-	Listener    uint64
 	Inode       uint64
 	Cookie      uint64
 	BytesIn     uint64
 	BytesOut    uint64
-	Netns       uint32
+	Raddr       [16]uint8
 	Cpu         uint32
-	Backlog     uint32
-	BacklogMax  uint32
 	SynQueue    uint32
 	HandshakeUs uint32
 	SegsIn      uint32
@@ -157,21 +154,24 @@ type AccLifeEvent struct {
 	Retransmits uint32
 	SrttUs      uint32
 	MinRttUs    uint32
+	Rport       uint16
+	SockErr     uint16
+	Backlog     uint32
+	BacklogMax  uint32
+	Netns       uint32
+	Listener    uint64
+	Laddr       [16]uint8
 	Mark        uint16
 	Family      uint16
 	Type        uint16
 	Proto       uint16
 	Lport       uint16
-	Rport       uint16
-	SockErr     uint16
 	Kind        uint8
 	Hook        uint8
 	State       uint8
 	OldState    uint8
 	Shutdown    uint8
 	Unused      uint8
-	Laddr       [16]uint8
-	Raddr       [16]uint8
 }
 
 type AccNamedEvent struct {

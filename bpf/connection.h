@@ -19,15 +19,12 @@ enum { SHUT_FIN_CAME = 4, SHUT_FIN_ACKED = 8 }; /* beside sk_shutdown's own */
 struct life_event {
 	u64 boot_ns;
 	u64 cpu_seq;
-	u64 listener; /* inode number */
-	u64 inode;    /* of the connection, 0 if no file has it */
+	u64 inode; /* of the connection, 0 if no file has it */
 	u64 cookie;
 	u64 bytes_in;
 	u64 bytes_out;
-	u32 netns;
+	u8 raddr[16];
 	u32 cpu;
-	u32 backlog;
-	u32 backlog_max;
 	u32 syn_queue;
 	u32 handshake_us;
 	u32 segs_in;
@@ -35,21 +32,24 @@ struct life_event {
 	u32 retransmits;
 	u32 srtt_us;
 	u32 min_rtt_us;
+	u16 rport; /* host order */
+	u16 sock_err;
+	u32 backlog;
+	u32 backlog_max; /* from here on what mostly stays the same */
+	u32 netns;
+	u64 listener; /* inode number */
+	u8 laddr[16];
 	u16 mark;
 	u16 family;
 	u16 type;
 	u16 proto;
 	u16 lport; /* host order */
-	u16 rport; /* host order */
-	u16 sock_err;
 	u8 kind;
 	u8 hook;
 	u8 state;
 	u8 old_state;
 	u8 shutdown;
 	u8 unused;
-	u8 laddr[16];
-	u8 raddr[16];
 };
 
 const struct life_event *unused_life_event __attribute__((unused)); /* keeps the type in BTF for Go */

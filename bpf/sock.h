@@ -21,15 +21,15 @@ struct facts {
 	u8 raddr[16];
 	u32 backlog;
 	u16 rport;    /* host order */
-	u16 lport;    /* host order; from here on what mostly stays the same */
-	u64 listener; /* inode number of the listening socket */
+	u16 unused;
+	u64 listener; /* inode number of the listening socket; from here on what mostly stays the same */
 	u32 backlog_max;
 	u16 family;
 	u16 type;
 	u16 proto;
 	u16 state;
 	u16 inner; /* family of the addresses, where it is another one than family */
-	u16 unused;
+	u16 lport; /* host order */
 	u32 peer_pid;
 	u32 peer_uid;
 	u8 laddr[16]; /* vsock: cid and port, 32 bits each */

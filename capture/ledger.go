@@ -54,14 +54,14 @@ const (
 	probeFin
 )
 
-func probeOf(e *format.Event) int {
+func probeOf(hook format.Hook, kind format.Kind) int {
 	switch {
-	case e.Kind == format.Enter:
+	case kind == format.Enter:
 		return probeEnter
-	case e.Hook == format.HookSetState && e.Kind == format.State || e.Hook > format.HookSetState:
-		return int(e.Hook) + 1 // Closed and State have a hook in common
+	case hook == format.HookSetState && kind == format.State || hook > format.HookSetState:
+		return int(hook) + 1 // Closed and State have a hook in common
 	}
-	return int(e.Hook)
+	return int(hook)
 }
 
 // A ledger finds what the ring had no room for: every hit of a probe on a CPU
@@ -101,39 +101,44 @@ func (l *ledger) account(cpu uint32, probe int) *account {
 	return &a[probe]
 }
 
-// take books an event.
-func (l *ledger) take(e *format.Event) {
-	probe := probeOf(e)
+// take books number seq of a probe on a CPU.
+func (l *ledger) take(probe int, cpu uint32, seq uint64, ns int64) {
 	l.recorded[probe]++
-	a := l.account(e.CPU, probe)
-	switch {
-	case e.CPUSeq == a.last+1:
-		a.last, a.lastNS = e.CPUSeq, e.BootNS
-	case e.CPUSeq > a.last:
-		a.gaps = append(a.gaps, gap{a.last + 1, e.CPUSeq - 1, e.CPUSeq - 1 - a.last, a.lastNS, e.BootNS})
-		l.lost += e.CPUSeq - 1 - a.last
-		a.last, a.lastNS = e.CPUSeq, e.BootNS
-	default:
-		for i := range a.gaps {
-			if g := &a.gaps[i]; g.first <= e.CPUSeq && e.CPUSeq <= g.last && g.count > 0 {
-				g.count--
-				l.lost--
-			}
+	a := l.account(cpu, probe)
+	if seq == a.last+1 {
+		a.last, a.lastNS = seq, ns
+		return
+	}
+	l.jump(a, seq, ns)
+}
+
+// jump books a number that is not the next one.
+func (l *ledger) jump(a *account, seq uint64, ns int64) {
+	if seq > a.last {
+		a.gaps = append(a.gaps, gap{a.last + 1, seq - 1, seq - 1 - a.last, a.lastNS, ns})
+		l.lost += seq - 1 - a.last
+		a.last, a.lastNS = seq, ns
+		return
+	}
+	for i := range a.gaps {
+		if g := &a.gaps[i]; g.first <= seq && seq <= g.last && g.count > 0 {
+			g.count--
+			l.lost--
 		}
 	}
 }
 
 // refuse takes back an event that was booked but could not be written.
-func (l *ledger) refuse(e *format.Event) {
-	probe := probeOf(e)
+func (l *ledger) refuse(h format.Hit) {
+	probe := probeOf(h.Hook, h.Kind)
 	l.recorded[probe]--
 	l.refused[probe]++
 	l.lost++
-	g := &l.account(e.CPU, probe).late
+	g := &l.account(h.CPU, probe).late
 	if g.count++; g.count == 1 {
-		g.fromNS, g.toNS = e.BootNS-1, e.BootNS+1
+		g.fromNS, g.toNS = h.BootNS-1, h.BootNS+1
 	}
-	g.fromNS, g.toNS = min(g.fromNS, e.BootNS-1), max(g.toNS, e.BootNS+1)
+	g.fromNS, g.toNS = min(g.fromNS, h.BootNS-1), max(g.toNS, h.BootNS+1)
 }
 
 // losses gives the gaps that are older than before, and forgets them.

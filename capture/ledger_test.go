@@ -10,7 +10,7 @@ import (
 func TestLedger(t *testing.T) {
 	var l ledger
 	take := func(cpu uint32, seq uint64, ns int64) {
-		l.take(&format.Event{CPU: cpu, CPUSeq: seq, BootNS: ns, Kind: format.Enter, Hook: format.HookSysAccept4})
+		l.take(probeEnter, cpu, seq, ns)
 	}
 	take(0, 1, 10)
 	take(1, 1, 11)

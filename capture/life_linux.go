@@ -11,6 +11,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
@@ -62,27 +63,27 @@ var (
 )
 
 // lifeProbes are the probes on the life of connections that this kernel can have.
-func lifeProbes(o *Options) []probe {
+func lifeProbes(o *Options, types *btf.Cache) []probe {
 	switch {
 	case o.Events == EventsAccept:
 		return nil
-	case !trampolines():
+	case !trampolines(types):
 		return lifeKprobes
 	}
 	return lifeTrampolines
 }
 
 // trampolines reports whether the kernel can attach fentry programs.
-func trampolines() bool {
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+func trampolines(types *btf.Cache) bool {
+	c, err := ebpf.NewCollectionWithOptions(&ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{"none": {
 		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceFEntry, AttachTo: "inet_csk_complete_hashdance", License: "Dual BSD/GPL",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
-	})
+	}}}, ebpf.CollectionOptions{Cache: types})
 	if err != nil {
 		return false
 	}
-	defer prog.Close()
-	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+	defer c.Close()
+	l, err := link.AttachTracing(link.TracingOptions{Program: c.Programs["none"]})
 	if err != nil {
 		return false
 	}
@@ -133,7 +134,7 @@ func (a *attached) setLife(o *Options, spec *ebpf.CollectionSpec) error {
 }
 
 // startLife makes only the probes on the life of connections live.
-func startLife(o *Options, life []probe) (*attached, error) {
+func startLife(o *Options, types *btf.Cache, life []probe) (*attached, error) {
 	mode := ModeKprobe
 	life = slices.Clone(life)
 	for i := range life {
@@ -145,7 +146,7 @@ func startLife(o *Options, life []probe) (*attached, error) {
 			life[i].without = "" // there is no recording without them
 		}
 	}
-	return tryObjects(o, mode, life)
+	return tryObjects(o, types, mode, life)
 }
 
 // lifeIn is the event of a connection's life that a record of the ring is.

@@ -116,6 +116,7 @@ func startProbes(o *Options) (*attached, error) {
 			Hint:  "give acc CAP_SYS_RESOURCE, lift the limit before (ulimit -l unlimited), or run it as root",
 		}
 	}
+	types := btf.NewCache() // of the kernel, read once
 	modes, note := []Mode{o.Mode}, ""
 	release, build := kernelName()
 	o.preempted = preempts(os.DirFS("/"), release, build)
@@ -129,7 +130,7 @@ func startProbes(o *Options) (*attached, error) {
 	}
 	var why error
 	for _, mode := range modes {
-		a, err := startMode(o, mode)
+		a, err := startMode(o, mode, types)
 		if err == nil {
 			if why != nil {
 				note = "this kernel has no " + string(modes[0]) + ": " + oneLine(why)
@@ -151,26 +152,26 @@ func startProbes(o *Options) (*attached, error) {
 }
 
 // startMode makes the probes of one mode live.
-func startMode(o *Options, mode Mode) (*attached, error) {
+func startMode(o *Options, mode Mode, types *btf.Cache) (*attached, error) {
 	exits := exitsRaw
 	if o.preempted {
 		exits = exitsClassic
 	}
-	life := lifeProbes(o)
+	life := lifeProbes(o, types)
 	if o.Events == EventsLifecycle {
-		return startLife(o, life)
+		return startLife(o, types, life)
 	}
 	rest := slices.Concat(kernelKprobes, always, []probe{exits}, life)
 	if mode == ModeKprobe {
-		return tryObjects(o, mode, slices.Concat([]probe{enterKprobe}, kretprobes, rest))
+		return tryObjects(o, types, mode, slices.Concat([]probe{enterKprobe}, kretprobes, rest))
 	}
 	// Before 5.17 the verifier refuses programs whose function takes a pointer to an
 	// int, before 6.14 to a pointer: then these probes are kprobes. The kernel accepts
 	// for itself without waiting, so that there is always a kretprobe instance.
-	a, err := tryObjects(o, mode, slices.Concat(enterFentry, fexits, rest))
+	a, err := tryObjects(o, types, mode, slices.Concat(enterFentry, fexits, rest))
 	if err != nil {
 		var second error
-		if a, second = tryObjects(o, mode, slices.Concat([]probe{enterKprobe}, fexits, rest)); second != nil {
+		if a, second = tryObjects(o, types, mode, slices.Concat([]probe{enterKprobe}, fexits, rest)); second != nil {
 			return nil, err
 		}
 	}
@@ -184,10 +185,10 @@ func oneLine(err error) string {
 }
 
 // tryObjects makes probes live with the first object that this kernel takes.
-func tryObjects(o *Options, mode Mode, want []probe) (*attached, error) {
+func tryObjects(o *Options, types *btf.Cache, mode Mode, want []probe) (*attached, error) {
 	var errs []error
 	for _, object := range objects {
-		a, err := tryObject(o, object, mode, want)
+		a, err := tryObject(o, types, object, mode, want)
 		if err == nil {
 			return a, nil
 		}
@@ -205,8 +206,8 @@ func tryObjects(o *Options, mode Mode, want []probe) (*attached, error) {
 
 // place adapts probes to the functions that this kernel has, and leaves out those
 // that it can't have.
-func place(want []probe) (list []probe, limits []string) {
-	kernel, err := btf.LoadKernelSpec()
+func place(want []probe, types *btf.Cache) (list []probe, limits []string) {
+	kernel, err := types.Kernel()
 	if err != nil {
 		return want, nil // loading will say so
 	}
@@ -244,11 +245,11 @@ func tellsRequests(kernel *btf.Spec) bool {
 	return slices.ContainsFunc(s.Members, func(m btf.Member) bool { return m.Name == "req" })
 }
 
-func tryObject(o *Options, object func() (*ebpf.CollectionSpec, error), mode Mode, want []probe) (*attached, error) {
+func tryObject(o *Options, types *btf.Cache, object func() (*ebpf.CollectionSpec, error), mode Mode, want []probe) (*attached, error) {
 	a := &attached{mode: mode, preempted: o.preempted}
-	a.probes, a.limits = place(want)
+	a.probes, a.limits = place(want, types)
 	for {
-		dropped, err := a.load(o, object)
+		dropped, err := a.load(o, types, object)
 		if err == nil {
 			break
 		}
@@ -289,7 +290,7 @@ func (a *attached) drop(p probe) {
 
 // load loads the programs of a.probes. With an error it gives the probe that the
 // recording can do without and whose program is the reason.
-func (a *attached) load(o *Options, object func() (*ebpf.CollectionSpec, error)) (*probe, error) {
+func (a *attached) load(o *Options, types *btf.Cache, object func() (*ebpf.CollectionSpec, error)) (*probe, error) {
 	spec, err := object()
 	if err != nil {
 		return nil, err
@@ -319,7 +320,7 @@ func (a *attached) load(o *Options, object func() (*ebpf.CollectionSpec, error))
 			delete(spec.Programs, name)
 		}
 	}
-	if a.collection, err = ebpf.NewCollection(spec); err != nil {
+	if a.collection, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types}); err != nil {
 		for i, p := range a.probes {
 			if p.without != "" && strings.Contains(oneLine(err), "program "+p.program+":") {
 				return &a.probes[i], err

@@ -74,6 +74,7 @@ type session struct {
 
 	names     names
 	repeats   repeats
+	lives     lives
 	unixNames map[uint64]string // by the listener's inode number
 	processes processes
 	ledger    ledger
@@ -221,8 +222,8 @@ func (s *session) run(ctx context.Context) error {
 		}
 	}
 	if errors.As(err, &s.full) {
-		for i := range s.full.Events {
-			s.ledger.refuse(&s.full.Events[i])
+		for _, h := range s.full.Hits {
+			s.ledger.refuse(h)
 		}
 		return s.close(format.EndDiskFull, errors.Unwrap(s.full).Error())
 	}
@@ -326,23 +327,23 @@ func (s *session) take(record []byte, own bool) error {
 	}
 	e := &s.event
 	convert(e, raw, &s.names)
-	s.ledger.take(e)
+	s.book(e)
 	if e.Family == format.FamilyUnix {
 		e.LName = s.unixName(raw, record)
 	}
 	if own {
-		s.a.own[probeOf(e)]++
+		s.a.own[probeOf(e.Hook, e.Kind)]++
 		return nil
 	}
 	s.watcher.see(e)
 	if s.full != nil {
-		s.ledger.refuse(e)
+		s.ledger.refuse(hit(e))
 		return nil
 	}
 	num, err := s.processes.number(raw)
 	if err != nil {
 		if errors.As(err, new(*format.NoRoomError)) {
-			s.ledger.refuse(e)
+			s.ledger.refuse(hit(e))
 		}
 		return err
 	}
@@ -354,29 +355,60 @@ func (s *session) take(record []byte, own bool) error {
 	return nil
 }
 
+// book books an event in the ledger.
+func (s *session) book(e *format.Event) {
+	s.ledger.take(probeOf(e.Hook, e.Kind), e.CPU, e.CPUSeq, e.BootNS)
+}
+
+func hit(e *format.Event) format.Hit {
+	return format.Hit{BootNS: e.BootNS, CPU: e.CPU, Kind: e.Kind, Hook: e.Hook}
+}
+
 // again records an event of a task that does what it did last.
 func (s *session) again(last *repeat, raw *bpf.AccEvent) error {
-	e, err := s.writer.Like(last.row)
-	if err != nil {
-		return err
+	s.ledger.take(probeOf(format.Hook(raw.Hook), format.Kind(raw.Kind)), raw.Cpu, raw.CpuSeq, int64(raw.BootNs))
+	if raw.Via == uint8(format.ViaIOUring) {
+		s.watcher.uring = true
 	}
-	update(e, raw)
-	last.row = s.writer.Last()
-	s.ledger.take(e)
-	s.watcher.see(e)
-	return s.writer.Filled()
+	if len(s.watcher.sleepers) > 0 {
+		s.watcher.returned(raw.Tid, format.Hook(raw.Hook))
+	}
+	r := format.Repeat{BootNS: int64(raw.BootNs), CPUSeq: raw.CpuSeq, CPU: raw.Cpu, Backlog: raw.Facts.Backlog}
+	if raw.Kind == uint8(format.Return) && raw.Ret >= 0 {
+		f := &raw.Facts
+		r.Ret, r.Inode, r.Cookie, r.RPort, r.RAddr = raw.Ret, f.Inode, f.Cookie, f.Rport, address(format.Family(f.Family), &f.Raddr)
+	}
+	return s.writer.Repeat(last.row, &r)
 }
 
 // takeLife records an event of a connection's life.
 func (s *session) takeLife(raw *bpf.AccLifeEvent, own bool) error {
+	last, row := s.lives.of(raw)
+	if !own && s.full == nil && s.writer.Has(*row) && last.again(raw) {
+		s.ledger.take(probeOf(format.Hook(raw.Hook), format.Kind(raw.Kind)), raw.Cpu, raw.CpuSeq, int64(raw.BootNs))
+		return s.writer.RepeatLife(*row, &format.LifeRepeat{
+			BootNS: int64(raw.BootNs), CPUSeq: raw.CpuSeq, CPU: raw.Cpu, Backlog: raw.Backlog, Inode: raw.Inode, Cookie: raw.Cookie,
+			RAddr: address(format.Family(raw.Family), &raw.Raddr), RPort: raw.Rport, SynQueue: raw.SynQueue, HandshakeUS: raw.HandshakeUs,
+			BytesIn: raw.BytesIn, BytesOut: raw.BytesOut, SegsIn: raw.SegsIn, SegsOut: raw.SegsOut, Retransmits: raw.Retransmits,
+			SRTTUS: raw.SrttUs, MinRTTUS: raw.MinRttUs, SockErr: raw.SockErr,
+		})
+	}
 	e := &s.event
 	convertLife(e, raw)
-	s.ledger.take(e)
+	s.book(e)
 	if own {
-		s.a.own[probeOf(e)]++
+		s.a.own[probeOf(e.Hook, e.Kind)]++
 		return nil
 	}
-	return s.writer.Event(e)
+	if s.full != nil {
+		s.ledger.refuse(hit(e))
+		return nil
+	}
+	if err := s.writer.Event(e); err != nil {
+		return err
+	}
+	*last, *row = *lifeOf(raw), s.writer.Last()
+	return nil
 }
 
 // unixName is the name of an event's listener, which comes with the entry.

@@ -20,16 +20,19 @@ type repeat struct {
 	version uint32     // of processes, then
 }
 
-// The parts of a record that mostly stay the same.
-var (
-	steadyEvent = part{unsafe.Offsetof(bpf.AccEvent{}.Cgroup), unsafe.Offsetof(bpf.AccEvent{}.Facts)}
-	steadyFacts = part{unsafe.Offsetof(bpf.AccEvent{}.Facts) + unsafe.Offsetof(bpf.AccEvent{}.Facts.Lport), unsafe.Sizeof(bpf.AccEvent{})}
+// What mostly stays the same, the end of a record.
+const (
+	eventFrom = unsafe.Offsetof(bpf.AccEvent{}.Facts) + unsafe.Offsetof(bpf.AccEvent{}.Facts.Listener)
+	lifeFrom  = unsafe.Offsetof(bpf.AccLifeEvent{}.BacklogMax)
 )
 
-type part struct{ from, to uintptr }
+type (
+	steadyEvent [unsafe.Sizeof(bpf.AccEvent{}) - eventFrom]byte
+	steadyLife  [unsafe.Sizeof(bpf.AccLifeEvent{}) - lifeFrom]byte
+)
 
-func (p part) of(raw *bpf.AccEvent) string {
-	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(raw), p.from)), p.to-p.from)
+func steadyOf(raw *bpf.AccEvent) *steadyEvent {
+	return (*steadyEvent)(unsafe.Add(unsafe.Pointer(raw), eventFrom))
 }
 
 // of gives the place for records of the task and kind of raw.
@@ -39,20 +42,30 @@ func (r *repeats) of(raw *bpf.AccEvent) *repeat {
 
 // again reports whether raw is what the task did last.
 func (r *repeat) again(raw *bpf.AccEvent) bool {
-	return (raw.Ret == r.raw.Ret || raw.Ret >= 0 && r.raw.Ret >= 0) && raw.Mark == 0 && inet(raw) &&
-		steadyEvent.of(raw) == steadyEvent.of(&r.raw) && steadyFacts.of(raw) == steadyFacts.of(&r.raw)
+	return *steadyOf(raw) == *steadyOf(&r.raw) && (raw.Ret == r.raw.Ret || raw.Ret >= 0 && r.raw.Ret >= 0) && raw.Mark == 0 && inet(raw)
 }
 
 func inet(raw *bpf.AccEvent) bool {
 	return raw.Facts.Family == uint16(format.FamilyIPv4) || raw.Facts.Family == uint16(format.FamilyIPv6)
 }
 
-// update sets what may differ from the event that e is a copy of, as convert does.
-func update(e *format.Event, raw *bpf.AccEvent) {
-	f := &raw.Facts
-	e.BootNS, e.CPU, e.CPUSeq, e.Ret, e.Backlog = int64(raw.BootNs), raw.Cpu, raw.CpuSeq, raw.Ret, f.Backlog
-	if e.Accepted() {
-		e.Inode, e.Cookie, e.RPort = f.Inode, f.Cookie, f.Rport
-		e.RAddr = address(e.Family, &f.Raddr)
-	}
+// lives knows, of the ports that had events last, what was the same in the last one of each kind.
+type lives [1 << 6]struct {
+	steadyLife
+	row format.Row
+}
+
+// of gives the place for events of the port and kind of raw.
+func (l *lives) of(raw *bpf.AccLifeEvent) (last *steadyLife, row *format.Row) {
+	at := &l[(uint32(raw.Lport)*4+uint32(raw.Kind))%uint32(len(l))]
+	return &at.steadyLife, &at.row
+}
+
+func lifeOf(raw *bpf.AccLifeEvent) *steadyLife {
+	return (*steadyLife)(unsafe.Add(unsafe.Pointer(raw), lifeFrom))
+}
+
+// again reports whether raw is of the same.
+func (l *steadyLife) again(raw *bpf.AccLifeEvent) bool {
+	return *l == *lifeOf(raw) && raw.Mark == 0 && (raw.Kind == uint8(format.Queued) || raw.Kind == uint8(format.Closed))
 }

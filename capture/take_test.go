@@ -63,7 +63,7 @@ func BenchmarkTakeLife(b *testing.B) {
 		}
 		ret.Facts.Cookie = uint64(n)
 		f := &ret.Facts
-		l := bpf.AccLifeEvent{BootNs: enter.BootNs - 900, CpuSeq: uint64(n/4) + 1, Listener: f.Listener, Cookie: f.Cookie, Netns: ret.Netns, Cpu: ret.Cpu,
+		l := bpf.AccLifeEvent{BootNs: enter.BootNs - 900, CpuSeq: uint64(n/16) + 1, Listener: f.Listener, Cookie: f.Cookie, Netns: ret.Netns, Cpu: ret.Cpu,
 			Backlog: f.Backlog, BacklogMax: f.BacklogMax, HandshakeUs: uint32(30 + ret.BootNs%64), Family: f.Family, Type: f.Type, Proto: f.Proto,
 			Lport: f.Lport, Rport: f.Rport, Kind: uint8(format.Queued), Hook: uint8(format.HookHashdance), State: 3, Laddr: f.Laddr, Raddr: f.Raddr}
 		take(unsafe.Pointer(&l), unsafe.Sizeof(l))

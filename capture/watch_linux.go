@@ -124,11 +124,16 @@ func (w *watcher) see(e *format.Event) {
 		w.foreign++
 	}
 	if len(w.sleepers) > 0 {
-		if _, ok := w.sleepers[e.TID]; ok {
-			delete(w.sleepers, e.TID)           // it returned, or goes on without that
-			if e.Hook != format.HookFDInstall { // the end of its call is still to come, and looks there
-				_ = w.a.collection.Maps["sleepers"].Delete(e.TID)
-			}
+		w.returned(e.TID, e.Hook)
+	}
+}
+
+// returned takes note of a task that had an event.
+func (w *watcher) returned(tid uint32, hook format.Hook) {
+	if _, ok := w.sleepers[tid]; ok {
+		delete(w.sleepers, tid)           // it returned, or goes on without that
+		if hook != format.HookFDInstall { // the end of its call is still to come, and looks there
+			_ = w.a.collection.Maps["sleepers"].Delete(tid)
 		}
 	}
 }

@@ -1,393 +1,405 @@
 package format
 
 import (
+	"math"
+	"math/bits"
 	"net/netip"
-	"slices"
 	"unsafe"
 )
 
-// predictions says, for each kind of key and condition, which earlier row each
-// row of a block is the difference to. They are made when a column first asks,
-// once for all columns that share them.
-type predictions struct {
-	rows rowSets
-	pred predictor
-	prev [numKeys][maxSets][]int32
-	made [numKeys][maxSets]bool
-	at   []int32 // place of each row in a list of rows
-
-	likes []int32 // for each row one of the same task, kind and errno that differs little, see Writer.Like; -1: not known
-	slots []int32 // where the predictor keeps each row's task
-}
-
-func (p *predictions) begin() { p.made = [numKeys][maxSets]bool{} }
-
-// of gives, for the rows of on, the index in that list of the row before by k:
-// the last one with the same key, else the last one; -1 for the first.
-func (p *predictions) of(events []Event, k keyKind, on onSet) []int32 {
-	on = p.rows.as[on]
-	if p.made[k][on] {
-		return p.prev[k][on]
-	}
-	p.made[k][on] = true
-	rows := p.rows.of[on]
-	prev := slices.Grow(p.prev[k][on][:0], len(rows))[:len(rows)]
-	p.prev[k][on] = prev
-	if k == byTask && on != onAllRows {
-		p.amongTask(events, rows, prev)
-		return prev
-	}
-	p.pred.begin(len(rows))
-	if k == byTask {
-		p.ofTask(events, prev)
-		return prev
-	}
-	for i, row := range rows {
-		e, before := &events[row], int32(noRow)
-		if n, ok := small(k, e); ok {
-			before = p.pred.prevSmall(n, int32(i))
-		} else {
-			a, b := key(k, e)
-			before, _ = p.pred.prev(a, b, int32(i))
-		}
-		if before < 0 {
-			before = int32(i) - 1
-		}
-		prev[i] = before
-	}
-	return prev
-}
-
-// ofTask is of for byTask and all rows.
-func (p *predictions) ofTask(events []Event, prev []int32) {
-	p.slots = slices.Grow(p.slots[:0], len(events))[:len(events)]
-	likes := p.likes
-	for i := range events {
-		if i < len(likes) && likes[i] >= 0 {
-			slot := p.slots[likes[i]]
-			prev[i], p.slots[i] = p.pred.next(slot, int32(i)), slot
-			continue
-		}
-		a, b := key(byTask, &events[i])
-		before, slot := p.pred.prev(a, b, int32(i))
-		if before < 0 {
-			before = int32(i) - 1
-		}
-		prev[i], p.slots[i] = before, slot
-	}
-}
-
-// amongTask is of for byTask and part of the rows: those of one task, kind and errno
-// are all among them or none.
-func (p *predictions) amongTask(events []Event, rows, prev []int32) {
-	all := p.of(events, byTask, onAllRows)
-	p.at = slices.Grow(p.at[:0], len(events))[:len(events)]
-	for i, row := range rows {
-		p.at[row] = int32(i)
-		before := all[row]
-		if before >= 0 && same(&events[before], &events[row]) {
-			prev[i] = p.at[before]
-		} else {
-			prev[i] = int32(i) - 1
-		}
-	}
-}
-
-// same reports whether two events have the same key by task.
-func same(a, b *Event) bool {
-	return a.TID == b.TID && a.Kind == b.Kind && a.Errno() == b.Errno()
-}
-
-// blockEncoder turns events into the columns of a block. Its memory is reused.
+// A blockEncoder makes the columns of a block while its events come. What a column
+// has again and again is not written down before the block ends. Its memory is reused.
 type blockEncoder struct {
-	predictions
-	changes
-	nums  []int64
-	texts map[string]int64
-	words []string
-	addrs map[netip.Addr]int64
-	ends  []netip.Addr
-	seams seams // in what append appended to
+	rows    int
+	firstNS int64 // least time of an event
+	lastNS  int64 // largest
+	in      [maxSets]int32
+	drafts  [maxFields]draft
+	lag     [numClasses]int32 // rows that in does not count yet
+	unlike  uint64            // fields from numRepeated on, as bits, whose column has another number than 0 last
+	last    values            // of each field, in the last row that has it; for those whose key is not the task
+
+	tasks  keyTable
+	known  []known
+	newest [numClasses]newest
+	keyed  []keyState
+	texts  [maxFields]texts
+	addrs  [maxFields]addrs
+	seams  seams // in what append appended to
 }
 
-// append adds the columns of events, in the order of Fields, as one msgpack array.
-func (c *blockEncoder) append(b []byte, events []Event) []byte {
-	c.start(events)
+// known is the event that came last of a task, kind and errno. A repeat changes but the values.
+type known struct {
+	event   eventWords
+	version uint32 // of event
+	values
+	num [maxKeyed]int32 // of its keys, in the order of plans.keyed
+}
+
+// newest is where the last event of a class is.
+type newest struct {
+	row  int   // from 1
+	task int32 // place in known
+}
+
+// keyState is what is known of the rows that have the fields of a group.
+type keyState struct {
+	keys keyTable
+	vals []int64 // of each key, in the row that came last
+}
+
+// begin is for a new block.
+func (c *blockEncoder) begin() {
+	c.rows, c.firstNS, c.lastNS, c.unlike = 0, math.MaxInt64, math.MinInt64, 0
+	c.in, c.last, c.newest, c.known = [maxSets]int32{}, values{}, [numClasses]newest{}, c.known[:0]
+	c.tasks.forget()
+	for _, at := range encoding.at[:len(Fields)] {
+		c.drafts[at].begin(encoding.fields[at].on)
+		c.texts[at].forget()
+		c.addrs[at].forget()
+	}
+	if c.keyed == nil {
+		c.keyed = make([]keyState, len(encoding.keyed))
+	}
+	for i := range c.keyed {
+		s := &c.keyed[i]
+		s.keys.forget()
+		s.vals = s.vals[:0]
+	}
+}
+
+// add adds an event, and gives the place in known of its task, kind and errno.
+func (c *blockEncoder) add(e *Event) (task int32) {
+	c.catchUp()
+	class := classOf(e)
+	p := &encoding.of[class]
+	task, known := c.tasks.number(taskKey(e))
+	if !known {
+		c.introduce(p)
+	}
+	k := &c.known[task]
+	words := (*eventWords)(unsafe.Pointer(e))
+	differ := c.unlike | (1<<numRepeated - 1)
+	if !known {
+		differ = ^uint64(0)
+	}
+	for i, word := range words { // a repeat may have changed what of these it tells
+		if word != k.event[i] {
+			differ |= encoding.inWord[i]
+		}
+	}
+	k.event = *words
+	k.version++
+	c.read(&k.values, p, e)
+	for _, f := range p.plain {
+		c.put(f, k.of(f))
+	}
+	unlike := c.unlike &^ p.has
+	if k.of(atMark) != 0 {
+		unlike |= 1 << atMark
+	}
+	for left := differ & p.task; left != 0; left &= left - 1 {
+		f := place(bits.TrailingZeros64(left))
+		n := c.value(f, e)
+		num := n - k.of(f)
+		if c.put(f, num); num != 0 {
+			unlike |= 1 << f
+		}
+		k.values[f&fieldMask] = n
+	}
+	c.unlike = unlike &^ (1<<numRepeated - 1)
+	for _, f := range p.prev {
+		c.put(f, k.of(f)-c.last.of(f))
+		c.last[f&fieldMask] = k.of(f)
+	}
+	for _, i := range p.keyed {
+		c.key(i, k)
+		fields := encoding.keyed[i&keyedMask].fields
+		before := c.keyed[i&keyedMask].vals[int(k.num[i&keyedMask])*len(fields):][:len(fields)]
+		for at, f := range fields {
+			n := k.of(f)
+			c.put(f, n-before[at])
+			before[at], c.last[f&fieldMask] = n, n
+		}
+	}
+	for _, on := range p.sets {
+		c.in[on%maxSets]++
+	}
+	c.end(class, task, e.BootNS)
+	return task
+}
+
+// catchUp counts the rows of repeats in the sets that they are of.
+func (c *blockEncoder) catchUp() {
+	for class, n := range c.lag {
+		if n != 0 {
+			for _, on := range encoding.of[class].sets {
+				c.in[on%maxSets] += n
+			}
+			c.lag[class] = 0
+		}
+	}
+}
+
+// put puts the number of the row that is being added into a field's column.
+func (c *blockEncoder) put(f place, num int64) {
+	d := &c.drafts[f&fieldMask]
+	row := c.in[d.on%maxSets]
+	if d.rows = row + 1; num != d.last {
+		d.note(row, num)
+	}
+}
+
+// introduce makes the values before those of the first row of a task, kind and errno: each is that of
+// the last row that has the field.
+func (c *blockEncoder) introduce(p *classPlan) {
+	var k known
+	for left := p.task; left != 0; left &= left - 1 {
+		f := bits.TrailingZeros64(left)
+		if task := c.newestOf(onMasks[encoding.fields[f].on]); task >= 0 {
+			k.values[f] = c.known[task].values[f]
+		}
+	}
+	c.known = append(c.known, k)
+}
+
+// newestOf gives the place in known of the last row of some classes, -1 if there is none.
+func (c *blockEncoder) newestOf(classes onMask) int32 {
+	last := newest{task: -1}
+	for class, n := range c.newest {
+		if classes>>class&1 != 0 && n.row > last.row {
+			last = n
+		}
+	}
+	return last.task
+}
+
+// key finds the number of a row's key, for the fields of group i.
+func (c *blockEncoder) key(i uint8, k *known) {
+	g, s := &encoding.keyed[i&keyedMask], &c.keyed[i&keyedMask]
+	a, b := k.key(g.key)
+	num, known := s.keys.number(a, b)
+	if !known {
+		for _, f := range g.fields {
+			s.vals = append(s.vals, c.last.of(f))
+		}
+	}
+	k.num[i&keyedMask] = num
+}
+
+// end counts the row that was added.
+func (c *blockEncoder) end(class rowClass, task int32, ns int64) {
+	c.rows++
+	c.newest[class%numClasses] = newest{c.rows, task}
+	c.firstNS, c.lastNS = min(c.firstNS, ns), max(c.lastNS, ns)
+}
+
+// repeat adds an event that is like the last one of a task, kind and errno.
+func (c *blockEncoder) repeat(task int32, r *Repeat) {
+	k := &c.known[task]
+	v := &k.values
+	class := rowClass(v[atKind])
+	if v[atErrno] != 0 {
+		class = classFailed
+	}
+	if c.unlike != 0 {
+		c.quieten(class)
+	}
+	c.repeatAny(k, r.BootNS, r.CPUSeq, r.CPU, r.Backlog)
+	c.after(atTID, &c.keyed[keyedCPU].vals[k.num[keyedCPU]], v[atTID])
+	if class != rowClass(Enter) {
+		c.repeatOutcome(k, r)
+	}
+	c.lag[class%numClasses]++
+	c.end(class, task, r.BootNS)
+}
+
+// repeatOutcome is repeat for what only returns have.
+func (c *blockEncoder) repeatOutcome(k *known, r *Repeat) {
+	v := &k.values
+	c.drafts[atErrno].next(v[atErrno])
+	c.drafts[atInode].next(int64(r.Inode) - v[atInode])
+	v[atInode], v[atCookie], v[atRPort], v[atRAddr] = int64(r.Inode), int64(r.Cookie), int64(r.RPort), c.addrs[atRAddr].number(r.RAddr)
+	if v[atErrno] == 0 {
+		c.drafts[atRet].next(int64(r.Ret) - v[atRet])
+		c.drafts[atCookie].next(v[atCookie] - c.last[atCookie])
+		v[atRet], c.last[atCookie] = int64(r.Ret), v[atCookie]
+	}
+	c.repeatPeer(k)
+}
+
+// repeatAny puts what all kinds of events have.
+func (c *blockEncoder) repeatAny(k *known, ns int64, seq uint64, cpu, backlog uint32) {
+	v := &k.values
+	c.drafts[atKind].next(v[atKind])
+	c.drafts[atCPU].next(int64(cpu))
+	c.drafts[atHook].next(v[atHook])
+	c.drafts[atBootNS].next(ns - c.last[atBootNS])
+	c.drafts[atBacklog].next(int64(backlog) - v[atBacklog])
+	v[atBootNS], v[atBacklog], v[atSeq], c.last[atBootNS] = ns, int64(backlog), int64(seq), ns
+	if v[atCPU] != int64(cpu) {
+		v[atCPU] = int64(cpu)
+		if v[atKind] <= int64(Return) {
+			c.key(keyedCPU, k)
+		}
+		c.key(keyedProbe, k)
+	}
+	c.after(atSeq, &c.keyed[keyedProbe].vals[k.num[keyedProbe]], v[atSeq])
+}
+
+// repeatPeer puts who connected.
+func (c *blockEncoder) repeatPeer(k *known) {
+	c.key(keyedConn, k)
+	peer := c.keyed[keyedConn].vals[2*k.num[keyedConn]:][:2]
+	c.after(atRAddr, &peer[0], k.values[atRAddr])
+	c.after(atRPort, &peer[1], k.values[atRPort])
+}
+
+// repeatLife is repeat for Queued and Closed.
+func (c *blockEncoder) repeatLife(task int32, r *LifeRepeat) {
+	k := &c.known[task]
+	v := &k.values
+	class := rowClass(v[atKind])
+	if c.unlike != 0 {
+		c.quieten(class)
+	}
+	c.repeatAny(k, r.BootNS, r.CPUSeq, r.CPU, r.Backlog)
+	c.drafts[atErrno].next(0)
+	c.drafts[atInode].next(int64(r.Inode) - v[atInode])
+	v[atInode], v[atCookie], v[atRPort], v[atRAddr] = int64(r.Inode), int64(r.Cookie), int64(r.RPort), c.addrs[atRAddr].number(r.RAddr)
+	c.drafts[atCookie].next(v[atCookie] - c.last[atCookie])
+	c.last[atCookie] = v[atCookie]
+	c.repeatPeer(k)
+	if class == rowClass(Queued) {
+		c.after(atSynQueue, &c.keyed[keyedQueue].vals[k.num[keyedQueue]], int64(r.SynQueue))
+		c.after(atHandshake, &c.keyed[keyedQueued].vals[k.num[keyedQueued]], int64(r.HandshakeUS))
+	} else {
+		c.after(atOldState, &c.keyed[keyedState].vals[k.num[keyedState]], v[atOldState])
+		port := c.keyed[keyedClosed].vals[9*k.num[keyedClosed]:][:9] // in the order of Fields
+		c.after(atSockErr, &port[0], int64(r.SockErr))
+		c.after(atShutdown, &port[1], v[atShutdown])
+		c.after(atBytesIn, &port[2], int64(r.BytesIn))
+		c.after(atBytesOut, &port[3], int64(r.BytesOut))
+		c.after(atSegsIn, &port[4], int64(r.SegsIn))
+		c.after(atSegsOut, &port[5], int64(r.SegsOut))
+		c.after(atRetransmits, &port[6], int64(r.Retransmits))
+		c.after(atSRTT, &port[7], int64(r.SRTTUS))
+		c.after(atMinRTT, &port[8], int64(r.MinRTTUS))
+	}
+	c.lag[class%numClasses]++
+	c.end(class, task, r.BootNS)
+}
+
+// after puts the difference of n to what it is after.
+func (c *blockEncoder) after(f place, before *int64, n int64) {
+	c.drafts[f].next(n - *before)
+	*before, c.last[f] = n, n
+}
+
+// quieten puts the usual number, 0, into the columns of a class in which a repeat is like the event
+// before, if they have another one last.
+func (c *blockEncoder) quieten(class rowClass) {
+	p := &encoding.of[class%numClasses]
+	left := c.unlike & p.has
+	if left == 0 {
+		return
+	}
+	c.catchUp()
+	for c.unlike &^= p.has; left != 0; left &= left - 1 {
+		c.put(place(bits.TrailingZeros64(left)), 0)
+	}
+}
+
+// append appends the columns, in the order of Fields, as one msgpack array.
+func (c *blockEncoder) append(b []byte) []byte {
+	c.catchUp()
+	c.seams = c.seams[:0]
 	b = appendArrayLen(b, len(Fields))
 	for i := range Fields {
-		b = c.column(b, events, &Fields[i])
+		b = c.column(b, i)
 	}
 	return b
 }
 
-// start makes ready for the columns of events.
-func (c *blockEncoder) start(events []Event) {
-	c.begin()
-	c.rows.fill(events)
-	c.find(events, c.of(events, byTask, onAllRows), c.likes)
-	c.seams = c.seams[:0]
-}
-
-// column appends one column.
-func (c *blockEncoder) column(b []byte, events []Event, f *Field) []byte {
-	rows := c.rows.of[f.on]
-	some := c.steady(f, len(rows)) // of most rows it is known that their number is 0
-	given := rows
-	if some {
-		given = c.among(rows)
-	}
-	switch f.Type {
+// column appends the column of field i.
+func (c *blockEncoder) column(b []byte, i int) []byte {
+	at := encoding.at[i]
+	switch Fields[i].Type {
 	case String:
-		b = c.appendTexts(appendArrayLen(b, 2), events, f, given)
+		b = c.texts[at].append(appendArrayLen(b, 2))
 	case Addr:
-		b = c.appendAddrs(appendArrayLen(b, 2), events, f, given)
-	default:
-		c.nums = gather(c.nums[:0], events, given, f)
+		b = c.addrs[at].append(appendArrayLen(b, 2))
 	}
-	if some {
-		return c.appendFresh(b, events, f, given)
+	d, n := &c.drafts[at], c.in[Fields[i].on]
+	if !d.dense && d.others(n)*sparseShare <= int(n) {
+		return d.appendRuns(b, n)
 	}
-	return appendColumn(b, c.nums, c.subtract(events, f), &c.seams)
+	nums := d.all(n)
+	s := statsOf(nums)
+	d.soon = s.others*sparseShare > len(nums)
+	return appendColumn(b, nums, s, &c.seams)
 }
 
-// appendFresh appends a column of which only the fresh rows can have a number
-// other than 0; their values are in nums.
-func (c *blockEncoder) appendFresh(b []byte, events []Event, f *Field, fresh []int32) []byte {
-	rows := c.rows.of[f.on]
-	c.places = c.places[:0]
-	at := 0
-	for i, row := range fresh {
-		v := c.nums[i]
-		n, _ := slices.BinarySearch(rows[at:], row)
-		at += n
-		before := int64(0)
-		switch {
-		case at == 0:
-		case f.Type == String || f.Type == Addr:
-			before = c.wordOf(events, rows[at-1], f)
-		default:
-			before = f.Int(&events[rows[at-1]])
-		}
-		if v != before {
-			c.places = append(c.places, place{int64(at), v - before})
-		}
+// hits tells of the events of the block.
+func (c *blockEncoder) hits() []Hit {
+	list := make([]Hit, c.rows)
+	n := int32(c.rows)
+	for row, num := range c.drafts[atKind].all(n) {
+		list[row].Kind = Kind(num)
 	}
-	b = appendMapLen(b, len(c.places))
-	for _, p := range c.places {
-		b = appendInt(appendInt(b, p.row), p.num)
+	for row, num := range c.drafts[atHook].all(n) {
+		list[row].Hook = Hook(num)
 	}
-	return b
+	for row, num := range c.drafts[atCPU].all(n) {
+		list[row].CPU = uint32(num)
+	}
+	ns := int64(0)
+	for row, num := range c.drafts[atBootNS].all(n) {
+		ns += num
+		list[row].BootNS = ns
+	}
+	return list
 }
 
-// wordOf is the number of a row's word in the dictionary that was made last.
-func (c *blockEncoder) wordOf(events []Event, row int32, f *Field) int64 {
-	at := unsafe.Add(unsafe.Pointer(&events[row]), f.at)
-	if f.Type == String {
-		return c.texts[*(*string)(at)]
-	}
-	return c.addrs[*(*netip.Addr)(at)]
+// A Repeat is an event that is like the last one of its task, kind and errno, but for this.
+type Repeat struct {
+	BootNS  int64
+	CPUSeq  uint64
+	CPU     uint32
+	Ret     int32 // of an accepted connection, as are those below
+	Inode   uint64
+	Cookie  uint64
+	RAddr   netip.Addr
+	RPort   uint16
+	Backlog uint32 // of all
 }
 
-// gather appends the values of a field in the rows.
-func gather(nums []int64, events []Event, rows []int32, f *Field) []int64 {
-	if len(rows) == 0 {
-		return nums
-	}
-	nums = slices.Grow(nums, len(rows))
-	nums = nums[:len(rows)]
-	base := unsafe.Add(unsafe.Pointer(unsafe.SliceData(events)), f.at)
-	const stride = unsafe.Sizeof(Event{})
-	switch {
-	case len(rows) == len(events) && f.size != 0:
-		gatherAll(nums, base, f)
-	case f.size == 0: // errno
-		for i, row := range rows {
-			nums[i] = int64(events[row].Errno())
-		}
-	case f.size == 1:
-		for i, row := range rows {
-			nums[i] = int64(*(*uint8)(unsafe.Add(base, uintptr(row)*stride)))
-		}
-	case f.size == 2:
-		for i, row := range rows {
-			nums[i] = int64(*(*uint16)(unsafe.Add(base, uintptr(row)*stride)))
-		}
-	case f.size == 4 && f.sign:
-		for i, row := range rows {
-			nums[i] = int64(*(*int32)(unsafe.Add(base, uintptr(row)*stride)))
-		}
-	case f.size == 4:
-		for i, row := range rows {
-			nums[i] = int64(*(*uint32)(unsafe.Add(base, uintptr(row)*stride)))
-		}
-	default:
-		for i, row := range rows {
-			nums[i] = *(*int64)(unsafe.Add(base, uintptr(row)*stride))
-		}
-	}
-	return nums
+// A LifeRepeat is a Queued or Closed event that is like the last one of its kind, but for this.
+type LifeRepeat struct {
+	BootNS      int64
+	CPUSeq      uint64
+	CPU         uint32
+	Backlog     uint32
+	Inode       uint64
+	Cookie      uint64
+	RAddr       netip.Addr
+	RPort       uint16
+	SynQueue    uint32 // of Queued
+	HandshakeUS uint32
+	BytesIn     uint64 // of Closed, as are those below
+	BytesOut    uint64
+	SegsIn      uint32
+	SegsOut     uint32
+	Retransmits uint32
+	SRTTUS      uint32
+	MinRTTUS    uint32
+	SockErr     uint16
 }
 
-// gatherAll is gather for all rows; base is the field of the first event.
-func gatherAll(nums []int64, base unsafe.Pointer, f *Field) {
-	const stride = unsafe.Sizeof(Event{})
-	at := uintptr(0)
-	switch {
-	case f.size == 1:
-		for i := range nums {
-			nums[i] = int64(*(*uint8)(unsafe.Add(base, at)))
-			at += stride
-		}
-	case f.size == 2:
-		for i := range nums {
-			nums[i] = int64(*(*uint16)(unsafe.Add(base, at)))
-			at += stride
-		}
-	case f.size == 4 && f.sign:
-		for i := range nums {
-			nums[i] = int64(*(*int32)(unsafe.Add(base, at)))
-			at += stride
-		}
-	case f.size == 4:
-		for i := range nums {
-			nums[i] = int64(*(*uint32)(unsafe.Add(base, at)))
-			at += stride
-		}
-	default:
-		for i := range nums {
-			nums[i] = *(*int64)(unsafe.Add(base, at))
-			at += stride
-		}
-	}
-}
-
-// subtract replaces each number by its difference to the one that the field's key
-// picks, and gives the stats of the differences.
-func (c *blockEncoder) subtract(events []Event, f *Field) (s stats) {
-	nums := c.nums
-	n := len(nums)
-	switch {
-	case n == 0 || f.key == byPlain:
-		return statsOf(nums)
-	case f.key == byPrev:
-		last := int64(0)
-		if n > 1 {
-			last = nums[n-2]
-		}
-		s.usual, last = nums[n-1]-last, 0
-		for i, v := range nums {
-			d := v - last
-			nums[i], last = d, v
-			if d != s.usual {
-				s.others++
-			}
-			s.wide |= d ^ d>>63
-		}
-		return s
-	}
-	prev := c.of(events, f.key, f.on)[:n]
-	for i := n - 1; i > 0; i-- {
-		d := nums[i] - nums[prev[i]]
-		nums[i] = d
-		if i == n-1 {
-			s.usual = d
-		}
-		if d != s.usual {
-			s.others++
-		}
-		s.wide |= d ^ d>>63
-	}
-	first := nums[0]
-	if n == 1 {
-		s.usual = first
-	}
-	if first != s.usual {
-		s.others++
-	}
-	s.wide |= first ^ first>>63
-	return s
-}
-
-// appendTexts appends the dictionary of a text field in the rows, and leaves the
-// number of each row's word in nums.
-func (c *blockEncoder) appendTexts(b []byte, events []Event, f *Field, rows []int32) []byte {
-	if c.texts == nil {
-		c.texts = map[string]int64{}
-	}
-	clear(c.texts)
-	c.nums, c.words = c.nums[:0], c.words[:0]
-	last, lastNum := "", int64(-1)
-	for _, row := range rows {
-		s := *(*string)(unsafe.Add(unsafe.Pointer(&events[row]), f.at))
-		if s != last || lastNum < 0 {
-			n, ok := c.texts[s]
-			if !ok {
-				n = int64(len(c.words))
-				c.texts[s] = n
-				c.words = append(c.words, s)
-			}
-			last, lastNum = s, n
-		}
-		c.nums = append(c.nums, lastNum)
-	}
-	b = appendArrayLen(b, len(c.words))
-	for _, s := range c.words {
-		b = appendBin(b, unsafe.Slice(unsafe.StringData(s), len(s)))
-	}
-	return b
-}
-
-// appendAddrs is appendTexts for addresses.
-func (c *blockEncoder) appendAddrs(b []byte, events []Event, f *Field, rows []int32) []byte {
-	if c.addrs == nil {
-		c.addrs = map[netip.Addr]int64{}
-	}
-	clear(c.addrs)
-	c.nums, c.ends = c.nums[:0], c.ends[:0]
-	var last netip.Addr
-	lastNum := int64(-1)
-	for _, row := range rows {
-		a := *(*netip.Addr)(unsafe.Add(unsafe.Pointer(&events[row]), f.at))
-		if a != last || lastNum < 0 {
-			n, ok := c.addrs[a]
-			if !ok {
-				n = int64(len(c.ends))
-				c.addrs[a] = n
-				c.ends = append(c.ends, a)
-			}
-			last, lastNum = a, n
-		}
-		c.nums = append(c.nums, lastNum)
-	}
-	b = appendArrayLen(b, len(c.ends))
-	for _, a := range c.ends {
-		switch {
-		case a.Is4():
-			ip := a.As4()
-			b = appendBin(b, ip[:])
-		case a.Is6():
-			ip := a.As16()
-			b = appendBin(b, ip[:])
-		default:
-			b = appendBin(b, nil)
-		}
-	}
-	return b
-}
-
-// appendBin appends msgpack binary of up to 65,535 bytes; longer data is cut.
-func appendBin(b, data []byte) []byte {
-	data = data[:min(len(data), 0xffff)]
-	return append(appendBinLen(b, len(data)), data...)
-}
-
-// appendBinLen appends the head of msgpack binary of n bytes.
-func appendBinLen(b []byte, n int) []byte {
-	switch {
-	case n <= 0xff:
-		return append(b, 0xc4, byte(n))
-	case n <= 0xffff:
-		return append(b, 0xc5, byte(n>>8), byte(n))
-	}
-	return append(b, 0xc6, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+// A Hit is an event, as far as losses tell.
+type Hit struct {
+	BootNS int64
+	CPU    uint32
+	Kind   Kind
+	Hook   Hook
 }

@@ -39,12 +39,12 @@ func (e *VersionError) Error() string {
 // NoRoomError says that a Writer left out a frame for want of room, and can go on
 // without it.
 type NoRoomError struct {
-	Events []Event // that were in it; valid until the next event is written
-	err    error   // of WriterOptions.Room
+	Hits []Hit // the events that were in it
+	err  error // of WriterOptions.Room
 }
 
 func (e *NoRoomError) Error() string {
-	return fmt.Sprintf("leave out %d events: %v", len(e.Events), e.err)
+	return fmt.Sprintf("leave out %d events: %v", len(e.Hits), e.err)
 }
 
 func (e *NoRoomError) Unwrap() error { return e.err }

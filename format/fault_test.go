@@ -110,11 +110,11 @@ func TestNoRoom(t *testing.T) {
 				}
 				break
 			}
-			if w.seq-1 == uint64(i+1) && len(w.events) == 0 {
+			if w.seq-1 == uint64(i+1) && w.block.rows == 0 {
 				written = i + 1
 			}
 		}
-		if none == nil || len(none.Events) != 50 || none.Events[0] != events[written] || none.Events[49] != events[written+49] {
+		if none == nil || len(none.Hits) != 50 || none.Hits[0] != hit(&events[written]) || none.Hits[49] != hit(&events[written+49]) {
 			t.Fatalf("frame %d: given back %+v", k, none)
 		}
 		if err := w.Loss(Loss{Count: 50}); err != nil {
@@ -129,3 +129,5 @@ func TestNoRoom(t *testing.T) {
 		}
 	}
 }
+
+func hit(e *Event) Hit { return Hit{BootNS: e.BootNS, CPU: e.CPU, Kind: e.Kind, Hook: e.Hook} }

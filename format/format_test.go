@@ -2,11 +2,13 @@ package format
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -209,7 +211,8 @@ func TestIndex(t *testing.T) {
 		want := Frame{At: b.Offset, Events: uint32(len(b.Events)), FirstSeq: index[n].FirstSeq}
 		if len(b.Events) > 0 {
 			want.FirstSeq = b.Events[0].Seq
-			want.MinNS, want.MaxNS = timeSpan(b.Events)
+			early := func(a, b Event) int { return cmp.Compare(a.BootNS, b.BootNS) }
+			want.MinNS, want.MaxNS = slices.MinFunc(b.Events, early).BootNS, slices.MaxFunc(b.Events, early).BootNS
 		}
 		if index[n] != want {
 			t.Errorf("frame %d: index says %+v, reading %+v", n, index[n], want)

@@ -112,19 +112,17 @@ func TestPieces(t *testing.T) {
 	}
 }
 
-// A predictor forgets, also when its count of blocks begins anew.
-func TestPredictorForgets(t *testing.T) {
-	var p predictor
-	p.begin(10)
-	p.round = 1<<32 - 2
-	for range 4 {
-		p.begin(10)
-		for _, k := range []uint64{0, 1, 1 << 40} {
-			if last, _ := p.prev(k, 0, 5); last != noRow {
-				t.Errorf("in block %d the last row of %d is %d", p.round, k, last)
-			}
-			if last, _ := p.prev(k, 0, 6); last != 5 {
-				t.Errorf("in block %d the last row of %d is %d, want 5", p.round, k, last)
+// A table of keys forgets, also when its count of blocks begins anew, and grows.
+func TestKeyTable(t *testing.T) {
+	var table keyTable
+	table.round = 1<<32 - 3
+	for block := range 5 {
+		table.forget()
+		for _, again := range []bool{false, true} {
+			for i := range uint64(1000) {
+				if num, known := table.number(i<<40, i%3); num != int32(i) || known != again {
+					t.Fatalf("in block %d key %d has number %d, known: %v, want %v", block, i, num, known, again)
+				}
 			}
 		}
 	}

@@ -2,103 +2,6 @@ package format
 
 import "slices"
 
-// A predictor finds, for each row of a block, the earlier row that a keyed
-// column writes the difference to. Its memory is reused from block to block.
-type predictor struct {
-	table []slot // open addressing; a slot of an older round is empty
-	dense []last // of keys that are small numbers
-	round uint32
-}
-
-// last is the last row of a key.
-type last struct {
-	row   int32
-	round uint32
-}
-
-const maxDense = 1 << 16 // of keys that are small numbers
-
-type slot struct {
-	a, b  uint64
-	row   int32
-	round uint32
-}
-
-const noRow = -1
-
-// begin makes the predictor forget all keys, for a block of up to n rows.
-func (p *predictor) begin(n int) {
-	size := 64
-	for size < 2*n {
-		size *= 2
-	}
-	if len(p.table) < size {
-		p.table = make([]slot, size)
-		p.round = 0
-		clear(p.dense)
-	}
-	p.round++
-	if p.round == 0 { // wrapped: old slots would look new
-		clear(p.table)
-		clear(p.dense)
-		p.round = 1
-	}
-}
-
-// small gives a key as a number below maxDense, if it is such a one.
-func small(k keyKind, e *Event) (uint32, bool) {
-	switch k {
-	case byPort:
-		return uint32(e.LPort), true
-	case byCPU:
-		return e.CPU, e.CPU < maxDense
-	case byProbe:
-		return e.CPU<<8 | uint32(e.Hook)<<3 | uint32(e.Kind), e.CPU < maxDense>>8 && e.Hook < 1<<5 && e.Kind < NumKinds
-	}
-	return 0, false
-}
-
-// prevSmall is prev for a small key. The same key is never given to both in a round.
-func (p *predictor) prevSmall(key uint32, row int32) (before int32) {
-	if p.dense == nil {
-		p.dense = make([]last, maxDense)
-	}
-	l := &p.dense[key]
-	before = noRow
-	if l.round == p.round {
-		before = l.row
-	}
-	l.row, l.round = row, p.round
-	return before
-}
-
-// prev gives the last row with key (a, b), or noRow, and makes row the last one.
-// slot is where it is kept.
-func (p *predictor) prev(a, b uint64, row int32) (last, slot int32) {
-	mask := uint64(len(p.table) - 1)
-	i := (a*0x9E3779B97F4A7C15 ^ b*0xC2B2AE3D27D4EB4F) >> 17
-	for {
-		s := &p.table[i&mask]
-		if s.round != p.round {
-			s.a, s.b, s.row, s.round = a, b, row, p.round
-			return noRow, int32(i & mask)
-		}
-		if s.a == a && s.b == b {
-			last := s.row
-			s.row = row
-			return last, int32(i & mask)
-		}
-		i++
-	}
-}
-
-// next is prev for the key that a slot has.
-func (p *predictor) next(slot, row int32) (last int32) {
-	s := &p.table[slot]
-	last, s.row = s.row, row
-	return last
-}
-
 // keyKind is the handful of keys that columns use.
 type keyKind uint8
 
@@ -136,23 +39,6 @@ func equal(a, b []string) bool {
 		}
 	}
 	return true
-}
-
-// key packs what a row's key consists of into two words.
-func key(k keyKind, e *Event) (a, b uint64) {
-	switch k {
-	case byConn:
-		return uint64(uint32(e.Errno())), e.Cookie
-	case byPort:
-		return uint64(e.LPort), 0
-	case byCPU:
-		return uint64(e.CPU), 0
-	case byProbe:
-		return uint64(e.CPU), uint64(e.Hook)<<8 | uint64(e.Kind)
-	case byTask:
-		return uint64(e.TID), uint64(uint32(e.Errno()))<<8 | uint64(e.Kind)
-	}
-	return 0, 0
 }
 
 // A rowClass is what conditions tell events apart by: the kind, and whether it
@@ -229,18 +115,6 @@ type rowSets struct {
 	of      [maxSets][]int32
 	as      [maxSets]onSet // which set it equals, the first one that does
 	classes []rowClass
-}
-
-func (r *rowSets) fill(events []Event) {
-	r.all(len(events))
-	r.classes = slices.Grow(r.classes[:0], len(events))[:len(events)]
-	var present onMask
-	for i := range events {
-		class := classOf(&events[i])
-		r.classes[i] = class
-		present |= 1 << class
-	}
-	r.split(present)
 }
 
 // split makes the sets of rows by their classes, of which those in present occur.

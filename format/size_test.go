@@ -32,7 +32,6 @@ func TestColumnSizes(t *testing.T) {
 		t.Fatal(err)
 	}
 	sizes := make([]int, len(Fields))
-	var c blockEncoder
 	accepted, whole, events := 0, int64(0), 0
 	for {
 		b, err := r.Next()
@@ -52,9 +51,9 @@ func TestColumnSizes(t *testing.T) {
 		if len(b.Events) == 0 {
 			continue
 		}
-		c.start(b.Events)
+		c := encode(b.Events)
 		for i := range Fields {
-			sizes[i] += len(enc.EncodeAll(c.column(nil, b.Events, &Fields[i]), nil))
+			sizes[i] += len(enc.EncodeAll(c.column(nil, i), nil))
 		}
 	}
 	order := make([]int, len(Fields))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"slices"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/vmihailenco/msgpack/v5"
@@ -55,8 +54,8 @@ type Writer struct {
 	records bytes.Buffer // small records of the current frame
 	queued  int          // their number
 	msgpack *msgpack.Encoder
-	events  []Event // of the current frame
-	block   blockEncoder
+	block   blockEncoder // the events of the current frame
+	last    int32        // place of the last one in block.known
 	content []byte
 	out     []byte
 	packed  []byte
@@ -64,7 +63,7 @@ type Writer struct {
 
 	seq    uint64 // of the next event
 	count  uint64 // of events
-	round  uint32 // of w.events, from 1
+	round  uint32 // of block, from 1
 	frames uint32
 	copies bool // see NewCopy
 	tell   func(Checkpoint)
@@ -96,6 +95,7 @@ func newWriter(w io.Writer, h Header, o WriterOptions, copies bool) (*Writer, er
 		h.Format, h.Fields = Version, specs()
 	}
 	fw := &Writer{w: w, header: h, max: o.FrameEvents, room: o.Room, zstd: enc, seq: 1, round: 1, copies: copies, tell: o.Checkpoint}
+	fw.block.begin()
 	fw.msgpack = msgpack.NewEncoder(&fw.records)
 	fw.msgpack.SetSortMapKeys(true)
 	fw.msgpack.UseCompactInts(true)
@@ -152,90 +152,89 @@ func (w *Writer) Snapshot(s Snapshot) error {
 
 // Event records a copy of e and sets e.Seq. It ends the frame when that is full.
 func (w *Writer) Event(e *Event) error {
-	slot, err := w.Like(Row{})
-	if err != nil {
+	if err := w.writable(); err != nil {
 		return err
 	}
-	e.Seq = slot.Seq
-	*slot = *e
-	return w.Filled()
+	e.Seq = w.seq
+	w.last = w.block.add(e)
+	return w.added()
 }
 
-// Row names an event of the frame that is being written. The zero value names none.
-type Row struct {
-	round uint32
-	row   int32
-}
-
-// Like records an event and gives it to the caller, who fills it in and calls
-// [Writer.Filled]. If before names an event of the current frame (see
-// [Writer.Has]), it begins as a copy of that, and only BootNS, CPU, CPUSeq, Ret,
-// Backlog, Inode, Cookie, RAddr and RPort may be changed; Ret not from one errno to
-// another, nor between that and success. Otherwise it is empty but for its Seq.
-func (w *Writer) Like(before Row) (*Event, error) {
+// writable reports why no event can be written.
+func (w *Writer) writable() error {
 	switch {
 	case w.closed:
-		return nil, errors.New("write to a closed capture")
+		return errors.New("write to a closed capture")
 	case w.err != nil:
-		return nil, w.err
+		return w.err
 	case w.copies:
-		return nil, errors.New("write an event to a copy")
+		return errors.New("write an event to a copy")
 	}
-	n := len(w.events)
-	if cap(w.events) == n {
-		w.events = slices.Grow(w.events, max(w.max/16, n, 1))
-		w.block.likes = slices.Grow(w.block.likes, max(w.max/16, n, 1)) // append makes room, too: mutate: ignore
-	}
-	w.events = w.events[:n+1]
-	e := &w.events[n]
-	if w.Has(before) {
-		*e = w.events[before.row]
-		w.block.likes = append(w.block.likes, before.row)
-	} else {
-		*e = Event{}
-		w.block.likes = append(w.block.likes, -1)
-	}
-	e.Seq = w.seq
-	w.seq++
-	w.count++
-	return e, nil
+	return nil
 }
 
-// Filled ends the frame if it is full.
-func (w *Writer) Filled() error {
-	if len(w.events) >= w.max {
+// added counts an event, and ends the frame if it is full.
+func (w *Writer) added() error {
+	w.seq++
+	w.count++
+	if w.block.rows >= w.max {
 		return w.Flush()
 	}
 	return nil
 }
 
-// Last names the event that was recorded last, if it is of the current frame.
-func (w *Writer) Last() Row {
-	if len(w.events) == 0 {
-		return Row{}
-	}
-	return Row{w.round, int32(len(w.events) - 1)}
+// Row names an event of the frame that is being written. The zero value names none.
+type Row struct {
+	round   uint32
+	version uint32 // in blockEncoder.known
+	task    int32  // place there
 }
 
-// Has reports whether an event is of the frame that is being written.
+// Repeat records an event that is like the last one of its task, kind and errno, which before
+// names: [Writer.Has] must have said so.
+func (w *Writer) Repeat(before Row, r *Repeat) error {
+	if err := w.writable(); err != nil {
+		return err
+	}
+	w.block.repeat(before.task, r)
+	return w.added()
+}
+
+// RepeatLife is Repeat for Queued and Closed.
+func (w *Writer) RepeatLife(before Row, r *LifeRepeat) error {
+	if err := w.writable(); err != nil {
+		return err
+	}
+	w.block.repeatLife(before.task, r)
+	return w.added()
+}
+
+// Last names the event that [Writer.Event] recorded last, if it is of the current frame.
+func (w *Writer) Last() Row {
+	if w.block.rows == 0 {
+		return Row{}
+	}
+	return Row{w.round, w.block.known[w.last].version, w.last}
+}
+
+// Has reports whether an event is of the frame that is being written, and its task has had none of its
+// kind and errno since but repeats.
 func (w *Writer) Has(r Row) bool {
-	return r.round == w.round && r.round != 0 && int(r.row) < len(w.events)
+	return r.round == w.round && r.round != 0 && w.block.known[r.task].version == r.version
 }
 
 // Flush ends the current frame and writes it, if it holds anything.
 func (w *Writer) Flush() error {
-	if w.err != nil || w.records.Len() == 0 && len(w.events) == 0 {
+	if w.err != nil || w.records.Len() == 0 && w.block.rows == 0 {
 		return w.err
 	}
 	w.content = append(w.content[:0], w.records.Bytes()...)
 	w.records.Reset()
 	w.queued = 0
-	l := link{events: uint32(len(w.events)), firstSeq: w.seq - uint64(len(w.events))}
-	events := w.events
-	if len(w.events) > 0 {
-		w.content = appendBlock(w.content, &w.block, w.events, l.firstSeq)
-		l.minNS, l.maxNS = timeSpan(w.events)
-		w.events, w.block.likes = w.events[:0], w.block.likes[:0]
+	l := link{events: uint32(w.block.rows), firstSeq: w.seq - uint64(w.block.rows)}
+	if l.events > 0 {
+		w.content = appendBlock(w.content, &w.block, l.firstSeq)
+		l.minNS, l.maxNS = w.block.firstNS, w.block.lastNS
 		w.round++
 	}
 	if err := w.pack(); err != nil {
@@ -243,8 +242,11 @@ func (w *Writer) Flush() error {
 	}
 	l.content = uint32(len(w.content))
 	err := w.frame(&l, w.packed)
-	if none, ok := err.(*NoRoomError); ok {
-		none.Events = events
+	if none, ok := err.(*NoRoomError); ok && l.events > 0 {
+		none.Hits = w.block.hits()
+	}
+	if l.events > 0 {
+		w.block.begin()
 	}
 	return err
 }
@@ -277,7 +279,7 @@ func (w *Writer) frame(l *link, packed []byte) error {
 
 func (w *Writer) checkpoint(closed bool) {
 	if w.tell != nil {
-		w.tell(Checkpoint{Frame: w.frames - 1, Bytes: w.at, Events: w.count - uint64(len(w.events)), Head: w.chain, Closed: closed})
+		w.tell(Checkpoint{Frame: w.frames - 1, Bytes: w.at, Events: w.count, Head: w.chain, Closed: closed})
 	}
 }
 
@@ -313,7 +315,7 @@ func (a *appender) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func appendBlock(b []byte, enc *blockEncoder, events []Event, firstSeq uint64) []byte {
+func appendBlock(b []byte, enc *blockEncoder, firstSeq uint64) []byte {
 	text := func(s string) { b = append(append(b, 0xa0|byte(len(s))), s...) }
 	b = appendArrayLen(b, 2)
 	text("block")
@@ -321,17 +323,9 @@ func appendBlock(b []byte, enc *blockEncoder, events []Event, firstSeq uint64) [
 	text("seq")
 	b = appendInt(b, int64(firstSeq))
 	text("rows")
-	b = appendInt(b, int64(len(events)))
+	b = appendInt(b, int64(enc.rows))
 	text("cols")
-	return enc.append(b, events)
-}
-
-func timeSpan(events []Event) (first, last int64) {
-	first, last = events[0].BootNS, events[0].BootNS
-	for i := range events {
-		first, last = min(first, events[i].BootNS), max(last, events[i].BootNS)
-	}
-	return first, last
+	return enc.append(b)
 }
 
 func (w *Writer) write(b []byte) error {
@@ -389,4 +383,4 @@ func (w *Writer) Events() uint64 { return w.count }
 func (w *Writer) Bytes() int64 { return w.at }
 
 // Pending reports whether the current frame holds anything that Flush would write.
-func (w *Writer) Pending() bool { return w.records.Len() > 0 || len(w.events) > 0 }
+func (w *Writer) Pending() bool { return w.records.Len() > 0 || w.block.rows > 0 }

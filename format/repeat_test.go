@@ -1,0 +1,75 @@
+package format
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+)
+
+// Events that are recorded as repeats of earlier ones are read back as if each had
+// been recorded on its own, and take as many bytes.
+func TestRepeat(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	events := sample(4000, 7)
+	for i := range events { // what a repeat can't change: the same in all events of a task, kind and errno
+		e := &events[i]
+		e.State, e.LAddr = uint8(e.TID+uint32(e.Kind)), events[0].LAddr
+		if e.Kind == Closed {
+			e.SegsIn, e.SegsOut, e.Retransmits, e.MinRTTUS, e.SockErr = r.Uint32N(9), r.Uint32N(9), r.Uint32N(2), r.Uint32N(99), uint16(r.Uint32N(2)*104)
+		}
+	}
+	plain := write(t, events, 700)
+	var out bytes.Buffer
+	w, err := NewWriter(&out, testHeader(), WriterOptions{FrameEvents: 700})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type task struct {
+		tid   uint32
+		kind  Kind
+		errno int32
+	}
+	last, repeats, lives := map[task]Row{}, 0, 0
+	for i := range events {
+		want := events[i]
+		k := task{want.TID, want.Kind, want.Errno()}
+		switch {
+		case !w.Has(last[k]) || r.IntN(5) == 0:
+			if err := w.Event(&want); err != nil {
+				t.Fatal(err)
+			}
+			last[k] = w.Last()
+		case want.TID == 0:
+			lives++
+			err = w.RepeatLife(last[k], &LifeRepeat{BootNS: want.BootNS, CPUSeq: want.CPUSeq, CPU: want.CPU, Inode: want.Inode, Cookie: want.Cookie,
+				RAddr: want.RAddr, RPort: want.RPort, Backlog: want.Backlog, SynQueue: want.SynQueue, HandshakeUS: want.HandshakeUS,
+				BytesIn: want.BytesIn, BytesOut: want.BytesOut, SegsIn: want.SegsIn, SegsOut: want.SegsOut, Retransmits: want.Retransmits,
+				SRTTUS: want.SRTTUS, MinRTTUS: want.MinRTTUS, SockErr: want.SockErr})
+		default:
+			repeats++
+			err = w.Repeat(last[k], &Repeat{BootNS: want.BootNS, CPUSeq: want.CPUSeq, CPU: want.CPU, Ret: want.Ret, Inode: want.Inode, Cookie: want.Cookie,
+				RAddr: want.RAddr, RPort: want.RPort, Backlog: want.Backlog})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.IntN(400) == 0 {
+			if err := w.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := w.Close(End{Reason: "signal", Clean: true}); err != nil {
+		t.Fatal(err)
+	}
+	got, _, _, _ := read(out.Bytes(), ReaderOptions{})
+	want, _, _, _ := read(plain, ReaderOptions{})
+	if len(got) != len(events) || len(want) != len(events) || repeats < len(events)/3 || lives < len(events)/20 {
+		t.Fatalf("%d and %d of %d events, %d and %d repeats", len(got), len(want), len(events), repeats, lives)
+	}
+	for i := range got {
+		if got[i] != want[i] {
+			t.Fatalf("event %d: %+v, want %+v", i, got[i], want[i])
+		}
+	}
+}
