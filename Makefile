@@ -52,7 +52,7 @@ test-race:
 # The tests of capture that need a kernel, on Linux $(KERNEL), in a virtual machine.
 test-vm: build helpers
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
-	rm -rf $(OUT)
+	rm -rf $(OUT) && mkdir -p $(OUT) && echo '$(VERSION)' >$(OUT)/commit
 	$(BUILD)/vm -kernel $(KERNEL) -timeout $(VM_TIME) -mem 2048 -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver \
 		-in $(BUILD)/accepts -in $(BUILD)/accepts386 -modules $(MODULES) -append lsm=landlock,lockdown,bpf -out $(OUT) \
 		-in testdata/demo/nginx.conf -in testdata/demo/load.sh -bin nginx,wrk \
