@@ -328,9 +328,9 @@ func (r *Reader) resync(at int64, reason string) error {
 		found := bytes.Index(b, linkHead)
 		skip := found
 		if found < 0 {
-			skip = max(len(b)-len(linkHead)+1, 0)
-			if err != nil {
-				skip = len(b)
+			skip = len(b)
+			if err == nil { // one can begin at its end
+				skip -= len(linkHead) - 1
 			}
 		}
 		r.src.take(skip)

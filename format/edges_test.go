@@ -1,0 +1,77 @@
+package format
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// What is no msgpack has no length, and what is has the length that it takes, whatever
+// stands behind it.
+func TestCheckShapes(t *testing.T) {
+	long := func(head ...byte) []byte { return append(head, make([]byte, 400)...) }
+	for _, c := range []struct {
+		b    []byte
+		size int
+		err  error
+	}{
+		{[]byte{0xc0, 1}, 1, nil}, {[]byte{0xe0}, 1, nil}, {[]byte{0x80}, 1, nil}, {[]byte{0x82, 1, 2, 3, 4, 5}, 5, nil},
+		{[]byte{0x92, 1, 0xcd, 1, 2}, 5, nil}, {[]byte{0xa2, 'x', 'y', 'z'}, 3, nil}, {long(0xca), 5, nil}, {long(0xcb), 9, nil},
+		{long(0xcc), 2, nil}, {long(0xcd), 3, nil}, {long(0xce), 5, nil}, {long(0xcf), 9, nil}, {long(0xd0), 2, nil}, {long(0xd3), 9, nil},
+		{long(0xc4, 3), 5, nil}, {long(0xd9, 3), 5, nil}, {long(0xc5, 1, 0), 259, nil}, {long(0xda, 1, 0), 259, nil},
+		{long(0xc6, 0, 0, 0, 7), 12, nil}, {long(0xdb, 0, 0, 1, 0), 261, nil}, {long(0xdc, 1, 0), 259, nil}, {long(0xdd, 0, 0, 0, 9), 14, nil},
+		{long(0xde, 0, 4), 11, nil}, {long(0xdf, 0, 0, 0, 4), 13, nil},
+		{nil, 0, errShort}, {[]byte{0x91}, 0, errShort}, {[]byte{0xc4}, 0, errShort}, {[]byte{0xda, 0}, 0, errShort}, {[]byte{0xdf, 0, 0, 0}, 0, errShort},
+		{[]byte{0xa2, 'x'}, 0, errShort}, {[]byte{0xcd, 1}, 0, errShort}, {[]byte{0xdd, 0xff, 0xff, 0xff, 0xff}, 0, errShort},
+		{long(0xc1), 0, errType}, {long(0xc7), 0, errType}, {long(0xd4), 0, errType}, {long(0xd8), 0, errType}, {long(0xc9), 0, errType},
+		{long(0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x90), 8, nil}, {long(0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91), 0, errDeep},
+	} {
+		if size, err := check(c.b); size != c.size || err != c.err {
+			t.Errorf("%.12x: %d bytes, %v; want %d, %v", c.b, size, err, c.size, c.err)
+		}
+		if len(c.b) == 0 {
+			continue
+		}
+		if size, inner, err := shape(c.b); err != nil && (size != 0 || inner != 0) {
+			t.Errorf("%.12x: an error comes with %d and %d", c.b, size, inner)
+		}
+	}
+}
+
+// A capture of more frames than an index takes has one of none, which is no error in it.
+func TestEmptyIndex(t *testing.T) {
+	enc, err1 := zstd.NewWriter(nil)
+	dec, err2 := zstd.NewReader(nil)
+	payload, err3 := packIndex(enc, nil)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	if frames, err := unpackIndex(dec, payload); err != nil || len(frames) != 0 {
+		t.Errorf("%d frames, %v", len(frames), err)
+	}
+}
+
+// A tail is one by every byte of it.
+func TestTailBytes(t *testing.T) {
+	var out bytes.Buffer
+	w, err := NewWriter(&out, Header{}, WriterOptions{})
+	if err == nil {
+		err = w.Close(End{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := out.Bytes()
+	if _, err := ReadIndex(bytes.NewReader(data), int64(len(data))); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 + tailSize {
+		bad := bytes.Clone(data)
+		bad[len(bad)-1-i] ^= 1
+		if _, err := ReadIndex(bytes.NewReader(bad), int64(len(bad))); !errors.Is(err, ErrNoIndex) {
+			t.Errorf("byte %d from the end changed: %v", i, err)
+		}
+	}
+}
