@@ -22,6 +22,7 @@ func TestCheckShapes(t *testing.T) {
 		{long(0xcc), 2, nil}, {long(0xcd), 3, nil}, {long(0xce), 5, nil}, {long(0xcf), 9, nil}, {long(0xd0), 2, nil}, {long(0xd3), 9, nil},
 		{long(0xc4, 3), 5, nil}, {long(0xd9, 3), 5, nil}, {long(0xc5, 1, 0), 259, nil}, {long(0xda, 1, 0), 259, nil},
 		{long(0xc6, 0, 0, 0, 7), 12, nil}, {long(0xdb, 0, 0, 1, 0), 261, nil}, {long(0xdc, 1, 0), 259, nil}, {long(0xdd, 0, 0, 0, 9), 14, nil},
+		{[]byte{0xc4, 0}, 2, nil}, {[]byte{0xda, 0, 0}, 3, nil}, {[]byte{0xdc, 0, 0}, 3, nil}, {[]byte{0xdf, 0, 0, 0, 0}, 5, nil},
 		{long(0xde, 0, 4), 11, nil}, {long(0xdf, 0, 0, 0, 4), 13, nil},
 		{nil, 0, errShort}, {[]byte{0x91}, 0, errShort}, {[]byte{0xc4}, 0, errShort}, {[]byte{0xda, 0}, 0, errShort}, {[]byte{0xdf, 0, 0, 0}, 0, errShort},
 		{[]byte{0xa2, 'x'}, 0, errShort}, {[]byte{0xcd, 1}, 0, errShort}, {[]byte{0xdd, 0xff, 0xff, 0xff, 0xff}, 0, errShort},
@@ -72,6 +73,33 @@ func TestTailBytes(t *testing.T) {
 		bad[len(bad)-1-i] ^= 1
 		if _, err := ReadIndex(bytes.NewReader(bad), int64(len(bad))); !errors.Is(err, ErrNoIndex) {
 			t.Errorf("byte %d from the end changed: %v", i, err)
+		}
+	}
+}
+
+// A sparse column of one value is told from others, and gives nothing of those.
+func TestOneValue(t *testing.T) {
+	for _, c := range []struct {
+		b    []byte
+		k    keyKind
+		v    int64
+		rest int
+		ok   bool
+	}{
+		{[]byte{0x80, 9}, byPlain, 0, 1, true},
+		{[]byte{0x81, 0xff, 7, 9}, byPlain, 7, 1, true},
+		{[]byte{0x81, 0, 7, 9}, byPlain, 0, 0, false},
+		{[]byte{0x81, 0, 7, 9}, byPrev, 7, 1, true},
+		{[]byte{0x81, 0xff, 7, 9}, byPrev, 0, 0, false},
+		{[]byte{0x81, 1, 7, 9}, byPrev, 0, 0, false},
+		{[]byte{0x82, 0, 7, 1, 7}, byPrev, 0, 0, false},
+		{[]byte{0x81, 0xc0, 7}, byPrev, 0, 0, false},
+		{[]byte{0x91, 0}, byPrev, 0, 0, false},
+		{[]byte{0x81}, byPrev, 0, 0, false},
+		{nil, byPrev, 0, 0, false},
+	} {
+		if v, rest, ok := oneValue(c.b, c.k); v != c.v || len(rest) != c.rest || ok != c.ok {
+			t.Errorf("%x of kind %d: %d, %x behind it, %v", c.b, c.k, v, rest, ok)
 		}
 	}
 }
