@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"errors"
+	"hash/crc32"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -100,6 +101,26 @@ func TestOneValue(t *testing.T) {
 	} {
 		if v, rest, ok := oneValue(c.b, c.k); v != c.v || len(rest) != c.rest || ok != c.ok {
 			t.Errorf("%x of kind %d: %d, %x behind it, %v", c.b, c.k, v, rest, ok)
+		}
+	}
+}
+
+// An index of no frames leads nowhere, and one of a single frame does.
+func TestShortIndexes(t *testing.T) {
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		payload, err := packIndex(enc, make([]Frame, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := tail{at: uint64(8 + len(payload)), indexSum: crc32.Checksum(payload, castagnoli)}
+		data := l.append(append(skippable(uint32(len(payload)), typeIndex)[:8], payload...))
+		frames, err := ReadIndex(bytes.NewReader(data), int64(len(data)))
+		if n == 0 && !errors.Is(err, ErrNoIndex) || n > 0 && err != nil || len(frames) != n {
+			t.Errorf("of %d frames: %d, %v", n, len(frames), err)
 		}
 	}
 }
