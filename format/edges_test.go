@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/vmihailenco/msgpack/v5"
 )
 
 // What is no msgpack has no length, and what is has the length that it takes, whatever
@@ -122,5 +123,28 @@ func TestShortIndexes(t *testing.T) {
 		if n == 0 && !errors.Is(err, ErrNoIndex) || n > 0 && err != nil || len(frames) != n {
 			t.Errorf("of %d frames: %d, %v", n, len(frames), err)
 		}
+	}
+}
+
+// Of a second END, that a splice can bring, nothing is of the first.
+func TestTwoEnds(t *testing.T) {
+	d, err := newFrameDecoder(&Header{Format: Version}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := func(key string, value any) []byte {
+		b, err := msgpack.Marshal(map[string]any{key: value})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return append(append([]byte{0x92, 0xa3}, "end"...), b...)
+	}
+	_, err1 := d.record(&link{}, end("reason", "signal"), 0)
+	if got := d.batch.End; err1 != nil || got == nil || got.Reason != "signal" {
+		t.Fatalf("%+v, %v", got, err1)
+	}
+	_, err2 := d.record(&link{}, end("clean", true), 0)
+	if got := d.batch.End; err2 != nil || !got.Clean || got.Reason != "" {
+		t.Errorf("%+v, %v", got, err2)
 	}
 }
