@@ -65,7 +65,7 @@ func (r *Reader) readAhead() *job {
 	}
 	for len(a.jobs) > 0 && a.jobs[0].at < r.src.at { // salvage went past it
 		<-a.jobs[0].done
-		a.release(a.jobs[0])
+		a.release(a.jobs[0]) // else another decoder is made: mutate: ignore
 		a.jobs = a.jobs[1:]
 	}
 	if a.held != nil {
@@ -130,7 +130,7 @@ func (r *Reader) look(at int64) *job {
 
 // take gives a decoder that is not in use.
 func (a *ahead) take(r *Reader) (*frameDecoder, error) {
-	if n := len(a.free); n > 0 {
+	if n := len(a.free); n > 0 { // the same: mutate: ignore
 		d := a.free[n-1]
 		a.free, d.fromNS = a.free[:n-1], r.decoder.fromNS
 		return d, nil

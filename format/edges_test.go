@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"hash/crc32"
+	"reflect"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -146,5 +147,66 @@ func TestTwoEnds(t *testing.T) {
 	_, err2 := d.record(&link{}, end("clean", true), 0)
 	if got := d.batch.End; err2 != nil || !got.Clean || got.Reason != "" {
 		t.Errorf("%+v, %v", got, err2)
+	}
+}
+
+// From the header of a capture with one frame of events, skipping leads to its end.
+func TestSkipToEnd(t *testing.T) {
+	var out bytes.Buffer
+	w, err := NewWriter(&out, Header{}, WriterOptions{})
+	if err == nil {
+		err = errors.Join(w.Event(&Event{BootNS: 5, Kind: Enter}), w.Close(End{}))
+	}
+	in := bytes.NewReader(out.Bytes())
+	frames, err2 := ReadIndex(in, in.Size())
+	r, err3 := NewReader(in, ReaderOptions{})
+	if err := errors.Join(err, err2, err3); err != nil || len(frames) != 3 {
+		t.Fatalf("%d frames, %v", len(frames), err)
+	}
+	if err := r.SkipTo(frames, 6); err != nil {
+		t.Fatal(err)
+	}
+	b, err := r.Next()
+	if err != nil || b.Header == nil {
+		t.Fatalf("%+v, %v", b, err)
+	}
+	if b, err = r.Next(); err != nil || b.End == nil {
+		t.Errorf("%+v, %v", b, err)
+	}
+}
+
+// The small records of a frame that is decoded ahead are bounded together.
+func TestUsualRecords(t *testing.T) {
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := newFrameDecoder(&Header{Format: Version}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.usual = true
+	process, err := msgpack.Marshal(map[string]any{"comm": string(make([]byte, maxUsual/4))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := append(append([]byte{0x92, 0xa7}, "process"...), process...)
+	for n, want := range []error{3: nil, 4: errLarge, 5: errLarge} {
+		if n == 0 {
+			continue
+		}
+		content := bytes.Repeat(one, n)
+		if err := d.decode(&link{content: uint32(len(content))}, enc.EncodeAll(content, nil)); err != want {
+			t.Errorf("%d records of %d bytes: %v, want %v", n, len(one), err, want)
+		}
+	}
+}
+
+// A zero fits, however it is written.
+func TestWideZero(t *testing.T) {
+	b := append(make([]byte, 9), 7)
+	b[0] = 0xcf
+	if rest, err := fit(b, reflect.TypeFor[uint32]()); err != nil || len(rest) != 1 {
+		t.Errorf("%x behind it, %v", rest, err)
 	}
 }
