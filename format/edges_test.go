@@ -191,6 +191,11 @@ func TestUsualRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := append(append([]byte{0x92, 0xa7}, "process"...), process...)
+	for room, want := range map[int]error{len(process): nil, len(process) - 1: errLarge} {
+		if _, err := d.record(&link{}, one, room); err != want {
+			t.Errorf("a record of %d bytes where %d may be: %v, want %v", len(process), room, err, want)
+		}
+	}
 	for n, want := range []error{3: nil, 4: errLarge, 5: errLarge} {
 		if n == 0 {
 			continue
@@ -208,5 +213,56 @@ func TestWideZero(t *testing.T) {
 	b[0] = 0xcf
 	if rest, err := fit(b, reflect.TypeFor[uint32]()); err != nil || len(rest) != 1 {
 		t.Errorf("%x behind it, %v", rest, err)
+	}
+}
+
+// A field stands behind all that its rows and its prediction need.
+func TestNeeds(t *testing.T) {
+	byOn, byKey := 0, 0
+	for _, s := range specs() {
+		on, key := s, s
+		on.Key, key.On = nil, nil
+		if len(on.On) > 0 {
+			byOn++
+			if _, err := plan([]FieldSpec{on}); err == nil {
+				t.Errorf("%s stands alone, with rows by %v", s.Name, s.On)
+			}
+		}
+		if len(key.Key) > 0 {
+			byKey++
+			if _, err := plan([]FieldSpec{key}); err == nil {
+				t.Errorf("%s stands alone, with the key %v", s.Name, s.Key)
+			}
+		}
+	}
+	if byOn == 0 || byKey == 0 {
+		t.Errorf("%d and %d fields need others: this tests nothing", byOn, byKey)
+	}
+}
+
+// A key beyond its field's size is corruption, in whichever row.
+func TestKeyRanges(t *testing.T) {
+	for name, most := range map[string]int64{"kind": NumKinds - 1, "hook": 255, "cpu": 1<<32 - 1, "tid": 1<<32 - 1, "lport": 1<<16 - 1, "errno": 1<<31 - 1} {
+		f, ok := FieldByName(name)
+		if !ok {
+			t.Fatalf("no field %s", name)
+		}
+		for _, v := range []int64{most, most + 1, -1, most << 8, 1 << 62} {
+			for place := range 3 {
+				nums := []int64{1, 1, 1}
+				nums[place] = v
+				k := keys{row: make([]rowKey, 3)}
+				if err := k.keep(f, []int32{0, 1, 2}, nums); (err != nil) != (v != most) {
+					t.Errorf("%s %d in row %d: %v", name, v, place, err)
+				}
+			}
+		}
+	}
+}
+
+func TestPeerProcess(t *testing.T) {
+	e := Event{PeerPID: 1234, PeerUID: 4321}
+	if got := e.Peer(); got != "pid 1234 uid 4321" {
+		t.Error(got)
 	}
 }

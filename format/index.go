@@ -158,7 +158,7 @@ func ReadIndex(r io.ReaderAt, size int64) ([]Frame, error) {
 	if crc32.Checksum(payload, castagnoli) != t.indexSum {
 		return nil, ErrNoIndex
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxContent))
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxContent)) // one CPU or more, mutate: ignore
 	if err != nil {
 		return nil, fmt.Errorf("set up decompression: %w", err)
 	}
