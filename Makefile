@@ -18,7 +18,7 @@ FIGURES  = $(CURDIR)/$(BUILD)/reliability.tsv
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VM_TIME ?= 40m
 OUT     ?= $(BUILD)/vm-$(KERNEL)
-SIZE_TIME ?= 480s
+SIZE_TIME ?= 100s
 READ_EVENTS ?= 10000000
 
 .PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown torture torture-vm soak-vm figures mutants supply licenses sbom reproducible cross generate generate-check lint fuzz bench bench-record bench-size bench-read peers cost clean python clang
@@ -147,7 +147,7 @@ bench: bench-record bench-size bench-read ## acc and its peers side by side, int
 bench-record: build helpers peers
 	$(BUILD)/bench record $(BUILD)/vm ./acc $(BUILD)/loop
 
-bench-size: build helpers peers ## SIZE_TIME: how long wrk loads nginx; - takes the files of the run before
+bench-size: build helpers peers ## SIZE_TIME: how long wrk loads nginx, by the machine's clock, which is some ten times slower than ours; - takes the files of the run before
 	$(BUILD)/bench size $(BUILD)/vm ./acc $(SIZE_TIME)
 
 bench-read: build helpers peers ## reads what bench-size left

@@ -13,7 +13,10 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"runtime/pprof"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -72,6 +75,39 @@ func TestCost(t *testing.T) {
 			t.Logf("%s, %s: %d instructions a connection, without acc %d, that is %+d, of which %+d by probes; acc itself ran for %d", mode, events, with, none, with-none, kernel-none, own)
 		}
 	}
+}
+
+// TestCostIdle prints what recording costs where there is nothing to record.
+func TestCostIdle(t *testing.T) {
+	needVM(t)
+	if os.Getenv("ACC_COST") == "" {
+		t.Skip("counts instructions only where the clock does: make cost")
+	}
+	const long = 30 * time.Second
+	measure(t, Options{startWatch: 1}, func() int64 {
+		time.Sleep(2 * time.Second) // what the start has left to do
+		ran, woken := runtimeNS(t), wakeUps(t)
+		time.Sleep(long)
+		ran, woken = runtimeNS(t)-ran, wakeUps(t)-woken
+		t.Logf("nothing to record: %.4f %% of a CPU, %d wake-ups in %s, those of this test among them", 100*float64(ran)/float64(long), woken, long)
+		return 0
+	})
+}
+
+// wakeUps is how often the threads of this process have waited.
+func wakeUps(t *testing.T) (sum int) {
+	tasks, err := filepath.Glob("/proc/self/task/*/status")
+	if err != nil || len(tasks) == 0 {
+		t.Fatal("no status: ", err)
+	}
+	for _, task := range tasks {
+		b, _ := os.ReadFile(task)
+		if _, after, ok := strings.Cut(string(b), "\nvoluntary_ctxt_switches:"); ok {
+			n, _ := strconv.Atoi(strings.Fields(after)[0])
+			sum += n
+		}
+	}
+	return sum
 }
 
 // measure gives what loop says while recording.

@@ -79,11 +79,11 @@ func (c *blockEncoder) add(e *Event) (task int32) {
 	}
 	k := &c.known[task]
 	words := (*eventWords)(unsafe.Pointer(e))
-	differ := c.unlike | (1<<numRepeated - 1)
+	differ := c.unlike | encoding.always
 	if !known {
 		differ = ^uint64(0)
 	}
-	for i, word := range words { // a repeat may have changed what of these it tells
+	for i, word := range words {
 		if word != k.event[i] {
 			differ |= encoding.inWord[i]
 		}

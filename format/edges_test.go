@@ -2,9 +2,11 @@ package format
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"hash/crc32"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -54,6 +56,13 @@ func TestEmptyIndex(t *testing.T) {
 	}
 	if frames, err := unpackIndex(dec, payload); err != nil || len(frames) != 0 {
 		t.Errorf("%d frames, %v", len(frames), err)
+	}
+	for frames, fits := range map[uint32]bool{1: false, maxIndexFrames: false, maxIndexFrames + 1: true} {
+		r := &Reader{decoder: &frameDecoder{zstd: dec}, index: sha256.New(), frame: frames}
+		r.index.Write([]byte("frames"))
+		if err := r.checkIndex(payload); (err == nil) != fits {
+			t.Errorf("of a capture of %d frames: %v", frames, err)
+		}
 	}
 }
 
@@ -224,13 +233,13 @@ func TestNeeds(t *testing.T) {
 		on.Key, key.On = nil, nil
 		if len(on.On) > 0 {
 			byOn++
-			if _, err := plan([]FieldSpec{on}); err == nil {
+			if _, err := plan([]FieldSpec{on}); err == nil || !strings.Contains(err.Error(), "stands before") {
 				t.Errorf("%s stands alone, with rows by %v", s.Name, s.On)
 			}
 		}
 		if len(key.Key) > 0 {
 			byKey++
-			if _, err := plan([]FieldSpec{key}); err == nil {
+			if _, err := plan([]FieldSpec{key}); err == nil || !strings.Contains(err.Error(), "stands before") {
 				t.Errorf("%s stands alone, with the key %v", s.Name, s.Key)
 			}
 		}

@@ -76,6 +76,7 @@ type plans struct {
 	at     [maxFields]place // of each of Fields
 	fields [maxFields]*Field
 	inWord [len(eventWords{})]uint64 // fields that have a part in a word of an event
+	always uint64                    // fields of which equal words say nothing: texts lie elsewhere, repeats change values alone
 }
 
 // A classPlan lists the fields of a class of events by what they are the difference to. Sets of
@@ -143,7 +144,7 @@ type group struct {
 var encoding = makePlans()
 
 func makePlans() *plans {
-	p := &plans{}
+	p := &plans{always: 1<<numRepeated - 1}
 	p.place()
 	for _, at := range []place{atTID, atSeq, atRAddr, atOldState, atSockErr, atSynQueue, atHandshake} { // in the order of keyedCPU ...
 		p.group(p.fields[at])
@@ -152,6 +153,9 @@ func makePlans() *plans {
 		f, at := &Fields[i], p.at[i]
 		for byte := f.at; byte < f.at+f.size; byte++ {
 			p.inWord[byte/8] |= 1 << at
+		}
+		if f.Type == String {
+			p.always |= 1 << at
 		}
 		in := -1
 		if f.key != byPlain && f.key != byTask && f.key != byPrev {
