@@ -308,12 +308,12 @@ func (ps *pairs) drop(t *task) {
 // entered makes the pair of the open attempt of t, without a return.
 func (ps *pairs) entered(p *Pair, t *task) {
 	n := &t.entry
-	*p = Pair{
-		EnterSeq: n.seq, EnterNS: n.ns, WaitNS: -1, PID: n.pid, TID: t.tid, UID: n.uid, Proc: n.proc, Comm: n.comm, Via: n.via,
-		SockFD: n.sockfd, Flags: n.flags, NetNS: n.netns, Listener: n.inode, Family: n.family, QueueEnter: n.backlog,
-		QueueMax: n.backlogMax, Attempt: int(t.attempt), listener: t.listener, process: t.process,
-		share: t.share,
-	}
+	*p = Pair{} // and then its members: a literal would be made elsewhere and copied
+	p.EnterSeq, p.EnterNS, p.WaitNS = n.seq, n.ns, -1
+	p.PID, p.TID, p.UID, p.Proc, p.Comm = n.pid, t.tid, n.uid, n.proc, n.comm
+	p.Via, p.SockFD, p.Flags, p.NetNS, p.Listener, p.Family = n.via, n.sockfd, n.flags, n.netns, n.inode, n.family
+	p.QueueEnter, p.QueueMax, p.Attempt = n.backlog, n.backlogMax, int(t.attempt)
+	p.listener, p.process, p.share = t.listener, t.process, t.share
 	if t.listener != nil {
 		p.ListenAddr, p.Name = t.listener.addr, t.listener.bound
 	}

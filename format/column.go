@@ -166,16 +166,21 @@ func parseColumn(b []byte, nums []int64) ([]byte, error) {
 	if c := b[0]; c&0xf0 == 0x80 || c == 0xde || c == 0xdf {
 		return parseSparse(b, nums)
 	}
+	return eachPlane(b, len(nums), func(plane []byte, k int, last bool) { addPlane(nums, plane, k, last) })
+}
+
+// eachPlane calls f with each plane of a dense column of n numbers, and gives what follows it.
+func eachPlane(b []byte, n int, f func(plane []byte, k int, last bool)) ([]byte, error) {
 	planes, b, ok := parseLen(b, 0x90, 0xdc)
 	if !ok || planes == 0 || planes > 8 {
 		return nil, errColumn
 	}
 	for k := range planes {
 		var plane []byte
-		if plane, b, ok = parseBin(b); !ok || len(plane) != len(nums) {
+		if plane, b, ok = parseBin(b); !ok || len(plane) != n {
 			return nil, errColumn
 		}
-		addPlane(nums, plane, k, k == planes-1)
+		f(plane, k, k == planes-1)
 	}
 	return b, nil
 }
@@ -205,28 +210,35 @@ func addPlane(nums []int64, plane []byte, k int, last bool) {
 }
 
 func parseSparse(b []byte, nums []int64) ([]byte, error) {
+	clear(nums)
+	return eachSparse(b, len(nums), func(i, v int64) {
+		if i >= 0 {
+			nums[i] = v
+			return
+		}
+		for j := range nums {
+			nums[j] = v
+		}
+	})
+}
+
+// eachSparse calls f with each pair of a sparse column of n numbers, and gives what follows it.
+func eachSparse(b []byte, n int, f func(i, v int64)) ([]byte, error) {
 	pairs, b, ok := parseLen(b, 0x80, 0xde)
 	if !ok {
 		return nil, errColumn
 	}
-	clear(nums)
 	last := int64(-2)
 	for range pairs {
 		var i, v int64
 		if i, b, ok = parseInt(b); !ok {
 			return nil, errColumn
 		}
-		if v, b, ok = parseInt(b); !ok || i <= last || i >= int64(len(nums)) {
+		if v, b, ok = parseInt(b); !ok || i <= last || i >= int64(n) {
 			return nil, errColumn
 		}
 		last = i
-		if i >= 0 {
-			nums[i] = v
-			continue
-		}
-		for j := range nums {
-			nums[j] = v
-		}
+		f(i, v)
 	}
 	return b, nil
 }

@@ -17,6 +17,7 @@ type frameDecoder struct {
 	usual   bool    // refuse what takes much memory, by errLarge
 	fromNS  int64   // blocks of frames whose events are all before it are passed over
 	header  *Header // Format 0: not known yet
+	omit    []string
 	zstd    *zstd.Decoder
 	content []byte
 	block   blockDecoder
@@ -30,18 +31,18 @@ const maxUsual = 64 << 10
 // errLarge says that a frame is one that is to be decoded alone.
 var errLarge = errors.New("frame takes much memory")
 
-func newFrameDecoder(header *Header, salvage bool) (*frameDecoder, error) {
+func newFrameDecoder(header *Header, o ReaderOptions) (*frameDecoder, error) {
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxMemory(maxContent), zstd.WithDecoderMaxWindow(maxContent))
 	if err != nil {
 		return nil, fmt.Errorf("set up decompression: %w", err)
 	}
-	return &frameDecoder{header: header, salvage: salvage, fromNS: math.MinInt64, zstd: dec}, nil
+	return &frameDecoder{header: header, salvage: o.Salvage, omit: o.Omit, fromNS: math.MinInt64, zstd: dec}, nil
 }
 
 // forget gives memory back.
 func (d *frameDecoder) forget() {
-	*d = frameDecoder{header: d.header, salvage: d.salvage, fromNS: d.fromNS, zstd: d.zstd, block: blockDecoder{cols: d.block.cols}}
+	*d = frameDecoder{header: d.header, salvage: d.salvage, omit: d.omit, fromNS: d.fromNS, zstd: d.zstd, block: blockDecoder{cols: d.block.cols}}
 }
 
 // decode fills d.batch from a frame. Its error is a *VersionError, or says what is
@@ -168,6 +169,7 @@ func (d *frameDecoder) begin(h *Header) error {
 	if err != nil {
 		return err
 	}
+	omit(cols, d.omit)
 	*d.header, d.block.cols = *h, cols
 	d.batch.Header = d.header
 	return nil

@@ -138,7 +138,7 @@ func TestShortIndexes(t *testing.T) {
 
 // Of a second END, that a splice can bring, nothing is of the first.
 func TestTwoEnds(t *testing.T) {
-	d, err := newFrameDecoder(&Header{Format: Version}, true)
+	d, err := newFrameDecoder(&Header{Format: Version}, ReaderOptions{Salvage: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestUsualRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := newFrameDecoder(&Header{Format: Version}, false)
+	d, err := newFrameDecoder(&Header{Format: Version}, ReaderOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,9 @@ type ReaderOptions struct {
 	// it gives is the same. It is for input that never makes wait: a file, not a pipe
 	// into which events are recorded.
 	Ahead bool
+	// Omit names fields whose values are not needed: events may have zero there. What
+	// is corrupt stays so.
+	Omit []string
 }
 
 // Batch is what one frame of a capture holds. A consumer takes it in the order
@@ -80,7 +83,7 @@ type Reader struct {
 func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 	fr := &Reader{src: source{r: r}, salvage: o.Salvage, maxSkip: o.MaxSkip, seq: 1, first: true, index: sha256.New()}
 	var err error
-	if fr.decoder, err = newFrameDecoder(&fr.header, o.Salvage); err != nil {
+	if fr.decoder, err = newFrameDecoder(&fr.header, o); err != nil {
 		return nil, err
 	}
 	if n := min(runtime.GOMAXPROCS(0), maxAhead); o.Ahead && n > 1 {

@@ -11,6 +11,8 @@ type column struct {
 	field *Field // nil: a field that this version does not know; its column is passed over
 	on    onSet
 	key   keyKind
+
+	omitted bool // its values are not needed
 }
 
 // plan matches a header's fields with Fields.
@@ -106,6 +108,9 @@ func (d *blockDecoder) decode(b []byte, events []Event, firstSeq uint64) error {
 // it holds the column.
 func (d *blockDecoder) column(b []byte, i int) ([]byte, error) {
 	c, h := d.cols[i], &d.held[i]
+	if c.omitted {
+		return passColumn(b, len(d.rows.of[c.on]))
+	}
 	if c.field.Type == String || c.field.Type == Addr {
 		var err error
 		if b, err = d.dictionary(b, c.field.Type, h); err != nil {

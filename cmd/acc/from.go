@@ -19,7 +19,7 @@ type later struct {
 
 // clockSlack is how long before the time reading begins, for a clock pair that is
 // nearer to it than the header's; the recorder writes one every ten seconds.
-const clockSlack = 15 * time.Second
+const clockSlack = 12 * time.Second
 
 // By how much wall time and boot time may drift apart from the header's clock pair to
 // the time, and between two pairs of the recorder's.
