@@ -17,10 +17,11 @@ SEED    ?= $(shell date +%s)
 FIGURES  = $(CURDIR)/$(BUILD)/reliability.tsv
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VM_TIME ?= 40m
+OUT     ?= $(BUILD)/vm-$(KERNEL)
 SIZE_TIME ?= 100s
 READ_EVENTS ?= 10000000
 
-.PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown torture torture-vm figures mutants supply licenses sbom reproducible cross generate generate-check lint fuzz bench bench-record bench-size bench-read peers cost clean python clang
+.PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown torture torture-vm soak-vm figures mutants supply licenses sbom reproducible cross generate generate-check lint fuzz bench bench-record bench-size bench-read peers cost clean python clang
 
 all: build
 
@@ -51,14 +52,18 @@ test-race:
 # The tests of capture that need a kernel, on Linux $(KERNEL), in a virtual machine.
 test-vm: build helpers
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
-	rm -rf $(BUILD)/vm-$(KERNEL)
+	rm -rf $(OUT) && mkdir -p $(OUT) && echo '$(VERSION)' >$(OUT)/commit
 	$(BUILD)/vm -kernel $(KERNEL) -timeout $(VM_TIME) -mem 2048 -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver \
-		-in $(BUILD)/accepts -in $(BUILD)/accepts386 -modules $(MODULES) -append lsm=landlock,lockdown,bpf -out $(BUILD)/vm-$(KERNEL) \
+		-in $(BUILD)/accepts -in $(BUILD)/accepts386 -modules $(MODULES) -append lsm=landlock,lockdown,bpf -out $(OUT) \
 		-in testdata/demo/nginx.conf -in testdata/demo/load.sh -bin nginx,wrk \
 		-- /bin/busybox env ACC_TORTURE=$(TORTURE) ACC_LOCKDOWN=$(LOCKDOWN) /in/capture.test -test.v -test.timeout $(VM_TIME) -test.run '$(TESTS)'
 
-torture-vm: ## the tests of recording that can run for long, for long
-	$(MAKE) --no-print-directory test-vm TORTURE=1 VM_TIME=60m TESTS='^TestVM(Witness|Killed|Stopped|Soak|Privileges)'
+torture-vm: soak-vm ## the tests of recording that can run for long, for long, and the figures of the run; two machines, an hour in all
+	$(MAKE) --no-print-directory test-vm TORTURE=1 VM_TIME=60m OUT=$(BUILD)/vm-$(KERNEL)-torture TESTS='^TestVM(Witness|Killed|Stopped|Privileges)'
+	$(MAKE) --no-print-directory figures
+
+soak-vm: ## a million connections
+	$(MAKE) --no-print-directory test-vm TORTURE=1 VM_TIME=40m OUT=$(BUILD)/vm-$(KERNEL)-soak TESTS='^TestVMSoak$$$$'
 
 test-vm-lockdown: ## what a locked down kernel does; it can't be unlocked, hence a machine of its own
 	$(MAKE) --no-print-directory test-vm LOCKDOWN=1 TESTS='^TestVMLockdown'

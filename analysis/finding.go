@@ -38,9 +38,9 @@ type Finding struct {
 
 // Evidence is one event that shows a finding.
 type Evidence struct {
-	Seq    uint64    `json:"seq"`
-	Time   time.Time `json:"ts"`
-	BootNS int64     `json:"boot_ns"`
+	Seq    uint64     `json:"seq"`
+	Time   *time.Time `json:"ts"`
+	BootNS int64      `json:"boot_ns"`
 }
 
 // The findings. Of the same severity, those before others are told first.
@@ -174,7 +174,7 @@ func (fs *findings) add(kind int, s Severity, weight uint64, evidence []seen, ne
 		if e.seq == 0 {
 			continue // before the first event
 		}
-		f.Evidence = append(f.Evidence, Evidence{e.seq, *fs.a.at(e.ns), e.ns})
+		f.Evidence = append(f.Evidence, Evidence{e.seq, fs.a.at(e.ns), e.ns})
 	}
 	fs.list = append(fs.list, f)
 }

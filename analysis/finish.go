@@ -82,7 +82,7 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 // endNS is when the capture ends.
 func (a *Analyzer) endNS() int64 {
 	switch {
-	case a.end != nil:
+	case a.end != nil && a.end.Clock != format.Clock{}: // a repaired capture may have none
 		return a.end.Clock.BootNS
 	case a.events > 0:
 		return max(a.clock.BootNS, a.lastNS)
@@ -168,7 +168,7 @@ func (a *Analyzer) captureInfo() CaptureInfo {
 	h := &a.header
 	c := CaptureInfo{
 		ID: h.ID, Host: h.Host, Kernel: h.Kernel, Arch: h.Arch, Mode: h.Mode, Tool: h.Tool,
-		Start: time.Unix(0, h.StartNS).UTC(), ZoneSec: h.ZoneSec, Events: a.events,
+		Start: a.at(h.Clock.BootNS), StartNS: h.Clock.BootNS, ZoneSec: h.ZoneSec, Events: a.events,
 		Limits: append([]string{}, h.Limits...), Filters: append([]string{}, h.Filters...),
 	}
 	if a.events > 0 {
@@ -178,13 +178,23 @@ func (a *Analyzer) captureInfo() CaptureInfo {
 		c.EndReason = a.end.Reason
 	}
 	c.DurationNS = max(a.endNS()-h.Clock.BootNS, 0)
-	c.End = c.Start.Add(time.Duration(c.DurationNS))
+	if h.StartNS != 0 {
+		start := time.Unix(0, h.StartNS).UTC()
+		c.Start = &start
+	}
+	if c.Start != nil {
+		end := c.Start.Add(time.Duration(c.DurationNS))
+		c.End = &end
+	}
 	return c
 }
 
 // at places a boot time on the wall clock, by the clock at the start: a clock
-// that was set meanwhile does not move what happened.
+// that was set meanwhile does not move what happened. nil: that is not known.
 func (a *Analyzer) at(bootNS int64) *time.Time {
+	if !a.header.Clock.Known() {
+		return nil
+	}
 	t := a.header.Clock.Time(bootNS)
 	return &t
 }
@@ -213,7 +223,9 @@ func (a *Analyzer) caveats(c Completeness, r *Result) []Caveat {
 		add("unclean", "recording ended in disorder (%s) %s", format.Quote(a.end.Reason), format.Quote(a.end.Detail))
 	}
 	if n := r.Totals.Lost; n > 0 {
-		if a.end != nil && a.end.Reason == format.EndDiskFull {
+		if a.header.Repaired != nil {
+			add("lost", "%d events were lost: the repair left them out, or the ring buffer was full before", n)
+		} else if a.end != nil && a.end.Reason == format.EndDiskFull {
 			add("lost", "%d events were lost because the disk was full, or before that the ring buffer", n)
 		} else {
 			add("lost", "%d events were lost because the ring buffer was full; a larger --ring-size helps", n)
@@ -267,14 +279,19 @@ func (a *Analyzer) lastWord() string {
 // times fills in waits and rates.
 func (a *Analyzer) times(r *Result) {
 	r.Wait, r.FailedWait = a.waits.quantiles(), a.badWaits.quantiles()
-	r.Rate = Rate{PeakAt: r.Capture.Start, BucketNS: a.rate.widthNS, Buckets: a.rate.copy()}
+	r.Rate = Rate{PeakAt: r.Capture.Start, PeakNS: r.Capture.StartNS, BucketNS: a.rate.widthNS, Buckets: a.rate.copy()}
 	if r.Capture.DurationNS > 0 {
 		r.Rate.Mean = float64(r.Totals.Accepted) / (float64(r.Capture.DurationNS) / 1e9)
 	}
 	for i, n := range a.rate.counts {
 		if rate := float64(n) / (float64(a.rate.widthNS) / 1e9); rate > r.Rate.Peak {
 			r.Rate.Peak = rate
-			r.Rate.PeakAt = r.Capture.Start.Add(time.Duration(int64(i) * a.rate.widthNS))
+			after := int64(i) * a.rate.widthNS
+			r.Rate.PeakNS = r.Capture.StartNS + after
+			if r.Capture.Start != nil {
+				at := r.Capture.Start.Add(time.Duration(after))
+				r.Rate.PeakAt = &at
+			}
 		}
 	}
 }

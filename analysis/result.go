@@ -35,10 +35,11 @@ type CaptureInfo struct {
 	Arch       string     `json:"arch"`
 	Mode       string     `json:"mode"`
 	Tool       string     `json:"tool"`
-	Start      time.Time  `json:"start"`
-	End        time.Time  `json:"end"`
+	Start      *time.Time `json:"start"` // times are null if the clock is lost with the header
+	End        *time.Time `json:"end"`
+	StartNS    int64      `json:"start_boot_ns"`
 	DurationNS int64      `json:"duration_ns"`
-	First      *time.Time `json:"first_event"` // null: there is none
+	First      *time.Time `json:"first_event"` // null: there is none, too
 	Last       *time.Time `json:"last_event"`
 	ZoneSec    int        `json:"zone_s"` // the host's offset, seconds east of UTC
 	Events     uint64     `json:"events"`
@@ -160,11 +161,12 @@ type Quantiles struct {
 
 // Rate is accepted connections a second.
 type Rate struct {
-	Mean     float64   `json:"mean"` // over the whole recording
-	Peak     float64   `json:"peak"` // of the busiest bucket
-	PeakAt   time.Time `json:"peak_at"`
-	BucketNS int64     `json:"bucket_ns"` // a second, or more for a long capture
-	Buckets  []uint64  `json:"buckets"`   // accepted in each, from the start of the recording
+	Mean     float64    `json:"mean"` // over the whole recording
+	Peak     float64    `json:"peak"` // of the busiest bucket
+	PeakAt   *time.Time `json:"peak_at"`
+	PeakNS   int64      `json:"peak_boot_ns"`
+	BucketNS int64      `json:"bucket_ns"` // a second, or more for a long capture
+	Buckets  []uint64   `json:"buckets"`   // accepted in each, from the start of the recording
 }
 
 // ListenerInfo is one listening socket.

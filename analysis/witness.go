@@ -15,6 +15,9 @@ import (
 // between two readings of the counters' clock.
 const maxRecent = 1 << 16
 
+// maxSpaces is how many network namespaces are told apart.
+const maxSpaces = 10_000
+
 // late is by how much events can stand out of their order in time.
 const late = int64(time.Second)
 
@@ -30,6 +33,10 @@ type Witness struct {
 	noFacts     int64    // accepted without a socket
 	facts       int64    // of do_accept alone, which may belong to those
 	before      bool     // it is not known who sat in accept at the start
+	rest        *space   // of all namespaces beyond maxSpaces; its counters are not held
+	repaired    *format.Repaired
+	told        uint64 // events that the capture tells as lost, of the kinds that count
+	counted     uint64 // events of them that are there
 	end         *format.End
 }
 
@@ -100,7 +107,7 @@ func (b *boundary) note(m moment, n int64) {
 
 // NewWitness begins with the capture whose header is h.
 func NewWitness(h *format.Header) *Witness {
-	w := &Witness{spaces: map[uint32]*space{}, blind: blind(h)}
+	w := &Witness{spaces: map[uint32]*space{}, rest: &space{}, blind: blind(h), repaired: h.Repaired}
 	for _, p := range h.Probes {
 		w.queuedKnown = w.queuedKnown || p.Hook == format.HookHashdance
 	}
@@ -120,6 +127,11 @@ func (w *Witness) records(b *format.Batch) {
 	for i := range b.Counters {
 		w.counters(&b.Counters[i])
 	}
+	for _, l := range b.Losses {
+		if w.counts(l.Kind) {
+			w.told += l.Count
+		}
+	}
 	for i := range b.Snapshots {
 		w.before = w.before || !b.Snapshots[i].Final && !b.Snapshots[i].BlockedKnown
 	}
@@ -132,11 +144,12 @@ func (w *Witness) records(b *format.Batch) {
 func (w *Witness) space(netns uint32) *space {
 	if w.at == nil || w.at.netns != netns {
 		s := w.spaces[netns]
+		if s == nil && len(w.spaces) == maxSpaces {
+			return w.rest
+		}
 		if s == nil {
 			s = &space{netns: netns}
-			if len(w.spaces) < 10_000 {
-				w.spaces[netns] = s
-			}
+			w.spaces[netns] = s
 		}
 		w.at = s
 	}
@@ -147,6 +160,9 @@ func (w *Witness) space(netns uint32) *space {
 // the last events.
 func (w *Witness) counters(c *format.Counters) {
 	s := w.space(c.NetNS)
+	if s == w.rest {
+		return
+	}
 	b := &boundary{Counters: *c, by: s.sums}
 	for i := range w.recent { // the newest first
 		m := w.recent[(w.next+len(w.recent)-1-i)%len(w.recent)]
@@ -165,7 +181,15 @@ func (w *Witness) counters(c *format.Counters) {
 	s.last = b
 }
 
+// counts reports whether events of the kind are what connections are counted by.
+func (w *Witness) counts(kind format.Kind) bool {
+	return kind == format.Return || w.blind && kind == format.Queued
+}
+
 func (w *Witness) event(e *format.Event) {
+	if w.counts(e.Kind) {
+		w.counted++
+	}
 	what := uint8(0)
 	switch {
 	case e.Kind == format.Queued:
@@ -210,6 +234,7 @@ const (
 // Verdicts of a witness.
 const (
 	WitnessAgrees    = "agrees"    // the kernel counted the same, or all of the difference is accounted for
+	WitnessPartly    = "partly"    // the same of the namespaces whose counters were read, but connections were accepted in others, too
 	WitnessExplained = "explained" // there is a difference, and a reason for one of at least this size
 	WitnessDiffers   = "differs"   // there is one for which the capture holds no reason
 	WitnessSilent    = "silent"    // the capture has no two readings of the kernel's counters
@@ -222,6 +247,7 @@ type WitnessResult struct {
 	Text        string         `json:"text"`        // the same as a sentence
 	Spaces      []WitnessSpace `json:"spaces"`      // each network namespace, most connections first
 	Unwitnessed uint64         `json:"unwitnessed"` // TCP connections accepted in namespaces whose counters were not read twice
+	Others      int            `json:"others"`      // those namespaces, at least; those of Spaces were read
 }
 
 // WitnessSpace is one network namespace. Connections that the kernel made are
@@ -259,11 +285,16 @@ func (w *Witness) Finish() WitnessResult {
 	})
 	order := []string{WitnessSilent, WitnessAgrees, WitnessExplained, WitnessDiffers}
 	total := WitnessSpace{}
-	for _, s := range w.spaces {
-		if s.first == nil || s.last == nil {
-			r.Unwitnessed += uint64(max(s.sums.accepted, 0))
+	other := func(s *space) {
+		if s.sums.accepted > 0 && (s.first == nil || s.last == nil) {
+			r.Unwitnessed += uint64(s.sums.accepted)
+			r.Others++
 		}
 	}
+	for _, s := range w.spaces {
+		other(s)
+	}
+	other(w.rest)
 	var reasons []string
 	for _, s := range r.Spaces {
 		if slices.Index(order, s.Verdict) > slices.Index(order, r.Verdict) {
@@ -283,36 +314,49 @@ func (w *Witness) Finish() WitnessResult {
 		r.Verdict = WitnessAgrees
 		reasons = append(reasons, "some in another network namespace than their listener's")
 	}
-	if r.Unwitnessed > 0 && r.Verdict != WitnessSilent {
-		reasons = append(reasons, fmt.Sprintf("%d more accepted in network namespaces whose counters are not known", r.Unwitnessed))
-	}
 	if len(reasons) > 6 {
 		reasons = append(reasons[:6], "and more")
+	}
+	agrees, where := r.Verdict == WitnessAgrees, ""
+	if r.Others > 0 && r.Verdict != WitnessSilent {
+		where = fmt.Sprintf(" in %d of %d network namespaces", len(r.Spaces), len(r.Spaces)+r.Others)
+		reasons = append(reasons, fmt.Sprintf("%d more accepted in the %s whose counters are not known", r.Unwitnessed, others(r.Others)))
+		if agrees {
+			r.Verdict = WitnessPartly
+		}
 	}
 	counts := many(total.Opened, "TCP connection")
 	switch {
 	case w.blind:
 		counts += fmt.Sprintf(", %d were recorded as queued", total.Queued)
-	case r.Verdict != WitnessAgrees || int64(total.Opened) != total.Accepted:
+	case !agrees || int64(total.Opened) != total.Accepted:
 		counts += fmt.Sprintf(", %d were recorded as accepted", total.Accepted)
 	}
 	switch r.Verdict {
 	case WitnessSilent:
 		r.Text = "the capture does not hold two readings of the kernel's own counters"
-	case WitnessAgrees:
-		r.Text = "the kernel counted the same: " + counts
+	case WitnessAgrees, WitnessPartly:
+		r.Text = "the kernel counted the same" + where + ": " + counts
 	case WitnessExplained:
-		r.Text = fmt.Sprintf("the kernel counted %s; the difference of %d can be accounted for", counts, total.Unexplained)
+		r.Text = fmt.Sprintf("the kernel counted %s"+where+"; the difference of %d can be accounted for", counts, total.Unexplained)
 	case WitnessDiffers:
-		r.Text = fmt.Sprintf("the kernel counted %s: %d NOT accounted for", counts, total.Unexplained)
+		r.Text = fmt.Sprintf("the kernel counted %s"+where+": %d NOT accounted for", counts, total.Unexplained)
 		if total.Unexplained < 0 {
-			r.Text = fmt.Sprintf("the kernel counted %s: %d MORE than there were", counts, -total.Unexplained)
+			r.Text = fmt.Sprintf("the kernel counted %s"+where+": %d MORE than there were", counts, -total.Unexplained)
 		}
 	}
 	if len(reasons) > 0 {
 		r.Text += " (" + strings.Join(reasons, ", ") + ")"
 	}
 	return r
+}
+
+// others names namespaces by their number.
+func others(n int) string {
+	if n == 1 {
+		return "other one,"
+	}
+	return fmt.Sprintf("other %d,", n)
 }
 
 // compare holds a namespace's events against its counters.
@@ -404,17 +448,9 @@ func (w *Witness) judge(x *WitnessSpace, back bool) {
 	if x.Unexplained == 0 {
 		return
 	}
-	var lost, missed uint64
-	if w.end != nil {
-		for _, t := range w.end.Totals {
-			if t.Kind == format.Return || w.blind && t.Kind == format.Queued {
-				lost += t.Lost
-				missed += t.Missed
-			}
-		}
-	}
+	lost, missed, left := w.losses()
 	noFacts := max(w.noFacts-w.facts, 0)
-	if twice := x.twice(w.blind); twice > 0 && lost+missed == 0 && (w.end == nil || w.end.Clean) {
+	if twice := x.twice(w.blind); twice > 0 && lost+missed+left == 0 && (w.end == nil || w.end.Clean) {
 		x.Verdict = WitnessExplained
 		x.Reasons = append(x.Reasons, fmt.Sprintf("%d counted twice: of one handshake the kernel makes two sockets if two CPUs end it at the same time, and drops one", twice))
 		return
@@ -427,7 +463,8 @@ func (w *Witness) judge(x *WitnessSpace, back bool) {
 		n    int64
 		text string
 	}{
-		{int64(lost), "%d " + what + " were lost, the ring was full"},
+		{int64(lost), "%d " + what + " were lost, " + w.cause()},
+		{int64(left), "%d " + what + " were recorded and " + w.gone()},
 		{int64(missed), "%d " + what + " were missed by the kernel"},
 		{noFacts, "%d accepted without what says of which protocol"},
 		{x.Unsure, "%d accepted while the counters were read"},

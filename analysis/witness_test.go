@@ -30,6 +30,8 @@ func TestWitness(t *testing.T) {
 	unknown := reading(200, 210, 12, 0)
 	unknown.QueuedKnown = false
 	lossy := &format.End{Totals: []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: 3, Recorded: 1, Lost: 2}}}
+	full, whole := *lossy, &format.End{Totals: []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: 3, Recorded: 3}}}
+	full.Reason = format.EndDiskFull
 	for _, c := range []struct {
 		name        string
 		start       uint32 // connections in the queue
@@ -56,7 +58,10 @@ func TestWitness(t *testing.T) {
 		{"missing", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, nil, WitnessDiffers, 2, ""},
 		{"too many", 0, reading(200, 210, 11, 0), []format.Event{takenAt(150), takenAt(160)}, nil, nil, WitnessDiffers, -1, ""},
 		{"the queue moved", 0, unknown, nil, nil, nil, WitnessExplained, 2, "while the accept queues were read"},
-		{"elsewhere", 0, reading(200, 210, 10, 0), []format.Event{elsewhere}, nil, nil, WitnessAgrees, 0, "1 more accepted in network namespaces"},
+		{"elsewhere", 0, reading(200, 210, 10, 0), []format.Event{elsewhere}, nil, nil, WitnessPartly, 0, "the same in 1 of 2 network namespaces: 0 TCP connections (1 more accepted in the other one, whose counters are not known)"},
+		{"elsewhere, and lost", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), elsewhere, elsewhere}, nil, lossy, WitnessExplained, 2, "the kernel counted 3 TCP connections, 1 were recorded as accepted in 1 of 2 network namespaces; the difference of 2 can be accounted for (2 returns of accept were lost, the ring was full, 2 more accepted in the other one, whose counters are not known)"},
+		{"on a full disk", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, &full, WitnessExplained, 2, "2 returns of accept were lost, the disk or the ring was full"},
+		{"left out by salvage", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, whole, WitnessExplained, 2, "2 returns of accept were recorded and could not be read"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := NewWitness(&format.Header{})
@@ -111,6 +116,35 @@ func TestWitness(t *testing.T) {
 		if r := w.Finish(); r.Verdict != WitnessDiffers || strings.Contains(r.Text, "began before the recording") == known {
 			t.Errorf("blocked known %v: %+v", known, r)
 		}
+	}
+	// What a repair left out is not blamed on the ring.
+	for _, c := range []struct {
+		told uint64
+		says string
+	}{
+		{0, "(2 returns of accept were recorded and were left out by the repair)"},
+		{1, "(1 returns of accept were lost, the ring was full, 1 returns of accept were recorded and were left out by the repair)"},
+		{2, "(2 returns of accept were lost, the ring was full)"},
+		{5, "(2 returns of accept were lost, the ring was full)"},
+	} {
+		w := NewWitness(&format.Header{Repaired: &format.Repaired{}})
+		w.Add(&format.Batch{Counters: []format.Counters{reading(95, 105, 10, 0)}, Events: []format.Event{takenAt(150)},
+			Losses: []format.Loss{{Kind: format.Return, Count: c.told}, {Kind: format.Closed, Count: 7}}})
+		w.Add(&format.Batch{Counters: []format.Counters{reading(200, 210, 13, 0)}, End: lossy})
+		if r := w.Finish(); r.Verdict != WitnessExplained || !strings.Contains(r.Text, c.says) {
+			t.Errorf("%d told: %+v", c.told, r)
+		}
+	}
+	// Beyond the namespaces that are told apart nothing is passed over.
+	many := NewWitness(&format.Header{})
+	many.Add(&format.Batch{Counters: []format.Counters{reading(95, 105, 10, 0), reading(200, 210, 10, 0)}})
+	for ns := range uint32(maxSpaces + 5) {
+		e := takenAt(150)
+		e.NetNS = 2 + ns
+		many.Add(&format.Batch{Events: []format.Event{e}})
+	}
+	if r := many.Finish(); r.Verdict != WitnessPartly || r.Unwitnessed != maxSpaces+5 || r.Others != maxSpaces {
+		t.Errorf("%s: %d in %d", r.Text, r.Unwitnessed, r.Others)
 	}
 	if r := NewWitness(&format.Header{}).Finish(); r.Verdict != WitnessSilent {
 		t.Errorf("without counters: %+v", r)

@@ -69,7 +69,7 @@ func TestVMDiskFull(t *testing.T) {
 		path := filepath.Join(mountTmpfs(t, strconv.Itoa(kib)+"k"), "small.acc")
 		out, err := exec.Command("/in/acc", "record", "-o", path, "-d", "100").CombinedOutput()
 		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), "no space left on device") || bytes.Count(out, []byte("\n")) > 2 {
+		if !errors.As(err, &exit) || exit.ExitCode() != 5 || !strings.Contains(string(out), "no space left on device") || bytes.Count(out, []byte("\n")) > 2 {
 			t.Errorf("%d KiB: %v\n%s", kib, err, out)
 		}
 		if _, err := os.Stat(path); err == nil {
@@ -104,7 +104,7 @@ func TestVMFileSize(t *testing.T) {
 	}
 	out, err := exec.Command("/bin/busybox", "sh", "-c", "ulimit -f 100; exec /in/acc record -o "+path+"2").CombinedOutput()
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), "file too large") {
+	if !errors.As(err, &exit) || exit.ExitCode() != 5 || !strings.Contains(string(out), "file too large") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

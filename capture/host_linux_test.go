@@ -101,6 +101,23 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
+// A refusal that a setting explains is told with the setting.
+func TestRefusedHint(t *testing.T) {
+	const admin, perfmon = "Name:\tacc\nCapEff:\t000001ffffffffff\n", "Name:\tacc\nCapEff:\t000000c000000000\n"
+	for _, c := range []struct{ status, paranoid, want string }{
+		{perfmon, "3\n", "sysctl kernel.perf_event_paranoid=2"},
+		{perfmon, "4\n", "and it is 4"},
+		{perfmon, "2\n", "seccomp"},
+		{admin, "3\n", "seccomp"},
+		{perfmon, "", "seccomp"},
+	} {
+		fs := fstest.MapFS{"proc/self/status": {Data: []byte(c.status)}, "proc/sys/kernel/perf_event_paranoid": {Data: []byte(c.paranoid)}}
+		if got := refusedHint(fs); !strings.Contains(got, c.want) || strings.Contains(got, "\n") {
+			t.Errorf("%q, %q: %s, want %q", c.status, c.paranoid, got, c.want)
+		}
+	}
+}
+
 func TestPreempts(t *testing.T) {
 	file := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
 	for _, c := range []struct {

@@ -61,7 +61,7 @@ func TestVMKilledAnyTime(t *testing.T) {
 	needVM(t)
 	rounds := 6
 	if torture() {
-		rounds = 300
+		rounds = 90
 	}
 	p := newPingPong(t)
 	list := modes(t)

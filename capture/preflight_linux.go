@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strconv"
 	"strings"
 
@@ -88,6 +89,19 @@ func effective(status []byte) (caps uint64, ok bool) {
 	return caps, err == nil
 }
 
+// refusedHint says what to do about a kernel that refuses, by what a file system like
+// the host's root tells of it.
+func refusedHint(root fs.FS) string {
+	status, _ := fs.ReadFile(root, "proc/self/status")
+	b, _ := fs.ReadFile(root, "proc/sys/kernel/perf_event_paranoid")
+	level, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if caps, ok := effective(status); ok && err == nil && caps&capSysAdmin == 0 && level > 2 {
+		return fmt.Sprintf("without CAP_SYS_ADMIN, kprobes need kernel.perf_event_paranoid of 2 or less, and it is %d: "+
+			"set it (sysctl kernel.perf_event_paranoid=2), ask for --probe fentry, or run acc as root", level)
+	}
+	return "run as root outside of a container, and see that neither lockdown nor a seccomp filter forbids bpf and perf_event_open"
+}
+
 // explain turns what the kernel said to loading or attaching into what it means.
 func explain(err error) error {
 	var env *EnvError
@@ -97,7 +111,7 @@ func explain(err error) error {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return &EnvError{
 			Cause: "the kernel refuses to be traced: " + oneLine(err),
-			Hint:  "run as root outside of a container, and see that neither lockdown nor a seccomp filter forbids bpf and perf_event_open",
+			Hint:  refusedHint(os.DirFS("/")),
 		}
 	case errors.Is(err, unix.ENOMEM):
 		return &EnvError{

@@ -353,6 +353,16 @@ func TestVMPrivileges(t *testing.T) {
 							if _, err := os.Stat(path); err == nil {
 								t.Error("a capture is left")
 							}
+							switch {
+							case strings.Contains(lines[0], "locked, and the limit"):
+								if !strings.Contains(lines[1], "CAP_SYS_RESOURCE") {
+									t.Errorf("it says\n%s", said)
+								}
+							case level == "3" && mode == ModeKprobe && set.caps&(capBPF|capPerfmon) == capBPF|capPerfmon && set.caps&capSysAdmin == 0:
+								if !strings.Contains(lines[1], "perf_event_paranoid") {
+									t.Errorf("it says\n%s", said)
+								}
+							}
 							verdict = lines[0]
 						case code == 0:
 							i := info(t, path)

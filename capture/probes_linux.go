@@ -111,7 +111,10 @@ type attached struct {
 // oldest kernels take.
 func startProbes(o *Options) (*attached, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
-		return nil, fmt.Errorf("lift the limit on locked memory: %w", err)
+		return nil, &EnvError{
+			Cause: "Linux before 5.11 counts the memory of probes as locked, and the limit on that can't be lifted: " + oneLine(err),
+			Hint:  "give acc CAP_SYS_RESOURCE, lift the limit before (ulimit -l unlimited), or run it as root",
+		}
 	}
 	types := btf.NewCache() // of the kernel, read once
 	modes, note := []Mode{o.Mode}, ""

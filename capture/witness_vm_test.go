@@ -239,7 +239,7 @@ func TestVMWitnessNginx(t *testing.T) {
 	defer exec.Command("nginx", "-c", "/in/nginx.conf", "-s", "stop").Run()
 	rounds, seconds := 2, "3s"
 	if torture() {
-		rounds, seconds = 20, "5s"
+		rounds, seconds = 10, "5s"
 	}
 	for _, mode := range exactModes(t) {
 		for range rounds {

@@ -50,7 +50,7 @@ func (j *job) run() {
 
 // chain gives the chain with this frame, behind that of the frames before it.
 func (j *job) chain(prev [32]byte) [32]byte {
-	if j.decoder != nil && j.prev == prev {
+	if j.decoder != nil && j.prev == prev { // else what was left out lies between, and no chain is asked for: mutate: ignore
 		return j.chained
 	}
 	return chain(prev, j.link.payload[:], j.frame)
@@ -65,7 +65,7 @@ func (r *Reader) readAhead() *job {
 	}
 	for len(a.jobs) > 0 && a.jobs[0].at < r.src.at { // salvage went past it
 		<-a.jobs[0].done
-		a.release(a.jobs[0])
+		a.release(a.jobs[0]) // else another decoder is made: mutate: ignore
 		a.jobs = a.jobs[1:]
 	}
 	if a.held != nil {
@@ -130,7 +130,7 @@ func (r *Reader) look(at int64) *job {
 
 // take gives a decoder that is not in use.
 func (a *ahead) take(r *Reader) (*frameDecoder, error) {
-	if n := len(a.free); n > 0 {
+	if n := len(a.free); n > 0 { // the same: mutate: ignore
 		d := a.free[n-1]
 		a.free, d.fromNS = a.free[:n-1], r.decoder.fromNS
 		return d, nil

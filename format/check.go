@@ -63,14 +63,14 @@ func shape(b []byte) (size, inner uint64, err error) {
 	switch {
 	case c <= 0x7f || c >= 0xe0 || c == 0xc0 || c == 0xc2 || c == 0xc3:
 		return 1, 0, nil
-	case c <= 0x8f:
+	case c <= 0x8f: // an empty list is as long as an empty map: mutate: ignore
 		return 1, 2 * uint64(c&0x0f), nil
 	case c <= 0x9f:
 		return 1, uint64(c & 0x0f), nil
 	case c <= 0xbf:
 		return 1 + uint64(c&0x1f), 0, nil
 	case c >= 0xcc && c <= 0xd3:
-		return 1 + 1<<((c-0xcc)&3), 0, nil
+		return 1 + 1<<(c&3), 0, nil // 0xcc and 0xd0 are of one byte
 	case c == 0xca:
 		return 5, 0, nil
 	case c == 0xcb:

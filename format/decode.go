@@ -175,6 +175,13 @@ func (d *frameDecoder) begin(h *Header) error {
 	return nil
 }
 
+// assume takes the columns for those of this version, where the header is lost.
+func (d *frameDecoder) assume() error {
+	err := d.begin(&Header{Format: Version, Fields: specs()})
+	d.batch.Header = nil // the frame holds none
+	return err
+}
+
 // passes reports whether the frame's events are passed over.
 func (d *frameDecoder) passes(l *link) bool { return l.maxNS < d.fromNS }
 
@@ -201,7 +208,7 @@ func (d *frameDecoder) readBlock(l *link, b []byte) error {
 		if !d.salvage {
 			return fmt.Errorf("a block stands before the header")
 		}
-		if err := d.begin(&Header{Format: Version, Fields: specs()}); err != nil {
+		if err := d.assume(); err != nil {
 			return err
 		}
 	}

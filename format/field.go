@@ -205,7 +205,7 @@ func prepare(fields []Field) []Field {
 		f.key, _ = keyOf(f.Key)
 		f.label = `,"` + f.Name + `":`
 		for v, word := range f.Names {
-			if v >= 0 && v < 1<<10 {
+			if v >= 0 && v < 1<<10 { // what is not kept here is looked up: mutate: ignore
 				for int64(len(f.words)) <= v {
 					f.words = append(f.words, "")
 				}

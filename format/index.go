@@ -147,7 +147,8 @@ func ReadIndex(r io.ReaderAt, size int64) ([]Frame, error) {
 		return nil, fmt.Errorf("read tail: %w", err)
 	}
 	if !bytes.Equal(end[:8], skippable(tailSize, typeTail)[:8]) || !t.parse(end[8:]) || t.at != uint64(at) ||
-		t.indexAt > t.at || t.at-t.indexAt < 16 || t.at-t.indexAt > maxIndex+8 {
+		t.indexAt > t.at || // equal is refused by what follows: mutate: ignore
+		t.at-t.indexAt < 16 || t.at-t.indexAt > maxIndex+8 {
 		return nil, ErrNoIndex
 	}
 	payload := make([]byte, t.at-t.indexAt-8)
@@ -157,7 +158,7 @@ func ReadIndex(r io.ReaderAt, size int64) ([]Frame, error) {
 	if crc32.Checksum(payload, castagnoli) != t.indexSum {
 		return nil, ErrNoIndex
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxContent))
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxContent)) // one CPU or more, mutate: ignore
 	if err != nil {
 		return nil, fmt.Errorf("set up decompression: %w", err)
 	}

@@ -69,13 +69,12 @@ var printed = func() (list [numClasses][]*Field) {
 }()
 
 // AppendJSON appends e as one JSON object without a newline: seq, ts (see
-// [AppendTime]), and the members of [Fields] that apply to the event. Fields with
+// [AppendTimeJSON]), and the members of [Fields] that apply to the event. Fields with
 // words give the word, errno is null on success. Names are text: bytes that are
 // not UTF-8 become U+FFFD, and whatever is not printable is escaped.
 func AppendJSON(dst []byte, e *Event, c Clock) []byte {
 	dst = strconv.AppendUint(append(dst, `{"seq":`...), e.Seq, 10)
-	dst = append(dst, `,"ts":"`...)
-	dst = append(AppendTime(dst, e.BootNS, c), '"')
+	dst = AppendTimeJSON(append(dst, `,"ts":`...), e.BootNS, c)
 	if e.Kind >= NumKinds {
 		return append(dst, '}')
 	}
@@ -229,7 +228,7 @@ const timeLayout = "15:04:05.000000000"
 // AppendText appends e as one line for a person, without a newline: time of day
 // in the zone, CPU, thread, and what happened. Nothing in it can steer a terminal.
 func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
-	dst = c.Time(e.BootNS).In(zone).AppendFormat(dst, timeLayout)
+	dst = c.AppendMoment(dst, e.BootNS, zone, timeLayout)
 	dst = append(dst, "  cpu"...)
 	dst = strconv.AppendUint(dst, uint64(e.CPU), 10)
 	dst = append(dst, "  "...)

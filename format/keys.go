@@ -156,13 +156,13 @@ func (k *keys) last(kind keyKind, rows, prev []int32) {
 	if k.seed[0] == 0 { // so that nobody can choose keys that collide
 		k.seed = [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}
 	}
-	width := bits.Len(uint(2*len(rows) + 64))
+	width := bits.Len(uint(2*len(rows) + 64)) // any size that does not get full will do: mutate: ignore
 	k.table = slices.Grow(k.table[:0], 1<<width)[:1<<width]
 	clear(k.table)
 	mask := 1<<width - 1
 	for i, row := range rows {
 		a, b := k.row[row].key(kind)
-		at := int((a*k.seed[0] + b*k.seed[1]) >> (64 - width))
+		at := int((a*k.seed[0] + b*k.seed[1]) >> (64 - width)) // any place will do: mutate: ignore
 		prev[i] = int32(i) - 1
 		for ; k.table[at] != 0; at = (at + 1) & mask {
 			before := k.table[at] - 1

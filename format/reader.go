@@ -15,6 +15,10 @@ import (
 type ReaderOptions struct {
 	// Salvage makes the reader skip what is corrupt and go on; see [Reader.Skipped].
 	Salvage bool
+	// MaxSkip is through how many bytes between two frames salvaging looks for the next
+	// one before it gives up with a *CorruptError; 0: all there are. It is for input that
+	// need not have an end: a device, a pipe.
+	MaxSkip int64
 	// Ahead makes the reader decode frames on other CPUs before they are asked for; what
 	// it gives is the same. It is for input that never makes wait: a file, not a pipe
 	// into which events are recorded.
@@ -28,7 +32,7 @@ type ReaderOptions struct {
 // of the members. Its slices belong to the reader and are overwritten by the
 // next call of Next; the texts in them are not.
 type Batch struct {
-	Header    *Header // in the first batch only
+	Header    *Header // in the first batch only; nil if salvaging found none
 	Processes []Process
 	Clocks    []Clock
 	Losses    []Loss
@@ -70,12 +74,14 @@ type Reader struct {
 	index   hash.Hash // of the frames read, as the index should have them
 	skipped []Skip
 	skipEnd int64 // where the last of them ends
+	maxSkip int64
+	passed  int64 // bytes left out since the last frame
 }
 
 // NewReader reads the header of the capture on r. Its errors are those of
 // [Reader.Next], ErrNotCapture and *VersionError. The caller closes r.
 func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
-	fr := &Reader{src: source{r: r}, salvage: o.Salvage, seq: 1, first: true, index: sha256.New()}
+	fr := &Reader{src: source{r: r}, salvage: o.Salvage, maxSkip: o.MaxSkip, seq: 1, first: true, index: sha256.New()}
 	var err error
 	if fr.decoder, err = newFrameDecoder(&fr.header, o); err != nil {
 		return nil, err
@@ -91,11 +97,11 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 		return nil, fmt.Errorf("%w: it does not begin with a capture's first bytes", ErrNotCapture)
 	}
 	if err := fr.next(); err != nil {
-		if o.Salvage && errors.Is(err, ErrTruncated) && len(fr.skipped) > 0 {
+		if ended := errors.Is(err, ErrTruncated) || errors.As(err, new(*CorruptError)); o.Salvage && ended && len(fr.skipped) > 0 {
 			if bytes.HasPrefix(linkHead, head) {
 				return nil, &CorruptError{Offset: fr.skipped[0].Offset, Reason: fr.skipped[0].Reason}
 			}
-			return nil, fmt.Errorf("%w: no frame of one was found", ErrNotCapture)
+			return nil, fmt.Errorf("%w: no frame of one was found in %d bytes", ErrNotCapture, fr.src.at)
 		}
 		return nil, err
 	}
@@ -110,7 +116,7 @@ func (r *Reader) Skipped() []Skip { return r.skipped }
 
 // Next gives the next frame's batch. At the end of a whole capture it gives
 // io.EOF. Otherwise the error is one of ErrTruncated (errors.Is), *CorruptError
-// (errors.As; never when salvaging), or what reading the input gave. An error is
+// (errors.As; when salvaging only beyond MaxSkip), or what reading the input gave. An error is
 // final.
 func (r *Reader) Next() (*Batch, error) {
 	if r.err != nil {
@@ -183,6 +189,7 @@ func (r *Reader) step() error {
 	r.ended = b.End != nil
 	r.batch = b
 	r.src.take(8 + linkSize + len(j.frame))
+	r.passed = 0
 	if a := r.ahead; a != nil && !r.first && !a.alone {
 		a.hold(j)
 		r.fill()
@@ -211,7 +218,7 @@ func (r *Reader) decode(j *job) (*Batch, error) {
 		return nil, r.corrupt("frame %d holds no header", j.link.frame)
 	}
 	r.skip(r.src.at, "the header is missing here")
-	if err := d.begin(&Header{Format: Version, Fields: specs()}); err != nil {
+	if err := d.assume(); err != nil {
 		return nil, r.corrupt("%v", err)
 	}
 	return &d.batch, nil
@@ -310,9 +317,13 @@ func (r *Reader) resync(at int64, reason string) error {
 	r.src.take(1)
 	defer func() {
 		note.Bytes += r.src.at - at
+		r.passed += r.src.at - at
 		r.skipEnd = r.src.at
 	}()
 	for {
+		if past := r.passed + r.src.at - at; r.maxSkip > 0 && past > r.maxSkip {
+			return &CorruptError{Offset: r.src.at - past, Reason: fmt.Sprintf("no frame begins in %d bytes, and no more are looked at", past)}
+		}
 		b, err := r.src.peek(64 << 10)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("read capture: %w", err)
@@ -320,9 +331,9 @@ func (r *Reader) resync(at int64, reason string) error {
 		found := bytes.Index(b, linkHead)
 		skip := found
 		if found < 0 {
-			skip = max(len(b)-len(linkHead)+1, 0)
-			if err != nil {
-				skip = len(b)
+			skip = len(b)
+			if err == nil { // one can begin at its end
+				skip -= len(linkHead) - 1
 			}
 		}
 		r.src.take(skip)

@@ -90,7 +90,7 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 		dst = append(dst, ' ')
 	}
 	cell(id, 0)
-	cell(clock.Time(began(c)).In(zone).Format("15:04:05.000000"), 15)
+	cell(string(clock.AppendMoment(nil, began(c), zone, "15:04:05.000000")), 15)
 	cell(plain(c.Remote), 21)
 	cell(plain(c.Local), 21)
 	by := "-"

@@ -14,7 +14,7 @@ import (
 // and that is not empty, with its meaning. Nothing in it can steer a terminal.
 func Explain(e *format.Event, clock format.Clock, zone *time.Location) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "event %d: %s of %s at %s on cpu%d\n", e.Seq, e.Kind, e.Hook, clock.Time(e.BootNS).In(zone).Format("2006-01-02 15:04:05.000000000 -07:00"), e.CPU)
+	fmt.Fprintf(&b, "event %d: %s of %s at %s on cpu%d\n", e.Seq, e.Kind, e.Hook, clock.AppendMoment(nil, e.BootNS, zone, "2006-01-02 15:04:05.000000000 -07:00"), e.CPU)
 	for _, s := range sentences(e) {
 		fmt.Fprintf(&b, "%s\n", s)
 	}

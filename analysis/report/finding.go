@@ -49,7 +49,7 @@ func (t *text) evidence(f *analysis.Finding) string {
 	if len(f.Evidence) == 0 {
 		return ""
 	}
-	clock := func(e analysis.Evidence) string { return e.Time.In(t.zone).Format("15:04:05.000") }
+	clock := func(e analysis.Evidence) string { return t.when(e.Time, e.BootNS, "15:04:05.000") }
 	first, last := f.Evidence[0], f.Evidence[0]
 	s := "events"
 	for i, e := range f.Evidence {
@@ -64,7 +64,7 @@ func (t *text) evidence(f *analysis.Finding) string {
 			last = e
 		}
 	}
-	if first == last {
+	if first.Seq == last.Seq {
 		return s + " at " + clock(first)
 	}
 	return s + " from " + clock(first) + " to " + clock(last)

@@ -15,7 +15,7 @@ func AppendPairText(dst []byte, p *analysis.Pair, c format.Clock, zone *time.Loc
 	if p.EnterSeq == 0 {
 		ns = p.ReturnNS
 	}
-	dst = c.Time(ns).In(zone).AppendFormat(dst, "15:04:05.000000")
+	dst = c.AppendMoment(dst, ns, zone, "15:04:05.000000")
 	dst = append(append(dst, "  "...), format.Quote(p.Comm)...)
 	dst = strconv.AppendUint(append(dst, '['), uint64(p.PID), 10)
 	if p.TID != p.PID {
@@ -117,7 +117,7 @@ func AppendPairJSON(dst []byte, p *analysis.Pair, c format.Clock) []byte {
 	if entered {
 		ns = p.EnterNS
 	}
-	dst = append(format.AppendTime(append(dst, `{"ts":"`...), ns, c), '"')
+	dst = format.AppendTimeJSON(append(dst, `{"ts":`...), ns, c)
 	num("enter_seq", int64(p.EnterSeq), entered)
 	num("return_seq", int64(p.ReturnSeq), returned)
 	num("facts_seq", int64(p.FactsSeq), p.FactsSeq != 0)

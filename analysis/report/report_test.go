@@ -174,8 +174,10 @@ func TestNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Contains(j, []byte("null,\"last_event\":null")) {
-		j = bytes.ReplaceAll(j, []byte(`"first_event":null,"last_event":null`), nil)
+	for _, name := range []string{"start", "end", "first_event", "last_event", "peak_at"} { // without events and a clock
+		if null := []byte(`"` + name + `":null`); bytes.Count(j, null) == 1 {
+			j = bytes.Replace(j, null, nil, 1)
+		}
 	}
 	if bytes.Contains(j, []byte("null")) {
 		t.Errorf("%s", j)
@@ -197,7 +199,7 @@ func TestResultJSON(t *testing.T) {
 
 func TestPairLines(t *testing.T) {
 	var text, lines []byte
-	h := &format.Header{}
+	h, _, _ := capture(t, true)
 	o := analysis.Options{Pair: func(p *analysis.Pair) error {
 		text = append(AppendPairText(text, p, h.Clock, time.UTC), '\n')
 		n := len(lines)

@@ -34,7 +34,7 @@ func Story(c *analysis.Connection, clock format.Clock, zone *time.Location) stri
 		}
 	}
 	fmt.Fprintf(&b, "\n%s%s\n\n", s.refused(), s.verdict())
-	if len(s.steps) > 0 {
+	if len(s.steps) > 0 && clock.Known() {
 		fmt.Fprintf(&b, "%s\n", clock.Time(s.steps[0].ns).In(zone).Format("2006-01-02 -07:00"))
 	}
 	last := int64(0)
@@ -47,7 +47,7 @@ func Story(c *analysis.Connection, clock format.Clock, zone *time.Location) stri
 		if x.seq != 0 {
 			event = fmt.Sprintf("  (event %d)", x.seq)
 		}
-		fmt.Fprintf(&b, "  %s  %-9s  %s%s\n", clock.Time(x.ns).In(zone).Format("15:04:05.000000"), after, x.text, event)
+		fmt.Fprintf(&b, "  %s  %-9s  %s%s\n", clock.AppendMoment(nil, x.ns, zone, "15:04:05.000000"), after, x.text, event)
 		last = x.ns
 	}
 	if c.Counted {

@@ -143,14 +143,8 @@ func (t *text) print(lines []string) {
 
 func (t *text) head() {
 	c := &t.r.Capture
-	start, end := c.Start.In(t.zone), c.End.In(t.zone)
-	ends := end.Format("15:04:05")
-	if start.Format(time.DateOnly) != end.Format(time.DateOnly) {
-		ends = end.Format("2006-01-02 15:04:05")
-	}
 	t.line(bold, "accept", fmt.Sprintf(" on %s, Linux %s, %s probes, by %s", name(c.Host), name(c.Kernel), name(c.Mode), name(c.Tool)))
-	t.line("", "", fmt.Sprintf("%s – %s %s (%s), %s events", start.Format("2006-01-02 15:04:05"), ends, start.Format("-07:00"),
-		Duration(c.DurationNS), Count(c.Events)))
+	t.line("", "", fmt.Sprintf("%s (%s), %s events", t.span(), Duration(c.DurationNS), Count(c.Events)))
 	if t.r.Complete {
 		t.line("", "", "complete: nothing was lost or missed")
 	} else {
@@ -159,6 +153,8 @@ func (t *text) head() {
 	switch v := &t.r.Witness; v.Verdict {
 	case analysis.WitnessAgrees, analysis.WitnessExplained:
 		t.fold("", "witness:", v.Text)
+	case analysis.WitnessPartly:
+		t.fold(amber, "witness:", v.Text)
 	case analysis.WitnessDiffers:
 		t.fold(red, "witness:", v.Text)
 	}
@@ -169,6 +165,28 @@ func (t *text) head() {
 		}
 		t.fold(amber, "left out on purpose:", why)
 	}
+}
+
+// span is from when to when the capture is.
+func (t *text) span() string {
+	c := &t.r.Capture
+	if c.Start == nil || c.End == nil {
+		return fmt.Sprintf("%s – %s, the date is not known: the header is lost", format.AppendBoot(nil, c.StartNS), format.AppendBoot(nil, c.StartNS+c.DurationNS))
+	}
+	start, end := c.Start.In(t.zone), c.End.In(t.zone)
+	ends := end.Format("15:04:05")
+	if start.Format(time.DateOnly) != end.Format(time.DateOnly) {
+		ends = end.Format("2006-01-02 15:04:05")
+	}
+	return start.Format("2006-01-02 15:04:05") + " – " + ends + start.Format(" -07:00")
+}
+
+// when is a time of the capture, by the boot clock if that is all that is known.
+func (t *text) when(at *time.Time, bootNS int64, layout string) string {
+	if at == nil {
+		return string(format.AppendBoot(nil, bootNS))
+	}
+	return at.In(t.zone).Format(layout)
 }
 
 // name is a name from the capture, or a question mark without one.
@@ -258,7 +276,7 @@ func (t *text) times() {
 	if r.Peak > 0 {
 		mark := bound(0, t.r.Doubts.Outcomes)
 		mark = mark[:len(mark)-1]
-		s := fmt.Sprintf(" mean %s%s, peak %s%s at %s", mark, rate(r.Mean), mark, rate(r.Peak), r.PeakAt.In(t.zone).Format("15:04:05"))
+		s := fmt.Sprintf(" mean %s%s, peak %s%s at %s", mark, rate(r.Mean), mark, rate(r.Peak), t.when(r.PeakAt, r.PeakNS, "15:04:05"))
 		t.line(bold, "accepted a second:", s+"  "+Spark(r.Buckets, max(t.o.Width-22-utf8.RuneCountInString(s), 8)))
 	}
 }

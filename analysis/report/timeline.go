@@ -218,7 +218,9 @@ func (d *drawing) owner(g *group) string {
 	return ""
 }
 
-func (d *drawing) clockAt(ns int64) string { return d.clock.Time(ns).In(d.zone).Format("15:04:05.000") }
+func (d *drawing) clockAt(ns int64) string {
+	return string(d.clock.AppendMoment(nil, ns, d.zone, "15:04:05.000"))
+}
 
 // queue draws the length of the accept queue.
 func (d *drawing) queue(g *group) {
@@ -238,7 +240,7 @@ func (d *drawing) queue(g *group) {
 			d.line("", "", label)
 			return
 		}
-		start := d.clock.BootNS + d.r.Capture.Start.Sub(d.clock.Time(d.clock.BootNS)).Nanoseconds()
+		start := d.r.Capture.StartNS
 		var b strings.Builder
 		for x := range d.lane {
 			from, to := d.at(x), d.at(x+1)

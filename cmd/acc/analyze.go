@@ -60,7 +60,7 @@ by the client's address and port; --timeline draws them. - reads standard input.
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&o.json, "json", false, "print JSON: one object, with --pairs and --connections one a line")
+	f.BoolVar(&o.json, "json", false, "print JSON: one object, with error alone if the file can't be read; with --pairs and --connections one a line")
 	f.BoolVar(&o.pairs, "pairs", false, "list every attempt: its entry and its return; in brackets, why one of them is not there (no-call: io_uring or the kernel itself, where no system call is)")
 	f.BoolVar(&o.connections, "connections", false, "list every TCP connection, in the order in which they ended")
 	f.StringVar(&o.connection, "connection", "", "tell the story of one: the number of an event of it, or the client's ADDRESS:PORT")
@@ -70,6 +70,14 @@ by the client's address and port; --timeline draws them. - reads standard input.
 	f.IntVar(&o.top, "top", 10, "rows in each table; 0: all")
 	f.StringVar(&o.color, "color", "auto", "auto, always or never; auto heeds NO_COLOR")
 	return cmd
+}
+
+// unreadable is an error of reading with what JSON of one object says of it.
+func (o *analyzeOptions) unreadable(out io.Writer, name string, err error) error {
+	if view, _ := o.view(); !o.json || view != viewScreen {
+		return err
+	}
+	return errors.Join(err, tellUnreadable(out, name, err))
 }
 
 // widthOf is the width of the terminal that out is, 0 if it is none.
@@ -111,7 +119,7 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	}
 	in, err := openCapture(name, o.salvage, "cpu_seq", "cgroup") // which analysis does not look at
 	if err != nil {
-		return err
+		return o.unreadable(out, name, err)
 	}
 	defer in.Close()
 	w := bufio.NewWriterSize(out, 64<<10)
@@ -119,16 +127,16 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if o.top == 0 {
 		opts.Top = -1
 	}
-	v := &viewer{o: &o, w: w, view: view, clock: in.Header().Clock, zone: report.Zone(in.Header().ZoneSec)}
+	v := &viewer{o: &o, w: w, view: view, clock: in.Clock(), zone: report.Zone(in.Header().ZoneSec)}
 	if err := v.listen(&opts); err != nil {
 		return err
 	}
-	a := analysis.New(in.Header(), opts)
+	a := analysis.New(in.Start(), opts)
 	end, readErr := feed(ctx, in, a, progress(errOut, in), &v.clock)
 	var corrupt *format.CorruptError
 	verdict := in.verdict(readErr, end)
 	if verdict != nil && !errors.Is(verdict, format.ErrTruncated) && !errors.As(verdict, &corrupt) {
-		return errors.Join(w.Flush(), verdict)
+		return errors.Join(w.Flush(), o.unreadable(out, name, verdict))
 	}
 	// What stands before a damaged place is right.
 	cut := end == nil || errors.Is(readErr, format.ErrTruncated) || errors.As(readErr, &corrupt)

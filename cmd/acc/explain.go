@@ -46,7 +46,7 @@ func runExplain(ctx context.Context, out io.Writer, seq uint64, name string, sal
 		return err
 	}
 	defer in.Close()
-	clock := in.Header().Clock
+	clock := in.Clock()
 	var end *format.End
 	for ctx.Err() == nil {
 		b, err := in.Next()

@@ -24,7 +24,7 @@ func newFieldsCommand() *cobra.Command {
 				Name, Type, Unit, Doc, Source string
 			}
 			rows := []row{{"seq", "uint", "", "position in the capture, from 1", "recorder"},
-				{"ts", "str", "", "wall clock time in UTC, RFC 3339", "boot_ns and the clock pairs"}}
+				{"ts", "str", "", "wall clock time in UTC, RFC 3339; null if the clock is lost with the header", "boot_ns and the clock pairs"}}
 			for _, f := range format.Fields {
 				rows = append(rows, row{f.Name, string(f.Type), f.Unit, f.Doc, f.Source})
 			}

@@ -31,9 +31,12 @@ const (
 
 // begin reads a --from, and goes to where its time is if the input has an index.
 func (l *later) begin(from string) error {
-	t, err := timeOf(from, l.Header())
+	t, err := timeOf(from, l.Start())
 	if err != nil {
 		return err
+	}
+	if !l.clock.Known() {
+		return &hinted{fmt.Errorf("%s: --from needs a clock, and that of the capture is lost with its header", l.name), "without --from, times are since the host's start"}
 	}
 	l.from = t
 	if l.bytes == 0 {
@@ -103,6 +106,9 @@ func (l *later) Next() (*format.Batch, error) {
 // after the start.
 func timeOf(s string, h *format.Header) (time.Time, error) {
 	start := time.Unix(0, h.StartNS)
+	if h.StartNS == 0 { // lost
+		start = h.Clock.Time(h.Clock.BootNS)
+	}
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
 		return t, nil
 	}

@@ -27,7 +27,8 @@ func newInfoCommand() *cobra.Command {
 the recorder lost. It reads all of a file of up to 4 MiB. Of a larger one that was closed
 in order it reads the beginning, the end and the index between them, and says that it did
 not look at the rest; --full reads it. It works on truncated and on corrupt files. - reads
-standard input.`,
+standard input. With --json, a file of which nothing can be read is an object, too: its
+error says why.`,
 		Example: `  acc info incident.acc
   acc info --full incident.acc
   acc info --json incident.acc`,
@@ -39,10 +40,7 @@ standard input.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			worst := exitOK
-			ins, errs := make([]*input, len(args)), make([]error, len(args))
-			for i, name := range args {
-				ins[i], errs[i] = openFile(name)
-			}
+			ins, errs := openFiles(args)
 			confine(false)
 			for i, in := range ins {
 				if i > 0 && !o.json {
@@ -51,6 +49,8 @@ standard input.`,
 				err := errs[i]
 				if err == nil {
 					err = runInfo(cmd.OutOrStdout(), in, o)
+				} else if o.json {
+					err = errors.Join(err, tellUnreadable(cmd.OutOrStdout(), args[i], err))
 				}
 				if err != nil {
 					worst = max(worst, exitCode(err, cmd.ErrOrStderr()))
@@ -73,7 +73,7 @@ type infoOptions struct{ json, full bool }
 // nil if they were not read.
 type info struct {
 	File      string                  `json:"file"`
-	Verdict   string                  `json:"verdict"` // whole, unclean, truncated or corrupt; unchecked: closed in order, by the index alone
+	Verdict   string                  `json:"verdict"` // whole, unclean, truncated, corrupt or unreadable (by the input); unchecked: closed in order, by the index alone
 	Why       string                  `json:"why"`     // what is wrong, "" if nothing
 	Read      string                  `json:"read"`    // all, or index: beginning, end and index
 	Bytes     int64                   `json:"bytes"`   // of complete frames
@@ -95,6 +95,7 @@ type info struct {
 	Finish    *shot                   `json:"at_end"`  // the tasks are also in end
 	Witness   *analysis.WitnessResult `json:"witness"` // what the kernel's own counters say
 	witness   *analysis.Witness
+	clock     format.Clock // see input.Clock
 	lostBy    map[lossKey]uint64
 }
 
@@ -115,7 +116,11 @@ const leastStep = int64(100 * time.Millisecond)
 
 // step takes the next clock pair, and notes if the clock was set since the last one.
 func (i *info) step(clock *format.Clock, next format.Clock) {
-	if next == (format.Clock{}) { // as in an END of acc repair
+	if !next.Known() { // as in an END of acc repair
+		return
+	}
+	if !clock.Known() {
+		*clock = next
 		return
 	}
 	by := (next.RealNS - next.BootNS) - (clock.RealNS - clock.BootNS)
@@ -233,6 +238,9 @@ func runInfo(out io.Writer, in *input, o infoOptions) error {
 	}
 	if !ok {
 		if err := in.begin(in.file, true); err != nil {
+			if o.json {
+				err = errors.Join(err, tellUnreadable(out, in.name, err))
+			}
 			return err
 		}
 		*i = info{Read: readAll, Losses: []format.Loss{}, Steps: []clockStep{}, Start: newShot(), Finish: newShot(), Returns: new(uint64), Accepted: new(uint64),
@@ -256,7 +264,7 @@ func runInfo(out io.Writer, in *input, o infoOptions) error {
 // read goes through the capture and judges it.
 func (i *info) read(in *input) error {
 	var readErr error
-	clock := in.Header().Clock
+	clock := in.Clock()
 	for {
 		var b *format.Batch
 		if b, readErr = in.Next(); readErr != nil {
@@ -277,6 +285,7 @@ func (i *info) read(in *input) error {
 
 // judge puts the verdict into words.
 func (i *info) judge(in *input, verdict error) {
+	i.clock = in.Clock()
 	i.File, i.Header, i.Skipped = in.name, in.Header(), append([]format.Skip{}, in.Skipped()...)
 	var corrupt *format.CorruptError
 	switch {
@@ -288,8 +297,10 @@ func (i *info) judge(in *input, verdict error) {
 		i.Verdict = "unclean"
 	case errors.As(verdict, &corrupt):
 		i.Verdict = "corrupt"
-	default:
+	case errors.Is(verdict, format.ErrTruncated):
 		i.Verdict = "truncated"
+	default: // an error of reading
+		i.Verdict = "unreadable"
 	}
 	if verdict != nil {
 		i.Why = verdict.Error()
@@ -322,6 +333,8 @@ func (i *info) add(b *format.Batch, clock *format.Clock) {
 	}
 	if n := len(b.Events); n > 0 {
 		i.Events += uint64(n)
+	}
+	if n := len(b.Events); n > 0 && clock.Known() {
 		first, last := clock.Time(b.Events[0].BootNS), clock.Time(b.Events[n-1].BootNS)
 		if i.First == nil {
 			i.First = &first
@@ -350,7 +363,7 @@ func (i *info) text(out io.Writer) error {
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	q := format.Quote
 	verdict := map[string]string{"whole": "whole: closed in order, every frame checked", "unclean": "whole, but the recording ended in disorder",
-		"truncated": "TRUNCATED: it stops before its end", "corrupt": "CORRUPT"}[i.Verdict]
+		"truncated": "TRUNCATED: it stops before its end", "corrupt": "CORRUPT", "unreadable": "UNREADABLE: reading it failed"}[i.Verdict]
 	row("capture", "%s", q(i.File))
 	if i.Read == readIndex {
 		verdict = map[string]string{"unchecked": "closed in order", "unclean": "closed, but the recording ended in disorder"}[i.Verdict] +
@@ -368,13 +381,7 @@ func (i *info) text(out io.Writer) error {
 	}
 	row("host", "%s, Linux %s %s, %d CPUs", q(h.Host), q(h.Kernel), q(h.Arch), h.CPUs)
 	row("recorded by", "%s, %s probes", q(h.Tool), q(h.Mode))
-	start := time.Unix(0, h.StartNS).In(zone)
-	if i.End != nil {
-		d := i.End.Clock.BootNS - h.Clock.BootNS
-		row("time", "%s for %s, ended by %s", start.Format("2006-01-02 15:04:05.000 -07:00"), report.Duration(d), q(cmp.Or(i.End.Reason, "?")))
-	} else {
-		row("time", "from %s, end unknown", start.Format("2006-01-02 15:04:05.000 -07:00"))
-	}
+	i.time(row, zone)
 	for _, s := range i.Steps[:min(len(i.Steps), 10)] {
 		row("clock", "was set by %+.3f s, seen at %s", float64(s.By)/1e9, s.At.In(zone).Format("2006-01-02 15:04:05.000 -07:00"))
 	}
@@ -405,6 +412,28 @@ func (i *info) text(out io.Writer) error {
 	row("command", "%s", q(strings.Join(h.Command, " ")))
 	row("id", "%s", q(h.ID))
 	return w.Flush()
+}
+
+// time prints from when on it is, and for how long.
+func (i *info) time(row func(name, format string, args ...any), zone *time.Location) {
+	const layout = "2006-01-02 15:04:05.000 -07:00"
+	start := "not known"
+	switch {
+	case i.Header.StartNS != 0:
+		start = time.Unix(0, i.Header.StartNS).In(zone).Format(layout)
+	case i.clock.Known():
+		start = i.clock.Time(i.clock.BootNS).UTC().Format(layout) + ", the first event, by a later clock: the header is lost"
+	case i.clock.BootNS != 0:
+		start = string(format.AppendBoot(nil, i.clock.BootNS)) + ", the first event; the date is not known: the header is lost"
+	}
+	switch {
+	case i.End == nil:
+		row("time", "from %s, end unknown", start)
+	case i.End.Clock == format.Clock{}:
+		row("time", "from %s, ended by %s", start, format.Quote(cmp.Or(i.End.Reason, "?")))
+	default:
+		row("time", "%s for %s, ended by %s", start, report.Duration(i.End.Clock.BootNS-i.clock.BootNS), format.Quote(cmp.Or(i.End.Reason, "?")))
+	}
 }
 
 // whole prints what the events and records of a capture say.

@@ -51,8 +51,8 @@ func (i *info) readIndex(in *input) (verdict error, ok bool) {
 	if i.Events != i.End.Events {
 		return nil, false
 	}
-	if i.Events > 0 {
-		from, to := in.Header().Clock.Time(first), i.End.Clock.Time(last)
+	if i.Events > 0 && in.Clock().Known() && i.End.Clock.Known() {
+		from, to := in.Clock().Time(first), i.End.Clock.Time(last)
 		i.First, i.Last = &from, &to
 	}
 	return in.verdict(io.EOF, i.End), true

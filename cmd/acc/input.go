@@ -27,6 +27,8 @@ type input struct {
 	name  string
 	bytes int64 // size of the file, 0 if it is none: a pipe can make wait
 	omit  []string
+	clock format.Clock
+	taken *format.Batch // that was read to find the clock, and is not yet given
 }
 
 func (in *input) Close() { in.file.Close() }
@@ -50,9 +52,8 @@ func openCapture(name string, salvage bool, omit ...string) (*input, error) {
 
 // openFile opens a capture file, or standard input for "-", and reads nothing of it.
 func openFile(name string) (*input, error) {
-	in := &input{file: os.Stdin, name: name}
+	in := &input{file: os.Stdin, name: inputName(name)}
 	if name == "-" {
-		in.name = "standard input"
 		if isTerminal(os.Stdin) {
 			return nil, &hinted{errors.New("a capture can't come from a terminal"), "name a file, or pipe one in"}
 		}
@@ -87,12 +88,23 @@ func readSmall(name string, most int64) ([]byte, error) {
 // reading stays within 256 MiB for any file. Nothing is refused at it.
 const readerMemory = 208 << 20
 
+// maxSkip is how much of what is no capture is read from a device or a pipe, which
+// need not have an end: more than a frame can have.
+const maxSkip = 64 << 20
+
 // begin reads the header from r, which gives what in.file holds.
 func (in *input) begin(r io.Reader, salvage bool) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(readerMemory)
 	}
-	reader, err := format.NewReader(r, format.ReaderOptions{Salvage: salvage, Ahead: in.bytes > 0, Omit: in.omit})
+	opts := format.ReaderOptions{Salvage: salvage, Ahead: in.bytes > 0, Omit: in.omit}
+	if in.bytes == 0 {
+		opts.MaxSkip = maxSkip
+	}
+	if in.bytes > 0 {
+		in.scanClock()
+	}
+	reader, err := format.NewReader(r, opts)
 	if err != nil {
 		if errors.Is(err, format.ErrNotCapture) {
 			err = &hinted{err, "acc reads captures that acc record wrote"}
@@ -100,6 +112,9 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 		return fmt.Errorf("%s: %w", in.name, err)
 	}
 	in.Reader = reader
+	if in.bytes == 0 {
+		in.takeClock()
+	}
 	return nil
 }
 

@@ -44,7 +44,7 @@ Exit codes:
   2  usage
   3  the capture is truncated, or its recording ended in disorder
   4  the capture is corrupt
-  5  a limit was hit, the result is not whole
+  5  a limit was hit, the result is not whole; the disk is full
   6  verification failed: a signature, a kept chain head
   7  this environment can't: privileges, kernel
   8  acc analyze --fail-on found something`
@@ -188,6 +188,12 @@ func exitCode(err error, stderr io.Writer) int {
 		return say(exitTruncated, "everything before that place was read; acc info says what is missing")
 	case errors.As(err, &corrupt):
 		return say(exitCorrupt, "everything before that place was read; --salvage goes on behind it")
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		next := "make room, or write to another disk"
+		if errors.As(err, &hint) {
+			next = hint.hint
+		}
+		return say(exitLimit, next)
 	case errors.As(err, &newer):
 		return say(exitError, "read it with a newer acc")
 	case errors.As(err, &hint):

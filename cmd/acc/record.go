@@ -58,7 +58,8 @@ caller's. On a full disk it ends in order, counts what was lost, and exits with 
 
 --checkpoint emits the head of the capture's hash chain while it is recorded. Kept where
 whoever can write to this host can't reach, like a remote syslog, it shows later with acc
-verify --checkpoints whether the capture was cut or written anew.`,
+verify --checkpoints whether the capture was cut or written anew. The newest head can be
+older than the file by --checkpoint-every: nothing vouches yet for what came since.`,
 		Example: `  sudo acc record -o incident.acc
   sudo acc record -o web.acc -- nginx -g 'daemon off;'
   sudo acc record -d 30s

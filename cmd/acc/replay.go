@@ -77,6 +77,9 @@ func durationOf(flag, s string) (time.Duration, error) {
 	return d, nil
 }
 
+// lossLayout is the time of a loss.
+const lossLayout = "2006-01-02T15:04:05.000000000Z07:00"
+
 func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replayOptions) error {
 	speed, err := speedOf(o.speed)
 	if err != nil {
@@ -98,14 +101,14 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 			os.Stdin.Close()
 		}
 	}()
-	source := &later{input: in, clock: in.Header().Clock}
+	source := &later{input: in, clock: in.Clock()}
 	if o.from != "" {
 		if err := source.begin(o.from); err != nil {
 			return err
 		}
 	}
 	w := bufio.NewWriterSize(out, 64<<10)
-	clock, zone := in.Header().Clock, report.Zone(in.Header().ZoneSec)
+	clock, zone := in.Clock(), report.Zone(in.Header().ZoneSec)
 	var end *format.End
 	var line []byte
 	day := ""
@@ -115,7 +118,7 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		}
 		for _, l := range b.Losses {
 			fmt.Fprintf(errOut, "acc: %s %s %s events were lost on cpu%d between %s and %s\n", report.Count(l.Count), l.Hook, l.Kind, l.CPU,
-				format.AppendTime(nil, l.FromNS, clock), format.AppendTime(nil, l.ToNS, clock))
+				clock.AppendMoment(nil, l.FromNS, time.UTC, lossLayout), clock.AppendMoment(nil, l.ToNS, time.UTC, lossLayout))
 		}
 		if b.End != nil {
 			e := *b.End
@@ -127,7 +130,11 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		if o.json {
 			line = format.AppendJSON(line[:0], e, clock)
 		} else {
-			if d := clock.Time(e.BootNS).In(zone).Format("2006-01-02 -07:00"); d != day {
+			d := "boot+: since the host's start, the clock is lost"
+			if clock.Known() {
+				d = clock.Time(e.BootNS).In(zone).Format("2006-01-02 -07:00")
+			}
+			if d != day {
 				day = d
 				fmt.Fprintf(w, "%s  %s\n", d, format.Quote(in.Header().Host))
 			}

@@ -50,7 +50,10 @@ printed beside it.
 
 The chain alone does not stop a forger, who can compute it anew. Against that helps a
 signature (acc sign, or ssh-keygen -Y sign), which is looked for in FILE.sig, or a head
-that was kept elsewhere (acc record --checkpoint). - reads standard input.`,
+that was kept elsewhere (acc record --checkpoint). - reads standard input.
+
+With --json, a file of which nothing can be read is an object, too: its verdict is
+unreadable, and error says why.`,
 		Example: `  acc verify incident.acc
   acc verify --allowed-signers ~/.ssh/allowed_signers --identity ops@example.org incident.acc
   acc verify --head 12:3f0c… incident.acc
@@ -87,7 +90,7 @@ type verified struct {
 	Verdict   string           `json:"verdict"` // see verdictCodes
 	Why       []string         `json:"why"`     // what is wrong or does not agree, a sentence each; empty: nothing
 	Capture   string           `json:"capture"` // verdict without signature and heads
-	SHA256    string           `json:"sha256"`
+	SHA256    string           `json:"sha256"`  // "" if reading gave up before the end
 	Bytes     int64            `json:"bytes"`
 	Head      string           `json:"head"` // chain of the last frame that was read
 	Frames    uint32           `json:"frames"`
@@ -109,7 +112,7 @@ type missing struct {
 	AfterEvent uint64     `json:"after_event"` // events before the place
 	AtByte     int64      `json:"at_byte"`
 	RestBytes  int64      `json:"rest_bytes"` // that stand behind it, of an incomplete frame
-	AfterTime  *time.Time `json:"after_time"` // of the last event that was read
+	AfterTime  *time.Time `json:"after_time"` // of the last event that was read; null: there is none, or its time is not known
 }
 
 func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o verifyOptions) error {
@@ -139,41 +142,37 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 			return fmt.Errorf("%s: %w", o.signers, err)
 		}
 	}
-	type job struct {
-		in  *input
-		sig signatureFile
-		err error
+	sigs := make([]signatureFile, len(names))
+	for i, name := range names {
+		sigs[i] = openSignature(name, o.signature)
 	}
-	var jobs []job
-	for _, name := range names {
-		j := job{}
-		if j.in, j.err = openFile(name); j.err == nil {
-			j.sig = openSignature(name, o.signature)
-		}
-		jobs = append(jobs, j)
-	}
+	ins, errs := openFiles(names)
 	confine(false)
 	worst := exitOK
-	for i, j := range jobs {
-		err := j.err
+	for i, in := range ins {
+		v, err := (*verified)(nil), errs[i]
 		if err == nil {
-			v := &verified{File: j.in.name, Why: []string{}, Skipped: []format.Skip{}, Heads: []headResult{}}
-			if err = v.verify(ctx, j.in, j.sig, signers, want, &o); err == nil {
-				if o.json {
-					err = encodeJSON(out, v)
-				} else {
-					if i > 0 {
-						fmt.Fprintln(out)
-					}
-					err = v.text(out)
-				}
-				worst = max(worst, verdictCodes[v.Verdict])
+			v = &verified{File: in.name, Why: []string{}, Skipped: []format.Skip{}, Heads: []headResult{}}
+			err = v.verify(ctx, in, sigs[i], signers, want, &o)
+		}
+		switch {
+		case err != nil && o.json:
+			err = errors.Join(err, tellUnreadable(out, names[i], err))
+		case err != nil:
+		case o.json:
+			err = encodeJSON(out, v)
+		default:
+			if i > 0 {
+				fmt.Fprintln(out)
 			}
+			err = v.text(out)
 		}
 		if err != nil {
 			worst = max(worst, exitCode(err, errOut))
+		} else {
+			worst = max(worst, verdictCodes[v.Verdict])
 		}
-		jobs[i] = job{} // what it took is not kept
+		ins[i], sigs[i] = nil, signatureFile{} // what it took is not kept
 	}
 	if worst != exitOK {
 		return exited(worst)
@@ -208,11 +207,23 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, sig
 	if !errors.Is(readErr, io.EOF) && !errors.Is(readErr, format.ErrTruncated) && !errors.As(readErr, &corrupt) {
 		return readErr
 	}
-	if _, err := io.Copy(io.Discard, tee); err != nil { // what reading left over
+	rest, most := io.Reader(tee), int64(-1)
+	if in.bytes == 0 && corrupt.Reason != "" { // reading may have given up
+		rest, most = io.LimitReader(tee, 1), 1
+	}
+	n, err := io.Copy(io.Discard, rest) // what reading left over
+	if err != nil {
 		return fmt.Errorf("read %s: %w", in.name, err)
 	}
-	v.SHA256, v.Bytes = hex.EncodeToString(sum.Sum(nil)), counted.n
+	v.Bytes = counted.n
+	endless := n == most
+	if !endless {
+		v.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	}
 	v.judge(in, readErr, end, last, &account)
+	if endless {
+		v.Why = append(v.Why, corrupt.Error())
+	}
 	v.Verdict = v.Capture
 	v.judgeHeads(want)
 	var digest []byte
@@ -228,7 +239,7 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, sig
 func (v *verified) read(ctx context.Context, in *input, account *analysis.Account, want []wantedHead) (end *format.End, last *format.Batch, err error) {
 	h := in.Header()
 	v.ID, v.Repaired = h.ID, h.Repaired
-	clock := h.Clock
+	clock := in.Clock()
 	witness := analysis.NewWitness(h)
 	defer func() { v.Witness = witness.Finish() }()
 	last = &format.Batch{}
@@ -245,8 +256,11 @@ func (v *verified) read(ctx context.Context, in *input, account *analysis.Accoun
 		v.Frames, v.Events, v.Head = b.Frame+1, v.Events+uint64(len(b.Events)), hex.EncodeToString(b.Chain[:])
 		last.Offset, last.Bytes = b.Offset, b.Bytes
 		if n := len(b.Events); n > 0 {
-			v.Missing = &missing{AfterTime: new(time.Time)}
-			*v.Missing.AfterTime = clock.Time(b.Events[n-1].BootNS)
+			v.Missing = &missing{}
+			if clock.Known() {
+				at := clock.Time(b.Events[n-1].BootNS)
+				v.Missing.AfterTime = &at
+			}
 		}
 		if b.End != nil {
 			e := *b.End
@@ -261,7 +275,7 @@ func (v *verified) read(ctx context.Context, in *input, account *analysis.Accoun
 
 // judge gives the verdict on the capture itself.
 func (v *verified) judge(in *input, readErr error, end *format.End, last *format.Batch, account *analysis.Account) {
-	if corrupt := new(format.CorruptError); errors.As(readErr, &corrupt) { // no frame of it can be read
+	if corrupt := new(format.CorruptError); in.Reader == nil && errors.As(readErr, &corrupt) { // no frame of it can be read
 		v.Skipped = append(v.Skipped, format.Skip{Bytes: v.Bytes, Reason: corrupt.Reason})
 	} else if in.Reader != nil {
 		v.Skipped = append(v.Skipped, in.Skipped()...)

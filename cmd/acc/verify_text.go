@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -28,7 +29,7 @@ func (v *verified) text(out io.Writer) error {
 		row("", "%s", q(why))
 	}
 	if m := v.Missing; m != nil {
-		at := "its beginning"
+		at := "at a time that is not known"
 		if m.AfterTime != nil {
 			at = m.AfterTime.Format("2006-01-02 15:04:05.000000000 MST")
 		}
@@ -43,7 +44,7 @@ func (v *verified) text(out io.Writer) error {
 			row("", "%d bytes of it from byte %d on are there, but no complete frame", m.RestBytes, m.AtByte)
 		}
 	}
-	row("sha256", "%s", v.SHA256)
+	row("sha256", "%s", cmp.Or(v.SHA256, "not known: it was not read to its end"))
 	row("head", "%s", v.Head)
 	row("", "of %s frames with %s events, %d bytes", report.Count(uint64(v.Frames)), report.Count(v.Events), v.Bytes)
 	for i, h := range v.Heads {
