@@ -22,6 +22,7 @@ const (
 	Acc510MapFailed                     = "failed"
 	Acc510MapIntroduced                 = "introduced"
 	Acc510MapPending                    = "pending"
+	Acc510MapPlacedLast                 = "placed_last"
 	Acc510MapPlaces                     = "places"
 	Acc510MapSleepers                   = "sleepers"
 	Acc510ProgFentryChildForget         = "fentry_child_forget"
@@ -160,6 +161,7 @@ type Acc510MapSpecs struct {
 	Failed     *ebpf.MapSpec `ebpf:"failed"`
 	Introduced *ebpf.MapSpec `ebpf:"introduced"`
 	Pending    *ebpf.MapSpec `ebpf:"pending"`
+	PlacedLast *ebpf.MapSpec `ebpf:"placed_last"`
 	Places     *ebpf.MapSpec `ebpf:"places"`
 	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
 }
@@ -208,6 +210,7 @@ type Acc510Maps struct {
 	Failed     *ebpf.Map `ebpf:"failed"`
 	Introduced *ebpf.Map `ebpf:"introduced"`
 	Pending    *ebpf.Map `ebpf:"pending"`
+	PlacedLast *ebpf.Map `ebpf:"placed_last"`
 	Places     *ebpf.Map `ebpf:"places"`
 	Sleepers   *ebpf.Map `ebpf:"sleepers"`
 }
@@ -220,6 +223,7 @@ func (m *Acc510Maps) Close() error {
 		m.Failed,
 		m.Introduced,
 		m.Pending,
+		m.PlacedLast,
 		m.Places,
 		m.Sleepers,
 	)

@@ -216,6 +216,7 @@ const (
 	AccMapFailed                     = "failed"
 	AccMapIntroduced                 = "introduced"
 	AccMapPending                    = "pending"
+	AccMapPlacedLast                 = "placed_last"
 	AccMapPlaces                     = "places"
 	AccMapSleepers                   = "sleepers"
 	AccProgFentrySysAccept4          = "fentry___sys_accept4"
@@ -360,6 +361,7 @@ type AccMapSpecs struct {
 	Failed     *ebpf.MapSpec `ebpf:"failed"`
 	Introduced *ebpf.MapSpec `ebpf:"introduced"`
 	Pending    *ebpf.MapSpec `ebpf:"pending"`
+	PlacedLast *ebpf.MapSpec `ebpf:"placed_last"`
 	Places     *ebpf.MapSpec `ebpf:"places"`
 	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
 }
@@ -408,6 +410,7 @@ type AccMaps struct {
 	Failed     *ebpf.Map `ebpf:"failed"`
 	Introduced *ebpf.Map `ebpf:"introduced"`
 	Pending    *ebpf.Map `ebpf:"pending"`
+	PlacedLast *ebpf.Map `ebpf:"placed_last"`
 	Places     *ebpf.Map `ebpf:"places"`
 	Sleepers   *ebpf.Map `ebpf:"sleepers"`
 }
@@ -420,6 +423,7 @@ func (m *AccMaps) Close() error {
 		m.Failed,
 		m.Introduced,
 		m.Pending,
+		m.PlacedLast,
 		m.Places,
 		m.Sleepers,
 	)

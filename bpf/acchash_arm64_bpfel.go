@@ -22,6 +22,7 @@ const (
 	AccHashMapFailed                     = "failed"
 	AccHashMapIntroduced                 = "introduced"
 	AccHashMapPending                    = "pending"
+	AccHashMapPlacedLast                 = "placed_last"
 	AccHashMapPlaces                     = "places"
 	AccHashMapSleepers                   = "sleepers"
 	AccHashProgFentrySysAccept4          = "fentry___sys_accept4"
@@ -166,6 +167,7 @@ type AccHashMapSpecs struct {
 	Failed     *ebpf.MapSpec `ebpf:"failed"`
 	Introduced *ebpf.MapSpec `ebpf:"introduced"`
 	Pending    *ebpf.MapSpec `ebpf:"pending"`
+	PlacedLast *ebpf.MapSpec `ebpf:"placed_last"`
 	Places     *ebpf.MapSpec `ebpf:"places"`
 	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
 }
@@ -214,6 +216,7 @@ type AccHashMaps struct {
 	Failed     *ebpf.Map `ebpf:"failed"`
 	Introduced *ebpf.Map `ebpf:"introduced"`
 	Pending    *ebpf.Map `ebpf:"pending"`
+	PlacedLast *ebpf.Map `ebpf:"placed_last"`
 	Places     *ebpf.Map `ebpf:"places"`
 	Sleepers   *ebpf.Map `ebpf:"sleepers"`
 }
@@ -226,6 +229,7 @@ func (m *AccHashMaps) Close() error {
 		m.Failed,
 		m.Introduced,
 		m.Pending,
+		m.PlacedLast,
 		m.Places,
 		m.Sleepers,
 	)

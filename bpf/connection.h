@@ -70,6 +70,14 @@ struct {
 	__type(value, u8);
 } places SEC(".maps");
 
+/* By port, the network namespace of the place that was noted last, 0: none was, in any. Another one is looked up in places. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 65536);
+	__type(key, u32);
+	__type(value, u32);
+} placed_last SEC(".maps");
+
 /* What a CPU is in the middle of. */
 enum {
 	COMPLETING, /* the child that completed its handshake and has yet to be queued */
@@ -170,6 +178,7 @@ static __noinline void read_connection(struct life_event *e, void *sk, u64 cooki
  * does. A program gets it from what the function is given, by bpf_skc_to_tcp_sock.
  */
 #define GET(typed, p, field) ((typed) ? (p)->field : BPF_CORE_READ(p, field))
+#define GET_BIT(typed, p, field) ((typed) ? BPF_CORE_READ_BITFIELD(p, field) : BPF_CORE_READ_BITFIELD_PROBED(p, field))
 #define TYPED 1
 
 static __always_inline u64 typed_inode(struct sock *sk)
@@ -210,6 +219,7 @@ static __always_inline void typed_connection(struct life_event *e, struct tcp_so
 }
 #else
 #define GET(typed, p, field) BPF_CORE_READ(p, field)
+#define GET_BIT(typed, p, field) BPF_CORE_READ_BITFIELD_PROBED(p, field)
 #define TYPED 0
 #endif
 
@@ -222,6 +232,16 @@ static __always_inline struct tcp_sock *as_tcp(bool typed, void *sk)
 		return bpf_skc_to_tcp_sock(sk);
 #endif
 	return sk;
+}
+
+/* The same for a request of a connection; NULL too if the listener has another protocol than TCP's own above it. */
+static __always_inline struct tcp_request_sock *as_request(bool typed, void *req)
+{
+#ifdef ACC_MODERN
+	if (typed)
+		return bpf_skc_to_tcp_request_sock(req);
+#endif
+	return 0;
 }
 
 /* Reads whose connection an event is of. */
@@ -259,10 +279,27 @@ static __always_inline void read_listening(bool typed, struct life_event *e, str
 static __noinline void note_place(u32 netns, u16 port)
 {
 	struct place p = {.netns = netns, .port = port};
+	u32 key = port, *last = bpf_map_lookup_elem(&placed_last, &key);
 	u8 one = 1;
 
+	if (last && *last == netns)
+		return;
 	if (!bpf_map_lookup_elem(&places, &p))
 		bpf_map_update_elem(&places, &p, &one, BPF_ANY);
+	if (last)
+		*last = netns;
+}
+
+/* Whether a port of the network namespace of sk is or was listened on. */
+static __always_inline bool is_place(struct sock *sk, u16 port)
+{
+	struct place p = {.port = port};
+	u32 key = port, *last = bpf_map_lookup_elem(&placed_last, &key);
+
+	if (!last || !*last)
+		return 0;
+	p.netns = sk->__sk_common.skc_net.net->ns.inum;
+	return *last == p.netns || bpf_map_lookup_elem(&places, &p);
 }
 
 #endif

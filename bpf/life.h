@@ -27,11 +27,13 @@
 
 static __always_inline int queued(bool typed, u32 probe, u8 hook, struct tcp_sock *listener, struct tcp_sock *child, void *req, u64 cookie, u16 mark)
 {
-	u64 first = BPF_CORE_READ((struct tcp_request_sock *)req, snt_synack);
+	struct tcp_request_sock *request = as_request(typed, req);
+	u64 first = request ? GET(typed, request, snt_synack) : BPF_CORE_READ((struct tcp_request_sock *)req, snt_synack);
 	u64 now = bpf_ktime_get_ns() / 1000; /* before the event's own time */
 	struct sock *sk = (struct sock *)listener;
 	struct life_event *e;
 	struct net *net;
+	bool acked;
 
 	net = GET(typed, sk, __sk_common.skc_net.net);
 	note_place(GET(typed, net, ns.inum), GET(typed, sk, __sk_common.skc_num));
@@ -45,8 +47,11 @@ static __always_inline int queued(bool typed, u32 probe, u8 hook, struct tcp_soc
 	if (!first && hook == HOOK_QUEUE_ADD && !mark)
 		mark = MARK_SYN_COOKIE;
 	/* The same bit is set when the last ACK was dropped because the accept queue was full. */
-	if (BPF_CORE_READ_BITFIELD_PROBED((struct inet_request_sock *)req, acked) &&
-	    GET(typed, (struct inet_connection_sock *)listener, icsk_accept_queue.rskq_defer_accept))
+	if (request)
+		acked = GET_BIT(typed, (struct inet_request_sock *)request, acked);
+	else
+		acked = BPF_CORE_READ_BITFIELD_PROBED((struct inet_request_sock *)req, acked);
+	if (acked && GET(typed, (struct inet_connection_sock *)listener, icsk_accept_queue.rskq_defer_accept))
 		mark |= MARK_DEFERRED;
 	e->mark = mark;
 	bpf_ringbuf_submit(e, 0);
@@ -130,26 +135,24 @@ static __always_inline void read_totals(bool typed, struct life_event *e, struct
 	e->min_rtt_us = rtt == ~0U ? 0 : rtt;
 }
 
-/* Whether a socket is at a place that is listened on. */
-static __always_inline bool placed(struct sock *sk)
+/* Gives a socket as TCP's if it is at a place that is listened on; else NULL. */
+static __always_inline struct tcp_sock *placed(struct sock *sk)
 {
-	struct place p = {};
+	struct tcp_sock *tp;
 
-	if (sk->sk_protocol != IPPROTO_TCP)
-		return 0; /* MPTCP: its subflow has the same event */
-	p.netns = sk->__sk_common.skc_net.net->ns.inum;
-	p.port = __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
-	return bpf_map_lookup_elem(&places, &p) != 0;
+	if (!TYPED && sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	tp = as_tcp(TYPED, sk); /* not MPTCP's: its subflow has the same event */
+	if (!tp || !is_place(sk, __builtin_bswap16(GET(TYPED, (struct inet_sock *)tp, inet_sport))))
+		return 0;
+	return tp;
 }
 
-static __always_inline int ended(struct sock *sk, u32 probe, u8 hook, u8 old)
+static __always_inline int ended(struct sock *sk, struct tcp_sock *tp, u32 probe, u8 hook, u8 old)
 {
-	struct tcp_sock *tp = as_tcp(TYPED, sk);
 	struct life_event *e;
 	u64 cookie = with_cookies ? cookie_of(sk) : 0;
 
-	if (!tp)
-		return 0;
 	e = reserve_life(probe, CLOSED, hook);
 	if (!e)
 		return 0;
@@ -184,14 +187,18 @@ int fentry_tcp_done(u64 *ctx)
 {
 	struct sock *sk = (struct sock *)ctx[0];
 	u8 old = sk->__sk_common.skc_state;
+	struct tcp_sock *tp;
 	u64 *slot;
 
-	if (old == TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT || !placed(sk))
+	if (old == TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT)
+		return 0;
+	tp = placed(sk);
+	if (!tp)
 		return 0;
 	slot = pending_slot(ENDING);
 	if (slot)
 		*slot = (u64)sk;
-	return ended(sk, PROBE_DONE, HOOK_TCP_DONE, old);
+	return ended(sk, tp, PROBE_DONE, HOOK_TCP_DONE, old);
 }
 
 SEC("fentry/tcp_fin")
@@ -210,6 +217,7 @@ int tp_inet_sock_set_state(u64 *ctx)
 {
 	struct sock *sk = (struct sock *)ctx[0];
 	u32 old = ctx[1], new = ctx[2];
+	struct tcp_sock *tp;
 	u64 *slot;
 
 	if (new == TCP_CLOSE_WAIT) {
@@ -217,14 +225,17 @@ int tp_inet_sock_set_state(u64 *ctx)
 			return 0;
 		return gone(sk, PROBE_STATE, HOOK_SET_STATE, old);
 	}
-	if (new != TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT || old == TCP_CLOSE || !placed(sk))
+	if (new != TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT || old == TCP_CLOSE)
 		return 0;
 	slot = pending_slot(ENDING);
 	if (slot && *slot == (u64)sk) {
 		*slot = 0;
 		return 0;
 	}
-	return ended(sk, PROBE_CLOSED, HOOK_SET_STATE, old);
+	tp = placed(sk);
+	if (!tp)
+		return 0;
+	return ended(sk, tp, PROBE_CLOSED, HOOK_SET_STATE, old);
 }
 
 SEC("fentry/inet_csk_complete_hashdance")

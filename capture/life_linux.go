@@ -166,6 +166,9 @@ func (a *attached) notePlaces(listeners []format.ListenSocket) error {
 		if err := a.collection.Maps["places"].Update(bpf.AccPlace{Netns: l.NetNS, Port: l.LPort}, uint8(1), ebpf.UpdateAny); err != nil {
 			return fmt.Errorf("note what is listened on: %w", err)
 		}
+		if err := a.collection.Maps["placed_last"].Update(uint32(l.LPort), l.NetNS, ebpf.UpdateAny); err != nil {
+			return fmt.Errorf("note what is listened on: %w", err)
+		}
 	}
 	return nil
 }
