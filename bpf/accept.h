@@ -17,9 +17,9 @@ static __noinline void tell_enter(struct task_struct *task, struct attempt *a, v
 	a->who.tid = 0;
 	if (!e)
 		return;
-	describe(e, task, ENTER, HOOK_SYS_ACCEPT4, seq);
+	identify(e, task);
 	keep_identity(&a->who, e);
-	e->boot_ns = a->enter_ns;
+	stamp(e, ENTER, HOOK_SYS_ACCEPT4, seq, a->enter_ns);
 	e->sockfd = a->sockfd;
 	e->flags = a->flags;
 	e->ret = 0;
@@ -207,8 +207,6 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 		}
 		return 0;
 	}
-	if (watch & WATCH_ENDING)
-		return 0;
 	introduce(task, 0);
 	e = reserve(PROBE_DO_ACCEPT, &seq, 0);
 	if (!e)
@@ -279,7 +277,7 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 		identify_again(e, &a->who);
 	else
 		identify(e, task);
-	stamp(e, RETURN, hook, seq);
+	stamp(e, RETURN, hook, seq, bpf_ktime_get_boot_ns());
 	e->ret = ret;
 	e->mark = a->mark;
 	e->sockfd = a->sockfd;
@@ -353,8 +351,6 @@ static __always_inline int return_accept(s32 ret)
 		attempt_done(a);
 		return 0;
 	}
-	if (watch & WATCH_ENDING) /* entries are not seen any more */
-		return 0;
 	introduce(task, 0);
 	struct unknown u = {
 		.probe = PROBE_RETURN, .hook = HOOK_SYS_ACCEPT4, .via = via_of(syscall_nr(task)), .sockfd = -1, .ret = ret,

@@ -187,9 +187,9 @@ static __always_inline void identify_again(struct event *e, struct identity *who
 }
 
 /* Fills in what every event has beside whose it is. */
-static __always_inline void stamp(struct event *e, u8 kind, u8 hook, u64 seq)
+static __always_inline void stamp(struct event *e, u8 kind, u8 hook, u64 seq, u64 boot_ns)
 {
-	e->boot_ns = bpf_ktime_get_boot_ns();
+	e->boot_ns = boot_ns;
 	e->cpu_seq = seq;
 	e->cpu = bpf_get_smp_processor_id();
 	e->kind = kind;
@@ -206,7 +206,7 @@ static __always_inline void stamp(struct event *e, u8 kind, u8 hook, u64 seq)
 static __always_inline void describe(struct event *e, struct task_struct *task, u8 kind, u8 hook, u64 seq)
 {
 	identify(e, task);
-	stamp(e, kind, hook, seq);
+	stamp(e, kind, hook, seq, bpf_ktime_get_boot_ns());
 }
 
 /* Counts a hit and makes room for its event; NULL: the ring is full. unix_sk: a
@@ -260,11 +260,13 @@ static __noinline void read_new(struct facts *f, struct file *file)
 /* Notes where the program wants the peer's address, and how much of it. */
 static __always_inline void note_buffer(struct attempt *a, u64 addr, u64 addrlen)
 {
+	s32 len = 0; /* on the stack: the kernel checks long where else a copy goes */
+
 	a->addr = addr;
 	a->addrlen = addrlen;
-	a->addrlen_in = 0;
 	if (addrlen)
-		bpf_probe_read_user(&a->addrlen_in, sizeof(a->addrlen_in), (void *)addrlen);
+		bpf_probe_read_user(&len, sizeof(len), (void *)addrlen);
+	a->addrlen_in = len;
 }
 
 /* Reads what the program was told of the peer of its new socket. file: that, or NULL. */

@@ -108,6 +108,8 @@ GLOBAL int introduce_process(u64 exec)
 	u64 key[2], *was;
 	u32 level;
 
+	if (watch & WATCH_ENDING)
+		return 0;
 	key[0] = BPF_CORE_READ(leader, start_boottime);
 	key[1] = exec;
 	was = bpf_map_lookup_elem(&introduced, &pid);

@@ -108,12 +108,14 @@ static __noinline u16 read_told_unix(struct told *t, u64 addr, void *sk)
 static __noinline u16 read_told(struct told *t, struct facts *f, u64 addr, u64 addrlen, void *sk)
 {
 	u64 want[SOCKADDR_MAX / 8] = {}, got[SOCKADDR_MAX / 8];
+	s32 out = 0;
 	u64 n;
 	u32 len;
 	u16 mark = 0;
 
-	if (bpf_probe_read_user(&t->addrlen_out, sizeof(t->addrlen_out), (void *)addrlen))
+	if (bpf_probe_read_user(&out, sizeof(out), (void *)addrlen))
 		return 0;
+	t->addrlen_out = out;
 	if (f->family == AF_UNIX)
 		return sk ? read_told_unix(t, addr, sk) : 0;
 	len = peer_address((u8 *)want, f);
@@ -135,7 +137,7 @@ static __noinline u16 read_told(struct told *t, struct facts *f, u64 addr, u64 a
 	} else if (got[0] != want[0] || (f->family == AF_VSOCK && (u32)got[1] != (u32)want[1])) {
 		mark |= MARK_ADDR_DIFFERS;
 	}
-	if ((u32)t->addrlen_out != len)
+	if ((u32)out != len)
 		mark |= MARK_ADDR_DIFFERS;
 	if (mark & MARK_ADDR_DIFFERS) {
 		t->family = (u16)got[0];
