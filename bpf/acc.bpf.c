@@ -109,7 +109,7 @@ struct identity {
 	u64 start_ns;
 	u64 comm[2];
 	u32 pid;
-	u32 tid; /* 0: it is not known */
+	u32 tid; /* 0: it is not known, or was read under another exec or in another cgroup */
 	u32 uid;
 	u32 netns;
 };

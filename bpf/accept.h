@@ -14,11 +14,17 @@ static __noinline void tell_enter(struct task_struct *task, struct attempt *a, v
 	a->sk = (u64)listener;
 	e = reserve(PROBE_ENTER, &seq, a->facts.family == AF_UNIX ? listener : 0);
 	a->enter_lost = !e;
-	a->who.tid = 0;
-	if (!e)
+	if (!e) {
+		a->who.tid = 0;
 		return;
-	identify(e, task);
-	keep_identity(&a->who, e);
+	}
+	if (SAME_TASK && a->who.tid) {
+		identify_anew(&a->who, task);
+		identify_again(e, &a->who);
+	} else {
+		identify(e, task);
+		keep_identity(&a->who, e);
+	}
 	stamp(e, ENTER, HOOK_SYS_ACCEPT4, seq, a->enter_ns);
 	e->sockfd = a->sockfd;
 	e->flags = a->flags;
@@ -63,7 +69,7 @@ static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags
 	struct attempt *a = attempt_of(task, 1);
 	struct attempt spare;
 
-	introduce(task, a ? &a->known : 0);
+	introduce(task, a);
 	if (!a) {
 		struct counters *c = counters();
 
@@ -98,7 +104,7 @@ static __always_inline int enter_do_accept(struct file *file)
 
 	if (!a || !a->in_flight || !a->untold)
 		return 0;
-	introduce(task, &a->known);
+	introduce(task, a);
 	sk = typed_listener(&a->facts, file);
 	tell_enter(task, a, sk);
 	return 0;
@@ -257,7 +263,7 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 	u64 seq = 0;
 
 	if (a->untold) { /* it did not come to do_accept */
-		introduce(task, &a->known);
+		introduce(task, a);
 		tell_enter(task, a, read_listener(&a->facts, file_of(task, a->sockfd)));
 	}
 	if (IS(accepted) && !a->done) {

@@ -186,6 +186,24 @@ static __always_inline void identify_again(struct event *e, struct identity *who
 	*(u64 *)(e->comm + 8) = who->comm[1];
 }
 
+#ifdef TASK_STORAGE
+#define SAME_TASK 1
+
+/* Reads again what is not the same for all of a task's attempts under one exec and in one cgroup. */
+static __always_inline void identify_anew(struct identity *who, struct task_struct *task)
+{
+	u64 *comm = (u64 *)&task->comm;
+
+	who->comm[0] = comm[0];
+	who->comm[1] = comm[1];
+	who->uid = task->cred->uid.val;
+	who->netns = task->nsproxy->net_ns->ns.inum;
+}
+#else
+#define SAME_TASK 0 /* what is noted under its number may be another's */
+#define identify_anew(who, task)
+#endif
+
 /* Fills in what every event has beside whose it is. */
 static __always_inline void stamp(struct event *e, u8 kind, u8 hook, u64 seq, u64 boot_ns)
 {

@@ -150,8 +150,8 @@ GLOBAL int introduce_process(u64 exec)
 	return 1;
 }
 
-/* The same, under this exec and in this cgroup. known is the task's note of that, or NULL. */
-static __always_inline void introduce(struct task_struct *task, u64 *known)
+/* The same, under this exec and in this cgroup. a: the task's attempt, which notes that, or NULL. */
+static __always_inline void introduce(struct task_struct *task, struct attempt *a)
 {
 #ifdef ACC_MODERN
 	u64 exec = task->group_leader->self_exec_id + (task->cgroups->dfl_cgrp->kn->id << 24);
@@ -159,10 +159,12 @@ static __always_inline void introduce(struct task_struct *task, u64 *known)
 	u64 exec = BPF_CORE_READ(task, group_leader, self_exec_id) + (bpf_get_current_cgroup_id() << 24);
 #endif
 
-	if (known && *known == exec + 1)
+	if (a && a->known == exec + 1)
 		return;
-	if (introduce_process(exec) && known)
-		*known = exec + 1;
+	if (a)
+		a->who.tid = 0;
+	if (introduce_process(exec) && a)
+		a->known = exec + 1;
 }
 
 #endif

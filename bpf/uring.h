@@ -37,7 +37,7 @@ static __always_inline int enter_request(struct io_kiocb *req)
 	a = attempt_of(task, 1);
 	if (!a)
 		return 0;
-	introduce(task, &a->known);
+	introduce(task, a);
 	__builtin_memset(&a->facts, 0, sizeof(a->facts));
 	file = BPF_CORE_READ(req, file);
 	sk = read_listener(&a->facts, file);
