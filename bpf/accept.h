@@ -234,14 +234,15 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 }
 
 #ifdef ACC_MODERN
-/* The same for a system call's attempt; the rest is return_do_accept's. */
+/* The same for a system call's attempt that accepted, or found nothing; the rest is return_do_accept's. */
 static __always_inline int return_do_accept_typed(struct file *listener, struct file *made, u64 ret)
 {
+	KEPT failed = ret >= (u64)-MAX_ERRNO;
 	struct attempt *a = attempt_of(current_task(), 0);
 	struct socket *sock;
 	struct sock *sk;
 
-	if (ret >= (u64)-MAX_ERRNO || !a || !a->in_flight)
+	if (!a || !a->in_flight || (IS(failed) && (s32)ret != -EAGAIN && (s32)ret != -ERESTARTSYS))
 		return return_do_accept(listener, ret);
 	sock = bpf_sock_from_file(listener);
 	if (sock) {
@@ -249,8 +250,10 @@ static __always_inline int return_do_accept_typed(struct file *listener, struct 
 		if (sk)
 			typed_queue(&a->facts, sk);
 	}
-	typed_new(&a->facts, made);
-	a->done = 1;
+	if (!IS(failed)) {
+		typed_new(&a->facts, made);
+		a->done = 1;
+	}
 	return 0;
 }
 #endif
