@@ -134,7 +134,7 @@ func TestMuseum(t *testing.T) {
 		for _, c := range commands {
 			os.Remove(filepath.Join(dir, "repaired.acc"))
 			stdout, stderr, code, kib := runPeak(t, append([]string{bin}, append(slices.Clone(c), name)...)...)
-			what := fmt.Sprintf("%s: acc %s", e.Name, strings.Join(c, " "))
+			what := strings.ReplaceAll(fmt.Sprintf("%s: acc %s", e.Name, strings.Join(c, " ")), dir+string(filepath.Separator), "")
 			runs++
 			if kib > worst {
 				worst, worstName = kib, what
