@@ -28,10 +28,18 @@ type wantedHead struct {
 type headResult struct {
 	Head   string `json:"head"`
 	Frame  int64  `json:"frame"`  // -1 unknown
+	Status string `json:"status"` // found, differs (the frame is there and is another), missing, or unconfirmed: damage or a repair leaves it open
 	Found  bool   `json:"found"`  // everything up to it is as it was then
 	Bytes  int64  `json:"bytes"`  // of the capture up to it, 0 if it was not found
 	Events uint64 `json:"events"` // the same
 }
+
+const (
+	headFound       = "found"
+	headDiffers     = "differs"
+	headMissing     = "missing"
+	headUnconfirmed = "unconfirmed"
+)
 
 // checkpointLine is a line of record --checkpoint, wherever a log put it.
 var checkpointLine = regexp.MustCompile(`checkpoint capture=(\S+) frame=(\d+) bytes=(\d+) events=(\d+) head=([0-9a-f]{64})`)
@@ -107,43 +115,58 @@ func seen(want []wantedHead, id string, b *format.Batch, events uint64) {
 			head = hex.EncodeToString(b.Chain[:])
 		}
 		if w.head == head {
-			w.found = &headResult{Head: head, Frame: int64(b.Frame), Found: true, Bytes: b.Offset + b.Bytes, Events: events}
+			w.found = &headResult{Head: head, Frame: int64(b.Frame), Status: headFound, Found: true, Bytes: b.Offset + b.Bytes, Events: events}
 		} else {
 			w.other = w.other || w.frame >= 0
 		}
 	}
 }
 
-// judgeHeads holds the capture against the wanted heads.
+// judgeHeads holds the capture against the wanted heads. What damage, a cut or a
+// repair leaves open is not confirmed; it accuses nobody.
 func (v *verified) judgeHeads(want []wantedHead) {
-	mine := 0
+	mine, open, last := 0, 0, -1 // last: of those that are open, the one of the latest frame
 	for i := range want {
 		w := &want[i]
 		if w.capture != "" && w.capture != v.ID {
 			continue
 		}
 		mine++
-		if w.found != nil {
-			v.Heads = append(v.Heads, *w.found)
-			w.found, w.other = nil, false // the next file is another one
-			continue
-		}
-		v.Heads = append(v.Heads, headResult{Head: w.head, Frame: w.frame})
+		result := headResult{Head: w.head, Frame: w.frame, Status: headMissing}
 		switch {
+		case w.found != nil:
+			result = *w.found
+		case v.Repaired != nil, !w.other && !v.unbroken:
+			result.Status = headUnconfirmed
+			open++
+			if last < 0 || w.frame > want[last].frame {
+				last = i
+			}
 		case w.other:
+			result.Status = headDiffers
 			v.forge("frame %d has another head than the one that was kept: it, or something before it, was changed", w.frame)
-		case len(v.Skipped) > 0:
-			v.forge("the kept head %.16s… can't be confirmed: the chain is broken", w.head)
-		case w.frame >= 0 && v.Capture == "truncated":
-			v.Why = append(v.Why, fmt.Sprintf("frame %d was written and is missing: the capture had at least %d events", w.frame, w.events))
 		case w.frame >= 0:
 			v.forge("frame %d was written and is missing, yet the capture has an end: it was cut and closed anew", w.frame)
 		default:
 			v.forge("the kept head %.16s… is not in the capture", w.head)
 		}
-		w.other = false
+		v.Heads = append(v.Heads, result)
+		w.found, w.other = nil, false // the next file is another one
 	}
-	if mine == 0 && len(want) > 0 {
-		v.forge("no checkpoint that was kept is of this capture")
+	switch {
+	case open > 0 && v.Repaired != nil:
+		v.unconfirm(fmt.Sprintf("it is repaired: the kept heads are of the original (sha256 %s): verify that", v.Repaired.SHA256))
+	case open > 0 && len(v.Skipped) > 0:
+		v.Why = append(v.Why, fmt.Sprintf("%d of %d kept heads can't be confirmed: the chain is broken at byte %d", open, mine, v.Skipped[0].Offset))
+	case open > 0 && want[last].events > 0:
+		v.Why = append(v.Why, fmt.Sprintf("frame %d was written and is missing: the capture had at least %d events", want[last].frame, want[last].events))
+	case open > 0 && want[last].frame >= 0:
+		v.Why = append(v.Why, fmt.Sprintf("frame %d was written and is missing", want[last].frame))
+	case open > 0:
+		v.Why = append(v.Why, fmt.Sprintf("the kept head %.16s… can't be confirmed: it is not in what is left of the capture", want[last].head))
+	case mine == 0 && len(want) > 0 && v.ID == "" && v.Capture != "whole" && v.Capture != "unclean":
+		v.Why = append(v.Why, "no kept head can be confirmed: the header, which says what capture it is, is damaged")
+	case mine == 0 && len(want) > 0:
+		v.unconfirm("no head of this capture was kept: none of those that are given is of it")
 	}
 }

@@ -95,6 +95,11 @@ func (v *verified) judgeSignature(file signatureFile, sig *sshsig.Signature, err
 	}
 	if err := sig.Verify(o.namespace, digest); err != nil {
 		r.Status, r.Why = "bad", err.Error()
+		if v.Capture == "corrupt" || v.Capture == "truncated" { // which explains it
+			r.Why = "it does not match the file, which is " + v.Capture
+			v.Why = append(v.Why, "the signature does not match the file, which is "+v.Capture)
+			return
+		}
 		v.forge("the file is not what was signed: %v", err)
 		return
 	}

@@ -38,12 +38,17 @@ everything else: checksums, hash chain, numbers, END with its account, index, ta
 prints the SHA-256 of the file, as sha256sum does, and the head of its chain, and gives
 one verdict:
 
-  whole      all of it is there and fits
-  unclean    the same, but the recording ended in disorder, or it was repaired
-  truncated  it stops before its end; what is missing is said
-  corrupt    it holds what its recorder did not write; where is said
-  forged     it fits, but is not what was signed, or not what a kept head says
-  unsigned   nobody who may has signed it; only if --allowed-signers asks for that
+  whole        all of it is there and fits
+  unclean      the same, but the recording ended in disorder, or it was repaired
+  truncated    it stops before its end; what is missing is said
+  corrupt      it holds what its recorder did not write; where is said
+  forged       it fits, but is not what was signed, or not what a kept head says
+  unsigned     nobody who may has signed it; only if --allowed-signers or --signature asks
+  unconfirmed  heads are given, and none is of it, or it is repaired and they are of
+               its original
+
+What is truncated or corrupt is not called forged because its signature, or a head from
+the damage on, can't be confirmed: that is said beside. It is if a head before differs.
 
 The verdict is on the file. What the kernel's own counters say of what it holds is
 printed beside it.
@@ -82,6 +87,7 @@ unreadable, and error says why.`,
 // verdicts of verify, and the exit codes that go with them.
 var verdictCodes = map[string]int{
 	"whole": exitOK, "unclean": exitTruncated, "truncated": exitTruncated, "corrupt": exitCorrupt, "forged": exitVerify, "unsigned": exitVerify,
+	"unconfirmed": exitVerify,
 }
 
 // verified is what verify says of one file.
@@ -105,6 +111,8 @@ type verified struct {
 	Signature signatureResult  `json:"signature"`
 
 	Witness analysis.WitnessResult `json:"witness"` // what the kernel's own counters say
+
+	unbroken bool // the chain is, from the header to END
 }
 
 // missing is what a truncated capture lacks.
@@ -267,6 +275,7 @@ func (v *verified) read(ctx context.Context, in *input, account *analysis.Accoun
 			end = &e
 		}
 		if len(in.Skipped()) == 0 {
+			v.unbroken = b.End != nil
 			seen(want, h.ID, b, v.Events)
 		}
 	}
@@ -344,6 +353,15 @@ const maxShown = 20
 func (v *verified) forge(format string, args ...any) {
 	v.Verdict = "forged"
 	v.Why = append(v.Why, fmt.Sprintf(format, args...))
+}
+
+// unconfirm makes it the verdict that nothing which was kept vouches for the file,
+// unless there is a worse one.
+func (v *verified) unconfirm(why string) {
+	if v.Verdict != "forged" && v.Verdict != "corrupt" {
+		v.Verdict = "unconfirmed"
+	}
+	v.Why = append(v.Why, why)
 }
 
 // countedReader counts the bytes that it gave.

@@ -24,6 +24,8 @@ func (v *verified) text(out io.Writer) error {
 		"corrupt":   "CORRUPT",
 		"forged":    "FORGED: it is not what was signed or kept",
 		"unsigned":  "UNSIGNED: nobody who may has signed it",
+
+		"unconfirmed": "NOT CONFIRMED: no kept head vouches for it",
 	}[v.Verdict])
 	for _, why := range v.Why {
 		row("", "%s", q(why))
@@ -52,13 +54,23 @@ func (v *verified) text(out io.Writer) error {
 		if i == 0 {
 			name = "kept heads"
 		}
-		switch {
-		case h.Found && h.Bytes < v.Bytes && v.Head != h.Head:
+		switch ended := v.Capture == "whole" || v.Capture == "unclean"; {
+		case h.Found && v.Head != h.Head:
 			row(name, "%.16s…: frame %d; the first %d bytes are what was written then, the %d behind them are proven by nothing", h.Head, h.Frame, h.Bytes, v.Bytes-h.Bytes)
-		case h.Found:
+		case h.Found && ended:
 			row(name, "%.16s…: frame %d, the last; everything is what was written then", h.Head, h.Frame)
-		default:
+		case h.Found:
+			row(name, "%.16s…: frame %d, the last that is here; the first %d bytes are what was written then", h.Head, h.Frame, h.Bytes)
+		case h.Status == headDiffers:
+			row(name, "%.16s…: NOT THAT OF FRAME %d", h.Head, h.Frame)
+		case h.Status == headMissing:
 			row(name, "%.16s…: NOT IN THE CAPTURE", h.Head)
+		case v.Repaired != nil:
+			row(name, "%.16s…: not confirmed: this one is repaired", h.Head)
+		case len(v.Skipped) > 0:
+			row(name, "%.16s…: not confirmed: the chain is broken there", h.Head)
+		default:
+			row(name, "%.16s…: not confirmed: the capture stops before it", h.Head)
 		}
 	}
 	if r := v.Repaired; r != nil {
