@@ -45,7 +45,7 @@ Exit codes:
   3  the capture is truncated, or its recording ended in disorder
   4  the capture is corrupt
   5  a limit was hit, the result is not whole; the disk is full
-  6  verification failed: a signature, a kept chain head
+  6  not confirmed: a signature or a kept chain head fails, or there is none of it
   7  this environment can't: privileges, kernel
   8  acc analyze --fail-on found something`
 

@@ -68,9 +68,10 @@ func (s *signatureFile) parse() (*sshsig.Signature, error) {
 func (v *verified) judgeSignature(file signatureFile, sig *sshsig.Signature, err error, digest []byte, signers *sshsig.Signers, o *verifyOptions) {
 	r := &v.Signature
 	r.Status, r.File = "none", file.name
+	asked := signers != nil || o.signature != ""
 	unsigned := func(why string) {
 		r.Why = why
-		if v.Verdict != "forged" && v.Verdict != "corrupt" {
+		if asked && v.Verdict != "forged" && v.Verdict != "corrupt" {
 			v.Verdict = "unsigned"
 		}
 		v.Why = append(v.Why, why)
@@ -82,7 +83,7 @@ func (v *verified) judgeSignature(file signatureFile, sig *sshsig.Signature, err
 		return
 	case sig == nil:
 		r.File, r.Why = "", "there is no signature"
-		if signers != nil || o.signature != "" {
+		if asked {
 			unsigned(r.Why)
 		}
 		return

@@ -55,7 +55,8 @@ printed beside it.
 
 The chain alone does not stop a forger, who can compute it anew. Against that helps a
 signature (acc sign, or ssh-keygen -Y sign), which is looked for in FILE.sig, or a head
-that was kept elsewhere (acc record --checkpoint). - reads standard input.
+that was kept elsewhere (acc record --checkpoint). A FILE.sig that is none, of which
+nothing was asked, is said and does not change the verdict. - reads standard input.
 
 With --json, a file of which nothing can be read is an object, too: its verdict is
 unreadable, and error says why.`,
