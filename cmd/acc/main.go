@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/acc-project/acc/capture"
 	"github.com/acc-project/acc/format"
@@ -103,6 +104,8 @@ kernel, into a capture file; and replays and analyses captures anywhere.
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Args:          noArgs,
+
+		PersistentPreRunE: noEmptyFlags,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
 	root.AddCommand(newRecordCommand(), newInfoCommand(), newAnalyzeCommand(), newExplainCommand(), newReplayCommand(), newVerifyCommand(),
@@ -141,6 +144,18 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return usage(cmd, fmt.Errorf("unknown command or argument %q", args[0]))
 	}
 	return nil
+}
+
+// noEmptyFlags refuses an option that is given without a value, as by a variable that
+// is not set: it must not count as one that is not given.
+func noEmptyFlags(cmd *cobra.Command, _ []string) error {
+	var empty error
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" && empty == nil {
+			empty = usage(cmd, fmt.Errorf("--%s is empty", f.Name))
+		}
+	})
+	return empty
 }
 
 // hinted is an error with what to do next.
