@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -49,8 +50,8 @@ func appendCheckpoint(dst []byte, id string, c format.Checkpoint) []byte {
 	return fmt.Appendf(dst, "checkpoint capture=%s frame=%d bytes=%d events=%d head=%x", id, c.Frame, c.Bytes, c.Events, c.Head)
 }
 
-// headsOf reads the heads of --head and --checkpoints.
-func headsOf(args []string, checkpoints string) ([]wantedHead, error) {
+// headsOf reads the heads of --head and --checkpoints, and says what it passes over.
+func headsOf(errOut io.Writer, args []string, checkpoints string) ([]wantedHead, error) {
 	var want []wantedHead
 	for _, a := range args {
 		w := wantedHead{frame: -1, head: strings.ToLower(a)}
@@ -78,29 +79,56 @@ func headsOf(args []string, checkpoints string) ([]wantedHead, error) {
 		defer f.Close()
 		in = f
 	}
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, 1<<20)
-	none := true
-	for lines.Scan() {
-		m := checkpointLine.FindStringSubmatch(lines.Text())
-		if m == nil {
-			continue
+	kept, bad, err := readCheckpoints(in)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", inputName(checkpoints), err)
+	}
+	if bad > 0 {
+		fmt.Fprintf(errOut, "acc: %s: lines passed over that look like a checkpoint and can't be read, or are too long to tell: %d\n",
+			format.Quote(inputName(checkpoints)), bad)
+	}
+	if len(kept) == 0 {
+		return nil, fmt.Errorf("read %s: no line of a checkpoint is in it", inputName(checkpoints))
+	}
+	return append(want, kept...), nil
+}
+
+// maxLogLine is how much of a line of a log is looked at.
+const maxLogLine = 64 << 10
+
+// readCheckpoints takes the heads out of a log, in which anyone may have written.
+// Bad is how many lines look like a checkpoint and are none, or are too long to tell.
+func readCheckpoints(in io.Reader) (kept []wantedHead, bad int, err error) {
+	lines := bufio.NewReaderSize(in, maxLogLine)
+	for {
+		line, more, err := lines.ReadLine()
+		if errors.Is(err, io.EOF) {
+			return kept, bad, nil
 		}
-		none = false
-		frame, err1 := strconv.ParseUint(m[2], 10, 32)
-		events, err2 := strconv.ParseUint(m[4], 10, 64)
-		if err := errors.Join(err1, err2); err != nil {
-			return nil, fmt.Errorf("read %s: %w", checkpoints, err)
+		if err != nil {
+			return nil, 0, err
 		}
-		want = append(want, wantedHead{capture: m[1], frame: int64(frame), events: events, head: m[5]})
+		if w, ok := checkpointOf(line); ok {
+			kept = append(kept, w)
+		} else if more || bytes.Contains(line, []byte("checkpoint capture=")) {
+			bad++
+		}
+		for more && err == nil { // the rest of a long line; its error comes again
+			_, more, err = lines.ReadLine()
+		}
 	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read %s: %w", checkpoints, err)
+}
+
+// checkpointOf reads one line of a log.
+func checkpointOf(line []byte) (w wantedHead, ok bool) {
+	m := checkpointLine.FindSubmatch(line)
+	if m == nil {
+		return w, false
 	}
-	if none {
-		return nil, fmt.Errorf("read %s: no line of a checkpoint is in it", checkpoints)
-	}
-	return want, nil
+	frame, err1 := strconv.ParseUint(string(m[2]), 10, 32)
+	events, err2 := strconv.ParseUint(string(m[4]), 10, 64)
+	w = wantedHead{capture: string(m[1]), frame: int64(frame), events: events, head: string(m[5])}
+	return w, err1 == nil && err2 == nil
 }
 
 // seen notes which wanted heads a frame of the capture answers.

@@ -77,7 +77,7 @@ unreadable, and error says why.`,
 	f := cmd.Flags()
 	f.BoolVar(&o.json, "json", false, "print JSON, one object a file")
 	f.StringArrayVar(&o.heads, "head", nil, "chain head that must be in the capture: HEX, or FRAME:HEX")
-	f.StringVar(&o.checkpoints, "checkpoints", "", "file with lines of record --checkpoint, in any log; - for standard input")
+	f.StringVar(&o.checkpoints, "checkpoints", "", "file with lines of record --checkpoint, in any log, whose other lines are passed over; - for standard input")
 	f.StringVar(&o.signature, "signature", "", "signature file (default FILE.sig, if it is there)")
 	f.StringVar(&o.signers, "allowed-signers", "", "who may sign, in the format of ssh-keygen(1); the capture must be signed")
 	f.StringVar(&o.identity, "identity", "", "who of them must have signed (default anyone)")
@@ -137,7 +137,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 	if o.checkpoints == "-" && slices.Contains(names, "-") {
 		return &usageError{errors.New("standard input can't be both the capture and the checkpoints"), "name a file for one of them"}
 	}
-	want, err := headsOf(o.heads, o.checkpoints)
+	want, err := headsOf(errOut, o.heads, o.checkpoints)
 	if err != nil {
 		return err
 	}
