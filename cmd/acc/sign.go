@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,7 +46,7 @@ standard input and writes the signature to standard output.`,
 	f.StringVar(&o.key, "key", "", "SSH key, as ~/.ssh/id_ed25519")
 	f.StringVarP(&o.output, "output", "o", "", "signature file, - for standard output (default FILE.sig)")
 	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace of the signature")
-	f.BoolVar(&o.force, "force", false, "overwrite the signature if it exists")
+	f.BoolVar(&o.force, "force", false, "overwrite the signature if it exists; nothing else is")
 	return cmd
 }
 
@@ -95,7 +96,28 @@ func runSign(out, errOut io.Writer, name string, o signOptions) error {
 	if err := notItself(in, o.output); err != nil {
 		return err
 	}
+	if err := onlySignature(o.output); err != nil {
+		return err
+	}
 	return writeSignature(errOut, in.name, armoured, o)
+}
+
+// onlySignature refuses an output that is there and is no signature: the key, say, or
+// the list of allowed signers, which --force must not replace.
+func onlySignature(name string) error {
+	if st, err := os.Lstat(name); err != nil || !st.Mode().IsRegular() || st.Size() == 0 {
+		return nil // createOutput has the say
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, len(sshsig.Begin))
+	if _, err := io.ReadFull(f, head); err != nil || string(head) != sshsig.Begin {
+		return &hinted{fmt.Errorf("%s exists, and is not a signature: it stays as it is", name), "name another file"}
+	}
+	return nil
 }
 
 func writeSignature(errOut io.Writer, capture string, armoured []byte, o signOptions) error {

@@ -26,6 +26,9 @@ const (
 	armour  = "SSH SIGNATURE"
 )
 
+// Begin is how an armoured signature begins.
+const Begin = "-----BEGIN " + armour + "-----"
+
 // envelope is what the armour holds, behind the magic.
 type envelope struct {
 	Version   uint32
