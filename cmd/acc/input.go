@@ -155,13 +155,3 @@ func (e *unclean) Error() string {
 
 // Is makes it the same kind of verdict as a truncated capture.
 func (e *unclean) Is(target error) bool { return target == format.ErrTruncated }
-
-// isTerminal reports whether f is a terminal, or another character device but the null one.
-func isTerminal(f *os.File) bool {
-	st, err := f.Stat()
-	if err != nil || st.Mode()&os.ModeCharDevice == 0 {
-		return false
-	}
-	null, err := os.Stat(os.DevNull)
-	return err != nil || !os.SameFile(st, null)
-}

@@ -19,3 +19,13 @@ func columns(f *os.File) int {
 	}
 	return int(size.Col)
 }
+
+// isTerminal reports whether f is a terminal, which other devices are not.
+func isTerminal(f *os.File) bool {
+	st, err := f.Stat()
+	if err != nil || st.Mode()&os.ModeCharDevice == 0 {
+		return false // asking a pipe by Fd would make its reads hold a thread
+	}
+	_, err = unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	return err == nil
+}
