@@ -31,8 +31,8 @@ checks and ssh-keygen does:
 
   ssh-keygen -Y verify -f allowed_signers -I WHO -n file -s FILE.sig < FILE
 
-KEY is a private key, or a public one whose private half is in an ssh-agent, as an
-encrypted key must be. What ssh-keygen -Y sign -n file FILE writes is the same. A damaged
+KEY is a private key, or a public one whose private half lies beside it or is in an
+ssh-agent, as an encrypted key must be. What ssh-keygen -Y sign -n file FILE writes is the same. A damaged
 capture can be signed, too: the signature says only who vouches for these bytes. - reads
 standard input and writes the signature to standard output.`,
 		Example: `  acc sign incident.acc --key ~/.ssh/id_ed25519

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -46,11 +47,21 @@ func openSignature(capture, name string) signatureFile {
 		s.err = fmt.Errorf("%s is no regular file", name)
 		return s
 	}
-	s.data, s.err = readSmall(name, 128<<10)
+	s.data, s.err = readStart(name, 128<<10)
 	if asked && errors.Is(s.err, fs.ErrNotExist) {
 		s.err = fmt.Errorf("%s is not there", name)
 	}
 	return s
+}
+
+// readStart reads the first bytes of a file, most at most.
+func readStart(name string, most int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, most))
 }
 
 // parse reads it; nil without an error if there is none.

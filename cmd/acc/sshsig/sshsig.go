@@ -10,10 +10,10 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"hash"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -111,17 +111,45 @@ func wrap(body []byte) []byte {
 	return out.Bytes()
 }
 
-// Parse reads an armoured signature. It proves nothing yet; see [Signature.Verify].
-func Parse(armoured []byte) (*Signature, error) {
-	if len(armoured) > maxSize {
-		return nil, fmt.Errorf("signature has %d bytes: too many for one", len(armoured))
-	}
-	block, rest := pem.Decode(armoured)
-	if block == nil || block.Type != armour || len(block.Headers) > 0 || len(bytes.TrimSpace(rest)) > 0 ||
-		!bytes.HasPrefix(bytes.TrimSpace(armoured), []byte("-----BEGIN "+armour)) {
+// unwrap takes the armour off, as strictly as OpenSSH's sshsig_dearmor does: nothing
+// stands before it, its first line ends in LF alone, and what is behind it does not matter.
+func unwrap(armoured []byte) ([]byte, error) {
+	text, ok := bytes.CutPrefix(armoured, []byte(Begin))
+	if !ok {
 		return nil, errors.New("not an SSH signature")
 	}
-	body, ok := bytes.CutPrefix(block.Bytes, []byte(magic))
+	text, ok = bytes.CutPrefix(text, []byte("\n"))
+	if !ok {
+		return nil, errors.New("not an SSH signature: its first line does not end in a line feed alone, and ssh-keygen takes none that is so")
+	}
+	text, _, ok = bytes.Cut(text, []byte("\n-----END "+armour+"-----"))
+	if !ok {
+		return nil, errors.New("not an SSH signature: it has no end")
+	}
+	if len(text) > maxSize {
+		return nil, fmt.Errorf("signature has %d bytes: too many for one", len(text))
+	}
+	text = bytes.TrimSuffix(text, []byte{0}) // which it takes for the end of a C string
+	text = bytes.Map(func(r rune) rune {
+		if strings.ContainsRune(" \t\n\v\f\r", r) {
+			return -1
+		}
+		return r
+	}, text)
+	raw, err := base64.StdEncoding.Strict().DecodeString(string(text))
+	if err != nil {
+		return nil, errors.New("not an SSH signature: what is in it is not base64")
+	}
+	return raw, nil
+}
+
+// Parse reads an armoured signature. It proves nothing yet; see [Signature.Verify].
+func Parse(armoured []byte) (*Signature, error) {
+	raw, err := unwrap(armoured)
+	if err != nil {
+		return nil, err
+	}
+	body, ok := bytes.CutPrefix(raw, []byte(magic))
 	if !ok {
 		return nil, errors.New("not an SSH signature: it does not begin with SSHSIG")
 	}

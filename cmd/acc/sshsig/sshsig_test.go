@@ -137,6 +137,84 @@ func TestAgreesWithOpenSSH(t *testing.T) {
 	}
 }
 
+// What is an armoured signature and what is none OpenSSH decides.
+func TestArmourAgreesWithOpenSSH(t *testing.T) {
+	needKeygen(t)
+	dir := t.TempDir()
+	key, public := newKey(t, dir, "k", "-t", "ed25519", "-N", "")
+	list := put(t, filepath.Join(dir, "list"), []byte("me "+public+"\n"))
+	message := []byte("m")
+	msg := put(t, filepath.Join(dir, "msg"), message)
+	if err := keygen(t, nil, "-Y", "sign", "-f", key, "-n", "file", msg); err != nil {
+		t.Fatal(err)
+	}
+	right, err := os.ReadFile(msg + ".sig")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := string(right)
+	lines := strings.SplitAfter(strings.TrimSuffix(s, "\n"), "\n")
+	last := len(lines) - 1
+	first, body, end := lines[0], strings.Join(lines[1:last], ""), lines[last]
+	good := 0
+	for name, sig := range map[string]string{
+		"right": s, "CRLF": strings.ReplaceAll(s, "\n", "\r\n"), "CRLF first": strings.Replace(s, "\n", "\r\n", 1), "CRLF inside": first + strings.ReplaceAll(body, "\n", "\r\n") + end,
+		"CRLF last": first + body + end + "\r\n", "junk behind": s + "junk\n", "NUL behind": s + "a\x00b", "much behind": s + strings.Repeat("\x00", 200_000), "junk on the last line": first + body + end + "junk",
+		"two": s + s, "no last line feed": first + body + end, "space on the first line": strings.Replace(s, "\n", " \n", 1), "line before": "\n" + s, "text before": "hello\n" + s, "space before": " " + s,
+		"empty lines": first + "\n\n" + body + "\n" + end, "one line": first + strings.ReplaceAll(body, "\n", "") + "\n" + end, "spaces": first + " \t\v\f" + body + end, "no end": first + body,
+		"end on the same line": first + strings.TrimSuffix(body, "\n") + end, "headers": first + "A: b\n\n" + body + end, "no base64": first + ":" + body + end, "NUL": first + body + "\x00\n" + end, "two NULs": first + body + "\x00\x00\n" + end, "NUL inside": first + "\x00" + body + end,
+		"letters left out": first + body[1:] + end, "padding": first + strings.TrimSuffix(body, "\n") + "==\n" + end, "no-break space": first + "\u00a0" + body + end, "cut": s[:len(s)/2], "empty": "",
+	} {
+		file := put(t, filepath.Join(dir, "sig"), []byte(sig))
+		theirs := keygen(t, message, "-Y", "verify", "-f", list, "-I", "me", "-n", "file", "-s", file)
+		mine := check([]byte(sig), message, "me "+public, "me", "file")
+		if (theirs == nil) != (mine == nil) {
+			t.Errorf("%s: OpenSSH says %v, acc %v", name, theirs, mine)
+		}
+		if mine == nil {
+			good++
+		}
+	}
+	if good < 10 {
+		t.Errorf("only %d are good: the test shows little", good)
+	}
+}
+
+// A public key stands for the private one beside it, as for ssh-keygen.
+func TestPublicKey(t *testing.T) {
+	needKeygen(t)
+	t.Setenv("SSH_AUTH_SOCK", "")
+	dir := t.TempDir()
+	key, public := newKey(t, dir, "k", "-t", "ed25519", "-N", "")
+	digest := sha512.Sum512([]byte("m"))
+	signer, done, err := LoadKey(key + ".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	armoured, err := Sign(signer, "file", digest[:])
+	done()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := check(armoured, []byte("m"), "me "+public, "me", "file"); err != nil {
+		t.Error(err)
+	}
+	other, _ := newKey(t, dir, "o", "-t", "ed25519", "-N", "")
+	locked, _ := newKey(t, dir, "locked", "-t", "ed25519", "-N", "geheim")
+	if _, _, err := LoadKey(locked + ".pub"); !errors.Is(err, ErrEncrypted) {
+		t.Errorf("an encrypted one: %v", err)
+	}
+	if err := os.Rename(other, key); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"another key", "no ssh-agent holds its private half"} {
+		if _, _, err := LoadKey(key + ".pub"); err == nil || errors.Is(err, ErrEncrypted) || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q: %v", want, err)
+		}
+		os.Remove(key)
+	}
+}
+
 // Lists of allowed signers mean what they mean to OpenSSH.
 func TestSignersAgreeWithOpenSSH(t *testing.T) {
 	needKeygen(t)
