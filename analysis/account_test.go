@@ -35,7 +35,13 @@ func TestAccount(t *testing.T) {
 		{name: "one lost", events: accepts(1, 3), lost: 1},
 		{name: "one taken out", events: accepts(1, 2, 4), want: "leave out 1, END knows of 0 lost and 0"},
 		{name: "more than lost", events: accepts(4, 8), lost: 1, own: 3, want: "leave out 6, END knows of 1 lost and 3"},
-		{name: "doubled", events: accepts(1, 2, 1, 2), want: "some are there twice"},
+		{name: "doubled", events: accepts(1, 2, 1, 2), want: "event 3 has number 1 of return of __sys_accept4 on CPU 0, which an event before it has"},
+		{name: "replaced by a copy", events: accepts(1, 2, 3, 3, 5), lost: 1, want: "event 4 has number 3"},
+		{name: "a copy of one that came late", events: accepts(1, 4, 2, 2), lost: 1, want: "event 4 has number 2"},
+		{name: "a copy of the first of a gap", events: accepts(1, 5, 2, 3, 2), lost: 1, want: "event 5 has number 2"},
+		{name: "a copy of the midst of a gap", events: accepts(1, 7, 4, 3, 5, 4), lost: 2, want: "event 6 has number 4"},
+		{name: "late ones", events: accepts(4, 1, 9, 3, 2, 7, 5, 6, 8)},
+		{name: "no number", events: accepts(0, 1), want: "1 events have no number"},
 		{name: "no account", events: accepts(1), none: true, want: "does not account for 1 events"},
 		{name: "of nobody", events: stranger, want: "event 2 is of a process that no record"},
 		{name: "two of a number", events: accepts(1), twice: true, want: "the same number"},
@@ -60,5 +66,67 @@ func TestAccount(t *testing.T) {
 		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// A number that comes late is no copy, however late; where so many are lost that it is
+// not known whether it came, that is said.
+func TestAccountForgets(t *testing.T) {
+	const gaps = 3 * maxGaps
+	events := []format.Event{}
+	add := func(number uint64) {
+		events = append(events, format.Event{Seq: uint64(len(events) + 1), BootNS: 100, Kind: format.Return, Hook: format.HookSysAccept4, CPUSeq: number})
+	}
+	for i := range uint64(gaps) {
+		add(2*i + 2)
+	}
+	account := func() *Account {
+		n := uint64(len(events))
+		end := &format.End{Clean: true, Events: n, Lost: gaps, Totals: []format.ProbeTotal{
+			{Hook: format.HookSysAccept4, Kind: format.Return, Seen: n + gaps, Recorded: n, Lost: gaps},
+		}}
+		a := &Account{}
+		a.Add(&format.Batch{Header: &format.Header{}, Events: events, MinNS: 100, MaxNS: 100, End: end,
+			Losses: []format.Loss{{Hook: format.HookSysAccept4, Kind: format.Return, Count: gaps}}})
+		return a
+	}
+	add(2*gaps - 1) // the last gap
+	a := account()
+	if got, unchecked := a.Contradictions(), a.Unchecked(); len(got)+len(unchecked) > 0 {
+		t.Errorf("one came late: %q, %q", got, unchecked)
+	}
+	add(1) // the first
+	a = account()
+	if got, unchecked := a.Contradictions(), a.Unchecked(); len(got) > 0 || len(unchecked) != 1 || !strings.Contains(unchecked[0], "whether 1 events are there twice") {
+		t.Errorf("one came very late: %q, %q", got, unchecked)
+	}
+	add(2*gaps - 1)
+	if got := account().Contradictions(); len(got) != 1 || !strings.Contains(got[0], "has number 24575 ") {
+		t.Errorf("a copy: %q", got)
+	}
+}
+
+// What is remembered of a capture is bounded, whatever its numbers are.
+func TestNumbersBounded(t *testing.T) {
+	var s numbers
+	for i := range uint64(600) {
+		for cpu := range uint32(2 * nearCPUs) {
+			for hook := range format.Hook(8) {
+				s.add(&format.Event{Kind: format.Return, Hook: hook, CPU: cpu, CPUSeq: 9*i + 9})
+				s.add(&format.Event{Kind: format.Return, Hook: hook, CPU: cpu, CPUSeq: 9*i + 4}) // the midst of a gap
+			}
+		}
+	}
+	kept := 0
+	for cpu := range uint32(2 * nearCPUs) {
+		for hook := range format.Hook(8) {
+			kept += len(s.of(hitOn{cpu, hook, format.Return}).gaps)
+		}
+	}
+	if kept != s.gaps || kept > maxAllGaps || kept < maxAllGaps/2 {
+		t.Errorf("%d gaps are kept, %d are counted", kept, s.gaps)
+	}
+	if s.doubled > 0 {
+		t.Errorf("%d of them are taken for copies", s.doubled)
 	}
 }

@@ -171,7 +171,7 @@ func crowds() []Exhibit {
 	}
 	nothing := append(append([]byte{0x81}, str("listeners")...), arrayOf(65_000)...)
 	empty := record("snapshot", append(nothing, bytes.Repeat([]byte{0x80}, 65_000)...))
-	list = append(list, built("crowd: frames that are decoded ahead, as large as may be, and larger ones between", 3, func(w io.Writer) *file {
+	list = append(list, built("crowd: frames that are decoded ahead, as large as may be, and larger ones between", 4, func(w io.Writer) *file {
 		f := good(w)
 		for i := range 26 {
 			rows := 16_384
