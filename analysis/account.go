@@ -2,6 +2,8 @@ package analysis
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/acc-project/acc/format"
 )
@@ -9,25 +11,30 @@ import (
 // maxContradictions bounds what an Account lists.
 const maxContradictions = 100
 
+// maxLossesOn is of how many probes on CPUs an Account adds up losses.
+const maxLossesOn = 1 << 17
+
 // maxProcs is how many processes an Account looks for; after that, for none.
 const maxProcs = 1 << 20
 
 // Account holds what a capture says of itself against what it holds. Its zero
 // value is ready for the first batch. It is for one goroutine.
 type Account struct {
-	events   uint64
-	counts   map[counted]uint64
-	losses   map[counted]uint64
-	last     counted
-	run      uint64 // events of last that are not in counts yet
-	end      *format.End
-	repair   bool
-	numbers  numbers
-	procs    map[uint32]bool // that were introduced
-	proc     uint32          // the last one that an event named
-	stranger uint64          // the first event of a process that was not
-	doubled  bool            // two have the same number
-	against  []string
+	events     uint64
+	counts     map[counted]uint64
+	losses     map[counted]uint64
+	lossesOn   map[hitOn]uint64
+	lossesMore bool // there were too many CPUs to keep all
+	last       counted
+	run        uint64 // events of last that are not in counts yet
+	end        *format.End
+	repair     bool
+	numbers    numbers
+	procs      map[uint32]bool // that were introduced
+	proc       uint32          // the last one that an event named
+	stranger   uint64          // the first event of a process that was not
+	doubled    bool            // two have the same number
+	against    []string
 }
 
 type counted struct {
@@ -38,13 +45,19 @@ type counted struct {
 // Add takes the next batch of the capture; nothing of it is kept.
 func (a *Account) Add(b *format.Batch) {
 	if a.counts == nil {
-		a.counts, a.losses, a.procs = map[counted]uint64{}, map[counted]uint64{}, map[uint32]bool{}
+		a.counts, a.losses, a.lossesOn, a.procs = map[counted]uint64{}, map[counted]uint64{}, map[hitOn]uint64{}, map[uint32]bool{}
 	}
 	if b.Header != nil {
 		a.repair = b.Header.Repaired != nil
+		a.numbers.beganNS = b.Header.Clock.BootNS
 	}
 	for _, l := range b.Losses {
 		a.losses[counted{l.Hook, l.Kind}] += l.Count
+		if on := (hitOn{l.CPU, l.Hook, l.Kind}); len(a.lossesOn) < maxLossesOn || a.lossesOn[on] > 0 {
+			a.lossesOn[on] = sum(a.lossesOn[on], l.Count)
+		} else {
+			a.lossesMore = true
+		}
 	}
 	for i := range b.Processes {
 		num := b.Processes[i].Num
@@ -136,9 +149,7 @@ func (a *Account) Contradictions() []string {
 		if t.Seen != t.Recorded+t.Lost {
 			a.contradict("%s of %s: %d seen is not %d recorded and %d lost", t.Kind, t.Hook, t.Seen, t.Recorded, t.Lost)
 		}
-		if missing := a.numbers.missing(p); missing > sum(t.Lost, t.Own) && !a.numbers.full && !a.repair {
-			a.contradict("the numbers of %s of %s leave out %d, END knows of %d lost and %d of the recorder's own", t.Kind, t.Hook, missing, t.Lost, t.Own)
-		}
+		a.gaps(p, &t)
 		if n := a.losses[p]; n != t.Lost && !a.repair {
 			a.contradict("END says %d lost events of %s of %s, the records of losses %d", t.Lost, t.Kind, t.Hook, n)
 		}
@@ -154,12 +165,34 @@ func (a *Account) Contradictions() []string {
 	return a.against
 }
 
+// gaps holds the numbers that no event of p has against what END says of them. Those of
+// the recorder's own hits, which were at its start, explain no gap behind it.
+func (a *Account) gaps(p counted, t *format.ProbeTotal) {
+	if a.numbers.full || a.repair {
+		return
+	}
+	missing, behind := a.numbers.missing(p)
+	if missing > sum(t.Lost, t.Own) {
+		a.contradict("the numbers of %s of %s leave out %d, END knows of %d lost and %d of the recorder's own", t.Kind, t.Hook, missing, t.Lost, t.Own)
+		return
+	}
+	if a.lossesMore {
+		return
+	}
+	for _, cpu := range slices.Sorted(maps.Keys(behind)) {
+		if lost := a.lossesOn[hitOn{cpu, p.hook, p.kind}]; behind[cpu] > lost {
+			a.contradict("the numbers of %s of %s on CPU %d leave out %d after the recorder's start, where it had no hits of its own; the records of losses know of %d",
+				t.Kind, t.Hook, cpu, behind[cpu], lost)
+		}
+	}
+}
+
 // Unchecked gives what could not be found out, a sentence each, after the last batch.
 func (a *Account) Unchecked() (list []string) {
 	if a.numbers.unsure > 0 {
 		list = append(list, fmt.Sprintf("whether %d events are there twice could not be checked: too many were lost", a.numbers.unsure))
 	}
-	if a.numbers.full {
+	if a.numbers.full || a.lossesMore {
 		list = append(list, "whether all events are there once could not be checked: they are of too many CPUs")
 	}
 	return list

@@ -11,6 +11,7 @@ import (
 // numbers holds the numbers that hits of a probe took on their CPU against each
 // other: each is there once, or lost, or of the recorder's own hits.
 type numbers struct {
+	beganNS int64       // of the header: all of the recorder's own hits were before
 	near    [][]*number // of the first CPUs, by place
 	far     map[hitOn]*number
 	gaps    int // that are kept, of all
@@ -27,6 +28,13 @@ type number struct {
 	most   uint64   // the largest
 	gaps   []absent // below most, the lowest first: which did not come
 	forgot uint64   // gaps up to here are not kept
+
+	// A hit takes its number before its time, and may be preempted between them: only
+	// when settling events came from behind the recording's begin are all numbers above
+	// theirs certain to be from behind it, too.
+	settling int
+	own      uint64 // numbers up to here may be of the recorder's own hits
+	behind   uint64 // events with larger ones, from when own was known
 }
 
 // absent is a run of numbers that did not come.
@@ -51,6 +59,7 @@ const (
 	maxGaps    = 1 << 12 // of a hook and kind on a CPU
 	maxAllGaps = 1 << 20
 	maxAgain   = 5
+	settled    = 16
 )
 
 func (s *numbers) add(e *format.Event) {
@@ -78,6 +87,15 @@ func (s *numbers) add(e *format.Event) {
 		if s.doubled++; len(s.again) < maxAgain {
 			s.again = append(s.again, hitAgain{e.Seq, e.CPUSeq, hitOn{e.CPU, e.Hook, e.Kind}})
 		}
+	}
+	switch {
+	case n.settling < settled:
+		if e.BootNS > s.beganNS {
+			n.settling++
+		}
+		n.own = n.most
+	case e.CPUSeq > n.own:
+		n.behind++
 	}
 }
 
@@ -160,28 +178,32 @@ func (s *numbers) fill(n *number, number uint64) bool {
 }
 
 // missing adds up, over the CPUs, the numbers below the largest one that no event of p
-// has.
-func (s *numbers) missing(p counted) (missing uint64) {
+// has. behind gives, by CPU, how many of them the recorder's own hits can't have.
+func (s *numbers) missing(p counted) (missing uint64, behind map[uint32]uint64) {
 	if p.hook >= hooks || p.kind >= format.NumKinds {
-		return 0
+		return 0, nil
 	}
-	one := func(n *number) {
+	behind = map[uint32]uint64{}
+	one := func(cpu uint32, n *number) {
 		missing = sum(missing, n.most-min(n.most, n.count))
+		if above := n.most - n.own; above > n.behind {
+			behind[cpu] = above - n.behind
+		}
 	}
-	for _, of := range s.near {
+	for cpu, of := range s.near {
 		if of == nil {
 			continue
 		}
 		if n := of[placeIn(p.hook, p.kind)]; n != nil {
-			one(n)
+			one(uint32(cpu), n)
 		}
 	}
 	for on, n := range s.far {
 		if on.hook == p.hook && on.kind == p.kind {
-			one(n)
+			one(on.cpu, n)
 		}
 	}
-	return missing
+	return missing, behind
 }
 
 // sum adds up; what is too much is the most that there is.
