@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/acc-project/acc/format"
 )
@@ -13,6 +14,9 @@ const maxContradictions = 100
 
 // maxLossesOn is of how many probes on CPUs an Account adds up losses.
 const maxLossesOn = 1 << 17
+
+// momentNS is how much later than END an event may be: no recorder's is.
+const momentNS = int64(time.Second)
 
 // maxProcs is how many processes an Account looks for; after that, for none.
 const maxProcs = 1 << 20
@@ -25,6 +29,8 @@ type Account struct {
 	losses     map[counted]uint64
 	lossesOn   map[hitOn]uint64
 	lossesMore bool // there were too many CPUs to keep all
+	began      format.Clock
+	lastNS     int64 // of the events
 	last       counted
 	run        uint64 // events of last that are not in counts yet
 	end        *format.End
@@ -48,8 +54,8 @@ func (a *Account) Add(b *format.Batch) {
 		a.counts, a.losses, a.lossesOn, a.procs = map[counted]uint64{}, map[counted]uint64{}, map[hitOn]uint64{}, map[uint32]bool{}
 	}
 	if b.Header != nil {
-		a.repair = b.Header.Repaired != nil
-		a.numbers.beganNS = b.Header.Clock.BootNS
+		a.repair, a.began = b.Header.Repaired != nil, b.Header.Clock
+		a.numbers.beganNS = a.began.BootNS
 	}
 	for _, l := range b.Losses {
 		a.losses[counted{l.Hook, l.Kind}] += l.Count
@@ -86,6 +92,7 @@ func (a *Account) Add(b *format.Batch) {
 			}
 		}
 	}
+	a.lastNS = max(a.lastNS, last)
 	if first != b.MinNS || last != b.MaxNS {
 		a.contradict("the events of frame %d are of %d to %d ns, its link says %d to %d ns", b.Frame, first, last, b.MinNS, b.MaxNS)
 	}
@@ -118,6 +125,7 @@ func (a *Account) Contradictions() []string {
 	if a.end == nil {
 		return a.against
 	}
+	a.endTime()
 	if a.numbers.without > 0 && a.end.Clean {
 		a.contradict("%d events have no number", a.numbers.without)
 	}
@@ -184,6 +192,20 @@ func (a *Account) gaps(p counted, t *format.ProbeTotal) {
 			a.contradict("the numbers of %s of %s on CPU %d leave out %d after the recorder's start, where it had no hits of its own; the records of losses know of %d",
 				t.Kind, t.Hook, cpu, behind[cpu], lost)
 		}
+	}
+}
+
+// endTime holds the time of END, which is the last that a recorder takes, against the
+// others. That of a repaired capture may be of before its last events.
+func (a *Account) endTime() {
+	end := a.end.Clock
+	if !end.Known() {
+		return
+	}
+	if a.began.Known() && end.BootNS < a.began.BootNS {
+		a.contradict("END's time does not fit: it is of %d ns, the header of %d ns", end.BootNS, a.began.BootNS)
+	} else if end.BootNS < a.lastNS-momentNS && !a.repair {
+		a.contradict("END's time does not fit: it is of %d ns, an event of %d ns", end.BootNS, a.lastNS)
 	}
 }
 

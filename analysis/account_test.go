@@ -170,3 +170,39 @@ func TestAccountOwn(t *testing.T) {
 		}
 	}
 }
+
+// END's time is the last that a recorder takes.
+func TestAccountEndTime(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		began, event, end int64
+		unknown, repaired bool
+		want              string
+	}{
+		{name: "fits", began: 1e9, event: 9e9, end: 9e9},
+		{name: "before the header", began: 8e9, event: 0, end: 7e9, want: "of 7000000000 ns, the header of 8000000000 ns"},
+		{name: "before an event", began: 1e9, event: 9e9, end: 7e9, want: "of 7000000000 ns, an event of 9000000000 ns"},
+		{name: "not known", began: 1e9, event: 9e9, end: 0, unknown: true},
+		{name: "repaired", began: 1e9, event: 9e9, end: 7e9, repaired: true},
+	} {
+		h := &format.Header{Clock: format.Clock{BootNS: c.began, RealNS: 1}}
+		if c.repaired {
+			h.Repaired = &format.Repaired{}
+		}
+		end := &format.End{Clean: true, Clock: format.Clock{BootNS: c.end, RealNS: 1}}
+		if c.unknown {
+			end.Clock = format.Clock{}
+		}
+		b := &format.Batch{Header: h, End: end}
+		if c.event > 0 {
+			b.Events, b.MinNS, b.MaxNS = []format.Event{{Seq: 1, BootNS: c.event, Kind: format.Return, Hook: format.HookSysAccept4, CPUSeq: 1}}, c.event, c.event
+			end.Events, end.Totals = 1, []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: 1, Recorded: 1}}
+		}
+		var a Account
+		a.Add(b)
+		got := strings.Join(a.Contradictions(), "; ")
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}

@@ -22,7 +22,7 @@ var programs = map[string]func(){"acc": main}
 // The commands, as users call them: testdata/script, one behaviour a file. Beside
 // testscript's own there are
 //
-//	capture FILE [lossy|unclean|liar|copied|life|HEADS.txt [EVENTS]]
+//	capture FILE [lossy|unclean|liar|copied|backwards|life|HEADS.txt [EVENTS]]
 //	                               writes a small capture, of the first events, and its checkpoints
 //	crowd FILE N                   writes a capture of accepts from N peers
 //	adjusted FILE                  writes a capture in whose midst the clock was set
@@ -203,6 +203,8 @@ func sampleOf(kind string, events int, heads *[]byte) []byte {
 			must(w.Counters(format.Counters{NetNS: 4026531840, BootNS: boot + int64(i)*10*second, UntilNS: boot + int64(i)*10*second + 1, Final: i == 1,
 				Values: map[string]uint64{format.CounterPassiveOpens: opened}, QueuedKnown: true}))
 		}
+	case "backwards": // END is of before the start
+		end.Clock.BootNS, end.Clock.RealNS = 1, 1
 	case "unclean":
 		end.Reason, end.Detail, end.Clean = "error", "the disk is on fire", false
 	}
