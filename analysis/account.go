@@ -2,6 +2,9 @@ package analysis
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/acc-project/acc/format"
 )
@@ -9,25 +12,35 @@ import (
 // maxContradictions bounds what an Account lists.
 const maxContradictions = 100
 
+// maxLossesOn is of how many probes on CPUs an Account adds up losses.
+const maxLossesOn = 1 << 17
+
+// momentNS is how much later than END an event may be: no recorder's is.
+const momentNS = int64(time.Second)
+
 // maxProcs is how many processes an Account looks for; after that, for none.
 const maxProcs = 1 << 20
 
 // Account holds what a capture says of itself against what it holds. Its zero
 // value is ready for the first batch. It is for one goroutine.
 type Account struct {
-	events   uint64
-	counts   map[counted]uint64
-	losses   map[counted]uint64
-	last     counted
-	run      uint64 // events of last that are not in counts yet
-	end      *format.End
-	repair   bool
-	numbers  numbers
-	procs    map[uint32]bool // that were introduced
-	proc     uint32          // the last one that an event named
-	stranger uint64          // the first event of a process that was not
-	doubled  bool            // two have the same number
-	against  []string
+	events     uint64
+	counts     map[counted]uint64
+	losses     map[counted]uint64
+	lossesOn   map[hitOn]uint64
+	lossesMore bool // there were too many CPUs to keep all
+	began      format.Clock
+	lastNS     int64 // of the events
+	last       counted
+	run        uint64 // events of last that are not in counts yet
+	end        *format.End
+	repair     bool
+	numbers    numbers
+	procs      map[uint32]bool // that were introduced
+	proc       uint32          // the last one that an event named
+	stranger   uint64          // the first event of a process that was not
+	doubled    bool            // two have the same number
+	against    []string
 }
 
 type counted struct {
@@ -38,13 +51,19 @@ type counted struct {
 // Add takes the next batch of the capture; nothing of it is kept.
 func (a *Account) Add(b *format.Batch) {
 	if a.counts == nil {
-		a.counts, a.losses, a.procs = map[counted]uint64{}, map[counted]uint64{}, map[uint32]bool{}
+		a.counts, a.losses, a.lossesOn, a.procs = map[counted]uint64{}, map[counted]uint64{}, map[hitOn]uint64{}, map[uint32]bool{}
 	}
 	if b.Header != nil {
-		a.repair = b.Header.Repaired != nil
+		a.repair, a.began = b.Header.Repaired != nil, b.Header.Clock
+		a.numbers.beganNS = a.began.BootNS
 	}
 	for _, l := range b.Losses {
 		a.losses[counted{l.Hook, l.Kind}] += l.Count
+		if on := (hitOn{l.CPU, l.Hook, l.Kind}); len(a.lossesOn) < maxLossesOn || a.lossesOn[on] > 0 {
+			a.lossesOn[on] = sum(a.lossesOn[on], l.Count)
+		} else {
+			a.lossesMore = true
+		}
 	}
 	for i := range b.Processes {
 		num := b.Processes[i].Num
@@ -73,6 +92,7 @@ func (a *Account) Add(b *format.Batch) {
 			}
 		}
 	}
+	a.lastNS = max(a.lastNS, last)
 	if first != b.MinNS || last != b.MaxNS {
 		a.contradict("the events of frame %d are of %d to %d ns, its link says %d to %d ns", b.Frame, first, last, b.MinNS, b.MaxNS)
 	}
@@ -97,8 +117,17 @@ func (a *Account) Contradictions() []string {
 	}
 	a.counts[a.last] += a.run
 	a.run = 0
+	if a.end == nil || a.end.Clean {
+		for _, s := range a.numbers.twice() {
+			a.contradict("%s", s)
+		}
+	}
 	if a.end == nil {
 		return a.against
+	}
+	a.endTime()
+	if a.numbers.without > 0 && a.end.Clean {
+		a.contradict("%d events have no number", a.numbers.without)
 	}
 	if a.end.Events != a.events {
 		a.contradict("END says %d events, there are %d", a.end.Events, a.events)
@@ -116,24 +145,19 @@ func (a *Account) Contradictions() []string {
 		if known[p] {
 			a.contradict("END accounts for %s of %s twice", t.Kind, t.Hook)
 		}
+		again := known[p]
 		known[p] = true
 		lost += t.Lost
 		if n := a.counts[p]; n != t.Recorded {
 			a.contradict("END says %d recorded events of %s of %s, there are %d", t.Recorded, t.Kind, t.Hook, n)
 		}
-		if !a.end.Clean {
+		if !a.end.Clean || again {
 			continue
 		}
 		if t.Seen != t.Recorded+t.Lost {
 			a.contradict("%s of %s: %d seen is not %d recorded and %d lost", t.Kind, t.Hook, t.Seen, t.Recorded, t.Lost)
 		}
-		missing, twice := a.numbers.missing(p)
-		if twice {
-			a.contradict("there are more events of %s of %s on a CPU than their numbers allow: some are there twice", t.Kind, t.Hook)
-		}
-		if missing > t.Lost+t.Own && !a.numbers.full && !a.repair {
-			a.contradict("the numbers of %s of %s leave out %d, END knows of %d lost and %d of the recorder's own", t.Kind, t.Hook, missing, t.Lost, t.Own)
-		}
+		a.gaps(p, &t)
 		if n := a.losses[p]; n != t.Lost && !a.repair {
 			a.contradict("END says %d lost events of %s of %s, the records of losses %d", t.Lost, t.Kind, t.Hook, n)
 		}
@@ -147,4 +171,51 @@ func (a *Account) Contradictions() []string {
 		}
 	}
 	return a.against
+}
+
+// gaps holds the numbers that no event of p has against what END says of them. Those of
+// the recorder's own hits, which were at its start, explain no gap behind it.
+func (a *Account) gaps(p counted, t *format.ProbeTotal) {
+	if a.numbers.full || a.repair {
+		return
+	}
+	missing, behind := a.numbers.missing(p)
+	if missing > sum(t.Lost, t.Own) {
+		a.contradict("the numbers of %s of %s leave out %d, END knows of %d lost and %d of the recorder's own", t.Kind, t.Hook, missing, t.Lost, t.Own)
+		return
+	}
+	if a.lossesMore {
+		return
+	}
+	for _, cpu := range slices.Sorted(maps.Keys(behind)) {
+		if lost := a.lossesOn[hitOn{cpu, p.hook, p.kind}]; behind[cpu] > lost {
+			a.contradict("the numbers of %s of %s on CPU %d leave out %d after the recorder's start, where it had no hits of its own; the records of losses know of %d",
+				t.Kind, t.Hook, cpu, behind[cpu], lost)
+		}
+	}
+}
+
+// endTime holds the time of END, which is the last that a recorder takes, against the
+// others. That of a repaired capture may be of before its last events.
+func (a *Account) endTime() {
+	end := a.end.Clock
+	if !end.Known() {
+		return
+	}
+	if a.began.Known() && end.BootNS < a.began.BootNS {
+		a.contradict("END's time does not fit: it is of %d ns, the header of %d ns", end.BootNS, a.began.BootNS)
+	} else if end.BootNS < a.lastNS-momentNS && !a.repair {
+		a.contradict("END's time does not fit: it is of %d ns, an event of %d ns", end.BootNS, a.lastNS)
+	}
+}
+
+// Unchecked gives what could not be found out, a sentence each, after the last batch.
+func (a *Account) Unchecked() (list []string) {
+	if a.numbers.unsure > 0 {
+		list = append(list, fmt.Sprintf("whether %d events are there twice could not be checked: too many were lost", a.numbers.unsure))
+	}
+	if a.numbers.full || a.lossesMore {
+		list = append(list, "whether all events are there once could not be checked: they are of too many CPUs")
+	}
+	return list
 }

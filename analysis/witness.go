@@ -370,7 +370,7 @@ func (w *Witness) compare(s *space) WitnessSpace {
 		return s.last.Values[name] - s.first.Values[name]
 	}
 	x := WitnessSpace{
-		NetNS: s.netns, SpanNS: s.last.BootNS - s.first.BootNS, Opened: grew(format.CounterPassiveOpens), Joined: grew(format.CounterMPJoins),
+		NetNS: s.netns, SpanNS: max(s.last.BootNS-s.first.BootNS, 0), Opened: grew(format.CounterPassiveOpens), Joined: grew(format.CounterMPJoins),
 		Accepted: s.last.by.accepted - s.first.by.accepted, Kernel: s.last.by.kernel - s.first.by.kernel, Forgotten: s.last.by.forgotten - s.first.by.forgotten,
 		QueuedStart: s.first.Counters.Queued, QueuedEnd: s.last.Counters.Queued, QueuedKnown: s.first.QueuedKnown && s.last.QueuedKnown,
 		Discarded: s.last.by.discarded - s.first.by.discarded, Queued: -1, Reasons: []string{}, Counters: map[string]uint64{},

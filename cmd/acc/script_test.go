@@ -22,7 +22,7 @@ var programs = map[string]func(){"acc": main}
 // The commands, as users call them: testdata/script, one behaviour a file. Beside
 // testscript's own there are
 //
-//	capture FILE [lossy|unclean|liar|life|HEADS.txt [EVENTS]]
+//	capture FILE [lossy|unclean|liar|copied|backwards|life|HEADS.txt [EVENTS]]
 //	                               writes a small capture, of the first events, and its checkpoints
 //	crowd FILE N                   writes a capture of accepts from N peers
 //	adjusted FILE                  writes a capture in whose midst the clock was set
@@ -152,14 +152,19 @@ func sampleOf(kind string, events int, heads *[]byte) []byte {
 	must(w.Process(format.Process{Num: 1, PID: 10, Comm: "nginx", Exe: "/usr/sbin/nginx"}))
 	must(w.Process(format.Process{Num: 2, PID: 20, Comm: evil, Exe: "/tmp/" + evil}))
 	now, hits := boot, [3]uint64{}
+	how := kind
 	add := func(pid uint32, kind format.Kind, ret int32, port uint16) {
 		if events--; events < 0 {
 			return
 		}
 		now += second / 4
 		hits[kind]++
+		number := hits[kind]
+		if how == "copied" && number == 5 {
+			number = 4
+		}
 		e := format.Event{
-			BootNS: now, Kind: kind, Hook: format.HookSysAccept4, Via: format.ViaAccept4, CPUSeq: hits[kind], PID: pid, TID: pid, Comm: "nginx", Proc: pid / 10,
+			BootNS: now, Kind: kind, Hook: format.HookSysAccept4, Via: format.ViaAccept4, CPUSeq: number, PID: pid, TID: pid, Comm: "nginx", Proc: pid / 10,
 			NetNS: 4026531840, SockFD: 6, Ret: ret, Listener: 777, BacklogMax: 128, Family: format.FamilyIPv4, Type: 1, Proto: 6, State: 10,
 			LAddr: netip.MustParseAddr("0.0.0.0"), LPort: 80,
 		}
@@ -198,6 +203,8 @@ func sampleOf(kind string, events int, heads *[]byte) []byte {
 			must(w.Counters(format.Counters{NetNS: 4026531840, BootNS: boot + int64(i)*10*second, UntilNS: boot + int64(i)*10*second + 1, Final: i == 1,
 				Values: map[string]uint64{format.CounterPassiveOpens: opened}, QueuedKnown: true}))
 		}
+	case "backwards": // END is of before the start
+		end.Clock.BootNS, end.Clock.RealNS = 1, 1
 	case "unclean":
 		end.Reason, end.Detail, end.Clean = "error", "the disk is on fire", false
 	}

@@ -95,7 +95,7 @@ var verdictCodes = map[string]int{
 type verified struct {
 	File      string           `json:"file"`
 	Verdict   string           `json:"verdict"` // see verdictCodes
-	Why       []string         `json:"why"`     // what is wrong or does not agree, a sentence each; empty: nothing
+	Why       []string         `json:"why"`     // what is wrong, does not agree or could not be checked, a sentence each; empty: nothing
 	Capture   string           `json:"capture"` // verdict without signature and heads
 	SHA256    string           `json:"sha256"`  // "" if reading gave up before the end
 	Bytes     int64            `json:"bytes"`
@@ -321,6 +321,7 @@ func (v *verified) judge(in *input, readErr error, end *format.End, last *format
 		v.Capture = "truncated"
 		v.Why = append(v.Why, "it has no end")
 	}
+	v.Why = append(v.Why, account.Unchecked()...)
 	if v.Witness.Verdict == analysis.WitnessDiffers { // which is no fault of the file
 		n := int64(0)
 		for _, s := range v.Witness.Spaces {

@@ -171,7 +171,7 @@ func crowds() []Exhibit {
 	}
 	nothing := append(append([]byte{0x81}, str("listeners")...), arrayOf(65_000)...)
 	empty := record("snapshot", append(nothing, bytes.Repeat([]byte{0x80}, 65_000)...))
-	list = append(list, built("crowd: frames that are decoded ahead, as large as may be, and larger ones between", 3, func(w io.Writer) *file {
+	list = append(list, built("crowd: frames that are decoded ahead, as large as may be, and larger ones between", 4, func(w io.Writer) *file {
 		f := good(w)
 		for i := range 26 {
 			rows := 16_384
@@ -265,7 +265,7 @@ func ends() []Exhibit {
 		e["blocked"] = blocked
 	})
 	ended("reason of 900 KiB with escapes", 0, func(e map[string]any) { e["reason"] = string(bytes.Repeat([]byte("\x1b[31m\r\n"), 900<<10/7)) })
-	ended("before the beginning", 0, func(e map[string]any) {
+	ended("before the beginning", 4, func(e map[string]any) {
 		e["clock"] = map[string]any{"boot_ns": int64(math.MinInt64), "real_ns": int64(math.MinInt64)}
 	})
 	add("end: twice", 4, func(f *file) *file { return f.end(same).end(same).close(nil, keep) })
