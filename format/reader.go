@@ -75,7 +75,10 @@ type Reader struct {
 	skipped []Skip
 	skipEnd int64 // where the last of them ends
 	maxSkip int64
-	passed  int64 // bytes left out since the last frame
+	passed  int64     // bytes left out since the last frame
+	start   *[32]byte // chain of frame 0, nil if salvaging found none
+	another bool      // at the current place another capture begins
+	drained bool      // all that is left was left out
 }
 
 // NewReader reads the header of the capture on r. Its errors are those of
@@ -139,8 +142,11 @@ func (r *Reader) next() error {
 		at := r.src.at
 		var bad *CorruptError
 		err := r.step()
-		if err == nil || !r.salvage || !errors.As(err, &bad) {
+		if err == nil || !r.salvage || r.drained || !errors.As(err, &bad) {
 			return err
+		}
+		if r.ended || r.another { // what lies behind is not this capture's
+			return r.leave(bad.Reason)
 		}
 		if err := r.resync(at, bad.Reason); err != nil {
 			return err
@@ -185,6 +191,9 @@ func (r *Reader) step() error {
 	b.Frame, b.FirstSeq, b.Chain = l.frame, l.firstSeq, l.chain
 	b.MinNS, b.MaxNS, b.link, b.raw = l.minNS, l.maxNS, l, j.frame
 	r.frame, r.seq, r.chain = l.frame+1, seq, l.chain
+	if l.frame == 0 {
+		r.start = &l.chain
+	}
 	r.events += uint64(l.events)
 	r.ended = b.End != nil
 	r.batch = b
@@ -270,6 +279,9 @@ func (r *Reader) broken(l *link) error {
 func (r *Reader) follows(j *job) error {
 	l := &j.link
 	switch {
+	case r.salvage && r.foreign(l):
+		r.another = true
+		return r.corrupt("%s", r.anotherOne())
 	case r.salvage && (l.frame < r.frame || l.firstSeq < r.seq):
 		return r.corrupt("frame %d comes again or too late", l.frame)
 	case r.salvage && r.header.Repaired == nil && l.firstSeq-r.seq > uint64(l.frame-r.frame)*maxEvents:
@@ -313,7 +325,6 @@ func (r *Reader) missed(l *link) {
 // stands, and notes why.
 func (r *Reader) resync(at int64, reason string) error {
 	note := r.skip(at, reason)
-	r.ended = false
 	r.src.take(1)
 	defer func() {
 		note.Bytes += r.src.at - at
@@ -391,6 +402,9 @@ func (r *Reader) finish() error {
 	}
 	r.src.take(8 + size + 8 + tailSize)
 	if b, err := r.src.peek(1); len(b) > 0 {
+		if r.salvage {
+			return r.trailing()
+		}
 		return r.corrupt("something follows the end of the capture")
 	} else if !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read capture: %w", err)

@@ -185,6 +185,9 @@ func (s *survey) copy(out *format.Writer, src io.ReaderAt, size int64) error {
 	}
 	if s.stops != nil && size > s.atByte || s.end == nil {
 		g := format.Gap{Next: next, Offset: s.atByte, Bytes: size - s.atByte, Reason: "nothing behind this can be read"}
+		if n := len(s.skipped); n > 0 && s.skipped[n-1].Offset+s.skipped[n-1].Bytes == size {
+			g.Reason = s.skipped[n-1].Reason
+		}
 		if err := out.Gap(g); err != nil {
 			return err
 		}

@@ -30,6 +30,7 @@ var programs = map[string]func(){"acc": main}
 //	signers FILE WHO KEY           writes a list of allowed signers
 //	cut FILE N                     keeps its first N bytes, or all but the last -N
 //	flip FILE N                    flips a bit of byte N, or of the N-th from its end
+//	append FILE FILE...            puts files behind the first one
 //	exits CODE COMMAND ARG...      runs a command that must exit with CODE
 //	printable FILE...              fails if a file holds a control byte but newline
 func TestScript(t *testing.T) {
@@ -75,6 +76,13 @@ func TestScript(t *testing.T) {
 			},
 			"signers": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(args[1]+" "+ts.ReadFile(args[2])), 0o600))
+			},
+			"append": func(ts *testscript.TestScript, _ bool, args []string) {
+				all := ""
+				for _, name := range args {
+					all += ts.ReadFile(name)
+				}
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(all), 0o600))
 			},
 			"cut":  edit(func(b []byte, n int) []byte { return b[:n] }),
 			"flip": edit(func(b []byte, n int) []byte { b[n] ^= 0x10; return b }),

@@ -42,7 +42,7 @@ func (v *verified) text(out io.Writer) error {
 		} else {
 			row("missing", "what happened after event %s, %s, and the account of losses", report.Count(m.AfterEvent), at)
 		}
-		if m.RestBytes > 0 && !v.Ended {
+		if m.RestBytes > 0 && !v.Ended && len(v.Skipped) == 0 {
 			row("", "%d bytes of it from byte %d on are there, but no complete frame", m.RestBytes, m.AtByte)
 		}
 	}
