@@ -26,6 +26,8 @@ const late = int64(time.Second)
 type Witness struct {
 	queuedKnown bool // the capture has events of connections that were queued
 	blind       bool // and none of accept
+	forgotKnown bool // it can have events of those that waited when their listener was closed
+	oneCPU      bool // the host has no second one
 	spaces      map[uint32]*space
 	recent      []moment // the last events, a ring
 	next        int      // in recent, the oldest
@@ -107,8 +109,9 @@ func (b *boundary) note(m moment, n int64) {
 
 // NewWitness begins with the capture whose header is h.
 func NewWitness(h *format.Header) *Witness {
-	w := &Witness{spaces: map[uint32]*space{}, rest: &space{}, blind: blind(h), repaired: h.Repaired}
+	w := &Witness{spaces: map[uint32]*space{}, rest: &space{}, blind: blind(h), oneCPU: h.CPUs == 1, forgotKnown: len(h.Probes) == 0, repaired: h.Repaired}
 	for _, p := range h.Probes {
+		w.forgotKnown = w.forgotKnown || p.Hook == format.HookChildForget
 		w.queuedKnown = w.queuedKnown || p.Hook == format.HookHashdance
 	}
 	return w
@@ -421,8 +424,8 @@ func (x *WitnessSpace) discards() {
 	}
 }
 
-// twice is how much of the difference the kernel can have counted twice: a few in
-// many, as measured (docs/RELIABILITY.md), and if what was put into queues is known
+// twice is how much of the difference the kernel can have counted twice, on more than
+// one CPU: a few in many, as measured (docs/RELIABILITY.md), and if what was put into queues is known
 // and as much as what left them, no more than was not
 // (tcp_create_openreq_child counts before inet_csk_complete_hashdance finds that it
 // does not own the request).
@@ -450,9 +453,9 @@ func (w *Witness) judge(x *WitnessSpace, back bool) {
 	}
 	lost, missed, left := w.losses()
 	noFacts := max(w.noFacts-w.facts, 0)
-	if twice := x.twice(w.blind); twice > 0 && lost+missed+left == 0 && (w.end == nil || w.end.Clean) {
+	if twice := x.twice(w.blind); twice > 0 && !w.oneCPU && lost+missed+left == 0 && (w.end == nil || w.end.Clean) {
 		x.Verdict = WitnessExplained
-		x.Reasons = append(x.Reasons, fmt.Sprintf("%d counted twice: of one handshake the kernel makes two sockets if two CPUs end it at the same time, and drops one", twice))
+		x.Reasons = append(x.Reasons, fmt.Sprintf("%d may have been counted twice: of one handshake the kernel makes two sockets if two CPUs end it at the same time, and drops one", twice))
 		return
 	}
 	what := "returns of accept"
@@ -486,6 +489,9 @@ func (w *Witness) judge(x *WitnessSpace, back bool) {
 		x.Verdict = WitnessDiffers
 		if w.before && x.Unexplained > 0 { // how many is not known either
 			x.Reasons = append(x.Reasons, "calls that began before the recording could not be looked for")
+		}
+		if !w.blind && !w.forgotKnown && x.Unexplained > 0 {
+			x.Reasons = append(x.Reasons, "connections that waited when their listener was closed are not recorded here")
 		}
 	}
 }

@@ -54,7 +54,7 @@ func TestWitness(t *testing.T) {
 		{"while read", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), takenAt(205), takenAt(206)}, nil, nil, WitnessExplained, 2, "while the counters were read"},
 		{"lost", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, lossy, WitnessExplained, 2, "2 returns of accept were lost"},
 		{"more than was lost", 0, reading(200, 210, 14, 0), []format.Event{takenAt(150)}, nil, lossy, WitnessDiffers, 3, "3 NOT accounted for"},
-		{"counted twice", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150)}, nil, nil, WitnessExplained, 1, "1 counted twice"},
+		{"counted twice", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150)}, nil, nil, WitnessExplained, 1, "1 may have been counted twice"},
 		{"missing", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, nil, WitnessDiffers, 2, ""},
 		{"too many", 0, reading(200, 210, 11, 0), []format.Event{takenAt(150), takenAt(160)}, nil, nil, WitnessDiffers, -1, ""},
 		{"the queue moved", 0, unknown, nil, nil, nil, WitnessExplained, 2, "while the accept queues were read"},
