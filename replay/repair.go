@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/acc-project/acc/format"
 )
@@ -25,6 +26,7 @@ type survey struct {
 	header  format.Header
 	end     *format.End
 	clock   format.Clock // the newest
+	lastNS  int64        // boot time of the last event
 	counts  map[probe]uint64
 	losses  map[probe]uint64
 	skipped []format.Skip
@@ -79,7 +81,7 @@ func look(src io.ReaderAt, size int64) (*survey, error) {
 		return nil, fmt.Errorf("open capture: %w", err)
 	}
 	s.header = *r.Header()
-	s.clock = s.header.Clock
+	s.clock, s.lastNS = s.header.Clock, math.MinInt64
 	for {
 		var b *format.Batch
 		if b, err = r.Next(); err != nil {
@@ -94,6 +96,7 @@ func look(src io.ReaderAt, size int64) (*survey, error) {
 		}
 		for i := range b.Events {
 			s.counts[probe{b.Events[i].Hook, b.Events[i].Kind}]++
+			s.lastNS = max(s.lastNS, b.Events[i].BootNS)
 		}
 		if b.End != nil {
 			e := *b.End
@@ -204,7 +207,7 @@ func (s *survey) copy(out *format.Writer, src io.ReaderAt, size int64) error {
 // account is the new END: what the probes saw is either in the capture or lost.
 func (s *survey) account(note *format.Repaired) format.End {
 	if s.end == nil {
-		end := format.End{Reason: "repaired", Detail: "the original has no end: how many events followed is not known", Clock: s.clock}
+		end := format.End{Reason: "repaired", Detail: "the original has no end: how many events followed is not known", Clock: s.until()}
 		for hook := range 256 { // one that this version does not know counts, too
 			for kind := range format.NumKinds {
 				p := probe{format.Hook(hook), format.Kind(kind)}
@@ -236,6 +239,15 @@ func (s *survey) account(note *format.Repaired) format.End {
 		end.Detail = join(end.Detail, "the original's header was lost: of which host and time it is, is not known")
 	}
 	return end
+}
+
+// until is the time of the last thing that is known, on the clocks of the newest pair.
+func (s *survey) until() format.Clock {
+	c := s.clock
+	if by := s.lastNS - c.BootNS; c.Known() && s.lastNS > c.BootNS && by > 0 { // by wraps only for times that no clock has
+		c.BootNS, c.MonoNS, c.RealNS = s.lastNS, c.MonoNS+by, c.RealNS+by
+	}
+	return c
 }
 
 func join(a, b string) string {

@@ -433,6 +433,8 @@ func (i *info) time(row func(name, format string, args ...any), zone *time.Locat
 		row("time", "from %s, ended by %s", start, format.Quote(cmp.Or(i.End.Reason, "?")))
 	case i.End.Clock.BootNS < i.clock.BootNS || i.End.Clock.BootNS-i.clock.BootNS < 0: // which may overflow
 		row("time", "from %s, ended by %s; END's time does not fit", start, format.Quote(cmp.Or(i.End.Reason, "?")))
+	case i.Header.Repaired != nil && !i.Header.Repaired.Ended:
+		row("time", "%s for at least %s, end unknown", start, report.Duration(i.End.Clock.BootNS-i.clock.BootNS))
 	default:
 		row("time", "%s for %s, ended by %s", start, report.Duration(i.End.Clock.BootNS-i.clock.BootNS), format.Quote(cmp.Or(i.End.Reason, "?")))
 	}
