@@ -40,6 +40,10 @@ type Witness struct {
 	told        uint64 // events that the capture tells as lost, of the kinds that count
 	counted     uint64 // events of them that are there
 	end         *format.End
+	startNS     int64  // when the recording began, 0 if that is not known
+	read        bool   // there was a reading
+	first       uint64 // Seq of the first event
+	unread      bool   // no reading came before it although it is not the capture's first
 }
 
 // space is what is known of one network namespace.
@@ -47,6 +51,8 @@ type space struct {
 	netns       uint32
 	sums        sums
 	first, last *boundary
+	fromNS      int64 // of the first event that a counter can tell of, and of the last
+	toNS        int64
 }
 
 // sums count connections.
@@ -109,7 +115,7 @@ func (b *boundary) note(m moment, n int64) {
 
 // NewWitness begins with the capture whose header is h.
 func NewWitness(h *format.Header) *Witness {
-	w := &Witness{spaces: map[uint32]*space{}, rest: &space{}, blind: blind(h), oneCPU: h.CPUs == 1, forgotKnown: len(h.Probes) == 0, repaired: h.Repaired}
+	w := &Witness{startNS: h.Clock.BootNS, spaces: map[uint32]*space{}, rest: &space{}, blind: blind(h), oneCPU: h.CPUs == 1, forgotKnown: len(h.Probes) == 0, repaired: h.Repaired}
 	for _, p := range h.Probes {
 		w.forgotKnown = w.forgotKnown || p.Hook == format.HookChildForget
 		w.queuedKnown = w.queuedKnown || p.Hook == format.HookHashdance
@@ -162,6 +168,7 @@ func (w *Witness) space(netns uint32) *space {
 // counters takes a reading: what was recorded so far happened before it, but for
 // the last events.
 func (w *Witness) counters(c *format.Counters) {
+	w.read = true
 	s := w.space(c.NetNS)
 	if s == w.rest {
 		return
@@ -193,6 +200,9 @@ func (w *Witness) event(e *format.Event) {
 	if w.counts(e.Kind) {
 		w.counted++
 	}
+	if w.first == 0 {
+		w.first, w.unread = e.Seq, e.Seq > 1 && !w.read
+	}
 	what := uint8(0)
 	switch {
 	case e.Kind == format.Queued:
@@ -218,6 +228,10 @@ func (w *Witness) event(e *format.Event) {
 	}
 	s := w.space(e.NetNS)
 	m := moment{e.BootNS, s, what}
+	if s.sums == (sums{}) {
+		s.fromNS = m.ns
+	}
+	s.fromNS, s.toNS = min(s.fromNS, m.ns), max(s.toNS, m.ns)
 	s.sums.add(what, 1)
 	s.first.note(m, 1) // an event can be recorded after a reading that came after it
 	s.last.note(m, 1)
@@ -237,7 +251,7 @@ const (
 // Verdicts of a witness.
 const (
 	WitnessAgrees    = "agrees"    // the kernel counted the same, or all of the difference is accounted for
-	WitnessPartly    = "partly"    // the same of the namespaces whose counters were read, but connections were accepted in others, too
+	WitnessPartly    = "partly"    // the same where the counters were read, but there is more: connections that were accepted in other namespaces, or a time that the readings do not cover
 	WitnessExplained = "explained" // there is a difference, and a reason for one of at least this size
 	WitnessDiffers   = "differs"   // there is one for which the capture holds no reason
 	WitnessSilent    = "silent"    // the capture has no two readings of the kernel's counters
@@ -258,6 +272,8 @@ type WitnessResult struct {
 type WitnessSpace struct {
 	NetNS       uint32            `json:"netns"`
 	SpanNS      int64             `json:"span_ns"`      // between the readings
+	BeforeNS    int64             `json:"before_ns"`    // of the recording before the first one, if it is not the one of the start
+	AfterNS     int64             `json:"after_ns"`     // of the recording behind the last one, if it is not the one of the end
 	Opened      uint64            `json:"opened"`       // PassiveOpens: TCP connections that the kernel made for listeners
 	Accepted    int64             `json:"accepted"`     // TCP connections that the capture shows to be taken from an accept queue
 	Kernel      int64             `json:"kernel"`       // of them, by the kernel for itself
@@ -328,6 +344,18 @@ func (w *Witness) Finish() WitnessResult {
 			r.Verdict = WitnessPartly
 		}
 	}
+	if worst := r.longest(); worst.outside() > 0 {
+		where += fmt.Sprintf(" in %s of %s", Duration(worst.SpanNS), Duration(worst.SpanNS+worst.outside()))
+		if worst.BeforeNS > 0 {
+			reasons = append(reasons, "of the time before that nothing is known")
+		}
+		if worst.AfterNS > 0 {
+			reasons = append(reasons, "of the time after that nothing is known")
+		}
+		if agrees {
+			r.Verdict = WitnessPartly
+		}
+	}
 	counts := many(total.Opened, "TCP connection")
 	switch {
 	case w.blind:
@@ -378,6 +406,7 @@ func (w *Witness) compare(s *space) WitnessSpace {
 		QueuedStart: s.first.Counters.Queued, QueuedEnd: s.last.Counters.Queued, QueuedKnown: s.first.QueuedKnown && s.last.QueuedKnown,
 		Discarded: s.last.by.discarded - s.first.by.discarded, Queued: -1, Reasons: []string{}, Counters: map[string]uint64{},
 	}
+	x.BeforeNS, x.AfterNS = w.outside(s)
 	for _, name := range slices.Sorted(maps.Keys(s.last.Values)) {
 		x.Counters[name] = grew(name)
 	}

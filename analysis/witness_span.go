@@ -1,0 +1,43 @@
+package analysis
+
+// outside says how long a namespace was recorded before the first reading of its
+// counters and after the last one. What the recorder itself needs for the readings of
+// its start and its end does not count, nor does the time before a namespace was met or
+// after it was gone.
+func (w *Witness) outside(s *space) (beforeNS, afterNS int64) {
+	first, last := s.first, s.last
+	early, behind := first.by.accepted, s.sums.accepted-last.by.accepted-last.while.accepted
+	if w.blind {
+		early, behind = first.by.queued, s.sums.queued-last.by.queued-last.while.queued
+	}
+	from := s.fromNS
+	if w.unread && w.startNS > 0 {
+		from = min(from, w.startNS)
+	}
+	if gap := first.BootNS - from; gap > late && (early > 0 || w.unread) {
+		beforeNS = gap
+	}
+	to := s.toNS
+	_, _, left := w.losses()
+	if left > 0 && w.end != nil {
+		to = max(to, w.end.Clock.BootNS)
+	}
+	if gap := to - last.UntilNS; !last.Final && gap > late && (behind > 0 || left > 0) {
+		afterNS = gap
+	}
+	return beforeNS, afterNS
+}
+
+// outside is how much of the recording the readings do not cover.
+func (x *WitnessSpace) outside() int64 { return x.BeforeNS + x.AfterNS }
+
+// longest is the namespace of which the most is not covered.
+func (r *WitnessResult) longest() WitnessSpace {
+	worst := WitnessSpace{}
+	for i := range r.Spaces {
+		if r.Spaces[i].outside() > worst.outside() {
+			worst = r.Spaces[i]
+		}
+	}
+	return worst
+}
