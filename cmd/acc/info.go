@@ -362,11 +362,15 @@ func (i *info) text(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	q := format.Quote
-	verdict := map[string]string{"whole": "whole: closed in order, every frame checked", "unclean": "whole, but the recording ended in disorder",
+	disorder := "but the recording ended in disorder"
+	if h.Repaired != nil {
+		disorder = "but it was repaired"
+	}
+	verdict := map[string]string{"whole": "whole: closed in order, every frame checked", "unclean": "whole, " + disorder,
 		"truncated": "TRUNCATED: it stops before its end", "corrupt": "CORRUPT", "unreadable": "UNREADABLE: reading it failed"}[i.Verdict]
 	row("capture", "%s", q(i.File))
 	if i.Read == readIndex {
-		verdict = map[string]string{"unchecked": "closed in order", "unclean": "closed, but the recording ended in disorder"}[i.Verdict] +
+		verdict = map[string]string{"unchecked": "closed in order", "unclean": "closed, " + disorder}[i.Verdict] +
 			"; beginning, end and index fit. NOT looked at: what lies between (acc verify)"
 	}
 	row("verdict", "%s", verdict)

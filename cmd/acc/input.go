@@ -119,15 +119,15 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 }
 
 // verdict turns what ended reading into what to say: nil at the end of a whole
-// capture that was closed in order.
+// capture that was closed in order and not repaired.
 func (in *input) verdict(err error, end *format.End) error {
 	skipped := in.Skipped()
 	ended := errors.Is(err, io.EOF) || errors.Is(err, format.ErrTruncated)
 	switch {
 	case ended && len(skipped) > 0:
 		err = &format.CorruptError{Offset: skipped[0].Offset, Reason: skipped[0].Reason + skippedNote(skipped)}
-	case errors.Is(err, io.EOF) && end != nil && !end.Clean:
-		return &unclean{in.name, end}
+	case errors.Is(err, io.EOF) && end != nil && (!end.Clean || in.Header().Repaired != nil):
+		return &unclean{in.name, end, in.Header().Repaired}
 	case err == nil, errors.Is(err, io.EOF):
 		return nil
 	}
@@ -143,14 +143,25 @@ func skippedNote(skipped []format.Skip) string {
 	return fmt.Sprintf(" (salvage left out %d bytes and at least %d events in %d places)", bytes, events, len(skipped))
 }
 
-// unclean is a whole file whose recording ended in disorder.
+// unclean is a whole file whose recording ended in disorder, or that was repaired.
 type unclean struct {
-	name string
-	end  *format.End
+	name     string
+	end      *format.End
+	repaired *format.Repaired
 }
 
-func (e *unclean) Error() string {
-	return fmt.Sprintf("%s: recording ended in disorder (%s): %s", e.name, e.end.Reason, e.end.Detail)
+func (e *unclean) Error() string { return e.name + ": " + uncleanWhy(e.end, e.repaired) }
+
+// uncleanWhy says what is wrong with a capture that is unclean; r is nil if it was not repaired.
+func uncleanWhy(end *format.End, r *format.Repaired) string {
+	if r == nil {
+		return fmt.Sprintf("recording ended in disorder (%s): %s", end.Reason, end.Detail)
+	}
+	why := fmt.Sprintf("this was repaired from a %s capture: %d bytes in %d places and at least %d events of that are left out", r.Verdict, r.Lost, max(r.Places, 1), r.Events)
+	if end.Detail != "" {
+		why += "; " + end.Detail
+	}
+	return why
 }
 
 // Is makes it the same kind of verdict as a truncated capture.

@@ -43,7 +43,7 @@ Exit codes:
   0  clean
   1  error
   2  usage
-  3  the capture is truncated, or its recording ended in disorder
+  3  the capture is truncated, its recording ended in disorder, or it was repaired
   4  the capture is corrupt
   5  a limit was hit, the result is not whole; the disk is full
   6  not confirmed: a signature or a kept chain head fails, or there is none of it

@@ -308,15 +308,11 @@ func (v *verified) judge(in *input, readErr error, end *format.End, last *format
 	case errors.Is(readErr, format.ErrTruncated):
 		v.Capture = "truncated"
 		v.Why = append(v.Why, readErr.Error())
-	case errors.Is(readErr, io.EOF) && end != nil && end.Clean:
+	case errors.Is(readErr, io.EOF) && end != nil && end.Clean && in.Header().Repaired == nil:
 		v.Capture = "whole"
 	case errors.Is(readErr, io.EOF) && end != nil:
 		v.Capture = "unclean"
-		why := "recording ended in disorder"
-		if in.Header().Repaired != nil {
-			why = "this is what could be read of a damaged capture"
-		}
-		v.Why = append(v.Why, fmt.Sprintf("%s (%s): %s", why, end.Reason, end.Detail))
+		v.Why = append(v.Why, uncleanWhy(end, in.Header().Repaired))
 	default:
 		v.Capture = "truncated"
 		v.Why = append(v.Why, "it has no end")

@@ -19,7 +19,7 @@ func (v *verified) text(out io.Writer) error {
 	row("capture", "%s", q(v.File))
 	row("verdict", "%s", map[string]string{
 		"whole":     "whole: every frame, END, index and tail are there and fit",
-		"unclean":   "UNCLEAN: all that is in it fits, but its recording, or what it is repaired from, ended in disorder",
+		"unclean":   "UNCLEAN: all that is in it fits, but its recording ended in disorder, or it was repaired",
 		"truncated": "TRUNCATED: it stops before its end",
 		"corrupt":   "CORRUPT",
 		"forged":    "FORGED: it is not what was signed or kept",
