@@ -20,7 +20,8 @@ func newExplainCommand() *cobra.Command {
 		Short: "Say in words what one event means",
 		Long: `Explain prints what the event with sequence number SEQ means, in a few sentences, and
 then all its fields with their meanings. Findings of acc analyze name events so; for the
-whole story of an event's connection there is acc analyze --connection SEQ FILE.`,
+whole story of an event's connection there is acc analyze --connection SEQ FILE. Of an
+event in a part that --salvage or a repair left out it says so.`,
 		Example: `  acc explain 3 incident.acc`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
@@ -48,14 +49,21 @@ func runExplain(ctx context.Context, out io.Writer, seq uint64, name string, sal
 	defer in.Close()
 	clock := in.Clock()
 	var end *format.End
+	next, hole := uint64(1), [2]uint64{} // event that follows; first and last of the missing ones that it is among
 	for ctx.Err() == nil {
 		b, err := in.Next()
 		if err != nil {
-			if err := in.verdict(err, end); err != nil {
+			if err := in.verdict(err, end); err != nil && hole[0] > 0 {
+				return fmt.Errorf("event %d is in a part that was left out, of events %d to %d: %w", seq, hole[0], hole[1], err)
+			} else if err != nil {
 				return err
 			}
 			return &hinted{fmt.Errorf("%s has no event %d", in.name, seq), "acc info says how many there are; they count from 1"}
 		}
+		if seq >= next && seq < b.FirstSeq {
+			hole = [2]uint64{next, b.FirstSeq - 1}
+		}
+		next = b.FirstSeq + uint64(len(b.Events))
 		if n := len(b.Clocks); n > 0 {
 			clock = b.Clocks[n-1]
 		}
