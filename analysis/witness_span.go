@@ -14,7 +14,7 @@ func (w *Witness) outside(s *space) (beforeNS, afterNS int64) {
 	if w.unread && w.startNS > 0 {
 		from = min(from, w.startNS)
 	}
-	if gap := first.BootNS - from; gap > late && (early > 0 || w.unread) {
+	if gap := first.BootNS - from; from < first.BootNS && gap > late && (early > 0 || w.unread) {
 		beforeNS = gap
 	}
 	to := s.toNS
@@ -22,7 +22,7 @@ func (w *Witness) outside(s *space) (beforeNS, afterNS int64) {
 	if left > 0 && w.end != nil {
 		to = max(to, w.end.Clock.BootNS)
 	}
-	if gap := to - last.UntilNS; !last.Final && gap > late && (behind > 0 || left > 0) {
+	if gap := to - last.UntilNS; !last.Final && last.UntilNS < to && gap > late && (behind > 0 || left > 0) {
 		afterNS = gap
 	}
 	return beforeNS, afterNS
