@@ -1,0 +1,288 @@
+package analysis
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/acc-project/acc/format"
+)
+
+// Verdicts of a witness.
+const (
+	WitnessAgrees    = "agrees"    // the kernel counted the same, or all of the difference is accounted for
+	WitnessPartly    = "partly"    // the same where the counters were read, but there is more: connections that were accepted in other namespaces, or a time that the readings do not cover
+	WitnessExplained = "explained" // there is a difference, and a reason for one of at least this size
+	WitnessDiffers   = "differs"   // there is one for which the capture holds no reason
+	WitnessSilent    = "silent"    // the capture has no two readings of the kernel's counters
+)
+
+// WitnessResult is what the kernel's counters say of a capture, over the time
+// between its first and its last reading of them.
+type WitnessResult struct {
+	Verdict     string         `json:"verdict"`     // Witness...
+	Text        string         `json:"text"`        // the same as a sentence
+	Spaces      []WitnessSpace `json:"spaces"`      // each network namespace, most connections first
+	Unwitnessed uint64         `json:"unwitnessed"` // TCP connections accepted in namespaces whose counters were not read twice
+	Others      int            `json:"others"`      // those namespaces, at least; those of Spaces were read
+}
+
+// WitnessSpace is one network namespace. Connections that the kernel made are
+// Opened = Accepted + (QueuedEnd - QueuedStart) + Forgotten + Joined + Discarded + Unexplained.
+type WitnessSpace struct {
+	NetNS       uint32            `json:"netns"`
+	SpanNS      int64             `json:"span_ns"`      // between the readings
+	BeforeNS    int64             `json:"before_ns"`    // of the recording before the first one, if it is not the one of the start
+	AfterNS     int64             `json:"after_ns"`     // of the recording behind the last one, if it is not the one of the end
+	Opened      uint64            `json:"opened"`       // PassiveOpens: TCP connections that the kernel made for listeners
+	Accepted    int64             `json:"accepted"`     // TCP connections that the capture shows to be taken from an accept queue
+	Kernel      int64             `json:"kernel"`       // of them, by the kernel for itself
+	QueuedStart uint32            `json:"queued_start"` // waiting in accept queues
+	QueuedEnd   uint32            `json:"queued_end"`
+	QueuedKnown bool              `json:"queued_known"` // both are exact
+	Forgotten   int64             `json:"forgotten"`    // waited in one when its listener was closed
+	Joined      uint64            `json:"joined"`       // joined an MPTCP connection: never accepted
+	Discarded   int64             `json:"discarded"`    // made a second time for one handshake, and dropped at once: no connections
+	Queued      int64             `json:"queued"`       // events of connections that were queued, -1 if the capture has none
+	Unsure      int64             `json:"unsure"`       // events while the counters were read: before or after
+	Unexplained int64             `json:"unexplained"`
+	Verdict     string            `json:"verdict"`
+	Reasons     []string          `json:"reasons"`  // what the difference can come from, or how it is accounted for
+	Counters    map[string]uint64 `json:"counters"` // how much each counter grew
+}
+
+// Finish ends it.
+func (w *Witness) Finish() WitnessResult {
+	r := WitnessResult{Verdict: WitnessSilent, Spaces: []WitnessSpace{}}
+	for _, s := range w.spaces {
+		if s.first != nil && s.last != nil {
+			r.Spaces = append(r.Spaces, w.compare(s))
+		}
+	}
+	slices.SortFunc(r.Spaces, func(a, b WitnessSpace) int {
+		return cmp.Or(cmp.Compare(b.Opened, a.Opened), cmp.Compare(a.NetNS, b.NetNS))
+	})
+	order := []string{WitnessSilent, WitnessAgrees, WitnessExplained, WitnessDiffers}
+	total := WitnessSpace{}
+	other := func(s *space) {
+		if s.sums.accepted > 0 && (s.first == nil || s.last == nil) {
+			r.Unwitnessed += uint64(s.sums.accepted)
+			r.Others++
+		}
+	}
+	for _, s := range w.spaces {
+		other(s)
+	}
+	other(w.rest)
+	var reasons []string
+	for _, s := range r.Spaces {
+		if slices.Index(order, s.Verdict) > slices.Index(order, r.Verdict) {
+			r.Verdict = s.Verdict
+		}
+		total.Opened += s.Opened
+		total.Accepted += s.Accepted
+		total.Queued += s.Queued
+		total.Unexplained += s.Unexplained
+		for _, reason := range s.Reasons {
+			if !slices.Contains(reasons, reason) {
+				reasons = append(reasons, reason)
+			}
+		}
+	}
+	if r.Verdict != WitnessAgrees && total.Unexplained == 0 && len(r.Spaces) > 1 {
+		r.Verdict = WitnessAgrees
+		reasons = append(reasons, "some in another network namespace than their listener's")
+	}
+	if len(reasons) > 6 {
+		reasons = append(reasons[:6], "and more")
+	}
+	agrees, where := r.Verdict == WitnessAgrees, ""
+	if r.Others > 0 && r.Verdict != WitnessSilent {
+		where = fmt.Sprintf(" in %d of %d network namespaces", len(r.Spaces), len(r.Spaces)+r.Others)
+		reasons = append(reasons, fmt.Sprintf("%d more accepted in the %s whose counters are not known", r.Unwitnessed, others(r.Others)))
+		if agrees {
+			r.Verdict = WitnessPartly
+		}
+	}
+	if worst := r.longest(); worst.outside() > 0 {
+		where += fmt.Sprintf(" in %s of %s", Duration(worst.SpanNS), Duration(worst.SpanNS+worst.outside()))
+		if worst.BeforeNS > 0 {
+			reasons = append(reasons, "of the time before that nothing is known")
+		}
+		if worst.AfterNS > 0 {
+			reasons = append(reasons, "of the time after that nothing is known")
+		}
+		if agrees {
+			r.Verdict = WitnessPartly
+		}
+	}
+	counts := many(total.Opened, "TCP connection")
+	switch {
+	case w.blind:
+		counts += fmt.Sprintf(", %d were recorded as queued", total.Queued)
+	case !agrees || int64(total.Opened) != total.Accepted:
+		counts += fmt.Sprintf(", %d were recorded as accepted", total.Accepted)
+	}
+	switch r.Verdict {
+	case WitnessSilent:
+		r.Text = "the capture does not hold two readings of the kernel's own counters"
+	case WitnessAgrees, WitnessPartly:
+		r.Text = "the kernel counted the same" + where + ": " + counts
+	case WitnessExplained:
+		r.Text = fmt.Sprintf("the kernel counted %s"+where+"; the difference of %d can be accounted for", counts, total.Unexplained)
+	case WitnessDiffers:
+		r.Text = fmt.Sprintf("the kernel counted %s"+where+": %d NOT accounted for", counts, total.Unexplained)
+		if total.Unexplained < 0 {
+			r.Text = fmt.Sprintf("the kernel counted %s"+where+": %d MORE than there were", counts, -total.Unexplained)
+		}
+	}
+	if len(reasons) > 0 {
+		r.Text += " (" + strings.Join(reasons, ", ") + ")"
+	}
+	return r
+}
+
+// others names namespaces by their number.
+func others(n int) string {
+	if n == 1 {
+		return "other one,"
+	}
+	return fmt.Sprintf("other %d,", n)
+}
+
+// compare holds a namespace's events against its counters.
+func (w *Witness) compare(s *space) WitnessSpace {
+	back := false
+	grew := func(name string) uint64 {
+		if s.last.Values[name] < s.first.Values[name] {
+			back = back || name == format.CounterPassiveOpens || name == format.CounterMPJoins
+			return 0
+		}
+		return s.last.Values[name] - s.first.Values[name]
+	}
+	x := WitnessSpace{
+		NetNS: s.netns, SpanNS: max(s.last.BootNS-s.first.BootNS, 0), Opened: grew(format.CounterPassiveOpens), Joined: grew(format.CounterMPJoins),
+		Accepted: s.last.by.accepted - s.first.by.accepted, Kernel: s.last.by.kernel - s.first.by.kernel, Forgotten: s.last.by.forgotten - s.first.by.forgotten,
+		QueuedStart: s.first.Counters.Queued, QueuedEnd: s.last.Counters.Queued, QueuedKnown: s.first.QueuedKnown && s.last.QueuedKnown,
+		Discarded: s.last.by.discarded - s.first.by.discarded, Queued: -1, Reasons: []string{}, Counters: map[string]uint64{},
+	}
+	x.BeforeNS, x.AfterNS = w.outside(s)
+	for _, name := range slices.Sorted(maps.Keys(s.last.Values)) {
+		x.Counters[name] = grew(name)
+	}
+	x.Unsure = s.first.while.accepted + s.last.while.accepted + s.first.while.forgotten + s.last.while.forgotten
+	if w.queuedKnown {
+		x.Queued = s.last.by.queued - s.first.by.queued
+	}
+	if w.blind && w.queuedKnown { // what was put into queues is all that there is to hold against
+		x.Unsure = s.first.while.queued + s.last.while.queued
+		x.Unexplained = int64(x.Opened) - x.Queued - int64(x.Joined) - x.Discarded
+		x.discards()
+		w.judge(&x, back)
+		return x
+	}
+	waiting := int64(x.QueuedEnd) - int64(x.QueuedStart)
+	x.Unexplained = int64(x.Opened) - x.Accepted - waiting - x.Forgotten - int64(x.Joined) - x.Discarded
+	x.reasons(waiting)
+	w.judge(&x, back)
+	return x
+}
+
+// reasons says how a difference is accounted for.
+func (x *WitnessSpace) reasons(waiting int64) {
+	add := func(n int64, format string) {
+		if n != 0 {
+			x.Reasons = append(x.Reasons, fmt.Sprintf(format, n))
+		}
+	}
+	if waiting > 0 {
+		add(waiting, "%d more waiting in an accept queue at the end")
+	} else {
+		add(-waiting, "%d fewer waiting in an accept queue at the end")
+	}
+	add(x.Forgotten, "%d were waiting when their listener was closed")
+	add(int64(x.Joined), "%d joined an MPTCP connection")
+	add(x.Kernel, "%d of the accepted taken by the kernel for itself")
+	x.discards()
+}
+
+// discards tells of the sockets that were no connections.
+func (x *WitnessSpace) discards() {
+	if x.Discarded > 0 {
+		x.Reasons = append(x.Reasons, fmt.Sprintf("%d made twice: two CPUs ended one handshake at the same time, and the kernel dropped the second socket", x.Discarded))
+	}
+}
+
+// twice is how much of the difference the kernel can have counted twice, on more than
+// one CPU: a few in many, as measured (docs/RELIABILITY.md), and if what was put into queues is known
+// and as much as what left them, no more than was not
+// (tcp_create_openreq_child counts before inet_csk_complete_hashdance finds that it
+// does not own the request).
+func (x *WitnessSpace) twice(blind bool) int64 {
+	most := 1 + int64(x.Opened)/10_000
+	if x.Queued >= 0 && !blind {
+		most = min(1+int64(x.Opened)/500, int64(x.Opened)-x.Queued-int64(x.Joined)-x.Discarded)
+	}
+	if x.Unexplained > 0 && x.Unexplained <= most {
+		return x.Unexplained
+	}
+	return 0
+}
+
+// judge says whether what is left can be. back: the counters ran backwards.
+func (w *Witness) judge(x *WitnessSpace, back bool) {
+	if back {
+		x.Verdict = WitnessDiffers
+		x.Reasons = append(x.Reasons, "its counters run backwards, which they never do")
+		return
+	}
+	x.Verdict = WitnessAgrees
+	if x.Unexplained == 0 {
+		return
+	}
+	lost, missed, left := w.losses()
+	noFacts := max(w.noFacts-w.facts, 0)
+	if twice := x.twice(w.blind); twice > 0 && !w.oneCPU && lost+missed+left == 0 && (w.end == nil || w.end.Clean) {
+		x.Verdict = WitnessExplained
+		x.Reasons = append(x.Reasons, fmt.Sprintf("%d may have been counted twice: of one handshake the kernel makes two sockets if two CPUs end it at the same time, and drops one", twice))
+		return
+	}
+	what := "returns of accept"
+	if w.blind {
+		what = "queued connections"
+	}
+	more := []struct {
+		n    int64
+		text string
+	}{
+		{int64(lost), "%d " + what + " were lost, " + w.cause()},
+		{int64(left), "%d " + what + " were recorded and " + w.gone()},
+		{int64(missed), "%d " + what + " were missed by the kernel"},
+		{noFacts, "%d accepted without what says of which protocol"},
+		{x.Unsure, "%d accepted while the counters were read"},
+	}
+	room := int64(0)
+	for _, m := range more {
+		if m.n > 0 {
+			room += m.n
+			x.Reasons = append(x.Reasons, fmt.Sprintf(m.text, m.n))
+		}
+	}
+	switch {
+	case x.Unexplained > 0 && x.Unexplained <= room, x.Unexplained < 0 && -x.Unexplained <= x.Unsure:
+		x.Verdict = WitnessExplained
+	case !x.QueuedKnown:
+		x.Verdict = WitnessExplained
+		x.Reasons = append(x.Reasons, "connections came while the accept queues were read")
+	default:
+		x.Verdict = WitnessDiffers
+		if w.before && x.Unexplained > 0 { // how many is not known either
+			x.Reasons = append(x.Reasons, "calls that began before the recording could not be looked for")
+		}
+		if !w.blind && !w.forgotKnown && x.Unexplained > 0 {
+			x.Reasons = append(x.Reasons, "connections that waited when their listener was closed are not recorded here")
+		}
+	}
+}
