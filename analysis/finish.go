@@ -207,8 +207,8 @@ func (a *Analyzer) caveats(c Completeness, r *Result) []Caveat {
 		add("truncated", "the capture stops before its end: what happened after %s is not known", a.lastWord())
 	}
 	if p := a.header.Repaired; p != nil {
-		add("repaired", "this is what could be read of a damaged capture: %s; %d bytes in %d places are left out, at least %d events with them",
-			format.Quote(p.Why), p.Lost, max(p.Places, 1), p.Events)
+		add("repaired", "this is what could be read of a damaged capture: %s; left out: %s",
+			format.Quote(p.Why), LeftOut(p.Lost, max(p.Places, 1), p.Events))
 		c.Skipped = c.Skipped[:len(c.Skipped)-1]
 	}
 	if n := len(c.Skipped); n > 0 {
@@ -217,7 +217,7 @@ func (a *Analyzer) caveats(c Completeness, r *Result) []Caveat {
 			bytes += s.Bytes
 			events += s.Events
 		}
-		add("skipped", "%d bytes in %d places were corrupt and left out, at least %d events with them", bytes, n, events)
+		add("skipped", "corrupt and left out: %s", LeftOut(bytes, n, events))
 	}
 	if a.end != nil && !a.end.Clean {
 		add("unclean", "recording ended in disorder (%s) %s", format.Quote(a.end.Reason), format.Quote(a.end.Detail))

@@ -15,6 +15,23 @@ func Count(n uint64) string {
 	return s
 }
 
+// LeftOut says what was left out of a capture: bytes, in how many places (0: it goes without saying), and
+// the events that are known to be missing with them.
+func LeftOut(bytes int64, places int, events uint64) string {
+	text := Count(uint64(bytes)) + " bytes"
+	switch places {
+	case 0:
+	case 1:
+		text += " in one place"
+	default:
+		text += " in " + strconv.Itoa(places) + " places"
+	}
+	if events == 0 {
+		return text + ", events in it unknown"
+	}
+	return text + ", with at least " + Count(events) + " events"
+}
+
 // Duration writes nanoseconds with three digits and a unit that suits: 812 ns,
 // 12.3 ms, 4.56 s, 3m20s, 3d18h.
 func Duration(ns int64) string {

@@ -380,7 +380,7 @@ func (i *info) text(out io.Writer) error {
 	if r := h.Repaired; r != nil {
 		row("repaired", "this is what could be read of a damaged capture of %s, SHA-256 %s", report.Bytes(r.Bytes), q(r.SHA256))
 		row("", "%s", q(r.Why))
-		row("", "%s in %d places and at least %s events of it are not in here", report.Bytes(r.Lost), max(r.Places, 1), report.Count(r.Events))
+		row("", "not in here: %s", analysis.LeftOut(r.Lost, max(r.Places, 1), r.Events))
 		list(row, "", r.Notes)
 	}
 	row("host", "%s, Linux %s %s, %d CPUs", q(h.Host), q(h.Kernel), q(h.Arch), h.CPUs)

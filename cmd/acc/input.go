@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/format"
 )
 
@@ -140,7 +141,7 @@ func skippedNote(skipped []format.Skip) string {
 		bytes += s.Bytes
 		events += s.Events
 	}
-	return fmt.Sprintf(" (salvage left out %d bytes and at least %d events in %d places)", bytes, events, len(skipped))
+	return fmt.Sprintf(" (salvage left out %s)", analysis.LeftOut(bytes, len(skipped), events))
 }
 
 // unclean is a whole file whose recording ended in disorder, or that was repaired.
@@ -155,9 +156,13 @@ func (e *unclean) Error() string { return e.name + ": " + uncleanWhy(e.end, e.re
 // uncleanWhy says what is wrong with a capture that is unclean; r is nil if it was not repaired.
 func uncleanWhy(end *format.End, r *format.Repaired) string {
 	if r == nil {
-		return fmt.Sprintf("recording ended in disorder (%s): %s", end.Reason, end.Detail)
+		why := fmt.Sprintf("recording ended in disorder (%s)", end.Reason)
+		if end.Detail != "" {
+			why += ": " + end.Detail
+		}
+		return why
 	}
-	why := fmt.Sprintf("this was repaired from a %s capture: %d bytes in %d places and at least %d events of that are left out", r.Verdict, r.Lost, max(r.Places, 1), r.Events)
+	why := fmt.Sprintf("this was repaired from a %s capture; left out: %s", r.Verdict, analysis.LeftOut(r.Lost, max(r.Places, 1), r.Events))
 	if end.Detail != "" {
 		why += "; " + end.Detail
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/format"
 	"github.com/acc-project/acc/replay"
@@ -82,7 +83,10 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 		return err
 	}
 	fmt.Fprintf(errOut, "acc: %s: %s\n", format.Quote(in.name), format.Quote(note.Why))
-	fmt.Fprintf(errOut, "acc: %s events are in %s; %s bytes in %d places and at least %s events are not\n", report.Count(end.Events),
-		format.Quote(out.name), report.Count(uint64(note.Lost)), max(note.Places, 1), report.Count(note.Events))
+	fmt.Fprintf(errOut, "acc: %s events are in %s; left out: %s\n", report.Count(end.Events),
+		format.Quote(out.name), analysis.LeftOut(note.Lost, max(note.Places, 1), note.Events))
+	if out.name != "-" {
+		fmt.Fprintf(errOut, "acc: next: acc analyze %s; keep %s, which is the evidence\n", format.Quote(out.name), format.Quote(in.name))
+	}
 	return nil
 }

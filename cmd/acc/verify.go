@@ -302,7 +302,7 @@ func (v *verified) judge(in *input, readErr error, end *format.End, last *format
 				v.Why = append(v.Why, fmt.Sprintf("and in %d more places", len(v.Skipped)-i))
 				break
 			}
-			v.Why = append(v.Why, fmt.Sprintf("at byte %d, %d bytes, at least %d events missing: %s", s.Offset, s.Bytes, s.Events, s.Reason))
+			v.Why = append(v.Why, fmt.Sprintf("at byte %d, %s: %s", s.Offset, analysis.LeftOut(s.Bytes, 0, s.Events), s.Reason))
 		}
 		v.Why = append(v.Why, against...)
 	case errors.Is(readErr, format.ErrTruncated):

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/format"
 )
@@ -75,7 +76,7 @@ func (v *verified) text(out io.Writer) error {
 	}
 	if r := v.Repaired; r != nil {
 		row("repaired", "from %s, %d bytes (%s)", q(r.SHA256), r.Bytes, q(r.Verdict))
-		row("", "%d bytes and at least %s events of it are not in here", r.Lost, report.Count(r.Events))
+		row("", "not in here: %s", analysis.LeftOut(r.Lost, max(r.Places, 1), r.Events))
 	}
 	if v.Witness.Text != "" {
 		row("kernel", "%s", q(v.Witness.Text))
