@@ -188,3 +188,26 @@ func TestRepeats(t *testing.T) {
 		}
 	}
 }
+
+// When the disk is full, what the ring still holds is refused and not written where the end
+// of the capture needs the room.
+func TestFullDiskTakesNothing(t *testing.T) {
+	s := &session{o: &Options{}, a: &attached{}, watcher: &watcher{}, full: &format.NoRoomError{}}
+	var err error
+	if s.writer, err = format.NewWriter(io.Discard, format.Header{}, format.WriterOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	accept := ringRecords(1)[0]
+	life := bpf.AccLifeEvent{BootNs: 1, CpuSeq: 1, Kind: uint8(format.Queued), Hook: uint8(format.HookHashdance)}
+	for _, record := range [][]byte{
+		unsafe.Slice((*byte)(unsafe.Pointer(&accept)), unsafe.Sizeof(accept)), unsafe.Slice((*byte)(unsafe.Pointer(&life)), unsafe.Sizeof(life)),
+	} {
+		if err := s.take(record, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.writer.Events() != 0 || s.ledger.refused[probeEnter] != 1 || s.ledger.refused[probeHashdance] != 1 || s.ledger.lost != 2 {
+		t.Errorf("%d events were written, %d entries and %d queued refused, %d lost", s.writer.Events(), s.ledger.refused[probeEnter],
+			s.ledger.refused[probeHashdance], s.ledger.lost)
+	}
+}

@@ -250,7 +250,7 @@ func (c *blockEncoder) repeatAny(k *known, ns int64, seq uint64, cpu, backlog ui
 // repeatPeer puts who connected.
 func (c *blockEncoder) repeatPeer(k *known) {
 	c.key(keyedConn, k)
-	peer := c.keyed[keyedConn].vals[2*k.num[keyedConn]:][:2]
+	peer := c.keyed[keyedConn].vals[numPeer*k.num[keyedConn]:][:numPeer] // in the order of Fields
 	c.after(atRAddr, &peer[0], k.values[atRAddr])
 	c.after(atRPort, &peer[1], k.values[atRPort])
 }
@@ -275,7 +275,7 @@ func (c *blockEncoder) repeatLife(task int32, r *LifeRepeat) {
 		c.after(atHandshake, &c.keyed[keyedQueued].vals[k.num[keyedQueued]], int64(r.HandshakeUS))
 	} else {
 		c.after(atOldState, &c.keyed[keyedState].vals[k.num[keyedState]], v[atOldState])
-		port := c.keyed[keyedClosed].vals[9*k.num[keyedClosed]:][:9] // in the order of Fields
+		port := c.keyed[keyedClosed].vals[numClosed*k.num[keyedClosed]:][:numClosed] // in the order of Fields
 		c.after(atSockErr, &port[0], int64(r.SockErr))
 		c.after(atShutdown, &port[1], v[atShutdown])
 		c.after(atBytesIn, &port[2], int64(r.BytesIn))

@@ -67,6 +67,9 @@ const (
 	keyedClosed
 	keyedQueue
 	keyedQueued
+
+	numPeer   = 2 // fields of keyedConn
+	numClosed = 9 // of keyedClosed
 )
 
 // plans are what a blockEncoder has to do for an event of each class.
@@ -167,6 +170,9 @@ func makePlans() *plans {
 				p.of[class].add(f, at, in)
 			}
 		}
+	}
+	if len(p.keyed[keyedConn].fields) != numPeer || len(p.keyed[keyedClosed].fields) != numClosed {
+		panic("format: repeats do not tell of all fields")
 	}
 	for class := range p.of {
 		for on, mask := range onMasks {
