@@ -26,11 +26,12 @@ type Witness struct {
 	spaces      map[uint32]*space
 	recent      []moment // the last events, a ring
 	next        int      // in recent, the oldest
-	at          *space   // of the event before
-	noFacts     int64    // accepted without a socket
-	facts       int64    // of do_accept alone, which may belong to those
-	before      bool     // it is not known who sat in accept at the start
-	rest        *space   // of all namespaces beyond maxSpaces; its counters are not held
+	flight      flight
+	at          *space // of the event before
+	noFacts     int64  // accepted without a socket
+	facts       int64  // of do_accept alone, which may belong to those
+	before      bool   // it is not known who sat in accept at the start
+	rest        *space // of all namespaces beyond maxSpaces; its counters are not held
 	repaired    *format.Repaired
 	told        uint64 // events that the capture tells as lost, of the kinds that count
 	counted     uint64 // events of them that are there
@@ -94,7 +95,7 @@ type moment struct {
 type boundary struct {
 	format.Counters
 	by    sums // before it began
-	while sums // while it was read
+	while sums // while it was read, or by calls that were under way then
 }
 
 // note counts an event by a boundary's time.
@@ -168,6 +169,7 @@ func (w *Witness) counters(c *format.Counters) {
 	if s == w.rest {
 		return
 	}
+	w.flight.after(c)
 	b := &boundary{Counters: *c, by: s.sums}
 	for i := range w.recent { // the newest first
 		m := w.recent[(w.next+len(w.recent)-1-i)%len(w.recent)]
@@ -198,6 +200,7 @@ func (w *Witness) event(e *format.Event) {
 	if w.first == 0 {
 		w.first, w.unread = e.Seq, e.Seq > 1 && !w.read
 	}
+	w.flight.see(e)
 	what := uint8(0)
 	switch {
 	case e.Kind == format.Queued:
@@ -228,8 +231,12 @@ func (w *Witness) event(e *format.Event) {
 	}
 	s.fromNS, s.toNS = min(s.fromNS, m.ns), max(s.toNS, m.ns)
 	s.sums.add(what, 1)
-	s.first.note(m, 1) // an event can be recorded after a reading that came after it
-	s.last.note(m, 1)
+	for _, b := range []*boundary{s.first, s.last} {
+		b.note(m, 1) // an event can be recorded after a reading that came after it
+		if e.Kind == format.Return && w.flight.across(b, e) {
+			b.while.add(m.what, 1)
+		}
+	}
 	if len(w.recent) < maxRecent {
 		w.recent = append(w.recent, m)
 		return

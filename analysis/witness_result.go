@@ -46,7 +46,8 @@ type WitnessSpace struct {
 	Joined      uint64            `json:"joined"`       // joined an MPTCP connection: never accepted
 	Discarded   int64             `json:"discarded"`    // made a second time for one handshake, and dropped at once: no connections
 	Queued      int64             `json:"queued"`       // events of connections that were queued, -1 if the capture has none
-	Unsure      int64             `json:"unsure"`       // events while the counters were read: before or after
+	UnsureStart int64             `json:"unsure_start"` // events while the counters were first read, or of calls that were under way then: they may belong to the time before
+	UnsureEnd   int64             `json:"unsure_end"`   // the same of the last reading: they may belong to the time that is compared
 	Unexplained int64             `json:"unexplained"`
 	Verdict     string            `json:"verdict"`
 	Reasons     []string          `json:"reasons"`  // what the difference can come from, or how it is accounted for
@@ -172,12 +173,12 @@ func (w *Witness) compare(s *space) WitnessSpace {
 	for _, name := range slices.Sorted(maps.Keys(s.last.Values)) {
 		x.Counters[name] = grew(name)
 	}
-	x.Unsure = s.first.while.accepted + s.last.while.accepted + s.first.while.forgotten + s.last.while.forgotten
+	x.UnsureStart, x.UnsureEnd = s.first.while.accepted+s.first.while.forgotten, s.last.while.accepted+s.last.while.forgotten
 	if w.queuedKnown {
 		x.Queued = s.last.by.queued - s.first.by.queued
 	}
 	if w.blind && w.queuedKnown { // what was put into queues is all that there is to hold against
-		x.Unsure = s.first.while.queued + s.last.while.queued
+		x.UnsureStart, x.UnsureEnd = s.first.while.queued, s.last.while.queued
 		x.Unexplained = int64(x.Opened) - x.Queued - int64(x.Joined) - x.Discarded
 		x.discards()
 		w.judge(&x, back)
@@ -244,34 +245,35 @@ func (w *Witness) judge(x *WitnessSpace, back bool) {
 	}
 	lost, missed, left := w.losses()
 	noFacts := max(w.noFacts-w.facts, 0)
-	if twice := x.twice(w.blind); twice > 0 && !w.oneCPU && lost+missed+left == 0 && (w.end == nil || w.end.Clean) {
+	if twice := x.twice(w.blind); twice > x.UnsureEnd && !w.oneCPU && lost+missed+left == 0 && (w.end == nil || w.end.Clean) {
 		x.Verdict = WitnessExplained
 		x.Reasons = append(x.Reasons, fmt.Sprintf("%d may have been counted twice: of one handshake the kernel makes two sockets if two CPUs end it at the same time, and drops one", twice))
 		return
 	}
-	what := "returns of accept"
-	if w.blind {
-		what = "queued connections"
-	}
-	more := []struct {
-		n    int64
-		text string
-	}{
-		{int64(lost), "%d " + what + " were lost, " + w.cause()},
-		{int64(left), "%d " + what + " were recorded and " + w.gone()},
-		{int64(missed), "%d " + what + " were missed by the kernel"},
-		{noFacts, "%d accepted without what says of which protocol"},
-		{x.Unsure, "%d accepted while the counters were read"},
-	}
 	room := int64(0)
-	for _, m := range more {
-		if m.n > 0 {
-			room += m.n
-			x.Reasons = append(x.Reasons, fmt.Sprintf(m.text, m.n))
+	reason := func(n int64, format string, args ...any) {
+		if n > 0 {
+			room += n
+			x.Reasons = append(x.Reasons, fmt.Sprintf("%d "+format, append([]any{n}, args...)...))
 		}
 	}
+	const whileRead = "accepted while the counters were read"
+	if x.Unexplained > 0 {
+		what := "returns of accept"
+		if w.blind {
+			what = "queued connections"
+		}
+		reason(int64(lost), "%s were lost, %s", what, w.cause())
+		reason(int64(left), "%s were recorded and %s", what, w.gone())
+		reason(int64(missed), "%s were missed by the kernel", what)
+		reason(noFacts, "accepted without what says of which protocol")
+		reason(x.UnsureEnd, whileRead)
+		reason(w.underWay(), "calls had not returned at the end")
+	} else {
+		reason(x.UnsureStart, whileRead)
+	}
 	switch {
-	case x.Unexplained > 0 && x.Unexplained <= room, x.Unexplained < 0 && -x.Unexplained <= x.Unsure:
+	case max(x.Unexplained, -x.Unexplained) <= room:
 		x.Verdict = WitnessExplained
 	case !x.QueuedKnown:
 		x.Verdict = WitnessExplained

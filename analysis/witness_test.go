@@ -1,8 +1,10 @@
 package analysis
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/acc-project/acc/format"
 )
@@ -21,6 +23,7 @@ func TestWitness(t *testing.T) {
 	lostClient.Ret, lostClient.Mark = -14, format.MarkClientLost
 	again, local, udp := takenAt(150), takenAt(150), takenAt(150)
 	again.Ret, local.Proto, udp.Kind = -11, 0, format.Enter
+	began := format.Event{BootNS: 140, Kind: format.Enter, Hook: format.HookSysAccept4}
 	forgotten := format.Event{BootNS: 150, Kind: format.Drop, Hook: format.HookChildForget, NetNS: 1, Proto: 6}
 	elsewhere := takenAt(150)
 	elsewhere.NetNS = 2
@@ -56,7 +59,7 @@ func TestWitness(t *testing.T) {
 		{"more than was lost", 0, reading(200, 210, 14, 0), []format.Event{takenAt(150)}, nil, lossy, WitnessDiffers, 3, "3 NOT accounted for"},
 		{"counted twice", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150)}, nil, nil, WitnessExplained, 1, "1 may have been counted twice"},
 		{"missing", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, nil, WitnessDiffers, 2, ""},
-		{"too many", 0, reading(200, 210, 11, 0), []format.Event{takenAt(150), takenAt(160)}, nil, nil, WitnessDiffers, -1, ""},
+		{"too many", 0, reading(200, 210, 11, 0), []format.Event{began, takenAt(150), takenAt(160)}, nil, nil, WitnessDiffers, -1, ""},
 		{"the queue moved", 0, unknown, nil, nil, nil, WitnessExplained, 2, "while the accept queues were read"},
 		{"elsewhere", 0, reading(200, 210, 10, 0), []format.Event{elsewhere}, nil, nil, WitnessPartly, 0, "the same in 1 of 2 network namespaces: 0 TCP connections (1 more accepted in the other one, whose counters are not known)"},
 		{"elsewhere, and lost", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), elsewhere, elsewhere}, nil, lossy, WitnessExplained, 2, "the kernel counted 3 TCP connections, 1 were recorded as accepted in 1 of 2 network namespaces; the difference of 2 can be accounted for (2 returns of accept were lost, the ring was full, 2 more accepted in the other one, whose counters are not known)"},
@@ -148,5 +151,67 @@ func TestWitness(t *testing.T) {
 	}
 	if r := NewWitness(&format.Header{}).Finish(); r.Verdict != WitnessSilent {
 		t.Errorf("without counters: %+v", r)
+	}
+}
+
+// A call that is under way while the counters are read has taken its connection by then
+// or has not.
+func TestWitnessUnderWay(t *testing.T) {
+	enter := func(ns int64, tid uint32) format.Event {
+		return format.Event{BootNS: ns, Kind: format.Enter, Hook: format.HookSysAccept4, TID: tid}
+	}
+	returns := func(ns int64, tid uint32, port uint16) format.Event {
+		e := takenAt(ns)
+		e.TID, e.RAddr, e.RPort = tid, netip.AddrFrom4([4]byte{10, 0, 0, 1}), port
+		return e
+	}
+	queued := func(ns int64, port uint16) format.Event {
+		e := returns(ns, 0, port)
+		e.Kind, e.Hook = format.Queued, format.HookHashdance
+		return e
+	}
+	totals := func(enters, returns uint64) *format.End {
+		return &format.End{Clean: true, Totals: []format.ProbeTotal{
+			{Hook: format.HookSysAccept4, Kind: format.Enter, Seen: enters},
+			{Hook: format.HookSysAccept4, Kind: format.Return, Seen: returns}}}
+	}
+	const second = int64(time.Second)
+	for _, c := range []struct {
+		name   string
+		before []format.Event // the first reading, at 95 to 105, when the kernel had counted 10
+		after  []format.Event // it
+		behind []format.Event // the second one, at 200 s, when it had counted opened
+		opened uint64
+		end    *format.End
+		want   string // the verdict
+		says   string
+	}{
+		{"taken before the end, returned after it", nil, []format.Event{enter(150, 1)}, []format.Event{returns(200*second+20, 1, 7)}, 11, nil, WitnessExplained, "1 accepted while the counters were read"},
+		{"long after it", nil, []format.Event{enter(150, 1)}, []format.Event{returns(202*second, 1, 7)}, 11, nil, WitnessDiffers, "1 NOT accounted for"},
+		{"began only then", nil, nil, []format.Event{enter(200*second+15, 1), returns(200*second+20, 1, 7)}, 11, nil, WitnessDiffers, "1 NOT accounted for"},
+		{"another's", nil, []format.Event{enter(150, 1)}, []format.Event{enter(200*second+15, 2), returns(200*second+20, 2, 7)}, 11, nil, WitnessDiffers, "1 NOT accounted for"},
+		{"its connection came only then", nil, []format.Event{enter(150, 1)}, []format.Event{queued(200*second+15, 7), returns(200*second+20, 1, 7)}, 11, nil, WitnessDiffers, "1 NOT accounted for"},
+		{"taken before the start, returned after it", []format.Event{enter(90, 1)}, []format.Event{returns(110, 1, 7)}, nil, 10, nil, WitnessExplained, "1 accepted while the counters were read"},
+		{"counted by both", []format.Event{enter(90, 1)}, []format.Event{returns(110, 1, 7)}, nil, 11, nil, WitnessAgrees, "the same: 1 TCP connection"},
+		{"never returned", nil, []format.Event{enter(150, 1)}, nil, 11, totals(1, 0), WitnessExplained, "1 calls had not returned at the end"},
+		{"all returned", nil, []format.Event{enter(150, 1)}, nil, 11, totals(3, 3), WitnessDiffers, "1 NOT accounted for"},
+		{"one began before", nil, []format.Event{enter(150, 1)}, nil, 11, totals(3, 4), WitnessDiffers, "1 NOT accounted for"},
+	} {
+		w := NewWitness(&format.Header{CPUs: 1})
+		w.Add(&format.Batch{Events: c.before})
+		w.Add(&format.Batch{Counters: []format.Counters{reading(95, 105, 10, 0)}, Events: c.after})
+		w.Add(&format.Batch{Counters: []format.Counters{reading(200*second, 200*second+10, c.opened, 0)}, Events: c.behind, End: c.end})
+		if r := w.Finish(); r.Verdict != c.want || !strings.Contains(r.Text, c.says) {
+			t.Errorf("%s: %s: %s", c.name, r.Verdict, r.Text)
+		}
+	}
+	// What is remembered is bounded, whatever the times are.
+	w := NewWitness(&format.Header{})
+	w.Add(&format.Batch{Counters: []format.Counters{reading(1, 1<<60, 10, 0)}})
+	for tid := range uint32(3 * maxRecent) {
+		w.Add(&format.Batch{Events: []format.Event{enter(5, tid)}})
+	}
+	if n := len(w.flight.calls); n > maxRecent {
+		t.Errorf("%d calls are remembered", n)
 	}
 }

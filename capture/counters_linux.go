@@ -106,9 +106,8 @@ func readCounters(proc string, ns uint32) (c format.Counters, ok bool) {
 	}
 	for range 5 {
 		opened := parseCounters(nil, proc+"/net/snmp", "Tcp")[format.CounterPassiveOpens]
-		c = format.Counters{NetNS: ns}
+		c = format.Counters{NetNS: ns, BootNS: bootNS()}
 		c.Queued, c.QueuedKnown = queued(proc)
-		c.BootNS = bootNS()
 		c.Values = parseCounters(nil, proc+"/net/snmp", "Tcp")
 		c.Values = parseCounters(c.Values, proc+"/net/netstat", "TcpExt", "MPTcpExt")
 		c.UntilNS = bootNS()

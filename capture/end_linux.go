@@ -27,6 +27,10 @@ func (s *session) lookOff() {
 	}
 }
 
+// lastCalls is how long the probes go on telling after the last reading of the kernel's
+// counters: calls that have taken a connection by then return.
+const lastCalls = 20 * time.Millisecond
+
 // close ends the recording: all probes stop telling at once; detach, drain, read the
 // totals, in this order, so that they add up.
 func (s *session) close(why, detail string) error {
@@ -36,6 +40,7 @@ func (s *session) close(why, detail string) error {
 	if err := s.witness.read(true, true); err != nil {
 		return errors.Join(err, s.a.detach())
 	}
+	time.Sleep(lastCalls)
 	if err := s.watcher.ending(); err != nil {
 		return errors.Join(err, s.a.detach())
 	}

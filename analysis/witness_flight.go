@@ -1,0 +1,61 @@
+package analysis
+
+import (
+	"net/netip"
+
+	"github.com/acc-project/acc/format"
+)
+
+// flight is what began in the second after a reading of the counters. A call that did
+// not, and returned then, was under way while they were read: whether it had taken its
+// connection from the queue by then, which they say, is not known, unless that came to
+// the queue only then.
+type flight struct {
+	toNS   int64            // when the second is over
+	calls  map[uint32]int64 // when the last attempt of a task began
+	queued map[netip.AddrPort]int64
+}
+
+// after begins with a reading.
+func (f *flight) after(c *format.Counters) {
+	if f.calls == nil || c.BootNS > f.toNS {
+		f.calls, f.queued = map[uint32]int64{}, map[netip.AddrPort]int64{}
+	}
+	f.toNS = c.UntilNS + late
+}
+
+// see takes note of an event.
+func (f *flight) see(e *format.Event) {
+	switch {
+	case f.calls == nil || e.BootNS > f.toNS:
+	case len(f.calls)+len(f.queued) >= maxRecent:
+		f.toNS = e.BootNS
+	case e.Kind == format.Enter:
+		f.calls[e.TID] = e.BootNS
+	case e.Kind == format.Queued:
+		f.queued[e.Remote()] = e.BootNS
+	}
+}
+
+// across reports whether a return is of a call that was under way at a reading, and
+// whose connection can have been taken then.
+func (f *flight) across(b *boundary, e *format.Event) bool {
+	return b != nil && e.BootNS > b.UntilNS && e.BootNS <= min(b.UntilNS+late, f.toNS) && f.calls[e.TID] <= b.UntilNS && f.queued[e.Remote()] <= b.UntilNS
+}
+
+// underWay is how many calls had not returned when the probes were stopped. Which of
+// them waited for a connection, and which had taken one, is not known.
+func (w *Witness) underWay() (n int64) {
+	if w.end == nil || w.blind {
+		return 0
+	}
+	for _, t := range w.end.Totals {
+		switch {
+		case t.Kind == format.Enter:
+			n += int64(t.Seen)
+		case t.Hook == format.HookSysAccept4, t.Hook == format.HookSysExit, t.Hook == format.HookFDInstall:
+			n -= int64(t.Seen)
+		}
+	}
+	return n
+}
