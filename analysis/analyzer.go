@@ -129,10 +129,12 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 			return err
 		}
 	}
-	for i := range b.Events {
-		a.witness.event(&b.Events[i])
-		if err := a.event(&b.Events[i]); err != nil {
-			return err
+	for events := range b.Parts() {
+		for i := range events {
+			a.witness.event(&events[i])
+			if err := a.event(&events[i]); err != nil {
+				return err
+			}
 		}
 	}
 	if b.End != nil {

@@ -18,6 +18,8 @@ type frameDecoder struct {
 	fromNS  int64   // blocks of frames whose events are all before it are passed over
 	header  *Header // Format 0: not known yet
 	omit    []string
+	parts   bool
+	rows    int // events in the frame's block
 	zstd    *zstd.Decoder
 	content []byte
 	block   blockDecoder
@@ -37,12 +39,12 @@ func newFrameDecoder(header *Header, o ReaderOptions) (*frameDecoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up decompression: %w", err)
 	}
-	return &frameDecoder{header: header, salvage: o.Salvage, omit: o.Omit, fromNS: math.MinInt64, zstd: dec}, nil
+	return &frameDecoder{header: header, salvage: o.Salvage, omit: o.Omit, parts: o.Parts, fromNS: math.MinInt64, zstd: dec}, nil
 }
 
 // forget gives memory back.
 func (d *frameDecoder) forget() {
-	*d = frameDecoder{header: d.header, salvage: d.salvage, omit: d.omit, fromNS: d.fromNS, zstd: d.zstd, block: blockDecoder{cols: d.block.cols}}
+	*d = frameDecoder{header: d.header, salvage: d.salvage, omit: d.omit, parts: d.parts, fromNS: d.fromNS, zstd: d.zstd, block: blockDecoder{cols: d.block.cols}}
 }
 
 // decode fills d.batch from a frame. Its error is a *VersionError, or says what is
@@ -62,6 +64,7 @@ func (d *frameDecoder) decode(l *link, frame []byte) error {
 	b := &d.batch
 	*b = Batch{Processes: b.Processes[:0], Clocks: b.Clocks[:0], Losses: b.Losses[:0], Snapshots: b.Snapshots[:0],
 		Counters: b.Counters[:0], Gaps: b.Gaps[:0], Events: b.Events[:0]}
+	d.rows = 0
 	n, other := 0, 0
 	for ; len(content) > 0; n++ {
 		size, err := check(content)
@@ -86,8 +89,8 @@ func (d *frameDecoder) decode(l *link, frame []byte) error {
 		}
 		content = content[size:]
 	}
-	if len(b.Events) != int(l.events) && !d.passes(l) {
-		return fmt.Errorf("frame %d holds %d events, its link says %d", l.frame, len(b.Events), l.events)
+	if d.rows != int(l.events) && !d.passes(l) {
+		return fmt.Errorf("frame %d holds %d events, its link says %d", l.frame, d.rows, l.events)
 	}
 	if n > 1 && (b.Header != nil || b.End != nil) {
 		return fmt.Errorf("frame %d holds more than the record that stands alone", l.frame)
@@ -213,15 +216,24 @@ func (d *frameDecoder) readBlock(l *link, b []byte) error {
 		}
 	}
 	rows := nums[1]
-	if uint64(nums[0]) != l.firstSeq || rows != int64(l.events) || len(d.batch.Events) != 0 {
+	if uint64(nums[0]) != l.firstSeq || rows != int64(l.events) || d.rows != 0 {
 		return fmt.Errorf("a block does not hold the events that its link says")
 	}
 	if d.passes(l) {
 		return nil
 	}
-	if int64(cap(d.batch.Events)) < rows {
-		d.batch.Events = make([]Event, max(rows, 2*int64(cap(d.batch.Events))))
+	if err := d.block.decode(b, int(rows)); err != nil {
+		return err
 	}
-	d.batch.Events = d.batch.Events[:rows]
-	return d.block.decode(b, d.batch.Events, l.firstSeq)
+	d.rows = int(rows)
+	if d.parts {
+		d.batch.block = &d.block
+		return nil
+	}
+	if cap(d.batch.Events) < d.rows {
+		d.batch.Events = make([]Event, max(d.rows, 2*cap(d.batch.Events)))
+	}
+	d.batch.Events = d.batch.Events[:d.rows]
+	d.block.storeAll(d.batch.Events, l.firstSeq)
+	return nil
 }

@@ -156,7 +156,7 @@ func (k *keys) last(kind keyKind, rows, prev []int32) {
 	if k.seed[0] == 0 { // so that nobody can choose keys that collide
 		k.seed = [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}
 	}
-	width := bits.Len(uint(2*len(rows) + 64)) // any size that does not get full will do: mutate: ignore
+	width := bits.Len(uint(len(rows) + 64)) // any size that does not get full will do: mutate: ignore
 	k.table = slices.Grow(k.table[:0], 1<<width)[:1<<width]
 	clear(k.table)
 	mask := 1<<width - 1

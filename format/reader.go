@@ -8,6 +8,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"iter"
 	"runtime"
 )
 
@@ -23,6 +24,9 @@ type ReaderOptions struct {
 	// it gives is the same. It is for input that never makes wait: a file, not a pipe
 	// into which events are recorded.
 	Ahead bool
+	// Parts makes batches give their events by [Batch.Parts] alone, a few at a time while
+	// they are in the caches near a CPU: Events is empty.
+	Parts bool
 	// Omit names fields whose values are not needed: events may have zero there. What
 	// is corrupt stays so.
 	Omit []string
@@ -50,8 +54,21 @@ type Batch struct {
 	MinNS    int64    // smallest BootNS of its events by its link, 0 if it has none
 	MaxNS    int64
 
-	link *link
-	raw  []byte // the zstd frame
+	link  *link
+	raw   []byte        // the zstd frame
+	block *blockDecoder // what Parts takes the events from, nil: Events
+}
+
+// Parts gives the events in their order, some at a time, in memory that is used again
+// for the next ones.
+func (b *Batch) Parts() iter.Seq[[]Event] {
+	return func(yield func([]Event) bool) {
+		if b.block != nil {
+			b.block.parts(b.FirstSeq, yield)
+		} else if len(b.Events) > 0 {
+			yield(b.Events)
+		}
+	}
 }
 
 // Reader reads a capture from its beginning, a frame at a time, in memory that

@@ -2,6 +2,7 @@ package format
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"unsafe"
 )
@@ -55,6 +56,7 @@ func plan(specs []FieldSpec) ([]column, error) {
 // Most columns have one value in all rows. Those go into one event, of which all
 // events begin as copies; only the others are written row by row. That is done for a
 // few rows at a time: the events of a block are larger than the caches near a CPU.
+// All that can be wrong with a block is found before.
 type blockDecoder struct {
 	keys
 	cols  []column
@@ -62,6 +64,7 @@ type blockDecoder struct {
 	texts map[string]string // texts seen, so that equal ones share memory
 	size  int               // bytes of texts
 	same  [1]Event
+	part  []Event
 }
 
 // held is a column that was parsed but not yet stored.
@@ -74,9 +77,9 @@ type held struct {
 
 var firstRow = []int32{0}
 
-// decode fills events from the msgpack array of columns at the head of b. The
+// decode takes the msgpack array of columns at the head of b, of so many rows. The
 // bytes must have passed check.
-func (d *blockDecoder) decode(b []byte, events []Event, firstSeq uint64) error {
+func (d *blockDecoder) decode(b []byte, rows int) error {
 	n, b, ok := parseLen(b, 0x90, 0xdc)
 	if !ok || n != len(d.cols) {
 		return fmt.Errorf("a block has %d columns, the header names %d", n, len(d.cols))
@@ -84,7 +87,7 @@ func (d *blockDecoder) decode(b []byte, events []Event, firstSeq uint64) error {
 	if len(d.held) != n {
 		d.held = make([]held, n)
 	}
-	d.begin(len(events))
+	d.begin(rows)
 	d.same[0] = Event{}
 	for i, c := range d.cols {
 		d.held[i].vary = false
@@ -101,7 +104,7 @@ func (d *blockDecoder) decode(b []byte, events []Event, firstSeq uint64) error {
 			return fmt.Errorf("field %q: %w", c.field.Name, err)
 		}
 	}
-	return d.store(events, firstSeq)
+	return nil
 }
 
 // column parses the i-th column. It stores a value that is the same in all rows; else
@@ -126,7 +129,11 @@ func (d *blockDecoder) column(b []byte, i int) ([]byte, error) {
 			h.nums = append(h.nums[:0], v)
 			switch {
 			case len(rows) == len(d.row):
-				return rest, h.store(d.same[:], firstRow, h.nums, c.field)
+				if !h.fits(c.field) {
+					return nil, errRange
+				}
+				h.store(d.same[:], firstRow, h.nums, c.field, 0)
+				return rest, nil
 			case h.isZero(c.field.Type):
 				return rest, nil
 			}
@@ -142,39 +149,63 @@ func (d *blockDecoder) column(b []byte, i int) ([]byte, error) {
 	if c.field.isKey() {
 		return b, d.keep(c.field, rows, h.nums)
 	}
+	if !h.fits(c.field) {
+		return nil, errRange
+	}
 	return b, nil
 }
 
-// store writes the events, from what is the same in all of them and what is held.
-func (d *blockDecoder) store(events []Event, firstSeq uint64) error {
-	const tile = 64 // events
-	var from, to [maxSets]int
-	for first := 0; first < len(events); first += tile {
-		behind := min(first+tile, len(events))
-		for i := first; i < behind; i++ {
-			events[i] = d.same[0]
-			events[i].Seq = firstSeq + uint64(i)
+// cursor is how far the rows of a block are stored: their number, and that in each set.
+type cursor struct {
+	row int
+	in  [maxSets]int
+}
+
+// store writes the next events, from what is the same in all of them and what is held.
+func (d *blockDecoder) store(at *cursor, events []Event, firstSeq uint64) {
+	first := at.row
+	at.row += len(events)
+	for i := range events {
+		events[i] = d.same[0]
+		events[i].Seq = firstSeq + uint64(first+i)
+	}
+	from := at.in
+	for set, rows := range d.rows.of[:len(onMasks)] {
+		n := at.in[set]
+		for n < len(rows) && int(rows[n]) < at.row {
+			n++
 		}
-		for set, rows := range d.rows.of[:len(onMasks)] {
-			n := to[set]
-			from[set] = n
-			for n < len(rows) && int(rows[n]) < behind {
-				n++
-			}
-			to[set] = n
-		}
-		for i, c := range d.cols {
-			h := &d.held[i]
-			if !h.vary {
-				continue
-			}
-			from, to := from[c.on], to[c.on]
-			if err := h.store(events, d.rows.of[c.on][from:to], h.nums[from:to], c.field); err != nil {
-				return fmt.Errorf("field %q: %w", c.field.Name, err)
-			}
+		at.in[set] = n
+	}
+	for i, c := range d.cols {
+		if h := &d.held[i]; h.vary {
+			from, to := from[c.on], at.in[c.on]
+			h.store(events, d.rows.of[c.on][from:to], h.nums[from:to], c.field, int32(first))
 		}
 	}
-	return nil
+}
+
+// tile is how many events are stored at a time.
+const tile = 128
+
+// storeAll writes all events of the block.
+func (d *blockDecoder) storeAll(events []Event, firstSeq uint64) {
+	for at := (cursor{}); at.row < len(events); {
+		d.store(&at, events[at.row:min(at.row+tile, len(events))], firstSeq)
+	}
+}
+
+// parts gives them some at a time.
+func (d *blockDecoder) parts(firstSeq uint64, yield func([]Event) bool) {
+	if d.part == nil {
+		d.part = make([]Event, tile)
+	}
+	for at := (cursor{}); at.row < len(d.row); {
+		part := d.part[:min(tile, len(d.row)-at.row)]
+		if d.store(&at, part, firstSeq); !yield(part) {
+			return
+		}
+	}
 }
 
 // oneValue recognises a sparse column that gives all rows one value.
@@ -209,16 +240,59 @@ func (h *held) isZero(t Type) bool {
 	return n == 0
 }
 
+// fits reports whether the numbers are ones that the field can have, or numbers of words.
+func (h *held) fits(f *Field) bool {
+	switch {
+	case f.Type == String:
+		return areBelow(h.nums, len(h.words))
+	case f.Type == Addr:
+		return areBelow(h.nums, len(h.addrs))
+	case f.size == 8:
+		return true
+	}
+	var some int64 // bits that are set in any
+	for _, n := range h.nums {
+		some |= n
+	}
+	switch {
+	case f.size == 0: // errno
+		return some&^0x7fffffff == 0
+	case f.Name == "ret":
+		return some&^math.MaxInt32 == 0
+	case f.Type == Bool:
+		return some&^1 == 0
+	case f.size == 4 && f.sign:
+		for _, n := range h.nums {
+			if n != int64(int32(n)) {
+				return false
+			}
+		}
+	default:
+		return some>>(8*f.size) == 0
+	}
+	return true
+}
+
+func areBelow(nums []int64, limit int) bool {
+	for _, n := range nums {
+		if uint64(n) >= uint64(limit) {
+			return false
+		}
+	}
+	return true
+}
+
 // store writes the column's numbers, or the words that they stand for, into a field of
-// the rows.
-func (h *held) store(events []Event, rows []int32, nums []int64, f *Field) error {
+// the rows, of which events begin with the first.
+func (h *held) store(events []Event, rows []int32, nums []int64, f *Field, first int32) {
 	switch f.Type {
 	case String:
-		return storeWords(events, rows, nums, f, h.words)
+		storeWords(events, rows, nums, f, first, h.words)
 	case Addr:
-		return storeWords(events, rows, nums, f, h.addrs)
+		storeWords(events, rows, nums, f, first, h.addrs)
+	default:
+		store(events, rows, nums, f, first)
 	}
-	return store(events, rows, nums, f)
 }
 
 // add undoes subtract.
@@ -242,43 +316,28 @@ func (d *blockDecoder) add(nums []int64, c column) {
 var errRange = fmt.Errorf("a value is out of its range")
 
 // store writes nums into a field of the rows.
-func store(events []Event, rows []int32, nums []int64, f *Field) error {
+func store(events []Event, rows []int32, nums []int64, f *Field, first int32) {
 	if len(rows) == 0 {
-		return nil
+		return
 	}
 	base := unsafe.Pointer(unsafe.SliceData(events))
 	const stride = unsafe.Sizeof(Event{})
-	bad := int64(0)
-	at := func(row int32) unsafe.Pointer { return unsafe.Add(base, uintptr(row)*stride+f.at) }
+	at := func(row int32) unsafe.Pointer { return unsafe.Add(base, uintptr(row-first)*stride+f.at) }
 	switch {
 	case f.size == 0: // errno
 		for i, row := range rows {
-			bad |= nums[i] &^ 0x7fffffff
-			events[row].Ret = -int32(nums[i])
+			events[row-first].Ret = -int32(nums[i])
 		}
-	case f.Type == Bool:
+	case f.size == 1: // a boolean, too
 		for i, row := range rows {
-			bad |= nums[i] &^ 1
-			*(*bool)(at(row)) = nums[i] != 0
-		}
-	case f.size == 1:
-		for i, row := range rows {
-			bad |= nums[i] &^ 0xff
 			*(*uint8)(at(row)) = uint8(nums[i])
 		}
 	case f.size == 2:
 		for i, row := range rows {
-			bad |= nums[i] &^ 0xffff
 			*(*uint16)(at(row)) = uint16(nums[i])
-		}
-	case f.size == 4 && f.sign:
-		for i, row := range rows {
-			bad |= nums[i] - int64(int32(nums[i]))
-			*(*int32)(at(row)) = int32(nums[i])
 		}
 	case f.size == 4:
 		for i, row := range rows {
-			bad |= nums[i] &^ 0xffffffff
 			*(*uint32)(at(row)) = uint32(nums[i])
 		}
 	default:
@@ -286,28 +345,13 @@ func store(events []Event, rows []int32, nums []int64, f *Field) error {
 			*(*int64)(at(row)) = nums[i]
 		}
 	}
-	if bad != 0 {
-		return errRange
-	}
-	if f.Name == "ret" {
-		for i := range nums {
-			if nums[i] < 0 {
-				return errRange
-			}
-		}
-	}
-	return nil
 }
 
 // storeWords writes the words that nums number into a field of the rows.
-func storeWords[T any](events []Event, rows []int32, nums []int64, f *Field, words []T) error {
+func storeWords[T any](events []Event, rows []int32, nums []int64, f *Field, first int32, words []T) {
 	for i, row := range rows {
-		if uint64(nums[i]) >= uint64(len(words)) {
-			return errRange
-		}
-		*(*T)(unsafe.Add(unsafe.Pointer(&events[row]), f.at)) = words[nums[i]]
+		*(*T)(unsafe.Add(unsafe.Pointer(&events[row-first]), f.at)) = words[nums[i]]
 	}
-	return nil
 }
 
 // dictionary reads the pair's head and the dictionary before a column.

@@ -117,7 +117,7 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if o.failOn != "" && !slices.Contains(analysis.Severities, analysis.Severity(o.failOn)) {
 		return &usageError{fmt.Errorf("--fail-on %q is neither notice, warning nor critical", o.failOn), "like --fail-on warning"}
 	}
-	in, err := openCapture(name, o.salvage, "cpu_seq", "cgroup") // which analysis does not look at
+	in, err := openCapture(name, format.ReaderOptions{Salvage: o.salvage, Parts: true, Omit: []string{"cpu_seq", "cgroup"}}) // which analysis does not look at
 	if err != nil {
 		return o.unreadable(out, name, err)
 	}

@@ -79,8 +79,11 @@ func (f *finder) add(b *format.Batch) {
 	case b.End != nil:
 		f.pair = b.End.Clock
 	}
-	if !f.events && len(b.Events) > 0 {
-		f.first, f.events = b.Events[0].BootNS, true
+	for events := range b.Parts() {
+		if !f.events {
+			f.first, f.events = events[0].BootNS, true
+		}
+		break
 	}
 }
 

@@ -42,7 +42,7 @@ event in a part that --salvage or a repair left out it says so.`,
 }
 
 func runExplain(ctx context.Context, out io.Writer, seq uint64, name string, salvage bool) error {
-	in, err := openCapture(name, salvage)
+	in, err := openCapture(name, format.ReaderOptions{Salvage: salvage})
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ type input struct {
 	file  *os.File
 	name  string
 	bytes int64 // size of the file, 0 if it is none: a pipe can make wait
-	omit  []string
+	opts  format.ReaderOptions
 	clock format.Clock
 	taken *format.Batch // that was read to find the clock, and is not yet given
 }
@@ -35,16 +35,15 @@ type input struct {
 func (in *input) Close() { in.file.Close() }
 
 // openCapture opens a capture file, or standard input for "-", confines the
-// process to what is open then, and reads the header. Omit names fields of which no
-// values are needed.
-func openCapture(name string, salvage bool, omit ...string) (*input, error) {
+// process to what is open then, and reads the header.
+func openCapture(name string, o format.ReaderOptions) (*input, error) {
 	in, err := openFile(name)
 	if err != nil {
 		return nil, err
 	}
-	in.omit = omit
+	in.opts = o
 	confine(false)
-	if err := in.begin(in.file, salvage); err != nil {
+	if err := in.begin(in.file, o.Salvage); err != nil {
 		in.Close()
 		return nil, err
 	}
@@ -98,7 +97,8 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(readerMemory)
 	}
-	opts := format.ReaderOptions{Salvage: salvage, Ahead: in.bytes > 0, Omit: in.omit}
+	opts := in.opts
+	opts.Salvage, opts.Ahead = salvage, in.bytes > 0
 	if in.bytes == 0 {
 		opts.MaxSkip = maxSkip
 	}

@@ -89,7 +89,7 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	if err != nil {
 		return err
 	}
-	in, err := openCapture(name, o.salvage)
+	in, err := openCapture(name, format.ReaderOptions{Salvage: o.salvage})
 	if err != nil {
 		return err
 	}
