@@ -44,6 +44,7 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 		for _, b := range a.end.Blocked {
 			d.blocked[b.TID] = b.SockFD
 		}
+		a.places.sit(a.end.Blocked)
 	}
 	if err := a.pairs.close(a.tasks, &d); err != nil {
 		return nil, err

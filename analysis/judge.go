@@ -131,8 +131,10 @@ func (f *life) packets() string {
 // refusedWords says what became of refused connections.
 func (f *life) refusedWords() string {
 	words := ""
-	if f.triedNS > 0 {
-		words = fmt.Sprintf("; one was refused for %s before it was queued", Duration(f.triedNS))
+	if q := f.tried.quantiles(); q.Count == 1 {
+		words = fmt.Sprintf("; one was refused for %s before it was queued", Duration(q.Max))
+	} else if q.Count > 1 {
+		words = fmt.Sprintf("; %s were refused for up to %s before they were queued, half of them for %s or longer", Count(q.Count), Duration(q.Max), Duration(q.P50))
 	}
 	if f.neverIn > 0 {
 		words += fmt.Sprintf("; %s not been queued by the end", had(f.neverIn))
@@ -213,12 +215,18 @@ func (fs *findings) lost(l *listener) {
 			"%s: %s %s taken from the queue and cut off, because accept of %s failed after that (EFAULT, EINVAL)", l.label(&fs.a.places), clients(m.count), were(m.count), l.by(&fs.a.places))
 	}
 	if f := l.life; f != nil && f.lost > 0 {
-		s := Warning
-		if f.lost >= manyLost {
+		s, became := Warning, ", and "+were(f.lost)+" reset"
+		switch there := f.lost - f.lostQuit; {
+		case there == 0:
+			s, became = Notice, "; "+allOf(f.lost)+" had hung up before"
+		case there >= manyLost:
 			s = Critical
 		}
+		if f.lostQuit > 0 && s != Notice {
+			became += "; " + Count(f.lostQuit) + " of them had hung up before"
+		}
 		fs.add(clientLost, s, f.lost, f.lostAt.seen(), "drain the queue before a listener is closed: accept until EAGAIN, or hand it over to the next process",
-			"%s%s: %s %s in the queue when the listener was closed, and %s reset", l.label(&fs.a.places), l.owner(&fs.a.places), clients(f.lost), were(f.lost), were(f.lost))
+			"%s%s: %s %s in the queue when the listener was closed%s", l.label(&fs.a.places), l.owner(&fs.a.places), clients(f.lost), were(f.lost), became)
 	}
 }
 
@@ -324,6 +332,13 @@ func were(n uint64) string {
 		return "was"
 	}
 	return "were"
+}
+
+func allOf(n uint64) string {
+	if n == 1 {
+		return "it"
+	}
+	return "all of them"
 }
 
 func clients(n uint64) string { return many(n, "client") }

@@ -68,10 +68,13 @@ type listener struct {
 
 // snap is what the snapshots say of a listener.
 type snap struct {
-	before     bool   // it listened when recording began
-	start, end uint32 // connections in its queue then and at the end
-	limit      uint32 // of the queue at the start, 0 if it is not known
-	ended      bool   // end is known
+	before     bool                // it listened when recording began
+	start, end uint32              // connections in its queue then and at the end
+	limit      uint32              // of the queue at the start, 0 if it is not known
+	ended      bool                // end is known
+	sits       uint64              // tasks in accept at the end
+	sitter     format.Blocked      // one of them
+	halted     format.ListenSocket // with a process that did not run then
 }
 
 // share is what one process did at one listener.
@@ -286,6 +289,9 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 	}
 	if final {
 		l.snap.end, l.snap.ended = s.Backlog, true
+		if s.Halted != "" && s.PID != 0 {
+			l.snap.halted = format.ListenSocket{PID: s.PID, Comm: short(s.Comm, 64), Halted: s.Halted}
+		}
 		if l.attempts+l.seq == 0 && !l.snap.before { // nothing else tells of it
 			l.family, l.proto, l.addr, l.queueMax = s.Family, s.Proto, at, s.BacklogMax
 		}
@@ -293,7 +299,7 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 	}
 	l.family, l.proto, l.addr = s.Family, s.Proto, at
 	if s.PID != 0 {
-		l.owned = fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(short(s.Comm, 64)), "?"), s.PID)
+		l.owned = nameOf(s.Comm, s.PID)
 	}
 	if s.LName != "" {
 		l.bound = short(s.LName, 108)
@@ -304,6 +310,11 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 		ps.ports[p] = l
 		ps.waiting[p] += s.Backlog
 	}
+}
+
+// nameOf is a process for people.
+func nameOf(comm string, pid uint32) string {
+	return fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(short(comm, 64)), "?"), pid)
 }
 
 // claim takes one of the connections that were in the queues of a port at the start.

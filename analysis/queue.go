@@ -24,6 +24,7 @@ type life struct {
 	stuck    uint64 // not accepted by the end
 	oldestNS int64  // the longest of those
 	stuckAt  mark   // when they were queued
+	quit     uint64 // of them, the client has closed its side
 	lateGone uint64 // of the accepted, waited goneNS or longer, and the peer had closed its side
 	closedIn uint64 // ended in the queue, never accepted
 	left     uint64 // of them, and of those lost, slowNS or later
@@ -35,12 +36,13 @@ type life struct {
 	gone                       mark   // the accepted that had given up
 	lost                       uint64 // when it was closed
 	lostAt                     mark
+	lostQuit                   uint64 // of them, the client had closed its side
 	syns                       uint64 // refused: at the SYN
 	acks                       uint64 // at the last ACK
 	synQueue                   uint64 // at the SYN, the SYN queue was full
 	clients                    uint64 // connections that were refused at least once
 	neverIn                    uint64 // of them, not queued by the end
-	triedNS                    int64  // of the others, the longest until they were queued
+	tried                      waits  // of the others, until they were queued
 	limit                      uint32 // when they were
 	begun                      bool   // what it was at the start is in what follows
 	startNS                    int64
@@ -114,6 +116,9 @@ func (f *life) ended(c *Connection) {
 	switch {
 	case ns < 0 || c.AcceptedSeq != 0 || c.AcceptUnknown && c.End != EndWaiting && c.End != EndListener:
 	case c.End == EndWaiting:
+		if c.GoneSeq != 0 || c.LeftState == tcpCloseWait {
+			f.quit++
+		}
 		if f.stuck++; f.stuck == 1 || ns > f.oldestNS {
 			f.oldestNS, f.oldestAtLeast = ns, atLeast
 		}
@@ -199,6 +204,9 @@ func (a *Analyzer) dropped(e *format.Event, l *listener) error {
 	f := a.places.life(l)
 	if e.Hook == format.HookChildForget {
 		f.lost++
+		if e.State == tcpCloseWait {
+			f.lostQuit++
+		}
 		f.lostAt.note(e.Seq, e.BootNS, 0)
 		l.queueHigh = max(l.queueHigh, queueBefore(e))
 		l.look(e, e.Backlog)

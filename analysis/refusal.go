@@ -74,7 +74,10 @@ func (cs *conns) refusedBefore(c *conn, e *format.Event, l *listener) error {
 	tried := max(e.BootNS-r.kept[0].NS, 0)
 	cs.tries.add(tried)
 	if l != nil && l.life != nil {
-		l.life.triedNS = max(l.life.triedNS, tried)
+		if l.life.tried.h == nil && l.detailed {
+			l.life.tried = newWaits(2)
+		}
+		l.life.tried.add(tried)
 	}
 	return nil
 }

@@ -9,19 +9,28 @@ import (
 
 func (fs *findings) slow(l *listener) {
 	f := l.life
+	idle, wake := l.stands(&fs.a.places)
+	called, look := "called accept", "look at the threads of the process that owns the listener (ss -ltnp): why does none come to accept?"
+	if l.snap.sits > 0 {
+		called = "returned from accept"
+	}
+	because := ""
+	if idle != "" {
+		because, look = ": "+idle, wake
+	}
 	if n := l.snap; n.before && n.ended && n.start > 0 && n.end >= n.start && l.attempts == 0 && !fs.a.conns.blind && fs.a.seconds() >= 1 {
 		var evidence []seen
 		if f != nil {
 			evidence = f.stuckAt.seen()
 		}
-		fs.add(slowAccept, Critical, uint64(n.end), evidence, "look at the threads of the process that owns the listener (ss -ltnp): why does none come to accept?",
-			"%s%s: nobody called accept in %s, and %d connections were in the queue at the start, %d at the end", l.label(&fs.a.places), l.owner(&fs.a.places), Duration(fs.a.spanNS()), n.start, n.end)
+		fs.add(slowAccept, Critical, uint64(n.end), evidence, look, "%s%s: nobody %s in %s, and %d connections were in the queue at the start, %d at the end%s",
+			l.label(&fs.a.places), l.owner(&fs.a.places), called, Duration(fs.a.spanNS()), n.start, n.end, because)
 		return
 	}
 	if f == nil {
 		if n := l.snap; n.ended && n.end > 0 && !n.before && l.attempts == 0 {
-			fs.add(slowAccept, Warning, uint64(n.end), nil, "look at the threads of the process that owns the listener (ss -ltnp): why does none come to accept?",
-				"%s%s began to listen during the recording, and nobody called accept: %d connections were in its queue at the end", l.label(&fs.a.places), l.owner(&fs.a.places), n.end)
+			fs.add(slowAccept, Warning, uint64(n.end), nil, look, "%s%s began to listen during the recording, and nobody %s: %d connections were in its queue at the end%s",
+				l.label(&fs.a.places), l.owner(&fs.a.places), called, n.end, because)
 		}
 		return
 	}
@@ -73,7 +82,17 @@ func (fs *findings) slow(l *listener) {
 	}
 	if f.stuck > 0 {
 		text := fmt.Sprintf("%s %s still in the queue at the end, the oldest for %s%s", Count(f.stuck), were(f.stuck), atLeast(f.oldestAtLeast), Duration(f.oldestNS))
-		if len(l.shares) == 0 && l.owned != "" {
+		switch {
+		case f.quit == 0:
+		case f.quit < f.stuck:
+			text += fmt.Sprintf(", and %s of them had hung up by then", Count(f.quit))
+		default:
+			text += ", and " + all(f.stuck) + "had hung up by then"
+		}
+		switch {
+		case idle != "" && f.oldestNS >= slowNS:
+			text += because
+		case len(l.shares) == 0 && l.owned != "":
 			text += ": " + l.owned + " did not come"
 		}
 		parts = append(parts, text)
@@ -87,13 +106,16 @@ func (fs *findings) slow(l *listener) {
 		"accept in a thread of its own, or more workers"
 	switch {
 	case l.attempts == 0 && !fs.a.conns.blind:
-		text += l.owner(&fs.a.places) + ": nobody called accept; "
-		next = "look at the threads of the process that owns the listener: why does none come to accept?"
+		text += l.owner(&fs.a.places) + ": nobody " + called + "; "
+		next = look
 	case f.slow == 0 && f.stuck == 0:
 		text += l.owner(&fs.a.places) + ": "
 		next = "it took the others at once: see why it stopped, or failed, before it came to these (fd-exhausted, acc analyze --pairs)"
 	default:
 		text += ": "
+	}
+	if f.stuck > 0 && f.oldestNS >= slowNS && idle != "" {
+		next = wake
 	}
 	text += strings.Join(parts, "; ")
 	slices.SortFunc(evidence, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
@@ -123,4 +145,11 @@ func (f *life) unaccepted() string {
 		return text + "until their connections ended"
 	}
 	return text + fmt.Sprintf("%s until the listener was closed, %s until their connections ended", Count(f.leftLost), Count(ended))
+}
+
+func all(n uint64) string {
+	if n == 1 {
+		return ""
+	}
+	return "all "
 }

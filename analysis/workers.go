@@ -73,7 +73,7 @@ type listening struct {
 
 func (ln *listening) note(l *listener, e *format.Event) {
 	ln.mark.note(e.Seq, e.BootNS, 0)
-	l.owned, l.beganNS = fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(e.Comm), "?"), e.PID), e.BootNS
+	l.owned, l.beganNS = nameOf(e.Comm, e.PID), e.BootNS
 	const names = 5
 	if len(ln.names) < names {
 		ln.names = append(ln.names, l.name()+" by "+l.owned)

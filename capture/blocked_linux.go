@@ -49,7 +49,10 @@ func blockedTasks(giveUp func() bool) (tasks []format.Blocked, complete bool) {
 				continue
 			}
 			if fd, ok := acceptSyscall(b); ok {
-				tasks = append(tasks, format.Blocked{PID: uint32(pid), TID: uint32(tid), SockFD: fd})
+				b := format.Blocked{PID: uint32(pid), TID: uint32(tid), SockFD: fd}
+				link, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, fd))
+				_, _ = fmt.Sscanf(link, "socket:[%d]", &b.Listener)
+				tasks = append(tasks, b)
 			}
 		}
 	}

@@ -49,7 +49,9 @@ func listSockets(shot *format.Snapshot, connections bool, giveUp func() bool) {
 		shot.Listeners = append(shot.Listeners, list...)
 	})
 	shot.ListenersKnown, shot.ConnectionsKnown = shot.ListenersKnown && all, shot.ConnectionsKnown && all
-	if !shot.Final {
+	if shot.Final {
+		findHalted(shot.Listeners, giveUp)
+	} else {
 		findOwners(shot.Listeners, giveUp)
 	}
 }

@@ -32,12 +32,12 @@ func findOwners(listeners []format.ListenSocket, giveUp func() bool) {
 		if len(missing) == 0 || giveUp() {
 			return
 		}
-		ownedBy(uint32(pid), "/proc/"+name, missing)
+		ownedBy(uint32(pid), "/proc/"+name, missing, func(*format.ListenSocket) {})
 	}
 }
 
-// ownedBy takes from missing what a process has open.
-func ownedBy(pid uint32, proc string, missing map[string][]*format.ListenSocket) {
+// ownedBy takes from missing what a process has open, and gives each to also.
+func ownedBy(pid uint32, proc string, missing map[string][]*format.ListenSocket, also func(*format.ListenSocket)) {
 	fds, err := os.Open(proc + "/fd")
 	if err != nil {
 		return
@@ -58,6 +58,7 @@ func ownedBy(pid uint32, proc string, missing map[string][]*format.ListenSocket)
 			}
 			for _, l := range list {
 				l.PID, l.Comm = pid, comm
+				also(l)
 			}
 			delete(missing, link)
 		}

@@ -46,7 +46,11 @@ func appendLife(dst []byte, e *Event) []byte {
 		}
 	}
 	if e.Listener != 0 && (e.Kind == Queued || e.Kind == Drop) {
-		number("  queue ", uint64(e.Backlog), "")
+		n := uint64(e.Backlog)
+		if e.Kind == Queued { // which comes before it is put in
+			n++
+		}
+		number("  queue ", n, "")
 		number("/", uint64(e.BacklogMax), "")
 	}
 	return dst

@@ -113,12 +113,19 @@ type Connection struct {
 	SRTTUS      uint32 `msgpack:"srtt_us,omitempty" json:"srtt_us,omitempty"` // 0 not measured
 }
 
-// ListenSocket is one listening socket at the start of the recording.
+// What can keep a process from running.
+const (
+	HaltedStopped = "stopped" // by a signal, or by a debugger
+	HaltedFrozen  = "frozen"  // with its cgroup
+)
+
+// ListenSocket is one listening socket when recording began or ended.
 type ListenSocket struct {
 	NetNS      uint32 `msgpack:"netns" json:"netns"` // inode number of its network namespace
 	Listener   uint64 `msgpack:"listener" json:"listener"`
-	PID        uint32 `msgpack:"pid,omitempty" json:"pid,omitempty"` // of a process that had it open, 0 not known
+	PID        uint32 `msgpack:"pid,omitempty" json:"pid,omitempty"` // of a process that had it open, 0 not known; at the end only one that was stopped or frozen, where connections waited
 	Comm       string `msgpack:"comm,omitempty" json:"comm,omitempty"`
+	Halted     string `msgpack:"halted,omitempty" json:"halted,omitempty"` // Halted..., "" if the process runs or it is not known
 	Family     Family `msgpack:"family" json:"family"`
 	Proto      uint16 `msgpack:"proto" json:"proto"`
 	LAddr      string `msgpack:"laddr" json:"laddr"` // IP address, "" for other families
@@ -156,6 +163,8 @@ type Blocked struct {
 	PID    uint32 `msgpack:"pid" json:"pid"`
 	TID    uint32 `msgpack:"tid" json:"tid"`
 	SockFD int32  `msgpack:"sockfd" json:"sockfd"`
+
+	Listener uint64 `msgpack:"listener,omitempty" json:"listener,omitempty"` // inode number of the socket that this is, 0 not known
 }
 
 // EndDiskFull is the End.Reason of a recording for which there was no more room.

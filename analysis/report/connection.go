@@ -125,12 +125,19 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 }
 
 // goneWords says of a client that it had closed its side before it was accepted, which it
-// may do when it has sent its request: that alone is no giving up.
+// may do when it has sent its request: that alone is no giving up. If it was not accepted,
+// that its side was closed by then.
 func goneWords(c *analysis.Connection) string {
-	if c.AcceptedSeq == 0 || c.Dead || c.GoneNS == 0 && c.StateAtAccept != 8 {
+	switch {
+	case c.Dead, c.GoneNS == 0 && c.StateAtAccept != 8 && c.LeftState != 8:
 		return ""
+	case c.AcceptedSeq != 0:
+		if c.GoneNS == 0 && c.StateAtAccept != 8 {
+			return ""
+		}
+		return ", its side closed before it was accepted"
 	}
-	return ", its side closed before it was accepted"
+	return ", the client's side closed before"
 }
 
 // plain writes an IPv4 address as such, whatever the family of the listener.

@@ -112,11 +112,14 @@ func queueWords(e *format.Event) string {
 	if e.Listener == 0 {
 		return "The listener is not known."
 	}
-	full := ""
-	if e.Backlog > e.BacklogMax {
+	n, full := uint64(e.Backlog), ""
+	if e.Kind == format.Queued { // which comes before it is put in
+		n++
+	}
+	if n > uint64(e.BacklogMax) {
 		full = ": it is full, the next client is refused"
 	}
-	return fmt.Sprintf("The accept queue holds %d, its limit is %d%s.", e.Backlog, e.BacklogMax, full)
+	return fmt.Sprintf("The accept queue holds %d, its limit is %d%s.", n, e.BacklogMax, full)
 }
 
 func took(e *format.Event) string {
@@ -136,7 +139,11 @@ func stateWords(e *format.Event) string {
 func dropped(e *format.Event, say func(string, ...any)) {
 	switch {
 	case e.Hook == format.HookChildForget:
-		say("The listener was closed while the connection from %s to %s was in its accept queue: the kernel resets it, the client sees its connection break.", e.Peer(), e.Bound())
+		end := "the kernel resets it, the client sees its connection break"
+		if e.State == 8 {
+			end = "the client had closed its side already"
+		}
+		say("The listener was closed while the connection from %s to %s was in its accept queue: %s.", e.Peer(), e.Bound(), end)
 	case e.Mark&format.MarkSynQueue != 0:
 		say("A SYN of %s to %s was dropped: the SYN queue is full (%d requests). The client sends it again after a second.", e.Peer(), e.Bound(), e.SynQueue)
 	case e.Hook == format.HookSynRecv:
