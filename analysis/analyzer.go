@@ -196,7 +196,7 @@ func (a *Analyzer) snapshot(s *format.Snapshot) error {
 		return nil
 	}
 	a.startKnown = s.ListenersKnown
-	return a.conns.snapshot(s.Connections)
+	return a.conns.snapshot(s)
 }
 
 // unfollow takes an event of a thread beyond the bound: an attempt of its own.
@@ -264,6 +264,9 @@ func (a *Analyzer) accepted(l *listener, proc *process, p *Pair) {
 	if p.State == tcpClose {
 		a.totals.ClosedEarly++
 		l.marks.note(deadOnArrival, p.ReturnSeq, p.ReturnNS, 0)
+		if p.QueueReturn > 0 {
+			l.deadAhead++
+		}
 	}
 	if p.Via == format.ViaIOUring {
 		a.uring.note(p.ReturnSeq, p.ReturnNS, 0)

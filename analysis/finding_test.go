@@ -202,13 +202,25 @@ func TestFindings(t *testing.T) {
 			m.serves(1, 500, 5)
 			m.step = 1e5
 			for i := range 20 {
+				m.script(fmt.Sprintf("q%d c%d:1,104 w100 e5 a5.%d:7", 3000+i, 3000+i, 3000+i))
+			}
+		}, "dead-on-arrival warning, slow-accept notice"},
+		{"health checks, and nobody else", func(m *maker) {
+			m.step = 1e5
+			for i := range 40 {
 				m.script(fmt.Sprintf("q%d c%d:1,104 e5 a5.%d:7", 3000+i, 3000+i, 3000+i))
 			}
-		}, "dead-on-arrival warning"},
+		}, "dead-on-arrival notice"},
+		{"health checks, only accept recorded", func(m *maker) {
+			for i := range 40 {
+				m.enter(5)
+				m.accepts(5, i+1, 7)
+			}
+		}, "dead-on-arrival notice"},
 		{"many dead on arrival, only accept recorded", func(m *maker) {
 			for i := range 30 {
 				m.enter(5)
-				m.accepts(5, i+1, []uint8{1, 7}[i%2])
+				m.accepts(5, i+1, []uint8{1, 7}[i%2]).Backlog = 3
 			}
 		}, "dead-on-arrival critical"},
 		{"clients that gave up", func(m *maker) {

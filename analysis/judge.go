@@ -232,19 +232,19 @@ func (fs *findings) lost(l *listener) {
 
 func (fs *findings) dead(l *listener) {
 	m := l.marks[deadOnArrival]
-	late := uint64(0)
+	late, kept := uint64(0), l.deadAhead // kept: of the dead, those that the server let wait
 	if l.life != nil {
-		late = l.life.lateGone
+		late, kept = l.life.lateGone, l.life.lateDead
 	}
 	n := m.n() + late
 	if n == 0 {
 		return
 	}
 	s := Notice
-	switch {
-	case n >= manyDead && 5*n >= l.accepted:
+	switch kept += late; {
+	case kept >= manyDead && 5*kept >= l.accepted:
 		s = Critical
-	case n >= manyDead && 100*n >= l.accepted:
+	case kept >= manyDead && 100*kept >= l.accepted:
 		s = Warning
 	}
 	more := ""

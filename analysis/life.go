@@ -134,6 +134,7 @@ type conns struct {
 	endNS    int64
 	refusals map[tuple]*refusal
 	final    finalList
+	shotNS   int64  // when the snapshot at the start was taken
 	only     uint64 // accepted ones of which nothing else is recorded, and that nobody is told of
 }
 
@@ -217,8 +218,8 @@ func (cs *conns) queued(e *format.Event, l *listener) error {
 	switch {
 	case c != nil && c.queuedSeq != 0 && e.Cookie != 0 && c.cookie == e.Cookie:
 		return nil // told twice
-	case c != nil && c.before && c.queuedSeq == 0 && c.acceptSeq == 0 && !c.closed() && c.inode == 0:
-		// it was queued after the probes were live, and before the snapshot
+	case c != nil && c.before && c.queuedSeq == 0 && c.acceptSeq == 0 && !c.closed() && (c.inode == 0 || e.BootNS <= cs.shotNS || c.cookie != 0 && c.cookie == e.Cookie):
+		// it was queued, and may have been accepted, after the probes were live and before the snapshot
 	case c != nil && c.closed() && c.acceptSeq == 0: // the new one has its addresses; the old one waits for accept
 		c = nil
 	case c != nil:

@@ -275,6 +275,34 @@ func TestSamePortInQueue(t *testing.T) {
 	}
 }
 
+// What was queued, and accepted, before the snapshot at the start was taken is in it and
+// has events: it is one connection.
+func TestQueuedBeforeSnapshot(t *testing.T) {
+	for _, cookies := range []bool{false, true} {
+		m := newMaker(t, cookies)
+		m.script("q1 e5 a5.1 q2 e5 a5.2 c1:9")
+		shot := format.Snapshot{BootNS: m.batch.Events[3].BootNS, ConnectionsKnown: true}
+		for n := range 2 {
+			e := &m.batch.Events[3*n]
+			shot.Connections = append(shot.Connections, format.Connection{NetNS: e.NetNS, LAddr: e.LAddr.String(), LPort: e.LPort, RAddr: e.RAddr.String(), RPort: e.RPort,
+				State: 1, Inode: uint64(5001 + n), Cookie: e.Cookie})
+		}
+		list, r := m.analyze(Options{}, &format.Batch{Snapshots: []format.Snapshot{shot}})
+		if c := r.Connections; len(list) != 2 || c.Seen != 2 || c.Before != 0 || c.Queued != 2 || c.Accepted != 2 || c.Closed != 1 || c.Silent != 0 {
+			t.Errorf("cookies %v: %+v\n%+v", cookies, list, c)
+		}
+	}
+	// A later one from the same port is another one.
+	m := newMaker(t, false)
+	m.script("q1 e5 a5.1 c1:9")
+	e := &m.batch.Events[0]
+	shot := format.Snapshot{BootNS: e.BootNS - 1, ConnectionsKnown: true, Connections: []format.Connection{
+		{NetNS: e.NetNS, LAddr: e.LAddr.String(), LPort: e.LPort, RAddr: e.RAddr.String(), RPort: e.RPort, State: 1, Inode: 99}}}
+	if list, r := m.analyze(Options{}, &format.Batch{Snapshots: []format.Snapshot{shot}}); len(list) != 2 || r.Connections.Seen+r.Connections.Silent != 2 {
+		t.Errorf("%+v\n%+v", list, r.Connections)
+	}
+}
+
 // Without events beyond accept, connections are what accept tells.
 func TestConnectionsOfAccept(t *testing.T) {
 	m := newMaker(t, false)

@@ -56,6 +56,7 @@ type listener struct {
 	snap            snap
 	guess           uint16   // port of a connection of it, while its address is not known
 	idle            bool     // nothing happened at it
+	deadAhead       uint64   // accepted and dead already, and others waited behind
 	uring           *process // the last one that accepted at it through io_uring
 	twin            string   // what tells it apart from others of its name, "" if there are none
 	owned           string   // the process that began to listen, "" unknown

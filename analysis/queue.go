@@ -26,6 +26,7 @@ type life struct {
 	stuckAt  mark   // when they were queued
 	quit     uint64 // of them, the client has closed its side
 	lateGone uint64 // of the accepted, waited goneNS or longer, and the peer had closed its side
+	lateDead uint64 // of the accepted, dead already, waited slowNS or longer
 	closedIn uint64 // ended in the queue, never accepted
 	left     uint64 // of them, and of those lost, slowNS or later
 	leftLost uint64 // of them, lost with the listener
@@ -72,6 +73,9 @@ func (f *life) waited(queuedNS int64, others uint64, e *format.Event, atLeast bo
 	}
 	if ns >= slowerNS {
 		f.slower++
+	}
+	if e.State == tcpClose && ns >= slowNS {
+		f.lateDead++
 	}
 	if e.State == tcpCloseWait && ns >= goneNS {
 		f.lateGone++

@@ -82,12 +82,13 @@ func soFar(s *format.Connection) (in, out uint64) {
 }
 
 // snapshot takes the connections that were there when recording began.
-func (cs *conns) snapshot(list []format.Connection) error {
-	if len(list) > 0 {
+func (cs *conns) snapshot(shot *format.Snapshot) error {
+	cs.shotNS = shot.BootNS
+	if len(shot.Connections) > 0 {
 		cs.start()
 	}
-	for i := range list {
-		s := &list[i]
+	for i := range shot.Connections {
+		s := &shot.Connections[i]
 		l, err1 := netip.ParseAddr(s.LAddr)
 		r, err2 := netip.ParseAddr(s.RAddr)
 		k := tuple{l, r, s.NetNS, s.LPort, s.RPort}
