@@ -282,7 +282,7 @@ func TestQueuedBefore(t *testing.T) {
 		t.Fatalf("%d connections, %+v", len(list), r.Findings)
 	}
 	// What is told of them is a lower bound everywhere.
-	if s := r.Findings[0].Text; !strings.Contains(s, "clients waited at least 6.00 s") || !strings.Contains(s, "longest ≥6.00 s") || !strings.Contains(s, "3 of them since before the recording") {
+	if s := r.Findings[0].Text; !strings.Contains(s, "median ≥6.00 s") || !strings.Contains(s, "longest ≥6.00 s") || !strings.Contains(s, "3 of them since before the recording") {
 		t.Errorf("%s", s)
 	}
 	if q, all := r.Listeners[0].Life.QueueWait, r.Connections.QueueWait; q.Count != 3 || q.AtLeast != 3 || all.Count != 3 || all.AtLeast != 3 || all.Max < 6e9 {

@@ -18,7 +18,8 @@ func (fs *findings) slow(l *listener) {
 	if idle != "" {
 		because, look = ": "+idle, wake
 	}
-	if n := l.snap; n.before && n.ended && n.start > 0 && n.end >= n.start && l.attempts == 0 && !fs.a.conns.blind && fs.a.seconds() >= 1 {
+	if n := l.snap; n.before && n.ended && l.attempts == 0 && !fs.a.conns.blind && fs.a.seconds() >= 1 &&
+		(n.start > 0 && n.end >= n.start || f == nil && n.end > 0 && (n.limit > 0 && n.end > n.limit || n.halted.Halted != "")) {
 		var evidence []seen
 		if f != nil {
 			evidence = f.stuckAt.seen()
@@ -63,13 +64,13 @@ func (fs *findings) slow(l *listener) {
 		evidence = append(f.leftAt.seen(), evidence...)
 		evidence = slices.Clone(evidence[:min(len(evidence), 2*keepSeen)])
 	}
-	if q.Count > 0 {
+	if q.Count > 0 && (f.over > 0 || f.left+f.stuck == 0) {
 		most := ""
 		if q.AtLeast > 0 {
 			most = "≥"
 		}
-		parts = append(parts, fmt.Sprintf("clients waited %s%s in the accept queue before %s took them (median; p99 %s%s, longest %s%s): %s of %s waited %s or longer",
-			atLeast(q.AtLeast > 0), Duration(q.P50), l.by(&fs.a.places), most, Duration(q.P99), most, Duration(q.Max), Count(f.over), Count(q.Count), Duration(slowNS)))
+		parts = append(parts, fmt.Sprintf("%s of %s clients waited %s or longer in the accept queue before %s took them (longest %s%s, p99 %s%s, median %s%s)",
+			Count(f.over), Count(q.Count), Duration(slowNS), l.by(&fs.a.places), most, Duration(q.Max), most, Duration(q.P99), most, Duration(q.P50)))
 		if f.slow < f.over && f.slow > 0 {
 			parts[len(parts)-1] += fmt.Sprintf(", %s of them while fewer than one each %s was accepted", Count(f.slow), Duration(paceNS))
 		}
@@ -108,6 +109,9 @@ func (fs *findings) slow(l *listener) {
 	case l.attempts == 0 && !fs.a.conns.blind:
 		text += l.owner(&fs.a.places) + ": nobody " + called + "; "
 		next = look
+	case f.slow == 0 && f.stuck == 0 && fs.a.conns.blind:
+		text += l.owner(&fs.a.places) + ": "
+		next = "whether it took others meanwhile is not recorded (--events all does): see what its accepting thread does"
 	case f.slow == 0 && f.stuck == 0:
 		text += l.owner(&fs.a.places) + ": "
 		next = "it took the others at once: see why it stopped, or failed, before it came to these (fd-exhausted, acc analyze --pairs)"

@@ -84,7 +84,7 @@ func (fs *findings) listeners(all []*listener) {
 	ln := &fs.a.listening
 	if fs.a.startKnown { // those whose Listen event is not recorded, or was lost
 		for _, l := range all {
-			if l.began == 0 && !l.snap.before && l.attempts > 0 && l.proto == 6 && l.addr.IsValid() && l.seq != 0 {
+			if l.began == 0 && !l.snap.before && l.attempts > 0 && l.seq != 0 && (l.proto == 6 && l.addr.IsValid() || l.family == format.FamilyUnix && l.bound != "") {
 				ln.mark.note(l.seq, l.seenNS, 0)
 				if len(ln.names) < 5 {
 					ln.names = append(ln.names, l.name()+" by "+l.by(&fs.a.places))

@@ -56,7 +56,7 @@ func halted(proc string) string {
 		return format.HaltedStopped
 	case 'S', 'D':
 		switch b, _ := os.ReadFile(proc + "/wchan"); string(b) {
-		case "do_freezer_trap", "__refrigerator": // of cgroups of version 2, and 1
+		case "get_signal", "do_freezer_trap", "__refrigerator": // of cgroups of version 2, where it may be part of get_signal, and 1
 			return format.HaltedFrozen
 		}
 	}

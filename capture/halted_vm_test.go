@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -82,7 +83,7 @@ func TestVMHalted(t *testing.T) {
 			defer cmd.Wait()
 			defer in.Close()
 			defer cmd.Process.Kill()
-			port := 0
+			port, proc := 0, "/proc/"+strconv.Itoa(cmd.Process.Pid)
 			for lines := bufio.NewScanner(out); port == 0 && lines.Scan(); {
 				_, _ = fmt.Sscanf(lines.Text(), "listens %d", &port)
 			}
@@ -97,6 +98,9 @@ func TestVMHalted(t *testing.T) {
 				switch c.by {
 				case "SIGSTOP":
 					_ = cmd.Process.Signal(unix.SIGSTOP)
+					for halted(proc) == "" {
+						runtime.Gosched()
+					}
 				case "freezer":
 					write("cgroup.freeze", "1")
 					for frozen := ""; !strings.Contains(frozen, "frozen 1"); {

@@ -110,6 +110,8 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 	switch {
 	case c.Dead:
 		dst = append(dst, ", dead on arrival"...)
+	case c.End == analysis.EndResetByServer && c.OldState == 8 && c.AcceptedSeq != 0 && c.GoneNS == 0:
+		dst = append(dst, ", after the client had closed its side"...)
 	case c.End.Known() && c.End != analysis.EndWaiting && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && !c.AcceptUnknown:
 		dst = append(dst, ", never accepted"...)
 	default:
