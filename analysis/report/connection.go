@@ -110,8 +110,6 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 	switch {
 	case c.Dead:
 		dst = append(dst, ", dead on arrival"...)
-	case c.End == analysis.EndResetByServer && c.OldState == 8 && c.AcceptedSeq != 0 && c.GoneNS == 0:
-		dst = append(dst, ", after the client had closed its side"...)
 	case c.End.Known() && c.End != analysis.EndWaiting && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && !c.AcceptUnknown:
 		dst = append(dst, ", never accepted"...)
 	default:
@@ -127,19 +125,22 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 }
 
 // goneWords says of a client that it had closed its side before it was accepted, which it
-// may do when it has sent its request: that alone is no giving up. If it was not accepted,
-// that its side was closed by then.
+// may do when it has sent its request: that alone is no giving up; or before it was never
+// accepted, or before the server reset the connection.
 func goneWords(c *analysis.Connection) string {
+	const closeWait = 8
+	early := c.GoneNS != 0 || c.StateAtAccept == closeWait
 	switch {
-	case c.Dead, c.GoneNS == 0 && c.StateAtAccept != 8 && c.LeftState != 8:
+	case c.Dead:
 		return ""
-	case c.AcceptedSeq != 0:
-		if c.GoneNS == 0 && c.StateAtAccept != 8 {
-			return ""
-		}
+	case c.AcceptedSeq != 0 && early:
 		return ", its side closed before it was accepted"
+	case c.AcceptedSeq != 0 && c.End == analysis.EndResetByServer && c.OldState == closeWait:
+		return ", after the client had closed its side"
+	case c.AcceptedSeq == 0 && (early || c.LeftState == closeWait):
+		return ", the client's side closed before"
 	}
-	return ", the client's side closed before"
+	return ""
 }
 
 // plain writes an IPv4 address as such, whatever the family of the listener.

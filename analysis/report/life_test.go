@@ -314,11 +314,27 @@ func TestHalfClosed(t *testing.T) {
 		{analysis.EndByClient, 0, 8, "closed by the client, its side closed before it was accepted"}, // it was in the queue when recording began
 		{analysis.EndResetByClient, 2e9, 8, "reset by the client, its side closed before it was accepted"},
 		{analysis.EndByServer, 0, 1, "closed by the server"},
+		{analysis.EndResetByServer, 0, 1, "reset by the server, after the client had closed its side"},
+		{analysis.EndResetByServer, 2e9, 8, "reset by the server, its side closed before it was accepted"},
 	} {
-		c.End, c.GoneNS, c.StateAtAccept = x.end, x.gone, x.state
+		c.End, c.GoneNS, c.StateAtAccept, c.OldState = x.end, x.gone, x.state, 8
 		line, story := string(AppendConnectionText(nil, &c, format.Clock{}, time.UTC)), Story(&c, format.Clock{}, time.UTC)
 		if !strings.HasSuffix(line, "  "+x.want) || !strings.Contains(story, "; "+x.want+".\n") {
 			t.Errorf("%s\n%s", line, story)
+		}
+	}
+	// Of one that nobody accepted it is told, too.
+	c = analysis.Connection{ID: 1, QueuedSeq: 1, QueuedNS: 1e9, QueueWaitNS: 2e9, EndNS: 3e9}
+	for _, end := range []analysis.End{analysis.EndWaiting, analysis.EndListener} {
+		for _, left := range []uint8{1, 8} {
+			c.End, c.LeftState = end, left
+			want := "  " + string(end)
+			if left == 8 {
+				want += ", the client's side closed before"
+			}
+			if line := string(AppendConnectionText(nil, &c, format.Clock{}, time.UTC)); !strings.HasSuffix(line, want) {
+				t.Errorf("%s, want %s", line, want)
+			}
 		}
 	}
 }
