@@ -88,11 +88,14 @@ older than the file by --checkpoint-every: nothing vouches yet for what came sin
 	f.Uint64VarP(&o.count, "count", "c", 0, "stop after so many events (two for each accept system call); what happens until it has stopped is recorded too")
 	f.StringVarP(&o.duration, "duration", "d", "0", "stop after so long, like 30s, and end the command; a bare number is seconds")
 	f.BoolVar(&o.denied, "denied", false, "also record calls that seccomp refuses with an error; every system call of the host pays for it (some 200 instructions)")
-	f.StringVar(&o.ring, "ring-size", "8MiB", "ring buffer between kernel and recorder: a power of two, at least 4KiB")
+	f.StringVar(&o.ring, "ring-size", "8MiB", "ring buffer between kernel and recorder: a power of two, at least 16KiB")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "emit chain heads to stderr or syslog")
 	f.StringVar(&o.checkpointEvery, "checkpoint-every", checkpointEvery, "at most one checkpoint in so long; the last one comes at the end")
 	return cmd
 }
+
+// minRing holds the events of the self-test: what is lost of those would count as lost.
+const minRing = 16 << 10
 
 // sizeOf reads a --ring-size.
 func sizeOf(s string) (int, error) {
@@ -104,8 +107,8 @@ func sizeOf(s string) (int, error) {
 	}
 	n, err := strconv.ParseInt(num, 10, 32)
 	size := n << shift
-	if err != nil || size < 4096 || size > 1<<30 || size&(size-1) != 0 {
-		return 0, &usageError{fmt.Errorf("--ring-size %q is not a power of two from 4KiB to 1GiB", s), "like --ring-size 64MiB"}
+	if err != nil || size < minRing || size > 1<<30 || size&(size-1) != 0 {
+		return 0, &usageError{fmt.Errorf("--ring-size %q is not a power of two from 16KiB to 1GiB", s), "like --ring-size 64MiB"}
 	}
 	return int(size), nil
 }
