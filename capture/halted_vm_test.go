@@ -8,13 +8,15 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/acc-project/acc/format"
 )
 
 // TestHaltedServer is the process that TestVMHalted starts: it listens, and calls accept
@@ -43,6 +45,16 @@ func TestHaltedServer(t *testing.T) {
 		_, _, _ = unix.Accept4(fd, unix.SOCK_CLOEXEC)
 	}
 	_, _ = io.ReadAll(os.Stdin)
+}
+
+// becomes waits until something is so.
+func becomes(t *testing.T, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not become so in a minute")
+		}
+	}
 }
 
 // Clients that a process leaves waiting because it is stopped, or frozen, have that as the reason.
@@ -88,28 +100,21 @@ func TestVMHalted(t *testing.T) {
 				_, _ = fmt.Sscanf(lines.Text(), "listens %d", &port)
 			}
 			write("cgroup.procs", strconv.Itoa(cmd.Process.Pid))
-			for sits := false; c.does == "accept" && !sits; {
+			becomes(t, func() bool {
 				tasks, _ := blockedTasks(func() bool { return false })
-				for _, b := range tasks {
-					sits = sits || int(b.PID) == cmd.Process.Pid
-				}
-			}
+				return c.does != "accept" || slices.ContainsFunc(tasks, func(b format.Blocked) bool { return int(b.PID) == cmd.Process.Pid })
+			})
 			a := analyzeWhile(t, func(*recorder) {
 				switch c.by {
 				case "SIGSTOP":
 					_ = cmd.Process.Signal(unix.SIGSTOP)
-					for halted(proc) == "" {
-						runtime.Gosched()
-					}
+					becomes(t, func() bool { return halted(proc) != "" })
 				case "freezer":
 					write("cgroup.freeze", "1")
-					for frozen := ""; !strings.Contains(frozen, "frozen 1"); {
-						b, err := os.ReadFile(group + "/cgroup.events")
-						if err != nil {
-							t.Fatal(err)
-						}
-						frozen = string(b)
-					}
+					becomes(t, func() bool {
+						b, _ := os.ReadFile(group + "/cgroup.events")
+						return strings.Contains(string(b), "frozen 1")
+					})
 				}
 				for range 3 {
 					client := dial(t, unix.AF_INET, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
