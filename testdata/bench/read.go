@@ -23,7 +23,7 @@ func read(acc, dir string, n int) error {
 	if err != nil {
 		return err
 	}
-	t := newTable("command", "events or lines", "elapsed", "CPU", "a second of CPU", "times perf script's", "peak memory")
+	t := newTable("command", "events or lines", "elapsed", "a second", "times perf script's", "CPU", "a second of CPU", "times perf script's", "peak memory")
 	one := []string{"GOMAXPROCS=1"}
 	pcap := filepath.Join(dir, "tcpdump.pcap")
 	type row struct {
@@ -33,7 +33,7 @@ func read(acc, dir string, n int) error {
 		r     result
 	}
 	var rows []row
-	peer, packets := 0.0, 0
+	peer, peerElapsed, packets := 0.0, 0.0, 0
 	for _, c := range []struct {
 		what  string
 		env   []string
@@ -65,20 +65,25 @@ func read(acc, dir string, n int) error {
 			c.n, packets = r.lines, r.lines
 		}
 		if c.what == "perf script" && r.elapsed >= 0 {
-			peer = float64(c.n) / r.cpu.Seconds()
+			peer, peerElapsed = float64(c.n)/r.cpu.Seconds(), float64(c.n)/r.elapsed.Seconds()
 		}
 		rows = append(rows, row{c.what, c.n, c.speed, r})
 	}
 	for _, x := range rows {
 		if x.r.elapsed < 0 {
-			t.row(x.what, "did not run", "", "", "", "", "")
+			t.row(x.what, "did not run", "", "", "", "", "", "", "")
 			continue
 		}
-		rate, times := "", ""
-		if speed := float64(x.n) / max(x.r.cpu.Seconds(), 1e-3); x.speed {
-			rate, times = count(int64(speed)), ratio(speed, peer)
+		per := func(d time.Duration, peer float64) (rate, times string) {
+			if !x.speed {
+				return "", ""
+			}
+			speed := float64(x.n) / max(d.Seconds(), 1e-3)
+			return count(int64(speed)), ratio(speed, peer)
 		}
-		t.row(x.what, count(int64(x.n)), seconds(x.r.elapsed), seconds(x.r.cpu), rate, times, fmt.Sprintf("%d MiB", x.r.peak>>20))
+		rate, times := per(x.r.elapsed, peerElapsed)
+		cpuRate, cpuTimes := per(x.r.cpu, peer)
+		t.row(x.what, count(int64(x.n)), seconds(x.r.elapsed), rate, times, seconds(x.r.cpu), cpuRate, cpuTimes, fmt.Sprintf("%d MiB", x.r.peak>>20))
 	}
 	st, err := os.Stat(made)
 	if err != nil {
