@@ -81,40 +81,42 @@ type Totals struct {
 }
 
 // ConnectionTotals count TCP connections of listeners. Without Recorded, only
-// those that were accepted are known, and not what became of them. Seen is the sum of Ends.
+// those that were accepted are known, and not what became of them. Seen is the sum of
+// Ends, and how many --connections lists.
 type ConnectionTotals struct {
-	Recorded         bool       `json:"recorded"` // more than accept is recorded
-	Seen             uint64     `json:"seen"`
-	Before           uint64     `json:"before"`           // of them, there when recording began
-	AcceptsRecorded  bool       `json:"accepts_recorded"` // else accepted, never_accepted, waiting and the waits are of those of whom other events tell
-	Silent           uint64     `json:"silent"`           // not in Seen: there when recording began, and without an event
-	SilentWaiting    uint64     `json:"silent_waiting"`   // of them, in an accept queue all the time
-	SilentGone       uint64     `json:"silent_gone"`      // of them, gone by the end; the others were there all the time
-	Queued           uint64     `json:"queued"`           // put into an accept queue
-	Accepted         uint64     `json:"accepted"`         // taken out of one
-	NeverAccepted    uint64     `json:"never_accepted"`   // queued, and not accepted
-	Waiting          uint64     `json:"waiting"`          // of them, in the queue at the end
-	NeverQueued      uint64     `json:"never_queued"`     // refused, and not queued by the end
-	Closed           uint64     `json:"closed"`
+	Recorded         bool       `json:"recorded"`               // more than accept is recorded
+	Seen             uint64     `json:"seen"`                   // connections: the sum of ends, and how many --connections lists
+	Before           uint64     `json:"before"`                 // of those seen, there when recording began
+	AcceptsRecorded  bool       `json:"accepts_recorded"`       // if not, accepted, never_accepted, waiting and the waits are of those of whom other events tell
+	Silent           uint64     `json:"silent"`                 // of those of before, without an event: they stayed as they were, or their end was not seen
+	SilentWaiting    uint64     `json:"silent_waiting"`         // of the silent, in an accept queue all the time
+	SilentGone       uint64     `json:"silent_gone"`            // of the silent, gone by the end; what is neither was open all the time
+	Queued           uint64     `json:"queued"`                 // put into an accept queue during the recording
+	Accepted         uint64     `json:"accepted"`               // taken out of one
+	NeverAccepted    uint64     `json:"never_accepted"`         // in an accept queue, and not accepted
+	Waiting          uint64     `json:"waiting"`                // of the never accepted, in the queue at the end
+	NeverQueued      uint64     `json:"never_queued"`           // refused, and not queued by the end
+	Closed           uint64     `json:"closed"`                 // seen to end
 	Discarded        uint64     `json:"discarded"`              // sockets, not in any other figure, that the kernel made twice for one handshake and dropped
 	Dead             uint64     `json:"dead_on_arrival"`        // closed when accept returned them
 	LostWithListener uint64     `json:"lost_with_listener"`     // in the queue when the listener was closed
 	RefusedSYN       uint64     `json:"refused_syn"`            // packets refused: SYNs, the accept queue was full
-	RefusedACK       uint64     `json:"refused_ack"`            // last ACKs, the same
-	RefusedSYNQueue  uint64     `json:"refused_syn_queue"`      // SYNs, the SYN queue was full
+	RefusedACK       uint64     `json:"refused_ack"`            // packets refused: last ACKs of handshakes, the accept queue was full
+	RefusedSYNQueue  uint64     `json:"refused_syn_queue"`      // packets refused: SYNs, the SYN queue was full
 	Ends             []EndCount `json:"ends"`                   // how they ended, most frequent first
 	Handshake        Quantiles  `json:"handshake_ns"`           // from the answer to the SYN to the queue
 	QueueWait        Quantiles  `json:"queue_wait_ns"`          // from the queue to the return of accept
 	NeverWait        Quantiles  `json:"never_accepted_wait_ns"` // in the queue, of the never accepted
-	RefusedFor       Quantiles  `json:"refused_ns"`             // from the first packet that was dropped to the queue
+	RefusedFor       Quantiles  `json:"refused_ns"`             // from the first packet that was dropped to the queue, of those that were refused first
 	Served           Quantiles  `json:"served_ns"`              // from the return of accept to the end, of those that closed
 	Alive            Quantiles  `json:"alive_ns"`               // from the queue, or accept, to the end, of those that closed
 }
 
 // EndCount is how many connections ended in one way.
 type EndCount struct {
-	End   End    `json:"end_reason"`
-	Count uint64 `json:"count"`
+	End    string `json:"end"`        // how, as a word: see [End.ID]
+	Reason End    `json:"end_reason"` // the same in words for people
+	Count  uint64 `json:"count"`      // connections
 }
 
 // ErrorCount is how often attempts failed with an error.

@@ -256,11 +256,13 @@ func TestGoneIsNotOpen(t *testing.T) {
 		t.Errorf("%s", s)
 	}
 	b.Reset()
-	r := &analysis.Result{Connections: analysis.ConnectionTotals{Recorded: true, AcceptsRecorded: true, Silent: 10, SilentGone: 4}}
+	r := &analysis.Result{Connections: analysis.ConnectionTotals{Recorded: true, AcceptsRecorded: true, Seen: 13, Before: 10, Silent: 10, SilentGone: 4,
+		Ends: []analysis.EndCount{{Reason: analysis.EndOpen, Count: 8}, {Reason: analysis.EndGone, Count: 5}}}}
 	if err := Text(&b, r, TextOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if s := b.String(); !strings.Contains(s, "4  gone by the end") || !strings.Contains(s, "6  open at the end") {
+	if s := b.String(); !strings.Contains(s, "13 connections:") || !strings.Contains(s, "; 10 there before") ||
+		!strings.Contains(s, "8  open at the end, nothing happened to 6 of them\n") || !strings.Contains(s, "5  gone by the end, its end was not seen\n") {
 		t.Errorf("%s", s)
 	}
 }
