@@ -147,7 +147,9 @@ func (f *Field) JSONWords() (words []string) {
 		return MarkNames(1<<len(marks) - 1)
 	}
 	for _, n := range slices.Sorted(maps.Keys(f.Names)) {
-		words = append(words, f.Names[n])
+		if n != 0 || f.size != 0 { // of no error, errno is null
+			words = append(words, f.Names[n])
+		}
 	}
 	return words
 }
