@@ -22,8 +22,8 @@ const (
 type FieldSpec struct {
 	_msgpack struct{} `msgpack:",as_array"` //lint:ignore U1000 msgpack reads its tag
 
-	Name string `json:"name"`
-	Type Type   `json:"type"`
+	Name string `json:"name"` // of the field
+	Type Type   `json:"type"` // of its values in a block: int, uint, bool, str or addr
 	// On says which events have the field: those whose named fields have one of
 	// these values. Empty: all events.
 	On map[string][]int64 `json:"on,omitempty"`
