@@ -39,7 +39,7 @@ type CaptureInfo struct {
 	End        *time.Time `json:"end"`           // of the recording, or of what is there of it
 	StartNS    int64      `json:"start_boot_ns"` // start
 	DurationNS int64      `json:"duration_ns"`   // from start to end
-	First      *time.Time `json:"first_event"`   // time of the first event; null, too: there is none
+	First      *time.Time `json:"first_event"`   // time of the first event; null, too, if there is none
 	Last       *time.Time `json:"last_event"`    // time of the last event
 	ZoneSec    int        `json:"zone_s"`        // the host's offset, seconds east of UTC
 	Events     uint64     `json:"events"`        // in the capture
@@ -114,7 +114,7 @@ type ConnectionTotals struct {
 
 // EndCount is how many connections ended in one way.
 type EndCount struct {
-	End    string `json:"end"`        // how, as a word: see [End.ID]
+	End    string `json:"end"`        // how, as one word
 	Reason End    `json:"end_reason"` // the same in words for people
 	Count  uint64 `json:"count"`      // connections
 }
@@ -196,7 +196,7 @@ type ListenerInfo struct {
 	PIDs      []uint32     `json:"pids"`         // process ids of them
 	Comms     []string     `json:"comms"`        // names of them
 	Timeline  Timeline     `json:"timeline"`     // its history
-	Life      *Life        `json:"life"`         // null: only accept was recorded
+	Life      *Life        `json:"life"`         // what became of its connections; null: only accept was recorded
 }
 
 // Life is what the events of a listener's connections tell.
@@ -204,11 +204,11 @@ type Life struct {
 	Queued          uint64    `json:"queued"`              // connections put into the accept queue
 	QueueWait       Quantiles `json:"queue_wait_ns"`       // of the accepted, exact to 1 %
 	FullNS          int64     `json:"full_ns"`             // how long the accept queue was full
-	FullLongestNS   int64     `json:"full_longest_ns"`     // without a break
+	FullLongestNS   int64     `json:"full_longest_ns"`     // the longest of it without a break
 	RefusedSYN      uint64    `json:"refused_syn"`         // packets refused: SYNs, the accept queue was full
 	RefusedACK      uint64    `json:"refused_ack"`         // packets refused: last ACKs of handshakes, the accept queue was full
 	RefusedSYNQueue uint64    `json:"refused_syn_queue"`   // packets refused: SYNs, the SYN queue was full
-	RefusedClients  uint64    `json:"refused_connections"` // that were refused at least once; the first 65,536 of all listeners are told apart
+	RefusedClients  uint64    `json:"refused_connections"` // connections that were refused at least once; the first 65,536 of all listeners are told apart
 	ClosedInQueue   uint64    `json:"closed_in_queue"`     // ended before any accept
 	Waiting         uint64    `json:"waiting"`             // in the queue at the end
 	Lost            uint64    `json:"lost_with_listener"`  // connections in the queue when the listener was closed

@@ -26,7 +26,7 @@ type WitnessResult struct {
 	Text        string         `json:"text"`        // the same as a sentence
 	Spaces      []WitnessSpace `json:"spaces"`      // each network namespace, most connections first
 	Unwitnessed uint64         `json:"unwitnessed"` // TCP connections accepted in namespaces whose counters were not read twice
-	Others      int            `json:"others"`      // those namespaces, at least; those of Spaces were read
+	Others      int            `json:"others"`      // those namespaces, at least; those in spaces were read
 }
 
 // WitnessSpace is one network namespace. Connections that the kernel made are

@@ -30,7 +30,7 @@ var connectionKeys = labelled(
 	intOrNull("queued_ns", func(c *conn) (int64, bool) { return c.QueuedNS, c.QueuedSeq != 0 }, "when it was put into the accept queue"),
 	intOrNull("accepted_ns", func(c *conn) (int64, bool) { return c.AcceptedNS, c.AcceptedSeq != 0 }, "when accept returned it"),
 	intOrNull("queue_wait_ns", func(c *conn) (int64, bool) { return c.QueueWaitNS, c.QueueWaitNS >= 0 },
-		"how long it was in the accept queue: until it was accepted, else until it ended; null: not known exactly, see queue_wait_at_least_ns"),
+		"how long it was in the accept queue: until it was accepted, else until it ended; null: it was in none, or that is not known exactly: see queue_wait_at_least_ns"),
 	intOrNull("closed_ns", func(c *conn) (int64, bool) { return c.ClosedNS, c.ClosedSeq != 0 }, "when it closed"),
 	intOrNull("bytes_in", func(c *conn) (int64, bool) { return int64(c.BytesIn), c.Counted }, "bytes received, without the FIN; of one that was open at the end, until then"),
 	intOrNull("bytes_out", func(c *conn) (int64, bool) { return int64(c.BytesOut), c.Counted }, "bytes sent and acknowledged, without the FIN; the same"),

@@ -40,7 +40,7 @@ func TestJSONDocument(t *testing.T) {
 	src := readSource(t, ".", "../../analysis", "../../format")
 	parts := map[string]string{
 		"events": fieldTable(eventFields()), "pairs": fieldTable(lineKinds["pairs"]()), "connections": fieldTable(lineKinds["connections"]()),
-		"ends": endTable(), "why": src.words(t, "analysis.Why"), "severities": src.words(t, "analysis.Severity"), "witness": src.words(t, "analysis.Witness"),
+		"ends": endTable(), "why": src.words(t, "analysis.Why"), "severities": src.words(t, "analysis.Severity"), "witness": src.words(t, "analysis.Witness"), "halted": src.words(t, "format.Halted"),
 	}
 	roots := map[string]reflect.Type{"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[info](), "verify": reflect.TypeFor[verified](),
 		"unreadable": reflect.TypeFor[unreadable](), "fields": reflect.TypeFor[field]()}
@@ -150,7 +150,7 @@ func (s *source) take(pkg string, n ast.Node) {
 
 // sentence is a comment as one line, without the marks of links.
 func sentence(comment string) string {
-	return regexp.MustCompile(`\[([A-Za-z.]+)\]`).ReplaceAllString(strings.Join(strings.Fields(comment), " "), "$1")
+	return regexp.MustCompile(`\[([A-Z][A-Za-z.]+)\]`).ReplaceAllString(strings.Join(strings.Fields(comment), " "), "$1")
 }
 
 func (s *source) words(t *testing.T, of string) string {
@@ -183,8 +183,7 @@ func fieldTable(list []field) string {
 	for _, f := range list {
 		words := ""
 		if n := len(f.Values); n > 0 && n <= 16 && f.Name != "mark" && f.Name != "end" && f.Name != "end_reason" && f.Name != "why" {
-			words = ": " + strings.ReplaceAll(strings.Join(f.Values, ", "), ", ,", ",")
-			words = strings.Replace(words, ": , ", ": empty, ", 1)
+			words = " (" + strings.TrimPrefix(strings.Join(f.Values, ", "), ", ") + ")"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s%s |\n", f.Name, f.Type, f.Unit, cmp.Or(strings.Join(f.On, ", "), "all"), f.Doc, words)
 	}
@@ -199,9 +198,11 @@ var (
 	marshaler = reflect.TypeFor[json.Marshaler]()
 )
 
-// toldByType are members of which the comment of their struct tells.
-var toldByType = map[string]string{
-	"format.Clock.ErrNS": "half of the time that taking the reading took", "format.End.Totals": "the account of each probe", "format.Loss.Count": "hits of the probe that were not written",
+// instead is for comments that speak of Go, or that stand at the struct.
+var instead = map[string]string{
+	"format.Clock.ErrNS": "half of the time that taking the reading took", "format.End.Totals": "the account of each probe", "format.End.Lost": "sum of lost in totals",
+	"format.Loss.Count": "hits of the probe that were not written", "format.Header.Fields": "the columns of a block, in order",
+	"format.Header.Repaired": "what was done to a repaired capture; null: this is the one that was recorded", "format.ListenSocket.Halted": "what keeps that process from running, if it is known",
 }
 
 // objects are the types of a JSON object and of those in it.
@@ -231,7 +232,10 @@ func (s *source) tables(t *testing.T, list []reflect.Type, root reflect.Type) st
 			if field, ok := format.FieldByName(key); ok && (doc == "" || strings.HasPrefix(doc, "as Event.")) {
 				doc = field.JSONDoc()
 			}
-			doc = cmp.Or(doc, toldByType[of.String()+"."+f.Name])
+			if rest, ok := strings.CutPrefix(doc, f.Name+" "); ok {
+				doc = "`" + key + "` " + rest
+			}
+			doc = cmp.Or(instead[of.String()+"."+f.Name], doc)
 			if doc == "" {
 				t.Errorf("no comment says what %s.%s is", of, f.Name)
 			}
@@ -292,7 +296,7 @@ func typeName(t reflect.Type, raw bool) (name string, inner reflect.Type) {
 		}
 		return "array of " + name, inner
 	case reflect.Map:
-		name, inner = typeName(t.Elem(), raw)
+		name, inner = typeName(t.Elem(), false)
 		return "object with " + name + " by name", inner
 	case reflect.Struct:
 		return fmt.Sprintf("object [%s](#%s)", objectName(t), strings.ReplaceAll(objectName(t), " ", "-")), t

@@ -109,7 +109,7 @@ type verified struct {
 	Skipped   []format.Skip    `json:"skipped"`   // what is corrupt and was left out
 	Repaired  *format.Repaired `json:"repaired"`  // what was done to it; null: it is no repaired capture
 	Heads     []headResult     `json:"heads"`     // what became of each head that was asked for
-	Signature signatureResult  `json:"signature"` // and of the signature
+	Signature signatureResult  `json:"signature"` // what became of the signature
 
 	Witness analysis.WitnessResult `json:"witness"` // what the kernel's own counters say
 
