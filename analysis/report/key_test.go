@@ -41,6 +41,9 @@ func TestConnectionJSONTells(t *testing.T) {
 		{"dead", func(c *analysis.Connection) {
 			c.End, c.QueuedSeq, c.AcceptedSeq, c.StateAtAccept, c.Dead, c.DeadNS = analysis.EndResetByClient, 1, 2, 7, true, 6e8
 		}, "dead on arrival", `end="reset-by-client" dead_on_arrival=true dead_ns=600000000 accepted=true gone_before_accept=false`},
+		{"reset by the server", func(c *analysis.Connection) {
+			c.End, c.QueuedSeq, c.AcceptedSeq, c.StateAtAccept, c.ClosedSeq, c.OldState = analysis.EndResetByServer, 1, 2, 1, 3, tcpCloseWait
+		}, "reset by the server, after the client had closed its side", `end="reset-by-server" old_state="close-wait" left_state=null gone_before_accept=false`},
 		{"never accepted", func(c *analysis.Connection) { c.End, c.QueuedSeq = analysis.EndResetByClient, 1 }, "never accepted", `accepted=false`},
 		{"not known", func(c *analysis.Connection) {
 			c.End, c.QueuedSeq, c.AcceptUnknown = analysis.EndResetByClient, 1, true
@@ -48,7 +51,7 @@ func TestConnectionJSONTells(t *testing.T) {
 		{"there all the time", func(c *analysis.Connection) {
 			c.ID, c.End, c.Before, c.StartNS, c.WaitedNS, c.LeftState = 0, analysis.EndWaiting, true, 1e9, 8e9, tcpCloseWait
 		}, "^ +-  03:00:00.000000 .* ≥8.00 s .*in the accept queue at the end",
-			`id=null ts="2026-03-01T03:00:00.000000000Z" end="waiting" before=true accepted=false queue_wait_ns=null queue_wait_at_least_ns=8000000000 gone_before_accept=true`},
+			`id=null ts="2026-03-01T03:00:00.000000000Z" end="waiting" before=true accepted=false queue_wait_ns=null queue_wait_at_least_ns=8000000000 gone_before_accept=true left_state="close-wait" old_state=null`},
 	} {
 		c := base
 		x.make(&c)
