@@ -67,7 +67,9 @@ var connectionKeys = labelled(
 	intOrNull("inode", func(c *conn) (int64, bool) { return int64(c.Inode), c.Inode != 0 }, "inode number of the accepted socket"),
 	textOrNull("old_state", func(c *conn) (string, bool) { return format.StateName(c.OldState), c.ClosedSeq != 0 },
 		"state of the TCP connection before it closed; close-wait: the client had closed its side").words(wordsOf("state")...),
-	textOrNull("left_state", func(c *conn) (string, bool) { return format.StateName(c.LeftState), c.LeftState != 0 && c.ClosedSeq == 0 },
+	textOrNull("left_state", func(c *conn) (string, bool) {
+		return format.StateName(c.LeftState), c.LeftState != 0 && c.ClosedSeq == 0
+	},
 		"state of the TCP connection when recording ended, if it was still there").words(wordsOf("state")...),
 )
 
