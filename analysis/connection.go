@@ -1,6 +1,8 @@
 package analysis
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -69,6 +71,7 @@ type Connection struct {
 	// RefusedPackets.
 	Refusals       []Refusal
 	RefusedPackets uint64
+	RefusedNS      int64 // when the last of them was dropped
 
 	// Sequence numbers of its events, 0 if they are not there.
 	QueuedSeq, EnterSeq, GoneSeq, AcceptedSeq, DropSeq, ClosedSeq uint64
@@ -94,7 +97,7 @@ func (c *Connection) Has(seq uint64) bool {
 	return seq != 0 && (seq == c.ID || seq == c.QueuedSeq || seq == c.EnterSeq || seq == c.GoneSeq || seq == c.AcceptedSeq || seq == c.DropSeq || seq == c.ClosedSeq)
 }
 
-// End says how a connection ended, in words that are stable.
+// End says how a connection ended, in words for people that are stable.
 type End string
 
 // The ends. "Client" is the peer, "server" the program on the recorded host.
@@ -115,6 +118,20 @@ const (
 	EndGone          End = "gone by the end, its end was not seen"
 	EndNotRecorded   End = "not recorded" // only accept was recorded, or the connection could not be followed
 )
+
+var endIDs = map[End]string{
+	EndByServer: "closed-by-server", EndByClient: "closed-by-client", EndByBoth: "closed-by-both", EndResetByClient: "reset-by-client",
+	EndResetByServer: "reset-by-server", EndTimeout: "timed-out", EndKilled: "killed", EndError: "network-error", EndListener: "lost-with-listener",
+	EndAccept: "lost-in-accept", EndRefused: "refused", EndOpen: "open", EndWaiting: "waiting", EndGone: "gone", EndNotRecorded: "not-recorded",
+}
+
+// Ends are all ways in which a connection can end.
+func Ends() []End {
+	return slices.SortedFunc(maps.Keys(endIDs), func(a, b End) int { return cmp.Compare(a.ID(), b.ID()) })
+}
+
+// ID is the end as one word, for programs.
+func (e End) ID() string { return endIDs[e] }
 
 // Known reports whether it is known when the connection ended, or that it did not.
 func (e End) Known() bool { return e != EndNotRecorded && e != EndGone }

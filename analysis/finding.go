@@ -27,20 +27,20 @@ func (s Severity) AtLeast(t Severity) bool {
 
 // Finding is one thing that is wrong, or worth knowing.
 type Finding struct {
-	ID       string     `json:"id"` // stable: queue-full queue-overflow slow-accept ...
-	Severity Severity   `json:"severity"`
+	ID       string     `json:"id"`       // stable: queue-full, queue-overflow, slow-accept ... of docs/FINDINGS.md
+	Severity Severity   `json:"severity"` // how bad it is
 	Text     string     `json:"text"`     // what, where, and how much, in a sentence
 	Evidence []Evidence `json:"evidence"` // the first and the last events that show it, at most 8
 	Next     string     `json:"next"`     // what to look at
 	Listener uint64     `json:"listener"` // inode number of the one that it is about, 0: of several or none
-	NetNS    uint32     `json:"netns"`    // of that
+	NetNS    uint32     `json:"netns"`    // network namespace of that listener
 }
 
 // Evidence is one event that shows a finding.
 type Evidence struct {
-	Seq    uint64     `json:"seq"`
-	Time   *time.Time `json:"ts"`
-	BootNS int64      `json:"boot_ns"`
+	Seq    uint64     `json:"seq"`     // number of the event, which acc explain takes
+	Time   *time.Time `json:"ts"`      // its time
+	BootNS int64      `json:"boot_ns"` // its time
 }
 
 // The findings. Of the same severity, those before others are told first.

@@ -113,9 +113,9 @@ func (a *Analyzer) connections(r *Result) {
 	}
 	c.Ends = []EndCount{}
 	for end, n := range cs.ends {
-		c.Ends = append(c.Ends, EndCount{end, n})
+		c.Ends = append(c.Ends, EndCount{end.ID(), end, n})
 	}
-	slices.SortFunc(c.Ends, func(x, y EndCount) int { return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.End, y.End)) })
+	slices.SortFunc(c.Ends, func(x, y EndCount) int { return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Reason, y.Reason)) })
 	for _, l := range append(slices.Clone(a.places.all), a.places.none, a.places.more) {
 		if f := l.life; f != nil {
 			c.RefusedSYN += f.syns

@@ -34,6 +34,10 @@ const (
 	WhyInterrupted Why = "interrupted"    // a signal ended it: EINTR for the program, or the task was killed
 )
 
+// Whys are all that Pair.Why can be, beside "".
+var Whys = []Why{WhyBlocked, WhyReturnLost, WhyMissed, WhyEnterLost, WhyBegan, WhyTruncated, WhySkipped, WhyLimit, WhyUnknown, WhyNoCall, WhyDenied,
+	WhyRestarted, WhyInterrupted}
+
 // Pair is one attempt to accept: its entry, its return, or both.
 type Pair struct {
 	EnterSeq, ReturnSeq uint64 // positions in the capture, 0 if the event is not there

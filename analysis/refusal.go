@@ -118,5 +118,5 @@ func (r *refusal) fill(o *Connection) {
 	if r == nil {
 		return
 	}
-	o.Refusals, o.RefusedPackets, o.refusedSeq = r.kept, r.count, r.lastSeq
+	o.Refusals, o.RefusedPackets, o.RefusedNS, o.refusedSeq = r.kept, r.count, r.lastNS, r.lastSeq
 }

@@ -6,46 +6,46 @@ import "time"
 // and times that end in _ns are nanoseconds. Lists are never null and have a
 // stable order.
 type Result struct {
-	Capture     CaptureInfo      `json:"capture"`
-	Complete    bool             `json:"complete"` // nothing was lost, missed, cut off or left out: every figure is exact
-	Doubts      Doubts           `json:"doubts"`   // which are not
-	Caveats     []Caveat         `json:"caveats"`  // and why
-	Witness     WitnessResult    `json:"witness"`  // what the kernel's own counters say of it
-	Totals      Totals           `json:"totals"`
+	Capture     CaptureInfo      `json:"capture"`        // where and when it was taken
+	Complete    bool             `json:"complete"`       // nothing was lost, missed, cut off or left out: every figure is exact
+	Doubts      Doubts           `json:"doubts"`         // which figures are not exact
+	Caveats     []Caveat         `json:"caveats"`        // why the capture does not tell all; empty: it does
+	Witness     WitnessResult    `json:"witness"`        // what the kernel's own counters say of it
+	Totals      Totals           `json:"totals"`         // of attempts to accept
 	Errors      []ErrorCount     `json:"errors"`         // of failed attempts, most frequent first
-	Unpaired    []UnpairedInfo   `json:"unpaired"`       // attempts with one event, by reason
+	Unpaired    []UnpairedInfo   `json:"unpaired"`       // how many attempts have only one of their two events, by reason
 	Wait        Quantiles        `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 0.1 %
-	FailedWait  Quantiles        `json:"failed_wait_ns"` // and of failed ones
-	Rate        Rate             `json:"rate"`
-	Via         []ViaCount       `json:"via"`
-	Listeners   []ListenerInfo   `json:"listeners"` // most accepted first
-	Processes   []ProcessInfo    `json:"processes"` // most accepted first
-	Peers       []PeerInfo       `json:"peers"`     // most accepted first
-	Connections ConnectionTotals `json:"connections"`
-	Others      Others           `json:"others"`    // what the lists leave out
-	LimitHit    bool             `json:"limit_hit"` // a bound on memory made some of this inexact
-	Findings    []Finding        `json:"findings"`  // worst first
+	FailedWait  Quantiles        `json:"failed_wait_ns"` // from entry to return of failed attempts, exact to 0.1 %
+	Rate        Rate             `json:"rate"`           // accepted connections a second
+	Via         []ViaCount       `json:"via"`            // attempts by the way in which the kernel was asked
+	Listeners   []ListenerInfo   `json:"listeners"`      // most accepted first
+	Processes   []ProcessInfo    `json:"processes"`      // most accepted first
+	Peers       []PeerInfo       `json:"peers"`          // most accepted first
+	Connections ConnectionTotals `json:"connections"`    // of TCP connections of listeners
+	Others      Others           `json:"others"`         // how many the lists leave out (--top)
+	LimitHit    bool             `json:"limit_hit"`      // a bound on memory made some of this inexact
+	Findings    []Finding        `json:"findings"`       // worst first
 }
 
 // CaptureInfo says where and when the capture was taken.
 type CaptureInfo struct {
-	ID         string     `json:"id"`
-	Host       string     `json:"host"`
-	Kernel     string     `json:"kernel"`
-	Arch       string     `json:"arch"`
-	Mode       string     `json:"mode"`
-	Tool       string     `json:"tool"`
-	Start      *time.Time `json:"start"` // times are null if the clock is lost with the header
-	End        *time.Time `json:"end"`
-	StartNS    int64      `json:"start_boot_ns"`
-	DurationNS int64      `json:"duration_ns"`
-	First      *time.Time `json:"first_event"` // null: there is none, too
-	Last       *time.Time `json:"last_event"`
-	ZoneSec    int        `json:"zone_s"` // the host's offset, seconds east of UTC
-	Events     uint64     `json:"events"`
-	EndReason  string     `json:"end_reason"` // "" if the end is missing
-	Limits     []string   `json:"limits"`     // what this recording could not show
-	Filters    []string   `json:"filters"`    // what it left out on purpose
+	ID         string     `json:"id"`            // capture id, a random UUID
+	Host       string     `json:"host"`          // node name
+	Kernel     string     `json:"kernel"`        // release, as uname -r
+	Arch       string     `json:"arch"`          // machine, as uname -m
+	Mode       string     `json:"mode"`          // kprobe or fentry
+	Tool       string     `json:"tool"`          // acc and its version
+	Start      *time.Time `json:"start"`         // of the recording; times are null if the clock is lost with the header
+	End        *time.Time `json:"end"`           // of the recording, or of what is there of it
+	StartNS    int64      `json:"start_boot_ns"` // start
+	DurationNS int64      `json:"duration_ns"`   // from start to end
+	First      *time.Time `json:"first_event"`   // time of the first event; null, too, if there is none
+	Last       *time.Time `json:"last_event"`    // time of the last event
+	ZoneSec    int        `json:"zone_s"`        // the host's offset, seconds east of UTC
+	Events     uint64     `json:"events"`        // in the capture
+	EndReason  string     `json:"end_reason"`    // why it ended: signal, count, duration, command, error, disk full ...; "" if the end is missing
+	Limits     []string   `json:"limits"`        // what this recording could not show, a sentence each
+	Filters    []string   `json:"filters"`       // what it left out on purpose
 }
 
 // Doubts says which figures loss could falsify; all false in a complete capture.
@@ -59,17 +59,17 @@ type Doubts struct {
 
 // Caveat is one reason why the capture does not tell all.
 type Caveat struct {
-	ID   string `json:"id"` // truncated, repaired, skipped, unclean, lost, missed, limit
-	Text string `json:"text"`
+	ID   string `json:"id"`   // truncated, repaired, skipped, unclean, lost, missed, limit
+	Text string `json:"text"` // the same in a sentence
 }
 
 // Totals count attempts: Attempts = Accepted + Failed + Armed + EntryOnly.
 type Totals struct {
-	Attempts    uint64 `json:"attempts"`
-	Accepted    uint64 `json:"accepted"`
-	Failed      uint64 `json:"failed"`
-	Armed       uint64 `json:"armed"`        // of io_uring, found nothing and wait: neither
-	ClientsLost uint64 `json:"clients_lost"` // failed ones that had taken a connection, which was destroyed
+	Attempts    uint64 `json:"attempts"`     // = accepted + failed + armed + entry_only
+	Accepted    uint64 `json:"accepted"`     // attempts that gave a connection
+	Failed      uint64 `json:"failed"`       // attempts that gave an error
+	Armed       uint64 `json:"armed"`        // requests of io_uring that found nothing and wait: neither accepted nor failed
+	ClientsLost uint64 `json:"clients_lost"` // failed attempts that had taken a connection, which was destroyed
 	EntryOnly   uint64 `json:"entry_only"`   // attempts without a known return
 	ReturnOnly  uint64 `json:"return_only"`  // returns without a known entry, where there should be one; accepted or failed too
 	Lost        uint64 `json:"lost"`         // hits that the ring had no room for
@@ -81,48 +81,50 @@ type Totals struct {
 }
 
 // ConnectionTotals count TCP connections of listeners. Without Recorded, only
-// those that were accepted are known, and not what became of them. Seen is the sum of Ends.
+// those that were accepted are known, and not what became of them. Seen is the sum of
+// Ends, and how many --connections lists.
 type ConnectionTotals struct {
-	Recorded         bool       `json:"recorded"` // more than accept is recorded
-	Seen             uint64     `json:"seen"`
-	Before           uint64     `json:"before"`           // of them, there when recording began
-	AcceptsRecorded  bool       `json:"accepts_recorded"` // else accepted, never_accepted, waiting and the waits are of those of whom other events tell
-	Silent           uint64     `json:"silent"`           // not in Seen: there when recording began, and without an event
-	SilentWaiting    uint64     `json:"silent_waiting"`   // of them, in an accept queue all the time
-	SilentGone       uint64     `json:"silent_gone"`      // of them, gone by the end; the others were there all the time
-	Queued           uint64     `json:"queued"`           // put into an accept queue
-	Accepted         uint64     `json:"accepted"`         // taken out of one
-	NeverAccepted    uint64     `json:"never_accepted"`   // queued, and not accepted
-	Waiting          uint64     `json:"waiting"`          // of them, in the queue at the end
-	NeverQueued      uint64     `json:"never_queued"`     // refused, and not queued by the end
-	Closed           uint64     `json:"closed"`
+	Recorded         bool       `json:"recorded"`               // more than accept is recorded
+	Seen             uint64     `json:"seen"`                   // connections: the sum of ends, and how many --connections lists
+	Before           uint64     `json:"before"`                 // of those seen, there when recording began
+	AcceptsRecorded  bool       `json:"accepts_recorded"`       // if not, accepted, never_accepted, waiting and the waits are of those of whom other events tell
+	Silent           uint64     `json:"silent"`                 // of those of before, without an event: they stayed as they were, or their end was not seen
+	SilentWaiting    uint64     `json:"silent_waiting"`         // of the silent, in an accept queue all the time
+	SilentGone       uint64     `json:"silent_gone"`            // of the silent, gone by the end; what is neither was open all the time
+	Queued           uint64     `json:"queued"`                 // put into an accept queue during the recording
+	Accepted         uint64     `json:"accepted"`               // taken out of one
+	NeverAccepted    uint64     `json:"never_accepted"`         // in an accept queue, and not accepted
+	Waiting          uint64     `json:"waiting"`                // of the never accepted, in the queue at the end
+	NeverQueued      uint64     `json:"never_queued"`           // refused, and not queued by the end
+	Closed           uint64     `json:"closed"`                 // seen to end
 	Discarded        uint64     `json:"discarded"`              // sockets, not in any other figure, that the kernel made twice for one handshake and dropped
 	Dead             uint64     `json:"dead_on_arrival"`        // closed when accept returned them
 	LostWithListener uint64     `json:"lost_with_listener"`     // in the queue when the listener was closed
 	RefusedSYN       uint64     `json:"refused_syn"`            // packets refused: SYNs, the accept queue was full
-	RefusedACK       uint64     `json:"refused_ack"`            // last ACKs, the same
-	RefusedSYNQueue  uint64     `json:"refused_syn_queue"`      // SYNs, the SYN queue was full
+	RefusedACK       uint64     `json:"refused_ack"`            // packets refused: last ACKs of handshakes, the accept queue was full
+	RefusedSYNQueue  uint64     `json:"refused_syn_queue"`      // packets refused: SYNs, the SYN queue was full
 	Ends             []EndCount `json:"ends"`                   // how they ended, most frequent first
 	Handshake        Quantiles  `json:"handshake_ns"`           // from the answer to the SYN to the queue
 	QueueWait        Quantiles  `json:"queue_wait_ns"`          // from the queue to the return of accept
 	NeverWait        Quantiles  `json:"never_accepted_wait_ns"` // in the queue, of the never accepted
-	RefusedFor       Quantiles  `json:"refused_ns"`             // from the first packet that was dropped to the queue
+	RefusedFor       Quantiles  `json:"refused_ns"`             // from the first packet that was dropped to the queue, of those that were refused first
 	Served           Quantiles  `json:"served_ns"`              // from the return of accept to the end, of those that closed
 	Alive            Quantiles  `json:"alive_ns"`               // from the queue, or accept, to the end, of those that closed
 }
 
 // EndCount is how many connections ended in one way.
 type EndCount struct {
-	End   End    `json:"end_reason"`
-	Count uint64 `json:"count"`
+	End    string `json:"end"`        // how, as one word
+	Reason End    `json:"end_reason"` // the same in words for people
+	Count  uint64 `json:"count"`      // connections
 }
 
 // ErrorCount is how often attempts failed with an error.
 type ErrorCount struct {
-	Errno     int32           `json:"errno"`
-	Name      string          `json:"name"` // "EAGAIN"
-	Count     uint64          `json:"count"`
-	Meaning   string          `json:"meaning"`
+	Errno     int32           `json:"errno"`     // number of the error
+	Name      string          `json:"name"`      // its name, like EAGAIN
+	Count     uint64          `json:"count"`     // attempts
+	Meaning   string          `json:"meaning"`   // what it means, in words
 	Listeners []ErrorListener `json:"listeners"` // where, most frequent first; empty in a listener's own list
 }
 
@@ -130,29 +132,29 @@ type ErrorCount struct {
 type ErrorListener struct {
 	Listener uint64 `json:"listener"`
 	NetNS    uint32 `json:"netns"`
-	Addr     string `json:"addr"`
-	Count    uint64 `json:"count"`
+	Addr     string `json:"addr"`  // what the listener is called in tables
+	Count    uint64 `json:"count"` // attempts
 }
 
 // UnpairedInfo is how many attempts have only one event for a reason.
 type UnpairedInfo struct {
-	Why   Why    `json:"why"`
-	Count uint64 `json:"count"`
+	Why   Why    `json:"why"`   // the reason
+	Count uint64 `json:"count"` // attempts
 }
 
 // ViaCount is how many attempts came by one way.
 type ViaCount struct {
 	Via   string `json:"via"`
-	Count uint64 `json:"count"`
+	Count uint64 `json:"count"` // attempts
 }
 
 // Quantiles of a set of durations in nanoseconds.
 type Quantiles struct {
-	Count uint64 `json:"count"`
-	P50   int64  `json:"p50"`
-	P90   int64  `json:"p90"`
-	P99   int64  `json:"p99"`
-	Max   int64  `json:"max"`
+	Count uint64 `json:"count"` // durations; of none the others are 0
+	P50   int64  `json:"p50"`   // the median
+	P90   int64  `json:"p90"`   // 9 of 10 are not longer
+	P99   int64  `json:"p99"`   // 99 of 100 are not longer
+	Max   int64  `json:"max"`   // the longest
 
 	// AtLeast is of how many only a lower bound is known, for they began before the
 	// recording: so are the figures above, then.
@@ -161,12 +163,12 @@ type Quantiles struct {
 
 // Rate is accepted connections a second.
 type Rate struct {
-	Mean     float64    `json:"mean"` // over the whole recording
-	Peak     float64    `json:"peak"` // of the busiest bucket
-	PeakAt   *time.Time `json:"peak_at"`
-	PeakNS   int64      `json:"peak_boot_ns"`
-	BucketNS int64      `json:"bucket_ns"` // a second, or more for a long capture
-	Buckets  []uint64   `json:"buckets"`   // accepted in each, from the start of the recording
+	Mean     float64    `json:"mean"`         // over the whole recording
+	Peak     float64    `json:"peak"`         // of the busiest bucket
+	PeakAt   *time.Time `json:"peak_at"`      // when the busiest bucket began
+	PeakNS   int64      `json:"peak_boot_ns"` // the same
+	BucketNS int64      `json:"bucket_ns"`    // a second, or more for a long capture
+	Buckets  []uint64   `json:"buckets"`      // accepted in each, from the start of the recording
 }
 
 // ListenerInfo is one listening socket.
@@ -178,48 +180,48 @@ type ListenerInfo struct {
 	LPort     uint16       `json:"lport"`
 	Family    string       `json:"family"`
 	Proto     string       `json:"proto"`
-	Attempts  uint64       `json:"attempts"`
-	Accepted  uint64       `json:"accepted"`
-	Failed    uint64       `json:"failed"`
-	Waiting   uint64       `json:"waiting"` // attempts that were still blocked at the end
-	Errors    []ErrorCount `json:"errors"`
-	QueueHigh uint32       `json:"queue_high"` // longest accept queue seen, at an event or at the start or the end
-	QueueMax  uint32       `json:"queue_max"`  // its limit
-	Full      uint64       `json:"full"`       // events that found the queue full
-	Wait      Quantiles    `json:"wait_ns"`    // of accepted attempts, exact to 1 %
-	First     *time.Time   `json:"first_accept"`
-	Last      *time.Time   `json:"last_accept"`
-	Owner     string       `json:"owner"`     // who listened or accepts, name[pid], "" not known
-	Processes []uint32     `json:"processes"` // numbers of their records
-	PIDs      []uint32     `json:"pids"`
-	Comms     []string     `json:"comms"`
-	Timeline  Timeline     `json:"timeline"`
-	Life      *Life        `json:"life"` // null: only accept was recorded
+	Attempts  uint64       `json:"attempts"`     // to accept
+	Accepted  uint64       `json:"accepted"`     // attempts that gave a connection
+	Failed    uint64       `json:"failed"`       // attempts that gave an error
+	Waiting   uint64       `json:"waiting"`      // attempts that were still blocked at the end
+	Errors    []ErrorCount `json:"errors"`       // of failed attempts, most frequent first
+	QueueHigh uint32       `json:"queue_high"`   // longest accept queue seen, at an event or at the start or the end
+	QueueMax  uint32       `json:"queue_max"`    // limit of the accept queue, which is full when it is longer
+	Full      uint64       `json:"full"`         // events that found the queue full
+	Wait      Quantiles    `json:"wait_ns"`      // from entry to return of accepted attempts, exact to 1 %
+	First     *time.Time   `json:"first_accept"` // time of the first connection that was accepted; null: none, or the clock is lost
+	Last      *time.Time   `json:"last_accept"`  // time of the last one
+	Owner     string       `json:"owner"`        // who listened or accepts, name[pid], "" not known
+	Processes []uint32     `json:"processes"`    // numbers of the records of the processes that called accept
+	PIDs      []uint32     `json:"pids"`         // process ids of them
+	Comms     []string     `json:"comms"`        // names of them
+	Timeline  Timeline     `json:"timeline"`     // its history
+	Life      *Life        `json:"life"`         // what became of its connections; null: only accept was recorded
 }
 
 // Life is what the events of a listener's connections tell.
 type Life struct {
-	Queued          uint64    `json:"queued"`
-	QueueWait       Quantiles `json:"queue_wait_ns"`   // of the accepted, exact to 1 %
-	FullNS          int64     `json:"full_ns"`         // how long the accept queue was full
-	FullLongestNS   int64     `json:"full_longest_ns"` // without a break
-	RefusedSYN      uint64    `json:"refused_syn"`
-	RefusedACK      uint64    `json:"refused_ack"`
-	RefusedSYNQueue uint64    `json:"refused_syn_queue"`
-	RefusedClients  uint64    `json:"refused_connections"` // that were refused at least once; the first 65,536 of all listeners are told apart
+	Queued          uint64    `json:"queued"`              // connections put into the accept queue
+	QueueWait       Quantiles `json:"queue_wait_ns"`       // of the accepted, exact to 1 %
+	FullNS          int64     `json:"full_ns"`             // how long the accept queue was full
+	FullLongestNS   int64     `json:"full_longest_ns"`     // the longest of it without a break
+	RefusedSYN      uint64    `json:"refused_syn"`         // packets refused: SYNs, the accept queue was full
+	RefusedACK      uint64    `json:"refused_ack"`         // packets refused: last ACKs of handshakes, the accept queue was full
+	RefusedSYNQueue uint64    `json:"refused_syn_queue"`   // packets refused: SYNs, the SYN queue was full
+	RefusedClients  uint64    `json:"refused_connections"` // connections that were refused at least once; the first 65,536 of all listeners are told apart
 	ClosedInQueue   uint64    `json:"closed_in_queue"`     // ended before any accept
 	Waiting         uint64    `json:"waiting"`             // in the queue at the end
-	Lost            uint64    `json:"lost_with_listener"`
+	Lost            uint64    `json:"lost_with_listener"`  // connections in the queue when the listener was closed
 }
 
 // Timeline is a listener's history in equal buckets from the start of the
 // recording. The lists have the same length; the busiest listeners of a capture
 // with very many may have none.
 type Timeline struct {
-	BucketNS int64    `json:"bucket_ns"`
-	Accepted []uint64 `json:"accepted"`
-	Failed   []uint64 `json:"failed"`
-	Queue    []uint64 `json:"queue"` // longest; between two events it is what it was
+	BucketNS int64    `json:"bucket_ns"` // how long a bucket is
+	Accepted []uint64 `json:"accepted"`  // connections accepted in each
+	Failed   []uint64 `json:"failed"`    // attempts that failed in each
+	Queue    []uint64 `json:"queue"`     // longest accept queue in each; between two events it is what it was
 
 	// The same in smaller buckets, for a drawing.
 	DepthNS int64    `json:"-"`
@@ -231,33 +233,33 @@ type ProcessInfo struct {
 	Proc      uint32 `json:"proc"` // number of its record, 0 without one
 	PID       uint32 `json:"pid"`
 	Comm      string `json:"comm"`
-	Exe       string `json:"exe"`
-	Cgroup    string `json:"cgroup"`    // path
+	Exe       string `json:"exe"`       // path of the executable, "" if not known
+	Cgroup    string `json:"cgroup"`    // path of its cgroup
 	Container string `json:"container"` // id, "" without one
-	Runtime   string `json:"runtime"`   // who made it
-	Unit      string `json:"unit"`      // of systemd
-	Pod       string `json:"pod"`       // namespace/name
-	NSPID     uint32 `json:"ns_pid"`    // in its own pid namespace
-	NetNS     uint64 `json:"netns"`
-	PIDNS     uint64 `json:"pidns"`
-	Attempts  uint64 `json:"attempts"`
-	Accepted  uint64 `json:"accepted"`
-	Failed    uint64 `json:"failed"`
+	Runtime   string `json:"runtime"`   // who made the container
+	Unit      string `json:"unit"`      // systemd unit, "" without one
+	Pod       string `json:"pod"`       // Kubernetes pod, namespace/name, "" without one
+	NSPID     uint32 `json:"ns_pid"`    // its id in its own pid namespace
+	NetNS     uint64 `json:"netns"`     // inode number of its network namespace, 0 unknown
+	PIDNS     uint64 `json:"pidns"`     // inode number of its pid namespace, 0 unknown
+	Attempts  uint64 `json:"attempts"`  // to accept
+	Accepted  uint64 `json:"accepted"`  // attempts that gave a connection
+	Failed    uint64 `json:"failed"`    // attempts that gave an error
 }
 
 // PeerInfo is one remote address.
 type PeerInfo struct {
-	Addr     string `json:"addr"`
-	Accepted uint64 `json:"accepted"`
+	Addr     string `json:"addr"`     // IP address; an IPv4 one is the same on an IPv6 listener
+	Accepted uint64 `json:"accepted"` // connections of it that were accepted
 }
 
 // Others count what is beyond the lists.
 type Others struct {
-	Listeners         int    `json:"listeners"`
-	Processes         int    `json:"processes"`
-	Peers             int    `json:"peers"`
+	Listeners         int    `json:"listeners"`          // beyond the list
+	Processes         int    `json:"processes"`          // beyond the list
+	Peers             int    `json:"peers"`              // beyond the list
 	ListenersAccepted uint64 `json:"listeners_accepted"` // connections of listeners beyond the bound on memory
-	ProcessesAccepted uint64 `json:"processes_accepted"` // the same of processes
-	PeersAccepted     uint64 `json:"peers_accepted"`     // the same of peers
-	Findings          int    `json:"findings"`
+	ProcessesAccepted uint64 `json:"processes_accepted"` // connections of processes beyond the bound on memory
+	PeersAccepted     uint64 `json:"peers_accepted"`     // connections of peers beyond the bound on memory
+	Findings          int    `json:"findings"`           // beyond the list, of kinds that are in it
 }

@@ -21,8 +21,13 @@ func (cs *conns) finish(c *conn, end End) error {
 	}
 	cs.fill(c, end)
 	o := &cs.out
-	if c.first == 0 { // there all the time
-		cs.totals.Silent++
+	cs.totals.Seen++
+	cs.count(c.acceptSeq != 0, end)
+	if c.first == 0 { // nothing happened to it
+		cs.totals.Before++
+		if end != EndNotRecorded {
+			cs.totals.Silent++
+		}
 		switch end {
 		case EndGone:
 			cs.totals.SilentGone++
@@ -36,8 +41,6 @@ func (cs *conns) finish(c *conn, end End) error {
 			}
 		}
 	} else {
-		cs.totals.Seen++
-		cs.count(c.acceptSeq != 0, end)
 		cs.sum(c, o)
 	}
 	var err error

@@ -22,36 +22,36 @@ const (
 // WitnessResult is what the kernel's counters say of a capture, over the time
 // between its first and its last reading of them.
 type WitnessResult struct {
-	Verdict     string         `json:"verdict"`     // Witness...
+	Verdict     string         `json:"verdict"`     // what comes of the comparison
 	Text        string         `json:"text"`        // the same as a sentence
 	Spaces      []WitnessSpace `json:"spaces"`      // each network namespace, most connections first
 	Unwitnessed uint64         `json:"unwitnessed"` // TCP connections accepted in namespaces whose counters were not read twice
-	Others      int            `json:"others"`      // those namespaces, at least; those of Spaces were read
+	Others      int            `json:"others"`      // those namespaces, at least; those in spaces were read
 }
 
 // WitnessSpace is one network namespace. Connections that the kernel made are
 // Opened = Accepted + (QueuedEnd - QueuedStart) + Forgotten + Joined + Discarded + Unexplained.
 type WitnessSpace struct {
-	NetNS       uint32            `json:"netns"`
-	SpanNS      int64             `json:"span_ns"`      // between the readings
-	BeforeNS    int64             `json:"before_ns"`    // of the recording before the first one, if it is not the one of the start
-	AfterNS     int64             `json:"after_ns"`     // of the recording behind the last one, if it is not the one of the end
+	NetNS       uint32            `json:"netns"`        // inode number of the network namespace
+	SpanNS      int64             `json:"span_ns"`      // time between the readings
+	BeforeNS    int64             `json:"before_ns"`    // time of the recording before the first reading, if it is not the one of the start
+	AfterNS     int64             `json:"after_ns"`     // time of the recording behind the last reading, if it is not the one of the end
 	Opened      uint64            `json:"opened"`       // PassiveOpens: TCP connections that the kernel made for listeners
 	Accepted    int64             `json:"accepted"`     // TCP connections that the capture shows to be taken from an accept queue
-	Kernel      int64             `json:"kernel"`       // of them, by the kernel for itself
-	QueuedStart uint32            `json:"queued_start"` // waiting in accept queues
-	QueuedEnd   uint32            `json:"queued_end"`
-	QueuedKnown bool              `json:"queued_known"` // both are exact
-	Forgotten   int64             `json:"forgotten"`    // waited in one when its listener was closed
-	Joined      uint64            `json:"joined"`       // joined an MPTCP connection: never accepted
-	Discarded   int64             `json:"discarded"`    // made a second time for one handshake, and dropped at once: no connections
+	Kernel      int64             `json:"kernel"`       // of the accepted, by the kernel for itself
+	QueuedStart uint32            `json:"queued_start"` // connections in accept queues at the first reading
+	QueuedEnd   uint32            `json:"queued_end"`   // connections in accept queues at the last reading
+	QueuedKnown bool              `json:"queued_known"` // these two are exact
+	Forgotten   int64             `json:"forgotten"`    // connections in an accept queue when its listener was closed
+	Joined      uint64            `json:"joined"`       // connections that joined an MPTCP connection: never accepted
+	Discarded   int64             `json:"discarded"`    // sockets made a second time for one handshake, and dropped at once: no connections
 	Queued      int64             `json:"queued"`       // events of connections that were queued, -1 if the capture has none
 	UnsureStart int64             `json:"unsure_start"` // events while the counters were first read, or of calls that were under way then: they may belong to the time before
 	UnsureEnd   int64             `json:"unsure_end"`   // the same of the last reading: they may belong to the time that is compared
-	Unexplained int64             `json:"unexplained"`
-	Verdict     string            `json:"verdict"`
-	Reasons     []string          `json:"reasons"`  // what the difference can come from, or how it is accounted for
-	Counters    map[string]uint64 `json:"counters"` // how much each counter grew
+	Unexplained int64             `json:"unexplained"`  // opened - accepted - (queued_end - queued_start) - forgotten - joined - discarded: what the capture has no account of
+	Verdict     string            `json:"verdict"`      // as that of all
+	Reasons     []string          `json:"reasons"`      // what the difference can come from, or how it is accounted for
+	Counters    map[string]uint64 `json:"counters"`     // how much each counter grew
 }
 
 // Finish ends it.

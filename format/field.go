@@ -22,8 +22,8 @@ const (
 type FieldSpec struct {
 	_msgpack struct{} `msgpack:",as_array"` //lint:ignore U1000 msgpack reads its tag
 
-	Name string `json:"name"`
-	Type Type   `json:"type"`
+	Name string `json:"name"` // of the field
+	Type Type   `json:"type"` // of its values in a block: int, uint, bool, str or addr
 	// On says which events have the field: those whose named fields have one of
 	// these values. Empty: all events.
 	On map[string][]int64 `json:"on,omitempty"`
@@ -40,6 +40,7 @@ type Field struct {
 	FieldSpec
 	Unit   string           // "ns", "" for plain numbers and words
 	Doc    string           // what it means, one sentence
+	InJSON string           // what it means in JSON, if Doc speaks of numbers that are words there
 	Source string           // where the recorder has it from
 	Names  map[int64]string // words for its numbers; nil if it has none
 	Hex    bool             // printed in hexadecimal in text
@@ -82,7 +83,8 @@ var Fields = prepare([]Field{
 	{FieldSpec: FieldSpec{Name: "kind", Type: Uint, On: nil, Key: keyPlain}, Names: kindNames,
 		Doc: "what happened: enter and return of an attempt to accept; queued, closed, drop, state of a TCP connection; listen", Source: "which probe was hit", at: unsafe.Offsetof(ev.Kind), size: 1},
 	{FieldSpec: FieldSpec{Name: "errno", Type: Uint, On: onOutcome, Key: keyPlain}, Names: errnoNames,
-		Doc: "error number of a failed return, 0 on success and on events that are no return; 512 is ERESTARTSYS: interrupted by a signal", Source: "return value"},
+		Doc:    "error number of a failed return, 0 on success and on events that are no return; 512 is ERESTARTSYS: interrupted by a signal",
+		InJSON: "name of the error of a failed return, null on success and on events that are no return; ERESTARTSYS: interrupted by a signal", Source: "return value"},
 	{FieldSpec: FieldSpec{Name: "cpu", Type: Uint, On: nil, Key: keyPlain},
 		Doc: "CPU that the event was taken on", Source: "bpf_get_smp_processor_id", at: unsafe.Offsetof(ev.CPU), size: 4},
 	{FieldSpec: FieldSpec{Name: "hook", Type: Uint, On: nil, Key: keyPlain}, Names: hookNames,
@@ -94,11 +96,12 @@ var Fields = prepare([]Field{
 	{FieldSpec: FieldSpec{Name: "boot_ns", Type: Int, On: nil, Key: keyPrev}, Unit: "ns",
 		Doc: "time of the event, CLOCK_BOOTTIME", Source: "bpf_ktime_get_boot_ns", at: unsafe.Offsetof(ev.BootNS), size: 8, sign: true},
 	{FieldSpec: FieldSpec{Name: "mark", Type: Uint, On: nil, Key: keyPlain},
-		Doc: "what is to be known beside the values, a sum: 1 its entry was lost, 2 the return before it was missed, 4 socket facts not seen, 8 an io_uring request that begins to wait (no failure), 16 a connection was taken from the queue and lost, 32 the attempt began before the recording, 64 no descriptor or not known, 128 refused by seccomp, 256 made from a SYN cookie, 512 TCP fast open, 1024 deferred until data came, 2048 the SYN queue was full, 4096 the address buffer was too short, 8192 the address in the program's buffer was not the peer's", Source: "state of the attempt in the kernel", at: unsafe.Offsetof(ev.Mark), size: 2},
+		Doc: "what is to be known beside the values, a sum: " + markSum(), InJSON: "what is to be known beside the values: " + markList(), Source: "state of the attempt in the kernel", at: unsafe.Offsetof(ev.Mark), size: 2},
 	{FieldSpec: FieldSpec{Name: "via", Type: Uint, On: onTask, Key: keyTask}, Names: viaNames,
 		Doc: "by which way the kernel was asked", Source: "system call number, or the hook", at: unsafe.Offsetof(ev.Via), size: 1},
 	{FieldSpec: FieldSpec{Name: "uring", Type: Uint, On: onReturn, Key: keyTask}, Names: uringNames,
-		Doc: "kind of an io_uring request, a sum: 1 multishot, 2 direct (ret is a slot of the ring's table)", Source: "io_accept.file_slot, iou_flags, io_kiocb.flags", at: unsafe.Offsetof(ev.Uring), size: 1},
+		Doc:    "kind of an io_uring request, a sum: 1 multishot, 2 direct (ret is a slot of the ring's table)",
+		InJSON: "kind of an io_uring request; direct: ret is a slot of the ring's table; empty for others", Source: "io_accept.file_slot, iou_flags, io_kiocb.flags", at: unsafe.Offsetof(ev.Uring), size: 1},
 	{FieldSpec: FieldSpec{Name: "user_data", Type: Uint, On: onReturn, Key: keyTask},
 		Doc: "what the program named the io_uring request", Source: "io_kiocb.cqe.user_data", at: unsafe.Offsetof(ev.UserData), size: 8},
 	{FieldSpec: FieldSpec{Name: "pid", Type: Uint, On: onTask, Key: keyTask},
@@ -162,7 +165,7 @@ var Fields = prepare([]Field{
 	{FieldSpec: FieldSpec{Name: "addrlen_out", Type: Int, On: onAccepted, Key: keyTask},
 		Doc: "length of the peer's address that the program was told, 0 if it did not ask", Source: "the program's memory at the return", at: unsafe.Offsetof(ev.AddrLenOut), size: 4, sign: true},
 	{FieldSpec: FieldSpec{Name: "told_family", Type: Uint, On: onAccepted, Key: keyTask}, Names: familyNames,
-		Doc: "family of the address that the program was told, if that is not the peer's", Source: "the program's memory at the return", at: unsafe.Offsetof(ev.ToldFamily), size: 2},
+		Doc: "family of the address that the program was told, if that is not the peer's", InJSON: "family of the address that the program was told, if that is not the peer's, else empty", Source: "the program's memory at the return", at: unsafe.Offsetof(ev.ToldFamily), size: 2},
 	{FieldSpec: FieldSpec{Name: "told_addr", Type: Addr, On: onAccepted, Key: keyTask},
 		Doc: "address that the program was told, if that is not the peer's", Source: "the program's memory at the return", at: unsafe.Offsetof(ev.ToldAddr), size: unsafe.Sizeof(ev.ToldAddr)},
 	{FieldSpec: FieldSpec{Name: "told_port", Type: Uint, On: onAccepted, Key: keyTask},
@@ -170,7 +173,7 @@ var Fields = prepare([]Field{
 	{FieldSpec: FieldSpec{Name: "old_state", Type: Uint, On: onState, Key: keyPort}, Names: stateNames,
 		Doc: "state of the connection before", Source: "argument of inet_sock_set_state, sock.skc_state", at: unsafe.Offsetof(ev.OldState), size: 1},
 	{FieldSpec: FieldSpec{Name: "sock_err", Type: Uint, On: onClosed, Key: keyPort}, Names: errnoNames,
-		Doc: "error that the socket was left with", Source: "sock.sk_err", at: unsafe.Offsetof(ev.SockErr), size: 2},
+		Doc: "error that the socket was left with", InJSON: "name of the error that the socket was left with, empty if there is none", Source: "sock.sk_err", at: unsafe.Offsetof(ev.SockErr), size: 2},
 	{FieldSpec: FieldSpec{Name: "shutdown", Type: Uint, On: onClosed, Key: keyPort},
 		Doc: "directions that were shut down, a sum: 1 receiving, 2 sending; 4 the peer's FIN had come, 8 ours was acknowledged", Source: "sock.sk_shutdown, skc_flags, tcp_sock.snd_una, write_seq", at: unsafe.Offsetof(ev.Shutdown), size: 1},
 	{FieldSpec: FieldSpec{Name: "syn_queue", Type: Uint, On: onQueue, Key: keyPort},

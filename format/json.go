@@ -1,7 +1,10 @@
 package format
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -9,18 +12,51 @@ import (
 	"unsafe"
 )
 
-var markNames = [...]string{"entry-lost", "previous-return-missed", "no-socket-facts", "armed", "client-lost", "began-before", "no-descriptor", "denied",
-	"syn-cookie", "fast-open", "deferred", "syn-queue-full", "address-cut", "address-differs"}
+// marks are the bits of [Event.Mark], the lowest first: their words, and what they say.
+var marks = [...]struct{ word, doc string }{
+	{"entry-lost", "its entry was lost"},
+	{"previous-return-missed", "the return before it was missed"},
+	{"no-socket-facts", "socket facts not seen"},
+	{"armed", "an io_uring request that begins to wait (no failure)"},
+	{"client-lost", "a connection was taken from the queue and lost"},
+	{"began-before", "the attempt began before the recording"},
+	{"no-descriptor", "no descriptor or not known"},
+	{"denied", "refused by seccomp"},
+	{"syn-cookie", "made from a SYN cookie"},
+	{"fast-open", "TCP fast open"},
+	{"deferred", "deferred until data came"},
+	{"syn-queue-full", "the SYN queue was full"},
+	{"address-cut", "the address buffer was too short"},
+	{"address-differs", "the address in the program's buffer was not the peer's"},
+}
 
 // MarkNames gives the words of an event's marks.
 func MarkNames(m uint16) []string {
 	var words []string
-	for i, w := range markNames {
+	for i := range marks {
 		if m&(1<<i) != 0 {
-			words = append(words, w)
+			words = append(words, marks[i].word)
 		}
 	}
 	return words
+}
+
+// markSum says of each bit what it means.
+func markSum() string {
+	var list []string
+	for i, m := range marks {
+		list = append(list, strconv.Itoa(1<<i)+" "+m.doc)
+	}
+	return strings.Join(list, ", ")
+}
+
+// markList is markSum by the words.
+func markList() string {
+	var list []string
+	for _, m := range marks {
+		list = append(list, m.word+": "+m.doc)
+	}
+	return strings.Join(list, "; ")
 }
 
 // AppendTime appends the wall clock time of a boot time, by the clock pair c, in
@@ -82,6 +118,57 @@ func AppendJSON(dst []byte, e *Event, c Clock) []byte {
 		dst = f.appendJSON(append(dst, f.label...), e)
 	}
 	return append(dst, '}')
+}
+
+// JSONType is what [AppendJSON] gives of the field: "integer", "boolean", "string",
+// "string or null" or "array of strings".
+func (f *Field) JSONType() string {
+	switch {
+	case f.size == 0: // errno
+		return "string or null"
+	case f.at == markAt:
+		return "array of strings"
+	case f.Names != nil, f.Type == String, f.Type == Addr:
+		return "string"
+	case f.Type == Bool:
+		return "boolean"
+	}
+	return "integer"
+}
+
+// JSONDoc is what the field means in JSON.
+func (f *Field) JSONDoc() string { return cmp.Or(f.InJSON, f.Doc) }
+
+// JSONWords are the words that the field's string, or the strings of its array, can be, in
+// the order of the numbers that they stand for; nil: any. A number that has no word is
+// a string of its digits.
+func (f *Field) JSONWords() (words []string) {
+	if f.size != 0 && f.at == markAt {
+		return MarkNames(1<<len(marks) - 1)
+	}
+	for _, n := range slices.Sorted(maps.Keys(f.Names)) {
+		if n != 0 || f.size != 0 { // of no error, errno is null
+			words = append(words, f.Names[n])
+		}
+	}
+	return words
+}
+
+// JSONOn says which events have the field: their kinds, an accepted return of those of which
+// a failed return has it not.
+func (f *Field) JSONOn() (kinds []string) {
+	for k := Enter; k < NumKinds; k++ {
+		e := Event{Kind: k}
+		if !f.Has(&e) {
+			continue
+		}
+		word := k.String()
+		if e.Ret = -1; k == Return && !f.Has(&e) {
+			word = "accepted return"
+		}
+		kinds = append(kinds, word)
+	}
+	return kinds
 }
 
 // Has reports whether an event has the field, as [AppendJSON] prints it.

@@ -9,64 +9,100 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// AppendConnectionJSON appends a connection as one JSON object without a newline.
-// Its keys, in this order, are id laddr lport raddr rport pid comm via
-// established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out
-// retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns
-// netns listener (inode numbers). All are always there; what is
-// not known is null. Times are of the boot clock, as boot_ns of an event. The
-// queue wait of a connection that was never accepted ends where it ended; the
-// bytes of one that is open at the end are up to then. Of one that was in the queue before
-// the recording only the wait that was seen is known: queue_wait_at_least_ns, and queue_wait_ns is null.
-func AppendConnectionJSON(dst []byte, c *analysis.Connection) []byte {
-	num := func(name string, v int64, known bool) {
-		dst = append(append(append(dst, `,"`...), name...), `":`...)
-		if !known {
-			dst = append(dst, "null"...)
-			return
-		}
-		dst = strconv.AppendInt(dst, v, 10)
-	}
-	text := func(name, v string, known bool) {
-		dst = append(append(append(dst, `,"`...), name...), `":`...)
-		if !known {
-			dst = append(dst, "null"...)
-			return
-		}
-		dst = format.AppendJSONString(dst, v)
-	}
-	addr := func(a, port string, v netip.AddrPort) {
-		s := ""
-		if v.Addr().IsValid() {
-			s = v.Addr().String()
-		}
-		text(a, s, s != "")
-		num(port, int64(v.Port()), s != "")
-	}
-	taken, closed := c.AcceptedSeq != 0, c.ClosedSeq != 0
-	dst = strconv.AppendUint(append(dst, `{"id":`...), c.ID, 10)
-	addr("laddr", "lport", c.Local)
-	addr("raddr", "rport", c.Remote)
-	num("pid", int64(c.PID), c.TID != 0)
-	text("comm", c.Comm, c.TID != 0)
-	text("via", c.Via.String(), c.TID != 0)
-	num("established_ns", c.EstablishedNS, c.EstablishedNS != 0)
-	num("queued_ns", c.QueuedNS, c.QueuedSeq != 0)
-	num("accepted_ns", c.AcceptedNS, taken)
-	num("queue_wait_ns", c.QueueWaitNS, c.QueueWaitNS >= 0)
-	num("closed_ns", c.ClosedNS, closed)
-	num("bytes_in", int64(c.BytesIn), c.Counted)
-	num("bytes_out", int64(c.BytesOut), c.Counted)
-	num("retransmits", int64(c.Retransmits), c.Counted)
-	num("srtt_us", int64(c.SRTTUS), c.Counted && c.SRTTUS != 0)
-	text("state_at_accept", format.StateName(c.StateAtAccept), taken)
-	text("end_reason", string(c.End), true)
-	least, known := c.InQueue()
-	num("queue_wait_at_least_ns", least, known)
-	num("netns", int64(c.NetNS), true)
-	num("listener", int64(c.Listener), c.Listener != 0)
-	return append(dst, '}')
+// AppendConnectionJSON appends a connection as one JSON object without a newline, with
+// the members of [ConnectionKeys].
+func AppendConnectionJSON(dst []byte, c *analysis.Connection, clock format.Clock) []byte {
+	return appendLine(dst, connectionKeys, c, &clock)
 }
+
+// connectionKeys are in the order in which they came to be: scripts may count on it.
+var connectionKeys = labelled(
+	wideOrNull("id", func(c *conn) (uint64, bool) { return c.ID, c.ID != 0 },
+		"number of the first event that tells of it, which --connection and acc explain take; null if it was there all the time without an event: then addresses, ports and netns name it"),
+	addrKey("laddr", localOf, "local address"),
+	portKey("lport", localOf, "local port"),
+	addrKey("raddr", remoteOf, "client's address"),
+	portKey("rport", remoteOf, "client's port"),
+	intOrNull("pid", func(c *conn) (int64, bool) { return int64(c.PID), c.TID != 0 }, "process that accepted it, initial pid namespace; null: none did, or it was before the recording"),
+	textOrNull("comm", func(c *conn) (string, bool) { return c.Comm, c.TID != 0 }, "its name"),
+	textOrNull("via", func(c *conn) (string, bool) { return c.Via.String(), c.TID != 0 }, "").words(wordsOf("via")...),
+	intOrNull("established_ns", func(c *conn) (int64, bool) { return c.EstablishedNS, c.EstablishedNS != 0 }, "when it was established"),
+	intOrNull("queued_ns", func(c *conn) (int64, bool) { return c.QueuedNS, c.QueuedSeq != 0 }, "when it was put into the accept queue"),
+	intOrNull("accepted_ns", func(c *conn) (int64, bool) { return c.AcceptedNS, c.AcceptedSeq != 0 }, "when accept returned it"),
+	intOrNull("queue_wait_ns", func(c *conn) (int64, bool) { return c.QueueWaitNS, c.QueueWaitNS >= 0 },
+		"how long it was in the accept queue: until it was accepted, else until it ended; null: it was in none, or that is not known exactly: see queue_wait_at_least_ns"),
+	intOrNull("closed_ns", func(c *conn) (int64, bool) { return c.ClosedNS, c.ClosedSeq != 0 }, "when it closed"),
+	intOrNull("bytes_in", func(c *conn) (int64, bool) { return int64(c.BytesIn), c.Counted }, "bytes received, without the FIN; of one that was open at the end, until then"),
+	intOrNull("bytes_out", func(c *conn) (int64, bool) { return int64(c.BytesOut), c.Counted }, "bytes sent and acknowledged, without the FIN; the same"),
+	intOrNull("retransmits", func(c *conn) (int64, bool) { return int64(c.Retransmits), c.Counted }, "segments sent again; the same"),
+	intOrNull("srtt_us", func(c *conn) (int64, bool) { return int64(c.SRTTUS), c.Counted && c.SRTTUS != 0 }, "smoothed round trip time when it ended; null: not measured"),
+	textOrNull("state_at_accept", func(c *conn) (string, bool) { return format.StateName(c.StateAtAccept), c.AcceptedSeq != 0 },
+		"state of the TCP connection when accept returned it: established; close-wait: the client had closed its side; closed: dead on arrival").words(wordsOf("state")...),
+	textKey("end_reason", func(c *conn) string { return string(c.End) }, "how it ended, or was at the end, in words for people; end says the same as one word").words(endReasons()...),
+	intOrNull("queue_wait_at_least_ns", func(c *conn) (int64, bool) { return c.InQueue() },
+		"of one that was in the queue when recording began, how long the recording saw it there; null for others"),
+	intKey("netns", func(c *conn) int64 { return int64(c.NetNS) }, "inode number of the network namespace"),
+	intOrNull("listener", func(c *conn) (int64, bool) { return int64(c.Listener), c.Listener != 0 }, ""),
+
+	timeKey("ts", began, "wall clock time in UTC of began_ns, RFC 3339; null if the clock is lost with the header"),
+	intKey("began_ns", began, "first time that is known of it: of its first packet that was refused, else of its first SYN's answer, else of its first event; the start of the recording if it was there before"),
+	textKey("end", func(c *conn) string { return c.End.ID() }, "how it ended, or was at the end").words(endIDs()...),
+	intOrNull("end_ns", func(c *conn) (int64, bool) { return c.EndNS, c.EndNS != 0 },
+		"when it closed, was lost, or was refused for the last time; the end of the recording if it did not end"),
+	boolKey("before", func(c *conn) bool { return c.Before }, "it was there when recording began"),
+	boolOrNull("accepted", accepted, "whether accept gave it to the program; null: not known, for it may have been before the recording, or accepts are not recorded"),
+	boolKey("dead_on_arrival", func(c *conn) bool { return c.Dead }, "it was closed already when accept returned it"),
+	intOrNull("dead_ns", func(c *conn) (int64, bool) { return c.DeadNS, c.Dead && c.DeadNS >= 0 }, "and had been for so long"),
+	boolKey("gone_before_accept", goneBefore, "the client had closed its side before it was accepted, which it may do when it has sent its request, or before it was lost or the recording ended"),
+	intOrNull("gone_ns", func(c *conn) (int64, bool) { return c.GoneNS, c.GoneNS != 0 }, "when it did; null, too, if that was before the recording"),
+	intKey("refused_packets", func(c *conn) int64 { return int64(c.RefusedPackets) }, "packets of its handshake that were dropped because a queue was full"),
+	intOrNull("first_refused_ns", func(c *conn) (int64, bool) { return firstRefused(c), len(c.Refusals) > 0 }, "when the first of them was dropped"),
+	intOrNull("last_refused_ns", func(c *conn) (int64, bool) { return c.RefusedNS, len(c.Refusals) > 0 }, "when the last of them was dropped"),
+	intOrNull("refused_ns", func(c *conn) (int64, bool) {
+		return max(c.QueuedNS-firstRefused(c), 0), len(c.Refusals) > 0 && c.QueuedSeq != 0
+	}, "how long the client was refused: from the first packet that was dropped to the queue; null: it was not refused, or never queued"),
+	intOrNull("handshake_ns", func(c *conn) (int64, bool) { return c.HandshakeNS, c.HandshakeNS >= 0 }, "from its first SYN's answer to the queue"),
+	intOrNull("alive_ns", func(c *conn) (int64, bool) { return c.AliveNS, c.AliveNS >= 0 }, "from the queue, or accept, to its end"),
+	wideOrNull("cookie", func(c *conn) (uint64, bool) { return c.Cookie, c.Cookie != 0 }, "socket cookie, the same in all its events"),
+	intOrNull("inode", func(c *conn) (int64, bool) { return int64(c.Inode), c.Inode != 0 }, "inode number of the accepted socket"),
+	textOrNull("old_state", func(c *conn) (string, bool) { return format.StateName(c.OldState), c.ClosedSeq != 0 },
+		"state of the TCP connection before it closed; close-wait: the client had closed its side").words(wordsOf("state")...),
+	textOrNull("left_state", func(c *conn) (string, bool) {
+		return format.StateName(c.LeftState), c.LeftState != 0 && c.ClosedSeq == 0
+	},
+		"state of the TCP connection when recording ended, if it was still there").words(wordsOf("state")...),
+)
+
+type conn = analysis.Connection
+
+func localOf(c *conn) (netip.AddrPort, bool)  { return c.Local, true }
+func remoteOf(c *conn) (netip.AddrPort, bool) { return c.Remote, true }
+
+func firstRefused(c *conn) int64 {
+	if len(c.Refusals) == 0 {
+		return 0
+	}
+	return c.Refusals[0].NS
+}
+
+// accepted says whether a program was given the connection.
+func accepted(c *conn) (yes, known bool) {
+	switch c.End {
+	case analysis.EndRefused, analysis.EndWaiting, analysis.EndListener, analysis.EndAccept:
+		return false, true
+	}
+	if c.AcceptedSeq != 0 {
+		return true, true
+	}
+	return false, c.QueuedSeq != 0 && c.End.Known() && !c.AcceptUnknown
+}
+
+// goneBefore reports whether the client had closed its side before anybody accepted it.
+func goneBefore(c *conn) bool {
+	return c.GoneNS != 0 || c.AcceptedSeq != 0 && c.StateAtAccept == tcpCloseWait || c.AcceptedSeq == 0 && c.End != analysis.EndOpen && c.LeftState == tcpCloseWait
+}
+
+const tcpCloseWait = 8 // TCP state number
 
 // ConnectionHead is the head of the lines of AppendConnectionText.
 const ConnectionHead = "      id  time             client                 listener               by                queued  alive      in         out        end"

@@ -82,28 +82,17 @@ func (t *text) connections() {
 	if !c.AcceptsRecorded {
 		head = fmt.Sprintf(" %s queued, %s closed", count(c.Queued), count(c.Closed))
 	}
-	if c.Before+c.Silent > 0 {
-		head += fmt.Sprintf("; %s there before", count(c.Before+c.Silent))
+	if c.Before > 0 {
+		head += fmt.Sprintf("; %s there before", count(c.Before))
 	}
-	all := count(c.Seen+c.Silent) + " connections:"
-	if c.Seen+c.Silent == 1 {
+	all := count(c.Seen) + " connections:"
+	if c.Seen == 1 {
 		all = count(1) + " connection:"
 	}
 	t.line(bold, all, head)
 	var rows []string
 	for _, e := range c.Ends {
-		rows = append(rows, fmt.Sprintf("  %s\t%s", count(e.Count), e.End))
-	}
-	for _, x := range []struct {
-		n    uint64
-		what string
-	}{
-		{c.SilentWaiting, "in the accept queue from beginning to end"}, {c.SilentGone, "gone by the end, their end was not seen"},
-		{c.Silent - c.SilentWaiting - c.SilentGone, "open at the end, nothing happened to them"},
-	} {
-		if x.n > 0 {
-			rows = append(rows, fmt.Sprintf("  %s\t%s", count(x.n), x.what))
-		}
+		rows = append(rows, fmt.Sprintf("  %s\t%s%s", count(e.Count), e.Reason, silent(c, e.Reason)))
 	}
 	for _, l := range t.table(t.o.Width, "", rows)[1:] {
 		t.WriteString(l + "\n")
@@ -133,6 +122,17 @@ func (t *text) connections() {
 		t.WriteByte('\n')
 		t.print(t.table(t.o.Width, "time in\tp50\tp90\tp99\tmax", rows))
 	}
+}
+
+// silent says how many of the connections with an end were there all the time without an event.
+func silent(c *analysis.ConnectionTotals, end analysis.End) string {
+	switch n := c.Silent - c.SilentWaiting - c.SilentGone; {
+	case end == analysis.EndWaiting && c.SilentWaiting > 0:
+		return fmt.Sprintf(", %s of them from the beginning on", Count(c.SilentWaiting))
+	case end == analysis.EndOpen && n > 0:
+		return fmt.Sprintf(", nothing happened to %s of them", Count(n))
+	}
+	return ""
 }
 
 // atLeast is ≥ if some of the durations are lower bounds.

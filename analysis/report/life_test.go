@@ -106,7 +106,7 @@ func TestLife(t *testing.T) {
 	told := map[string]bool{}
 	r, _, events := slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
 		lines = append(AppendConnectionText(lines, c, h, time.UTC), '\n')
-		objects = append(AppendConnectionJSON(objects, c), '\n')
+		objects = append(AppendConnectionJSON(objects, c, h), '\n')
 		if kind := fmt.Sprint(c.End, c.Dead); !told[kind] {
 			told[kind] = true
 			stories.WriteString(Story(c, h, time.UTC) + "\n")
@@ -149,11 +149,12 @@ func TestLife(t *testing.T) {
 
 // Each line has exactly the keys that are promised, in their order.
 func TestConnectionKeys(t *testing.T) {
-	const want = "id laddr lport raddr rport pid comm via established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns netns listener"
+	const want = "id laddr lport raddr rport pid comm via established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns netns listener " +
+		"ts began_ns end end_ns before accepted dead_on_arrival dead_ns gone_before_accept gone_ns refused_packets first_refused_ns last_refused_ns refused_ns handshake_ns alive_ns cookie inode old_state left_state"
 	n := 0
 	slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
 		n++
-		d := json.NewDecoder(bytes.NewReader(AppendConnectionJSON(nil, c)))
+		d := json.NewDecoder(bytes.NewReader(AppendConnectionJSON(nil, c, format.Clock{})))
 		var keys []string
 		for depth, key := 0, true; ; {
 			tok, err := d.Token()
@@ -225,7 +226,7 @@ func TestHostileLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := format.Event{Kind: format.Return, Hook: format.HookSysAccept4, Comm: hostile, LName: hostile, RName: hostile, Ret: 3}
-	for _, s := range []string{string(AppendConnectionText(nil, &c, format.Clock{}, time.UTC)), string(AppendConnectionJSON(nil, &c)), Story(&c, format.Clock{}, time.UTC),
+	for _, s := range []string{string(AppendConnectionText(nil, &c, format.Clock{}, time.UTC)), string(AppendConnectionJSON(nil, &c, format.Clock{})), Story(&c, format.Clock{}, time.UTC),
 		b.String(), Explain(&e, format.Clock{}, time.UTC)} {
 		printable(t, strings.ReplaceAll(s, "\ufffd", ""))
 	}
@@ -256,11 +257,13 @@ func TestGoneIsNotOpen(t *testing.T) {
 		t.Errorf("%s", s)
 	}
 	b.Reset()
-	r := &analysis.Result{Connections: analysis.ConnectionTotals{Recorded: true, AcceptsRecorded: true, Silent: 10, SilentGone: 4}}
+	r := &analysis.Result{Connections: analysis.ConnectionTotals{Recorded: true, AcceptsRecorded: true, Seen: 13, Before: 10, Silent: 10, SilentGone: 4,
+		Ends: []analysis.EndCount{{Reason: analysis.EndOpen, Count: 8}, {Reason: analysis.EndGone, Count: 5}}}}
 	if err := Text(&b, r, TextOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if s := b.String(); !strings.Contains(s, "4  gone by the end") || !strings.Contains(s, "6  open at the end") {
+	if s := b.String(); !strings.Contains(s, "13 connections:") || !strings.Contains(s, "; 10 there before") ||
+		!strings.Contains(s, "8  open at the end, nothing happened to 6 of them\n") || !strings.Contains(s, "5  gone by the end, its end was not seen\n") {
 		t.Errorf("%s", s)
 	}
 }

@@ -78,89 +78,83 @@ func AppendPairText(dst []byte, p *analysis.Pair, c format.Clock, zone *time.Loc
 	return dst
 }
 
-// AppendPairJSON appends a pair as one JSON object without a newline. Its keys, in
-// this order, are ts enter_seq return_seq facts_seq enter_boot_ns return_boot_ns
-// wait_ns inverted pid tid uid comm proc via sockfd flags ret errno netns listener
-// listen_addr listen_port family laddr lport raddr rport state inode backlog_enter
-// backlog_return backlog_max attempt lname peer_pid peer_uid uring user_data armed
-// client_lost why: the members of [analysis.Pair] by the
-// names of the field table. All are always there; what is not known is null. ts is
-// the wall clock time of the entry, of the return without one.
+// AppendPairJSON appends a pair as one JSON object without a newline, with the members
+// of [PairKeys].
 func AppendPairJSON(dst []byte, p *analysis.Pair, c format.Clock) []byte {
-	num := func(name string, v int64, known bool) {
-		dst = append(append(append(dst, `,"`...), name...), `":`...)
-		if !known {
-			dst = append(dst, "null"...)
-			return
+	return appendLine(dst, pairKeys, p, &c)
+}
+
+var pairKeys = labelled(
+	timeKey("ts", func(p *pair) int64 {
+		if p.EnterSeq != 0 {
+			return p.EnterNS
 		}
-		dst = strconv.AppendInt(dst, v, 10)
+		return p.ReturnNS
+	}, "wall clock time in UTC of the entry, of the return without one, RFC 3339; null if the clock is lost with the header"),
+	intOrNull("enter_seq", func(p *pair) (int64, bool) { return int64(p.EnterSeq), p.EnterSeq != 0 }, "number of the event of its entry; null: it is not there"),
+	intOrNull("return_seq", func(p *pair) (int64, bool) { return int64(p.ReturnSeq), p.Returned() }, "number of the event of its return; null: it is not there, and nor are the keys that it tells"),
+	intOrNull("facts_seq", func(p *pair) (int64, bool) { return int64(p.FactsSeq), p.FactsSeq != 0 }, "number of the event of do_accept that told of the socket where the return could not"),
+	intOrNull("enter_boot_ns", func(p *pair) (int64, bool) { return p.EnterNS, p.EnterSeq != 0 }, "time of the entry"),
+	intOrNull("return_boot_ns", func(p *pair) (int64, bool) { return p.ReturnNS, p.Returned() }, "time of the return"),
+	intOrNull("wait_ns", func(p *pair) (int64, bool) { return p.WaitNS, p.WaitNS >= 0 }, "from entry to return; null without both"),
+	boolKey("inverted", func(p *pair) bool { return p.Inverted }, "the return is stamped before the entry, as clocks of two CPUs differ; wait_ns is 0"),
+	intKey("pid", func(p *pair) int64 { return int64(p.PID) }, ""),
+	intKey("tid", func(p *pair) int64 { return int64(p.TID) }, ""),
+	intKey("uid", func(p *pair) int64 { return int64(p.UID) }, ""),
+	textKey("comm", func(p *pair) string { return p.Comm }, ""),
+	intKey("proc", func(p *pair) int64 { return int64(p.Proc) }, ""),
+	textKey("via", func(p *pair) string { return p.Via.String() }, "").words(wordsOf("via")...),
+	intKey("sockfd", func(p *pair) int64 { return int64(p.SockFD) }, ""),
+	intKey("flags", func(p *pair) int64 { return int64(p.Flags) }, ""),
+	intOrNull("ret", func(p *pair) (int64, bool) { return int64(p.Ret), p.Returned() && !p.NoFD },
+		"new descriptor (with uring direct: slot), or the negative errno; null, too, if it has no descriptor or that is not known"),
+	textOrNull("errno", func(p *pair) (string, bool) { return format.ErrnoName(p.Errno), p.Errno != 0 }, "name of the error of a failed attempt; ERESTARTSYS: interrupted by a signal").words(wordsOf("errno")...),
+	intKey("netns", func(p *pair) int64 { return int64(p.NetNS) }, ""),
+	intOrNull("listener", func(p *pair) (int64, bool) { return int64(p.Listener), p.Listener != 0 }, ""),
+	addrKey("listen_addr", listenOf, "address that the listener is bound to"),
+	portKey("listen_port", listenOf, "port that the listener is bound to"),
+	textOrNull("family", func(p *pair) (string, bool) { return p.Family.String(), p.Family != 0 }, "").words(wordsOf("family")...),
+	addrKey("laddr", pairLocal, "local address of the connection that was accepted, or lost"),
+	portKey("lport", pairLocal, "local port of the same"),
+	addrKey("raddr", pairRemote, ""),
+	portKey("rport", pairRemote, ""),
+	textOrNull("state", func(p *pair) (string, bool) { return format.StateName(p.State), made(p) }, "").words(wordsOf("state")...),
+	intOrNull("inode", func(p *pair) (int64, bool) { return int64(p.Inode), made(p) }, ""),
+	intOrNull("backlog_enter", func(p *pair) (int64, bool) { return int64(p.QueueEnter), p.EnterSeq != 0 }, "length of the accept queue at the entry"),
+	intOrNull("backlog_return", func(p *pair) (int64, bool) { return int64(p.QueueReturn), p.Returned() }, "length of the accept queue at the return"),
+	intOrNull("backlog_max", func(p *pair) (int64, bool) { return int64(p.QueueMax), p.Listener != 0 }, "its limit; the queue is full when its length is greater"),
+	intKey("attempt", func(p *pair) int64 { return int64(p.Attempt) }, "1, or more if earlier attempts of the same call were restarted"),
+	textOrNull("lname", func(p *pair) (string, bool) { return p.Name, p.Name != "" }, ""),
+	intOrNull("peer_pid", func(p *pair) (int64, bool) { return int64(p.PeerPID), p.PeerPID != 0 }, ""),
+	intOrNull("peer_uid", func(p *pair) (int64, bool) { return int64(p.PeerUID), p.PeerPID != 0 }, ""),
+	textOrNull("uring", func(p *pair) (string, bool) { return format.UringName(p.Uring), p.Via == format.ViaIOUring },
+		"kind of an io_uring request; direct: ret is a slot of the ring's table").words(uringWords()...),
+	wideOrNull("user_data", func(p *pair) (uint64, bool) { return p.UserData, p.Via == format.ViaIOUring }, ""),
+	boolKey("armed", func(p *pair) bool { return p.Armed }, "an io_uring request that found nothing and waits: no failure, though errno is EAGAIN"),
+	boolKey("client_lost", func(p *pair) bool { return p.ClientLost }, "it failed after it had taken a connection, which is lost"),
+	textOrNull("why", func(p *pair) (string, bool) { return string(p.Why), p.Why != "" },
+		"why one of the two events is not there, or what became of an interrupted attempt; null: both are there").words(whyWords()...),
+)
+
+type pair = analysis.Pair
+
+// made reports whether there is, or was, a connection.
+func made(p *pair) bool { return p.Accepted() || p.ClientLost }
+
+func listenOf(p *pair) (netip.AddrPort, bool)   { return p.ListenAddr, true }
+func pairLocal(p *pair) (netip.AddrPort, bool)  { return p.Local, made(p) }
+func pairRemote(p *pair) (netip.AddrPort, bool) { return p.Remote, made(p) }
+
+func whyWords() (words []string) {
+	for _, w := range analysis.Whys {
+		words = append(words, string(w))
 	}
-	text := func(name, v string, known bool) {
-		dst = append(append(append(dst, `,"`...), name...), `":`...)
-		if !known {
-			dst = append(dst, "null"...)
-			return
-		}
-		dst = format.AppendJSONString(dst, v)
+	return words
+}
+
+func uringWords() (words []string) {
+	for kind := range uint8(format.UringMultishot | format.UringDirect + 1) {
+		words = append(words, format.UringName(kind))
 	}
-	addr := func(a, port string, v netip.AddrPort, known bool) {
-		known = known && v.Addr().IsValid()
-		s := ""
-		if known {
-			s = v.Addr().String()
-		}
-		text(a, s, known)
-		num(port, int64(v.Port()), known)
-	}
-	entered, returned := p.EnterSeq != 0, p.Returned()
-	ns := p.ReturnNS
-	if entered {
-		ns = p.EnterNS
-	}
-	dst = format.AppendTimeJSON(append(dst, `{"ts":`...), ns, c)
-	num("enter_seq", int64(p.EnterSeq), entered)
-	num("return_seq", int64(p.ReturnSeq), returned)
-	num("facts_seq", int64(p.FactsSeq), p.FactsSeq != 0)
-	num("enter_boot_ns", p.EnterNS, entered)
-	num("return_boot_ns", p.ReturnNS, returned)
-	num("wait_ns", p.WaitNS, p.WaitNS >= 0)
-	dst = strconv.AppendBool(append(dst, `,"inverted":`...), p.Inverted)
-	num("pid", int64(p.PID), true)
-	num("tid", int64(p.TID), true)
-	num("uid", int64(p.UID), true)
-	text("comm", p.Comm, true)
-	num("proc", int64(p.Proc), true)
-	text("via", p.Via.String(), true)
-	num("sockfd", int64(p.SockFD), true)
-	num("flags", int64(p.Flags), true)
-	num("ret", int64(p.Ret), returned && !p.NoFD)
-	text("errno", format.ErrnoName(p.Errno), p.Errno != 0)
-	num("netns", int64(p.NetNS), true)
-	num("listener", int64(p.Listener), p.Listener != 0)
-	addr("listen_addr", "listen_port", p.ListenAddr, true)
-	text("family", p.Family.String(), p.Family != 0)
-	made := p.Accepted() || p.ClientLost
-	addr("laddr", "lport", p.Local, made)
-	addr("raddr", "rport", p.Remote, made)
-	text("state", format.StateName(p.State), made)
-	num("inode", int64(p.Inode), made)
-	num("backlog_enter", int64(p.QueueEnter), entered)
-	num("backlog_return", int64(p.QueueReturn), returned)
-	num("backlog_max", int64(p.QueueMax), p.Listener != 0)
-	num("attempt", int64(p.Attempt), true)
-	text("lname", p.Name, p.Name != "")
-	num("peer_pid", int64(p.PeerPID), p.PeerPID != 0)
-	num("peer_uid", int64(p.PeerUID), p.PeerPID != 0)
-	uring := p.Via == format.ViaIOUring
-	text("uring", format.UringName(p.Uring), uring)
-	dst = append(dst, `,"user_data":`...)
-	if uring {
-		dst = strconv.AppendUint(dst, p.UserData, 10)
-	} else {
-		dst = append(dst, "null"...)
-	}
-	dst = strconv.AppendBool(append(dst, `,"armed":`...), p.Armed)
-	dst = strconv.AppendBool(append(dst, `,"client_lost":`...), p.ClientLost)
-	text("why", string(p.Why), p.Why != "")
-	return append(dst, '}')
+	return words
 }

@@ -41,7 +41,8 @@ first: docs/FINDINGS.md explains each. What loss could falsify is marked with â‰
 
 Instead of the screen, --pairs lists the attempts, --connections the connections, one a
 line; --connection tells the whole story of one, named by the number of any event of it or
-by the client's address and port; --timeline draws them. - reads standard input.`,
+by the client's address and port; --timeline draws them. docs/JSON.md explains the keys of
+--json. - reads standard input.`,
 		Example: `  acc analyze incident.acc
   acc analyze --json incident.acc
   acc analyze --fail-on warning incident.acc

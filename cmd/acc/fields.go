@@ -1,38 +1,85 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/format"
 )
+
+// field is a key of JSON lines as fields --json tells of it.
+type field struct {
+	Name   string   `json:"name"`   // the key
+	Type   string   `json:"type"`   // of its JSON value: integer, boolean, string, array of strings; or null
+	Unit   string   `json:"unit"`   // "" for plain numbers and text
+	Values []string `json:"values"` // words that the string can be, or the strings of the array; empty: any. A number that acc has no word for is a string of its digits
+	On     []string `json:"on"`     // which events have the key; empty: all lines have it
+	Doc    string   `json:"doc"`    // what it means
+	Source string   `json:"source"` // where the recorder has it from, "" if it is worked out
+}
+
+// eventFields are the keys of replay --json.
+func eventFields() []field {
+	list := []field{
+		{"seq", "integer", "", []string{}, []string{}, "position in the capture, from 1", "recorder"},
+		{"ts", "string or null", "", []string{}, []string{}, "wall clock time in UTC, RFC 3339; null if the clock is lost with the header", "boot_ns and the clock pairs"},
+	}
+	for i := range format.Fields {
+		f := &format.Fields[i]
+		on := f.JSONOn()
+		if len(f.On) == 0 {
+			on = nil
+		}
+		list = append(list, field{f.Name, f.JSONType(), f.Unit, append([]string{}, f.JSONWords()...), append([]string{}, on...), f.JSONDoc(), f.Source})
+	}
+	return list
+}
+
+// lineFields are the keys of other lines.
+func lineFields(keys []report.Key) (list []field) {
+	for _, k := range keys {
+		list = append(list, field{k.Name, k.Type, k.Unit, append([]string{}, k.Values...), []string{}, k.Doc, ""})
+	}
+	return list
+}
+
+// lineKinds are the kinds of JSON lines.
+var lineKinds = map[string]func() []field{
+	"events":      eventFields,
+	"pairs":       func() []field { return lineFields(report.PairKeys()) },
+	"connections": func() []field { return lineFields(report.ConnectionKeys()) },
+}
 
 func newFieldsCommand() *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
-		Use:   "fields",
-		Short: "List the fields of an event: JSON keys, types, meanings",
-		Long:  `Fields lists what an event holds: the keys of acc replay --json and the columns of a capture.`,
+		Use:   "fields [events|pairs|connections]",
+		Short: "List the keys of JSON lines: types, units, meanings",
+		Long: `Fields lists the keys of acc replay --json, each with the type of its JSON value, its unit
+and its meaning; with pairs or connections, those of acc analyze --pairs --json or
+--connections --json. With --json it lists the words, too, that strings can be, and which
+events have the key. docs/JSON.md has the keys of all JSON.`,
 		Example: `  acc fields
+  acc fields connections
   acc fields --json`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			type row struct {
-				Name, Type, Unit, Doc, Source string
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 || len(args) == 1 && lineKinds[args[0]] == nil {
+				return usage(cmd, fmt.Errorf("%q are neither events, pairs nor connections", strings.Join(args, " ")))
 			}
-			rows := []row{{"seq", "uint", "", "position in the capture, from 1", "recorder"},
-				{"ts", "str", "", "wall clock time in UTC, RFC 3339; null if the clock is lost with the header", "boot_ns and the clock pairs"}}
-			for _, f := range format.Fields {
-				rows = append(rows, row{f.Name, string(f.Type), f.Unit, f.Doc, f.Source})
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			rows := eventFields()
+			if len(args) == 1 {
+				rows = lineKinds[args[0]]()
 			}
 			out := cmd.OutOrStdout()
 			if asJSON {
-				enc := json.NewEncoder(out)
-				enc.SetIndent("", "  ")
-				return enc.Encode(rows)
+				return encodeJSON(out, rows)
 			}
 			w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 			for _, r := range rows {

@@ -27,12 +27,12 @@ type wantedHead struct {
 
 // headResult is what became of it.
 type headResult struct {
-	Head   string `json:"head"`
-	Frame  int64  `json:"frame"`  // -1 unknown
+	Head   string `json:"head"`   // chain head that was asked for, hexadecimal
+	Frame  int64  `json:"frame"`  // its number, -1 unknown
 	Status string `json:"status"` // found, differs (the frame is there and is another), missing, or unconfirmed: damage or a repair leaves it open
 	Found  bool   `json:"found"`  // everything up to it is as it was then
 	Bytes  int64  `json:"bytes"`  // of the capture up to it, 0 if it was not found
-	Events uint64 `json:"events"` // the same
+	Events uint64 `json:"events"` // in the capture up to it, 0 if it was not found
 }
 
 const (

@@ -72,28 +72,28 @@ type infoOptions struct{ json, full bool }
 // info is what a capture says of itself. What only its events and records tell is
 // nil if they were not read.
 type info struct {
-	File      string                  `json:"file"`
-	Verdict   string                  `json:"verdict"` // whole, unclean, truncated, corrupt or unreadable (by the input); unchecked: closed in order, by the index alone
-	Why       string                  `json:"why"`     // what is wrong, "" if nothing
-	Read      string                  `json:"read"`    // all, or index: beginning, end and index
-	Bytes     int64                   `json:"bytes"`   // of complete frames
-	Frames    int                     `json:"frames"`
-	Events    uint64                  `json:"events"`
-	Returns   *uint64                 `json:"returns"`
-	Accepted  *uint64                 `json:"accepted"`
-	PerAccept *float64                `json:"bytes_per_accept"` // 0 without any
-	First     *time.Time              `json:"first"`            // first event
-	Last      *time.Time              `json:"last"`
-	Lost      uint64                  `json:"lost"`
-	Processes *int                    `json:"processes"`
-	Steps     []clockStep             `json:"clock_steps"` // the first hundred times that the wall clock was set
-	Skipped   []format.Skip           `json:"skipped"`
-	Header    *format.Header          `json:"header"`
-	End       *format.End             `json:"end"`    // null if it is missing
-	Losses    []format.Loss           `json:"losses"` // the first hundred
-	Start     *shot                   `json:"at_start"`
-	Finish    *shot                   `json:"at_end"`  // the tasks are also in end
-	Witness   *analysis.WitnessResult `json:"witness"` // what the kernel's own counters say
+	File      string                  `json:"file"`             // as it was named
+	Verdict   string                  `json:"verdict"`          // whole, unclean, truncated, corrupt or unreadable (by the input); unchecked: closed in order, by the index alone
+	Why       string                  `json:"why"`              // what is wrong, "" if nothing
+	Read      string                  `json:"read"`             // all, or index: beginning, end and index
+	Bytes     int64                   `json:"bytes"`            // of complete frames
+	Frames    int                     `json:"frames"`           // that are complete
+	Events    uint64                  `json:"events"`           // in the capture
+	Returns   *uint64                 `json:"returns"`          // of attempts, events
+	Accepted  *uint64                 `json:"accepted"`         // connections
+	PerAccept *float64                `json:"bytes_per_accept"` // bytes of the file a connection, 0 without any
+	First     *time.Time              `json:"first"`            // time of the first event
+	Last      *time.Time              `json:"last"`             // time of the last event
+	Lost      uint64                  `json:"lost"`             // events
+	Processes *int                    `json:"processes"`        // records of processes
+	Steps     []clockStep             `json:"clock_steps"`      // the first hundred times that the wall clock was set
+	Skipped   []format.Skip           `json:"skipped"`          // what is corrupt and was left out
+	Header    *format.Header          `json:"header"`           // of the capture
+	End       *format.End             `json:"end"`              // null if it is missing
+	Losses    []format.Loss           `json:"losses"`           // the first hundred
+	Start     *shot                   `json:"at_start"`         // what was there when recording began
+	Finish    *shot                   `json:"at_end"`           // what was there when it ended; the tasks are also in end
+	Witness   *analysis.WitnessResult `json:"witness"`          // what the kernel's own counters say
 	witness   *analysis.Witness
 	clock     format.Clock // see input.Clock
 	lostBy    map[lossKey]uint64
@@ -132,14 +132,14 @@ func (i *info) step(clock *format.Clock, next format.Clock) {
 
 // shot is what was there when the recording began or ended.
 type shot struct {
-	Listeners        int                   `json:"listeners_count"`
-	ListenersKnown   bool                  `json:"listeners_known"` // it is all of them, of the families that are looked at
-	FirstListeners   []format.ListenSocket `json:"listeners"`       // the first hundred
-	Connections      int                   `json:"connections_count"`
-	ConnectionsKnown bool                  `json:"connections_known"`
-	Blocked          int                   `json:"blocked_count"`
-	BlockedKnown     bool                  `json:"blocked_known"`
-	FirstBlocked     []format.Blocked      `json:"blocked"` // the first hundred
+	Listeners        int                   `json:"listeners_count"`   // sockets that listened
+	ListenersKnown   bool                  `json:"listeners_known"`   // it is all of them, of the families that are looked at
+	FirstListeners   []format.ListenSocket `json:"listeners"`         // the first hundred
+	Connections      int                   `json:"connections_count"` // TCP connections of theirs
+	ConnectionsKnown bool                  `json:"connections_known"` // it is all of them
+	Blocked          int                   `json:"blocked_count"`     // tasks that sat in accept
+	BlockedKnown     bool                  `json:"blocked_known"`     // it is all of them
+	FirstBlocked     []format.Blocked      `json:"blocked"`           // the first hundred
 }
 
 const fewShot = 100

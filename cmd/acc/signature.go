@@ -16,12 +16,12 @@ const defaultNamespace = "file"
 
 // signatureResult is what verify says of a signature.
 type signatureResult struct {
-	Status     string `json:"status"` // none, good, valid (its signer was not asked for) or bad
-	Why        string `json:"why"`    // what is wrong with it, "" if nothing
-	File       string `json:"file"`
-	Key        string `json:"key"` // fingerprint
-	Type       string `json:"type"`
-	Namespace  string `json:"namespace"`
+	Status     string `json:"status"`     // none, good, valid (its signer was not asked for) or bad
+	Why        string `json:"why"`        // what is wrong with it, "" if nothing
+	File       string `json:"file"`       // of the signature, "" if there is none
+	Key        string `json:"key"`        // fingerprint
+	Type       string `json:"type"`       // of the key
+	Namespace  string `json:"namespace"`  // that it was made for
 	Principals string `json:"principals"` // of the line that allows the key
 }
 

@@ -11,7 +11,7 @@ import (
 
 // unreadable is what JSON says of a file of which nothing could be read.
 type unreadable struct {
-	File    string `json:"file"`
+	File    string `json:"file"`    // as it was named
 	Verdict string `json:"verdict"` // truncated or corrupt, if that is why; else unreadable
 	Error   string `json:"error"`   // as standard error says it
 }

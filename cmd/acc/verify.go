@@ -93,23 +93,23 @@ var verdictCodes = map[string]int{
 
 // verified is what verify says of one file.
 type verified struct {
-	File      string           `json:"file"`
-	Verdict   string           `json:"verdict"` // see verdictCodes
-	Why       []string         `json:"why"`     // what is wrong, does not agree or could not be checked, a sentence each; empty: nothing
-	Capture   string           `json:"capture"` // verdict without signature and heads
-	SHA256    string           `json:"sha256"`  // "" if reading gave up before the end
-	Bytes     int64            `json:"bytes"`
-	Head      string           `json:"head"` // chain of the last frame that was read
-	Frames    uint32           `json:"frames"`
-	Events    uint64           `json:"events"`
-	ID        string           `json:"id"`
-	Ended     bool             `json:"ended"` // END is there
-	Clean     bool             `json:"clean"` // and says that everything seen was written or counted
-	Missing   *missing         `json:"missing"`
-	Skipped   []format.Skip    `json:"skipped"`
-	Repaired  *format.Repaired `json:"repaired"`
-	Heads     []headResult     `json:"heads"`
-	Signature signatureResult  `json:"signature"`
+	File      string           `json:"file"`      // as it was named
+	Verdict   string           `json:"verdict"`   // whole, unclean, truncated, corrupt, forged, unsigned or unconfirmed
+	Why       []string         `json:"why"`       // what is wrong, does not agree or could not be checked, a sentence each; empty: nothing
+	Capture   string           `json:"capture"`   // verdict without signature and heads
+	SHA256    string           `json:"sha256"`    // "" if reading gave up before the end
+	Bytes     int64            `json:"bytes"`     // of the file, as far as it was read
+	Head      string           `json:"head"`      // chain of the last frame that was read
+	Frames    uint32           `json:"frames"`    // that were read
+	Events    uint64           `json:"events"`    // that were read
+	ID        string           `json:"id"`        // capture id
+	Ended     bool             `json:"ended"`     // END is there
+	Clean     bool             `json:"clean"`     // and says that everything seen was written or counted
+	Missing   *missing         `json:"missing"`   // what a truncated capture lacks; null: nothing
+	Skipped   []format.Skip    `json:"skipped"`   // what is corrupt and was left out
+	Repaired  *format.Repaired `json:"repaired"`  // what was done to it; null: it is no repaired capture
+	Heads     []headResult     `json:"heads"`     // what became of each head that was asked for
+	Signature signatureResult  `json:"signature"` // what became of the signature
 
 	Witness analysis.WitnessResult `json:"witness"` // what the kernel's own counters say
 
@@ -119,9 +119,9 @@ type verified struct {
 // missing is what a truncated capture lacks.
 type missing struct {
 	AfterEvent uint64     `json:"after_event"` // events before the place
-	AtByte     int64      `json:"at_byte"`
-	RestBytes  int64      `json:"rest_bytes"` // that stand behind it, of an incomplete frame
-	AfterTime  *time.Time `json:"after_time"` // of the last event that was read; null: there is none, or its time is not known
+	AtByte     int64      `json:"at_byte"`     // where the place is
+	RestBytes  int64      `json:"rest_bytes"`  // bytes behind the place, of an incomplete frame
+	AfterTime  *time.Time `json:"after_time"`  // of the last event that was read; null: there is none, or its time is not known
 }
 
 func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o verifyOptions) error {

@@ -115,7 +115,7 @@ func (v *viewer) pair(p *analysis.Pair) error {
 
 func (v *viewer) connection(c *analysis.Connection) error {
 	if v.o.json {
-		v.line = report.AppendConnectionJSON(v.line[:0], c)
+		v.line = report.AppendConnectionJSON(v.line[:0], c, v.clock)
 		return v.write()
 	}
 	if v.lines == 0 {
