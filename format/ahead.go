@@ -69,7 +69,7 @@ func (r *Reader) readAhead() *job {
 		a.jobs = a.jobs[1:]
 	}
 	if a.held != nil {
-		a.release(a.held)
+		a.release(a.held) // else another decoder is made: mutate: ignore
 		a.held = nil
 	}
 	r.fill()

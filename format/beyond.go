@@ -81,7 +81,7 @@ func (r *Reader) drain(reason string) (*Skip, error) {
 				r.part(r.src.at, r.anotherOne())
 			case i == 0:
 				n = 1
-			case i > 0:
+			case i != -1:
 				n, found = i, true
 			case err == nil: // one can begin at its end
 				n -= len(linkHead) - 1

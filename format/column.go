@@ -18,16 +18,16 @@ import (
 func appendInt(b []byte, v int64) []byte {
 	be := binary.BigEndian
 	switch {
-	case v >= 0 && v <= 0x7f, v < 0 && v >= -32:
-		return append(b, byte(v))
-	case v > 0 && v <= 0xff:
-		return append(b, 0xcc, byte(v))
-	case v > 0 && v <= 0xffff:
-		return append(b, 0xcd, byte(v>>8), byte(v))
-	case v > 0 && v <= 0xffffffff:
-		return be.AppendUint32(append(b, 0xce), uint32(v))
-	case v > 0:
+	case v > 0xffffffff:
 		return be.AppendUint64(append(b, 0xcf), uint64(v))
+	case v > 0xffff:
+		return be.AppendUint32(append(b, 0xce), uint32(v))
+	case v > 0xff:
+		return append(b, 0xcd, byte(v>>8), byte(v))
+	case v > 0x7f:
+		return append(b, 0xcc, byte(v))
+	case v >= -32:
+		return append(b, byte(v))
 	case v >= -0x80:
 		return append(b, 0xd0, byte(v))
 	case v >= -0x8000:

@@ -63,6 +63,15 @@ func TestMaxSkip(t *testing.T) {
 	if n, err := read(io.MultiReader(zeros(most-1<<16), bytes.NewReader(whole))); !errors.Is(err, io.EOF) || n != 1 {
 		t.Errorf("a capture behind fewer than may be skipped: %d events, %v", n, err)
 	}
+	// Only what was skipped counts, not what stands before it.
+	long := write(t, sample(120_000, 5), 1000)
+	if len(long) < most/2 {
+		t.Fatalf("%d bytes", len(long))
+	}
+	cut := long[:len(long)*2/3]
+	if n, err := read(io.MultiReader(bytes.NewReader(cut), zeros(most-1<<17), bytes.NewReader(long[len(long)*2/3:]))); !errors.Is(err, io.EOF) || n < 100_000 {
+		t.Errorf("zeros in the middle of a long capture: %d events, %v", n, err)
+	}
 	if n, err := read(io.MultiReader(zeros(most+1<<17), bytes.NewReader(whole))); !errors.Is(err, ErrNotCapture) || n != 0 {
 		t.Errorf("a capture behind more than may be skipped: %d events, %v", n, err)
 	}

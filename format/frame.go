@@ -155,7 +155,7 @@ func (t *tail) parse(p []byte) bool {
 		return false
 	}
 	t.indexAt, t.at, t.frames, t.events = le.Uint64(p[8:]), le.Uint64(p[16:]), le.Uint32(p[24:]), le.Uint64(p[32:])
-	t.chain = [32]byte(p[40:72])
+	t.chain = [32]byte(p[40:])
 	t.indexSum = le.Uint32(p[72:])
 	return true
 }

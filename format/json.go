@@ -64,7 +64,7 @@ func markList() string {
 func AppendTime(dst []byte, bootNS int64, c Clock) []byte {
 	t := c.Time(bootNS)
 	year, month, day := t.Date()
-	if year < 0 || year > 9999 {
+	if year < 0 || year > 9999 { // the other form is the same within: mutate: ignore
 		return t.AppendFormat(dst, "2006-01-02T15:04:05.000000000Z07:00")
 	}
 	hour, minute, second := t.Clock()

@@ -66,6 +66,21 @@ func TestSkipTo(t *testing.T) {
 	if _, _, err := skipped(data[:frames[12].At+9], frames[9].MinNS); !errors.Is(err, ErrTruncated) {
 		t.Errorf("cut: %v", err)
 	}
+	// An index of other places, whose sums fit.
+	ns := frames[9].MinNS
+	for i, edit := range []func(f []Frame){
+		func(f []Frame) { f[8].At++ }, func(f []Frame) { f[9].At++ }, func(f []Frame) { f[8] = f[7] }, func(f []Frame) { f[8].At = int64(len(data)) - 5 },
+	} {
+		r, err := NewReader(bytes.NewReader(data), ReaderOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := slices.Clone(frames)
+		edit(other)
+		if err := r.SkipTo(other, ns); !errors.As(err, new(*CorruptError)) {
+			t.Errorf("index %d: %v", i, err)
+		}
+	}
 }
 
 // Events before a time are passed over frame by frame, with nothing else missing.
