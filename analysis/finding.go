@@ -34,6 +34,8 @@ type Finding struct {
 	Next     string     `json:"next"`     // what to look at
 	Listener uint64     `json:"listener"` // inode number of the one that it is about, 0: of several or none
 	NetNS    uint32     `json:"netns"`    // network namespace of that listener
+	More     int        `json:"more"`     // findings of this kind at other listeners of the same process that are left out behind it (--top 0 has them)
+	Owner    string     `json:"owner"`    // whose listener that is: name[pid], empty if it is not known
 }
 
 // Evidence is one event that shows a finding.
@@ -168,7 +170,7 @@ type findings struct {
 func (fs *findings) add(kind int, s Severity, weight uint64, evidence []seen, next, text string, args ...any) {
 	f := found{Finding{ID: findingIDs[kind], Severity: s, Text: fmt.Sprintf(text, args...), Next: next, Evidence: []Evidence{}}, kind, weight}
 	if fs.at != nil {
-		f.Listener, f.NetNS = fs.at.key.inode, fs.at.key.netns
+		f.Listener, f.NetNS, f.Owner = fs.at.key.inode, fs.at.key.netns, fs.at.ownerOr("", &fs.a.places)
 	}
 	for _, e := range evidence {
 		if e.seq == 0 {
@@ -179,20 +181,57 @@ func (fs *findings) add(kind int, s Severity, weight uint64, evidence []seen, ne
 	fs.list = append(fs.list, f)
 }
 
-// sorted gives them worst first, at most keep of each kind; negative: all.
+// perOwner is how many findings of a kind are shown for the listeners of one process, so that
+// they don't hide those of others.
+const perOwner = 3
+
+// sorted gives them worst first, at most keep of each kind, and perOwner of one process;
+// negative: all.
 func (fs *findings) sorted(keep int) (list []Finding, left int) {
 	slices.SortStableFunc(fs.list, func(x, y found) int {
 		return cmp.Or(cmp.Compare(slices.Index(Severities, x.Severity), slices.Index(Severities, y.Severity)), cmp.Compare(x.kind, y.kind),
 			cmp.Compare(y.weight, x.weight), cmp.Compare(x.Text, y.Text))
 	})
+	type group struct {
+		kind     int
+		severity Severity
+		owner    string
+	}
 	list = []Finding{}
 	var of [numFindings]int
+	last := map[group]int{} // in list
+	shown := map[group]int{}
 	for _, f := range fs.list {
-		if of[f.kind]++; keep >= 0 && of[f.kind] > keep {
+		g := group{f.kind, f.Severity, f.Owner}
+		switch {
+		case keep < 0:
+		case f.Owner != "" && shown[g] == perOwner:
+			list[last[g]].More++
+			left++
+			continue
+		case of[f.kind] == keep:
 			left++
 			continue
 		}
+		of[f.kind]++
+		shown[g]++
+		last[g] = len(list)
 		list = append(list, f.Finding)
 	}
 	return list, left
+}
+
+// counts is how many there are of each severity, in the list or not.
+func (fs *findings) counts() (c FindingCounts) {
+	for _, f := range fs.list {
+		switch f.Severity {
+		case Critical:
+			c.Critical++
+		case Warning:
+			c.Warning++
+		default:
+			c.Notice++
+		}
+	}
+	return c
 }

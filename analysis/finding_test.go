@@ -460,3 +460,35 @@ func TestMark(t *testing.T) {
 		t.Errorf("%v", w.ns)
 	}
 }
+
+// Many listeners of one process don't hide what is found of another's.
+func TestFindingsOfOneProcess(t *testing.T) {
+	m := newMaker(t, true)
+	start := m.listening()
+	for i := range 20 {
+		m.inode, m.addr = uint64(i+10), fmt.Sprintf("0.0.0.0:%d", 8000+i)
+		m.enter(5)
+		m.fails(5, 24)
+		m.enter(5)
+		m.fails(5, 24)
+	}
+	m.inode, m.addr = 99, "0.0.0.0:9000"
+	m.enter(6)
+	m.fails(6, 24)
+	show := func(o Options) (list []Finding, r *Result) {
+		_, r = m.analyze(o, start)
+		for _, f := range r.Findings {
+			if f.ID == "fd-exhausted" {
+				list = append(list, f)
+			}
+		}
+		return list, r
+	}
+	list, r := show(Options{Top: 10})
+	if len(list) != 4 || list[2].Owner != "srv[5]" || list[2].More != 17 || list[0].More != 0 || list[3].Owner != "srv[6]" || list[3].More != 0 || r.FindingCounts.Critical != 21 || r.Others.Findings != 17 {
+		t.Errorf("%+v\n%+v, %d left out", list, r.FindingCounts, r.Others.Findings)
+	}
+	if list, r := show(Options{Top: -1}); len(list) != 21 || r.FindingCounts.Critical != 21 || r.Others.Findings != 0 || list[2].More != 0 {
+		t.Errorf("all: %d, %+v, %d left out", len(list), r.FindingCounts, r.Others.Findings)
+	}
+}

@@ -52,6 +52,7 @@ func (a *Analyzer) judge(r *Result) {
 	fs.incomplete(r)
 	keep := a.o.Top
 	r.Findings, r.Others.Findings = fs.sorted(keep)
+	r.FindingCounts = fs.counts()
 }
 
 // by says who accepts at a listener.

@@ -6,25 +6,26 @@ import "time"
 // and times that end in _ns are nanoseconds. Lists are never null and have a
 // stable order.
 type Result struct {
-	Capture     CaptureInfo      `json:"capture"`        // where and when it was taken
-	Complete    bool             `json:"complete"`       // nothing was lost, missed, cut off or left out: every figure is exact
-	Doubts      Doubts           `json:"doubts"`         // which figures are not exact
-	Caveats     []Caveat         `json:"caveats"`        // why the capture does not tell all; empty: it does
-	Witness     WitnessResult    `json:"witness"`        // what the kernel's own counters say of it
-	Totals      Totals           `json:"totals"`         // of attempts to accept
-	Errors      []ErrorCount     `json:"errors"`         // of failed attempts, most frequent first
-	Unpaired    []UnpairedInfo   `json:"unpaired"`       // how many attempts have only one of their two events, by reason
-	Wait        Quantiles        `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 0.1 %
-	FailedWait  Quantiles        `json:"failed_wait_ns"` // from entry to return of failed attempts, exact to 0.1 %
-	Rate        Rate             `json:"rate"`           // accepted connections a second
-	Via         []ViaCount       `json:"via"`            // attempts by the way in which the kernel was asked
-	Listeners   []ListenerInfo   `json:"listeners"`      // most accepted first
-	Processes   []ProcessInfo    `json:"processes"`      // most accepted first
-	Peers       []PeerInfo       `json:"peers"`          // most accepted first
-	Connections ConnectionTotals `json:"connections"`    // of TCP connections of listeners
-	Others      Others           `json:"others"`         // how many the lists leave out (--top)
-	LimitHit    bool             `json:"limit_hit"`      // a bound on memory made some of this inexact
-	Findings    []Finding        `json:"findings"`       // worst first
+	Capture       CaptureInfo      `json:"capture"`        // where and when it was taken
+	Complete      bool             `json:"complete"`       // nothing was lost, missed, cut off or left out: every figure is exact
+	Doubts        Doubts           `json:"doubts"`         // which figures are not exact
+	Caveats       []Caveat         `json:"caveats"`        // why the capture does not tell all; empty: it does
+	Witness       WitnessResult    `json:"witness"`        // what the kernel's own counters say of it
+	Totals        Totals           `json:"totals"`         // of attempts to accept
+	Errors        []ErrorCount     `json:"errors"`         // of failed attempts, most frequent first
+	Unpaired      []UnpairedInfo   `json:"unpaired"`       // how many attempts have only one of their two events, by reason
+	Wait          Quantiles        `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 0.1 %
+	FailedWait    Quantiles        `json:"failed_wait_ns"` // from entry to return of failed attempts, exact to 0.1 %
+	Rate          Rate             `json:"rate"`           // accepted connections a second
+	Via           []ViaCount       `json:"via"`            // attempts by the way in which the kernel was asked
+	Listeners     []ListenerInfo   `json:"listeners"`      // most accepted first
+	Processes     []ProcessInfo    `json:"processes"`      // most accepted first
+	Peers         []PeerInfo       `json:"peers"`          // most accepted first
+	Connections   ConnectionTotals `json:"connections"`    // of TCP connections of listeners
+	Others        Others           `json:"others"`         // how many the lists leave out (--top)
+	LimitHit      bool             `json:"limit_hit"`      // a bound on memory made some of this inexact
+	Findings      []Finding        `json:"findings"`       // worst first
+	FindingCounts FindingCounts    `json:"finding_counts"` // how many there are, also those that the list leaves out
 }
 
 // CaptureInfo says where and when the capture was taken.
@@ -251,6 +252,13 @@ type ProcessInfo struct {
 type PeerInfo struct {
 	Addr     string `json:"addr"`     // IP address; an IPv4 one is the same on an IPv6 listener
 	Accepted uint64 `json:"accepted"` // connections of it that were accepted
+}
+
+// FindingCounts count findings by severity.
+type FindingCounts struct {
+	Critical int `json:"critical"` // clients are refused, lost or kept waiting now
+	Warning  int `json:"warning"`  // something is wrong, or will be
+	Notice   int `json:"notice"`   // worth knowing; alone it is no fault
 }
 
 // Others count what is beyond the lists.

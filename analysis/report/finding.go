@@ -18,16 +18,13 @@ func (t *text) findings() {
 		return
 	}
 	var counts []string
-	for _, s := range analysis.Severities {
-		n := 0
-		for _, f := range t.r.Findings {
-			if f.Severity == s {
-				n++
-			}
-		}
+	for i, n := range []int{t.r.FindingCounts.Critical, t.r.FindingCounts.Warning, t.r.FindingCounts.Notice} {
 		if n > 0 {
-			counts = append(counts, fmt.Sprintf("%d %s", n, s))
+			counts = append(counts, fmt.Sprintf("%d %s", n, analysis.Severities[i]))
 		}
+	}
+	if t.r.Others.Findings > 0 {
+		counts = append(counts, fmt.Sprintf("of which %d are shown (--top)", len(t.r.Findings)))
 	}
 	t.line(bold, "findings:", " "+strings.Join(counts, ", "))
 	for _, f := range t.r.Findings {
@@ -35,7 +32,11 @@ func (t *text) findings() {
 		if f.Severity == analysis.Critical {
 			head = strings.ToUpper(head)
 		}
-		t.indent(colors[f.Severity], "  "+head+" "+f.ID+":", "   ", f.Text)
+		words := f.Text
+		if f.More > 0 {
+			words += fmt.Sprintf("; and the same at %s more listeners of %s", Count(uint64(f.More)), f.Owner)
+		}
+		t.indent(colors[f.Severity], "  "+head+" "+f.ID+":", "   ", words)
 		if s := t.evidence(&f); s != "" {
 			t.indent("", "   ", "   ", s)
 		}
