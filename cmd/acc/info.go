@@ -502,7 +502,11 @@ func (i *info) losses(row func(name, format string, args ...any)) {
 	case r != nil && !r.Ended:
 		row("lost", "at least %s while recording; the original's account at the end is missing", report.Count(i.Lost))
 	case r != nil && r.Events > 0:
-		row("lost", "%s events while recording; and the repair left out %s, which are among the lost here:", report.Count(i.Lost), report.Count(r.Events))
+		lost := "nothing"
+		if i.Lost > 0 {
+			lost = report.Count(i.Lost) + " events"
+		}
+		row("lost", "%s while recording; the repair left out %s events, which count as lost here:", lost, report.Count(r.Events))
 	case i.Lost == 0:
 		row("lost", "nothing")
 	default:
