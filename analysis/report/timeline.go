@@ -73,7 +73,7 @@ func telling(a, b *analysis.Connection) int {
 }
 
 func trouble(c *analysis.Connection) int {
-	if c.Dead || c.RefusedPackets > 0 || !c.AcceptUnknown && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End.Known() && c.End != analysis.EndWaitingCut {
+	if c.Dead || c.RefusedPackets > 0 || !c.AcceptUnknown && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End.Known() {
 		return 1
 	}
 	return 0

@@ -485,7 +485,7 @@ func (i *info) whole(row func(name, format string, args ...any)) {
 
 // size is that of the file, and what can be read of it.
 func (i *info) size() string {
-	if i.Verdict == "truncated" || i.Verdict == "corrupt" || i.Verdict == "unreadable" {
+	if damaged := i.Verdict == "truncated" || i.Verdict == "corrupt" || i.Verdict == "unreadable"; damaged && i.InFrames < i.Bytes {
 		return fmt.Sprintf("%s, of which %s in %d frames can be read", report.Bytes(i.Bytes), report.Bytes(i.InFrames), i.Frames)
 	}
 	return fmt.Sprintf("%s in %d frames", report.Bytes(i.Bytes), i.Frames)
