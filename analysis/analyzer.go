@@ -71,6 +71,7 @@ type Analyzer struct {
 	uring      mark // accepts through io_uring
 	gapMark    mark // what was read when a loss was told
 	lastSeq    uint64
+	behind     bool // a part was left out since the last event
 	startKnown bool // the list of listeners at the start is complete
 }
 
@@ -104,6 +105,7 @@ func blind(h *format.Header) bool { return slices.Contains(h.Filters, "--events 
 func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 	if skipped {
 		a.pairs.skips++
+		a.behind = true
 	}
 	a.witness.records(b)
 	for i := range b.Processes {
@@ -122,6 +124,8 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 			a.lost[l.Hook][l.Kind] += l.Count
 		}
 		a.pairs.losses.add(l)
+		a.conns.lostIn = a.conns.lostIn || l.Kind == format.Queued
+		a.conns.lostOut = a.conns.lostOut || l.Kind == format.Return
 		a.gapMark.note(a.lastSeq, l.FromNS, 0)
 	}
 	if len(b.Losses) > 0 && len(a.pairs.undecided) > 0 {
@@ -145,11 +149,22 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 	return nil
 }
 
+// leftOut notes whether events were in a part that was left out.
+func (a *Analyzer) leftOut(yes bool) {
+	if yes {
+		a.conns.skips++
+	}
+}
+
 // event takes one event.
 func (a *Analyzer) event(e *format.Event) error {
 	a.events++
 	a.firstNS = min(a.firstNS, e.BootNS)
 	a.lastNS = max(a.lastNS, e.BootNS)
+	if a.behind {
+		a.behind = false
+		a.leftOut(e.Seq != a.lastSeq+1)
+	}
 	a.lastSeq = e.Seq
 	if e.Kind > format.Return {
 		return a.live(e)

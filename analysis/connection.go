@@ -24,6 +24,7 @@ type Connection struct {
 	ListenAddr    string // what the listener is called in tables, "" unknown
 	ListenOwner   string // who began to listen, name[pid], "" unknown
 	Before        bool   // it was there when recording began
+	BeginUnknown  bool   // its beginning is not in the capture, of which a part before its first event is missing: it may have been there before
 	StartNS       int64  // which was then
 
 	SynNS         int64 // its first SYN was answered
@@ -50,7 +51,7 @@ type Connection struct {
 	Mark     uint16 // of its events
 
 	StateAtAccept uint8 // TCP state number, valid with AcceptedSeq
-	AcceptUnknown bool  // accepts are not recorded: whether it was accepted is not known
+	AcceptUnknown bool  // whether it was accepted is not known: accepts are not recorded, or it can be in a part that is missing
 	LeftState     uint8 // TCP state number when recording ended, 0 unknown
 	Dead          bool  // dead on arrival: it was closed when accept returned it
 	DeadNS        int64 // and had been for so long
@@ -116,13 +117,19 @@ const (
 	EndOpen          End = "open at the end"
 	EndWaiting       End = "in the accept queue at the end"
 	EndGone          End = "gone by the end, its end was not seen"
-	EndNotRecorded   End = "not recorded" // only accept was recorded, or the connection could not be followed
+	EndNotRecorded   End = "not recorded" // only accept was recorded, the connection could not be followed, or its end can be in a part that is missing
+
+	// Of a capture that stops before its end, where nobody knows what came then.
+	EndOpenCut    End = "open where the capture stops"
+	EndWaitingCut End = "in the accept queue where the capture stops"
+	EndRefusedCut End = "refused, not queued where the capture stops"
 )
 
 var endIDs = map[End]string{
 	EndByServer: "closed-by-server", EndByClient: "closed-by-client", EndByBoth: "closed-by-both", EndResetByClient: "reset-by-client",
 	EndResetByServer: "reset-by-server", EndTimeout: "timed-out", EndKilled: "killed", EndError: "network-error", EndListener: "lost-with-listener",
 	EndAccept: "lost-in-accept", EndRefused: "refused", EndOpen: "open", EndWaiting: "waiting", EndGone: "gone", EndNotRecorded: "not-recorded",
+	EndOpenCut: "open-so-far", EndWaitingCut: "waiting-so-far", EndRefusedCut: "refused-so-far",
 }
 
 // Ends are all ways in which a connection can end.
@@ -135,6 +142,24 @@ func (e End) ID() string { return endIDs[e] }
 
 // Known reports whether it is known when the connection ended, or that it did not.
 func (e End) Known() bool { return e != EndNotRecorded && e != EndGone }
+
+// Open reports whether the connection was open, and accepted, when the capture ended.
+func (e End) Open() bool { return e == EndOpen || e == EndOpenCut }
+
+// Waiting reports whether the connection was in the accept queue when the capture ended.
+func (e End) Waiting() bool { return e == EndWaiting || e == EndWaitingCut }
+
+// Refused reports whether the connection was refused and not queued until the capture ended.
+func (e End) Refused() bool { return e == EndRefused || e == EndRefusedCut }
+
+// SoFar reports whether the end is only that of what is known: the capture stops there.
+func (e End) SoFar() bool { return e == EndOpenCut || e == EndWaitingCut || e == EndRefusedCut }
+
+// Told reports whether events tell how the connection ended. How others did follows from
+// what the capture does not hold.
+func (e End) Told() bool {
+	return !e.Open() && !e.Waiting() && !e.Refused() && e.Known()
+}
 
 // TCP state numbers, from the kernel's include/net/tcp_states.h.
 const (

@@ -30,7 +30,10 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	g := a.gaps()
 	if p := a.header.Repaired; p != nil { // what the repair left out is left out here
 		c.Skipped = append(c.Skipped, format.Skip{Bytes: p.Lost, Events: p.Events, Reason: p.Why})
+		c.Truncated = c.Truncated || !p.Ended
 	}
+	indexOnly := c.Truncated && a.end != nil && (a.header.Repaired == nil || a.header.Repaired.Ended)
+	c.Truncated = c.Truncated && !indexOnly
 	if c.Truncated = c.Truncated || a.end == nil; !c.Truncated && len(c.Skipped) > 0 && a.pairs.skips == 0 {
 		a.pairs.skips++ // a part that nothing followed
 	}
@@ -49,17 +52,22 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	if err := a.pairs.close(a.tasks, &d); err != nil {
 		return nil, err
 	}
+	if a.behind && !c.Truncated { // up to its end
+		p := a.header.Repaired
+		a.leftOut(p != nil && p.Events > 0 || a.end.Events > a.lastSeq)
+	}
+	a.conns.cut = c.Truncated
 	if err := a.conns.close(a.endNS()); err != nil {
 		return nil, err
 	}
 	a.places.peers.flush()
 	a.places.limited = a.places.limited || a.places.peers.more > 0
 	r := &Result{Totals: a.totals, LimitHit: a.places.limited || a.unfollowed > 0 || a.conns.limited}
-	r.Totals.Lost, r.Totals.Missed = g.lost, g.missed
+	r.Totals.Lost, r.Totals.Missed = a.lostAtOnce(g.lost), g.missed
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()
 	r.Witness = a.witness.Finish()
-	r.Caveats = a.caveats(c, r)
+	r.Caveats = a.caveats(c, indexOnly, r)
 	r.Complete = len(r.Caveats) == 0
 	blind := c.Truncated || len(c.Skipped) > 0 || !a.end.Clean
 	r.Doubts.Attempts = blind || g.lostIn+g.missedIn+g.lostOther > 0
@@ -67,6 +75,9 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Doubts.Waits = r.Doubts.Attempts || r.Doubts.Outcomes || a.unfollowed > 0
 	r.Doubts.Lists = r.Doubts.Attempts || r.Doubts.Outcomes || a.places.limited
 	r.Doubts.Connections = r.Doubts.Outcomes || g.lostLife > 0 || a.conns.limited
+	r.Doubts.Span = c.Truncated || len(c.Skipped) > 0 && a.headless()
+	r.Doubts.Parts = a.conns.skips > 0 || !c.Truncated && !a.end.Clean
+	r.Doubts.Ends = r.Doubts.Parts || g.lostOut+g.missedOut+g.lostOther+g.lostLife > 0 || a.conns.limited || c.Truncated && a.conns.pending > 0
 	for _, l := range a.places.all { // a queue that nobody came to is worth a row
 		if l.idle && (l.snap.start > 0 || l.snap.ended && l.snap.end > 0) {
 			a.places.wake(l)
@@ -80,6 +91,26 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	return r, nil
 }
 
+// headless reports whether the header of the capture is lost.
+func (a *Analyzer) headless() bool { return a.header.ID == "" && a.header.StartNS == 0 }
+
+// lostAtOnce is how many of the lost events were lost when they were recorded: the
+// account of a repaired capture counts what the repair left out as lost, too.
+func (a *Analyzer) lostAtOnce(lost uint64) uint64 {
+	if p := a.header.Repaired; p != nil && p.Ended {
+		return lost - min(p.Events, lost)
+	}
+	return lost
+}
+
+// lostQueued reports whether events of connections that were queued are lost, or were missed.
+func (a *Analyzer) lostQueued() bool {
+	if a.end == nil {
+		return a.conns.lostIn
+	}
+	return slices.ContainsFunc(a.end.Totals, func(t format.ProbeTotal) bool { return t.Kind == format.Queued && t.Lost+t.Missed > 0 })
+}
+
 // endNS is when the capture ends.
 func (a *Analyzer) endNS() int64 {
 	switch {
@@ -89,6 +120,14 @@ func (a *Analyzer) endNS() int64 {
 		return max(a.clock.BootNS, a.lastNS)
 	}
 	return a.clock.BootNS
+}
+
+// atEnd names the end of what is known.
+func (a *Analyzer) atEnd() string {
+	if a.conns.cut {
+		return "where the capture stops"
+	}
+	return "at the end"
 }
 
 // connections fills in what became of connections.
@@ -105,6 +144,9 @@ func (a *Analyzer) connections(r *Result) {
 		}
 	}
 	*c = cs.totals
+	if c.Before += cs.unlisted; a.lostQueued() {
+		c.Before, c.BeginUnknown = c.Before-cs.unlisted, c.BeginUnknown+cs.unlisted
+	}
 	c.Recorded, c.AcceptsRecorded = cs.on, !cs.blind
 	c.Seen += cs.only
 	c.Accepted += cs.only
@@ -201,15 +243,21 @@ func (a *Analyzer) at(bootNS int64) *time.Time {
 }
 
 // caveats says what keeps the counts from being exact.
-func (a *Analyzer) caveats(c Completeness, r *Result) []Caveat {
+func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result) []Caveat {
 	list := []Caveat{}
 	add := func(id, format string, args ...any) { list = append(list, Caveat{id, fmt.Sprintf(format, args...)}) }
 	if c.Truncated {
 		add("truncated", "the capture stops before its end: what happened after %s is not known", a.lastWord())
 	}
+	if indexOnly {
+		add("truncated", "the capture stops behind its end: the index is not whole, and nothing of the recording is missing")
+	}
 	if p := a.header.Repaired; p != nil {
-		add("repaired", "this is what could be read of a damaged capture: %s; left out: %s",
+		add("repaired", "the file was damaged after it was recorded, and this is what could be read of it (%s); left out: %s",
 			format.Quote(p.Why), LeftOut(p.Lost, max(p.Places, 1), p.Events))
+		for _, note := range p.Notes {
+			add("repaired", "%s", format.Quote(note))
+		}
 		c.Skipped = c.Skipped[:len(c.Skipped)-1]
 	}
 	if n := len(c.Skipped); n > 0 {
@@ -220,13 +268,15 @@ func (a *Analyzer) caveats(c Completeness, r *Result) []Caveat {
 		}
 		add("skipped", "corrupt and left out: %s", LeftOut(bytes, n, events))
 	}
-	if a.end != nil && !a.end.Clean {
-		add("unclean", "recording ended in disorder (%s) %s", format.Quote(a.end.Reason), format.Quote(a.end.Detail))
+	if a.end != nil && !a.end.Clean && !c.Truncated {
+		why := fmt.Sprintf("recording ended in disorder (%s)", format.Quote(a.end.Reason))
+		if a.end.Detail != "" {
+			why += ": " + format.Quote(a.end.Detail)
+		}
+		add("unclean", "%s", why)
 	}
 	if n := r.Totals.Lost; n > 0 {
-		if a.header.Repaired != nil {
-			add("lost", "%d events were lost: the repair left them out, or the ring buffer was full before", n)
-		} else if a.end != nil && a.end.Reason == format.EndDiskFull {
+		if a.end != nil && a.end.Reason == format.EndDiskFull {
 			add("lost", "%d events were lost because the disk was full, or before that the ring buffer", n)
 		} else {
 			add("lost", "%d events were lost because the ring buffer was full; a larger --ring-size helps", n)

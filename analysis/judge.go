@@ -321,11 +321,14 @@ func (fs *findings) incomplete(r *Result) {
 		why = append(why, c.ID)
 	}
 	next := "acc info says what is missing where, and the lines above what that can be"
-	if r.Totals.Lost > 0 {
+	switch {
+	case r.Totals.Lost > 0 && r.Capture.EndReason == format.EndDiskFull:
+		next = "record again with more room on the disk; acc info says what was lost where"
+	case r.Totals.Lost > 0:
 		next = "record again with a larger --ring-size; acc info says what was lost where"
 	}
 	fs.add(incomplete, Warning, r.Totals.Lost, fs.a.gapMark.seen(), next,
-		"the recording is not complete (%s): figures are lower bounds, and that nothing was found proves nothing", strings.Join(slices.Compact(why), ", "))
+		"the capture is not complete (%s): findings tell of what is in it, and that nothing else was found proves nothing", strings.Join(slices.Compact(why), ", "))
 }
 
 func were(n uint64) string {

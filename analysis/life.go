@@ -37,6 +37,9 @@ type conn struct {
 	via        format.Via
 	state      uint8 // at accept
 	before     bool
+	listed     bool   // by the snapshot at the start
+	headless   bool   // its beginning can be in a part that is missing
+	skips      uint32 // parts that were left out before its last event
 	unowned    bool   // when recording began, no file had it, and it was in a state in which it can be in a queue
 	inQueue    bool   // and there was room for it in the queue's length
 	multipath  bool   // of MPTCP: what is accepted is another socket
@@ -85,6 +88,10 @@ func (c *conn) more() *rare {
 	return c.rare
 }
 
+// partial reports whether the beginning of a connection can be in a part of the capture
+// that is missing.
+func (cs *conns) partial() bool { return cs.skips > 0 || cs.lostIn }
+
 func (c *conn) closed() bool { return c.rare != nil && c.rare.closed }
 
 // ring is a list of connections, the one that was put in first at its head.
@@ -122,6 +129,13 @@ type conns struct {
 	ended    ring // closed, their accept may come yet
 	free     []*conn
 	limited  bool
+	cut      bool   // the capture stops before its end
+	skips    uint32 // parts of the capture that were left out so far
+	ending   bool   // all events were given
+	pending  int    // connections that had ended then, and can have been accepted
+	unlisted uint64 // there before, by their own events alone
+	lostIn   bool   // events of connections that were queued are known to be lost
+	lostOut  bool   // and returns of accept
 	out      Connection
 	totals   ConnectionTotals
 	ends     map[End]uint64
@@ -187,7 +201,7 @@ func (cs *conns) add(k tuple, cookie, seq uint64) (*conn, error) {
 	} else {
 		c = new(conn)
 	}
-	*c = conn{key: k, cookie: cookie, first: seq}
+	*c = conn{key: k, cookie: cookie, first: seq, skips: cs.skips}
 	if cookie != 0 {
 		cs.byCookie[cookie] = c
 	}
@@ -234,7 +248,7 @@ func (cs *conns) queued(e *format.Event, l *listener) error {
 			return err
 		}
 	}
-	c.before = false
+	c.before, c.headless, c.skips = false, false, cs.skips
 	c.multipath = e.Proto == protoMPTCP
 	c.first = e.Seq
 	if l != nil {
@@ -264,6 +278,8 @@ func (cs *conns) accepted(e *format.Event, t *task) error {
 		if c, err = cs.add(tupleOf(e), e.Cookie, e.Seq); err != nil {
 			return err
 		}
+		c.headless = cs.partial()
+		cs.refusedUnseen(c)
 	}
 	cs.take(c, e, t)
 	switch l := c.listener; {
@@ -284,6 +300,7 @@ func (cs *conns) take(c *conn, e *format.Event, t *task) {
 	if c.first == 0 {
 		c.first = e.Seq
 	}
+	c.skips = cs.skips
 	c.multipath = c.multipath || e.Proto == protoMPTCP
 	c.tid, c.via, c.mark, c.process, c.inode = e.TID, e.Via, c.mark|e.Mark, t.process, e.Inode
 	if t.listener != nil && t.listener.key.inode != 0 {
@@ -351,7 +368,9 @@ func (cs *conns) closed(e *format.Event, l *listener) error {
 		if c, err = cs.add(tupleOf(e), e.Cookie, e.Seq); err != nil {
 			return err
 		}
-		c.before, c.listener = true, l
+		c.listener = l
+		c.headless, c.before = cs.partial(), !cs.partial()
+		cs.refusedUnseen(c)
 	}
 	if c.first == 0 {
 		c.first = e.Seq
@@ -362,7 +381,7 @@ func (cs *conns) closed(e *format.Event, l *listener) error {
 	x.end.set(e)
 	cs.ended.put(c)
 	switch {
-	case c.acceptSeq != 0, x.failed, x.dropSeq != 0, c.queuedSeq == 0:
+	case c.acceptSeq != 0, x.failed, x.dropSeq != 0, c.queuedSeq == 0 && (c.listed || e.SockErr == 0): // else it may have been in the queue, and accept gives it yet
 		return cs.finish(c, "")
 	case cs.ended.n > maxEnded:
 		return cs.finish(cs.ended.head.next, "")
@@ -378,7 +397,9 @@ func (cs *conns) forgotten(e *format.Event, l *listener) error {
 		if c, err = cs.add(tupleOf(e), e.Cookie, e.Seq); err != nil {
 			return err
 		}
-		c.before, c.listener = true, l
+		c.listener = l
+		c.headless, c.before = cs.partial(), !cs.partial()
+		cs.refusedUnseen(c)
 	}
 	if c.first == 0 {
 		c.first = e.Seq

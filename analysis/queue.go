@@ -118,8 +118,8 @@ func (f *life) drained(ns int64) {
 func (f *life) ended(c *Connection) {
 	ns, atLeast := c.InQueue()
 	switch {
-	case ns < 0 || c.AcceptedSeq != 0 || c.AcceptUnknown && c.End != EndWaiting && c.End != EndListener:
-	case c.End == EndWaiting:
+	case ns < 0 || c.AcceptedSeq != 0 || c.AcceptUnknown && !c.End.Waiting() && c.End != EndListener:
+	case c.End.Waiting():
 		if c.GoneSeq != 0 || c.LeftState == tcpCloseWait {
 			f.quit++
 		}

@@ -29,6 +29,7 @@ type refusal struct {
 	lastSeq  uint64
 	kept     []Refusal
 	listener *listener
+	skips    uint32 // parts that were left out before the last of them
 }
 
 // refused takes a packet that was dropped.
@@ -52,7 +53,7 @@ func (cs *conns) refused(e *format.Event, l *listener) error {
 		}
 	}
 	r.count++
-	r.lastNS, r.lastSeq = e.BootNS, e.Seq
+	r.lastNS, r.lastSeq, r.skips = e.BootNS, e.Seq, cs.skips
 	if len(r.kept) < keepRefused {
 		r.kept = append(r.kept, Refusal{Seq: e.Seq, NS: e.BootNS, ACK: e.Hook == format.HookSynRecv, SYNQueue: e.Mark&format.MarkSynQueue != 0})
 	}
@@ -82,20 +83,40 @@ func (cs *conns) refusedBefore(c *conn, e *format.Event, l *listener) error {
 	return nil
 }
 
+// refusedUnseen joins a connection that was queued in a part of the capture that is missing
+// with its packets that were dropped: it is one connection.
+func (cs *conns) refusedUnseen(c *conn) {
+	if r := cs.refusals[c.key]; r != nil && c.headless {
+		delete(cs.refusals, c.key)
+		c.more().refusal = r
+		c.first = r.kept[0].Seq
+		c.headless = false
+	}
+}
+
 // gaveUp tells of a connection that was refused and never queued.
-func (cs *conns) gaveUp(k tuple, r *refusal) error {
+func (cs *conns) gaveUp(k tuple, r *refusal) error { return cs.unqueued(k, r, EndRefused) }
+
+// unqueued tells of a connection that was refused and was not queued, unless it was in a part
+// that is missing.
+func (cs *conns) unqueued(k tuple, r *refusal, end End) error {
 	delete(cs.refusals, k)
-	if f := r.listener.life; f != nil {
-		f.neverIn++
+	if r.skips != cs.skips {
+		end = EndNotRecorded
 	}
 	cs.totals.Seen++
-	cs.totals.NeverQueued++
-	cs.count(false, EndRefused)
+	cs.count(false, end)
+	if end == EndRefused {
+		cs.totals.NeverQueued++
+		if f := r.listener.life; f != nil {
+			f.neverIn++
+		}
+	}
 	if cs.emit == nil {
 		return nil
 	}
 	c := conn{key: k, first: r.kept[0].Seq, listener: r.listener, rare: &rare{refusal: r}}
-	cs.fill(&c, EndRefused)
+	cs.fill(&c, end)
 	cs.out.EndNS = r.lastNS
 	return cs.emit(&cs.out)
 }
@@ -106,7 +127,11 @@ func (cs *conns) neverQueued() error {
 		return cmp.Compare(cs.refusals[a].kept[0].Seq, cs.refusals[b].kept[0].Seq)
 	})
 	for _, k := range keys {
-		if err := cs.gaveUp(k, cs.refusals[k]); err != nil {
+		r, end := cs.refusals[k], EndRefused
+		if cs.cut && cs.endNS-r.lastNS <= retryNS {
+			end = EndRefusedCut
+		}
+		if err := cs.unqueued(k, r, end); err != nil {
 			return err
 		}
 	}

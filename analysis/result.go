@@ -55,7 +55,12 @@ type Doubts struct {
 	Outcomes    bool `json:"outcomes"`    // accepted, failed, errors, rates and peers are at least what is said, everywhere
 	Waits       bool `json:"waits"`       // waits are of the attempts with both events; there are others
 	Lists       bool `json:"lists"`       // listeners, processes or peers may be missing
-	Connections bool `json:"connections"` // connections, refusals and what became of them are at least what is said
+	Connections bool `json:"connections"` // connections, refusals and what events tell of their ends are at least what is said; queue_high, too; quantiles of them may differ
+
+	// What may differ either way.
+	Parts bool `json:"parts"` // a part within is missing: attempts, calls and ways may differ either way, since one whose events are before and behind it can count twice
+	Ends  bool `json:"ends"`  // how connections ended may differ either way, and never_accepted and its waits with it
+	Span  bool `json:"span"`  // when it began or ended is not known: rates may differ either way, the duration is at least what is said; what was open, waiting or without a return is told as of where the capture stops
 }
 
 // Caveat is one reason why the capture does not tell all.
@@ -88,6 +93,7 @@ type ConnectionTotals struct {
 	Recorded         bool       `json:"recorded"`               // more than accept is recorded
 	Seen             uint64     `json:"seen"`                   // connections: the sum of ends, and how many --connections lists
 	Before           uint64     `json:"before"`                 // of those seen, there when recording began
+	BeginUnknown     uint64     `json:"begin_unknown"`          // of those seen, the beginning is not in the capture, of which a part is missing: they began in it, or were there before
 	AcceptsRecorded  bool       `json:"accepts_recorded"`       // if not, accepted, never_accepted, waiting and the waits are of those of whom other events tell
 	Silent           uint64     `json:"silent"`                 // of those of before, without an event: they stayed as they were, or their end was not seen
 	SilentWaiting    uint64     `json:"silent_waiting"`         // of the silent, in an accept queue all the time

@@ -82,7 +82,7 @@ func (fs *findings) slow(l *listener) {
 		}
 	}
 	if f.stuck > 0 {
-		text := fmt.Sprintf("%s %s still in the queue at the end, the oldest for %s%s", Count(f.stuck), were(f.stuck), atLeast(f.oldestAtLeast), Duration(f.oldestNS))
+		text := fmt.Sprintf("%s %s still in the queue %s, the oldest for %s%s", Count(f.stuck), were(f.stuck), fs.a.atEnd(), atLeast(f.oldestAtLeast), Duration(f.oldestNS))
 		switch {
 		case f.quit == 0:
 		case f.quit < f.stuck:

@@ -29,8 +29,21 @@ func (cs *conns) left(s *format.Snapshot) {
 	}
 }
 
-// leftAs says how a connection that has no end was left when recording ended.
+// leftAs says how a connection that has no end was left when the capture ended.
 func (cs *conns) leftAs(c *conn) End {
+	end := cs.leftAtEnd(c)
+	if cs.cut {
+		switch end {
+		case EndOpen:
+			return EndOpenCut
+		case EndWaiting:
+			return EndWaitingCut
+		}
+	}
+	return end
+}
+
+func (cs *conns) leftAtEnd(c *conn) End {
 	var s *format.Connection
 	if c.rare != nil {
 		s = c.rare.left
@@ -38,7 +51,9 @@ func (cs *conns) leftAs(c *conn) End {
 	switch {
 	case s == nil && cs.missing(c):
 		return EndGone
-	case cs.blind && c.queuedSeq != 0:
+	case s == nil && c.skips != cs.skips: // its end can be in a part that is missing
+		return EndNotRecorded
+	case (cs.blind || c.skips != cs.skips && c.acceptSeq == 0) && c.queuedSeq != 0:
 		if s != nil && s.Inode == 0 && queueable(s.State) {
 			return EndWaiting
 		}
@@ -99,7 +114,7 @@ func (cs *conns) snapshot(shot *format.Snapshot) error {
 		if err != nil {
 			return err
 		}
-		c.before, c.inode = true, s.Inode
+		c.before, c.listed, c.inode = true, true, s.Inode
 		c.unowned = s.Inode == 0 && queueable(s.State)
 		c.inQueue = c.unowned && cs.ps.claim(port{s.NetNS, s.LPort})
 		c.listener = cs.ps.ports[port{s.NetNS, s.LPort}]

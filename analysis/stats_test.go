@@ -149,6 +149,7 @@ func TestDoubts(t *testing.T) {
 		return &format.End{Clean: true, Totals: []format.ProbeTotal{{Hook: h, Kind: k, Lost: lost, Missed: missed}}}
 	}
 	const in, out, call, inner = format.Enter, format.Return, format.HookSysAccept4, format.HookDoAccept
+	every := func(parts, ends, span bool) Doubts { return Doubts{true, true, true, true, true, parts, ends, span} }
 	cases := []struct {
 		name string
 		end  *format.End
@@ -158,18 +159,19 @@ func TestDoubts(t *testing.T) {
 		{"nothing", &format.End{Clean: true}, Completeness{}, Doubts{}},
 		{"entries lost", total(call, in, 1, 0), Completeness{}, Doubts{Attempts: true, Waits: true, Lists: true}},
 		{"entries missed", total(call, in, 0, 1), Completeness{}, Doubts{Attempts: true, Waits: true, Lists: true}},
-		{"returns lost", total(call, out, 1, 0), Completeness{}, Doubts{Outcomes: true, Waits: true, Lists: true, Connections: true}},
-		{"returns missed", total(call, out, 0, 1), Completeness{}, Doubts{Outcomes: true, Waits: true, Lists: true, Connections: true}},
-		{"io_uring lost", total(inner, out, 1, 0), Completeness{}, Doubts{true, true, true, true, true}},
-		{"lost, of what is not said", &format.End{Clean: true, Lost: 1}, Completeness{}, Doubts{true, true, true, true, true}},
-		{"unclean", &format.End{}, Completeness{}, Doubts{true, true, true, true, true}},
-		{"truncated", nil, Completeness{Truncated: true}, Doubts{true, true, true, true, true}},
-		{"no end", nil, Completeness{}, Doubts{true, true, true, true, true}},
-		{"skipped", &format.End{Clean: true}, Completeness{Skipped: []format.Skip{{Bytes: 1}}}, Doubts{true, true, true, true, true}},
+		{"returns lost", total(call, out, 1, 0), Completeness{}, Doubts{Outcomes: true, Waits: true, Lists: true, Connections: true, Ends: true}},
+		{"returns missed", total(call, out, 0, 1), Completeness{}, Doubts{Outcomes: true, Waits: true, Lists: true, Connections: true, Ends: true}},
+		{"io_uring lost", total(inner, out, 1, 0), Completeness{}, every(false, true, false)},
+		{"lost, of what is not said", &format.End{Clean: true, Lost: 1}, Completeness{}, every(false, true, false)},
+		{"unclean", &format.End{}, Completeness{}, every(true, true, false)},
+		{"truncated", nil, Completeness{Truncated: true}, every(false, false, true)},
+		{"no end", nil, Completeness{}, every(false, false, true)},
+		{"skipped", &format.End{Clean: true}, Completeness{Skipped: []format.Skip{{Bytes: 1}}}, every(false, false, true)}, // the header, at least
+		{"events skipped", &format.End{Clean: true, Events: 1}, Completeness{Skipped: []format.Skip{{Bytes: 1}}}, every(true, true, true)},
 	}
 	for _, c := range cases {
 		a := New(&format.Header{}, Options{})
-		if err := a.Add(&format.Batch{End: c.end}, false); err != nil {
+		if err := a.Add(&format.Batch{End: c.end}, len(c.c.Skipped) > 0); err != nil {
 			t.Fatal(err)
 		}
 		r, err := a.Finish(c.c)

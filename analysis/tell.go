@@ -31,11 +31,13 @@ func (cs *conns) finish(c *conn, end End) error {
 		switch end {
 		case EndGone:
 			cs.totals.SilentGone++
-		case EndWaiting:
+		case EndWaiting, EndWaitingCut:
 			cs.totals.SilentWaiting++
-			cs.totals.Waiting++
-			cs.totals.NeverAccepted++
-			cs.never.bound(o.InQueue())
+			if end == EndWaiting {
+				cs.totals.Waiting++
+				cs.totals.NeverAccepted++
+				cs.never.bound(o.InQueue())
+			}
 			if c.listener != nil {
 				cs.ps.life(c.listener).ended(o)
 			}
@@ -61,8 +63,13 @@ func (cs *conns) count(accepted bool, end End) {
 // sum adds a connection that is told of to totals and quantiles.
 func (cs *conns) sum(c *conn, o *Connection) {
 	t := &cs.totals
-	if o.Before {
+	switch {
+	case o.Before && c.listed:
 		t.Before++
+	case o.Before:
+		cs.unlisted++
+	case o.BeginUnknown:
+		t.BeginUnknown++
 	}
 	if o.QueuedSeq != 0 {
 		t.Queued++
@@ -75,7 +82,7 @@ func (cs *conns) sum(c *conn, o *Connection) {
 	}
 	waited, atLeast := o.InQueue()
 	switch {
-	case o.AcceptedSeq != 0 || o.QueuedSeq == 0 && !atLeast || !o.End.Known():
+	case o.AcceptedSeq != 0 || o.QueuedSeq == 0 && !atLeast || !o.End.Known() || o.End == EndWaitingCut:
 	case o.AcceptUnknown && o.End != EndListener && o.End != EndWaiting:
 	default:
 		if o.End == EndWaiting {
@@ -109,7 +116,7 @@ func (cs *conns) fill(c *conn, end End) {
 	o := &cs.out
 	*o = Connection{
 		ID: c.first, NetNS: k.netns, Local: netip.AddrPortFrom(k.local, k.lport), Remote: netip.AddrPortFrom(k.remote, k.rport), Cookie: c.cookie,
-		Inode: c.inode, Before: c.before, StartNS: cs.ps.startNS, QueuedNS: c.queuedNS, QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
+		Inode: c.inode, Before: c.before, BeginUnknown: c.headless, StartNS: cs.ps.startNS, QueuedNS: c.queuedNS, QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
 		EnterNS: c.enterNS, EnterSeq: c.enterSeq, HandshakeNS: -1, QueueWaitNS: -1, AliveNS: -1, DeadNS: -1,
 		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, StateAtAccept: c.state, End: end, listener: c.listener,
 	}
@@ -135,12 +142,12 @@ func (cs *conns) fill(c *conn, end End) {
 	if x := c.rare; x != nil {
 		cs.fillRare(o, x)
 	}
-	o.AcceptUnknown = cs.blind && o.AcceptedSeq == 0
+	o.AcceptUnknown = o.AcceptedSeq == 0 && (cs.blind || cs.acceptMissing(c))
 	began := c.queuedNS
 	switch {
 	case c.queuedSeq != 0 && c.acceptSeq != 0:
 		o.QueueWaitNS = max(c.acceptNS-c.queuedNS, 0)
-	case o.AcceptUnknown && end != EndListener && end != EndWaiting:
+	case o.AcceptUnknown && end != EndListener && !end.Waiting():
 	case c.queuedSeq != 0 && o.EndNS != 0:
 		o.QueueWaitNS = max(o.EndNS-c.queuedNS, 0)
 	case c.before: // since when, is not known
@@ -156,6 +163,29 @@ func (cs *conns) fill(c *conn, end End) {
 	if o.Dead = c.acceptSeq != 0 && c.state == tcpClose; o.Dead && o.ClosedSeq != 0 {
 		o.DeadNS = max(c.acceptNS-o.ClosedNS, 0)
 	}
+}
+
+// acceptMissing reports whether the accept of a connection, which has no event of it, can be
+// in a part of the capture that is missing, or whether it must be: only a program sends, or
+// closes its side first.
+func (cs *conns) acceptMissing(c *conn) bool {
+	switch x := c.rare; {
+	case x == nil, !x.closed, x.dropSeq != 0, x.failed:
+		return false
+	case c.headless:
+		return true
+	case c.queuedSeq == 0 && !c.inQueue:
+		return false
+	}
+	if c.skips != cs.skips || cs.cut && cs.ending {
+		return true
+	}
+	x := &c.rare.end
+	switch x.oldState {
+	case tcpFinWait1, tcpFinWait2, tcpClosing, tcpLastAck:
+		return cs.lostOut
+	}
+	return cs.lostOut && x.out > 0
 }
 
 func (cs *conns) fillRare(o *Connection, x *rare) {
@@ -188,11 +218,12 @@ func (cs *conns) fillRare(o *Connection, x *rare) {
 
 // close tells of all connections that did not end.
 func (cs *conns) close(endNS int64) error {
-	cs.endNS = endNS
+	cs.endNS, cs.ending = endNS, true
 	var rest []*conn
 	for c := cs.open.head.next; c != &cs.open.head && c != nil; c = c.next {
 		rest = append(rest, c)
 	}
+	cs.pending = cs.ended.n
 	for c := cs.ended.head.next; c != &cs.ended.head && c != nil; c = c.next {
 		rest = append(rest, c)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/acc-project/acc/format"
 )
@@ -63,7 +64,7 @@ func Repair(w io.Writer, src io.ReaderAt, size int64, o RepairOptions) (*format.
 	if err := s.copy(out, src, size); err != nil {
 		return nil, nil, err
 	}
-	end := s.account(note)
+	end := s.account()
 	if err := out.Close(end); err != nil {
 		return nil, nil, err
 	}
@@ -126,6 +127,7 @@ func (s *survey) note(size int64, tool string) *format.Repaired {
 	}
 	switch {
 	case len(s.skipped) > 0:
+		n.Events = max(n.Events, s.gone())
 		bad := format.CorruptError{Offset: s.skipped[0].Offset, Reason: s.skipped[0].Reason}
 		n.Verdict, n.Why = "corrupt", bad.Error()
 	case s.stops != nil:
@@ -204,8 +206,22 @@ func (s *survey) copy(out *format.Writer, src io.ReaderAt, size int64) error {
 	return nil
 }
 
-// account is the new END: what the probes saw is either in the capture or lost.
-func (s *survey) account(note *format.Repaired) format.End {
+// gone is how many events the original recorded, by its END, that can't be read.
+func (s *survey) gone() (gone uint64) {
+	if s.end == nil {
+		return 0
+	}
+	for _, t := range s.end.Totals {
+		n := s.counts[probe{t.Hook, t.Kind}]
+		gone += max(t.Recorded, n) - n
+	}
+	return gone
+}
+
+// account is the new END: what the probes saw is either in the capture or lost. How the
+// recording ended, and whether in order, is as the original says; what is wrong with that
+// stands in the header.
+func (s *survey) account() format.End {
 	if s.end == nil {
 		end := format.End{Reason: "repaired", Detail: "the original has no end: how many events followed is not known", Clock: s.until()}
 		for hook := range 256 { // one that this version does not know counts, too
@@ -220,23 +236,13 @@ func (s *survey) account(note *format.Repaired) format.End {
 		return end
 	}
 	end := *s.end
-	end.Lost = 0
-	gone := uint64(0)
+	end.Lost, end.Totals = 0, slices.Clone(end.Totals)
 	for i := range end.Totals {
 		t := &end.Totals[i]
 		n := s.counts[probe{t.Hook, t.Kind}]
-		gone += max(t.Recorded, n) - n
 		t.Recorded = n
 		t.Lost = max(t.Seen, n) - n
 		end.Lost += t.Lost
-	}
-	if note.Events > 0 || gone > 0 {
-		end.Clean = false
-		end.Detail = join(end.Detail, fmt.Sprintf("the original lacked %d events where it was damaged", max(note.Events, gone)))
-	}
-	if s.header.ID == "" && s.header.StartNS == 0 {
-		end.Clean = false
-		end.Detail = join(end.Detail, "the original's header was lost: of which host and time it is, is not known")
 	}
 	return end
 }
@@ -248,11 +254,4 @@ func (s *survey) until() format.Clock {
 		c.BootNS, c.MonoNS, c.RealNS = s.lastNS, c.MonoNS+by, c.RealNS+by
 	}
 	return c
-}
-
-func join(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a + "; " + b
 }

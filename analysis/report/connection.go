@@ -49,8 +49,9 @@ var connectionKeys = labelled(
 	textKey("end", func(c *conn) string { return c.End.ID() }, "how it ended, or was at the end").words(endIDs()...),
 	intOrNull("end_ns", func(c *conn) (int64, bool) { return c.EndNS, c.EndNS != 0 },
 		"when it closed, was lost, or was refused for the last time; the end of the recording if it did not end"),
-	boolKey("before", func(c *conn) bool { return c.Before }, "it was there when recording began"),
-	boolOrNull("accepted", accepted, "whether accept gave it to the program; null: not known, for it may have been before the recording, or accepts are not recorded"),
+	boolOrNull("before", func(c *conn) (bool, bool) { return c.Before, !c.BeginUnknown },
+		"it was there when recording began; null: not known, for its beginning is in a part of the capture that is missing, or was before the recording"),
+	boolOrNull("accepted", accepted, "whether accept gave it to the program; null: not known, for it may have been before the recording, or in a part of the capture that is missing, or accepts are not recorded"),
 	boolKey("dead_on_arrival", func(c *conn) bool { return c.Dead }, "it was closed already when accept returned it"),
 	intOrNull("dead_ns", func(c *conn) (int64, bool) { return c.DeadNS, c.Dead && c.DeadNS >= 0 }, "and had been for so long"),
 	boolKey("gone_before_accept", goneBefore, "the client had closed its side before it was accepted, which it may do when it has sent its request, or before it was lost or the recording ended"),
@@ -94,7 +95,7 @@ func accepted(c *conn) (yes, known bool) {
 	if c.AcceptedSeq != 0 {
 		return true, true
 	}
-	return false, c.QueuedSeq != 0 && c.End.Known() && !c.AcceptUnknown
+	return false, c.QueuedSeq != 0 && c.End.Known() && c.End != analysis.EndWaitingCut && !c.AcceptUnknown
 }
 
 // goneBefore reports whether the client had closed its side before anybody accepted it.
@@ -146,12 +147,12 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 	switch {
 	case c.Dead:
 		dst = append(dst, ", dead on arrival"...)
-	case c.End.Known() && c.End != analysis.EndWaiting && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && !c.AcceptUnknown:
+	case c.End.Known() && !c.End.Waiting() && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && !c.AcceptUnknown:
 		dst = append(dst, ", never accepted"...)
 	default:
 		dst = append(dst, goneWords(c)...)
 	}
-	if n := c.RefusedPackets; n > 1 || n > 0 && c.End != analysis.EndRefused {
+	if n := c.RefusedPackets; n > 1 || n > 0 && !c.End.Refused() {
 		dst = append(strconv.AppendUint(append(dst, ", refused "...), n, 10), "×"...)
 	}
 	if c.Retransmits > 0 {

@@ -86,6 +86,9 @@ func (t *text) connections() {
 	if c.Before > 0 {
 		head += fmt.Sprintf("; %s there before", count(c.Before))
 	}
+	if c.BeginUnknown > 0 {
+		head += fmt.Sprintf("; %s whose beginning is missing", about(c.BeginUnknown, true))
+	}
 	all := count(c.Seen) + " connections:"
 	if c.Seen == 1 {
 		all = count(1) + " connection:"
@@ -93,7 +96,7 @@ func (t *text) connections() {
 	t.line(bold, all, head)
 	var rows []string
 	for _, e := range c.Ends {
-		rows = append(rows, fmt.Sprintf("  %s\t%s%s", count(e.Count), e.Reason, silent(c, e.Reason)))
+		rows = append(rows, fmt.Sprintf("  %s\t%s%s", t.ended(e), e.Reason, silent(c, e.Reason)))
 	}
 	for _, l := range t.table(t.o.Width, "", rows)[1:] {
 		t.WriteString(l + "\n")
@@ -114,9 +117,12 @@ func (t *text) connections() {
 	for _, q := range []struct {
 		name string
 		of   analysis.Quantiles
-	}{{"refused", c.RefusedFor}, {"handshake", c.Handshake}, {"accept queue", c.QueueWait}, {"queue, never accepted", c.NeverWait}, {"served", c.Served}} {
-		if most := atLeast(q.of); q.of.Count > 0 {
-			rows = append(rows, fmt.Sprintf("  %s\t%s%s\t%s%s\t%s%s\t%s%s", q.name, most, Duration(q.of.P50), most, Duration(q.of.P90), most, Duration(q.of.P99), most, Duration(q.of.Max)))
+		ends bool // by how connections ended
+	}{{"refused", c.RefusedFor, false}, {"handshake", c.Handshake, false}, {"accept queue", c.QueueWait, false}, {"queue, never accepted", c.NeverWait, true}, {"served", c.Served, false}} {
+		if q.of.Count > 0 {
+			doubt := t.r.Doubts.Connections
+			about, most := mark(doubt, q.of.AtLeast > 0), mark(q.ends && t.r.Doubts.Ends, doubt || q.of.AtLeast > 0)
+			rows = append(rows, fmt.Sprintf("  %s\t%s%s\t%s%s\t%s%s\t%s%s", q.name, about, Duration(q.of.P50), about, Duration(q.of.P90), about, Duration(q.of.P99), most, Duration(q.of.Max)))
 		}
 	}
 	if len(rows) > 0 {
@@ -128,18 +134,27 @@ func (t *text) connections() {
 // silent says how many of the connections with an end were there all the time without an event.
 func silent(c *analysis.ConnectionTotals, end analysis.End) string {
 	switch n := c.Silent - c.SilentWaiting - c.SilentGone; {
-	case end == analysis.EndWaiting && c.SilentWaiting > 0:
+	case end.Waiting() && c.SilentWaiting > 0:
 		return fmt.Sprintf(", %s of them from the beginning on", Count(c.SilentWaiting))
-	case end == analysis.EndOpen && n > 0:
+	case end.Open() && n > 0:
 		return fmt.Sprintf(", nothing happened to %s of them", Count(n))
 	}
 	return ""
 }
 
-// atLeast is ≥ if some of the durations are lower bounds.
-func atLeast(q analysis.Quantiles) string {
-	if q.AtLeast > 0 {
-		return "≥"
+// ended writes how many connections ended in one way. Which were open where a capture stops
+// is known if nothing before is missing.
+func (t *text) ended(e analysis.EndCount) string {
+	switch d := &t.r.Doubts; {
+	case d.Ends:
+		return about(e.Count, true)
+	case e.Reason.Told():
+		return bound(e.Count, d.Connections)
+	case e.Reason.SoFar():
+		return Count(e.Count)
+	case e.Reason == analysis.EndRefused:
+		return bound(e.Count, d.Connections)
+	default:
+		return about(e.Count, d.Connections)
 	}
-	return ""
 }

@@ -116,10 +116,16 @@ func (s *story) verdict() string {
 			return "Not accepted: it was in the accept queue when recording began and when it ended" + s.inQueue() + "."
 		}
 		return "Not accepted: it was in the accept queue when recording ended" + s.inQueue() + "."
+	case c.End == analysis.EndWaitingCut:
+		return "Not accepted so far: it was in the accept queue where the capture stops" + s.inQueue() + "."
+	case c.End == analysis.EndRefusedCut:
+		return fmt.Sprintf("Not queued so far: %s dropped because a queue was full, and then the capture stops.", packets(c.RefusedPackets))
 	case c.End == analysis.EndRefused:
 		return fmt.Sprintf("Never queued: %s dropped because a queue was full.", packets(c.RefusedPackets))
 	case c.AcceptUnknown:
-		return fmt.Sprintf("Accepts are not recorded; %s.", c.End)
+		return fmt.Sprintf("Whether it was accepted is not recorded; %s.", c.End)
+	case c.AcceptedSeq == 0 && !c.Before && c.End == analysis.EndNotRecorded:
+		return "What became of it is not recorded."
 	case c.AcceptedSeq == 0 && c.QueuedSeq != 0:
 		return fmt.Sprintf("Never accepted: %s%s.", c.End, wait)
 	case c.AcceptedSeq == 0:
@@ -180,6 +186,9 @@ func (s *story) tell() {
 	if c.Before {
 		s.add(c.StartNS, 0, "recording begins: it is there already")
 	}
+	if c.BeginUnknown {
+		s.add(began(c), 0, "the first that is known of it: its beginning is in a part of the capture that is missing, or was before the recording")
+	}
 	s.add(c.SynNS, 0, "the client's SYN is answered: the handshake begins")
 	if c.QueuedSeq != 0 {
 		text := "handshake complete: queued at the listener"
@@ -225,6 +234,10 @@ func (s *story) tell() {
 		s.add(c.EndNS, c.DropSeq, "accept of %s fails after it took the connection, which is destroyed", s.who())
 	case analysis.EndListener:
 		s.add(c.EndNS, c.DropSeq, "the listener is closed: the kernel resets the connection")
+	case analysis.EndOpenCut:
+		s.add(c.EndNS, 0, "the capture stops: it is open")
+	case analysis.EndWaitingCut:
+		s.add(c.EndNS, 0, "the capture stops: it is in the accept queue")
 	case analysis.EndOpen, analysis.EndWaiting:
 		state := ""
 		if c.LeftState != 0 {

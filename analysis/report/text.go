@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -31,8 +32,8 @@ type text struct {
 
 // Text writes the result as one screen: what the capture is and how complete,
 // what happened, what failed, how long it took, and by whom; and at the end what
-// was found, worst first. A count marked ≥ is a lower bound; the lines that begin
-// with INCOMPLETE say why. Times are in the zone of the recorded
+// was found, worst first. A figure marked ≥ can't be less in the whole capture, one
+// marked ~ may differ; the lines that begin with INCOMPLETE say why. Times are in the zone of the recorded
 // host. Nothing in it can steer a terminal.
 func Text(w io.Writer, r *analysis.Result, o TextOptions) error {
 	o.Width = max(cmp.Or(o.Width, 100), 60)
@@ -113,8 +114,44 @@ func bound(n uint64, doubt bool) string {
 	return Count(n)
 }
 
-func (t *text) attempts(n uint64) string { return bound(n, t.r.Doubts.Attempts) }
+// about writes a count that may differ either way if doubt says so.
+func about(n uint64, doubt bool) string {
+	switch {
+	case doubt && n == 0:
+		return "≥0"
+	case doubt:
+		return "~" + Count(n)
+	}
+	return Count(n)
+}
+
+// mark is what stands before a figure: ~ if it may differ, else ≥ if it may be more.
+func mark(differs, more bool) string {
+	switch {
+	case differs:
+		return "~"
+	case more:
+		return "≥"
+	}
+	return ""
+}
+
+func (t *text) attempts(n uint64) string {
+	if t.r.Doubts.Parts {
+		return about(n, true)
+	}
+	return bound(n, t.r.Doubts.Attempts)
+}
+
+// open writes a count of what had no end yet.
+func (t *text) open(n uint64) string { return about(n, t.r.Doubts.Parts || t.r.Doubts.Span) }
+
 func (t *text) outcomes(n uint64) string { return bound(n, t.r.Doubts.Outcomes) }
+
+// cut reports whether the capture stops before its end.
+func (t *text) cut() bool {
+	return slices.ContainsFunc(t.r.Caveats, func(c analysis.Caveat) bool { return c.ID == "truncated" })
+}
 
 // table lays out rows of cells that are separated by tabs, each row a line that
 // fits the width.
@@ -144,7 +181,8 @@ func (t *text) print(lines []string) {
 func (t *text) head() {
 	c := &t.r.Capture
 	t.line(bold, "accept", fmt.Sprintf(" on %s, Linux %s, %s probes, by %s", name(c.Host), name(c.Kernel), name(c.Mode), name(c.Tool)))
-	t.line("", "", fmt.Sprintf("%s (%s), %s events", t.span(), Duration(c.DurationNS), Count(c.Events)))
+	d := &t.r.Doubts
+	t.line("", "", fmt.Sprintf("%s (%s%s), %s events", t.span(), mark(false, d.Span), Duration(c.DurationNS), bound(c.Events, d.Attempts || d.Outcomes || d.Connections)))
 	if t.r.Complete {
 		t.line("", "", "complete: nothing was lost or missed")
 	} else {
@@ -203,7 +241,7 @@ func (t *text) totals() {
 		waits = fmt.Sprintf(", %s that wait (io_uring)", t.outcomes(x.Armed))
 	}
 	t.line(bold, t.attempts(x.Attempts)+" attempts:", fmt.Sprintf(" %s accepted, %s failed, %s without a return%s",
-		t.outcomes(x.Accepted), t.outcomes(x.Failed), Count(x.EntryOnly), waits))
+		t.outcomes(x.Accepted), t.outcomes(x.Failed), t.open(x.EntryOnly), waits))
 	if x.ClientsLost > 0 {
 		t.line(red, "  "+t.outcomes(x.ClientsLost), " of the failed had taken a connection, which was lost with it")
 	}
@@ -211,7 +249,7 @@ func (t *text) totals() {
 		t.line(amber, "  "+t.outcomes(x.ClosedEarly), " accepted when the peer had reset them already")
 	}
 	if x.Restarted > 0 {
-		t.line("", "", fmt.Sprintf("  %s interrupted by a signal and begun anew: %s calls", t.outcomes(x.Restarted), t.attempts(x.Calls)))
+		t.line("", "", fmt.Sprintf("  %s interrupted by a signal and begun anew: %s calls", t.outcomes(x.Restarted), about(x.Calls, t.r.Doubts.Attempts || t.r.Doubts.Outcomes)))
 	}
 	var ways []string
 	for _, v := range t.r.Via {
@@ -231,7 +269,7 @@ func (t *text) totals() {
 		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s", t.outcomes(e.Count), cmp.Or(e.Name, fmt.Sprint(e.Errno)), where+e.Meaning))
 	}
 	for _, u := range t.r.Unpaired {
-		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s", Count(u.Count), u.Why, whys[u.Why]))
+		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s", t.open(u.Count), u.Why, whys[u.Why]))
 	}
 	if len(rows) > 0 {
 		for _, l := range t.table(t.o.Width, rows[0], rows[1:]) {
@@ -274,9 +312,8 @@ func (t *text) times() {
 	}
 	r := &t.r.Rate
 	if r.Peak > 0 {
-		mark := bound(0, t.r.Doubts.Outcomes)
-		mark = mark[:len(mark)-1]
-		s := fmt.Sprintf(" mean %s%s, peak %s%s at %s", mark, rate(r.Mean), mark, rate(r.Peak), t.when(r.PeakAt, r.PeakNS, "15:04:05"))
+		m := mark(t.r.Doubts.Span, t.r.Doubts.Outcomes)
+		s := fmt.Sprintf(" mean %s%s, peak %s%s at %s", m, rate(r.Mean), m, rate(r.Peak), t.when(r.PeakAt, r.PeakNS, "15:04:05"))
 		t.line(bold, "accepted a second:", s+"  "+Spark(r.Buckets, max(t.o.Width-22-utf8.RuneCountInString(s), 8)))
 	}
 }
@@ -286,7 +323,11 @@ func (t *text) listeners() {
 		return
 	}
 	var rows []string
-	recorded := t.r.Connections.Recorded
+	recorded, d := t.r.Connections.Recorded, &t.r.Doubts
+	more, waits := mark(false, d.Attempts || d.Outcomes || d.Connections), d.Waits
+	if recorded {
+		waits = d.Connections
+	}
 	for _, l := range t.r.Listeners {
 		comms := make([]string, min(len(l.Comms), 2))
 		for i := range comms {
@@ -299,9 +340,9 @@ func (t *text) listeners() {
 		if by == "" {
 			by = cut(l.Owner, 21)
 		}
-		queue := fmt.Sprintf("%d of %d", l.QueueHigh, l.QueueMax)
+		queue := fmt.Sprintf("%s%d of %d", more, l.QueueHigh, l.QueueMax)
 		if l.QueueMax == 0 && l.Full == 0 {
-			queue = fmt.Sprintf("%d", l.QueueHigh) // the limit is 0, or not known
+			queue = fmt.Sprintf("%s%d", more, l.QueueHigh) // the limit is 0, or not known
 		}
 		if l.Full > 0 || l.QueueMax > 0 && l.QueueHigh > l.QueueMax {
 			queue += " FULL"
@@ -314,9 +355,12 @@ func (t *text) listeners() {
 			}
 		}
 		if q.Count > 0 {
-			wait = atLeast(q) + Duration(q.P99)
+			wait = mark(waits, q.AtLeast > 0) + Duration(q.P99)
 		}
-		accepted, failed, waiting := t.outcomes(l.Accepted), t.outcomes(l.Failed), fmt.Sprint(l.Waiting)
+		accepted, failed, waiting := t.outcomes(l.Accepted), t.outcomes(l.Failed), t.open(l.Waiting)
+		if d.Span && l.Waiting == 0 && t.cut() { // who was is told at the end
+			waiting = "?"
+		}
 		if recorded && !t.r.Connections.AcceptsRecorded {
 			accepted, failed, waiting = "-", "-", "-"
 		}
@@ -334,7 +378,7 @@ func (t *text) listeners() {
 
 func (t *text) more(n int, what string) {
 	if n > 0 {
-		t.line("", "", fmt.Sprintf("  … and %s more %s (--top)", Count(uint64(n)), what))
+		t.line("", "", fmt.Sprintf("  … and %s more %s (--top)", bound(uint64(n), t.r.Doubts.Lists), what))
 	}
 }
 

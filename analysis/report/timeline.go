@@ -99,7 +99,7 @@ const endClosed, endBad, endOpen = "┤", "✗", "▸"
 // marks are what a legend explains.
 var marks = []struct{ sign, means string }{
 	{cells[phaseHandshake], "handshake"}, {cells[phaseQueued], "queued"}, {cells[phaseServed], "served"}, {cells[phaseUnknown], "queued or served"},
-	{endClosed, "closed"}, {endBad, "reset or lost"}, {endOpen, "open at the end"},
+	{endClosed, "closed"}, {endBad, "reset or lost"}, {endOpen, "still open"},
 }
 
 // Write draws what was added, with what the result tells of each listener. Lines
@@ -300,7 +300,7 @@ func (d *drawing) draw(c *analysis.Connection) string {
 	case c.AcceptedNS != 0:
 		phases[phaseServed] = [2]int64{c.AcceptedNS, max(end, c.AcceptedNS)}
 	case c.QueuedNS == 0 && c.WaitedNS > 0:
-	case c.QueuedNS == 0 && c.End != analysis.EndRefused:
+	case c.QueuedNS == 0 && !c.End.Refused():
 		phases[phaseServed] = [2]int64{d.fromNS, end} // it was there before
 	}
 	if c.Dead { // nobody was there to be served
@@ -311,7 +311,7 @@ func (d *drawing) draw(c *analysis.Connection) string {
 		phases[phaseQueued] = [2]int64{d.fromNS, next(c.AcceptedNS)}
 	}
 	first, last := d.cellOf(began(c)), d.cellOf(end)
-	if c.Before && c.QueuedNS == 0 || c.QueuedNS == 0 && c.AcceptedNS == 0 && c.End != analysis.EndRefused {
+	if c.Before && c.QueuedNS == 0 || c.QueuedNS == 0 && c.AcceptedNS == 0 && !c.End.Refused() {
 		first = 0
 	}
 	var b strings.Builder
@@ -325,7 +325,7 @@ func (d *drawing) draw(c *analysis.Connection) string {
 func (d *drawing) cell(c *analysis.Connection, x int, last bool, phases *[numPhases][2]int64) string {
 	if last {
 		switch c.End {
-		case analysis.EndOpen, analysis.EndWaiting:
+		case analysis.EndOpen, analysis.EndWaiting, analysis.EndOpenCut, analysis.EndWaitingCut:
 			return d.sign(bold, endOpen)
 		case analysis.EndByServer, analysis.EndByClient, analysis.EndByBoth:
 			if !c.Dead {

@@ -37,7 +37,8 @@ func newAnalyzeCommand() *cobra.Command {
 		Long: `Analyze pairs the entries and returns of a capture and prints on one screen what
 happened: attempts, failures by error, time in accept, rates, listeners with their
 queues, processes and peers, what became of connections, and last what was found, worst
-first: docs/FINDINGS.md explains each. What loss could falsify is marked with ≥.
+first: docs/FINDINGS.md explains each. Of a capture that is not complete, ≥ marks what
+may be more in the whole, ~ what may differ.
 
 Instead of the screen, --pairs lists the attempts, --connections the connections, one a
 line; --connection tells the whole story of one, named by the number of any event of it or

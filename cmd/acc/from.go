@@ -14,8 +14,11 @@ import (
 // later is an input whose events before a time are left out.
 type later struct {
 	*input
-	clock format.Clock
-	from  time.Time // zero: none are
+	clock  format.Clock
+	from   time.Time    // zero: none are
+	end    format.Clock // of END, if it is known before it is read
+	none   bool         // no event came at the time or later
+	lastNS int64        // boot time of the last event before, 0: there was none
 }
 
 // clockSlack is how long before the time reading begins, for a clock pair that is
@@ -31,25 +34,28 @@ const (
 
 // begin reads a --from, and goes to where its time is if the input has an index.
 func (l *later) begin(from string) error {
-	t, err := timeOf(from, l.Start())
+	var frames []format.Frame
+	var index error
+	if l.bytes > 0 {
+		if frames, index = format.ReadIndex(l.file, l.bytes); index == nil {
+			l.end = l.endClock(frames)
+		}
+	}
+	t, err := timeOf(from, l.Start(), l.end)
 	if err != nil {
 		return err
 	}
 	if !l.clock.Known() {
 		return &hinted{fmt.Errorf("%s: --from needs a clock, and that of the capture is lost with its header", l.name), "without --from, times are since the host's start"}
 	}
-	l.from = t
-	if l.bytes == 0 {
-		return nil
-	}
-	frames, err := format.ReadIndex(l.file, l.bytes)
-	if errors.Is(err, format.ErrNoIndex) {
+	l.from, l.none = t, true
+	if l.bytes == 0 || errors.Is(index, format.ErrNoIndex) {
 		return nil // reading on leads there, too
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", l.name, err)
+	if index != nil {
+		return fmt.Errorf("%s: %w", l.name, index)
 	}
-	if !l.wasSteady(frames) {
+	if !l.wasSteady() {
 		return nil // only all clock pairs tell where the time is
 	}
 	if err := l.SkipTo(frames, l.boot(-clockSlack)); err != nil {
@@ -59,22 +65,58 @@ func (l *later) begin(from string) error {
 	return nil
 }
 
-// wasSteady reports whether nobody set the clock while recording: the clock pair of END is
-// what the header's makes expect.
-func (l *later) wasSteady(frames []format.Frame) bool {
+// endClock is the clock pair of END, where the index leads.
+func (l *later) endClock(frames []format.Frame) (none format.Clock) {
 	r, err := format.NewReader(io.NewSectionReader(l.file, 0, l.bytes), format.ReaderOptions{})
 	if err != nil || r.SkipTo(frames, math.MaxInt64) != nil {
-		return false
+		return none
 	}
 	for {
 		b, err := r.Next()
 		if err != nil {
-			return false
+			return none
 		}
 		if b.End != nil {
-			return l.clock.Time(b.End.Clock.BootNS).Sub(time.Unix(0, b.End.Clock.RealNS)).Abs() <= clockDrift
+			return b.End.Clock
 		}
 	}
+}
+
+// wasSteady reports whether nobody set the clock while recording: the clock pair of END is
+// what the header's makes expect.
+func (l *later) wasSteady() bool {
+	return l.end.Known() && l.clock.Time(l.end.BootNS).Sub(time.Unix(0, l.end.RealNS)).Abs() <= clockDrift
+}
+
+// fromLayout is a time in what is said of --from.
+const fromLayout = "2006-01-02 15:04:05.000 -07:00"
+
+// early says that a time is before the recording began; "" if it is not.
+func early(at, start time.Time, zone *time.Location) string {
+	if !at.Before(start.Truncate(time.Second)) {
+		return ""
+	}
+	return fmt.Sprintf("%s is before the recording, which is shown from its start, %s", at.In(zone).Format(fromLayout), start.In(zone).Format(fromLayout))
+}
+
+// nothing says, after the last batch, that no event came at the time or later; "" if one
+// did. The recording began at start; end is its END, nil if that was not read.
+func (l *later) nothing(start time.Time, end *format.End, zone *time.Location) string {
+	if !l.none {
+		return ""
+	}
+	at, began := l.from.In(zone).Format(fromLayout), start.In(zone).Format(fromLayout)
+	switch {
+	case end != nil && end.Clock.Known():
+		ended := time.Unix(0, end.Clock.RealNS)
+		if l.from.After(ended) {
+			return fmt.Sprintf("%s is after the recording: it began at %s and ended at %s", at, began, ended.In(zone).Format(fromLayout))
+		}
+		return fmt.Sprintf("no event is recorded from %s on, until the recording ended at %s", at, ended.In(zone).Format(fromLayout))
+	case l.lastNS != 0:
+		return fmt.Sprintf("no event that can be read is of %s or later: recording began at %s, the last one is of %s", at, began, l.clock.Time(l.lastNS).In(zone).Format(fromLayout))
+	}
+	return fmt.Sprintf("no event that can be read is of %s or later: recording began at %s", at, began)
 }
 
 // boot is the boot time of what is d after the time, by the newest clock pair.
@@ -93,30 +135,39 @@ func (l *later) Next() (*format.Batch, error) {
 		l.SkipEvents(l.boot(-pairDrift))
 	}
 	for len(b.Events) > 0 && l.clock.Time(b.Events[0].BootNS).Before(l.from) {
+		l.lastNS = b.Events[0].BootNS
 		b.Events = b.Events[1:]
 	}
 	if len(b.Events) > 0 {
-		l.from = time.Time{}
+		l.from, l.none = time.Time{}, false
 		l.SkipEvents(math.MinInt64)
 	}
 	return b, nil
 }
 
-// timeOf reads a time of a capture: of the day, with date and zone, or how long
-// after the start.
-func timeOf(s string, h *format.Header) (time.Time, error) {
-	start := time.Unix(0, h.StartNS)
+// startOf is when a recording began.
+func startOf(h *format.Header) time.Time {
 	if h.StartNS == 0 { // lost
-		start = h.Clock.Time(h.Clock.BootNS)
+		return h.Clock.Time(h.Clock.BootNS)
 	}
+	return time.Unix(0, h.StartNS)
+}
+
+// timeOf reads a time of a capture: of the day, with date and zone, or how long
+// after the start. One of a day that is before the start is of the next day if the recording
+// went on past midnight: until the clock of its end, or, where that is not known, if it is nearer.
+func timeOf(s string, h *format.Header, end format.Clock) (time.Time, error) {
+	start := startOf(h)
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
 		return t, nil
 	}
 	if t, err := time.Parse("15:04:05", s); err == nil {
 		day := start.In(report.Zone(h.ZoneSec))
 		at := time.Date(day.Year(), day.Month(), day.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), day.Location())
-		if at.Before(day.Truncate(time.Second)) {
-			at = at.AddDate(0, 0, 1) // the recording went on past midnight
+		if next := at.AddDate(0, 0, 1); at.Before(day.Truncate(time.Second)) {
+			if end.Known() && !next.After(time.Unix(0, end.RealNS)) || !end.Known() && next.Sub(day) < day.Sub(at) {
+				at = next
+			}
 		}
 		return at, nil
 	}

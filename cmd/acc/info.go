@@ -76,15 +76,16 @@ type info struct {
 	Verdict   string                  `json:"verdict"`          // whole, unclean, truncated, corrupt or unreadable (by the input); unchecked: closed in order, by the index alone
 	Why       string                  `json:"why"`              // what is wrong, "" if nothing
 	Read      string                  `json:"read"`             // all, or index: beginning, end and index
-	Bytes     int64                   `json:"bytes"`            // of complete frames
+	Bytes     int64                   `json:"bytes"`            // of the file, or that were read of a pipe
+	InFrames  int64                   `json:"frame_bytes"`      // bytes of the complete frames: without what can't be read, the index and the tail
 	Frames    int                     `json:"frames"`           // that are complete
 	Events    uint64                  `json:"events"`           // in the capture
 	Returns   *uint64                 `json:"returns"`          // of attempts, events
 	Accepted  *uint64                 `json:"accepted"`         // connections
-	PerAccept *float64                `json:"bytes_per_accept"` // bytes of the file a connection, 0 without any
+	PerAccept *float64                `json:"bytes_per_accept"` // bytes of complete frames a connection, 0 without any
 	First     *time.Time              `json:"first"`            // time of the first event
 	Last      *time.Time              `json:"last"`             // time of the last event
-	Lost      uint64                  `json:"lost"`             // events
+	Lost      uint64                  `json:"lost"`             // events, while recording: without what a repair left out
 	Processes *int                    `json:"processes"`        // records of processes
 	Steps     []clockStep             `json:"clock_steps"`      // the first hundred times that the wall clock was set
 	Skipped   []format.Skip           `json:"skipped"`          // what is corrupt and was left out
@@ -229,6 +230,7 @@ func runInfo(out io.Writer, in *input, o infoOptions) error {
 	defer in.Close()
 	i := &info{}
 	verdict, ok := error(nil), false
+	counted := &countedReader{}
 	if !o.full && in.bytes > smallCapture {
 		if verdict, ok = i.readIndex(in); !ok {
 			if _, err := in.file.Seek(0, io.SeekStart); err != nil {
@@ -237,7 +239,8 @@ func runInfo(out io.Writer, in *input, o infoOptions) error {
 		}
 	}
 	if !ok {
-		if err := in.begin(in.file, true); err != nil {
+		counted.r = in.file
+		if err := in.begin(counted, true); err != nil {
 			if o.json {
 				err = errors.Join(err, tellUnreadable(out, in.name, err))
 			}
@@ -247,6 +250,7 @@ func runInfo(out io.Writer, in *input, o infoOptions) error {
 			PerAccept: new(float64), Processes: new(int), lostBy: map[lossKey]uint64{}, witness: analysis.NewWitness(in.Header())}
 		verdict = i.read(in)
 	}
+	i.Bytes = cmp.Or(in.bytes, counted.n)
 	i.judge(in, verdict)
 	w := bufio.NewWriter(out)
 	var err error
@@ -257,6 +261,21 @@ func runInfo(out io.Writer, in *input, o infoOptions) error {
 	}
 	if err := errors.Join(err, w.Flush()); err != nil {
 		return err
+	}
+	return afterInfo(verdict)
+}
+
+// afterInfo gives a verdict with what to do next, which is not to ask info.
+func afterInfo(verdict error) error {
+	switch {
+	case verdict == nil:
+		return nil
+	case errors.As(verdict, new(*unclean)):
+		return &hinted{verdict, ""}
+	case errors.As(verdict, new(*format.CorruptError)):
+		return &hinted{verdict, "acc verify lists the places; acc analyze --salvage and acc repair go on behind them"}
+	case errors.Is(verdict, format.ErrTruncated):
+		return &hinted{verdict, "acc verify says what is missing; acc analyze reads what is there"}
 	}
 	return verdict
 }
@@ -276,7 +295,7 @@ func (i *info) read(in *input) error {
 		i.Lost = max(i.Lost, i.End.Lost)
 	}
 	if *i.Accepted > 0 {
-		*i.PerAccept = float64(i.Bytes) / float64(*i.Accepted)
+		*i.PerAccept = float64(i.InFrames) / float64(*i.Accepted)
 	}
 	witness := i.witness.Finish()
 	i.Witness = &witness
@@ -286,6 +305,9 @@ func (i *info) read(in *input) error {
 // judge puts the verdict into words.
 func (i *info) judge(in *input, verdict error) {
 	i.clock = in.Clock()
+	if r := in.Header().Repaired; r != nil && r.Ended {
+		i.Lost -= min(r.Events, i.Lost)
+	}
 	i.File, i.Header, i.Skipped = in.name, in.Header(), append([]format.Skip{}, in.Skipped()...)
 	var corrupt *format.CorruptError
 	switch {
@@ -310,7 +332,7 @@ func (i *info) judge(in *input, verdict error) {
 func (i *info) add(b *format.Batch, clock *format.Clock) {
 	i.witness.Add(b)
 	i.Frames++
-	i.Bytes += b.Bytes
+	i.InFrames += b.Bytes
 	*i.Processes += len(b.Processes)
 	for _, c := range b.Clocks {
 		i.step(clock, c)
@@ -447,11 +469,11 @@ func (i *info) time(row func(name, format string, args ...any), zone *time.Locat
 // whole prints what the events and records of a capture say.
 func (i *info) whole(row func(name, format string, args ...any)) {
 	row("events", "%s: %s returns, %s accepted; %d processes", report.Count(i.Events), report.Count(*i.Returns), report.Count(*i.Accepted), *i.Processes)
-	size := report.Bytes(i.Bytes)
+	size := i.size()
 	if *i.PerAccept > 0 {
 		size += fmt.Sprintf(", %.1f bytes an accepted connection", *i.PerAccept)
 	}
-	row("size", "%s in %d frames", size, i.Frames)
+	row("size", "%s", size)
 	i.losses(row)
 	row("kernel", "%s", i.Witness.Text)
 	i.Start.text(row, "at the start")
@@ -461,15 +483,33 @@ func (i *info) whole(row func(name, format string, args ...any)) {
 	i.Finish.text(row, "at the end")
 }
 
+// size is that of the file, and what can be read of it.
+func (i *info) size() string {
+	if damaged := i.Verdict == "truncated" || i.Verdict == "corrupt" || i.Verdict == "unreadable"; damaged && i.InFrames < i.Bytes {
+		return fmt.Sprintf("%s, of which %s in %d frames can be read", report.Bytes(i.Bytes), report.Bytes(i.InFrames), i.Frames)
+	}
+	return fmt.Sprintf("%s in %d frames", report.Bytes(i.Bytes), i.Frames)
+}
+
 // losses prints the account: what was seen, recorded, lost and missed.
 func (i *info) losses(row func(name, format string, args ...any)) {
 	if i.End == nil {
 		row("lost", "at least %s; the account at the end is missing", report.Count(i.Lost))
 		return
 	}
-	if i.Lost == 0 {
+	r := i.Header.Repaired
+	switch {
+	case r != nil && !r.Ended:
+		row("lost", "at least %s while recording; the original's account at the end is missing", report.Count(i.Lost))
+	case r != nil && r.Events > 0:
+		lost := "nothing"
+		if i.Lost > 0 {
+			lost = report.Count(i.Lost) + " events"
+		}
+		row("lost", "%s while recording; the repair left out %s events, which count as lost here:", lost, report.Count(r.Events))
+	case i.Lost == 0:
 		row("lost", "nothing")
-	} else {
+	default:
 		row("lost", "%s events", report.Count(i.Lost))
 	}
 	for _, t := range i.End.Totals {

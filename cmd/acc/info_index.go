@@ -37,7 +37,7 @@ func (i *info) readIndex(in *input) (verdict error, ok bool) {
 		}
 		if b.End != nil {
 			end := *b.End
-			i.End, i.Bytes = &end, b.Offset+b.Bytes
+			i.End, i.InFrames = &end, b.Offset+b.Bytes
 		}
 	}
 	i.Read, i.Frames, i.Lost = readIndex, len(frames), i.End.Lost
@@ -61,7 +61,7 @@ func (i *info) readIndex(in *input) (verdict error, ok bool) {
 // outline prints what beginning, end and index say.
 func (i *info) outline(row func(name, format string, args ...any)) {
 	row("events", "%s, by the index", report.Count(i.Events))
-	row("size", "%s in %d frames, by the index", report.Bytes(i.Bytes), i.Frames)
+	row("size", "%s, by the index", i.size())
 	i.losses(row)
 	tasks(row, "at the end", i.End.Blocked, len(i.End.Blocked), i.End.BlockedKnown)
 	row("not read", "how many were accepted, processes, listeners, the kernel's own counters: acc info --full")

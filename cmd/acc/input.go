@@ -107,8 +107,13 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 	}
 	reader, err := format.NewReader(r, opts)
 	if err != nil {
-		if errors.Is(err, format.ErrNotCapture) {
+		switch {
+		case errors.Is(err, format.ErrNotCapture):
 			err = &hinted{err, "acc reads captures that acc record wrote"}
+		case errors.Is(err, format.ErrTruncated) && in.isEmpty():
+			err = &hinted{err, "the file is empty"}
+		case errors.Is(err, format.ErrTruncated):
+			err = &hinted{err, "its first frame is not whole: nothing of it can be read"}
 		}
 		return fmt.Errorf("%s: %w", in.name, err)
 	}
@@ -117,6 +122,12 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 		in.takeClock()
 	}
 	return nil
+}
+
+// isEmpty reports whether the input is a file without a byte.
+func (in *input) isEmpty() bool {
+	st, err := in.file.Stat()
+	return err == nil && st.Mode().IsRegular() && st.Size() == 0
 }
 
 // verdict turns what ended reading into what to say: nil at the end of a whole
@@ -163,7 +174,10 @@ func uncleanWhy(end *format.End, r *format.Repaired) string {
 		return why
 	}
 	why := fmt.Sprintf("this was repaired from a %s capture; left out: %s", r.Verdict, analysis.LeftOut(r.Lost, max(r.Places, 1), r.Events))
-	if end.Detail != "" {
+	switch {
+	case r.Ended && !end.Clean:
+		return why + "; " + uncleanWhy(end, nil)
+	case end.Detail != "":
 		why += "; " + end.Detail
 	}
 	return why

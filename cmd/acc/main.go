@@ -188,6 +188,12 @@ func exitCode(err error, stderr io.Writer) int {
 		}
 		return code
 	}
+	hintOr := func(usual string) string {
+		if errors.As(err, &hint) {
+			return hint.hint
+		}
+		return usual
+	}
 	switch {
 	case err == nil:
 		return exitOK
@@ -200,15 +206,15 @@ func exitCode(err error, stderr io.Writer) int {
 	case errors.As(err, &env):
 		return say(exitEnv, env.Hint)
 	case errors.Is(err, format.ErrTruncated):
-		return say(exitTruncated, "everything before that place was read; acc info says what is missing")
-	case errors.As(err, &corrupt):
-		return say(exitCorrupt, "everything before that place was read; --salvage goes on behind it")
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		next := "make room, or write to another disk"
-		if errors.As(err, &hint) {
-			next = hint.hint
+		next := "everything before that place was read; acc info says what is missing"
+		if errors.As(err, new(*unclean)) {
+			next = "all that is in it was read; acc info says more"
 		}
-		return say(exitLimit, next)
+		return say(exitTruncated, hintOr(next))
+	case errors.As(err, &corrupt):
+		return say(exitCorrupt, hintOr("everything before that place was read; --salvage goes on behind it"))
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return say(exitLimit, hintOr("make room, or write to another disk"))
 	case errors.As(err, &newer):
 		return say(exitError, "read it with a newer acc")
 	case errors.As(err, &hint):

@@ -25,10 +25,10 @@ func newRepairCommand() *cobra.Command {
 		Short: "Write a new capture of all that can be read of a damaged one",
 		Long: `Repair reads a truncated or corrupt capture as --salvage does and writes a new one: the
 frames that can be read, byte for byte, so that events keep their numbers; a note of each
-gap; a header that says from which file it was made, by SHA-256; and an END whose account
-is of what is there. The damaged file stays as it is: it is the evidence. acc info, acc
-analyze and acc verify say of the new one that it is repaired and what it lacks, and exit
-with 3. The exit code of repair is 0 if it was written.`,
+gap; a header that says from which file it was made, by SHA-256; and an END that says how
+the recording ended, as the original's does, and whose account is of what is there. The
+damaged file stays as it is: it is the evidence. acc info, acc analyze and acc verify say
+of the new one that it is repaired and what it lacks, and exit with 3. The exit code of repair is 0 if it was written.`,
 		Example: `  acc repair damaged.acc -o readable.acc
   acc info readable.acc`,
 		Args: func(cmd *cobra.Command, args []string) error {

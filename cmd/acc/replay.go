@@ -33,7 +33,8 @@ func newReplayCommand() *cobra.Command {
 		Long: `Replay prints the events of a capture, one a line, at the pace at which they
 happened; - reads standard input, also while it is being recorded. Times are in the
 zone of the recorded host, or UTC as JSON. The fields of JSON are listed by acc fields.
-With --from, a file's index leads to the time, and what lies before is not checked.`,
+With --from, a file's index leads to the time, and what lies before is not checked; a time
+that is not one of the capture is said.`,
 		Example: `  acc replay incident.acc
   acc replay --speed 10 --max-gap 2s incident.acc
   acc replay --speed max --json incident.acc
@@ -102,13 +103,17 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		}
 	}()
 	source := &later{input: in, clock: in.Clock()}
+	zone := report.Zone(in.Header().ZoneSec)
 	if o.from != "" {
 		if err := source.begin(o.from); err != nil {
 			return err
 		}
+		if why := early(source.from, startOf(in.Start()), zone); why != "" {
+			fmt.Fprintf(errOut, "acc: %s\n", why)
+		}
 	}
 	w := bufio.NewWriterSize(out, 64<<10)
-	clock, zone := in.Clock(), report.Zone(in.Header().ZoneSec)
+	clock := in.Clock()
 	var end *format.End
 	var line []byte
 	day := ""
@@ -149,6 +154,9 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	}
 	if ctx.Err() != nil {
 		return exited(130)
+	}
+	if why := source.nothing(startOf(in.Start()), end, zone); why != "" {
+		fmt.Fprintf(errOut, "acc: %s\n", why)
 	}
 	return in.verdict(err, end)
 }
