@@ -21,6 +21,7 @@ type gaps struct {
 	lostIn, lostOut, lostOther uint64 // hits of the entry, of its return, of do_accept alone
 	lostLife                   uint64 // and of the life of connections, missed ones too
 	missedIn, missedOut        uint64
+	missedEnds                 uint64 // of connections
 	lost, missed               uint64 // of all
 }
 
@@ -60,6 +61,11 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	if err := a.conns.close(a.endNS()); err != nil {
 		return nil, err
 	}
+	if g.missedEnds > 0 && g.lost == 0 && !c.Truncated && len(c.Skipped) == 0 && a.conns.allEnds() { // they were other ends: of clients on this host
+		g.missed -= g.missedEnds
+		g.lostLife -= g.missedEnds
+		g.missedEnds = 0
+	}
 	a.places.peers.flush()
 	a.places.limited = a.places.limited || a.places.peers.more > 0
 	r := &Result{Totals: a.totals, LimitHit: a.places.limited || a.unfollowed > 0 || a.conns.limited}
@@ -67,7 +73,7 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()
 	r.Witness = a.witness.Finish()
-	r.Caveats = a.caveats(c, indexOnly, r)
+	r.Caveats = a.caveats(c, indexOnly, r, g.missedEnds)
 	r.Complete = len(r.Caveats) == 0
 	blind := c.Truncated || len(c.Skipped) > 0 || !a.end.Clean
 	r.Doubts.Attempts = blind || g.lostIn+g.missedIn+g.lostOther > 0
@@ -179,6 +185,9 @@ func (a *Analyzer) gaps() (g gaps) {
 		switch {
 		case kind > format.Return:
 			g.lostLife += lost + missed
+			if kind == format.Closed {
+				g.missedEnds += missed
+			}
 		case hook == format.HookDoAccept || hook == format.HookIOAccept || hook == format.HookIOComplete || hook == format.HookKernelAccept:
 			g.lostOther += lost + missed
 		case kind == format.Enter:
@@ -243,7 +252,7 @@ func (a *Analyzer) at(bootNS int64) *time.Time {
 }
 
 // caveats says what keeps the counts from being exact.
-func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result) []Caveat {
+func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends uint64) []Caveat {
 	list := []Caveat{}
 	add := func(id, format string, args ...any) { list = append(list, Caveat{id, fmt.Sprintf(format, args...)}) }
 	if c.Truncated {
@@ -284,7 +293,7 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result) []Caveat {
 	}
 	if n := r.Totals.Missed; n > 0 {
 		add("missed", "the kernel did not run a probe %d times, for want of kretprobe instances, or because another program ran on the CPU: %s are not in the capture",
-			n, a.missing())
+			n, a.missing(ends))
 	}
 	if a.unfollowed > 0 {
 		add("limit", "more than %d threads were in accept at once: %d events of others were not paired", a.o.MaxTasks, a.unfollowed)
@@ -298,14 +307,21 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result) []Caveat {
 	return list
 }
 
-// missing names what the kernel did not run probes for, by END's account.
-func (a *Analyzer) missing() string {
+// allEnds reports whether each connection has its end, or stood in the list at the end.
+func (cs *conns) allEnds() bool {
+	return cs.on && cs.final.known && !cs.limited && cs.unsure == 0 && cs.ends[EndGone]+cs.ends[EndNotRecorded] == 0
+}
+
+// missing names what the kernel did not run probes for, by END's account, and of the
+// ends of connections so many.
+func (a *Analyzer) missing(ends uint64) string {
 	var sum [format.NumKinds]uint64
 	for _, t := range a.end.Totals {
 		if int(t.Kind) < format.NumKinds {
 			sum[t.Kind] += t.Missed
 		}
 	}
+	sum[format.Closed] = ends
 	var parts []string
 	for kind, what := range map[format.Kind]string{
 		format.Enter: "the entries of %s attempts", format.Return: "the returns of %s attempts", format.Queued: "%s connections that were queued",

@@ -148,6 +148,7 @@ type conns struct {
 	endNS    int64
 	refusals map[tuple]*refusal
 	final    finalList
+	unsure   uint64 // that seem open, and do not stand in the list at the end
 	shotNS   int64  // when the snapshot at the start was taken
 	only     uint64 // accepted ones of which nothing else is recorded, and that nobody is told of
 }

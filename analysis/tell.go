@@ -19,6 +19,9 @@ func (cs *conns) finish(c *conn, end End) error {
 	case x != nil && x.closed:
 		end = endOf(x.end.oldState, x.end.sockErr)
 	}
+	if end.Open() && (x == nil || x.left == nil) {
+		cs.unsure++
+	}
 	cs.fill(c, end)
 	o := &cs.out
 	cs.totals.Seen++

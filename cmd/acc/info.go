@@ -512,15 +512,23 @@ func (i *info) losses(row func(name, format string, args ...any)) {
 	default:
 		row("lost", "%s events", report.Count(i.Lost))
 	}
+	ofEnds, any := true, false
 	for _, t := range i.End.Totals {
 		if t.Seen == 0 && t.Missed == 0 {
 			continue
 		}
 		missed := ""
 		if t.Missed > 0 {
+			ofEnds, any = ofEnds && t.Kind == format.Closed, true
 			missed = fmt.Sprintf(", %s MISSED", report.Count(t.Missed))
 		}
 		row("", "%s of %s: %s seen = %s recorded + %s lost%s", t.Kind, t.Hook, report.Count(t.Seen), report.Count(t.Recorded), report.Count(t.Lost), missed)
+	}
+	if any {
+		row("", "MISSED: the kernel did not run a probe, for one ran on that CPU already (an interrupt in it called the function again), or a kretprobe had no instance left")
+	}
+	if any && ofEnds {
+		row("", "the other end of a connection on this host may be all that is missed: acc analyze finds out whether each one that a listener got has its end")
 	}
 }
 
