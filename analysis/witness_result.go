@@ -99,6 +99,18 @@ func (w *Witness) Finish() WitnessResult {
 	if len(reasons) > 6 {
 		reasons = append(reasons[:6], "and more")
 	}
+	if early, behind := w.aside(); r.Verdict != WitnessSilent {
+		what := "accepted"
+		if w.blind {
+			what = "queued"
+		}
+		if early > 0 {
+			reasons = append(reasons, fmt.Sprintf("%s more %s before the counters were first read", Count(uint64(early)), what))
+		}
+		if behind > 0 {
+			reasons = append(reasons, fmt.Sprintf("%s more %s after they were last read", Count(uint64(behind)), what))
+		}
+	}
 	agrees, where := r.Verdict == WitnessAgrees, ""
 	if r.Others > 0 && r.Verdict != WitnessSilent {
 		where = fmt.Sprintf(" in %d of %d network namespaces", len(r.Spaces), len(r.Spaces)+r.Others)

@@ -6,10 +6,7 @@ package analysis
 // after it was gone.
 func (w *Witness) outside(s *space) (beforeNS, afterNS int64) {
 	first, last := s.first, s.last
-	early, behind := first.by.accepted, s.sums.accepted-last.by.accepted-last.while.accepted
-	if w.blind {
-		early, behind = first.by.queued, s.sums.queued-last.by.queued-last.while.queued
-	}
+	early, behind := w.beside(s)
 	from := s.fromNS
 	if w.unread && w.startNS > 0 {
 		from = min(from, w.startNS)
@@ -26,6 +23,26 @@ func (w *Witness) outside(s *space) (beforeNS, afterNS int64) {
 		afterNS = gap
 	}
 	return beforeNS, afterNS
+}
+
+// beside is how many connections were recorded before the first reading of a namespace's
+// counters, and after the last one.
+func (w *Witness) beside(s *space) (early, behind int64) {
+	if w.blind {
+		return s.first.by.queued, s.sums.queued - s.last.by.queued - s.last.while.queued
+	}
+	return s.first.by.accepted, s.sums.accepted - s.last.by.accepted - s.last.while.accepted
+}
+
+// aside is that of all namespaces whose counters were read twice.
+func (w *Witness) aside() (early, behind int64) {
+	for _, s := range w.spaces {
+		if s.first != nil && s.last != nil {
+			before, after := w.beside(s)
+			early, behind = early+before, behind+after
+		}
+	}
+	return early, behind
 }
 
 // outside is how much of the recording the readings do not cover.
