@@ -195,6 +195,10 @@ func (t *text) head() {
 		t.fold(amber, "witness:", v.Text)
 	case analysis.WitnessDiffers:
 		t.fold(red, "witness:", v.Text)
+	case analysis.WitnessSilent:
+		if c.EndReason != "" { // each recorder that ends in order reads them
+			t.fold(amber, "witness:", v.Text)
+		}
 	}
 	for _, f := range c.Filters {
 		why := format.Quote(f)

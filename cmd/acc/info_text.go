@@ -1,0 +1,178 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/format"
+)
+
+// text prints it for a person.
+func (i *info) text(out io.Writer) error {
+	h := i.Header
+	zone := report.Zone(h.ZoneSec)
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	q := format.Quote
+	disorder := "but the recording ended in disorder"
+	if h.Repaired != nil {
+		disorder = "but it was repaired"
+	}
+	verdict := map[string]string{"whole": "whole: closed in order, every frame checked", "unclean": "whole, " + disorder,
+		"truncated": "TRUNCATED: it stops before its end", "corrupt": "CORRUPT", "unreadable": "UNREADABLE: reading it failed"}[i.Verdict]
+	row("capture", "%s", q(i.File))
+	if i.Read == readIndex {
+		verdict = map[string]string{"unchecked": "closed in order", "unclean": "closed, " + disorder}[i.Verdict] +
+			"; beginning, end and index fit. NOT looked at: what lies between (acc verify)"
+	}
+	row("verdict", "%s", verdict)
+	if i.Why != "" {
+		row("", "%s", q(i.Why))
+	}
+	if r := h.Repaired; r != nil {
+		row("repaired", "this is what could be read of a damaged capture of %s, SHA-256 %s", report.Bytes(r.Bytes), q(r.SHA256))
+		row("", "%s", q(r.Why))
+		row("", "not in here: %s", analysis.LeftOut(r.Lost, max(r.Places, 1), r.Events))
+		list(row, "", r.Notes)
+	}
+	row("host", "%s, Linux %s %s, %d CPUs", q(h.Host), q(h.Kernel), q(h.Arch), h.CPUs)
+	row("recorded by", "%s, %s probes", q(h.Tool), q(h.Mode))
+	i.time(row, zone)
+	for _, s := range i.Steps[:min(len(i.Steps), 10)] {
+		row("clock", "was set by %+.3f s, seen at %s", float64(s.By)/1e9, s.At.In(zone).Format("2006-01-02 15:04:05.000 -07:00"))
+	}
+	more(row, len(i.Steps), 10)
+	if i.Read == readAll {
+		i.whole(row)
+	} else {
+		i.outline(row)
+	}
+	for n, p := range h.Probes {
+		name := ""
+		if n == 0 {
+			name = "probes"
+		}
+		extra := ""
+		if p.MaxActive > 0 {
+			extra = fmt.Sprintf(", %d instances", p.MaxActive)
+		}
+		row(name, "%s of %s%s", q(p.How), q(p.Symbol), extra)
+	}
+	list(row, "can't show", h.Limits)
+	list(row, "filters", h.Filters)
+	var sys []string
+	for _, s := range h.Sysctls {
+		sys = append(sys, s.Name+" = "+s.Value)
+	}
+	list(row, "settings", sys)
+	row("command", "%s", q(strings.Join(h.Command, " ")))
+	row("id", "%s", q(h.ID))
+	return w.Flush()
+}
+
+// time prints from when on it is, and for how long.
+func (i *info) time(row func(name, format string, args ...any), zone *time.Location) {
+	const layout = "2006-01-02 15:04:05.000 -07:00"
+	start := "not known"
+	switch {
+	case i.Header.StartNS != 0:
+		start = time.Unix(0, i.Header.StartNS).In(zone).Format(layout)
+	case i.clock.Known():
+		start = i.clock.Time(i.clock.BootNS).UTC().Format(layout) + ", the first event, by a later clock: the header is lost"
+	case i.clock.BootNS != 0:
+		start = string(format.AppendBoot(nil, i.clock.BootNS)) + ", the first event; the date is not known: the header is lost"
+	}
+	switch {
+	case i.End == nil:
+		row("time", "from %s, end unknown", start)
+	case i.End.Clock == format.Clock{}:
+		row("time", "from %s, ended by %s", start, format.Quote(cmp.Or(i.End.Reason, "?")))
+	case i.End.Clock.BootNS < i.clock.BootNS || i.End.Clock.BootNS-i.clock.BootNS < 0: // which may overflow
+		row("time", "from %s, ended by %s; END's time does not fit", start, format.Quote(cmp.Or(i.End.Reason, "?")))
+	case i.Header.Repaired != nil && !i.Header.Repaired.Ended:
+		row("time", "%s for at least %s, end unknown", start, report.Duration(i.End.Clock.BootNS-i.clock.BootNS))
+	default:
+		row("time", "%s for %s, ended by %s", start, report.Duration(i.End.Clock.BootNS-i.clock.BootNS), format.Quote(cmp.Or(i.End.Reason, "?")))
+	}
+}
+
+// whole prints what the events and records of a capture say.
+func (i *info) whole(row func(name, format string, args ...any)) {
+	row("events", "%s: %s returns, %s accepted; %d processes", report.Count(i.Events), report.Count(*i.Returns), report.Count(*i.Accepted), *i.Processes)
+	size := i.size()
+	if *i.PerAccept > 0 {
+		size += fmt.Sprintf(", %.1f bytes an accepted connection", *i.PerAccept)
+	}
+	row("size", "%s", size)
+	i.losses(row)
+	row("kernel", "%s", i.Witness.Text)
+	i.Start.text(row, "at the start")
+	if i.End != nil && i.Finish.Blocked == 0 {
+		tasks(row, "at the end", i.End.Blocked, len(i.End.Blocked), i.End.BlockedKnown)
+	}
+	i.Finish.text(row, "at the end")
+}
+
+// size is that of the file, and what can be read of it.
+func (i *info) size() string {
+	if damaged := i.Verdict == "truncated" || i.Verdict == "corrupt" || i.Verdict == "unreadable"; damaged && i.InFrames < i.Bytes {
+		return fmt.Sprintf("%s, of which %s in %d frames can be read", report.Bytes(i.Bytes), report.Bytes(i.InFrames), i.Frames)
+	}
+	return fmt.Sprintf("%s in %d frames", report.Bytes(i.Bytes), i.Frames)
+}
+
+// losses prints the account: what was seen, recorded, lost and missed.
+func (i *info) losses(row func(name, format string, args ...any)) {
+	if i.End == nil {
+		row("lost", "at least %s; the account at the end is missing", report.Count(i.Lost))
+		return
+	}
+	r := i.Header.Repaired
+	switch {
+	case r != nil && !r.Ended:
+		row("lost", "at least %s while recording; the original's account at the end is missing", report.Count(i.Lost))
+	case r != nil && r.Events > 0:
+		lost := "nothing"
+		if i.Lost > 0 {
+			lost = report.Count(i.Lost) + " events"
+		}
+		row("lost", "%s while recording; the repair left out %s events, which count as lost here:", lost, report.Count(r.Events))
+	case i.Lost == 0:
+		row("lost", "nothing")
+	default:
+		row("lost", "%s events", report.Count(i.Lost))
+	}
+	ofEnds, any := true, false
+	for _, t := range i.End.Totals {
+		if t.Seen == 0 && t.Missed == 0 {
+			continue
+		}
+		missed := ""
+		if t.Missed > 0 {
+			ofEnds, any = ofEnds && t.Kind == format.Closed, true
+			missed = fmt.Sprintf(", %s MISSED", report.Count(t.Missed))
+		}
+		row("", "%s of %s: %s seen = %s recorded + %s lost%s", t.Kind, t.Hook, report.Count(t.Seen), report.Count(t.Recorded), report.Count(t.Lost), missed)
+	}
+	if any {
+		row("", "MISSED: the kernel did not run a probe, for one ran on that CPU already (an interrupt in it called the function again), or a kretprobe had no instance left")
+	}
+	if any && ofEnds {
+		row("", "the other end of a connection on this host may be all that is missed: acc analyze finds out whether each one that a listener got has its end")
+	}
+}
+
+func list(row func(name, format string, args ...any), name string, items []string) {
+	for n, s := range items {
+		if n > 0 {
+			name = ""
+		}
+		row(name, "%s", format.Quote(s))
+	}
+}
