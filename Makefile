@@ -87,7 +87,7 @@ test-vm-all:
 torture: python ## all of every offline test; the figures go into docs/RELIABILITY.md. An hour; torture-vm has the recorder's
 	mkdir -p $(BUILD)
 	rm -f $(FIGURES)
-	ACC_TORTURE=1 ACC_SEED=$(SEED) ACC_FIGURES=$(FIGURES) ACC_NEED_PYTHON=1 go test -count=1 -timeout 60m ./format ./replay ./analysis/... ./cmd/...
+	ACC_TORTURE=1 ACC_SEED=$(SEED) ACC_FIGURES=$(FIGURES) ACC_NEED_PYTHON=1 go test -count=1 -timeout 60m ./format ./replay ./analysis/... ./evidence/... ./cmd/...
 	$(MAKE) --no-print-directory fuzz FUZZTIME=300s
 	printf 'host\tC1 fuzzing\t-\tpass\t5 targets, 300 s each: no crash\n' >> $(FIGURES)
 	$(MAKE) --no-print-directory mutants
@@ -134,11 +134,11 @@ generate-check: generate
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 	go vet ./...
-	GOOS=windows go vet ./cmd/acc ./format ./replay ./analysis/...
+	GOOS=windows go vet ./cmd/acc ./format ./replay ./analysis/... ./evidence/...
 	go run $(STATICCHECK) ./...
 
 fuzz: ## each fuzz target for $(FUZZTIME)
-	set -e; for target in format:FuzzReader format:FuzzContent format:FuzzIndex cmd/acc/sshsig:FuzzParse cmd/acc/sshsig:FuzzSigners; do \
+	set -e; for target in format:FuzzReader format:FuzzContent format:FuzzIndex evidence/sshsig:FuzzParse evidence/sshsig:FuzzSigners; do \
 		go test ./$${target%%:*} -run xxx -fuzz $${target##*:}'$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; done
 
 bench: bench-record bench-size bench-read ## acc and its peers side by side, into docs/BENCHMARKS.md; and what go test measures

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/acc-project/acc/cmd/acc/sshsig"
+	"github.com/acc-project/acc/evidence/sshsig"
 	"github.com/acc-project/acc/format"
 )
 

@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/acc-project/acc/cmd/acc/sshsig"
+	"github.com/acc-project/acc/evidence/sshsig"
 )
 
 // defaultNamespace is what ssh-keygen(1) names for signatures of files.
