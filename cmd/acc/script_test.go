@@ -285,7 +285,7 @@ func TestImports(t *testing.T) {
 		return string(out)
 	}
 	const module = "github.com/acc-project/acc/"
-	for _, p := range []string{"format", "replay", "analysis", "analysis/report", "evidence/sshsig"} {
+	for _, p := range []string{"format", "replay", "analysis", "analysis/audit", "analysis/report", "evidence/sshsig"} {
 		deps := list("-deps", module+p)
 		for _, bad := range []string{"github.com/cilium/ebpf", module + "capture", module + "bpf", "github.com/spf13/cobra"} {
 			if strings.Contains(deps, bad) {

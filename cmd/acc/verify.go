@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/evidence/sshsig"
 	"github.com/acc-project/acc/format"
 )
@@ -202,7 +203,7 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, sig
 	counted := &countedReader{r: in.file}
 	tee := io.TeeReader(counted, multiHash(hashes))
 	defer in.Close()
-	account := analysis.Account{}
+	account := audit.Account{}
 	var end *format.End
 	last := &format.Batch{}
 	readErr := in.begin(tee, true)
@@ -245,7 +246,7 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, sig
 
 // read goes through the capture and notes what it says, and the wanted heads on
 // the way. A head counts only while the chain from the beginning is unbroken.
-func (v *verified) read(ctx context.Context, in *input, account *analysis.Account, want []wantedHead) (end *format.End, last *format.Batch, err error) {
+func (v *verified) read(ctx context.Context, in *input, account *audit.Account, want []wantedHead) (end *format.End, last *format.Batch, err error) {
 	h := in.Header()
 	v.ID, v.Repaired = h.ID, h.Repaired
 	clock := in.Clock()
@@ -284,7 +285,7 @@ func (v *verified) read(ctx context.Context, in *input, account *analysis.Accoun
 }
 
 // judge gives the verdict on the capture itself.
-func (v *verified) judge(in *input, readErr error, end *format.End, last *format.Batch, account *analysis.Account) {
+func (v *verified) judge(in *input, readErr error, end *format.End, last *format.Batch, account *audit.Account) {
 	if corrupt := new(format.CorruptError); in.Reader == nil && errors.As(readErr, &corrupt) { // no frame of it can be read
 		v.Skipped = append(v.Skipped, format.Skip{Bytes: v.Bytes, Reason: corrupt.Reason})
 	} else if in.Reader != nil {

@@ -1,9 +1,10 @@
-package analysis
+package audit
 
 import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/acc-project/acc/format"
 )
@@ -20,6 +21,9 @@ type numbers struct {
 	without uint64 // that have none
 	unsure  uint64 // of which it could not be found out whether another one has it
 	full    bool   // there were too many CPUs to look at all
+	back    uint64 // events whose time goes back, on their CPU and of their hook
+	backOne hitAgain
+	backBy  int64
 }
 
 // A number is what is known of those of a hook and kind on a CPU.
@@ -33,6 +37,7 @@ type number struct {
 	// when settling events came from behind the recording's begin are all numbers above
 	// theirs certain to be from behind it, too.
 	settling int
+	newestNS int64
 	own      uint64 // numbers up to here may be of the recorder's own hits
 	behind   uint64 // events with larger ones, from when own was known
 }
@@ -72,6 +77,14 @@ func (s *numbers) add(e *format.Event) {
 		return
 	}
 	n.count++
+	switch {
+	case n.count == 1 || e.BootNS > n.newestNS:
+		n.newestNS = e.BootNS
+	case e.BootNS < n.newestNS-backNS:
+		if s.back++; s.back == 1 {
+			s.backOne, s.backBy = hitAgain{e.Seq, e.CPUSeq, hitOn{e.CPU, e.Hook, e.Kind}}, n.newestNS-e.BootNS
+		}
+	}
 	switch {
 	case e.CPUSeq > n.most:
 		if e.CPUSeq > n.most+1 {
@@ -212,6 +225,16 @@ func sum(a, b uint64) uint64 {
 		return math.MaxUint64
 	}
 	return a + b
+}
+
+// backwards says that times go back.
+func (s *numbers) backwards() string {
+	a := &s.backOne
+	text := fmt.Sprintf("event %d, %s of %s on CPU %d, is of %v before one that came earlier there", a.seq, a.on.kind, a.on.hook, a.on.cpu, time.Duration(s.backBy))
+	if s.back > 1 {
+		text += fmt.Sprintf("; so are %d more", s.back-1)
+	}
+	return text
 }
 
 // twice says which events have a number that another one has, a sentence each.

@@ -1,4 +1,6 @@
-package analysis
+// Package audit holds what a capture says of itself, in its END, its records of losses
+// and its events' numbers, against what it holds.
+package audit
 
 import (
 	"fmt"
@@ -15,8 +17,13 @@ const maxContradictions = 100
 // maxLossesOn is of how many probes on CPUs an Account adds up losses.
 const maxLossesOn = 1 << 17
 
-// momentNS is how much later than END an event may be: no recorder's is.
-const momentNS = int64(time.Second)
+// How far times may be apart. A recorder's own are far within.
+const (
+	momentNS = int64(time.Second)               // by which an event may be later than END
+	earlyNS  = int64(10 * time.Minute)          // by which an event may be before the header's clock: the recorder tests its probes first
+	backNS   = int64(10 * time.Second)          // by which the times of a hook on a CPU may go back: a task can be preempted between time and ring
+	longNS   = int64(50 * 365 * 24 * time.Hour) // no host was up for so long
+)
 
 // maxProcs is how many processes an Account looks for; after that, for none.
 const maxProcs = 1 << 20
@@ -30,7 +37,11 @@ type Account struct {
 	lossesOn   map[hitOn]uint64
 	lossesMore bool // there were too many CPUs to keep all
 	began      format.Clock
-	lastNS     int64 // of the events
+	firstNS    int64 // of the events
+	lastNS     int64
+	partFirst  int64 // of the events of the batch so far
+	partLast   int64
+	inBatch    bool // it has events
 	last       counted
 	run        uint64 // events of last that are not in counts yet
 	end        *format.End
@@ -50,6 +61,16 @@ type counted struct {
 
 // Add takes the next batch of the capture; nothing of it is kept.
 func (a *Account) Add(b *format.Batch) {
+	a.Records(b)
+	for events := range b.Parts() {
+		a.Events(events)
+	}
+	a.Close(b)
+}
+
+// Records takes the records of the next batch. Its events follow in as many calls of
+// Events as there are parts, and then Close: Add is all three.
+func (a *Account) Records(b *format.Batch) {
 	if a.counts == nil {
 		a.counts, a.losses, a.lossesOn, a.procs = map[counted]uint64{}, map[counted]uint64{}, map[hitOn]uint64{}, map[uint32]bool{}
 	}
@@ -72,13 +93,24 @@ func (a *Account) Add(b *format.Batch) {
 			a.procs[num] = true
 		}
 	}
-	a.events += uint64(len(b.Events))
-	first, last := int64(0), int64(0)
-	for i := range b.Events {
-		e := &b.Events[i]
-		if i == 0 {
-			first, last = e.BootNS, e.BootNS
-		}
+	a.partFirst, a.partLast, a.inBatch = 0, 0, false
+}
+
+// Events takes the next events of the batch.
+func (a *Account) Events(events []format.Event) {
+	if len(events) == 0 {
+		return
+	}
+	if a.events == 0 {
+		a.firstNS, a.lastNS = events[0].BootNS, events[0].BootNS
+	}
+	a.events += uint64(len(events))
+	first, last := a.partFirst, a.partLast
+	if !a.inBatch {
+		first, last, a.inBatch = events[0].BootNS, events[0].BootNS, true
+	}
+	for i := range events {
+		e := &events[i]
 		first, last = min(first, e.BootNS), max(last, e.BootNS)
 		if p := (counted{e.Hook, e.Kind}); p != a.last {
 			a.counts[a.last] += a.run
@@ -92,9 +124,14 @@ func (a *Account) Add(b *format.Batch) {
 			}
 		}
 	}
-	a.lastNS = max(a.lastNS, last)
-	if first != b.MinNS || last != b.MaxNS {
-		a.contradict("the events of frame %d are of %d to %d ns, its link says %d to %d ns", b.Frame, first, last, b.MinNS, b.MaxNS)
+	a.partFirst, a.partLast = first, last
+	a.firstNS, a.lastNS = min(a.firstNS, first), max(a.lastNS, last)
+}
+
+// Close ends the batch.
+func (a *Account) Close(b *format.Batch) {
+	if a.partFirst != b.MinNS || a.partLast != b.MaxNS {
+		a.contradict("the events of frame %d are of %d to %d ns, its link says %d to %d ns", b.Frame, a.partFirst, a.partLast, b.MinNS, b.MaxNS)
 	}
 	if b.End != nil {
 		end := *b.End
@@ -108,15 +145,16 @@ func (a *Account) contradict(format string, args ...any) {
 	}
 }
 
-// Contradictions gives what does not fit, a sentence each, after the last batch;
-// none if the capture has no END. Of a capture whose recorder said itself that its
-// account does not add up, and of a repaired one, less is asked.
+// Contradictions gives what does not fit, a sentence each, after the last batch. Of a
+// capture without END only its events are held against each other; of one whose recorder said
+// itself that its account does not add up, and of a repaired one, less is asked.
 func (a *Account) Contradictions() []string {
 	if a.counts == nil {
 		return nil
 	}
 	a.counts[a.last] += a.run
 	a.run = 0
+	a.times()
 	if a.end == nil || a.end.Clean {
 		for _, s := range a.numbers.twice() {
 			a.contradict("%s", s)
@@ -195,6 +233,22 @@ func (a *Account) gaps(p counted, t *format.ProbeTotal) {
 	}
 }
 
+// times holds the times of events against each other and the header's clock.
+func (a *Account) times() {
+	if a.numbers.back > 0 {
+		a.contradict("%s", a.numbers.backwards())
+	}
+	if a.events == 0 || !a.began.Known() {
+		return
+	}
+	if a.firstNS < a.began.BootNS-earlyNS {
+		a.contradict("an event is of %d ns, long before the header's clock, which is of %d ns", a.firstNS, a.began.BootNS)
+	}
+	if a.lastNS-longNS > a.began.BootNS {
+		a.contradict("an event is of %d ns, the header of %d ns: no host is up for so long", a.lastNS, a.began.BootNS)
+	}
+}
+
 // endTime holds the time of END, which is the last that a recorder takes, against the
 // others. That of a repaired capture may be of before its last events.
 func (a *Account) endTime() {
@@ -202,7 +256,9 @@ func (a *Account) endTime() {
 	if !end.Known() {
 		return
 	}
-	if a.began.Known() && end.BootNS < a.began.BootNS {
+	if a.began.Known() && end.BootNS-longNS > a.began.BootNS || end.BootNS > 2*longNS {
+		a.contradict("END's time does not fit: it is of %d ns, the header of %d ns: no host is up for so long", end.BootNS, a.began.BootNS)
+	} else if a.began.Known() && end.BootNS < a.began.BootNS {
 		a.contradict("END's time does not fit: it is of %d ns, the header of %d ns", end.BootNS, a.began.BootNS)
 	} else if end.BootNS < a.lastNS-momentNS && !a.repair {
 		a.contradict("END's time does not fit: it is of %d ns, an event of %d ns", end.BootNS, a.lastNS)

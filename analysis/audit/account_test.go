@@ -1,6 +1,7 @@
-package analysis
+package audit
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -198,6 +199,51 @@ func TestAccountEndTime(t *testing.T) {
 			b.Events, b.MinNS, b.MaxNS = []format.Event{{Seq: 1, BootNS: c.event, Kind: format.Return, Hook: format.HookSysAccept4, CPUSeq: 1}}, c.event, c.event
 			end.Events, end.Totals = 1, []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: 1, Recorded: 1}}
 		}
+		var a Account
+		a.Add(b)
+		got := strings.Join(a.Contradictions(), "; ")
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// Times that no recorder writes.
+func TestAccountTimes(t *testing.T) {
+	const second = int64(1e9)
+	for _, c := range []struct {
+		name   string
+		began  int64
+		events []int64 // times of the events of one CPU and hook
+		other  bool    // the last is of another hook
+		end    int64
+		want   string
+	}{
+		{name: "fits", began: second, events: []int64{2 * second, 3 * second}, end: 9 * second},
+		{name: "a task was preempted", began: second, events: []int64{9 * second, 2 * second}, end: 9 * second},
+		{name: "back", began: second, events: []int64{90 * second, 2 * second, 3 * second}, end: 99 * second, want: "event 2, return of __sys_accept4 on CPU 0, is of 1m28s before"},
+		{name: "back, of another hook", began: second, events: []int64{90 * second, 2 * second}, other: true, end: 99 * second},
+		{name: "during the self-test", began: 99 * second, events: []int64{90 * second}, end: 100 * second},
+		{name: "before the recording", began: 9000 * second, events: []int64{90 * second}, end: 9001 * second, want: "long before the header's clock"},
+		{name: "centuries away", began: second, events: []int64{2 * second}, end: 5e18, want: "no host is up for so long"},
+		{name: "an event centuries away", began: second, events: []int64{5e18}, end: 5e18, want: "an event is of 5000000000000000000 ns, the header of 1000000000 ns"},
+	} {
+		end := &format.End{Clean: true, Clock: format.Clock{BootNS: c.end, RealNS: 1}, Events: uint64(len(c.events))}
+		b := &format.Batch{Header: &format.Header{Clock: format.Clock{BootNS: c.began, RealNS: 1}}, End: end}
+		counts := map[format.Hook]uint64{}
+		for i, ns := range c.events {
+			e := format.Event{Seq: uint64(i + 1), BootNS: ns, Kind: format.Return, Hook: format.HookSysAccept4}
+			if c.other && i == len(c.events)-1 {
+				e.Hook = format.HookDoAccept
+			}
+			counts[e.Hook]++
+			e.CPUSeq = counts[e.Hook]
+			b.Events = append(b.Events, e)
+		}
+		for hook, n := range counts {
+			end.Totals = append(end.Totals, format.ProbeTotal{Hook: hook, Kind: format.Return, Seen: n, Recorded: n})
+		}
+		b.MinNS, b.MaxNS = slices.Min(c.events), slices.Max(c.events)
 		var a Account
 		a.Add(b)
 		got := strings.Join(a.Contradictions(), "; ")
