@@ -37,18 +37,31 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #include "sock.h"
 
-/* The numbers of format.Kind, format.Hook, format.Via and the marks. */
-enum { ENTER = 1, RETURN = 2 };
-enum {
+/*
+ * The numbers of format.Kind, Hook, Via and the marks, which TestEnums of package
+ * capture holds against those.
+ */
+enum kind { ENTER = 1, RETURN, QUEUED, CLOSED, DROP, STATE, LISTEN };
+enum hook {
 	HOOK_SYS_ACCEPT4 = 1, HOOK_DO_ACCEPT, HOOK_IO_ACCEPT, HOOK_IO_COMPLETE, HOOK_KERNEL_ACCEPT, HOOK_SYS_EXIT, HOOK_FD_INSTALL,
+	HOOK_HASHDANCE, HOOK_QUEUE_ADD, HOOK_SET_STATE, HOOK_CONN_REQUEST, HOOK_SYN_RECV, HOOK_CHILD_FORGET, HOOK_LISTEN_START,
+	HOOK_TCP_DONE, HOOK_TCP_FIN,
 };
-enum { VIA_UNKNOWN, VIA_ACCEPT, VIA_ACCEPT4, VIA_SOCKETCALL, VIA_IO_URING, VIA_KERNEL };
-enum {
+enum via { VIA_UNKNOWN, VIA_ACCEPT, VIA_ACCEPT4, VIA_SOCKETCALL, VIA_IO_URING, VIA_KERNEL };
+enum mark {
 	MARK_ENTER_LOST = 1, MARK_PREV_MISSED = 2, MARK_NO_FACTS = 4, MARK_ARMED = 8, MARK_CLIENT_LOST = 16, MARK_BEFORE = 32,
 	MARK_NO_FD = 64, MARK_DENIED = 128, MARK_SYN_COOKIE = 256, MARK_FAST_OPEN = 512, MARK_DEFERRED = 1024,
 	MARK_SYN_QUEUE = 2048, MARK_ADDR_SHORT = 4096, MARK_ADDR_DIFFERS = 8192,
 };
-enum { URING_MULTISHOT = 1, URING_DIRECT = 2 };
+enum uring { URING_MULTISHOT = 1, URING_DIRECT = 2 };
+
+/* Keeps an enum in BTF, and its members for Go. */
+#define EXPORT(name) const enum name *unused_##name __attribute__((unused))
+EXPORT(kind);
+EXPORT(hook);
+EXPORT(via);
+EXPORT(mark);
+EXPORT(uring);
 
 #include "told.h"
 
@@ -60,11 +73,12 @@ enum { SYS_ACCEPT = 5, SYS_ACCEPT4 = 18 }; /* calls of socketcall */
 enum { IORING_OP_ACCEPT = 13, IORING_ACCEPT_MULTISHOT = 1 };
 
 /* What an event is counted under. */
-enum {
+enum probe {
 	PROBE_ENTER, PROBE_RETURN, PROBE_DO_ACCEPT, PROBE_IO_ACCEPT, PROBE_IO_COMPLETE, PROBE_KERNEL_ACCEPT, PROBE_SYS_EXIT,
 	PROBE_FD_INSTALL, PROBE_HASHDANCE, PROBE_QUEUE_ADD, PROBE_CLOSED, PROBE_STATE, PROBE_CONN_REQUEST, PROBE_SYN_RECV,
 	PROBE_CHILD_FORGET, PROBE_LISTEN, PROBE_DONE, PROBE_FIN, NUM_PROBES,
 };
+EXPORT(probe);
 
 /* What differs from event to event of a task comes first, to facts.rport: the
  * recorder compares the rest. */
@@ -99,6 +113,10 @@ struct named_event {
 	struct event event;
 	struct unix_name name;
 };
+
+_Static_assert(offsetof(struct named_event, event) == 0, "a named event begins with its event");
+_Static_assert(offsetof(struct facts, listener) == offsetof(struct facts, rport) + 4, "what varies of the facts comes first");
+_Static_assert(sizeof(struct event) % 8 == 0 && offsetof(struct event, comm) % 8 == 0, "names are copied as two words");
 
 const struct event *unused_event __attribute__((unused)); /* keep the types in BTF for Go */
 const struct named_event *unused_named_event __attribute__((unused));
@@ -165,7 +183,8 @@ volatile const u32 full_at_limit = 0;   /* the SYN queue is full when it holds i
 volatile u32 adds_inside = 0;          /* inet_csk_complete_hashdance was seen to call inet_csk_reqsk_queue_add */
 volatile u32 adds_settled = 0;         /* else it does not */
 volatile u32 watch = 0;                /* what sys_exit is to look for */
-enum { WATCH_RETURNS = 1, WATCH_BEFORE = 2, WATCH_DENIED = 4, WATCH_ENDING = 8 };
+enum watch_for { WATCH_RETURNS = 1, WATCH_BEFORE = 2, WATCH_DENIED = 4, WATCH_ENDING = 8 };
+EXPORT(watch_for);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

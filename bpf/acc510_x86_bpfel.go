@@ -64,10 +64,17 @@ const (
 	Acc510VarFullAtLimit                = "full_at_limit"
 	Acc510VarMultishotFlag              = "multishot_flag"
 	Acc510VarUnusedEvent                = "unused_event"
+	Acc510VarUnusedHook                 = "unused_hook"
+	Acc510VarUnusedKind                 = "unused_kind"
 	Acc510VarUnusedLifeEvent            = "unused_life_event"
+	Acc510VarUnusedMark                 = "unused_mark"
 	Acc510VarUnusedNamedEvent           = "unused_named_event"
 	Acc510VarUnusedPlace                = "unused_place"
+	Acc510VarUnusedProbe                = "unused_probe"
 	Acc510VarUnusedProcess              = "unused_process"
+	Acc510VarUnusedUring                = "unused_uring"
+	Acc510VarUnusedVia                  = "unused_via"
+	Acc510VarUnusedWatchFor             = "unused_watch_for"
 	Acc510VarWatch                      = "watch"
 	Acc510VarWithCookies                = "with_cookies"
 	Acc510VarWithFins                   = "with_fins"
@@ -175,10 +182,17 @@ type Acc510VariableSpecs struct {
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
+	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
 	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
+	UnusedMark       *ebpf.VariableSpec `ebpf:"unused_mark"`
 	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
 	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
+	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
+	UnusedUring      *ebpf.VariableSpec `ebpf:"unused_uring"`
+	UnusedVia        *ebpf.VariableSpec `ebpf:"unused_via"`
+	UnusedWatchFor   *ebpf.VariableSpec `ebpf:"unused_watch_for"`
 	Watch            *ebpf.VariableSpec `ebpf:"watch"`
 	WithCookies      *ebpf.VariableSpec `ebpf:"with_cookies"`
 	WithFins         *ebpf.VariableSpec `ebpf:"with_fins"`
@@ -238,10 +252,17 @@ type Acc510Variables struct {
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
+	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
+	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
 	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`
+	UnusedMark       *ebpf.Variable `ebpf:"unused_mark"`
 	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
 	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
+	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
+	UnusedUring      *ebpf.Variable `ebpf:"unused_uring"`
+	UnusedVia        *ebpf.Variable `ebpf:"unused_via"`
+	UnusedWatchFor   *ebpf.Variable `ebpf:"unused_watch_for"`
 	Watch            *ebpf.Variable `ebpf:"watch"`
 	WithCookies      *ebpf.Variable `ebpf:"with_cookies"`
 	WithFins         *ebpf.Variable `ebpf:"with_fins"`

@@ -137,6 +137,39 @@ type AccEvent struct {
 	Comm       [16]int8
 }
 
+type AccHook uint32
+
+const (
+	AccHookHOOK_SYS_ACCEPT4   AccHook = 1
+	AccHookHOOK_DO_ACCEPT     AccHook = 2
+	AccHookHOOK_IO_ACCEPT     AccHook = 3
+	AccHookHOOK_IO_COMPLETE   AccHook = 4
+	AccHookHOOK_KERNEL_ACCEPT AccHook = 5
+	AccHookHOOK_SYS_EXIT      AccHook = 6
+	AccHookHOOK_FD_INSTALL    AccHook = 7
+	AccHookHOOK_HASHDANCE     AccHook = 8
+	AccHookHOOK_QUEUE_ADD     AccHook = 9
+	AccHookHOOK_SET_STATE     AccHook = 10
+	AccHookHOOK_CONN_REQUEST  AccHook = 11
+	AccHookHOOK_SYN_RECV      AccHook = 12
+	AccHookHOOK_CHILD_FORGET  AccHook = 13
+	AccHookHOOK_LISTEN_START  AccHook = 14
+	AccHookHOOK_TCP_DONE      AccHook = 15
+	AccHookHOOK_TCP_FIN       AccHook = 16
+)
+
+type AccKind uint32
+
+const (
+	AccKindENTER  AccKind = 1
+	AccKindRETURN AccKind = 2
+	AccKindQUEUED AccKind = 3
+	AccKindCLOSED AccKind = 4
+	AccKindDROP   AccKind = 5
+	AccKindSTATE  AccKind = 6
+	AccKindLISTEN AccKind = 7
+)
+
 type AccLifeEvent struct {
 	_           structs.HostLayout
 	BootNs      uint64
@@ -174,6 +207,25 @@ type AccLifeEvent struct {
 	Unused      uint8
 }
 
+type AccMark uint32
+
+const (
+	AccMarkMARK_ENTER_LOST   AccMark = 1
+	AccMarkMARK_PREV_MISSED  AccMark = 2
+	AccMarkMARK_NO_FACTS     AccMark = 4
+	AccMarkMARK_ARMED        AccMark = 8
+	AccMarkMARK_CLIENT_LOST  AccMark = 16
+	AccMarkMARK_BEFORE       AccMark = 32
+	AccMarkMARK_NO_FD        AccMark = 64
+	AccMarkMARK_DENIED       AccMark = 128
+	AccMarkMARK_SYN_COOKIE   AccMark = 256
+	AccMarkMARK_FAST_OPEN    AccMark = 512
+	AccMarkMARK_DEFERRED     AccMark = 1024
+	AccMarkMARK_SYN_QUEUE    AccMark = 2048
+	AccMarkMARK_ADDR_SHORT   AccMark = 4096
+	AccMarkMARK_ADDR_DIFFERS AccMark = 8192
+)
+
 type AccNamedEvent struct {
 	_     structs.HostLayout
 	Event AccEvent
@@ -191,6 +243,30 @@ type AccPlace struct {
 	Unused uint16
 }
 
+type AccProbe uint32
+
+const (
+	AccProbePROBE_ENTER         AccProbe = 0
+	AccProbePROBE_RETURN        AccProbe = 1
+	AccProbePROBE_DO_ACCEPT     AccProbe = 2
+	AccProbePROBE_IO_ACCEPT     AccProbe = 3
+	AccProbePROBE_IO_COMPLETE   AccProbe = 4
+	AccProbePROBE_KERNEL_ACCEPT AccProbe = 5
+	AccProbePROBE_SYS_EXIT      AccProbe = 6
+	AccProbePROBE_FD_INSTALL    AccProbe = 7
+	AccProbePROBE_HASHDANCE     AccProbe = 8
+	AccProbePROBE_QUEUE_ADD     AccProbe = 9
+	AccProbePROBE_CLOSED        AccProbe = 10
+	AccProbePROBE_STATE         AccProbe = 11
+	AccProbePROBE_CONN_REQUEST  AccProbe = 12
+	AccProbePROBE_SYN_RECV      AccProbe = 13
+	AccProbePROBE_CHILD_FORGET  AccProbe = 14
+	AccProbePROBE_LISTEN        AccProbe = 15
+	AccProbePROBE_DONE          AccProbe = 16
+	AccProbePROBE_FIN           AccProbe = 17
+	AccProbeNUM_PROBES          AccProbe = 18
+)
+
 type AccProcess struct {
 	_        structs.HostLayout
 	StartNs  uint64
@@ -205,6 +281,33 @@ type AccProcess struct {
 	Exe      [12][128]uint8
 	Cgroup   [12][128]uint8
 }
+
+type AccUring uint32
+
+const (
+	AccUringURING_MULTISHOT AccUring = 1
+	AccUringURING_DIRECT    AccUring = 2
+)
+
+type AccVia uint32
+
+const (
+	AccViaVIA_UNKNOWN    AccVia = 0
+	AccViaVIA_ACCEPT     AccVia = 1
+	AccViaVIA_ACCEPT4    AccVia = 2
+	AccViaVIA_SOCKETCALL AccVia = 3
+	AccViaVIA_IO_URING   AccVia = 4
+	AccViaVIA_KERNEL     AccVia = 5
+)
+
+type AccWatchFor uint32
+
+const (
+	AccWatchForWATCH_RETURNS AccWatchFor = 1
+	AccWatchForWATCH_BEFORE  AccWatchFor = 2
+	AccWatchForWATCH_DENIED  AccWatchFor = 4
+	AccWatchForWATCH_ENDING  AccWatchFor = 8
+)
 
 // Names of all BPF objects in the ELF.
 //
@@ -261,10 +364,17 @@ const (
 	AccVarFullAtLimit                = "full_at_limit"
 	AccVarMultishotFlag              = "multishot_flag"
 	AccVarUnusedEvent                = "unused_event"
+	AccVarUnusedHook                 = "unused_hook"
+	AccVarUnusedKind                 = "unused_kind"
 	AccVarUnusedLifeEvent            = "unused_life_event"
+	AccVarUnusedMark                 = "unused_mark"
 	AccVarUnusedNamedEvent           = "unused_named_event"
 	AccVarUnusedPlace                = "unused_place"
+	AccVarUnusedProbe                = "unused_probe"
 	AccVarUnusedProcess              = "unused_process"
+	AccVarUnusedUring                = "unused_uring"
+	AccVarUnusedVia                  = "unused_via"
+	AccVarUnusedWatchFor             = "unused_watch_for"
 	AccVarWatch                      = "watch"
 	AccVarWithCookies                = "with_cookies"
 	AccVarWithFins                   = "with_fins"
@@ -375,10 +485,17 @@ type AccVariableSpecs struct {
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
+	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
 	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
+	UnusedMark       *ebpf.VariableSpec `ebpf:"unused_mark"`
 	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
 	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
+	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
+	UnusedUring      *ebpf.VariableSpec `ebpf:"unused_uring"`
+	UnusedVia        *ebpf.VariableSpec `ebpf:"unused_via"`
+	UnusedWatchFor   *ebpf.VariableSpec `ebpf:"unused_watch_for"`
 	Watch            *ebpf.VariableSpec `ebpf:"watch"`
 	WithCookies      *ebpf.VariableSpec `ebpf:"with_cookies"`
 	WithFins         *ebpf.VariableSpec `ebpf:"with_fins"`
@@ -438,10 +555,17 @@ type AccVariables struct {
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
+	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
+	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
 	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`
+	UnusedMark       *ebpf.Variable `ebpf:"unused_mark"`
 	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
 	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
+	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
+	UnusedUring      *ebpf.Variable `ebpf:"unused_uring"`
+	UnusedVia        *ebpf.Variable `ebpf:"unused_via"`
+	UnusedWatchFor   *ebpf.Variable `ebpf:"unused_watch_for"`
 	Watch            *ebpf.Variable `ebpf:"watch"`
 	WithCookies      *ebpf.Variable `ebpf:"with_cookies"`
 	WithFins         *ebpf.Variable `ebpf:"with_fins"`

@@ -67,10 +67,17 @@ const (
 	AccHashVarFullAtLimit                = "full_at_limit"
 	AccHashVarMultishotFlag              = "multishot_flag"
 	AccHashVarUnusedEvent                = "unused_event"
+	AccHashVarUnusedHook                 = "unused_hook"
+	AccHashVarUnusedKind                 = "unused_kind"
 	AccHashVarUnusedLifeEvent            = "unused_life_event"
+	AccHashVarUnusedMark                 = "unused_mark"
 	AccHashVarUnusedNamedEvent           = "unused_named_event"
 	AccHashVarUnusedPlace                = "unused_place"
+	AccHashVarUnusedProbe                = "unused_probe"
 	AccHashVarUnusedProcess              = "unused_process"
+	AccHashVarUnusedUring                = "unused_uring"
+	AccHashVarUnusedVia                  = "unused_via"
+	AccHashVarUnusedWatchFor             = "unused_watch_for"
 	AccHashVarWatch                      = "watch"
 	AccHashVarWithCookies                = "with_cookies"
 	AccHashVarWithFins                   = "with_fins"
@@ -181,10 +188,17 @@ type AccHashVariableSpecs struct {
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
+	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
 	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
+	UnusedMark       *ebpf.VariableSpec `ebpf:"unused_mark"`
 	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
 	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
+	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
+	UnusedUring      *ebpf.VariableSpec `ebpf:"unused_uring"`
+	UnusedVia        *ebpf.VariableSpec `ebpf:"unused_via"`
+	UnusedWatchFor   *ebpf.VariableSpec `ebpf:"unused_watch_for"`
 	Watch            *ebpf.VariableSpec `ebpf:"watch"`
 	WithCookies      *ebpf.VariableSpec `ebpf:"with_cookies"`
 	WithFins         *ebpf.VariableSpec `ebpf:"with_fins"`
@@ -244,10 +258,17 @@ type AccHashVariables struct {
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
+	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
+	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
 	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`
+	UnusedMark       *ebpf.Variable `ebpf:"unused_mark"`
 	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
 	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
+	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
+	UnusedUring      *ebpf.Variable `ebpf:"unused_uring"`
+	UnusedVia        *ebpf.Variable `ebpf:"unused_via"`
+	UnusedWatchFor   *ebpf.Variable `ebpf:"unused_watch_for"`
 	Watch            *ebpf.Variable `ebpf:"watch"`
 	WithCookies      *ebpf.Variable `ebpf:"with_cookies"`
 	WithFins         *ebpf.Variable `ebpf:"with_fins"`

@@ -3,11 +3,6 @@
 #ifndef ACC_CONNECTION_H
 #define ACC_CONNECTION_H
 
-enum { QUEUED = 3, CLOSED, DROP, STATE, LISTEN };
-enum {
-	HOOK_HASHDANCE = 8, HOOK_QUEUE_ADD, HOOK_SET_STATE, HOOK_CONN_REQUEST, HOOK_SYN_RECV, HOOK_CHILD_FORGET, HOOK_LISTEN_START,
-	HOOK_TCP_DONE, HOOK_TCP_FIN,
-};
 enum {
 	TCP_ESTABLISHED = 1, TCP_SYN_SENT, TCP_SYN_RECV, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_CLOSE_WAIT = 8, TCP_LAST_ACK, TCP_LISTEN, TCP_CLOSING,
 	TCP_NEW_SYN_RECV,
@@ -51,6 +46,8 @@ struct life_event {
 	u8 shutdown;
 	u8 unused;
 };
+
+_Static_assert(offsetof(struct life_event, backlog_max) == offsetof(struct life_event, backlog) + 4, "both are read at once");
 
 const struct life_event *unused_life_event __attribute__((unused)); /* keeps the type in BTF for Go */
 

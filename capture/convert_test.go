@@ -19,20 +19,77 @@ var lifeOnly = map[string]bool{
 	"SegsIn": true, "SegsOut": true, "Retransmits": true, "SRTTUS": true, "MinRTTUS": true,
 }
 
-// Every member of what a probe writes reaches the event, but those that only the
-// recorder uses: an event of an IPv6 success, all other bytes different from zero.
+// A leaf is a member of a record that has no members of its own.
+type leaf struct {
+	name     string // with those that it is in: Facts.Laddr
+	at, size uintptr
+}
+
+// leavesOf lists the leaves of a record's type.
+func leavesOf(typ reflect.Type) (list []leaf) {
+	for i := range typ.NumField() {
+		m := typ.Field(i)
+		switch {
+		case m.Name == "_" || m.Name == "Unused":
+		case m.Type.Kind() == reflect.Struct:
+			for _, l := range leavesOf(m.Type) {
+				list = append(list, leaf{m.Name + "." + l.name, m.Offset + l.at, l.size})
+			}
+		default:
+			list = append(list, leaf{m.Name, m.Offset, m.Type.Size()})
+		}
+	}
+	return list
+}
+
+func bytesOf[T any](raw *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(raw)), unsafe.Sizeof(*raw))
+}
+
+// arrives fails for each byte of a record's leaves that changes the event of none of some records. narrow:
+// leaves of which fewer bytes matter.
+func arrives[T any](t *testing.T, like []T, narrow map[string]uintptr, convert func(raw *T) format.Event) {
+	t.Helper()
+	for _, l := range leavesOf(reflect.TypeFor[T]()) {
+		n := l.size
+		if few, ok := narrow[l.name]; ok {
+			n = few
+		}
+		for byte := l.at; byte < l.at+n; byte++ {
+			changes := slices.ContainsFunc(like, func(raw T) bool {
+				before := convert(&raw)
+				for _, to := range []uint8{0, bytesOf(&raw)[byte] ^ 0x7f} { // flags are zero or not
+					changed := raw
+					bytesOf(&changed)[byte] = to
+					if convert(&changed) != before {
+						return true
+					}
+				}
+				return false
+			})
+			if !changes {
+				t.Errorf("byte %d of %s does not reach the event", byte-l.at, l.name)
+			}
+		}
+	}
+}
+
+// Every byte of what a probe writes reaches the event, but what only the recorder uses. The event of an
+// IPv6 success has all that its kind can have.
 func TestConvertArrives(t *testing.T) {
 	var raw bpf.AccEvent
-	b := unsafe.Slice((*byte)(unsafe.Pointer(&raw)), unsafe.Sizeof(raw))
-	for i := range b {
-		b[i] = byte(i%100 + 1)
+	for i, b := range bytesOf(&raw) {
+		bytesOf(&raw)[i] = b + byte(i%100+1)
 	}
 	raw.Kind, raw.Facts.Family, raw.Facts.Inner, raw.Ret = uint8(format.Return), uint16(format.FamilyIPv6), 0, 7
 	raw.Mark, raw.Told.Family = format.MarkAddrDiffers, uint16(format.FamilyIPv6)
 	raw.Comm = [16]int8{'a', 'b', 0, 'x'} // what stands behind the end is not the name's
 	var n names
-	var e format.Event
-	convert(&e, &raw, &n)
+	made := func(raw *bpf.AccEvent) (e format.Event) {
+		convert(&e, raw, &n)
+		return e
+	}
+	e := made(&raw)
 	v := reflect.ValueOf(e)
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Name
@@ -44,37 +101,25 @@ func TestConvertArrives(t *testing.T) {
 	if e.Comm != "ab" || e.LPort != raw.Facts.Lport || e.Cookie != raw.Facts.Cookie {
 		t.Errorf("converted to %+v", e)
 	}
-	// Each member changes the event that it belongs to.
-	typ := reflect.TypeFor[bpf.AccEvent]()
-	for i := range typ.NumField() {
-		m := typ.Field(i)
-		if m.Name == "_" || m.Name == "Unused" || m.Name == "StartNs" || m.Name == "Facts" || m.Name == "Kind" {
-			continue // StartNs is for the process's record
-		}
-		changed := raw
-		unsafe.Slice((*byte)(unsafe.Pointer(&changed)), unsafe.Sizeof(raw))[m.Offset] ^= 0x7f
-		if m.Name == "HasAddr" || m.Name == "HasAddrlen" {
-			unsafe.Slice((*byte)(unsafe.Pointer(&changed)), unsafe.Sizeof(raw))[m.Offset] = 0
-		}
-		var other format.Event
-		convert(&other, &changed, &n)
-		if other == e {
-			t.Errorf("%s does not reach the event", m.Name)
-		}
-	}
+	raw.Comm = [16]int8{'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 0}
+	local, inner := raw, raw
+	local.Facts.Family = uint16(format.FamilyUnix)
+	inner.Facts.Family, inner.Facts.Inner = uint16(format.FamilySMC), uint16(format.FamilyIPv6)
+	arrives(t, []bpf.AccEvent{raw, local, inner}, map[string]uintptr{"StartNs": 0, "Facts.Type": 1, "Facts.State": 1}, made)
 }
 
-// Every member of an event of a connection's life reaches the event.
+// Every byte of an event of a connection's life reaches the event.
 func TestConvertLifeArrives(t *testing.T) {
 	var raw bpf.AccLifeEvent
-	b := unsafe.Slice((*byte)(unsafe.Pointer(&raw)), unsafe.Sizeof(raw))
-	for i := range b {
-		b[i] = byte(i%100 + 1)
+	for i := range bytesOf(&raw) {
+		bytesOf(&raw)[i] = byte(i%100 + 1)
 	}
 	raw.Family = uint16(format.FamilyIPv6)
-	var e format.Event
-	convertLife(&e, &raw)
-	v := reflect.ValueOf(e)
+	made := func(raw *bpf.AccLifeEvent) (e format.Event) {
+		convertLife(&e, raw)
+		return e
+	}
+	v := reflect.ValueOf(made(&raw))
 	shared := []string{
 		"BootNS", "Kind", "Hook", "Mark", "CPU", "CPUSeq", "NetNS", "Listener", "Backlog", "BacklogMax", "Family", "Type", "Proto", "State",
 		"LAddr", "LPort", "RAddr", "RPort", "Inode", "Cookie",
@@ -85,22 +130,14 @@ func TestConvertLifeArrives(t *testing.T) {
 			t.Errorf("%s is set: %v", name, set)
 		}
 	}
-	typ := reflect.TypeFor[bpf.AccLifeEvent]()
-	for i := range typ.NumField() {
-		m := typ.Field(i)
-		if m.Name == "_" || m.Name == "Unused" {
-			continue
-		}
-		changed := raw
-		unsafe.Slice((*byte)(unsafe.Pointer(&changed)), unsafe.Sizeof(raw))[m.Offset] ^= 0x7f
-		var other format.Event
-		convertLife(&other, &changed)
-		if other == e {
-			t.Errorf("%s does not reach the event", m.Name)
-		}
-	}
+	arrives(t, []bpf.AccLifeEvent{raw}, map[string]uintptr{"Type": 1}, made)
+}
+
+// The size of a record tells which kind it is of.
+func TestRecordSizes(t *testing.T) {
 	sizes := map[uintptr]bool{
-		unsafe.Sizeof(raw): true, unsafe.Sizeof(bpf.AccEvent{}): true, unsafe.Sizeof(bpf.AccNamedEvent{}): true, unsafe.Sizeof(bpf.AccProcess{}): true,
+		unsafe.Sizeof(bpf.AccLifeEvent{}): true, unsafe.Sizeof(bpf.AccEvent{}): true, unsafe.Sizeof(bpf.AccNamedEvent{}): true,
+		unsafe.Sizeof(bpf.AccProcess{}): true,
 	}
 	if len(sizes) != 4 {
 		t.Error("two kinds of records have one size")

@@ -3,8 +3,6 @@
 package capture
 
 import (
-	"bytes"
-	"errors"
 	"io"
 	"testing"
 	"unsafe"
@@ -110,83 +108,6 @@ func ringRecords(n int) []bpf.AccEvent {
 		records[i] = e
 	}
 	return records
-}
-
-// The short way of records that repeat what their task did last gives the events
-// that conversion gives.
-func TestRepeats(t *testing.T) {
-	records := ringRecords(4000)
-	for i := range records { // now and then, something else
-		raw := &records[i]
-		switch i % 37 {
-		case 3:
-			raw.Ret, raw.Facts.Inode = -11*int32(raw.Kind-1), 0
-		case 5:
-			raw.Facts.State = 7
-		case 7:
-			raw.Mark = format.MarkPrevMissed
-		case 11:
-			raw.Uid = uint32(i)
-		case 13:
-			raw.Facts.Family = uint16(format.FamilyIPv6)
-		case 17:
-			raw.Comm[3] = int8(i)
-		case 19:
-			raw.Facts.Family = uint16(format.FamilyUnix)
-		case 23:
-			raw.Facts.Laddr[1] = byte(i)
-		case 29:
-			raw.Flags = uint32(i)
-		}
-	}
-	capture := func(take func(s *session, raw *bpf.AccEvent) error) []format.Event {
-		var out bytes.Buffer
-		s := &session{o: &Options{}, a: &attached{}, watcher: &watcher{}}
-		var err error
-		if s.writer, err = format.NewWriter(&out, format.Header{}, format.WriterOptions{FrameEvents: 500}); err != nil {
-			t.Fatal(err)
-		}
-		s.processes.write = s.writer.Process
-		for i := range records {
-			if err := take(s, &records[i]); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := s.writer.Close(format.End{}); err != nil {
-			t.Fatal(err)
-		}
-		r, err := format.NewReader(&out, format.ReaderOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var events []format.Event
-		for {
-			b, err := r.Next()
-			if errors.Is(err, io.EOF) {
-				return events
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			events = append(events, b.Events...)
-		}
-	}
-	record := func(raw *bpf.AccEvent) []byte {
-		return unsafe.Slice((*byte)(unsafe.Pointer(raw)), unsafe.Sizeof(*raw))
-	}
-	short := capture(func(s *session, raw *bpf.AccEvent) error { return s.take(record(raw), false) })
-	long := capture(func(s *session, raw *bpf.AccEvent) error {
-		s.repeats = repeats{}
-		return s.take(record(raw), false)
-	})
-	if len(short) != len(records) || len(long) != len(records) {
-		t.Fatalf("%d and %d of %d events", len(short), len(long), len(records))
-	}
-	for i := range short {
-		if short[i] != long[i] {
-			t.Fatalf("event %d: %+v, want %+v", i, short[i], long[i])
-		}
-	}
 }
 
 // When the disk is full, what the ring still holds is refused and not written where the end

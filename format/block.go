@@ -109,7 +109,10 @@ func (c *blockEncoder) add(e *Event) (task int32) {
 	}
 	c.unlike = unlike &^ (1<<numRepeated - 1)
 	for _, f := range p.prev {
-		c.put(f, k.of(f)-c.last.of(f))
+		num := k.of(f) - c.last.of(f)
+		if c.put(f, num); num != 0 && f >= numRepeated {
+			c.unlike |= 1 << f
+		}
 		c.last[f&fieldMask] = k.of(f)
 	}
 	for _, i := range p.keyed {
@@ -202,8 +205,9 @@ func (c *blockEncoder) repeat(task int32, r *Repeat) {
 	if v[atErrno] != 0 {
 		class = classFailed
 	}
+	c.nameAgain(class, k)
 	if c.unlike != 0 {
-		c.quieten(class)
+		c.quieten(class, k)
 	}
 	c.repeatAny(k, r.BootNS, r.CPUSeq, r.CPU, r.Backlog)
 	c.after(atTID, &c.keyed[keyedCPU].vals[k.num[keyedCPU]], v[atTID])
@@ -261,7 +265,7 @@ func (c *blockEncoder) repeatLife(task int32, r *LifeRepeat) {
 	v := &k.values
 	class := rowClass(v[atKind])
 	if c.unlike != 0 {
-		c.quieten(class)
+		c.quieten(class, k)
 	}
 	c.repeatAny(k, r.BootNS, r.CPUSeq, r.CPU, r.Backlog)
 	c.drafts[atErrno].next(0)
@@ -296,9 +300,17 @@ func (c *blockEncoder) after(f place, before *int64, n int64) {
 	*before, c.last[f] = n, n
 }
 
+// nameAgain notes that the peer's name, which is the difference to that of the row before whosever it
+// is, is another one.
+func (c *blockEncoder) nameAgain(class rowClass, k *known) {
+	if encoding.of[class%numClasses].has>>atRName&1 != 0 && k.of(atRName) != c.last.of(atRName) {
+		c.unlike |= 1 << atRName
+	}
+}
+
 // quieten puts the usual number, 0, into the columns of a class in which a repeat is like the event
 // before, if they have another one last.
-func (c *blockEncoder) quieten(class rowClass) {
+func (c *blockEncoder) quieten(class rowClass, k *known) {
 	p := &encoding.of[class%numClasses]
 	left := c.unlike & p.has
 	if left == 0 {
@@ -306,7 +318,16 @@ func (c *blockEncoder) quieten(class rowClass) {
 	}
 	c.catchUp()
 	for c.unlike &^= p.has; left != 0; left &= left - 1 {
-		c.put(place(bits.TrailingZeros64(left)), 0)
+		f := place(bits.TrailingZeros64(left))
+		if f != atRName {
+			c.put(f, 0)
+			continue
+		}
+		num := k.of(f) - c.last.of(f)
+		if c.put(f, num); num != 0 {
+			c.unlike |= 1 << f
+		}
+		c.last[f] = k.of(f)
 	}
 }
 

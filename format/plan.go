@@ -48,6 +48,7 @@ const (
 
 	atMark place = iota - 1
 	atLPort
+	atRName
 	numNamed
 )
 
@@ -55,7 +56,7 @@ var named = [numNamed]string{
 	atKind: "kind", atErrno: "errno", atCPU: "cpu", atHook: "hook", atSeq: "cpu_seq", atTID: "tid", atBootNS: "boot_ns", atRet: "ret",
 	atBacklog: "backlog", atInode: "inode", atCookie: "cookie", atRAddr: "raddr", atRPort: "rport", atOldState: "old_state",
 	atSockErr: "sock_err", atShutdown: "shutdown", atSynQueue: "syn_queue", atHandshake: "handshake_us", atBytesIn: "bytes_in", atBytesOut: "bytes_out",
-	atSegsIn: "segs_in", atSegsOut: "segs_out", atRetransmits: "retransmits", atSRTT: "srtt_us", atMinRTT: "min_rtt_us", atMark: "mark", atLPort: "lport",
+	atSegsIn: "segs_in", atSegsOut: "segs_out", atRetransmits: "retransmits", atSRTT: "srtt_us", atMinRTT: "min_rtt_us", atMark: "mark", atLPort: "lport", atRName: "rname",
 }
 
 // The places in plans.keyed that the code names.
