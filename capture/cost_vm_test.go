@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,22 +24,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestCost prints what recording costs in instructions for a connection of another
-// process to itself (socket, connect, accept, two closes), everything included: `make
-// cost` runs it in a machine with one CPU whose clock counts instructions, a
-// nanosecond each. ACC_COST=MODE: only that. ACC_PROFILE=EVENTS
+// TestCost prints what recording costs in instructions: the median of each call of a process that connects to
+// itself, which hardly varies, with and without acc; and for how long acc itself ran, over enough
+// connections that frames end meanwhile. `make cost` runs it in a machine with one CPU whose clock counts
+// instructions, a nanosecond each. ACC_COST=MODE: only that. ACC_PROFILE=EVENTS
 // profiles one of the runs into /out/cost.prof instead.
 func TestCost(t *testing.T) {
 	needVM(t)
 	if os.Getenv("ACC_COST") == "" {
 		t.Skip("counts instructions only where the clock does: make cost")
 	}
-	conns := int64(8000)
 	loop := startCostLoop(t)
-	loop(conns) // warm
+	loop(roundConns) // warm
 	if events := os.Getenv("ACC_PROFILE"); events != "" {
-		measure(t, Options{Events: Events(events), startWatch: 1}, func() int64 {
-			loop(conns)
+		measure(t, Options{Events: Events(events), startWatch: 1}, func() costs {
+			loop(roundConns)
 			out, err := os.Create("/out/cost.prof")
 			if err != nil {
 				t.Fatal(err)
@@ -51,30 +51,60 @@ func TestCost(t *testing.T) {
 		})
 		return
 	}
+	none := loop(roundConns)
+	t.Logf("without acc: %s", none)
 	for _, mode := range modes(t) {
 		if only := os.Getenv("ACC_COST"); only != "1" && only != string(mode) {
 			continue
 		}
 		for _, events := range []Events{EventsAccept, EventsLifecycle, EventsAll} {
-			none, own := loop(conns), int64(0)
-			with := measure(t, Options{Mode: mode, Events: events, startWatch: 1}, func() int64 {
-				loop(5 * conns) // what is only needed once is there then: memory, caches
+			own := int64(0)
+			with := measure(t, Options{Mode: mode, Events: events, startWatch: 1}, func() costs {
+				loop(2 * roundConns) // what is only needed once is there then: memory, caches
 				from := runtimeNS(t)
-				each := loop(conns)
-				own = (runtimeNS(t) - from) / conns
-				return each
+				c := loop(costConns)
+				own = (runtimeNS(t) - from) / costConns
+				if events == EventsAll {
+					programCosts(t, loop, roundConns)
+				}
+				return c
 			})
-			// The kernel's side alone: nobody reads the ring, which holds everything.
-			release := make(chan bool)
-			kernel := measure(t, Options{Mode: mode, Events: events, startWatch: 1, RingBytes: 32 << 20, stall: func() { <-release }}, func() int64 {
-				defer close(release)
-				each := loop(conns)
-				programCosts(t, loop, conns)
-				return each
-			})
-			t.Logf("%s, %s: %d instructions a connection, without acc %d, that is %+d, of which %+d by probes; acc itself ran for %d", mode, events, with, none, with-none, kernel-none, own)
+			added := with.less(none)
+			t.Logf("%s, %s: added to %s; acc itself ran for %d a connection; together %+d", mode, events, added, own, added.sum()+own)
 		}
 	}
+}
+
+const (
+	roundConns = 8_000  // to one address: each leaves a port in TIME-WAIT
+	costConns  = 40_000 // several frames
+)
+
+// costs are the medians of each of the calls of a connection, in nanoseconds.
+type costs [5]int64
+
+var costCalls = [len(costs{})]string{"socket", "connect", "accept4", "close of the client", "close of the server"}
+
+func (c costs) less(other costs) costs {
+	for i := range c {
+		c[i] -= other[i]
+	}
+	return c
+}
+
+func (c costs) sum() (sum int64) {
+	for _, n := range c {
+		sum += n
+	}
+	return sum
+}
+
+func (c costs) String() string {
+	s := ""
+	for i, n := range c {
+		s += fmt.Sprintf("%s %d, ", costCalls[i], n)
+	}
+	return s + fmt.Sprintf("all %d", c.sum())
 }
 
 // TestCostIdle prints what recording costs where there is nothing to record.
@@ -84,13 +114,13 @@ func TestCostIdle(t *testing.T) {
 		t.Skip("counts instructions only where the clock does: make cost")
 	}
 	const long = 30 * time.Second
-	measure(t, Options{startWatch: 1}, func() int64 {
+	measure(t, Options{startWatch: 1}, func() costs {
 		time.Sleep(2 * time.Second) // what the start has left to do
 		ran, woken := runtimeNS(t), wakeUps(t)
 		time.Sleep(long)
 		ran, woken = runtimeNS(t)-ran, wakeUps(t)-woken
 		t.Logf("nothing to record: %.4f %% of a CPU, %d wake-ups in %s, those of this test among them", 100*float64(ran)/float64(long), woken, long)
-		return 0
+		return costs{}
 	})
 }
 
@@ -111,7 +141,7 @@ func wakeUps(t *testing.T) (sum int) {
 }
 
 // measure gives what loop says while recording.
-func measure(t *testing.T, o Options, loop func() int64) int64 {
+func measure(t *testing.T, o Options, loop func() costs) costs {
 	t.Helper()
 	done, ready := make(chan error, 1), make(chan bool)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -147,7 +177,7 @@ func runtimeNS(t *testing.T) (sum int64) {
 
 // programCosts prints what each program took, as the kernel measured it, without
 // what it takes to call it.
-func programCosts(t *testing.T, loop func(int64) int64, conns int64) {
+func programCosts(t *testing.T, loop func(int64) costs, conns int64) {
 	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
 	if err != nil {
 		t.Fatal(err)
@@ -175,8 +205,8 @@ func programCosts(t *testing.T, loop func(int64) int64, conns int64) {
 }
 
 // startCostLoop starts a process that makes connections when it is asked to, and
-// gives the nanoseconds for each.
-func startCostLoop(t *testing.T) func(conns int64) int64 {
+// gives the nanoseconds of each call.
+func startCostLoop(t *testing.T) func(conns int64) costs {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestCostLoop$")
 	cmd.Env = append(os.Environ(), "ACC_COST_LOOP=1")
 	in, err := cmd.StdinPipe()
@@ -192,15 +222,15 @@ func startCostLoop(t *testing.T) func(conns int64) int64 {
 	}
 	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
 	lines := bufio.NewScanner(out)
-	return func(conns int64) (each int64) {
+	return func(conns int64) (c costs) {
 		fmt.Fprintln(in, conns)
 		for lines.Scan() {
-			if n, _ := fmt.Sscanf(lines.Text(), "each %d", &each); n == 1 {
-				return each
+			if n, _ := fmt.Sscanf(lines.Text(), "medians %d %d %d %d %d", &c[0], &c[1], &c[2], &c[3], &c[4]); n == len(c) {
+				return c
 			}
 		}
 		t.Fatalf("the process that makes connections ended: %v", lines.Err())
-		return 0
+		return c
 	}
 }
 
@@ -219,27 +249,56 @@ func TestCostLoop(t *testing.T) {
 	if err := errors.Join(unix.Bind(lfd, &unix.SockaddrInet4{Port: port}), unix.Listen(lfd, 8)); err != nil {
 		t.Fatal(err)
 	}
-	var conns int64
-	for round := byte(1); ; round++ {
-		// Ports that earlier rounds left in TIME-WAIT are free for another address.
-		addr := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: [4]byte{127, 1, 1, round}, Port: port<<8&0xff00 | port>>8}
-		var peer unix.RawSockaddrInet4
+	var took [len(costs{})][]int64
+	for i := range took {
+		took[i] = make([]int64, costConns)
+	}
+	var conns, n int64
+	for round := byte(1); ; {
 		if _, err := fmt.Scanln(&conns); err != nil {
 			return
 		}
-		from, _ := clockNS(unix.CLOCK_MONOTONIC)
-		for range conns {
-			client, _, _ := unix.RawSyscall(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 0)
-			unix.RawSyscall(unix.SYS_CONNECT, client, uintptr(unsafe.Pointer(&addr)), unsafe.Sizeof(addr))
-			size := uint32(unsafe.Sizeof(peer))
-			fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(lfd), uintptr(unsafe.Pointer(&peer)), uintptr(unsafe.Pointer(&size)), 0, 0, 0)
-			if errno != 0 {
-				t.Fatal(errno)
+		for n = 0; n < conns; round++ {
+			// Ports that earlier rounds left in TIME-WAIT are free for another address.
+			addr := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: [4]byte{127, 1, 1, round}, Port: port<<8&0xff00 | port>>8}
+			for range min(roundConns, conns-n) {
+				for i, ns := range connectAndAccept(t, lfd, &addr) {
+					took[i][n%costConns] = ns
+				}
+				n++
 			}
-			unix.RawSyscall(unix.SYS_CLOSE, client, 0, 0)
-			unix.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
 		}
-		to, _ := clockNS(unix.CLOCK_MONOTONIC)
-		fmt.Println("each", (to-from)/conns)
+		var c costs
+		for i := range c {
+			all := took[i][:min(n, costConns)]
+			slices.Sort(all)
+			c[i] = all[len(all)/2]
+		}
+		fmt.Println("medians", c[0], c[1], c[2], c[3], c[4])
 	}
+}
+
+// connectAndAccept makes a connection and ends it, and gives how long each call took.
+func connectAndAccept(t *testing.T, listener int, addr *unix.RawSockaddrInet4) (took costs) {
+	var peer unix.RawSockaddrInet4
+	size := uint32(unsafe.Sizeof(peer))
+	from := time.Now()
+	done := func(i int) {
+		now := time.Now()
+		took[i], from = now.Sub(from).Nanoseconds(), now
+	}
+	client, _, _ := unix.RawSyscall(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 0)
+	done(0)
+	unix.RawSyscall(unix.SYS_CONNECT, client, uintptr(unsafe.Pointer(addr)), unsafe.Sizeof(*addr))
+	done(1)
+	fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&peer)), uintptr(unsafe.Pointer(&size)), 0, 0, 0)
+	done(2)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	unix.RawSyscall(unix.SYS_CLOSE, client, 0, 0)
+	done(3)
+	unix.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
+	done(4)
+	return took
 }
