@@ -21,7 +21,7 @@ OUT     ?= $(BUILD)/vm-$(KERNEL)
 SIZE_TIME ?= 100s
 READ_EVENTS ?= 10000000
 
-.PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown torture torture-vm soak-vm figures mutants supply licenses sbom reproducible cross generate generate-check lint fuzz bench bench-record bench-size bench-read peers cost clean python clang
+.PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown torture torture-vm soak-vm figures mutants supply licenses sbom reproducible cross generate generate-check lint fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang
 
 all: build
 
@@ -43,7 +43,7 @@ demo: build helpers ## the main job: real servers, a real kernel, a real capture
 test: lint test-unit test-race cross generate-check test-vm ## everything that must pass
 	@echo "make test: all passed"
 
-test-unit: python
+test-unit: python openssh
 	ACC_NEED_PYTHON=1 go test ./...
 
 test-race:
@@ -84,12 +84,12 @@ test-vm-all:
 	set -e; for k in $(KERNELS_ARM64); do $(MAKE) --no-print-directory test-vm-arm64 KERNEL=$$k; done
 	go run ./capture/vm/matrix $(KERNELS:%=$(BUILD)/vm-%/paths.tsv) $(KERNELS_ARM64:%=$(BUILD)/vm-%-arm64/paths.tsv) >docs/KERNELS.md
 
-torture: python ## all of every offline test; the figures go into docs/RELIABILITY.md. An hour; torture-vm has the recorder's
+torture: python openssh ## all of every offline test; the figures go into docs/RELIABILITY.md. An hour; torture-vm has the recorder's
 	mkdir -p $(BUILD)
 	rm -f $(FIGURES)
 	ACC_TORTURE=1 ACC_SEED=$(SEED) ACC_FIGURES=$(FIGURES) ACC_NEED_PYTHON=1 go test -count=1 -timeout 60m ./format ./replay ./analysis/... ./evidence/... ./cmd/...
 	$(MAKE) --no-print-directory fuzz FUZZTIME=300s
-	printf 'host\tC1 fuzzing\t-\tpass\t5 targets, 300 s each: no crash\n' >> $(FIGURES)
+	printf 'host\tC1 fuzzing\t-\tpass\t6 targets, 300 s each: no crash\n' >> $(FIGURES)
 	$(MAKE) --no-print-directory mutants
 	$(MAKE) --no-print-directory reproducible
 	$(MAKE) --no-print-directory figures
@@ -138,7 +138,7 @@ lint:
 	go run $(STATICCHECK) ./...
 
 fuzz: ## each fuzz target for $(FUZZTIME)
-	set -e; for target in format:FuzzReader format:FuzzContent format:FuzzIndex evidence/sshsig:FuzzParse evidence/sshsig:FuzzSigners; do \
+	set -e; for target in format:FuzzReader format:FuzzContent format:FuzzIndex evidence/sshsig:FuzzParse evidence/sshsig:FuzzSigners evidence/sshsig:FuzzRevoked; do \
 		go test ./$${target%%:*} -run xxx -fuzz $${target##*:}'$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; done
 
 bench: bench-record bench-size bench-read ## acc and its peers side by side, into docs/BENCHMARKS.md; and what go test measures
@@ -168,6 +168,11 @@ python: # Debian's own, which the documentation promises
 	@/usr/bin/python3 -c 'import msgpack, zstandard' 2>/dev/null || { echo "installing python3-msgpack python3-zstandard"; \
 		(apt-get install -y -qq --no-install-recommends python3 python3-msgpack python3-zstandard || \
 		(apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 python3-msgpack python3-zstandard)) >/dev/null; }
+
+openssh: # ssh-keygen, which judges signatures and lists of signers beside acc
+	@command -v ssh-keygen >/dev/null || { echo "installing openssh-client"; \
+		(apt-get install -y -qq --no-install-recommends openssh-client || \
+		(apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-client)) >/dev/null; }
 
 clang:
 	@command -v clang-19 llvm-strip-19 >/dev/null && test -e /usr/include/bpf/bpf_helpers.h || { echo "installing clang-19 llvm-19 libbpf-dev"; \

@@ -75,11 +75,47 @@ func (s *signatureFile) parse() (*sshsig.Signature, error) {
 	return sshsig.Parse(s.data)
 }
 
+// Most bytes of the lists that verify reads.
+const (
+	maxSigners = 4 << 20
+	maxRevoked = 8 << 20
+)
+
+// signerLists say who may sign, and which keys may not any more.
+type signerLists struct {
+	allowed *sshsig.Signers // nil: nobody asks
+	revoked *sshsig.Revoked // nil: none
+}
+
+// readSigners reads the lists that verify's options name.
+func readSigners(o *verifyOptions) (*signerLists, error) {
+	l := &signerLists{}
+	if o.signers != "" {
+		data, err := readSmall(o.signers, maxSigners)
+		if err == nil {
+			l.allowed, err = sshsig.ParseSigners(data)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.signers, err)
+		}
+	}
+	if o.revoked != "" {
+		data, err := readSmall(o.revoked, maxRevoked)
+		if err == nil {
+			l.revoked, err = sshsig.ParseRevoked(data)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.revoked, err)
+		}
+	}
+	return l, nil
+}
+
 // judgeSignature says whether the file is what somebody who may has signed.
-func (v *verified) judgeSignature(file signatureFile, sig *sshsig.Signature, err error, digest []byte, signers *sshsig.Signers, o *verifyOptions) {
+func (v *verified) judgeSignature(file signatureFile, sig *sshsig.Signature, err error, digest []byte, who *signerLists, o *verifyOptions) {
 	r := &v.Signature
 	r.Status, r.File = "none", file.name
-	asked := signers != nil || o.signature != ""
+	asked := who.allowed != nil || o.signature != ""
 	unsigned := func(why string) {
 		r.Why = why
 		if asked && v.Verdict != "forged" && v.Verdict != "corrupt" {
@@ -116,10 +152,15 @@ func (v *verified) judgeSignature(file signatureFile, sig *sshsig.Signature, err
 		return
 	}
 	r.Status = "valid"
-	if signers == nil {
+	if who.revoked != nil && who.revoked.Has(sig.Key) {
+		r.Status = "bad"
+		unsigned("the file is signed, but its key is revoked")
 		return
 	}
-	principals, ok, why := signers.Find(sig, o.identity, time.Now())
+	if who.allowed == nil {
+		return
+	}
+	principals, ok, why := who.allowed.Find(sig, o.identity, time.Now())
 	if !ok {
 		r.Status = "bad"
 		unsigned("the file is signed, but " + why)

@@ -25,6 +25,7 @@ type verifyOptions struct {
 	checkpoints string
 	signature   string
 	signers     string
+	revoked     string
 	identity    string
 	namespace   string
 }
@@ -81,6 +82,7 @@ unreadable, and error says why.`,
 	f.StringVar(&o.checkpoints, "checkpoints", "", "file with lines of record --checkpoint, in any log, whose other lines are passed over; - for standard input")
 	f.StringVar(&o.signature, "signature", "", "signature file (default FILE.sig, if it is there)")
 	f.StringVar(&o.signers, "allowed-signers", "", "who may sign, in the format of ssh-keygen(1); the capture must be signed")
+	f.StringVar(&o.revoked, "revoked", "", "keys that may not sign any more: public keys, or a key revocation list of ssh-keygen -k")
 	f.StringVar(&o.identity, "identity", "", "who of them must have signed (default anyone)")
 	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace of the signature")
 	return cmd
@@ -132,6 +134,9 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 	if o.identity != "" && o.signers == "" {
 		return &usageError{errors.New("--identity needs --allowed-signers"), "like --allowed-signers ~/.ssh/allowed_signers"}
 	}
+	if o.revoked != "" && o.signers == "" {
+		return &usageError{errors.New("--revoked needs --allowed-signers"), "like --allowed-signers ~/.ssh/allowed_signers"}
+	}
 	if i := slices.Index(names, "-"); i >= 0 && slices.Contains(names[i+1:], "-") {
 		return &usageError{errors.New("standard input can be read once"), "name - one time"}
 	}
@@ -142,15 +147,9 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 	if err != nil {
 		return err
 	}
-	var signers *sshsig.Signers
-	if o.signers != "" {
-		data, err := readSmall(o.signers, maxSigners)
-		if err == nil {
-			signers, err = sshsig.ParseSigners(data)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", o.signers, err)
-		}
+	who, err := readSigners(&o)
+	if err != nil {
+		return err
 	}
 	sigs := make([]signatureFile, len(names))
 	for i, name := range names {
@@ -163,7 +162,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 		v, err := (*verified)(nil), errs[i]
 		if err == nil {
 			v = &verified{File: in.name, Why: []string{}, Skipped: []format.Skip{}, Heads: []headResult{}}
-			err = v.verify(ctx, in, sigs[i], signers, want, &o)
+			err = v.verify(ctx, in, sigs[i], who, want, &o)
 		}
 		switch {
 		case err != nil && o.json:
@@ -191,7 +190,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 }
 
 // verify reads the capture once, and judges it.
-func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, signers *sshsig.Signers, want []wantedHead, o *verifyOptions) error {
+func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who *signerLists, want []wantedHead, o *verifyOptions) error {
 	sum := sha256.New()
 	hashes := []hash.Hash{sum}
 	var signed hash.Hash
@@ -240,7 +239,7 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, sig
 	if signed != nil {
 		digest = signed.Sum(nil)
 	}
-	v.judgeSignature(sig, parsed, sigErr, digest, signers, o)
+	v.judgeSignature(sig, parsed, sigErr, digest, who, o)
 	return nil
 }
 
@@ -342,8 +341,6 @@ func (v *verified) judge(in *input, readErr error, end *format.End, last *format
 		v.Missing = miss
 	}
 }
-
-const maxSigners = 4 << 20 // bytes of a list of allowed signers
 
 // maxShown is how many places of damage are named.
 const maxShown = 20

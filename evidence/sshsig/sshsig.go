@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"strings"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -130,13 +129,7 @@ func unwrap(armoured []byte) ([]byte, error) {
 		return nil, fmt.Errorf("signature has %d bytes: too many for one", len(text))
 	}
 	text = bytes.TrimSuffix(text, []byte{0}) // which it takes for the end of a C string
-	text = bytes.Map(func(r rune) rune {
-		if strings.ContainsRune(" \t\n\v\f\r", r) {
-			return -1
-		}
-		return r
-	}, text)
-	raw, err := base64.StdEncoding.Strict().DecodeString(string(text))
+	raw, err := decodeBase64(string(text))
 	if err != nil {
 		return nil, errors.New("not an SSH signature: what is in it is not base64")
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // keygen runs ssh-keygen, which is the judge here.
@@ -330,4 +332,21 @@ func FuzzParse(f *testing.F) {
 func FuzzSigners(f *testing.F) {
 	f.Add([]byte("ops@example.org,*,!x namespaces=\"a,b\",valid-after=\"20200101Z\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAyfYGkLkH7Fe9wHf1J0QfHFXlZ4Y+GUlZqZzAvHaVnS c\n"))
 	f.Fuzz(func(t *testing.T, data []byte) { _, _ = ParseSigners(data) })
+}
+
+func FuzzRevoked(f *testing.F) {
+	f.Add([]byte("# x\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAyfYGkLkH7Fe9wHf1J0QfHFXlZ4Y+GUlZqZzAvHaVnS c\n"))
+	header := krlMagic + "\x00\x00\x00\x01" + strings.Repeat("\x00", 24) + "\x00\x00\x00\x00\x00\x00\x00\x01c"
+	f.Add([]byte(header + "\x05\x00\x00\x00\x24\x00\x00\x00\x20" + strings.Repeat("h", 32)))
+	f.Add([]byte(header + "\x01\x00\x00\x00\x19\x00\x00\x00\x00\x00\x00\x00\x00\x22\x00\x00\x00\x0c\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x00"))
+	f.Add([]byte(header + "\xff\x00\x00\x00\x0a\x00\x00\x00\x01n\x00\x00\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if r, err := ParseRevoked(data); err == nil {
+			for blob := range r.keys {
+				if key, err := ssh.ParsePublicKey([]byte(blob)); err == nil && !r.Has(key) && string(key.Marshal()) == blob {
+					t.Errorf("%x is in the list, and not revoked", blob)
+				}
+			}
+		}
+	})
 }
