@@ -53,7 +53,7 @@ test-race:
 test-vm: build helpers
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
 	rm -rf $(OUT) && mkdir -p $(OUT) && echo '$(VERSION)' >$(OUT)/commit
-	$(BUILD)/vm -kernel $(KERNEL) -timeout $(VM_TIME) -mem 2048 -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver \
+	$(BUILD)/vm -kernel $(KERNEL) -smp $(or $(SMP),2) -timeout $(VM_TIME) -mem 2048 -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver \
 		-in $(BUILD)/accepts -in $(BUILD)/accepts386 -modules $(MODULES) -append lsm=landlock,lockdown,bpf -out $(OUT) \
 		-in testdata/demo/nginx.conf -in testdata/demo/load.sh -bin nginx,wrk \
 		-- /bin/busybox env ACC_TORTURE=$(TORTURE) ACC_LOCKDOWN=$(LOCKDOWN) /in/capture.test -test.v -test.timeout $(VM_TIME) -test.run '$(TESTS)'
@@ -138,7 +138,7 @@ lint:
 	go run $(STATICCHECK) ./...
 
 fuzz: ## each fuzz target for $(FUZZTIME)
-	set -e; for target in format:FuzzReader format:FuzzContent format:FuzzIndex evidence/sshsig:FuzzParse evidence/sshsig:FuzzSigners evidence/sshsig:FuzzRevoked; do \
+	set -e; for target in format:FuzzReader format:FuzzContent format:FuzzIndex replay:FuzzOrder evidence/sshsig:FuzzParse evidence/sshsig:FuzzSigners evidence/sshsig:FuzzRevoked; do \
 		go test ./$${target%%:*} -run xxx -fuzz $${target##*:}'$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; done
 
 bench: bench-record bench-size bench-read ## acc and its peers side by side, into docs/BENCHMARKS.md; and what go test measures

@@ -225,7 +225,7 @@ func (d *frameDecoder) readBlock(l *link, b []byte) error {
 	if err := d.block.decode(b, int(rows)); err != nil {
 		return err
 	}
-	d.rows = int(rows)
+	d.rows, d.batch.times = int(rows), &d.block
 	if d.parts {
 		d.batch.block = &d.block
 		return nil

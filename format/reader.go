@@ -57,13 +57,18 @@ type Batch struct {
 	link  *link
 	raw   []byte        // the zstd frame
 	block *blockDecoder // what Parts takes the events from, nil: Events
+
+	times    *blockDecoder     // what AppendTimes takes them from, nil: Events
+	replaced iter.Seq[[]Event] // what Parts gives instead, nil: the events of the frame
 }
 
 // Parts gives the events in their order, some at a time, in memory that is used again
 // for the next ones.
 func (b *Batch) Parts() iter.Seq[[]Event] {
 	return func(yield func([]Event) bool) {
-		if b.block != nil {
+		if b.replaced != nil {
+			b.replaced(yield)
+		} else if b.block != nil {
 			b.block.parts(b.FirstSeq, yield)
 		} else if len(b.Events) > 0 {
 			yield(b.Events)

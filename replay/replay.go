@@ -1,5 +1,5 @@
-// Package replay gives the events of captures in the order and at the pace in
-// which they happened.
+// Package replay gives the events of captures in the order in which they happened
+// ([Order]) and at the pace at which they did ([Play]).
 package replay
 
 import (
@@ -52,13 +52,13 @@ type PlayOptions struct {
 	Sleep func(ctx context.Context, d time.Duration) error
 }
 
-// Reader is where batches come from: a Stream, or a format.Reader.
+// Reader is where batches come from: an Ordered, a Stream, or a format.Reader.
 type Reader interface {
 	Next() (*format.Batch, error)
 }
 
 // Play calls batch for each batch before its events and event for each event, in
-// the order of the capture, until one of them or reading gives an error, which it
+// the order in which r gives them, until one of them or reading gives an error, which it
 // returns; io.EOF at the end of a whole capture. Events of a live stream come
 // no later than they arrive.
 func Play(ctx context.Context, r Reader, o PlayOptions, batch func(*format.Batch) error, event func(*format.Event) error) error {
@@ -77,12 +77,14 @@ func Play(ctx context.Context, r Reader, o PlayOptions, batch func(*format.Batch
 		if err := batch(b); err != nil {
 			return err
 		}
-		for i := range b.Events {
-			if err := p.pace(ctx, b.Events[i].BootNS); err != nil {
-				return err
-			}
-			if err := event(&b.Events[i]); err != nil {
-				return err
+		for events := range b.Parts() {
+			for i := range events {
+				if err := p.pace(ctx, events[i].BootNS); err != nil {
+					return err
+				}
+				if err := event(&events[i]); err != nil {
+					return err
+				}
 			}
 		}
 		if err := p.o.Idle(); err != nil {

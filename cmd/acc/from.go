@@ -9,13 +9,15 @@ import (
 
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/format"
+	"github.com/acc-project/acc/replay"
 )
 
-// later is an input whose events before a time are left out.
+// later is an input in order of time whose events before a time are left out.
 type later struct {
 	*input
-	clock  format.Clock
-	from   time.Time    // zero: none are
+	order  *replay.Ordered
+	clock  format.Clock // newest pair, by which reading is led to the time
+	from   time.Time    // zero: none are left out
 	end    format.Clock // of END, if it is known before it is read
 	none   bool         // no event came at the time or later
 	lastNS int64        // boot time of the last event before, 0: there was none
@@ -32,14 +34,31 @@ const (
 	pairDrift  = 100 * time.Millisecond
 )
 
-// begin reads a --from, and goes to where its time is if the input has an index.
-func (l *later) begin(from string) error {
+// newLater puts an input in order of time. A --from that is not "" is the time, and if the
+// input has an index, reading begins there.
+func newLater(in *input, from string) (*later, error) {
+	l := &later{input: in, clock: in.Clock()}
 	var frames []format.Frame
 	var index error
-	if l.bytes > 0 {
-		if frames, index = format.ReadIndex(l.file, l.bytes); index == nil {
-			l.end = l.endClock(frames)
+	if in.bytes > 0 {
+		frames, index = format.ReadIndex(in.file, in.bytes)
+	}
+	if from != "" {
+		if err := l.begin(from, frames, index); err != nil {
+			return nil, err
 		}
+	}
+	if in.opts.Salvage { // frames can be missing, or other ones than the index says
+		frames = nil
+	}
+	l.order = replay.Order(in, replay.OrderOptions{Frames: frames, Live: in.bytes == 0, Clock: in.Clock()})
+	return l, nil
+}
+
+// begin reads a --from, and goes to where its time is if the input has an index.
+func (l *later) begin(from string, frames []format.Frame, index error) error {
+	if len(frames) > 0 {
+		l.end = l.endClock(frames)
 	}
 	t, err := timeOf(from, l.Start(), l.end)
 	if err != nil {
@@ -126,23 +145,42 @@ func (l *later) boot(d time.Duration) int64 {
 
 // Next gives the next batch without the events before the time.
 func (l *later) Next() (*format.Batch, error) {
-	b, err := l.input.Next()
+	b, err := l.order.Next()
 	if err != nil || l.from.IsZero() {
 		return b, err
 	}
 	for _, c := range b.Clocks {
 		l.clock = c
-		l.SkipEvents(l.boot(-pairDrift))
+		l.skipEvents(l.boot(-pairDrift))
 	}
-	for len(b.Events) > 0 && l.clock.Time(b.Events[0].BootNS).Before(l.from) {
-		l.lastNS = b.Events[0].BootNS
-		b.Events = b.Events[1:]
+	return b.WithParts(func(yield func([]format.Event) bool) {
+		for events := range b.Parts() {
+			if events = l.since(events); len(events) > 0 && !yield(events) {
+				return
+			}
+		}
+	}), nil
+}
+
+// since gives the events from the time on.
+func (l *later) since(events []format.Event) []format.Event {
+	for !l.from.IsZero() && len(events) > 0 {
+		if !l.order.Clock().Time(events[0].BootNS).Before(l.from) {
+			l.from, l.none = time.Time{}, false
+			l.skipEvents(math.MinInt64)
+			break
+		}
+		l.lastNS = events[0].BootNS
+		events = events[1:]
 	}
-	if len(b.Events) > 0 {
-		l.from, l.none = time.Time{}, false
-		l.SkipEvents(math.MinInt64)
+	return events
+}
+
+// skipEvents passes over events before a boot time. What is read live is being read meanwhile.
+func (l *later) skipEvents(bootNS int64) {
+	if l.bytes > 0 {
+		l.SkipEvents(bootNS)
 	}
-	return b, nil
 }
 
 // startOf is when a recording began.

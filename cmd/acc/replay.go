@@ -30,8 +30,9 @@ func newReplayCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay FILE",
 		Short: "Print the events of a capture as they happened",
-		Long: `Replay prints the events of a capture, one a line, at the pace at which they
-happened; - reads standard input, also while it is being recorded. Times are in the
+		Long: `Replay prints the events of a capture, one a line, in order of time, at the pace at
+which they happened; - reads standard input, also while it is being recorded. Events that a
+live capture gives too late for that, by more than 200 ms, are counted. Times are in the
 zone of the recorded host, or UTC as JSON. The fields of JSON are listed by acc fields.
 With --from, a file's index leads to the time, and what lies before is not checked; a time
 that is not one of the capture is said.`,
@@ -102,12 +103,12 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 			os.Stdin.Close()
 		}
 	}()
-	source := &later{input: in, clock: in.Clock()}
-	zone := report.Zone(in.Header().ZoneSec)
+	source, err := newLater(in, o.from)
+	if err != nil {
+		return err
+	}
+	zone, host := report.Zone(in.Header().ZoneSec), format.Quote(in.Header().Host)
 	if o.from != "" {
-		if err := source.begin(o.from); err != nil {
-			return err
-		}
 		if why := early(source.from, startOf(in.Start()), zone); why != "" {
 			fmt.Fprintf(errOut, "acc: %s\n", why)
 		}
@@ -132,6 +133,7 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		return nil
 	}
 	event := func(e *format.Event) error {
+		clock := source.order.Clock()
 		if o.json {
 			line = format.AppendJSON(line[:0], e, clock)
 		} else {
@@ -141,7 +143,7 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 			}
 			if d != day {
 				day = d
-				fmt.Fprintf(w, "%s  %s\n", d, format.Quote(in.Header().Host))
+				fmt.Fprintf(w, "%s  %s\n", d, host)
 			}
 			line = format.AppendText(line[:0], e, clock, zone)
 		}
@@ -151,6 +153,9 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	err = replay.Play(ctx, source, replay.PlayOptions{Speed: speed, MaxGap: gap, Idle: w.Flush}, batch, event)
 	if flushErr := w.Flush(); flushErr != nil {
 		return flushErr
+	}
+	if late := source.order.Late().String(); late != "" {
+		fmt.Fprintf(errOut, "acc: %s\n", late)
 	}
 	if ctx.Err() != nil {
 		return exited(130)

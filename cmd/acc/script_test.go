@@ -26,6 +26,7 @@ var programs = map[string]func(){"acc": main}
 //	                               writes a small capture, of the first events, and its checkpoints
 //	crowd FILE N                   writes a capture of accepts from N peers
 //	adjusted FILE                  writes a capture in whose midst the clock was set
+//	crossed FILE                   writes a capture whose events go back in time
 //	samesum SUM JSON               fails if sha256sum and a JSON of verify differ
 //	signers FILE WHO KEY           writes a list of allowed signers
 //	cut FILE N                     keeps its first N bytes, or all but the last -N
@@ -67,6 +68,9 @@ func TestScript(t *testing.T) {
 			},
 			"adjusted": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), adjusted(), 0o600))
+			},
+			"crossed": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), crossed(), 0o600))
 			},
 			"samesum": func(ts *testscript.TestScript, _ bool, args []string) {
 				sum, _, _ := strings.Cut(ts.ReadFile(args[0]), " ")
@@ -302,4 +306,25 @@ func TestImports(t *testing.T) {
 	if strings.Contains(list("-f", `{{join .Imports "\n"}}`, module+"analysis"), "os\n") {
 		t.Error("analysis imports os")
 	}
+}
+
+// crossed is a whole capture of five events. The second one is earlier than the first, in the same frame.
+// The last one is earlier than the third, which is two frames before.
+func crossed() []byte {
+	var out bytes.Buffer
+	clock := format.Clock{RealNS: 1.7e18}
+	w, err := format.NewWriter(&out, format.Header{StartNS: clock.RealNS, Clock: clock}, format.WriterOptions{})
+	if err != nil {
+		panic(err)
+	}
+	for i, ns := range []int64{5e6, 4e6, 1e9, 2e9, 100e6} {
+		err = errors.Join(err, w.Event(&format.Event{BootNS: ns, Kind: format.Return, Hook: format.HookSysAccept4, CPU: uint32(i % 2), CPUSeq: uint64(i/2 + 1), Ret: 7}))
+		if i >= 2 {
+			err = errors.Join(err, w.Flush())
+		}
+	}
+	if err = errors.Join(err, w.Close(format.End{Clean: true})); err != nil {
+		panic(err)
+	}
+	return out.Bytes()
 }
