@@ -6,17 +6,18 @@ import (
 	"io"
 	"time"
 
+	"github.com/acc-project/acc/evidence/checkpoints"
 	"github.com/acc-project/acc/format"
 )
 
 // checkpointEvery is the default of --checkpoint-every.
 const checkpointEvery = "10s"
 
-// checkpoints emits heads of a capture's chain while it is recorded, from a
+// checkpointer emits heads of a capture's chain while it is recorded, from a
 // goroutine of its own: a log that does not take them must not hold up the
 // recorder. What it does not take in time is left out; a later head vouches for
 // the same bytes.
-type checkpoints struct {
+type checkpointer struct {
 	every time.Duration
 	next  time.Time
 	lines chan string
@@ -24,7 +25,7 @@ type checkpoints struct {
 }
 
 // newCheckpoints begins as --checkpoint says; nil if it says nothing.
-func newCheckpoints(o *recordOptions, errOut io.Writer) (*checkpoints, error) {
+func newCheckpoints(o *recordOptions, errOut io.Writer) (*checkpointer, error) {
 	every, err := durationOf("--checkpoint-every", o.checkpointEvery)
 	if err != nil {
 		return nil, err
@@ -45,7 +46,7 @@ func newCheckpoints(o *recordOptions, errOut io.Writer) (*checkpoints, error) {
 	default:
 		return nil, &usageError{fmt.Errorf("--checkpoint %q is neither stderr nor syslog", o.checkpoint), "like --checkpoint syslog"}
 	}
-	c := &checkpoints{every: every, lines: make(chan string, 64), done: make(chan struct{})}
+	c := &checkpointer{every: every, lines: make(chan string, 64), done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		for line := range c.lines {
@@ -56,20 +57,20 @@ func newCheckpoints(o *recordOptions, errOut io.Writer) (*checkpoints, error) {
 }
 
 // take is called by the recorder after each frame.
-func (c *checkpoints) take(id string, p format.Checkpoint) {
+func (c *checkpointer) take(id string, p format.Checkpoint) {
 	now := time.Now()
 	if !p.Closed && now.Before(c.next) {
 		return
 	}
 	c.next = now.Add(c.every)
 	select {
-	case c.lines <- string(appendCheckpoint(nil, id, p)):
+	case c.lines <- string(checkpoints.Append(nil, id, p)):
 	default:
 	}
 }
 
 // close waits until what was taken is emitted, a few seconds at most.
-func (c *checkpoints) close() {
+func (c *checkpointer) close() {
 	if c == nil {
 		return
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/acc-project/acc/evidence/checkpoints"
 	"github.com/acc-project/acc/format"
 )
 
@@ -151,7 +152,7 @@ func sampleOf(kind string, events int, heads *[]byte) []byte {
 	}
 	w, err := format.NewWriter(&out, h, format.WriterOptions{FrameEvents: 8, Checkpoint: func(c format.Checkpoint) {
 		if heads != nil {
-			*heads = append(append(*heads, "Nov 24 09:00:00 web1 acc[1]: "...), appendCheckpoint(nil, h.ID, c)...)
+			*heads = append(append(*heads, "Nov 24 09:00:00 web1 acc[1]: "...), checkpoints.Append(nil, h.ID, c)...)
 			*heads = append(*heads, '\n')
 		}
 	}})
@@ -289,7 +290,7 @@ func TestImports(t *testing.T) {
 		return string(out)
 	}
 	const module = "github.com/acc-project/acc/"
-	for _, p := range []string{"format", "replay", "analysis", "analysis/audit", "analysis/report", "evidence/sshsig"} {
+	for _, p := range []string{"format", "replay", "analysis", "analysis/audit", "analysis/report", "evidence/sshsig", "evidence/checkpoints"} {
 		deps := list("-deps", module+p)
 		for _, bad := range []string{"github.com/cilium/ebpf", module + "capture", module + "bpf", "github.com/spf13/cobra"} {
 			if strings.Contains(deps, bad) {

@@ -47,7 +47,7 @@ one verdict:
   forged       it fits, but is not what was signed, or not what a kept head says
   unsigned     nobody who may has signed it; only if --allowed-signers or --signature asks
   unconfirmed  heads are given, and none is of it, or it is repaired and they are of
-               its original
+               its original, or the log of --checkpoints contradicts itself
 
 What is truncated or corrupt is not called forged because its signature, or a head from
 the damage on, can't be confirmed: that is said beside. It is if a head before differs.
@@ -60,12 +60,17 @@ signature (acc sign, or ssh-keygen -Y sign), which is looked for in FILE.sig, or
 that was kept elsewhere (acc record --checkpoint). A FILE.sig that is none, of which
 nothing was asked, is said and does not change the verdict. - reads standard input.
 
+--checkpoints reads a log. A line counts only where the log's own fields say that acc
+wrote it. Best is journalctl -o json: there the kernel says who wrote. A text log proves
+less, since any user can write in acc's name. If its lines contradict each other, the
+verdict is unconfirmed and not forged.
+
 With --json, a file of which nothing can be read is an object, too: its verdict is
 unreadable, and error says why.`,
 		Example: `  acc verify incident.acc
   acc verify --allowed-signers ~/.ssh/allowed_signers --identity ops@example.org incident.acc
   acc verify --head 12:3f0c… incident.acc
-  journalctl -t acc | acc verify --checkpoints - incident.acc`,
+  journalctl -t acc -o json | acc verify --checkpoints - incident.acc`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage(cmd, errors.New("name a capture file, or - for standard input"))
@@ -79,7 +84,7 @@ unreadable, and error says why.`,
 	f := cmd.Flags()
 	f.BoolVar(&o.json, "json", false, "print JSON, one object a file")
 	f.StringArrayVar(&o.heads, "head", nil, "chain head that must be in the capture: HEX, or FRAME:HEX")
-	f.StringVar(&o.checkpoints, "checkpoints", "", "file with lines of record --checkpoint, in any log, whose other lines are passed over; - for standard input")
+	f.StringVar(&o.checkpoints, "checkpoints", "", "log with the lines of record --checkpoint: journalctl -o json, syslog, or acc's standard error; - for standard input")
 	f.StringVar(&o.signature, "signature", "", "signature file (default FILE.sig, if it is there)")
 	f.StringVar(&o.signers, "allowed-signers", "", "who may sign, in the format of ssh-keygen(1); the capture must be signed")
 	f.StringVar(&o.revoked, "revoked", "", "keys that may not sign any more: public keys, or a key revocation list of ssh-keygen -k")
@@ -112,6 +117,7 @@ type verified struct {
 	Skipped   []format.Skip    `json:"skipped"`   // what is corrupt and was left out
 	Repaired  *format.Repaired `json:"repaired"`  // what was done to it; null: it is no repaired capture
 	Heads     []headResult     `json:"heads"`     // what became of each head that was asked for
+	Log       *logResult       `json:"log"`       // what the log of --checkpoints is worth; null: there is none
 	Signature signatureResult  `json:"signature"` // what became of the signature
 
 	Witness analysis.WitnessResult `json:"witness"` // what the kernel's own counters say
@@ -143,7 +149,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 	if o.checkpoints == "-" && slices.Contains(names, "-") {
 		return &usageError{errors.New("standard input can't be both the capture and the checkpoints"), "name a file for one of them"}
 	}
-	want, err := headsOf(errOut, o.heads, o.checkpoints)
+	heads, err := headsOf(errOut, o.heads, o.checkpoints)
 	if err != nil {
 		return err
 	}
@@ -162,7 +168,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 		v, err := (*verified)(nil), errs[i]
 		if err == nil {
 			v = &verified{File: in.name, Why: []string{}, Skipped: []format.Skip{}, Heads: []headResult{}}
-			err = v.verify(ctx, in, sigs[i], who, want, &o)
+			err = v.verify(ctx, in, sigs[i], who, heads, &o)
 		}
 		switch {
 		case err != nil && o.json:
@@ -190,7 +196,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 }
 
 // verify reads the capture once, and judges it.
-func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who *signerLists, want []wantedHead, o *verifyOptions) error {
+func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who *signerLists, kept *kept, o *verifyOptions) error {
 	sum := sha256.New()
 	hashes := []hash.Hash{sum}
 	var signed hash.Hash
@@ -206,6 +212,11 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who
 	var end *format.End
 	last := &format.Batch{}
 	readErr := in.begin(tee, true)
+	id := ""
+	if readErr == nil {
+		id = in.Header().ID
+	}
+	want, log := kept.of(id)
 	if readErr == nil {
 		end, last, readErr = v.read(ctx, in, &account, want)
 	}
@@ -234,7 +245,7 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who
 		v.Why = append(v.Why, corrupt.Error())
 	}
 	v.Verdict = v.Capture
-	v.judgeHeads(want)
+	v.judgeHeads(want, log)
 	var digest []byte
 	if signed != nil {
 		digest = signed.Sum(nil)
@@ -245,7 +256,7 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who
 
 // read goes through the capture and notes what it says, and the wanted heads on
 // the way. A head counts only while the chain from the beginning is unbroken.
-func (v *verified) read(ctx context.Context, in *input, account *audit.Account, want []wantedHead) (end *format.End, last *format.Batch, err error) {
+func (v *verified) read(ctx context.Context, in *input, account *audit.Account, want *wanted) (end *format.End, last *format.Batch, err error) {
 	h := in.Header()
 	v.ID, v.Repaired = h.ID, h.Repaired
 	clock := in.Clock()
@@ -277,7 +288,7 @@ func (v *verified) read(ctx context.Context, in *input, account *audit.Account, 
 		}
 		if len(in.Skipped()) == 0 {
 			v.unbroken = b.End != nil
-			seen(want, h.ID, b, v.Events)
+			want.seen(b, v.Events)
 		}
 	}
 	return end, last, ctx.Err()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/evidence/checkpoints"
 	"github.com/acc-project/acc/format"
 )
 
@@ -50,30 +51,7 @@ func (v *verified) text(out io.Writer) error {
 	row("sha256", "%s", cmp.Or(v.SHA256, "not known: it was not read to its end"))
 	row("head", "%s", v.Head)
 	row("", "of %s frames with %s events, %d bytes", report.Count(uint64(v.Frames)), report.Count(v.Events), v.Bytes)
-	for i, h := range v.Heads {
-		name := ""
-		if i == 0 {
-			name = "kept heads"
-		}
-		switch ended := v.Capture == "whole" || v.Capture == "unclean"; {
-		case h.Found && v.Head != h.Head:
-			row(name, "%.16s…: frame %d; the first %d bytes are what was written then, the %d behind them are proven by nothing", h.Head, h.Frame, h.Bytes, v.Bytes-h.Bytes)
-		case h.Found && ended:
-			row(name, "%.16s…: frame %d, the last; everything is what was written then", h.Head, h.Frame)
-		case h.Found:
-			row(name, "%.16s…: frame %d, the last that is here; the first %d bytes are what was written then", h.Head, h.Frame, h.Bytes)
-		case h.Status == headDiffers:
-			row(name, "%.16s…: NOT THAT OF FRAME %d", h.Head, h.Frame)
-		case h.Status == headMissing:
-			row(name, "%.16s…: NOT IN THE CAPTURE", h.Head)
-		case v.Repaired != nil:
-			row(name, "%.16s…: not confirmed: this one is repaired", h.Head)
-		case len(v.Skipped) > 0:
-			row(name, "%.16s…: not confirmed: the chain is broken there", h.Head)
-		default:
-			row(name, "%.16s…: not confirmed: the capture stops before it", h.Head)
-		}
-	}
+	v.headsText(row)
 	if r := v.Repaired; r != nil {
 		row("repaired", "from %s, %d bytes (%s)", q(r.SHA256), r.Bytes, q(r.Verdict))
 		row("", "not in here: %s", analysis.LeftOut(r.Lost, max(r.Places, 1), r.Events))
@@ -97,5 +75,71 @@ func (v *verified) signatureText(row func(name, format string, args ...any)) {
 		row("signature", "BAD: %s", q(s.Why))
 	default:
 		row("signature", "none: nothing but the chain holds this file together, and anyone can compute that anew")
+	}
+}
+
+// maxHeads is how many kept heads that are not found are named.
+const maxHeads = 5
+
+// headsText prints the newest kept head that was found, which vouches for everything
+// before it, and those that were not.
+func (v *verified) headsText(row func(name, format string, args ...any)) {
+	if l := v.Log; l != nil && l.Checkpoints > 0 {
+		row("log", "%s", map[string]string{
+			string(checkpoints.Journal): "a journal: journald asked the kernel who wrote the lines: " + format.Quote(l.Writer),
+			string(checkpoints.Syslog):  "text of syslog, with acc's tag, which any user of that host can write: journalctl -t acc -o json proves more",
+			string(checkpoints.Output):  "acc's standard error: it proves as much as it is hard to write there",
+		}[l.Form])
+	}
+	if len(v.Heads) == 0 {
+		return
+	}
+	found, newest := 0, -1
+	for i, h := range v.Heads {
+		if h.Found {
+			if found++; newest < 0 || h.Frame > v.Heads[newest].Frame {
+				newest = i
+			}
+		}
+	}
+	name := "kept heads"
+	say := func(format string, args ...any) {
+		row(name, format, args...)
+		name = ""
+	}
+	say("%s of %s found", report.Count(uint64(found)), report.Count(uint64(len(v.Heads))))
+	if newest >= 0 {
+		switch h, ended := v.Heads[newest], v.Capture == "whole" || v.Capture == "unclean"; {
+		case v.Head != h.Head:
+			say("%.16s…: frame %d; the first %d bytes are what was written then, the %d behind them are proven by nothing", h.Head, h.Frame, h.Bytes, v.Bytes-h.Bytes)
+		case ended:
+			say("%.16s…: frame %d, the last; everything is what was written then", h.Head, h.Frame)
+		default:
+			say("%.16s…: frame %d, the last that is here; the first %d bytes are what was written then", h.Head, h.Frame, h.Bytes)
+		}
+	}
+	shown := 0
+	for _, h := range v.Heads {
+		if h.Found {
+			continue
+		}
+		if shown++; shown > maxHeads {
+			say("and %s more that are not found", report.Count(uint64(len(v.Heads)-found-maxHeads)))
+			break
+		}
+		switch {
+		case h.Status == headDiffers:
+			say("%.16s…: NOT THAT OF FRAME %d", h.Head, h.Frame)
+		case h.Status == headMissing:
+			say("%.16s…: NOT IN THE CAPTURE", h.Head)
+		case v.Log != nil && len(v.Log.Contradictions) > 0:
+			say("%.16s…: not confirmed: the log contradicts itself", h.Head)
+		case v.Repaired != nil:
+			say("%.16s…: not confirmed: this one is repaired", h.Head)
+		case len(v.Skipped) > 0:
+			say("%.16s…: not confirmed: the chain is broken there", h.Head)
+		default:
+			say("%.16s…: not confirmed: the capture stops before it", h.Head)
+		}
 	}
 }
