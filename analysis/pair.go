@@ -51,26 +51,28 @@ type Pair struct {
 	Via                 format.Via
 	SockFD              int32
 	Flags               uint32
-	Ret                 int32 // valid with a return
-	Errno               int32 // of a failed return
-	NetNS               uint32
+	Ret                 int32          // valid with a return
+	Errno               int32          // of a failed return
+	NetNS               uint32         // of the socket; of the task where there is no socket
+	TaskNetNS           uint32         // of the task, where that is another one; else 0
 	Listener            uint64         // inode number, 0 unknown
 	ListenAddr          netip.AddrPort // the listener's address, if an event tells it
 	Local, Remote       netip.AddrPort // the accepted connection's
 	Family              format.Family
-	State               uint8  // of the accepted socket
-	Inode               uint64 // of the accepted socket
-	Name                string // what the listener is bound to where that is no IP address
-	PeerPID, PeerUID    uint32 // who connected to a UNIX socket
-	Uring               uint8  // format.Uring..., kind of an io_uring request
-	UserData            uint64 // what the program named the request
-	Armed               bool   // the request found nothing and waits: no failure
-	ClientLost          bool   // it failed after it had taken a connection, which is lost: Local and Remote are its
-	NoFD                bool   // Ret is no descriptor: it is not known, or there is none
-	QueueEnter          uint32 // length of the accept queue at the entry
-	QueueReturn         uint32 // and at the return
-	QueueMax            uint32 // its limit
-	Attempt             int    // 1, or more if earlier attempts of the same call were restarted
+	State               uint8           // of the accepted socket
+	Inode               uint64          // of the accepted socket
+	Name                string          // what the listener is bound to where that is no IP address
+	PeerPID, PeerUID    uint32          // who connected to a UNIX socket
+	Uring               uint8           // format.Uring..., kind of an io_uring request
+	UserData            uint64          // what the program named the request
+	UringEnd            format.UringEnd // why the request does not go on, if it is multishot
+	Armed               bool            // the request found nothing and waits: no failure
+	ClientLost          bool            // it failed after it had taken a connection, which is lost: Local and Remote are its
+	NoFD                bool            // Ret is no descriptor: it is not known, or there is none
+	QueueEnter          uint32          // length of the accept queue at the entry
+	QueueReturn         uint32          // and at the return
+	QueueMax            uint32          // its limit
+	Attempt             int             // 1, or more if earlier attempts of the same call were restarted
 	Why                 Why
 
 	listener *listener
@@ -174,6 +176,9 @@ func (ps *pairs) alone(t *task, why Why) error {
 // noCall takes a return inside of the kernel. One of do_accept of which the way is
 // not known may belong to a system call, whose return then follows on the same task.
 func (ps *pairs) noCall(t *task, e *format.Event) error {
+	if e.Via == format.ViaIOUring { // its thread may be in a call meanwhile
+		return ps.single(t, e, WhyNoCall)
+	}
 	if err := ps.settle(t); err != nil {
 		return err
 	}
@@ -315,7 +320,7 @@ func (ps *pairs) entered(p *Pair, t *task) {
 	*p = Pair{} // and then its members: a literal would be made elsewhere and copied
 	p.EnterSeq, p.EnterNS, p.WaitNS = n.seq, n.ns, -1
 	p.PID, p.TID, p.UID, p.Proc, p.Comm = n.pid, t.tid, n.uid, n.proc, n.comm
-	p.Via, p.SockFD, p.Flags, p.NetNS, p.Listener, p.Family = n.via, n.sockfd, n.flags, n.netns, n.inode, n.family
+	p.Via, p.SockFD, p.Flags, p.NetNS, p.TaskNetNS, p.Listener, p.Family = n.via, n.sockfd, n.flags, n.netns, n.taskNetNS, n.inode, n.family
 	p.QueueEnter, p.QueueMax, p.Attempt = n.backlog, n.backlogMax, int(t.attempt)
 	p.listener, p.process, p.share = t.listener, t.process, t.share
 	if t.listener != nil {
@@ -327,7 +332,7 @@ func (ps *pairs) entered(p *Pair, t *task) {
 func (p *Pair) begin(t *task, e *format.Event) {
 	*p = Pair{
 		WaitNS: -1, PID: e.PID, TID: e.TID, UID: e.UID, Proc: e.Proc, Comm: e.Comm, Via: e.Via, SockFD: e.SockFD, Flags: e.Flags,
-		NetNS: e.NetNS, Attempt: 1, listener: t.listener, process: t.process, share: t.share,
+		NetNS: e.NetNS, TaskNetNS: e.TaskNetNS, Attempt: 1, listener: t.listener, process: t.process, share: t.share,
 	}
 	if t.listener != nil {
 		p.ListenAddr, p.Name = t.listener.addr, t.listener.bound
@@ -338,7 +343,7 @@ func (p *Pair) begin(t *task, e *format.Event) {
 func (p *Pair) finish(e *format.Event) {
 	p.ReturnSeq, p.ReturnNS, p.Ret, p.Errno = e.Seq, e.BootNS, e.Ret, e.Errno()
 	p.QueueReturn = e.Backlog
-	p.Uring, p.UserData, p.Armed, p.NoFD = e.Uring, e.UserData, e.Armed(), e.Accepted() && e.Mark&format.MarkNoFD != 0
+	p.Uring, p.UserData, p.UringEnd, p.Armed, p.NoFD = e.Uring, e.UserData, e.UringEnd, e.Armed(), e.Accepted() && e.Mark&format.MarkNoFD != 0
 	p.socket(e)
 }
 

@@ -19,6 +19,7 @@ type entry struct {
 	pid, uid   uint32
 	proc       uint32
 	netns      uint32
+	taskNetNS  uint32
 	flags      uint32
 	backlog    uint32
 	backlogMax uint32
@@ -29,7 +30,7 @@ type entry struct {
 
 func (n *entry) set(e *format.Event) {
 	*n = entry{
-		seq: e.Seq, ns: e.BootNS, inode: e.Listener, comm: e.Comm, pid: e.PID, uid: e.UID, proc: e.Proc, netns: e.NetNS,
+		seq: e.Seq, ns: e.BootNS, inode: e.Listener, comm: e.Comm, pid: e.PID, uid: e.UID, proc: e.Proc, netns: e.NetNS, taskNetNS: e.TaskNetNS,
 		flags: e.Flags, backlog: e.Backlog, backlogMax: e.BacklogMax, sockfd: e.SockFD, family: e.Family, via: e.Via,
 	}
 }

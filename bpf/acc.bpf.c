@@ -53,7 +53,9 @@ enum mark {
 	MARK_NO_FD = 64, MARK_DENIED = 128, MARK_SYN_COOKIE = 256, MARK_FAST_OPEN = 512, MARK_DEFERRED = 1024,
 	MARK_SYN_QUEUE = 2048, MARK_ADDR_SHORT = 4096, MARK_ADDR_DIFFERS = 8192,
 };
-enum uring { URING_MULTISHOT = 1, URING_DIRECT = 2 };
+enum uring { URING_MULTISHOT = 1, URING_DIRECT = 2, URING_REGISTERED = 4 };
+/* Why a multishot request does not go on. */
+enum uring_end { GOES_ON, END_QUEUE_FULL, END_FAILED, END_CANCELLED, END_RING_CLOSED, END_THREAD_ENDED };
 
 /* Keeps an enum in BTF, and its members for Go. */
 #define EXPORT(name) const enum name *unused_##name __attribute__((unused))
@@ -62,6 +64,7 @@ EXPORT(hook);
 EXPORT(via);
 EXPORT(mark);
 EXPORT(uring);
+EXPORT(uring_end);
 
 #include "told.h"
 
@@ -70,7 +73,8 @@ enum { EPERM = 1, EBADF = 9, EAGAIN = 11, EACCES = 13, ENOSYS = 38, ECANCELED = 
 #define TS_COMPAT 2       /* x86: the system call came by the 32-bit way */
 #define TIF_32BIT (1 << 22) /* arm64 */
 enum { SYS_ACCEPT = 5, SYS_ACCEPT4 = 18 }; /* calls of socketcall */
-enum { IORING_OP_ACCEPT = 13, IORING_ACCEPT_MULTISHOT = 1 };
+enum { IORING_OP_ACCEPT = 13, IORING_ACCEPT_MULTISHOT = 1, IOSQE_FIXED_FILE = 1 };
+#define PERCPU_REF_DEAD 2 /* nobody can use the ring any more */
 
 /* What an event is counted under. */
 enum probe {
@@ -95,7 +99,7 @@ struct event {
 	u32 pid;
 	u32 tid;
 	u32 uid;
-	u32 netns;
+	u32 netns; /* the task's */
 	s32 sockfd;
 	u32 flags;
 	u8 kind;
@@ -106,6 +110,8 @@ struct event {
 	u8 has_addr;
 	u8 has_addrlen;
 	char comm[16];
+	u32 uring_end; /* why a multishot request does not go on after this, END_ */
+	u32 spare;
 };
 
 /* An event with the listener's name in the UNIX domain: a ring record of its own size. */
@@ -173,6 +179,7 @@ struct counters {
 
 /* Set by the recorder. */
 volatile const u64 multishot_flag = 0; /* of io_kiocb.flags, where io_accept does not have it */
+volatile const u64 polled_flag = 0;    /* of the same: the request waited before, and is tried again; 0 not known */
 #ifdef ACC_MODERN
 volatile const u32 with_cookies = 1; /* all probes of a connection's life can give its cookie */
 #else
@@ -226,6 +233,20 @@ struct {
 	__type(key, u32);
 	__type(value, s32);
 } sleepers SEC(".maps");
+
+/* Requests of io_uring that wait, with what is not in them any more when they are tried again. */
+struct waiting {
+	u64 user_data;
+	u64 file;
+	s32 sockfd;
+	u32 spare;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u64);
+	__type(value, struct waiting);
+} armed SEC(".maps");
 
 /* Requests of io_uring whose failure was told, until they complete. */
 struct {
@@ -386,10 +407,8 @@ SEC("tracepoint/io_uring/io_uring_complete")
 int tp_io_uring_complete(struct trace_event_raw_io_uring_complete *ctx)
 {
 	s32 res = BPF_CORE_READ(ctx, res);
-	struct task_struct *task;
 	struct io_kiocb *req;
-	struct event *e;
-	u64 seq = 0, key;
+	u64 key;
 
 	if (res >= 0)
 		return 0;
@@ -401,25 +420,7 @@ int tp_io_uring_complete(struct trace_event_raw_io_uring_complete *ctx)
 	key = (u64)req;
 	if (!bpf_map_delete_elem(&failed, &key))
 		return 0;
-	task = current_task();
-	introduce(task, 0);
-	e = reserve(PROBE_IO_COMPLETE, &seq, 0);
-	if (!e)
-		return 0;
-	describe(e, task, RETURN, HOOK_IO_COMPLETE, seq);
-	e->sockfd = -1;
-	e->flags = 0;
-	e->ret = res;
-	e->via = VIA_IO_URING;
-	e->user_data = BPF_CORE_READ(ctx, user_data);
-	__builtin_memset(&e->facts, 0, sizeof(e->facts));
-	if (res == -ECANCELED || res == -EBADF) {
-		e->uring = kind_of(req);
-		e->flags = BPF_CORE_READ((struct io_accept *)req, flags);
-	}
-	if (res == -ECANCELED)
-		read_listener(&e->facts, BPF_CORE_READ(req, file));
-	bpf_ringbuf_submit(e, 0);
+	tell_ended(req, BPF_CORE_READ(ctx, user_data), res);
 	return 0;
 }
 

@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	Acc510MapArmed                      = "armed"
 	Acc510MapAttempts                   = "attempts"
 	Acc510MapCounts                     = "counts"
 	Acc510MapEvents                     = "events"
@@ -63,6 +64,7 @@ const (
 	Acc510VarAddsSettled                = "adds_settled"
 	Acc510VarFullAtLimit                = "full_at_limit"
 	Acc510VarMultishotFlag              = "multishot_flag"
+	Acc510VarPolledFlag                 = "polled_flag"
 	Acc510VarUnusedEvent                = "unused_event"
 	Acc510VarUnusedHook                 = "unused_hook"
 	Acc510VarUnusedKind                 = "unused_kind"
@@ -73,6 +75,7 @@ const (
 	Acc510VarUnusedProbe                = "unused_probe"
 	Acc510VarUnusedProcess              = "unused_process"
 	Acc510VarUnusedUring                = "unused_uring"
+	Acc510VarUnusedUringEnd             = "unused_uring_end"
 	Acc510VarUnusedVia                  = "unused_via"
 	Acc510VarUnusedWatchFor             = "unused_watch_for"
 	Acc510VarWatch                      = "watch"
@@ -162,6 +165,7 @@ type Acc510ProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type Acc510MapSpecs struct {
+	Armed      *ebpf.MapSpec `ebpf:"armed"`
 	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
 	Counts     *ebpf.MapSpec `ebpf:"counts"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
@@ -181,6 +185,7 @@ type Acc510VariableSpecs struct {
 	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
@@ -191,6 +196,7 @@ type Acc510VariableSpecs struct {
 	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
 	UnusedUring      *ebpf.VariableSpec `ebpf:"unused_uring"`
+	UnusedUringEnd   *ebpf.VariableSpec `ebpf:"unused_uring_end"`
 	UnusedVia        *ebpf.VariableSpec `ebpf:"unused_via"`
 	UnusedWatchFor   *ebpf.VariableSpec `ebpf:"unused_watch_for"`
 	Watch            *ebpf.VariableSpec `ebpf:"watch"`
@@ -218,6 +224,7 @@ func (o *Acc510Objects) Close() error {
 //
 // It can be passed to LoadAcc510Objects or ebpf.CollectionSpec.LoadAndAssign.
 type Acc510Maps struct {
+	Armed      *ebpf.Map `ebpf:"armed"`
 	Attempts   *ebpf.Map `ebpf:"attempts"`
 	Counts     *ebpf.Map `ebpf:"counts"`
 	Events     *ebpf.Map `ebpf:"events"`
@@ -231,6 +238,7 @@ type Acc510Maps struct {
 
 func (m *Acc510Maps) Close() error {
 	return _Acc510Close(
+		m.Armed,
 		m.Attempts,
 		m.Counts,
 		m.Events,
@@ -251,6 +259,7 @@ type Acc510Variables struct {
 	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
+	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
@@ -261,6 +270,7 @@ type Acc510Variables struct {
 	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
 	UnusedUring      *ebpf.Variable `ebpf:"unused_uring"`
+	UnusedUringEnd   *ebpf.Variable `ebpf:"unused_uring_end"`
 	UnusedVia        *ebpf.Variable `ebpf:"unused_via"`
 	UnusedWatchFor   *ebpf.Variable `ebpf:"unused_watch_for"`
 	Watch            *ebpf.Variable `ebpf:"watch"`

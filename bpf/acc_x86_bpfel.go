@@ -44,6 +44,8 @@ type AccAttempt struct {
 		PeerPid    uint32
 		PeerUid    uint32
 		Laddr      [16]uint8
+		Netns      uint32
+		Spare      uint32
 	}
 	Sk         uint64
 	File       uint64
@@ -108,6 +110,8 @@ type AccEvent struct {
 		PeerPid    uint32
 		PeerUid    uint32
 		Laddr      [16]uint8
+		Netns      uint32
+		Spare      uint32
 	}
 	Told struct {
 		_          structs.HostLayout
@@ -135,6 +139,8 @@ type AccEvent struct {
 	HasAddr    uint8
 	HasAddrlen uint8
 	Comm       [16]int8
+	UringEnd   uint32
+	Spare      uint32
 }
 
 type AccHook uint32
@@ -277,6 +283,9 @@ type AccProcess struct {
 	Pidns    uint32
 	Netns    uint32
 	Mntns    uint32
+	ExeIno   uint64
+	ExeDev   uint32
+	Spare    uint32
 	Comm     [16]int8
 	Exe      [12][128]uint8
 	Cgroup   [12][128]uint8
@@ -285,8 +294,20 @@ type AccProcess struct {
 type AccUring uint32
 
 const (
-	AccUringURING_MULTISHOT AccUring = 1
-	AccUringURING_DIRECT    AccUring = 2
+	AccUringURING_MULTISHOT  AccUring = 1
+	AccUringURING_DIRECT     AccUring = 2
+	AccUringURING_REGISTERED AccUring = 4
+)
+
+type AccUringEnd uint32
+
+const (
+	AccUringEndGOES_ON          AccUringEnd = 0
+	AccUringEndEND_QUEUE_FULL   AccUringEnd = 1
+	AccUringEndEND_FAILED       AccUringEnd = 2
+	AccUringEndEND_CANCELLED    AccUringEnd = 3
+	AccUringEndEND_RING_CLOSED  AccUringEnd = 4
+	AccUringEndEND_THREAD_ENDED AccUringEnd = 5
 )
 
 type AccVia uint32
@@ -299,6 +320,14 @@ const (
 	AccViaVIA_IO_URING   AccVia = 4
 	AccViaVIA_KERNEL     AccVia = 5
 )
+
+type AccWaiting struct {
+	_        structs.HostLayout
+	UserData uint64
+	File     uint64
+	Sockfd   int32
+	Spare    uint32
+}
 
 type AccWatchFor uint32
 
@@ -313,6 +342,7 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	AccMapArmed                      = "armed"
 	AccMapAttempts                   = "attempts"
 	AccMapCounts                     = "counts"
 	AccMapEvents                     = "events"
@@ -363,6 +393,7 @@ const (
 	AccVarAddsSettled                = "adds_settled"
 	AccVarFullAtLimit                = "full_at_limit"
 	AccVarMultishotFlag              = "multishot_flag"
+	AccVarPolledFlag                 = "polled_flag"
 	AccVarUnusedEvent                = "unused_event"
 	AccVarUnusedHook                 = "unused_hook"
 	AccVarUnusedKind                 = "unused_kind"
@@ -373,6 +404,7 @@ const (
 	AccVarUnusedProbe                = "unused_probe"
 	AccVarUnusedProcess              = "unused_process"
 	AccVarUnusedUring                = "unused_uring"
+	AccVarUnusedUringEnd             = "unused_uring_end"
 	AccVarUnusedVia                  = "unused_via"
 	AccVarUnusedWatchFor             = "unused_watch_for"
 	AccVarWatch                      = "watch"
@@ -465,6 +497,7 @@ type AccProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccMapSpecs struct {
+	Armed      *ebpf.MapSpec `ebpf:"armed"`
 	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
 	Counts     *ebpf.MapSpec `ebpf:"counts"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
@@ -484,6 +517,7 @@ type AccVariableSpecs struct {
 	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
@@ -494,6 +528,7 @@ type AccVariableSpecs struct {
 	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
 	UnusedUring      *ebpf.VariableSpec `ebpf:"unused_uring"`
+	UnusedUringEnd   *ebpf.VariableSpec `ebpf:"unused_uring_end"`
 	UnusedVia        *ebpf.VariableSpec `ebpf:"unused_via"`
 	UnusedWatchFor   *ebpf.VariableSpec `ebpf:"unused_watch_for"`
 	Watch            *ebpf.VariableSpec `ebpf:"watch"`
@@ -521,6 +556,7 @@ func (o *AccObjects) Close() error {
 //
 // It can be passed to LoadAccObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccMaps struct {
+	Armed      *ebpf.Map `ebpf:"armed"`
 	Attempts   *ebpf.Map `ebpf:"attempts"`
 	Counts     *ebpf.Map `ebpf:"counts"`
 	Events     *ebpf.Map `ebpf:"events"`
@@ -534,6 +570,7 @@ type AccMaps struct {
 
 func (m *AccMaps) Close() error {
 	return _AccClose(
+		m.Armed,
 		m.Attempts,
 		m.Counts,
 		m.Events,
@@ -554,6 +591,7 @@ type AccVariables struct {
 	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
+	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
@@ -564,6 +602,7 @@ type AccVariables struct {
 	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
 	UnusedUring      *ebpf.Variable `ebpf:"unused_uring"`
+	UnusedUringEnd   *ebpf.Variable `ebpf:"unused_uring_end"`
 	UnusedVia        *ebpf.Variable `ebpf:"unused_via"`
 	UnusedWatchFor   *ebpf.Variable `ebpf:"unused_watch_for"`
 	Watch            *ebpf.Variable `ebpf:"watch"`

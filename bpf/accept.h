@@ -111,27 +111,30 @@ static __always_inline int enter_do_accept(struct file *file)
 }
 #endif
 
-/* Writes the event of a request's attempt. */
-static __noinline void tell_request(struct task_struct *task, struct attempt *a, u32 probe, u8 hook)
+/* Writes the event of a request's attempt. end: why the request does not go on, if it is multishot. */
+static __noinline void tell_request(struct task_struct *task, struct attempt *a, u32 probe, u32 end)
 {
+	u8 hook = probe == PROBE_DO_ACCEPT ? HOOK_DO_ACCEPT : HOOK_IO_ACCEPT;
 	struct event *e;
 	u64 seq = 0;
 
 	a->pending = 0;
-	if (a->ret < 0 && !(a->mark & MARK_ARMED)) {
+	if ((a->ret < 0 && !(a->mark & MARK_ARMED)) || end) {
 		u8 yes = 1;
 
 		bpf_map_update_elem(&failed, &a->req, &yes, BPF_ANY);
 	}
-	e = reserve(probe, &seq, a->facts.family == AF_UNIX ? (void *)a->sk : 0);
+	e = reserve(probe == PROBE_DO_ACCEPT ? PROBE_DO_ACCEPT : PROBE_IO_ACCEPT, &seq, a->facts.family == AF_UNIX ? (void *)a->sk : 0);
 	if (!e)
 		return;
-	describe(e, task, RETURN, hook, seq);
+	identify_asker(e, task, asker((void *)a->req));
+	stamp(e, RETURN, hook, seq, bpf_ktime_get_boot_ns());
 	e->sockfd = a->sockfd;
 	e->flags = a->flags;
 	e->ret = a->ret;
 	e->via = VIA_IO_URING;
 	e->uring = a->uring;
+	e->uring_end = end;
 	e->user_data = a->user_data;
 	e->mark = a->mark;
 	e->facts = a->facts;
@@ -145,7 +148,7 @@ static __always_inline int request_accepted(struct task_struct *task, struct att
 {
 	if (a->pending) {
 		a->uring |= URING_MULTISHOT; /* no other request accepts twice in one call */
-		tell_request(task, a, PROBE_DO_ACCEPT, HOOK_DO_ACCEPT);
+		tell_request(task, a, PROBE_DO_ACCEPT, GOES_ON);
 		__builtin_memset(a->facts.raddr, 0, 16);
 		a->facts.inode = 0;
 		a->facts.cookie = 0;
@@ -299,6 +302,7 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 		/* The facts are the listener's: keep but its own. */
 		__builtin_memset(&e->facts, 0, sizeof(e->facts));
 		e->facts.listener = a->facts.listener;
+		e->facts.netns = a->facts.netns;
 		e->facts.backlog = a->facts.backlog;
 		e->facts.backlog_max = a->facts.backlog_max;
 		e->mark |= MARK_NO_FACTS;

@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	AccHashMapArmed                      = "armed"
 	AccHashMapAttempts                   = "attempts"
 	AccHashMapCounts                     = "counts"
 	AccHashMapEvents                     = "events"
@@ -66,6 +67,7 @@ const (
 	AccHashVarAddsSettled                = "adds_settled"
 	AccHashVarFullAtLimit                = "full_at_limit"
 	AccHashVarMultishotFlag              = "multishot_flag"
+	AccHashVarPolledFlag                 = "polled_flag"
 	AccHashVarUnusedEvent                = "unused_event"
 	AccHashVarUnusedHook                 = "unused_hook"
 	AccHashVarUnusedKind                 = "unused_kind"
@@ -76,6 +78,7 @@ const (
 	AccHashVarUnusedProbe                = "unused_probe"
 	AccHashVarUnusedProcess              = "unused_process"
 	AccHashVarUnusedUring                = "unused_uring"
+	AccHashVarUnusedUringEnd             = "unused_uring_end"
 	AccHashVarUnusedVia                  = "unused_via"
 	AccHashVarUnusedWatchFor             = "unused_watch_for"
 	AccHashVarWatch                      = "watch"
@@ -168,6 +171,7 @@ type AccHashProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccHashMapSpecs struct {
+	Armed      *ebpf.MapSpec `ebpf:"armed"`
 	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
 	Counts     *ebpf.MapSpec `ebpf:"counts"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
@@ -187,6 +191,7 @@ type AccHashVariableSpecs struct {
 	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
@@ -197,6 +202,7 @@ type AccHashVariableSpecs struct {
 	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
 	UnusedUring      *ebpf.VariableSpec `ebpf:"unused_uring"`
+	UnusedUringEnd   *ebpf.VariableSpec `ebpf:"unused_uring_end"`
 	UnusedVia        *ebpf.VariableSpec `ebpf:"unused_via"`
 	UnusedWatchFor   *ebpf.VariableSpec `ebpf:"unused_watch_for"`
 	Watch            *ebpf.VariableSpec `ebpf:"watch"`
@@ -224,6 +230,7 @@ func (o *AccHashObjects) Close() error {
 //
 // It can be passed to LoadAccHashObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccHashMaps struct {
+	Armed      *ebpf.Map `ebpf:"armed"`
 	Attempts   *ebpf.Map `ebpf:"attempts"`
 	Counts     *ebpf.Map `ebpf:"counts"`
 	Events     *ebpf.Map `ebpf:"events"`
@@ -237,6 +244,7 @@ type AccHashMaps struct {
 
 func (m *AccHashMaps) Close() error {
 	return _AccHashClose(
+		m.Armed,
 		m.Attempts,
 		m.Counts,
 		m.Events,
@@ -257,6 +265,7 @@ type AccHashVariables struct {
 	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
+	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
@@ -267,6 +276,7 @@ type AccHashVariables struct {
 	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
 	UnusedUring      *ebpf.Variable `ebpf:"unused_uring"`
+	UnusedUringEnd   *ebpf.Variable `ebpf:"unused_uring_end"`
 	UnusedVia        *ebpf.Variable `ebpf:"unused_via"`
 	UnusedWatchFor   *ebpf.Variable `ebpf:"unused_watch_for"`
 	Watch            *ebpf.Variable `ebpf:"watch"`

@@ -127,6 +127,7 @@ static __always_inline u8 accept_call(struct task_struct *task, struct pt_regs *
 	return VIA_UNKNOWN;
 }
 
+#define PF_EXITING 0x4
 #define PF_IO_WORKER 0x10
 
 /* Fills in whose event it is. */
@@ -162,6 +163,53 @@ static __noinline void identify(struct event *e, struct task_struct *task)
 	e->tid = (u32)id;
 	e->uid = (u32)bpf_get_current_uid_gid();
 #endif
+}
+
+/* Fills in whose event it is, of a task that need not be the current one, nor live. */
+static __noinline void identify_other(struct event *e, struct task_struct *task)
+{
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+
+	e->pid = BPF_CORE_READ(task, tgid);
+	e->tid = BPF_CORE_READ(task, pid);
+	if (BPF_CORE_READ(leader, pid) != e->pid || BPF_CORE_READ(leader, tgid) != e->pid)
+		leader = task; /* a thread that has ended: the process's first one may be gone */
+	*(u64 *)e->comm = 0;
+	*(u64 *)(e->comm + 8) = 0;
+	bpf_probe_read_kernel_str(e->comm, sizeof(e->comm), BPF_CORE_READ(task, flags) & PF_IO_WORKER ? leader->comm : task->comm);
+	e->cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	e->start_ns = BPF_CORE_READ(leader, start_boottime);
+	e->netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+	e->uid = BPF_CORE_READ(task, cred, uid.val);
+}
+
+/* Who asked for a request of io_uring, whoever runs it, or ends it. NULL: not known. */
+static __noinline struct task_struct *asker(struct io_kiocb *req)
+{
+	struct task_struct *task = 0;
+	struct io_uring_task *tctx = 0;
+	u32 at;
+
+	if (bpf_core_field_exists(struct io_kiocb, task)) {
+		at = bpf_core_field_offset(struct io_kiocb, task);
+		BRANCH(at);
+		bpf_probe_read_kernel(&task, sizeof(task), (void *)req + at);
+	} else if (bpf_core_field_exists(struct io_kiocb___tctx, tctx)) {
+		at = bpf_core_field_offset(struct io_kiocb___tctx, tctx);
+		BRANCH(at);
+		bpf_probe_read_kernel(&tctx, sizeof(tctx), (void *)req + at);
+		task = BPF_CORE_READ(tctx, task);
+	}
+	return task;
+}
+
+/* Fills in whose request it is: the thread that runs it if that is one of the asker's process, else the asker. */
+static __always_inline void identify_asker(struct event *e, struct task_struct *task, struct task_struct *asked)
+{
+	if (asked && BPF_CORE_READ(asked, tgid) != (int)(bpf_get_current_pid_tgid() >> 32))
+		identify_other(e, asked);
+	else
+		identify(e, task);
 }
 
 /* Keeps whose event it is for the other end of the attempt. */
@@ -217,6 +265,8 @@ static __always_inline void stamp(struct event *e, u8 kind, u8 hook, u64 seq, u6
 	e->mark = 0;
 	e->has_addr = 0;
 	e->has_addrlen = 0;
+	e->uring_end = 0;
+	e->spare = 0;
 	__builtin_memset(&e->told, 0, sizeof(e->told));
 }
 

@@ -188,9 +188,14 @@ struct socket {
 	struct file *file;
 };
 
+struct super_block {
+	u32 s_dev;
+};
+
 struct inode {
 	u16 i_mode;
 	unsigned long i_ino;
+	struct super_block *i_sb;
 };
 
 struct socket_alloc {
@@ -254,11 +259,29 @@ struct io_cqe {
 	};
 };
 
+struct percpu_ref {
+	unsigned long percpu_count_ptr;
+};
+
+struct io_ring_ctx {
+	struct percpu_ref refs;
+};
+
 struct io_kiocb {
 	struct file *file;
 	u8 opcode;
 	unsigned int flags;
+	struct io_ring_ctx *ctx;
+	struct task_struct *task; /* to 6.12 */
 	struct io_cqe cqe;
+};
+
+struct io_uring_task {
+	struct task_struct *task;
+};
+
+struct io_kiocb___tctx { /* from 6.13 */
+	struct io_uring_task *tctx;
 };
 
 struct io_kiocb___old { /* 5.10 */

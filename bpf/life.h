@@ -293,7 +293,6 @@ int fexit_listen_start(u64 *ctx)
 	if (!e)
 		return 0;
 	describe(e, task, LISTEN, HOOK_LISTEN_START, seq);
-	e->netns = sk->__sk_common.skc_net.net->ns.inum;
 	e->sockfd = -1;
 	e->flags = 0;
 	e->ret = 0;

@@ -21,6 +21,9 @@ struct process {
 	u32 pidns;
 	u32 netns;
 	u32 mntns;
+	u64 exe_ino; /* inode number of the executable, and its file system's device */
+	u32 exe_dev;
+	u32 spare;
 	char comm[16];
 	u8 exe[EXE_PARTS][EXE_PART];          /* names, the last one of the path first */
 	u8 cgroup[CGROUP_PARTS][CGROUP_PART]; /* the same */
@@ -45,6 +48,8 @@ static __always_inline void read_exe(struct process *p, struct task_struct *lead
 
 	if (!file)
 		return;
+	p->exe_ino = BPF_CORE_READ(file, f_inode, i_ino);
+	p->exe_dev = BPF_CORE_READ(file, f_inode, i_sb, s_dev);
 	d = BPF_CORE_READ(file, f_path.dentry);
 	m = (void *)BPF_CORE_READ(file, f_path.mnt) - bpf_core_field_offset(struct mount, mnt);
 	for (int i = 0; i < EXE_PARTS; i++) {
@@ -124,6 +129,9 @@ GLOBAL int introduce_process(u64 exec)
 		p->cgroup[i][0] = 0;
 	p->ns_pid = 0;
 	p->pidns = 0;
+	p->exe_ino = 0;
+	p->exe_dev = 0;
+	p->spare = 0;
 	*(u64 *)p->comm = 0;
 	*(u64 *)(p->comm + 8) = 0;
 	p->start_ns = key[0];

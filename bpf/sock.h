@@ -33,6 +33,8 @@ struct facts {
 	u32 peer_pid;
 	u32 peer_uid;
 	u8 laddr[16]; /* vsock: cid and port, 32 bits each */
+	u32 netns;    /* of the socket, whatever the task's is; 0: there is no socket */
+	u32 spare;
 };
 
 /* The name of a socket in the UNIX domain, as bind(2) got it. */
@@ -144,11 +146,14 @@ static __always_inline void read_inet(struct facts *f, u8 *head, void *sk, u16 f
 static __noinline void read_sock(struct facts *f, void *sk, bool peer)
 {
 	u8 head[SOCK_HEAD] __attribute__((aligned(8)));
+	struct net *net;
 	u16 family;
 
 	if (bpf_probe_read_kernel(head, sizeof(head), sk))
 		return;
 	family = AT(head, u16, skc_family);
+	net = AT(head, struct net *, skc_net);
+	f->netns = BPF_CORE_READ(net, ns.inum);
 	f->family = family;
 	f->state = AT(head, u8, skc_state);
 	if (peer)

@@ -48,6 +48,7 @@ static __always_inline void typed_sock(struct facts *f, struct sock *sk, bool pe
 		read_sock(f, sk, peer);
 		return;
 	}
+	f->netns = sk->__sk_common.skc_net.net->ns.inum;
 	f->family = family;
 	f->state = sk->__sk_common.skc_state;
 	if (peer)

@@ -10,6 +10,10 @@ static __always_inline u8 kind_of(struct io_kiocb *req)
 {
 	struct io_accept *accept = (struct io_accept *)req;
 	u8 kind = BPF_CORE_READ(accept, file_slot) ? URING_DIRECT : 0;
+	u64 req_flags = BPF_CORE_READ(req, flags);
+
+	if (req_flags & IOSQE_FIXED_FILE) /* REQ_F_FIXED_FILE is the same bit */
+		kind |= URING_REGISTERED;
 
 	if (bpf_core_field_exists(struct io_accept, iou_flags)) {
 		u32 at = bpf_core_field_offset(struct io_accept, iou_flags), flags = 0;
@@ -18,10 +22,99 @@ static __always_inline u8 kind_of(struct io_kiocb *req)
 		bpf_probe_read_kernel(&flags, sizeof(flags), (void *)req + at);
 		if (flags & IORING_ACCEPT_MULTISHOT)
 			kind |= URING_MULTISHOT;
-	} else if (BPF_CORE_READ(req, flags) & multishot_flag) {
+	} else if (req_flags & multishot_flag) {
 		kind |= URING_MULTISHOT;
 	}
 	return kind;
+}
+
+/* What was noted of a request when it began to wait, or NULL. */
+static __noinline struct waiting *waiting_of(u64 req, u64 user_data, u64 file)
+{
+	struct waiting *w = bpf_map_lookup_elem(&armed, &req);
+
+	return w && w->user_data == user_data && w->file == file ? w : 0;
+}
+
+/*
+ * The descriptor of a request's listener, or its number among the ring's registered
+ * files; -1: not known. It stands in the request until that is tried again.
+ */
+static __noinline s32 descriptor_of(struct task_struct *task, struct io_kiocb *req, struct io_cqe *cqe, struct file *file)
+{
+	u64 flags = BPF_CORE_READ(req, flags);
+	struct waiting *w;
+
+	if (flags & polled_flag) {
+		w = waiting_of((u64)req, cqe->user_data, (u64)file);
+		if (w)
+			return w->sockfd;
+	} else if (flags & IOSQE_FIXED_FILE) {
+		return polled_flag ? cqe->fd : -1;
+	}
+	return !(flags & IOSQE_FIXED_FILE) && file_of(task, cqe->fd) == file ? cqe->fd : -1;
+}
+
+/* Notes the descriptor of a request that begins to wait. */
+static __always_inline void note_waiting(struct io_kiocb *req, struct attempt *a)
+{
+	struct waiting w = {.user_data = a->user_data, .file = (u64)BPF_CORE_READ(req, file), .sockfd = a->sockfd};
+
+	if (a->sockfd >= 0 && polled_flag && !(BPF_CORE_READ(req, flags) & polled_flag))
+		bpf_map_update_elem(&armed, &a->req, &w, BPF_ANY);
+}
+
+/* Why a multishot request does not go on after a call of io_accept that gave ret and whose last attempt gave got. */
+static __always_inline u32 multishot_end(struct attempt *a, s32 got, s32 ret)
+{
+	if (!(a->uring & URING_MULTISHOT))
+		return GOES_ON;
+	if (got >= 0) /* it goes on, unless there was no room to tell the program */
+		return ret == 0 || ret == -ECANCELED ? END_QUEUE_FULL : GOES_ON;
+	return got == -EAGAIN && ret != 0 ? GOES_ON : END_FAILED;
+}
+
+/* Writes the event of a request that ended without an attempt. */
+static __noinline void tell_ended(struct io_kiocb *req, u64 user_data, s32 res)
+{
+	struct task_struct *task = current_task(), *asked = asker(req);
+	struct file *file = BPF_CORE_READ(req, file);
+	struct waiting *w;
+	struct event *e;
+	u64 seq = 0;
+
+	if (!asked || BPF_CORE_READ(asked, tgid) == (int)(bpf_get_current_pid_tgid() >> 32))
+		introduce(task, 0);
+	e = reserve(PROBE_IO_COMPLETE, &seq, 0);
+	if (!e)
+		return;
+	identify_asker(e, task, asked);
+	stamp(e, RETURN, HOOK_IO_COMPLETE, seq, bpf_ktime_get_boot_ns());
+	e->sockfd = -1;
+	e->flags = 0;
+	e->ret = res;
+	e->via = VIA_IO_URING;
+	e->user_data = user_data;
+	__builtin_memset(&e->facts, 0, sizeof(e->facts));
+	/* What kind it is stands in it only from its preparation on. */
+	if (res == -ECANCELED || res == -EBADF) {
+		e->uring = kind_of(req);
+		e->flags = BPF_CORE_READ((struct io_accept *)req, flags);
+	}
+	if (res == -ECANCELED) {
+		read_listener(&e->facts, file);
+		w = waiting_of((u64)req, user_data, (u64)file);
+		if (w)
+			e->sockfd = w->sockfd;
+	}
+	if (*(volatile u8 *)&e->uring & URING_MULTISHOT) {
+		e->uring_end = res == -ECANCELED ? END_CANCELLED : END_FAILED;
+		if (BPF_CORE_READ(asked, flags) & PF_EXITING)
+			e->uring_end = END_THREAD_ENDED;
+		else if (BPF_CORE_READ(req, ctx, refs.percpu_count_ptr) & PERCPU_REF_DEAD)
+			e->uring_end = END_RING_CLOSED;
+	}
+	bpf_ringbuf_submit(e, 0);
 }
 
 static __always_inline int enter_request(struct io_kiocb *req)
@@ -50,9 +143,7 @@ static __always_inline int enter_request(struct io_kiocb *req)
 		BRANCH(at);
 		bpf_probe_read_kernel(&cqe, sizeof(cqe), (void *)req + at);
 		a->user_data = cqe.user_data;
-		/* The descriptor stands there until the request is tried again. */
-		if (file_of(task, cqe.fd) == file)
-			a->sockfd = cqe.fd;
+		a->sockfd = descriptor_of(task, req, &cqe, file);
 	} else {
 		u32 at = bpf_core_field_offset(struct io_kiocb___old, user_data);
 
@@ -64,6 +155,8 @@ static __always_inline int enter_request(struct io_kiocb *req)
 	a->flags = BPF_CORE_READ((struct io_accept *)req, flags);
 	a->slot = BPF_CORE_READ((struct io_accept *)req, file_slot);
 	a->uring = kind_of(req);
+	/* What was noted of the request that was at this address before. */
+	bpf_map_delete_elem(&failed, &a->req);
 	a->via = VIA_IO_URING;
 	a->mark = 0;
 	a->pending = 0;
@@ -80,6 +173,8 @@ static __always_inline int return_request(s32 ret)
 {
 	struct task_struct *task = current_task();
 	struct attempt *a = attempt_of(task, 0);
+	struct io_kiocb *req;
+	KEPT failed;
 
 	if (!a || !a->request)
 		return 0;
@@ -95,17 +190,27 @@ static __always_inline int return_request(s32 ret)
 			a->mark = MARK_CLIENT_LOST;
 		}
 	}
+	req = (struct io_kiocb *)a->req;
+	if (ret != 0)
+		note_waiting(req, a);
+	/* After an attempt that accepted, none is left for the next one; then the request ends with that. */
+	failed = a->pending && a->ret >= 0 && ret < 0 && ret > -ERESTARTSYS && ret != -EAGAIN && ret != -ECANCELED;
 	if (a->pending) {
 		/* Zero is an end of the request; anything else leaves it waiting, or to be tried again. */
 		if (a->ret == -EAGAIN && ret != 0)
 			a->mark |= MARK_ARMED;
-		tell_request(task, a, PROBE_DO_ACCEPT, HOOK_DO_ACCEPT);
-	} else if (!a->attempts && ret < 0) {
+		tell_request(task, a, PROBE_DO_ACCEPT, IS(failed) ? GOES_ON : multishot_end(a, a->ret, ret));
+	}
+	if (IS(failed) || (!a->attempts && ret < 0)) {
 		/* No descriptor was left; or (-EAGAIN) the request is to wait before it tries. */
 		a->ret = ret;
-		if (ret == -EAGAIN)
-			a->mark |= MARK_ARMED;
-		tell_request(task, a, PROBE_IO_ACCEPT, HOOK_IO_ACCEPT);
+		a->mark = ret == -EAGAIN ? MARK_ARMED : 0;
+		a->file = 0;
+		if (IS(failed) && a->sk) { /* what a socket before it said is not the listener's */
+			read_sock(&a->facts, (void *)a->sk, 0);
+			read_queue(&a->facts, (void *)a->sk, a->facts.proto);
+		}
+		tell_request(task, a, PROBE_IO_ACCEPT, multishot_end(a, ret, ret));
 	}
 	attempt_done(a);
 	return 0;

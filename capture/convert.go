@@ -49,10 +49,16 @@ func convert(e *format.Event, raw *bpf.AccEvent, n *names) {
 	*e = format.Event{
 		BootNS: int64(raw.BootNs), Kind: format.Kind(raw.Kind), Hook: format.Hook(raw.Hook), Via: format.Via(raw.Via), Mark: raw.Mark, Uring: raw.Uring,
 		CPU: raw.Cpu, CPUSeq: raw.CpuSeq, PID: raw.Pid, TID: raw.Tid, UID: raw.Uid, Comm: n.of(raw.Comm),
-		Cgroup: raw.Cgroup, NetNS: raw.Netns, SockFD: raw.Sockfd, Flags: raw.Flags,
-		HasAddr: raw.HasAddr != 0, HasAddrLen: raw.HasAddrlen != 0, AddrLenIn: raw.Told.AddrlenIn, UserData: raw.UserData,
+		Cgroup: raw.Cgroup, NetNS: f.Netns, SockFD: raw.Sockfd, Flags: raw.Flags,
+		HasAddr: raw.HasAddr != 0, HasAddrLen: raw.HasAddrlen != 0, AddrLenIn: raw.Told.AddrlenIn, UserData: raw.UserData, UringEnd: format.UringEnd(raw.UringEnd),
 		Ret: raw.Ret, Listener: f.Listener, Backlog: f.Backlog, BacklogMax: f.BacklogMax,
 		Family: family, Type: uint8(f.Type), Proto: f.Proto, State: uint8(f.State), LAddr: address(inet, &f.Laddr),
+	}
+	switch {
+	case f.Netns == 0: // there is no socket
+		e.NetNS = raw.Netns
+	case raw.Netns != f.Netns:
+		e.TaskNetNS = raw.Netns
 	}
 	if e.LAddr.IsValid() {
 		e.LPort = f.Lport

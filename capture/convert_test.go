@@ -30,7 +30,7 @@ func leavesOf(typ reflect.Type) (list []leaf) {
 	for i := range typ.NumField() {
 		m := typ.Field(i)
 		switch {
-		case m.Name == "_" || m.Name == "Unused":
+		case m.Name == "_" || m.Name == "Unused" || m.Name == "Spare":
 		case m.Type.Kind() == reflect.Struct:
 			for _, l := range leavesOf(m.Type) {
 				list = append(list, leaf{m.Name + "." + l.name, m.Offset + l.at, l.size})
@@ -105,7 +105,7 @@ func TestConvertArrives(t *testing.T) {
 	local, inner := raw, raw
 	local.Facts.Family = uint16(format.FamilyUnix)
 	inner.Facts.Family, inner.Facts.Inner = uint16(format.FamilySMC), uint16(format.FamilyIPv6)
-	arrives(t, []bpf.AccEvent{raw, local, inner}, map[string]uintptr{"StartNs": 0, "Facts.Type": 1, "Facts.State": 1}, made)
+	arrives(t, []bpf.AccEvent{raw, local, inner}, map[string]uintptr{"StartNs": 0, "Facts.Type": 1, "Facts.State": 1, "UringEnd": 1}, made)
 }
 
 // Every byte of an event of a connection's life reaches the event.

@@ -37,7 +37,11 @@ var enums = map[string]map[string]uint64{
 		"MARK_DEFERRED": format.MarkDeferred, "MARK_SYN_QUEUE": format.MarkSynQueue, "MARK_ADDR_SHORT": format.MarkAddrShort,
 		"MARK_ADDR_DIFFERS": format.MarkAddrDiffers,
 	},
-	"uring": {"URING_MULTISHOT": format.UringMultishot, "URING_DIRECT": format.UringDirect},
+	"uring": {"URING_MULTISHOT": format.UringMultishot, "URING_DIRECT": format.UringDirect, "URING_REGISTERED": format.UringRegistered},
+	"uring_end": {
+		"GOES_ON": uint64(format.UringGoesOn), "END_QUEUE_FULL": uint64(format.UringQueueFull), "END_FAILED": uint64(format.UringFailed),
+		"END_CANCELLED": uint64(format.UringCancelled), "END_RING_CLOSED": uint64(format.UringRingClosed), "END_THREAD_ENDED": uint64(format.UringThreadEnded),
+	},
 	"watch_for": {
 		"WATCH_RETURNS": watchReturns, "WATCH_BEFORE": watchBefore, "WATCH_DENIED": watchDenied, "WATCH_ENDING": watchEnding,
 	},

@@ -32,6 +32,7 @@ func describeHost(h *format.Header) error {
 	u := uname()
 	h.Host, h.Arch = unix.ByteSliceToString(u.Nodename[:]), unix.ByteSliceToString(u.Machine[:])
 	h.Kernel, h.Build = kernelName()
+	h.MntNS = namespace("/proc/self/ns/mnt")
 	h.BootID = readLine("/proc/sys/kernel/random/boot_id")
 	if id := readLine("/etc/machine-id"); id != "" {
 		mac := hmac.New(sha256.New, []byte(machineKey))

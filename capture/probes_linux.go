@@ -301,8 +301,10 @@ func (a *attached) load(o *Options, types *btf.Cache, object func() (*ebpf.Colle
 	if err := a.setLife(o, spec); err != nil {
 		return nil, err
 	}
-	if err := spec.Variables["multishot_flag"].Set(multishotFlag()); err != nil {
-		return nil, fmt.Errorf("set up the programs: %w", err)
+	for name, bit := range map[string]string{"multishot_flag": multishotBit, "polled_flag": polledBit} {
+		if err := spec.Variables[name].Set(requestFlag(bit)); err != nil {
+			return nil, fmt.Errorf("set up the programs: %w", err)
+		}
 	}
 	for i, p := range a.probes {
 		s := spec.Programs[p.program]

@@ -5,6 +5,7 @@ package capture
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -82,6 +83,8 @@ type introduction struct {
 	exe, cgroup         string
 	comm                string
 	nsPID, pidNS, mntNS uint32
+	exeDev              string
+	exeInode            uint64
 }
 
 // introduce keeps what the kernel told of a process for the event that follows.
@@ -91,10 +94,14 @@ func (p *processes) introduce(raw *bpf.AccProcess) {
 	}
 	p.version++
 	k := processKey{raw.Pid, raw.StartNs}
-	p.introduced[k] = introduction{
+	in := introduction{
 		exe: joinParts(raw.Exe[:]), cgroup: joinParts(raw.Cgroup[:]), comm: text((*[16]byte)(unsafe.Pointer(&raw.Comm))[:]),
-		nsPID: raw.NsPid, pidNS: raw.Pidns, mntNS: raw.Mntns,
+		nsPID: raw.NsPid, pidNS: raw.Pidns, mntNS: raw.Mntns, exeInode: raw.ExeIno,
 	}
+	if raw.ExeIno != 0 {
+		in.exeDev = fmt.Sprintf("%d:%d", raw.ExeDev>>20, raw.ExeDev&(1<<20-1)) // dev_t within the kernel: 20 bits of minor
+	}
+	p.introduced[k] = in
 	delete(p.known, k) // it called exec, or is in another cgroup: the next event gets a new record
 	p.recent = nil
 }
@@ -159,6 +166,7 @@ func lookUp(raw *bpf.AccEvent, in introduction, blind bool) format.Process {
 	rec := format.Process{
 		PID: raw.Pid, StartNS: int64(raw.StartNs), Comm: n.of(raw.Comm), UID: raw.Uid, CgroupID: raw.Cgroup, NetNS: uint64(raw.Netns),
 		Exe: in.exe, Cgroup: in.cgroup, PIDNS: uint64(in.pidNS), MntNS: uint64(in.mntNS), NSPID: in.nsPID,
+		ExeDev: in.exeDev, ExeInode: in.exeInode,
 	}
 	if in.comm != "" {
 		rec.Comm = in.comm

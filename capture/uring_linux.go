@@ -6,11 +6,14 @@ import (
 	"os"
 )
 
-// multishotFlag is the bit of io_kiocb.flags that says that a request is
-// multishot, 0 if this kernel's types do not tell. It is a value of an enum
-// without a name, which programs can't ask for, and moves between kernels; where
-// io_accept itself says it, from 6.10 on, it is not used.
-func multishotFlag() uint64 {
+// The values of an enum without a name, which programs can't ask for, and which move between kernels.
+const (
+	multishotBit = "REQ_F_APOLL_MULTISHOT_BIT" // the request is multishot; io_accept itself says it from 6.10 on
+	polledBit    = "REQ_F_POLLED_BIT"          // it waited for a connection before
+)
+
+// requestFlag is the bit of io_kiocb.flags that has a name, 0 if this kernel's types do not tell.
+func requestFlag(bit string) uint64 {
 	b, err := os.ReadFile("/sys/kernel/btf/vmlinux")
 	if err != nil || len(b) < 24 {
 		return 0
@@ -24,7 +27,7 @@ func multishotFlag() uint64 {
 	if types+typesLen > len(b) || strs > len(b) {
 		return 0
 	}
-	name := bytes.Index(b[strs:], []byte("\x00REQ_F_APOLL_MULTISHOT_BIT\x00"))
+	name := bytes.Index(b[strs:], []byte("\x00"+bit+"\x00"))
 	if name < 0 {
 		return 0
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // Kind says which side of a kernel function an event was taken on.
@@ -112,8 +113,22 @@ const (
 
 // The bits of [Event.Uring].
 const (
-	UringMultishot = 1 << iota // the request goes on accepting
-	UringDirect                // it puts sockets into the ring's own table: Ret is a slot
+	UringMultishot  = 1 << iota // the request goes on accepting
+	UringDirect                 // it puts sockets into the ring's own table: Ret is a slot
+	UringRegistered             // its listener is a file that is registered with the ring: SockFD is its number there
+)
+
+// UringEnd says why a multishot request of io_uring does not go on.
+type UringEnd uint8
+
+// The ends of a multishot request. It can be armed again.
+const (
+	UringGoesOn      UringEnd = 0 // it goes on, or is not multishot
+	UringQueueFull   UringEnd = 1 // the completion queue had no room for one more that says that the request goes on
+	UringFailed      UringEnd = 2 // the attempt failed
+	UringCancelled   UringEnd = 3 // the program cancelled it
+	UringRingClosed  UringEnd = 4 // the ring was closed
+	UringThreadEnded UringEnd = 5 // the thread that had asked for it ended
 )
 
 // Event is one hit of one probe, as the kernel saw it. It is flat and comparable
@@ -141,14 +156,16 @@ type Event struct {
 	Comm       string // the thread's name, up to 15 bytes, as the kernel has it
 	Proc       uint32 // number of the Process record, 0 if there is none
 	Cgroup     uint64 // cgroup v2 id
-	NetNS      uint32 // inode number of the task's network namespace
-	SockFD     int32  // the listening descriptor that the program passed
+	NetNS      uint32 // inode number of the socket's network namespace; of the task's, where there is no socket
+	TaskNetNS  uint32 // of the task's, where that is another one; else 0
+	SockFD     int32  // the listening descriptor that the program passed, or the number of a registered file, see Uring; -1 not known
 	Flags      uint32 // accept4 flags
 	HasAddr    bool   // the program passed an address buffer
 	HasAddrLen bool   // the program passed a pointer to the buffer's length
 	AddrLenIn  int32  // the buffer's length that it passed, 0 without
 
-	UserData uint64 // what the program named the io_uring request
+	UserData uint64   // what the program named the io_uring request
+	UringEnd UringEnd // why it does not go on after this event, if it is multishot
 
 	Ret        int32  // new descriptor, or slot, or a negative errno; kernel-internal numbers (-512) are kept
 	Listener   uint64 // inode number of the listening socket, 0 if it is not a socket or unknown
@@ -259,12 +276,14 @@ var (
 		12: "tcp_syn_recv_sock", 13: "inet_child_forget", 14: "inet_csk_listen_start",
 		15: "tcp_done", 16: "tcp_fin",
 	}
-	uringNames  = map[int64]string{0: "", 1: "multishot", 2: "direct", 3: "multishot direct"}
-	viaNames    = map[int64]string{0: "unknown", 1: "accept", 2: "accept4", 3: "socketcall", 4: "io_uring", 5: "kernel"}
-	familyNames = map[int64]string{0: "", 1: "unix", 2: "ipv4", 10: "ipv6", 40: "vsock", 43: "smc"}
-	typeNames   = map[int64]string{0: "", 1: "stream", 2: "dgram", 3: "raw", 5: "seqpacket"}
-	protoNames  = map[int64]string{0: "", 6: "tcp", 17: "udp", 132: "sctp", 262: "mptcp"}
-	stateNames  = map[int64]string{
+	uringNames = map[int64]string{0: "", 1: "multishot", 2: "direct", 3: "multishot direct", 4: "registered", 5: "multishot registered",
+		6: "direct registered", 7: "multishot direct registered"}
+	uringEndNames = map[int64]string{0: "", 1: "completion-queue-full", 2: "failed", 3: "cancelled", 4: "ring-closed", 5: "thread-ended"}
+	viaNames      = map[int64]string{0: "unknown", 1: "accept", 2: "accept4", 3: "socketcall", 4: "io_uring", 5: "kernel"}
+	familyNames   = map[int64]string{0: "", 1: "unix", 2: "ipv4", 10: "ipv6", 40: "vsock", 43: "smc"}
+	typeNames     = map[int64]string{0: "", 1: "stream", 2: "dgram", 3: "raw", 5: "seqpacket"}
+	protoNames    = map[int64]string{0: "", 6: "tcp", 17: "udp", 132: "sctp", 262: "mptcp"}
+	stateNames    = map[int64]string{
 		0: "", 1: "established", 2: "syn-sent", 3: "syn-recv", 4: "fin-wait-1", 5: "fin-wait-2", 6: "time-wait",
 		7: "closed", 8: "close-wait", 9: "last-ack", 10: "listen", 11: "closing", 12: "new-syn-recv",
 	}
@@ -293,6 +312,33 @@ func (k Kind) String() string   { return name(kindNames, int64(k)) }
 func (h Hook) String() string   { return name(hookNames, int64(h)) }
 func (v Via) String() string    { return name(viaNames, int64(v)) }
 func (f Family) String() string { return name(familyNames, int64(f)) }
+
+// String is a word for an end of a multishot request, "" if it goes on.
+func (u UringEnd) String() string { return name(uringEndNames, int64(u)) }
+
+// Words is why a multishot request ended, for people.
+func (u UringEnd) Words() string {
+	switch u {
+	case UringFailed:
+		return "an error"
+	case UringThreadEnded:
+		return "the thread that armed it has ended"
+	}
+	return strings.ReplaceAll(u.String(), "-", " ")
+}
+
+// ListenerFD is what the program named the listener by, for people.
+func (e *Event) ListenerFD() string {
+	switch {
+	case e.Uring&UringRegistered != 0 && e.SockFD < 0:
+		return "a registered file"
+	case e.Uring&UringRegistered != 0:
+		return "registered file " + strconv.Itoa(int(e.SockFD))
+	case e.SockFD < 0:
+		return "a descriptor that is not known"
+	}
+	return "descriptor " + strconv.Itoa(int(e.SockFD))
+}
 
 // UringName is the words for the bits of [Event.Uring]; "single" for none.
 func UringName(uring uint8) string { return cmp.Or(name(uringNames, int64(uring)), "single") }

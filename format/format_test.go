@@ -69,7 +69,7 @@ func odd() []Event {
 		{Kind: Enter},
 		{Kind: Return, Ret: -2147483647, Comm: "\x00\xff\x1b[31m", LAddr: netip.MustParseAddr("::ffff:1.2.3.4")},
 		{Kind: Return, Hook: 255, Via: 255, Mark: 65535, Uring: 255, UserData: 1<<64 - 1, LName: "/run/\x1b[31m", RName: "2:1024", PeerPID: 1<<32 - 1, PeerUID: 1<<32 - 1, CPU: 1<<32 - 1, CPUSeq: 1<<64 - 1, BootNS: -1 << 63, PID: 1<<32 - 1, TID: 1<<32 - 1,
-			UID: 1<<32 - 1, Proc: 1<<32 - 1, Cgroup: 1<<64 - 1, NetNS: 1<<32 - 1, SockFD: -1 << 31, Flags: 1<<32 - 1, Ret: 1<<31 - 1,
+			UID: 1<<32 - 1, Proc: 1<<32 - 1, Cgroup: 1<<64 - 1, NetNS: 1<<32 - 1, TaskNetNS: 1<<32 - 1, UringEnd: 255, SockFD: -1 << 31, Flags: 1<<32 - 1, Ret: 1<<31 - 1,
 			Listener: 1<<64 - 1, Backlog: 1<<32 - 1, BacklogMax: 1<<32 - 1, Family: 65535, Type: 255, Proto: 65535, State: 255,
 			LAddr: netip.MustParseAddr("fe80::1"), LPort: 65535, RAddr: netip.MustParseAddr("::"), RPort: 65535, Inode: 1<<64 - 1, Cookie: 1 << 63},
 		{Kind: Enter, BootNS: 1<<63 - 1, HasAddr: true, AddrLenIn: -1 << 31},

@@ -339,9 +339,7 @@ func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 		dst = append(dst, "return  "...)
 	}
 	dst = append(dst, e.Via.String()...)
-	if e.SockFD >= 0 || e.Via != ViaIOUring && e.Via != ViaKernel { // of a request that is tried again it is not known
-		dst = strconv.AppendInt(append(dst, " fd "...), int64(e.SockFD), 10)
-	}
+	dst = AppendSockFD(dst, e.Via, e.Uring, e.SockFD)
 	switch {
 	case e.Armed():
 		dst = append(dst, " waits"...)
@@ -357,11 +355,45 @@ func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 	if e.Via == ViaIOUring {
 		dst = append(dst, "  request "...)
 		dst = strconv.AppendUint(dst, e.UserData, 10)
-		if e.Uring != 0 {
-			dst = append(append(dst, ' '), name(uringNames, int64(e.Uring))...)
+		if kind := e.Uring &^ UringRegistered; kind != 0 {
+			dst = append(append(dst, ' '), name(uringNames, int64(kind))...)
 		}
 	}
-	return appendMarks(appendSocket(dst, e), e)
+	dst = appendSocket(dst, e)
+	if e.TaskNetNS != 0 && e.Via != ViaKernel {
+		dst = append(append(append(dst, "  "...), e.verb()...), " from another network namespace ("...)
+		dst = append(strconv.AppendUint(dst, uint64(e.TaskNetNS), 10), ')')
+	}
+	if e.UringEnd != UringGoesOn {
+		dst = append(append(append(dst, "  the multishot accept ended ("...), e.UringEnd.Words()...), ')')
+	}
+	return appendMarks(dst, e)
+}
+
+// verb is what a task did.
+func (e *Event) verb() string {
+	switch {
+	case e.Accepted():
+		return "accepted"
+	case e.Via == ViaIOUring:
+		return "asked"
+	}
+	return "called"
+}
+
+// AppendSockFD appends what a program named the listener by, with a space before it:
+// a descriptor, or the number of a file that is registered with a ring. Nothing, where
+// there is none, or where it is not known of a request.
+func AppendSockFD(dst []byte, via Via, uring uint8, fd int32) []byte {
+	switch {
+	case uring&UringRegistered != 0 && fd < 0:
+		return append(dst, " registered file"...)
+	case uring&UringRegistered != 0:
+		return strconv.AppendInt(append(dst, " registered file "...), int64(fd), 10)
+	case fd >= 0 || via != ViaIOUring && via != ViaKernel:
+		return strconv.AppendInt(append(dst, " fd "...), int64(fd), 10)
+	}
+	return dst
 }
 
 func appendMarks(dst []byte, e *Event) []byte {

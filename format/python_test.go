@@ -69,9 +69,9 @@ func plainValue(f *Field, e *Event) (any, bool) {
 			has[name] = on
 		}
 	}
-	set(task, "tid", "via", "pid", "uid", "comm", "proc", "cgroup", "sockfd", "flags")
+	set(task, "tid", "via", "pid", "uid", "comm", "proc", "cgroup", "task_netns", "sockfd", "flags")
 	set(e.Kind == Enter, "addr", "addrlen", "addrlen_in")
-	set(e.Kind == Return, "uring", "user_data")
+	set(e.Kind == Return, "uring", "user_data", "uring_end")
 	set(conn, "errno", "raddr", "rport", "inode")
 	set(conn && !(e.Kind == Return && e.Ret < 0), "cookie")
 	set(e.Kind == Return && e.Ret >= 0, "ret", "rname", "peer_pid", "peer_uid", "addrlen_out", "told_family", "told_addr", "told_port")

@@ -21,6 +21,7 @@ type Header struct {
 	CPUs      int         `msgpack:"cpus" json:"cpus"`                   // possible CPUs
 	Command   []string    `msgpack:"command" json:"command"`             // the recorder's command line
 	StartNS   int64       `msgpack:"start_ns" json:"start_ns"`           // start, CLOCK_REALTIME in Unix nanoseconds
+	MntNS     uint64      `msgpack:"mntns" json:"mntns"`                 // inode number of the recorder's mount namespace, 0 unknown
 	Zone      string      `msgpack:"zone" json:"zone"`                   // time zone name of the host
 	ZoneSec   int         `msgpack:"zone_s" json:"zone_s"`               // its offset at the start, seconds east of UTC
 	Mode      string      `msgpack:"mode" json:"mode"`                   // "kprobe" or "fentry"
@@ -64,7 +65,9 @@ type Process struct {
 	PID       uint32 `msgpack:"pid" json:"pid"`           // thread group id, initial pid namespace
 	StartNS   int64  `msgpack:"start_ns" json:"start_ns"` // start time, CLOCK_BOOTTIME; 0 unknown
 	Comm      string `msgpack:"comm" json:"comm"`         // name of the group leader
-	Exe       string `msgpack:"exe" json:"exe"`           // path of the executable, "" if it was gone before it could be read
+	Exe       string `msgpack:"exe" json:"exe"`           // path of the executable in the process's mount namespace, "" if it was gone before it could be read
+	ExeDev    string `msgpack:"exe_dev" json:"exe_dev"`   // device of the executable's file system as major:minor, "" unknown
+	ExeInode  uint64 `msgpack:"exe_ino" json:"exe_ino"`   // inode number of the executable there, 0 unknown
 	UID       uint32 `msgpack:"uid" json:"uid"`
 	CgroupID  uint64 `msgpack:"cgroup_id" json:"cgroup_id"`
 	Cgroup    string `msgpack:"cgroup" json:"cgroup"`       // cgroup path

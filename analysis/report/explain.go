@@ -36,7 +36,7 @@ func Explain(e *format.Event, clock format.Clock, zone *time.Location) string {
 
 // noneIfZero are fields of which 0 says that there is none.
 var noneIfZero = map[string]bool{"inode": true, "told_family": true, "told_port": true, "cookie": true, "uring": true, "user_data": true,
-	"peer_pid": true, "peer_uid": true, "proc": true, "addrlen_out": true, "sock_err": true}
+	"task_netns": true, "uring_end": true, "peer_pid": true, "peer_uid": true, "proc": true, "addrlen_out": true, "sock_err": true}
 
 // sentences say what happened.
 func sentences(e *format.Event) []string {
@@ -44,7 +44,7 @@ func sentences(e *format.Event) []string {
 	say := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	switch e.Kind {
 	case format.Enter:
-		say("%s calls %s on descriptor %d (%s).", task(e), e.Via, e.SockFD, where(e))
+		say("%s calls %s on %s (%s).", task(e), e.Via, e.ListenerFD(), where(e))
 		say("%s", queueWords(e))
 	case format.Return:
 		returned(e, say)
@@ -69,6 +69,12 @@ func sentences(e *format.Event) []string {
 		}
 	case format.Drop:
 		dropped(e, say)
+	}
+	if e.TaskNetNS != 0 && e.Via != format.ViaKernel {
+		say("The task is in network namespace %d; the socket is in another network namespace, %d.", e.TaskNetNS, e.NetNS)
+	}
+	if e.UringEnd != format.UringGoesOn {
+		say("The multishot accept ended (%s): no more connections are accepted by this request.", e.UringEnd.Words())
 	}
 	for i, w := range format.MarkNames(^uint16(0)) {
 		if e.Mark&(1<<i) != 0 && markWords[i] != "" {
@@ -159,7 +165,7 @@ func dropped(e *format.Event, say func(string, ...any)) {
 func returned(e *format.Event, say func(string, ...any)) {
 	switch {
 	case e.Armed():
-		say("%s asked io_uring to accept on descriptor %d (%s); nothing is there yet.", task(e), e.SockFD, where(e))
+		say("%s asked io_uring to accept on %s (%s); nothing is there yet.", task(e), e.ListenerFD(), where(e))
 	case e.Accepted():
 		what := fmt.Sprintf("descriptor %d", e.Ret)
 		if e.Mark&format.MarkNoFD != 0 {
@@ -180,7 +186,7 @@ func returned(e *format.Event, say func(string, ...any)) {
 			}
 		}
 	default:
-		say("%s of %s on descriptor %d (%s) failed with %s: %s.", e.Via, task(e), e.SockFD, where(e), format.ErrnoName(e.Errno()),
+		say("%s of %s on %s (%s) failed with %s: %s.", e.Via, task(e), e.ListenerFD(), where(e), format.ErrnoName(e.Errno()),
 			cmp.Or(analysis.Meaning(e.Errno()), "accept(2) says more"))
 		if e.Mark&format.MarkClientLost != 0 {
 			say("The client that was cut off is %s.", e.Peer())

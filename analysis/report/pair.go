@@ -22,11 +22,9 @@ func AppendPairText(dst []byte, p *analysis.Pair, c format.Clock, zone *time.Loc
 		dst = strconv.AppendUint(append(dst, '/'), uint64(p.TID), 10)
 	}
 	dst = append(append(dst, "]  "...), p.Via.String()...)
-	if p.SockFD >= 0 || p.Via != format.ViaIOUring && p.Via != format.ViaKernel { // of a request that is tried again it is not known
-		dst = strconv.AppendInt(append(dst, " fd "...), int64(p.SockFD), 10)
-	}
+	dst = format.AppendSockFD(dst, p.Via, p.Uring, p.SockFD)
 	if p.Via == format.ViaIOUring {
-		dst = strconv.AppendUint(append(append(append(dst, ' '), format.UringName(p.Uring)...), " request "...), p.UserData, 10)
+		dst = strconv.AppendUint(append(append(append(dst, ' '), format.UringName(p.Uring&^format.UringRegistered)...), " request "...), p.UserData, 10)
 	}
 	if p.ListenAddr.Addr().IsValid() {
 		dst = append(append(dst, " on "...), p.ListenAddr.String()...)
@@ -72,6 +70,12 @@ func AppendPairText(dst []byte, p *analysis.Pair, c format.Clock, zone *time.Loc
 		dst = strconv.AppendUint(append(dst, "  queue "...), uint64(queue), 10)
 		dst = strconv.AppendUint(append(dst, '/'), uint64(p.QueueMax), 10)
 	}
+	if p.TaskNetNS != 0 && p.Via != format.ViaKernel {
+		dst = append(strconv.AppendUint(append(dst, "  from another network namespace ("...), uint64(p.TaskNetNS), 10), ')')
+	}
+	if p.UringEnd != format.UringGoesOn {
+		dst = append(append(append(dst, "  the multishot accept ended ("...), p.UringEnd.Words()...), ')')
+	}
 	if p.Why != "" {
 		dst = append(append(append(dst, "  ["...), p.Why...), ']')
 	}
@@ -110,6 +114,8 @@ var pairKeys = labelled(
 		"new descriptor (with uring direct: slot), or the negative errno; null, too, if it has no descriptor or that is not known"),
 	textOrNull("errno", func(p *pair) (string, bool) { return format.ErrnoName(p.Errno), p.Errno != 0 }, "name of the error of a failed attempt; ERESTARTSYS: interrupted by a signal").words(wordsOf("errno")...),
 	intKey("netns", func(p *pair) int64 { return int64(p.NetNS) }, ""),
+	intOrNull("task_netns", func(p *pair) (int64, bool) { return int64(p.TaskNetNS), p.TaskNetNS != 0 },
+		"inode number of the network namespace of the task, where that is another one than the socket's"),
 	intOrNull("listener", func(p *pair) (int64, bool) { return int64(p.Listener), p.Listener != 0 }, ""),
 	addrKey("listen_addr", listenOf, "address that the listener is bound to"),
 	portKey("listen_port", listenOf, "port that the listener is bound to"),
@@ -128,7 +134,9 @@ var pairKeys = labelled(
 	intOrNull("peer_pid", func(p *pair) (int64, bool) { return int64(p.PeerPID), p.PeerPID != 0 }, ""),
 	intOrNull("peer_uid", func(p *pair) (int64, bool) { return int64(p.PeerUID), p.PeerPID != 0 }, ""),
 	textOrNull("uring", func(p *pair) (string, bool) { return format.UringName(p.Uring), p.Via == format.ViaIOUring },
-		"kind of an io_uring request; direct: ret is a slot of the ring's table").words(uringWords()...),
+		"kind of an io_uring request; direct: ret is a slot of the ring's table; registered: sockfd is the number of a registered file").words(uringWords()...),
+	textOrNull("uring_end", func(p *pair) (string, bool) { return p.UringEnd.String(), p.UringEnd != format.UringGoesOn },
+		"why a multishot request of io_uring does not go on after this attempt; null: it does, or is not multishot").words(wordsOf("uring_end")...),
 	wideOrNull("user_data", func(p *pair) (uint64, bool) { return p.UserData, p.Via == format.ViaIOUring }, ""),
 	boolKey("armed", func(p *pair) bool { return p.Armed }, "an io_uring request that found nothing and waits: no failure, though errno is EAGAIN"),
 	boolKey("client_lost", func(p *pair) bool { return p.ClientLost }, "it failed after it had taken a connection, which is lost"),
@@ -153,7 +161,7 @@ func whyWords() (words []string) {
 }
 
 func uringWords() (words []string) {
-	for kind := range uint8(format.UringMultishot | format.UringDirect + 1) {
+	for kind := range uint8(format.UringMultishot | format.UringDirect | format.UringRegistered + 1) {
 		words = append(words, format.UringName(kind))
 	}
 	return words

@@ -208,7 +208,7 @@ func TestPairLines(t *testing.T) {
 		if err := json.Unmarshal(lines[n:], &v); err != nil {
 			t.Errorf("%s: %v", lines[n:], err)
 		}
-		if len(v) != 41 {
+		if len(v) != 43 {
 			t.Errorf("%d members: %s", len(v), lines[n:])
 		}
 		lines = append(lines, '\n')
