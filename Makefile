@@ -1,5 +1,5 @@
 # Everything that is done to acc. Each target installs what it needs on a
-# Debian-like machine (root and apt-get), and says what.
+# Debian-like machine (root and apt-get), and says what. make help lists them.
 
 KERNEL  ?= 6.1
 KERNELS := 5.10 6.1 6.12 7
@@ -7,6 +7,7 @@ KERNELS_ARM64 := 6.1 6.12
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BUILD   := .vm-cache/build
 # What the test programs of accept need beside the kernel itself.
 MODULES := vsock_loopback,sctp,smc,smc_diag,mptcp,nfsd,tcp_diag
@@ -21,9 +22,12 @@ OUT     ?= $(BUILD)/vm-$(KERNEL)
 SIZE_TIME ?= 100s
 READ_EVENTS ?= 10000000
 
-.PHONY: all build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown torture torture-vm soak-vm figures mutants supply licenses sbom reproducible cross generate generate-check lint fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang
+.PHONY: all help build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown torture torture-vm soak-vm figures mutants supply licenses sbom reproducible cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang
 
 all: build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the acc binary; needs only Go
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o acc ./cmd/acc
@@ -31,7 +35,7 @@ build: ## the acc binary; needs only Go
 $(BUILD):
 	mkdir -p $(BUILD)
 
-helpers: $(BUILD)
+helpers: $(BUILD) ## the programs that tests in virtual machines run
 	go build -o $(BUILD)/vm ./capture/vm
 	CGO_ENABLED=0 go build -o $(BUILD)/goserver ./testdata/demo/goserver
 	CGO_ENABLED=0 go build -o $(BUILD)/accepts ./testdata/accepts
@@ -43,14 +47,13 @@ demo: build helpers ## the main job: real servers, a real kernel, a real capture
 test: lint test-unit test-race cross generate-check test-vm ## everything that must pass
 	@echo "make test: all passed"
 
-test-unit: python openssh
+test-unit: python openssh ## Go tests that need no kernel to trace
 	ACC_NEED_PYTHON=1 go test ./...
 
-test-race:
+test-race: ## the quick ones of them, with the race detector
 	go test -race -short ./...
 
-# The tests of capture that need a kernel, on Linux $(KERNEL), in a virtual machine.
-test-vm: build helpers
+test-vm: build helpers ## the tests of recording on Linux KERNEL (5.10, 6.1, 6.12, 7), in a virtual machine; TESTS chooses
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
 	rm -rf $(OUT) && mkdir -p $(OUT) && echo '$(VERSION)' >$(OUT)/commit
 	$(BUILD)/vm -kernel $(KERNEL) -smp $(or $(SMP),2) -timeout $(VM_TIME) -mem 2048 -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver \
@@ -68,8 +71,7 @@ soak-vm: ## a million connections
 test-vm-lockdown: ## what a locked down kernel does; it can't be unlocked, hence a machine of its own
 	$(MAKE) --no-print-directory test-vm LOCKDOWN=1 TESTS='^TestVMLockdown'
 
-# The same on arm64, of what is not slow there; everything is built here.
-test-vm-arm64: helpers
+test-vm-arm64: helpers ## the same on arm64, of what is not slow there; everything is built here
 	GOARCH=arm64 CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $(BUILD)/arm64/acc ./cmd/acc
 	GOARCH=arm64 CGO_ENABLED=0 go build -o $(BUILD)/arm64/accepts ./testdata/accepts
 	GOARCH=arm64 CGO_ENABLED=0 go test -c -o $(BUILD)/arm64/capture.test ./capture
@@ -78,8 +80,7 @@ test-vm-arm64: helpers
 		-in $(BUILD)/arm64/accepts -modules $(MODULES) -out $(BUILD)/vm-$(KERNEL)-arm64 \
 		-- /in/capture.test -test.v -test.timeout 28m -test.run '^TestVM(Paths|Outcomes|Before|Counts|KilledRecorder|Modes)$$'
 
-# All of them, and docs/KERNELS.md, the table of what is recorded where.
-test-vm-all:
+test-vm-all: ## all kernels, and docs/KERNELS.md, the table of what is recorded where
 	set -e; for k in $(KERNELS); do $(MAKE) --no-print-directory test-vm KERNEL=$$k; done
 	set -e; for k in $(KERNELS_ARM64); do $(MAKE) --no-print-directory test-vm-arm64 KERNEL=$$k; done
 	go run ./capture/vm/matrix $(KERNELS:%=$(BUILD)/vm-%/paths.tsv) $(KERNELS_ARM64:%=$(BUILD)/vm-%-arm64/paths.tsv) >docs/KERNELS.md
@@ -127,24 +128,26 @@ cross: ## offline work needs no Linux
 generate: clang ## compile the BPF programs again
 	cd bpf && go generate .
 
-# The committed objects are what the pinned clang makes of the source.
-generate-check: generate
+generate-check: generate ## the committed objects are what the pinned clang makes of the source
 	git diff --exit-code --stat -- bpf || { echo "bpf: the committed objects differ from what make generate makes; commit them"; exit 1; }
 
-lint:
+lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 	go vet ./...
 	GOOS=windows go vet ./cmd/acc ./format ./replay ./analysis/... ./evidence/...
 	go run $(STATICCHECK) ./...
 
-fuzz: ## each fuzz target for $(FUZZTIME)
+lint-more: ## golangci-lint with .golangci.yml
+	go run $(GOLANGCI) run ./...
+
+fuzz: ## each fuzz target for FUZZTIME (60s)
 	set -e; for target in format:FuzzReader format:FuzzContent format:FuzzIndex replay:FuzzOrder evidence/sshsig:FuzzParse evidence/sshsig:FuzzSigners evidence/sshsig:FuzzRevoked evidence/checkpoints:FuzzRead; do \
 		go test ./$${target%%:*} -run xxx -fuzz $${target##*:}'$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; done
 
 bench: bench-record bench-size bench-read ## acc and its peers side by side, into docs/BENCHMARKS.md; and what go test measures
 	go test ./format ./analysis ./capture -run xxx -bench .
 
-bench-record: build helpers peers
+bench-record: build helpers peers ## what recording costs, beside trace-cmd, perf, bpftrace, strace and tcpdump
 	$(BUILD)/bench record $(BUILD)/vm ./acc $(BUILD)/loop
 
 bench-size: build helpers peers ## SIZE_TIME: how long wrk loads nginx, by the machine's clock, which is some ten times slower than ours; - takes the files of the run before
@@ -153,7 +156,7 @@ bench-size: build helpers peers ## SIZE_TIME: how long wrk loads nginx, by the m
 bench-read: build helpers peers ## reads what bench-size left
 	$(BUILD)/bench read ./acc .vm-cache/bench $(READ_EVENTS)
 
-peers:
+peers: ## the programs that acc is measured against
 	@command -v trace-cmd perf bpftrace strace tcpdump tshark nginx wrk zstd >/dev/null || { echo "installing trace-cmd linux-perf bpftrace strace tcpdump tshark nginx-light wrk zstd"; \
 		(apt-get install -y -qq --no-install-recommends trace-cmd linux-perf bpftrace strace tcpdump tshark nginx-light wrk zstd || \
 		(apt-get update -qq && apt-get install -y -qq --no-install-recommends trace-cmd linux-perf bpftrace strace tcpdump tshark nginx-light wrk zstd)) >/dev/null; }
@@ -164,20 +167,20 @@ cost: helpers ## instructions that recording costs, in a machine whose clock cou
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
 	$(BUILD)/vm -kernel $(KERNEL) -icount -append mitigations=off -timeout 20m -in $(BUILD)/capture.test -out $(BUILD)/cost -- /bin/busybox env ACC_COST=$(or $(MODE),1) ACC_PROFILE=$(PROFILE) /in/capture.test -test.v -test.run '^TestCost'
 
-python: # Debian's own, which the documentation promises
+python: ## Debian's own, which the documentation promises
 	@/usr/bin/python3 -c 'import msgpack, zstandard' 2>/dev/null || { echo "installing python3-msgpack python3-zstandard"; \
 		(apt-get install -y -qq --no-install-recommends python3 python3-msgpack python3-zstandard || \
 		(apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 python3-msgpack python3-zstandard)) >/dev/null; }
 
-openssh: # ssh-keygen, which judges signatures and lists of signers beside acc
+openssh: ## ssh-keygen, which judges signatures and lists of signers beside acc
 	@command -v ssh-keygen >/dev/null || { echo "installing openssh-client"; \
 		(apt-get install -y -qq --no-install-recommends openssh-client || \
 		(apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-client)) >/dev/null; }
 
-clang:
+clang: ## the pinned compiler of BPF programs
 	@command -v clang-19 llvm-strip-19 >/dev/null && test -e /usr/include/bpf/bpf_helpers.h || { echo "installing clang-19 llvm-19 libbpf-dev"; \
 		(apt-get install -y -qq --no-install-recommends clang-19 llvm-19 libbpf-dev || \
 		(apt-get update -qq && apt-get install -y -qq --no-install-recommends clang-19 llvm-19 libbpf-dev)) >/dev/null; }
 
-clean:
+clean: ## remove what was built and cached
 	rm -rf acc demo.acc .vm-cache
