@@ -32,8 +32,9 @@ type analyzeOptions struct {
 func newAnalyzeCommand() *cobra.Command {
 	o := analyzeOptions{}
 	cmd := &cobra.Command{
-		Use:   "analyze FILE",
-		Short: "Say what a capture shows: who accepted whom, how long it took, what failed",
+		Use:     "analyze FILE",
+		Aliases: []string{"analyse"},
+		Short:   "Say what a capture shows: who accepted whom, how long it took, what failed",
 		Long: `Analyze pairs the entries and returns of a capture and prints on one screen what
 happened: attempts, failures by error, time in accept, rates, listeners with their
 queues, processes and peers, what became of connections, and last what was found, worst
@@ -53,7 +54,8 @@ by the client's address and port; --timeline draws them. docs/JSON.md explains t
   acc analyze --connection 3 incident.acc
   acc analyze --pairs incident.acc
   acc analyze --pairs --json incident.acc`,
-		Args: oneCapture,
+		Args:              oneCapture,
+		ValidArgsFunction: oneCaptureFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("connection") && o.connection == "" {
 				return &usageError{errors.New("--connection names no connection"), "like --connection 12, or --connection 192.0.2.1:40000"}
@@ -61,16 +63,28 @@ by the client's address and port; --timeline draws them. docs/JSON.md explains t
 			return runAnalyze(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
 		},
 	}
+	takesRead(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&o.json, "json", false, "print JSON: one object, with error alone if the file can't be read; with --pairs and --connections one a line")
 	f.BoolVar(&o.pairs, "pairs", false, "list every attempt: its entry and its return; in brackets, why one of them is not there (no-call: io_uring or the kernel itself, where no system call is)")
 	f.BoolVar(&o.connections, "connections", false, "list every TCP connection, in the order in which they ended")
-	f.StringVar(&o.connection, "connection", "", "tell the story of one: the number of an event of it, or the client's ADDRESS:PORT")
+	f.StringVar(&o.connection, "connection", "", "tell the story of `ONE`: the number of an event of it, or the client's ADDRESS:PORT")
 	f.BoolVar(&o.timeline, "timeline", false, "draw connections as lanes, for each listener")
-	f.StringVar(&o.failOn, "fail-on", "", "exit with 8 if there is a finding as bad as this or worse: notice, warning or critical")
+	f.StringVar(&o.failOn, "fail-on", "", "exit with 8 if there is a finding of this `SEVERITY` or worse: notice, warning or critical")
 	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
-	f.IntVar(&o.top, "top", 10, "rows in each table; 0: all")
-	f.StringVar(&o.color, "color", "auto", "auto, always or never; auto heeds NO_COLOR")
+	f.IntVar(&o.top, "top", 10, "`ROWS` in each table; 0: all")
+	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto, always or never; auto heeds NO_COLOR")
+	severities := make([]string, len(analysis.Severities))
+	for i, s := range analysis.Severities {
+		severities[i] = string(s)
+	}
+	values(cmd, "fail-on", severities...)
+	values(cmd, "color", "auto", "always", "never")
+	values(cmd, "top", "0\tall rows", "10", "50", "100")
+	complete(cmd, "connection", clients)
+	group(cmd, "What to print", "pairs", "connections", "connection", "timeline", "json", "top", "color")
+	group(cmd, "What to read", "read", "salvage")
+	group(cmd, "For scripts", "fail-on")
 	return cmd
 }
 

@@ -22,7 +22,14 @@ func newExplainCommand() *cobra.Command {
 then all its fields with their meanings. Findings of acc analyze name events so; for the
 whole story of an event's connection there is acc analyze --connection SEQ FILE. Of an
 event in a part that --salvage or a repair left out it says so.`,
-		Example: `  acc explain 3 incident.acc`,
+		Example: `  acc explain 3 incident.acc
+  acc explain -r incident.acc 3`,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				return eventsOfFindings(cmd, args, word)
+			}
+			return oneCaptureFile(cmd, args[1:], word)
+		},
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return usage(cmd, errors.New("name the sequence number of an event and a capture file"))
@@ -37,6 +44,7 @@ event in a part that --salvage or a repair left out it says so.`,
 			return runExplain(cmd.Context(), cmd.OutOrStdout(), seq, args[1], salvage)
 		},
 	}
+	takesRead(cmd)
 	cmd.Flags().BoolVar(&salvage, "salvage", false, "skip what is corrupt and go on")
 	return cmd
 }

@@ -63,6 +63,12 @@ func newFieldsCommand() *cobra.Command {
 and its meaning; with pairs or connections, those of acc analyze --pairs --json or
 --connections --json. With --json it lists the words, too, that strings can be, and which
 events have the key. docs/JSON.md has the keys of all JSON.`,
+		ValidArgsFunction: func(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, nothing
+			}
+			return beginning([]string{"events\tof acc replay --json", "pairs\tof acc analyze --pairs --json", "connections\tof acc analyze --connections --json"}, word), nothing
+		},
 		Example: `  acc fields
   acc fields connections
   acc fields --json`,

@@ -27,6 +27,7 @@ in order it reads the beginning, the end and the index between them, and says th
 not look at the rest; --full reads it. It works on truncated and on corrupt files. - reads
 standard input. With --json, a file of which nothing can be read is an object, too: its
 error says why.`,
+		ValidArgsFunction: captureFiles,
 		Example: `  acc info incident.acc
   acc info --full incident.acc
   acc info --json incident.acc`,
@@ -60,6 +61,7 @@ error says why.`,
 			return nil
 		},
 	}
+	takesRead(cmd)
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON, one object a file")
 	cmd.Flags().BoolVar(&o.full, "full", false, "read all of a large capture, too")
 	return cmd

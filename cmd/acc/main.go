@@ -9,46 +9,16 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/acc-project/acc/capture"
 	"github.com/acc-project/acc/format"
 )
-
-// version is set by the Makefile; otherwise the module's is used.
-var version string
-
-// Exit codes, the same for every command.
-const (
-	exitOK        = 0
-	exitError     = 1
-	exitUsage     = 2
-	exitTruncated = 3
-	exitCorrupt   = 4
-	exitLimit     = 5
-	exitVerify    = 6
-	exitEnv       = 7
-	exitFound     = 8
-)
-
-const exitCodes = `
-Exit codes:
-  0  clean
-  1  error
-  2  usage
-  3  the capture is truncated, its recording ended in disorder, or it was repaired
-  4  the capture is corrupt
-  5  a limit was hit, the result is not whole; the disk is full
-  6  not confirmed: a signature or a kept chain head fails, or there is none of it
-  7  this environment can't: privileges, kernel
-  8  acc analyze --fail-on found something`
 
 func main() {
 	os.Exit(run(os.Args[1:]))
@@ -91,71 +61,32 @@ func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "acc",
 		Short: "Record, replay and analyse what happens at accept(2)",
-		Long: `Acc records what happens at accept(2) on a Linux host, by eBPF probes in the
-kernel, into a capture file; and replays and analyses captures anywhere.
-` + exitCodes,
+		Long: `Acc records what happens at accept(2) on a Linux host, by eBPF probes in the kernel, into
+a capture file. It replays and analyses captures on Linux, macOS and Windows, without root.`,
 		Example: `  sudo acc record -o incident.acc
   acc info incident.acc
-  acc replay incident.acc
   acc analyze incident.acc
+  acc replay incident.acc
   ssh prod sudo acc record -o - | acc replay -`,
-		Version:       toolVersion(),
+		Version:       thisBuild().lines(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		Args:          noArgs,
+		Args:          rootArgs,
 
 		PersistentPreRunE: noEmptyFlags,
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
-	root.AddCommand(newRecordCommand(), newInfoCommand(), newAnalyzeCommand(), newExplainCommand(), newReplayCommand(), newVerifyCommand(),
-		newSignCommand(), newRepairCommand(), newFieldsCommand())
-	for _, c := range root.Commands() {
-		c.Long += "\n" + exitCodes
-	}
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { printHelp(cmd.OutOrStdout(), cmd, false) })
+	root.SetHelpCommand(newHelpCommand())
+	root.AddGroup(commandGroups...)
+	root.SetHelpCommandGroupID("other")
+	root.SetCompletionCommandGroupID("other")
+	addGroup(root, "record", newRecordCommand())
+	addGroup(root, "read", newAnalyzeCommand(), newExplainCommand(), newFieldsCommand(), newInfoCommand(), newReplayCommand())
+	addGroup(root, "evidence", newRepairCommand(), newSignCommand(), newVerifyCommand())
+	addGroup(root, "other", newExitCodesTopic(), newVersionCommand())
 	return root
-}
-
-// toolVersion is what `acc --version` and captures say.
-func toolVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(unknown)"
-}
-
-// usageError is a command line that makes no sense.
-type usageError struct {
-	err  error
-	hint string
-}
-
-func (e *usageError) Error() string { return e.err.Error() }
-
-func usage(cmd *cobra.Command, err error) error {
-	return &usageError{err, cmd.CommandPath() + " --help lists what there is"}
-}
-
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usage(cmd, fmt.Errorf("unknown command or argument %q", args[0]))
-	}
-	return nil
-}
-
-// noEmptyFlags refuses an option that is given without a value, as by a variable that
-// is not set: it must not count as one that is not given.
-func noEmptyFlags(cmd *cobra.Command, _ []string) error {
-	var empty error
-	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if f.Value.Type() == "string" && f.Value.String() == "" && empty == nil {
-			empty = usage(cmd, fmt.Errorf("--%s is empty", f.Name))
-		}
-	})
-	return empty
 }
 
 // hinted is an error with what to do next.
@@ -219,8 +150,8 @@ func exitCode(err error, stderr io.Writer) int {
 		return say(exitError, "read it with a newer acc")
 	case errors.As(err, &hint):
 		return say(exitError, hint.hint)
-	case strings.HasPrefix(err.Error(), "unknown command"), strings.Contains(err.Error(), "arg(s)"):
-		return say(exitUsage, "acc --help lists the commands")
+	case strings.Contains(err.Error(), "arg(s)"): // cobra's own commands
+		return say(exitUsage, `see "acc --help"`)
 	}
 	return say(exitError, "")
 }

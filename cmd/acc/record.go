@@ -65,6 +65,7 @@ older than the file by --checkpoint-every: nothing vouches yet for what came sin
   sudo acc record -d 30s
   sudo acc record -o incident.acc --checkpoint syslog
   ssh prod sudo acc record -o - | acc replay -`,
+		ValidArgsFunction: afterDashes,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if at := cmd.ArgsLenAtDash(); len(args) > 0 && at != 0 {
 				return &usageError{fmt.Errorf("unexpected argument %q", args[0]), "a command to run goes behind --: acc record -o FILE -- COMMAND"}
@@ -80,17 +81,30 @@ older than the file by --checkpoint-every: nothing vouches yet for what came sin
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.output, "output", "o", "", "capture file, - for standard output (default acc-HOST-TIME.acc)")
-	f.StringVarP(&o.output, "write", "w", "", "the same as --output")
+	f.StringVarP(&o.output, "output", "o", "", "capture `FILE`, - for standard output (default acc-HOST-TIME.acc)")
+	f.StringVarP(&o.output, "write", "w", "", "the same as --output, a `FILE`")
 	f.BoolVar(&o.force, "force", false, "overwrite the file if it exists")
-	f.StringVar(&o.probe, "probe", "auto", "kind of probes: auto, kprobe or fentry")
-	f.StringVar(&o.events, "events", "all", "what to record: all, accept (the calls alone, which is cheaper) or lifecycle (what becomes of TCP connections; who accepts them, and most findings, are not in it)")
-	f.Uint64VarP(&o.count, "count", "c", 0, "stop after so many events (two for each accept system call); what happens until it has stopped is recorded too")
-	f.StringVarP(&o.duration, "duration", "d", "0", "stop after so long, like 30s, and end the command; a bare number is seconds")
+	f.StringVar(&o.probe, "probe", "auto", "`KIND` of probes: auto, kprobe or fentry")
+	f.StringVar(&o.events, "events", "all", "`WHAT` to record: all, accept (the calls alone, which is cheaper) or lifecycle (what becomes of TCP connections; who accepts them, and most findings, are not in it)")
+	f.Uint64VarP(&o.count, "count", "c", 0, "stop after `N` events (two for each accept system call); what happens until it has stopped is recorded too")
+	f.StringVarP(&o.duration, "duration", "d", "0", "stop after this `TIME`, like 30s, and end the command; a bare number is seconds")
 	f.BoolVar(&o.denied, "denied", false, "also record calls that seccomp refuses with an error; every system call of the host pays for it (some 200 instructions)")
-	f.StringVar(&o.ring, "ring-size", "8MiB", "ring buffer between kernel and recorder: a power of two, at least 16KiB")
-	f.StringVar(&o.checkpoint, "checkpoint", "", "emit chain heads to stderr or syslog")
-	f.StringVar(&o.checkpointEvery, "checkpoint-every", checkpointEvery, "at most one checkpoint in so long; the last one comes at the end")
+	f.StringVar(&o.ring, "ring-size", "8MiB", "`SIZE` of the ring buffer between kernel and recorder: a power of two, at least 16KiB")
+	f.StringVar(&o.checkpoint, "checkpoint", "", "emit chain heads to `WHERE`: stderr or syslog")
+	f.StringVar(&o.checkpointEvery, "checkpoint-every", checkpointEvery, "at most one checkpoint in this `TIME`; the last one comes at the end")
+	complete(cmd, "output", captureFiles)
+	complete(cmd, "write", captureFiles)
+	values(cmd, "probe", "auto\twhat suits the kernel", "kprobe\tworks on every kernel", "fentry\tcheaper, where the kernel has it")
+	values(cmd, "events", "all\tcalls and connections", "accept\tthe calls alone, which is cheaper", "lifecycle\twhat becomes of TCP connections")
+	values(cmd, "count", "1000", "100000")
+	values(cmd, "duration", "10s", "30s", "1m", "5m")
+	values(cmd, "ring-size", "1MiB", "8MiB", "64MiB")
+	values(cmd, "checkpoint", "stderr", "syslog")
+	values(cmd, "checkpoint-every", "1s", "10s", "1m")
+	group(cmd, "Output", "output", "write", "force")
+	group(cmd, "What to record", "events", "denied", "probe", "ring-size")
+	group(cmd, "When to end", "duration", "count")
+	group(cmd, "Evidence", "checkpoint", "checkpoint-every")
 	return cmd
 }
 

@@ -29,6 +29,7 @@ gap; a header that says from which file it was made, by SHA-256; and an END that
 the recording ended, as the original's does, and whose account is of what is there. The
 damaged file stays as it is: it is the evidence. acc info, acc analyze and acc verify say
 of the new one that it is repaired and what it lacks, and exit with 3. The exit code of repair is 0 if it was written.`,
+		ValidArgsFunction: oneCaptureFile,
 		Example: `  acc repair damaged.acc -o readable.acc
   acc info readable.acc`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -41,9 +42,11 @@ of the new one that it is repaired and what it lacks, and exit with 3. The exit 
 			return runRepair(cmd.ErrOrStderr(), args[0], o)
 		},
 	}
+	takesRead(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.output, "output", "o", "", "the new capture, - for standard output")
+	f.StringVarP(&o.output, "output", "o", "", "the new capture `FILE`, - for standard output")
 	f.BoolVar(&o.force, "force", false, "overwrite the new capture if it exists")
+	complete(cmd, "output", captureFiles)
 	return cmd
 }
 

@@ -41,17 +41,24 @@ that is not one of the capture is said.`,
   acc replay --speed max --json incident.acc
   acc replay --from 90s incident.acc
   ssh prod sudo acc record -o - | acc replay -`,
-		Args: oneCapture,
+		Args:              oneCapture,
+		ValidArgsFunction: oneCaptureFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runReplay(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
 		},
 	}
+	takesRead(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.speed, "speed", "1", "how many times as fast as it happened, or max")
-	f.StringVar(&o.maxGap, "max-gap", "0", "longest pause between two events, like 2s; 0: as long as it was")
-	f.StringVar(&o.from, "from", "", "begin there: 15:04:05 on the recorded host's clock, 2026-11-24T15:04:05Z, or 90s after the start")
+	f.StringVar(&o.speed, "speed", "1", "this many `TIMES` as fast as it happened, or max")
+	f.StringVar(&o.maxGap, "max-gap", "0", "longest pause between two events, a `TIME` like 2s; 0: as long as it was")
+	f.StringVar(&o.from, "from", "", "begin at this `TIME`: 15:04:05 on the recorded host's clock, 2026-11-24T15:04:05Z, or 90s after the start")
 	f.BoolVar(&o.json, "json", false, "print JSON, one object a line")
 	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
+	values(cmd, "speed", "1\tas fast as it happened", "10\tten times as fast", "max\tat once")
+	values(cmd, "max-gap", "0\tas long as it was", "1s", "10s")
+	values(cmd, "from")
+	group(cmd, "Pace", "speed", "max-gap", "from")
+	group(cmd, "What to read", "read", "salvage")
 	return cmd
 }
 

@@ -37,16 +37,20 @@ capture can be signed, too: the signature says only who vouches for these bytes.
 standard input and writes the signature to standard output.`,
 		Example: `  acc sign incident.acc --key ~/.ssh/id_ed25519
   acc verify --allowed-signers ~/.ssh/allowed_signers incident.acc`,
-		Args: oneCapture,
+		Args:              oneCapture,
+		ValidArgsFunction: oneCaptureFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runSign(cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
 		},
 	}
+	takesRead(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.key, "key", "", "SSH key, as ~/.ssh/id_ed25519")
-	f.StringVarP(&o.output, "output", "o", "", "signature file, - for standard output (default FILE.sig)")
-	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace of the signature")
+	f.StringVar(&o.key, "key", "", "SSH key `FILE`, like ~/.ssh/id_ed25519")
+	f.StringVarP(&o.output, "output", "o", "", "signature `FILE`, - for standard output (default FILE.sig)")
+	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace `NAME` of the signature")
 	f.BoolVar(&o.force, "force", false, "overwrite the signature if it exists; nothing else is")
+	anyFile(cmd, "key", "output")
+	values(cmd, "namespace", defaultNamespace)
 	return cmd
 }
 

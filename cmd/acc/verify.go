@@ -67,6 +67,7 @@ verdict is unconfirmed and not forged.
 
 With --json, a file of which nothing can be read is an object, too: its verdict is
 unreadable, and error says why.`,
+		ValidArgsFunction: captureFiles,
 		Example: `  acc verify incident.acc
   acc verify --allowed-signers ~/.ssh/allowed_signers --identity ops@example.org incident.acc
   acc verify --head 12:3f0c… incident.acc
@@ -81,15 +82,22 @@ unreadable, and error says why.`,
 			return runVerify(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args, o)
 		},
 	}
+	takesRead(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&o.json, "json", false, "print JSON, one object a file")
-	f.StringArrayVar(&o.heads, "head", nil, "chain head that must be in the capture: HEX, or FRAME:HEX")
-	f.StringVar(&o.checkpoints, "checkpoints", "", "log with the lines of record --checkpoint: journalctl -o json, syslog, or acc's standard error; - for standard input")
-	f.StringVar(&o.signature, "signature", "", "signature file (default FILE.sig, if it is there)")
-	f.StringVar(&o.signers, "allowed-signers", "", "who may sign, in the format of ssh-keygen(1); the capture must be signed")
-	f.StringVar(&o.revoked, "revoked", "", "keys that may not sign any more: public keys, or a key revocation list of ssh-keygen -k")
-	f.StringVar(&o.identity, "identity", "", "who of them must have signed (default anyone)")
-	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace of the signature")
+	f.StringArrayVar(&o.heads, "head", nil, "chain `HEAD` that must be in the capture: HEX, or FRAME:HEX")
+	f.StringVar(&o.checkpoints, "checkpoints", "", "`LOG` with the lines of record --checkpoint: journalctl -o json, syslog, or acc's standard error; - for standard input")
+	f.StringVar(&o.signature, "signature", "", "signature `FILE` (default FILE.sig, if it is there)")
+	f.StringVar(&o.signers, "allowed-signers", "", "`FILE` that says who may sign, in the format of ssh-keygen(1); the capture must be signed")
+	f.StringVar(&o.revoked, "revoked", "", "`FILE` of keys that may not sign any more: public keys, or a key revocation list of ssh-keygen -k")
+	f.StringVar(&o.identity, "identity", "", "`WHO` of them must have signed (default anyone)")
+	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace `NAME` of the signature")
+	anyFile(cmd, "checkpoints", "signature", "allowed-signers", "revoked")
+	values(cmd, "head")
+	values(cmd, "identity")
+	values(cmd, "namespace", defaultNamespace)
+	group(cmd, "Heads that were kept", "head", "checkpoints")
+	group(cmd, "Signature", "signature", "allowed-signers", "revoked", "identity", "namespace")
 	return cmd
 }
 

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/format"
+)
+
+// nothing is what a shell shows where acc knows no values: no files either.
+const nothing = cobra.ShellCompDirectiveNoFileComp
+
+// captureFiles completes arguments that are captures: *.acc files, and folders.
+func captureFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return []string{"acc"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
+// oneCaptureFile completes the argument of a command that takes one capture.
+func oneCaptureFile(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, nothing
+	}
+	return captureFiles(cmd, args, word)
+}
+
+// values completes a flag by words, each with what it means behind a tab, if that helps.
+func values(cmd *cobra.Command, flag string, words ...string) {
+	complete(cmd, flag, func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		return beginning(words, word), nothing | cobra.ShellCompDirectiveKeepOrder
+	})
+}
+
+// beginning gives those of the words that begin with what is typed.
+func beginning(words []string, typed string) (list []string) {
+	for _, w := range words {
+		if strings.HasPrefix(w, typed) {
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
+// complete says how the value of a flag is completed.
+func complete(cmd *cobra.Command, flag string, by cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, by); err != nil {
+		panic(err) // no such flag, or twice
+	}
+}
+
+// anyFile completes the value of flags by any file.
+func anyFile(cmd *cobra.Command, flags ...string) {
+	for _, f := range flags {
+		complete(cmd, f, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveDefault
+		})
+	}
+}
+
+// afterDashes completes a command to run, behind --.
+func afterDashes(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	if slices.Contains(os.Args, "--") {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return nil, nothing
+}
+
+// completedRows is how many values that a capture has are offered at most.
+const completedRows = 60
+
+// analyzeSmall reads the first of some captures for completing a value, if it is
+// quickly read; nil: it is not, or there is none.
+func analyzeSmall(ctx context.Context, files []string, o analysis.Options) *analysis.Result {
+	if len(files) == 0 {
+		return nil
+	}
+	st, err := os.Stat(files[0])
+	if err != nil || !st.Mode().IsRegular() || st.Size() > smallCapture {
+		return nil
+	}
+	in, err := openCapture(files[0], format.ReaderOptions{Parts: true})
+	if err != nil {
+		return nil
+	}
+	defer in.Close()
+	a := analysis.New(in.Start(), o)
+	clock := in.Clock()
+	_, _ = feed(ctx, in, a, func(int64) {}, &clock) // what was read will do
+	r, err := a.Finish(analysis.Completeness{Truncated: true})
+	if err != nil {
+		return nil
+	}
+	return r
+}
+
+// capturesOf gives the captures that a command line names, but for its first n arguments.
+func capturesOf(cmd *cobra.Command, args []string, n int) []string {
+	read, _ := cmd.Flags().GetStringArray("read")
+	return slices.Concat(read, args[min(n, len(args)):])
+}
+
+// eventsOfFindings completes the number of an event by those that findings name.
+func eventsOfFindings(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	var words []string
+	if r := analyzeSmall(cmd.Context(), capturesOf(cmd, args, len(args)), analysis.Options{Top: -1}); r != nil {
+		for _, f := range r.Findings {
+			for _, e := range f.Evidence {
+				if len(words) < completedRows {
+					words = append(words, cobra.CompletionWithDesc(strconv.FormatUint(e.Seq, 10), f.ID+" ("+string(f.Severity)+")"))
+				}
+			}
+		}
+	}
+	return beginning(words, word), nothing | cobra.ShellCompDirectiveKeepOrder
+}
+
+// clients completes a connection by the addresses of clients.
+func clients(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	var words []string
+	analyzeSmall(cmd.Context(), capturesOf(cmd, args, 0), analysis.Options{Connection: func(c *analysis.Connection) error {
+		if a := c.Remote.String(); len(words) < completedRows && strings.HasPrefix(a, word) {
+			words = append(words, a)
+		}
+		return nil
+	}})
+	return words, nothing
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Exit codes, the same for every command.
+const (
+	exitOK        = 0
+	exitError     = 1
+	exitUsage     = 2
+	exitTruncated = 3
+	exitCorrupt   = 4
+	exitLimit     = 5
+	exitVerify    = 6
+	exitEnv       = 7
+	exitFound     = 8
+)
+
+// exitCodes says what each means; README.md has the same table.
+var exitCodes = []struct {
+	code    int
+	meaning string
+}{
+	{exitOK, "success"},
+	{exitError, "error"},
+	{exitUsage, "the command line is wrong"},
+	{exitTruncated, "the capture is truncated, its recording did not close cleanly, or it was repaired"},
+	{exitCorrupt, "the capture is corrupt"},
+	{exitLimit, "a limit was reached and the result is incomplete; or the disk is full"},
+	{exitVerify, "acc verify: a signature or a kept chain head does not match, or there is none"},
+	{exitEnv, "cannot record here: missing privileges or kernel support"},
+	{exitFound, "acc analyze --fail-on: there is a finding of that severity or worse"},
+}
+
+// Groups of commands in acc --help.
+var commandGroups = []*cobra.Group{
+	{ID: "record", Title: "Record (root):"},
+	{ID: "read", Title: "Read (no root):"},
+	{ID: "evidence", Title: "Evidence:"},
+	{ID: "other", Title: "Other:"},
+}
+
+// addGroup adds commands to the root under a heading.
+func addGroup(root *cobra.Command, id string, commands ...*cobra.Command) {
+	for _, c := range commands {
+		c.GroupID = id
+	}
+	root.AddCommand(commands...)
+}
+
+// newExitCodesTopic is what acc help exit-codes prints.
+func newExitCodesTopic() *cobra.Command {
+	var b strings.Builder
+	b.WriteString("Exit codes, the same for every command:\n\n")
+	for _, c := range exitCodes {
+		fmt.Fprintf(&b, "  %d  %s\n", c.code, c.meaning)
+	}
+	b.WriteString("\nacc record -- COMMAND exits with the exit code of the command. A command that a signal\nended has 128 and the number of the signal.")
+	return &cobra.Command{Use: "exit-codes", Short: "What each exit code means", Long: b.String()}
+}
+
+// newHelpCommand is acc help, which says everything about a command; --help is short.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND | exit-codes]",
+		Short: "Explain a command in full",
+		Long: `Help explains a command: what it does, its examples and its flags. "acc COMMAND --help" is
+the short form. "acc help exit-codes" explains the exit codes.`,
+		Example: `  acc help record
+  acc help exit-codes`,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			for _, c := range cmd.Root().Commands() {
+				if len(args) == 0 && !c.Hidden {
+					names = append(names, cobra.CompletionWithDesc(c.Name(), c.Short))
+				}
+			}
+			return beginning(names, word), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(cmd.Root(), rest)
+			}
+			printHelp(cmd.OutOrStdout(), about, true)
+			return nil
+		},
+	}
+}
+
+// flagGroup is the annotation of a flag that has the heading it stands under.
+const flagGroup = "acc_group"
+
+// group puts flags under a heading in --help; those without one come last.
+func group(cmd *cobra.Command, title string, names ...string) {
+	for _, name := range names {
+		if err := cmd.Flags().SetAnnotation(name, flagGroup, []string{title}); err != nil {
+			panic(err) // no such flag
+		}
+	}
+	if cmd.Annotations == nil {
+		cmd.Annotations = map[string]string{}
+	}
+	cmd.Annotations[flagGroup] += title + "\n"
+}
+
+// flagHeading is a heading and the flags under it.
+type flagHeading struct {
+	title string
+	flags *pflag.FlagSet
+}
+
+// flagHeadings gives the flags of a command under their headings, in order.
+func flagHeadings(cmd *cobra.Command) (list []flagHeading) {
+	titles := strings.FieldsFunc(cmd.Annotations[flagGroup], func(r rune) bool { return r == '\n' })
+	last := "Flags"
+	if len(titles) > 0 {
+		last = "Other flags"
+	}
+	for _, title := range append(titles, last) {
+		list = append(list, flagHeading{title, pflag.NewFlagSet(title, pflag.ContinueOnError)})
+	}
+	cmd.InitDefaultHelpFlag()
+	cmd.InitDefaultVersionFlag()
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		i := len(titles)
+		if of := f.Annotations[flagGroup]; len(of) > 0 {
+			i = slices.Index(titles, of[0])
+		}
+		list[i].flags.AddFlag(f)
+	})
+	return slices.DeleteFunc(list, func(h flagHeading) bool { return !h.flags.HasAvailableFlags() })
+}
+
+// helpWidth is how wide help is at most.
+const helpWidth = 100
+
+// printHelp explains a command: in short, or with all that is to say.
+func printHelp(w io.Writer, cmd *cobra.Command, full bool) {
+	topic := !cmd.Runnable() && !cmd.HasSubCommands()
+	nested := cmd.HasParent() && cmd.Parent().HasParent() // acc completion bash
+	text := cmd.Short + "."
+	if full || topic || nested {
+		text = cmp.Or(cmd.Long, text)
+	}
+	fmt.Fprintf(w, "%s\n", strings.TrimSpace(text))
+	if topic {
+		return
+	}
+	fmt.Fprintf(w, "\nUsage:\n")
+	if cmd.Runnable() && cmd.HasParent() {
+		fmt.Fprintf(w, "  %s\n", cmd.UseLine())
+	}
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(w, "  %s COMMAND\n", cmd.CommandPath())
+	}
+	if len(cmd.Aliases) > 0 {
+		fmt.Fprintf(w, "\nAlso: %s\n", strings.Join(cmd.Aliases, ", "))
+	}
+	if cmd.HasExample() {
+		fmt.Fprintf(w, "\nExamples:\n%s\n", cmd.Example)
+	}
+	printCommands(w, cmd)
+	width := helpWidth
+	if n := widthOf(w); n > 0 {
+		width = min(width, max(n, 40))
+	}
+	for _, h := range flagHeadings(cmd) {
+		fmt.Fprintf(w, "\n%s:\n%s", h.title, h.flags.FlagUsagesWrapped(width))
+	}
+	switch {
+	case !cmd.HasParent():
+		fmt.Fprintf(w, "\n\"acc COMMAND --help\" is short, \"acc help COMMAND\" explains all. Exit codes: acc help exit-codes\n")
+	case full:
+		fmt.Fprintf(w, "\nExit codes: acc help exit-codes\n")
+	case !nested:
+		fmt.Fprintf(w, "\nMore: acc help %s    Exit codes: acc help exit-codes\n", cmd.Name())
+	}
+}
+
+// printCommands lists the commands below one, by group.
+func printCommands(w io.Writer, cmd *cobra.Command) {
+	groups := slices.Concat(cmd.Groups(), []*cobra.Group{{Title: "Commands:"}})
+	for _, g := range groups {
+		title := "\n" + g.Title + "\n"
+		for _, c := range cmd.Commands() {
+			if c.GroupID == g.ID && !c.Hidden && (c.IsAvailableCommand() || c.Name() == "help" || c.IsAdditionalHelpTopicCommand()) {
+				fmt.Fprintf(w, "%s  %-10s  %s\n", title, c.Name(), c.Short)
+				title = ""
+			}
+		}
+	}
+}
