@@ -24,12 +24,13 @@ func oneCapture(cmd *cobra.Command, args []string) error {
 // input is an open capture.
 type input struct {
 	*format.Reader
-	file  *os.File
-	name  string
-	bytes int64 // size of the file, 0 if it is none: a pipe can make wait
-	opts  format.ReaderOptions
-	clock format.Clock
-	taken *format.Batch // that was read to find the clock, and is not yet given
+	file   *os.File
+	name   string
+	bytes  int64 // size of the file, 0 if it is none: a pipe can make wait
+	inside bool  // read the capture in a file that gzip or zstd compressed as a whole
+	opts   format.ReaderOptions
+	clock  format.Clock
+	taken  *format.Batch // that was read to find the clock, and is not yet given
 }
 
 func (in *input) Close() { in.file.Close() }
@@ -41,7 +42,7 @@ func openCapture(name string, o format.ReaderOptions) (*input, error) {
 	if err != nil {
 		return nil, err
 	}
-	in.opts = o
+	in.opts, in.inside = o, true
 	confine(false)
 	if err := in.begin(in.file, o.Salvage); err != nil {
 		in.Close()
@@ -97,10 +98,17 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(readerMemory)
 	}
+	r, err := in.unwrap(r)
+	if err != nil {
+		return fmt.Errorf("%s: %w", in.name, err)
+	}
 	opts := in.opts
 	opts.Salvage, opts.Ahead = salvage, in.bytes > 0
+	kept := &keptHead{}
 	if in.bytes == 0 {
 		opts.MaxSkip = maxSkip
+		kept.r = r
+		r = kept
 	}
 	if in.bytes > 0 {
 		in.scanClock()
@@ -109,7 +117,7 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 	if err != nil {
 		switch {
 		case errors.Is(err, format.ErrNotCapture):
-			err = &hinted{err, "acc reads captures that acc record wrote"}
+			err = foreign(err, in.head(kept), in.file.Name())
 		case errors.Is(err, format.ErrTruncated) && in.isEmpty():
 			err = &hinted{err, "the file is empty"}
 		case errors.Is(err, format.ErrTruncated):
@@ -122,6 +130,16 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 		in.takeClock()
 	}
 	return nil
+}
+
+// head gives the first bytes of the input: of a file, or what was kept of a pipe.
+func (in *input) head(kept *keptHead) []byte {
+	if in.bytes == 0 {
+		return kept.head
+	}
+	b := make([]byte, headBytes)
+	n, _ := in.file.ReadAt(b, 0)
+	return b[:n]
 }
 
 // isEmpty reports whether the input is a file without a byte.

@@ -144,6 +144,8 @@ func exitCode(err error, stderr io.Writer) int {
 		return say(exitTruncated, hintOr(next))
 	case errors.As(err, &corrupt):
 		return say(exitCorrupt, hintOr("everything before that place was read; --salvage goes on behind it"))
+	case errors.Is(err, format.ErrWrapper):
+		return say(exitCorrupt, hintOr("everything before that place was read"))
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return say(exitLimit, hintOr("make room, or write to another disk"))
 	case errors.As(err, &newer):

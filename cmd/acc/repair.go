@@ -62,6 +62,9 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 	if in.bytes == 0 {
 		return fmt.Errorf("repair %s: it is empty, or not a file that can be read twice", in.name)
 	}
+	if _, err := in.unwrap(nil); err != nil {
+		return fmt.Errorf("%s: %w", in.name, err)
+	}
 	if err := notItself(in, o.output); err != nil {
 		return err
 	}

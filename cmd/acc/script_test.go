@@ -15,6 +15,7 @@ import (
 
 	"github.com/acc-project/acc/evidence/checkpoints"
 	"github.com/acc-project/acc/format"
+	"github.com/acc-project/acc/testdata/museum"
 )
 
 // programs are what tests call by name.
@@ -25,6 +26,8 @@ var programs = map[string]func(){"acc": main}
 //
 //	capture FILE [lossy|unclean|liar|copied|backwards|life|HEADS.txt [EVENTS]]
 //	                               writes a small capture, of the first events, and its checkpoints
+//	wrap gzip|zstd FILE FILE       compresses the second file into the first, as a whole
+//	bytes FILE TEXT                writes text with Go's escapes
 //	crowd FILE N                   writes a capture of accepts from N peers
 //	adjusted FILE                  writes a capture in whose midst the clock was set
 //	crossed FILE                   writes a capture whose events go back in time
@@ -61,6 +64,14 @@ func TestScript(t *testing.T) {
 				if strings.HasSuffix(kind, ".txt") {
 					ts.Check(os.WriteFile(ts.MkAbs(kind), heads, 0o600))
 				}
+			},
+			"wrap": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(os.WriteFile(ts.MkAbs(args[1]), museum.Wrap(args[0], []byte(ts.ReadFile(args[2]))), 0o600))
+			},
+			"bytes": func(ts *testscript.TestScript, _ bool, args []string) {
+				text, err := strconv.Unquote(`"` + args[1] + `"`)
+				ts.Check(err)
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 			},
 			"crowd": func(ts *testscript.TestScript, _ bool, args []string) {
 				n, err := strconv.Atoi(args[1])

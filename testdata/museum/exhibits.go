@@ -21,6 +21,7 @@ type Exhibit struct {
 func Exhibits() []Exhibit {
 	var list []Exhibit
 	list = append(list, strangers()...)
+	list = append(list, wrapped()...)
 	list = append(list, links()...)
 	list = append(list, frames()...)
 	list = append(list, values()...)
