@@ -46,7 +46,7 @@ func AheadDiffers(data []byte, salvage bool) string {
 // lists nil.
 func alikeBut(b *Batch) Batch {
 	c := *b
-	c.Events, c.raw, c.link = nil, nil, nil
+	c.Events, c.raw, c.link, c.times = nil, nil, nil, nil
 	c.Processes, c.Clocks, c.Losses = append([]Process{}, c.Processes...), append([]Clock{}, c.Clocks...), append([]Loss{}, c.Losses...)
 	c.Snapshots, c.Counters, c.Gaps = append([]Snapshot{}, c.Snapshots...), append([]Counters{}, c.Counters...), append([]Gap{}, c.Gaps...)
 	return c
