@@ -48,6 +48,7 @@ type Evidence struct {
 // The findings. Of the same severity, those before others are told first.
 const (
 	queueOverflow = iota
+	listenDrops
 	fdExhausted
 	slowAccept
 	queueFull
@@ -65,7 +66,7 @@ const (
 )
 
 var findingIDs = [numFindings]string{
-	"queue-overflow", "fd-exhausted", "slow-accept", "queue-full", "client-lost", "dead-on-arrival", "accept-aborted", "address-mismatch",
+	"queue-overflow", "listen-drops", "fd-exhausted", "slow-accept", "queue-full", "client-lost", "dead-on-arrival", "accept-aborted", "address-mismatch",
 	"incomplete", "herd", "uneven-workers", "new-acceptor", "new-listener", "io-uring-accept",
 }
 

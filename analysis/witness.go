@@ -21,6 +21,7 @@ const late = int64(time.Second)
 type Witness struct {
 	queuedKnown bool // the capture has events of connections that were queued
 	blind       bool // and none of accept
+	dropsKnown  bool // it has events of requests that were dropped because a queue was full
 	forgotKnown bool // it can have events of those that waited when their listener was closed
 	oneCPU      bool // the host has no second one
 	spaces      map[uint32]*space
@@ -39,7 +40,8 @@ type Witness struct {
 	startNS     int64  // when the recording began, 0 if that is not known
 	read        bool   // there was a reading
 	first       uint64 // Seq of the first event
-	unread      bool   // no reading came before it although it is not the capture's first
+	settings    Settings
+	unread      bool // no reading came before it although it is not the capture's first
 }
 
 // space is what is known of one network namespace.
@@ -47,7 +49,10 @@ type space struct {
 	netns       uint32
 	sums        sums
 	first, last *boundary
-	fromNS      int64 // of the first event that a counter can tell of, and of the last
+	newest      *format.Counters // the reading before
+	reserved    int64            // drops by other reasons while a part of the SYN backlog was reserved
+	synBacklog  int64            // the smallest net.ipv4.tcp_max_syn_backlog then
+	fromNS      int64            // of the first event that a counter can tell of, and of the last
 	toNS        int64
 }
 
@@ -58,6 +63,8 @@ type sums struct {
 	queued    int64 // put into it
 	forgotten int64 // that were in it when the listener was closed
 	discarded int64 // made and dropped at once, see Discarded
+	overflows int64 // packets that were dropped because the accept queue was full
+	synQueue  int64 // or the SYN queue
 }
 
 func (s *sums) add(what uint8, n int64) {
@@ -73,6 +80,10 @@ func (s *sums) add(what uint8, n int64) {
 		s.forgotten += n
 	case discard:
 		s.discarded += n
+	case overflow:
+		s.overflows += n
+	case overflowSYN:
+		s.synQueue += n
 	}
 }
 
@@ -82,6 +93,8 @@ const (
 	put
 	forgot
 	discard
+	overflow
+	overflowSYN
 )
 
 // moment is an event that a counter can tell of.
@@ -114,6 +127,7 @@ func NewWitness(h *format.Header) *Witness {
 	w := &Witness{startNS: h.Clock.BootNS, spaces: map[uint32]*space{}, rest: &space{}, blind: blind(h), oneCPU: h.CPUs == 1, forgotKnown: len(h.Probes) == 0, repaired: h.Repaired}
 	for _, p := range h.Probes {
 		w.forgotKnown = w.forgotKnown || p.Hook == format.HookChildForget
+		w.dropsKnown = w.dropsKnown || p.Hook == format.HookConnRequest
 		w.queuedKnown = w.queuedKnown || p.Hook == format.HookHashdance
 	}
 	return w
@@ -170,6 +184,12 @@ func (w *Witness) counters(c *format.Counters) {
 		return
 	}
 	w.flight.after(c)
+	w.settings.Add(c)
+	if s.newest != nil {
+		s.without(s.newest, c)
+	}
+	newest := *c
+	s.newest = &newest
 	b := &boundary{Counters: *c, by: s.sums}
 	for i := range w.recent { // the newest first
 		m := w.recent[(w.next+len(w.recent)-1-i)%len(w.recent)]
@@ -209,6 +229,10 @@ func (w *Witness) event(e *format.Event) {
 		what = forgot
 	case Discarded(e):
 		what = discard
+	case e.Kind == format.Drop && e.Mark&format.MarkSynQueue != 0:
+		what = overflowSYN
+	case e.Kind == format.Drop:
+		what = overflow
 	case e.Kind != format.Return || e.Ret < 0 && e.Mark&format.MarkClientLost == 0:
 		return
 	case e.Mark&format.MarkNoFacts != 0:

@@ -27,6 +27,7 @@ type WitnessResult struct {
 	Spaces      []WitnessSpace `json:"spaces"`      // each network namespace, most connections first
 	Unwitnessed uint64         `json:"unwitnessed"` // TCP connections accepted in namespaces whose counters were not read twice
 	Others      int            `json:"others"`      // those namespaces, at least; those in spaces were read
+	NotShown    []NotShown     `json:"not_shown"`   // what the kernel counted and no event shows
 }
 
 // WitnessSpace is one network namespace. Connections that the kernel made are
@@ -52,16 +53,27 @@ type WitnessSpace struct {
 	Verdict     string            `json:"verdict"`      // as that of all
 	Reasons     []string          `json:"reasons"`      // what the difference can come from, or how it is accounted for
 	Counters    map[string]uint64 `json:"counters"`     // how much each counter grew
+
+	OtherDrops     uint64           `json:"other_drops"`     // requests and connections that listeners dropped for another reason than a full queue
+	ReservedDrops  uint64           `json:"reserved_drops"`  // of them, at most, because a part of net.ipv4.tcp_max_syn_backlog is reserved while net.ipv4.tcp_syncookies is 0
+	Settings       map[string]int64 `json:"settings"`        // the kernel's settings there at the last reading, by name as sysctl(8) spells it
+	SettingChanges []SettingChange  `json:"setting_changes"` // those that changed during the recording
+
+	synBacklog int64
 }
 
 // Finish ends it.
 func (w *Witness) Finish() WitnessResult {
-	r := WitnessResult{Verdict: WitnessSilent, Spaces: []WitnessSpace{}}
+	r := WitnessResult{Verdict: WitnessSilent, Spaces: []WitnessSpace{}, NotShown: []NotShown{}}
 	for _, s := range w.spaces {
 		if s.first != nil && s.last != nil {
-			r.Spaces = append(r.Spaces, w.compare(s))
+			x := w.compare(s)
+			recorded := s.between()
+			r.NotShown = append(r.NotShown, x.notShown(&recorded, w.dropsKnown)...)
+			r.Spaces = append(r.Spaces, x)
 		}
 	}
+	slices.SortStableFunc(r.NotShown, func(a, b NotShown) int { return cmp.Compare(a.NetNS, b.NetNS) })
 	slices.SortFunc(r.Spaces, func(a, b WitnessSpace) int {
 		return cmp.Or(cmp.Compare(b.Opened, a.Opened), cmp.Compare(a.NetNS, b.NetNS))
 	})
@@ -181,6 +193,9 @@ func (w *Witness) compare(s *space) WitnessSpace {
 		QueuedStart: s.first.Counters.Queued, QueuedEnd: s.last.Counters.Queued, QueuedKnown: s.first.QueuedKnown && s.last.QueuedKnown,
 		Discarded: s.last.by.discarded - s.first.by.discarded, Queued: -1, Reasons: []string{}, Counters: map[string]uint64{},
 	}
+	x.OtherDrops = uint64(max(otherDrops(s.last.Values)-otherDrops(s.first.Values), 0))
+	x.ReservedDrops, x.synBacklog = min(uint64(s.reserved), x.OtherDrops), s.synBacklog
+	x.Settings, x.SettingChanges = w.settings.last(s.netns), w.settings.changes(s.netns)
 	x.BeforeNS, x.AfterNS = w.outside(s)
 	for _, name := range slices.Sorted(maps.Keys(s.last.Values)) {
 		x.Counters[name] = grew(name)
@@ -298,5 +313,14 @@ func (w *Witness) judge(x *WitnessSpace, back bool) {
 		if !w.blind && !w.forgotKnown && x.Unexplained > 0 {
 			x.Reasons = append(x.Reasons, "connections that waited when their listener was closed are not recorded here")
 		}
+	}
+}
+
+// between counts what was recorded from the first reading to the last one, and what may
+// have been.
+func (s *space) between() sums {
+	return sums{
+		overflows: s.last.by.overflows + s.last.while.overflows - s.first.by.overflows,
+		synQueue:  s.last.by.synQueue + s.last.while.synQueue - s.first.by.synQueue,
 	}
 }

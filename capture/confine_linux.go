@@ -38,12 +38,12 @@ func confine(command, elsewhere bool) error {
 }
 
 // keep is what the rest of the recording needs, as far as this process has it, with a
-// command, and with network namespaces elsewhere whose connections are recorded.
+// command, and with other network namespaces.
 //
 //   - BPF and PERFMON: probes that come later, see watcher, and reading counters,
 //     which kernels before 6.0 refuse without.
 //   - SYS_ADMIN: the same where perf_event_paranoid, in Debian's way, is above 2; and
-//     asking for the connections in other network namespaces at the end.
+//     asking for the connections in other network namespaces at the end, and for their settings.
 //   - SYS_PTRACE: which program a process runs, its namespaces, and who sits in accept.
 //   - KILL: ending a command that changed its user.
 //   - DAC_OVERRIDE, DAC_READ_SEARCH: tracefs, for a user other than root.

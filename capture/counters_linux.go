@@ -16,8 +16,9 @@ const maxNamespaces = 1000
 
 // witness asks the kernel for its own counters, which need none of our probes.
 type witness struct {
-	procs map[uint32]string            // a directory of /proc of a process in each network namespace
-	last  map[uint32]map[string]uint64 // what was recorded last
+	procs map[uint32]string          // a directory of /proc of a process in each network namespace
+	last  map[uint32]format.Counters // what was recorded last
+	watch *settingsWatch
 	write func(format.Counters) error
 }
 
@@ -28,8 +29,9 @@ func (w *witness) read(everything, final bool) error {
 		w.find()
 	}
 	if w.last == nil {
-		w.last = map[uint32]map[string]uint64{}
+		w.last = map[uint32]format.Counters{}
 	}
+	settings := readSettings(w.procs, w.watch)
 	for _, ns := range slices.Sorted(maps.Keys(w.procs)) {
 		c, ok := readCounters(w.procs[ns], ns)
 		if !ok { // the process has ended, or went elsewhere
@@ -38,11 +40,11 @@ func (w *witness) read(everything, final bool) error {
 				continue
 			}
 		}
-		c.Final = final
-		if !everything && maps.Equal(c.Values, w.last[ns]) {
+		c.Final, c.Settings = final, settings[ns]
+		if last := w.last[ns]; !everything && maps.Equal(c.Values, last.Values) && maps.Equal(c.Settings, last.Settings) {
 			continue
 		}
-		w.last[ns] = c.Values
+		w.last[ns] = c
 		if err := w.write(c); err != nil {
 			return err
 		}
@@ -62,7 +64,8 @@ func (w *witness) meet(p *format.Process) error {
 	if !ok {
 		return nil
 	}
-	w.procs[ns], w.last[ns] = proc, c.Values
+	c.Settings = readSettings(map[uint32]string{ns: proc}, w.watch)[ns]
+	w.procs[ns], w.last[ns] = proc, c
 	return w.write(c)
 }
 

@@ -40,6 +40,7 @@ func (s *session) close(why, detail string) error {
 	if err := s.witness.read(true, true); err != nil {
 		return errors.Join(err, s.a.detach())
 	}
+	s.witness.watch.close()
 	time.Sleep(lastCalls)
 	if err := s.watcher.ending(); err != nil {
 		return errors.Join(err, s.a.detach())

@@ -41,7 +41,7 @@ func describeHost(h *format.Header) error {
 	}
 	h.CPUs = ebpf.MustPossibleCPU()
 	h.Zone, h.ZoneSec = time.Now().Zone()
-	for _, name := range []string{"net.core.somaxconn", "net.ipv4.tcp_abort_on_overflow", "net.ipv4.tcp_syncookies", "net.ipv4.tcp_max_syn_backlog"} {
+	for _, name := range format.SettingNames {
 		if v := readLine("/proc/sys/" + strings.ReplaceAll(name, ".", "/")); v != "" {
 			h.Sysctls = append(h.Sysctls, format.Sysctl{Name: name, Value: v})
 		}

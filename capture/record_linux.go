@@ -119,6 +119,7 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 	}
 	s.processes.blind = a.elsewhere
 	s.witness.write = s.writer.Counters
+	s.witness.watch = watchSettings(func() { _ = s.ring.Flush() })
 	s.processes.write = func(p format.Process) error {
 		return errors.Join(s.witness.meet(&p), s.writer.Process(p))
 	}
@@ -204,7 +205,7 @@ func (s *session) run(ctx context.Context) error {
 		}()
 	}
 	if s.o.Confine { // the command has its caller's rights by now
-		s.kept = confine(cmd != nil, s.a.hasLife() && len(s.witness.procs) > 1)
+		s.kept = confine(cmd != nil, len(s.witness.procs) > 1)
 	}
 	wake := context.AfterFunc(stop, func() { _ = s.ring.Flush() })
 	defer wake()
@@ -475,6 +476,11 @@ func (s *session) tick() error {
 			return err
 		}
 		if err := s.writer.Flush(); err != nil {
+			return err
+		}
+	}
+	if s.witness.watch.changed() {
+		if err := s.witness.read(false, false); err != nil {
 			return err
 		}
 	}

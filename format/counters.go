@@ -1,19 +1,22 @@
 package format
 
+// This file holds the record of the kernel's own counters and settings.
+
 // Counters is what the kernel's own counters of one network namespace said at one
-// moment, a second witness beside the events. They were read between BootNS and
+// moment, a second witness beside the events, and the settings there. They were read between BootNS and
 // UntilNS: what happened before is in them, what happened after is not. There is a
 // set for each namespace that a process is in when the recording begins, one every
-// ten seconds if anything changed, and, with Final, one when it ends, before the
+// ten seconds if any of it changed, one after a setting was written, and, with Final, one when it ends, before the
 // probes are detached.
 type Counters struct {
 	BootNS      int64             `msgpack:"boot_ns" json:"boot_ns"`   // CLOCK_BOOTTIME
 	UntilNS     int64             `msgpack:"until_ns" json:"until_ns"` // CLOCK_BOOTTIME
 	Final       bool              `msgpack:"final" json:"final"`
-	NetNS       uint32            `msgpack:"netns" json:"netns"`               // inode number of the namespace
-	Queued      uint32            `msgpack:"queued" json:"queued"`             // connections in the accept queues of its TCP listeners
-	QueuedKnown bool              `msgpack:"queued_known" json:"queued_known"` // no connection was added while Queued was read, and all listeners were seen
-	Values      map[string]uint64 `msgpack:"values" json:"values"`             // by name as nstat(8) prints it, of CounterNames; absent: this kernel has it not
+	NetNS       uint32            `msgpack:"netns" json:"netns"`                           // inode number of the namespace
+	Queued      uint32            `msgpack:"queued" json:"queued"`                         // connections in the accept queues of its TCP listeners
+	QueuedKnown bool              `msgpack:"queued_known" json:"queued_known"`             // no connection was added while Queued was read, and all listeners were seen
+	Values      map[string]uint64 `msgpack:"values" json:"values"`                         // by name as nstat(8) prints it, of CounterNames; absent: this kernel has it not
+	Settings    map[string]int64  `msgpack:"settings,omitempty" json:"settings,omitempty"` // of that namespace by name as sysctl(8) spells it, of SettingNames; absent: this kernel has it not; all absent: they could not be read
 }
 
 // The counters that accept can be held against.
@@ -22,6 +25,7 @@ const (
 	CounterMPJoins      = "MPTcpExtMPJoinAckRx"   // those that joined an MPTCP connection, and are never accepted
 	CounterOverflows    = "TcpExtListenOverflows" // requests and handshakes that found the accept queue full
 	CounterDrops        = "TcpExtListenDrops"     // requests and connections that a listener dropped, whatever the reason
+	CounterSYNQueueFull = "TcpExtTCPReqQFullDrop" // requests that found the SYN queue full, and got no cookie
 )
 
 // CounterNames are the kernel's counters that a capture holds, from /proc/net/snmp
@@ -29,7 +33,26 @@ const (
 var CounterNames = []string{
 	CounterPassiveOpens, "TcpActiveOpens", "TcpAttemptFails", "TcpEstabResets", "TcpInErrs", "TcpOutRsts",
 	CounterOverflows, CounterDrops, "TcpExtEmbryonicRsts", "TcpExtSyncookiesSent", "TcpExtSyncookiesRecv", "TcpExtSyncookiesFailed",
-	"TcpExtTCPReqQFullDoCookies", "TcpExtTCPReqQFullDrop", "TcpExtTCPDeferAcceptDrop", "TcpExtTCPBacklogDrop", "TcpExtTCPTimeWaitOverflow",
+	"TcpExtTCPReqQFullDoCookies", CounterSYNQueueFull, "TcpExtTCPDeferAcceptDrop", "TcpExtTCPBacklogDrop", "TcpExtTCPTimeWaitOverflow",
 	"TcpExtTCPFastOpenPassive", "TcpExtTCPFastOpenPassiveFail", "TcpExtTCPFastOpenListenOverflow", "TcpExtTCPMigrateReqSuccess",
 	"TcpExtTCPMigrateReqFailure", "MPTcpExtMPCapableSYNRX", "MPTcpExtMPCapableACKRX", "MPTcpExtMPCapableFallbackACK", CounterMPJoins,
+}
+
+// The settings that explain what a listener refuses.
+const (
+	SettingSomaxconn       = "net.core.somaxconn"
+	SettingAbortOnOverflow = "net.ipv4.tcp_abort_on_overflow"
+	SettingSyncookies      = "net.ipv4.tcp_syncookies"
+	SettingSYNBacklog      = "net.ipv4.tcp_max_syn_backlog"
+	SettingMigrate         = "net.ipv4.tcp_migrate_req"
+	SettingFastOpen        = "net.ipv4.tcp_fastopen"
+	SettingTimeWaitBuckets = "net.ipv4.tcp_max_tw_buckets"
+	SettingMPTCP           = "net.mptcp.enabled"
+)
+
+// SettingNames are the kernel's settings that a capture holds for each network
+// namespace (Documentation/networking/ip-sysctl.rst, mptcp-sysctl.rst).
+var SettingNames = []string{
+	SettingSomaxconn, SettingAbortOnOverflow, SettingSyncookies, SettingSYNBacklog, SettingMigrate, SettingFastOpen,
+	"net.ipv4.tcp_synack_retries", SettingTimeWaitBuckets, SettingMPTCP,
 }

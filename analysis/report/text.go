@@ -463,7 +463,7 @@ func join(left, right []string, column int) []string {
 }
 
 func (t *text) footnotes() {
-	if len(t.r.Caveats)+len(t.r.Capture.Limits) > 0 {
+	if len(t.r.Caveats)+len(t.r.Capture.Limits)+len(t.r.Witness.NotShown) > 0 {
 		t.WriteByte('\n')
 	}
 	for _, c := range t.r.Caveats {
@@ -471,5 +471,8 @@ func (t *text) footnotes() {
 	}
 	for _, l := range t.r.Capture.Limits {
 		t.fold(amber, "not shown:", format.Quote(l))
+	}
+	for _, text := range t.r.Witness.NotShownTexts() {
+		t.fold(amber, "not shown:", text)
 	}
 }

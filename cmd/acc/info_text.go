@@ -112,11 +112,26 @@ func (i *info) whole(row func(name, format string, args ...any)) {
 	row("size", "%s", size)
 	i.losses(row)
 	row("kernel", "%s", i.Witness.Text)
+	list(row, "not shown", i.Witness.NotShownTexts())
+	i.settings(row)
 	i.Start.text(row, "at the start")
 	if i.End != nil && i.Finish.Blocked == 0 {
 		tasks(row, "at the end", i.End.Blocked, len(i.End.Blocked), i.End.BlockedKnown)
 	}
 	i.Finish.text(row, "at the end")
+}
+
+// settings prints which of the kernel's settings changed meanwhile, and when.
+func (i *info) settings(row func(name, format string, args ...any)) {
+	var changes []string
+	for _, x := range i.Witness.Spaces {
+		for _, c := range x.SettingChanges {
+			changes = append(changes, fmt.Sprintf("%s: %d, then %d, seen %s after the start, in network namespace %d",
+				c.Name, c.From, c.To, report.Duration(max(c.BootNS-i.clock.BootNS, 0)), c.NetNS))
+		}
+	}
+	list(row, "changed", changes[:min(len(changes), 20)])
+	more(row, len(changes), 20)
 }
 
 // size is that of the file, and what can be read of it.

@@ -1,0 +1,153 @@
+package analysis
+
+import (
+	"fmt"
+
+	"github.com/acc-project/acc/format"
+)
+
+// This file says what the kernel counted and no event shows.
+
+// NotShown is something that happened by the kernel's own counters, between their first
+// and their last reading, and of which the capture has no event.
+type NotShown struct {
+	NetNS   uint32 `json:"netns"`   // inode number of the network namespace
+	Counter string `json:"counter"` // name of the counter as nstat(8) prints it
+	Count   uint64 `json:"count"`   // how often it happened
+	Text    string `json:"text"`    // the same as a sentence
+}
+
+// countedOnly says what a counter means of which there are no events: so many of what,
+// and the rest of the sentence. net/ipv4 and net/mptcp of the kernel say where each is incremented.
+var countedOnly = []struct{ counter, before, what, after string }{
+	{"TcpExtEmbryonicRsts", "a reset ended ", "handshake", " before the connection was queued"},
+	{"TcpExtSyncookiesSent", "the kernel answered ", "SYN", " with a SYN cookie; acc records the connections that came of them"},
+	{"TcpExtSyncookiesFailed", "the kernel found no valid SYN cookie in ", "ACK", " to a listener"},
+	{"TcpExtTCPReqQFullDoCookies", "the SYN queue was full at ", "SYN", ", and the kernel sent a SYN cookie"},
+	{"TcpExtTCPDeferAcceptDrop", "the kernel ignored ", "ACK", " without data at a listener with TCP_DEFER_ACCEPT"},
+	{"TcpExtTCPBacklogDrop", "the kernel dropped ", "packet", ": a TCP socket, of whatever kind, had too many to work on"},
+	{"TcpExtTCPTimeWaitOverflow", "the kernel ended ", "connection", " without TIME-WAIT, because too many were in it (net.ipv4.tcp_max_tw_buckets)"},
+	{"TcpExtTCPFastOpenPassiveFail", "fast open failed for ", "SYN", ", and the kernel went on without it"},
+	{"TcpExtTCPFastOpenListenOverflow", "the fast open queue was full at ", "SYN", ", and the kernel went on without it"},
+	{"TcpExtTCPMigrateReqSuccess", "the kernel moved ", "client", " from a closed listener to another one of its SO_REUSEPORT group (net.ipv4.tcp_migrate_req)"},
+	{"TcpExtTCPMigrateReqFailure", "the kernel could not move ", "client", " from a closed listener to another one of its SO_REUSEPORT group"},
+	{"MPTcpExtMPCapableFallbackACK", "MPTCP was asked for and not used at ", "connection", ""},
+	{"TcpInErrs", "the kernel dropped ", "bad segment", " (checksum or length), for whatever TCP socket"},
+	{"TcpAttemptFails", "before they were established, ", "TCP connection", " failed, those that this host opened included"},
+	{"TcpEstabResets", "by a reset ended ", "established TCP connection", ", those that this host opened included"},
+	{"TcpOutRsts", "the kernel sent ", "reset", ", for whatever TCP socket or none: so it answers, too, where nobody listens"},
+}
+
+// maxNotShown bounds how many such lines a screen has.
+const maxNotShown = 30
+
+// NotShownTexts are those sentences for a screen, each with its namespace if there are several.
+func (r *WitnessResult) NotShownTexts() (list []string) {
+	for i, n := range r.NotShown {
+		if i == maxNotShown {
+			return append(list, fmt.Sprintf("%d more counters grew; --json has them in witness.not_shown", len(r.NotShown)-i))
+		}
+		text := n.Text
+		if len(r.Spaces) > 1 {
+			text += fmt.Sprintf(" (network namespace %d)", n.NetNS)
+		}
+		list = append(list, text)
+	}
+	return list
+}
+
+// otherDrops is how many requests and connections listeners dropped for another reason
+// than a full queue. Each that finds a queue full is counted as dropped, too (tcp_conn_request,
+// tcp_v4_syn_recv_sock).
+func otherDrops(values map[string]uint64) int64 {
+	return int64(values[format.CounterDrops]) - int64(values[format.CounterOverflows]) - int64(values[format.CounterSYNQueueFull])
+}
+
+// without notes how many of such drops came between two readings of which one said that
+// net.ipv4.tcp_syncookies was 0: then a part of tcp_max_syn_backlog is reserved.
+func (s *space) without(from, to *format.Counters) {
+	n := otherDrops(to.Values) - otherDrops(from.Values)
+	for _, c := range []*format.Counters{from, to} {
+		cookies, known := c.Settings[format.SettingSyncookies]
+		backlog, there := c.Settings[format.SettingSYNBacklog]
+		if n <= 0 || !known || !there || cookies != 0 {
+			continue
+		}
+		s.reserved, n = s.reserved+n, 0
+		if s.synBacklog == 0 || backlog < s.synBacklog {
+			s.synBacklog = backlog
+		}
+	}
+}
+
+// notShown lists it for a namespace. life: dropped requests are recorded.
+func (x *WitnessSpace) notShown(recorded *sums, life bool) (list []NotShown) {
+	add := func(counter string, n uint64, text string) {
+		list = append(list, NotShown{x.NetNS, counter, n, text})
+	}
+	if n := x.OtherDrops; n > 0 {
+		add(format.CounterDrops, n, "the kernel dropped "+many(n, "request")+" or connections at listeners for another reason than a full queue; acc has no event of these")
+	}
+	for _, q := range []struct {
+		counter, queue string
+		recorded       int64
+	}{{format.CounterOverflows, "accept queue", recorded.overflows}, {format.CounterSYNQueueFull, "SYN queue", recorded.synQueue}} {
+		n := x.Counters[q.counter]
+		switch seen := uint64(max(q.recorded, 0)); {
+		case !life && n > 0:
+			add(q.counter, n, "the kernel refused "+many(n, "packet")+", the "+q.queue+" of a listener was full; this recording has no events of it")
+		case life && n > seen:
+			add(q.counter, n-seen, "the kernel refused "+many(n-seen, "packet")+" more than recorded because the "+q.queue+" of a listener was full")
+		}
+	}
+	for _, c := range countedOnly {
+		if n := x.Counters[c.counter]; n > 0 {
+			add(c.counter, n, c.before+many(n, c.what)+c.after)
+		}
+	}
+	return list
+}
+
+// listenDrops finds what listeners dropped for a reason of which there are no events.
+func (fs *findings) listenDrops(r *Result) {
+	for i := range r.Witness.Spaces {
+		x := &r.Witness.Spaces[i]
+		n := x.OtherDrops
+		if n == 0 {
+			continue
+		}
+		s := Warning
+		if n >= manyRefused {
+			s = Critical
+		}
+		where := ""
+		if len(r.Witness.Spaces) > 1 {
+			where = fmt.Sprintf(" in network namespace %d", x.NetNS)
+		}
+		next := "nstat -az TcpExtListenDrops TcpExtListenOverflows TcpExtTCPReqQFullDrop shows it live; then look for a security policy, a missing route to the client, or want of memory"
+		if x.ReservedDrops > 0 {
+			next = "ss -t state syn-recv shows the handshakes that wait; set net.ipv4.tcp_syncookies to 1, or raise net.ipv4.tcp_max_syn_backlog"
+		}
+		fs.add(listenDrops, s, n, nil, next, "the kernel dropped %s at listeners%s for another reason than a full queue%s", Count(n), where, x.dropWords())
+		fs.list[len(fs.list)-1].NetNS = x.NetNS
+	}
+}
+
+// dropWords says how the settings explain such drops.
+func (x *WitnessSpace) dropWords() string {
+	cookies, known := x.Settings[format.SettingSyncookies]
+	switch {
+	case x.ReservedDrops > 0:
+		some := ""
+		if x.ReservedDrops < x.OtherDrops {
+			some = Count(x.ReservedDrops) + " of them meanwhile: "
+		}
+		return fmt.Sprintf(": %swith net.ipv4.tcp_syncookies = 0 the kernel reserves the last quarter of net.ipv4.tcp_max_syn_backlog = %d for clients that it knows, "+
+			"and drops a SYN of another one while more than %d handshakes wait at its listener", some, x.synBacklog, x.synBacklog-x.synBacklog>>2)
+	case known && cookies != 0:
+		return fmt.Sprintf("; net.ipv4.tcp_syncookies was %d, so the reserved part of net.ipv4.tcp_max_syn_backlog was not the reason", cookies)
+	case !known:
+		return "; the settings there are not known"
+	}
+	return ""
+}
