@@ -47,7 +47,8 @@ type Evidence struct {
 
 // The findings. Of the same severity, those before others are told first.
 const (
-	queueOverflow = iota
+	crossCheck = iota
+	queueOverflow
 	listenDrops
 	fdExhausted
 	slowAccept
@@ -66,7 +67,8 @@ const (
 )
 
 var findingIDs = [numFindings]string{
-	"queue-overflow", "listen-drops", "fd-exhausted", "slow-accept", "queue-full", "client-lost", "dead-on-arrival", "accept-aborted", "address-mismatch",
+	"cross-check", "queue-overflow", "listen-drops", "fd-exhausted", "slow-accept", "queue-full", "client-lost", "dead-on-arrival",
+	"accept-aborted", "address-mismatch",
 	"incomplete", "herd", "uneven-workers", "new-acceptor", "new-listener", "io-uring-accept",
 }
 

@@ -47,6 +47,16 @@ func TestFindings(t *testing.T) {
 	}{
 		{"nothing", func(m *maker) {}, ""},
 		{"healthy", func(m *maker) { m.serves(1, 2000, 5) }, ""},
+		{"dropped for a reason that no event shows", func(m *maker) {
+			m.batch.Counters = append(m.batch.Counters, dropsAt(1, 0, 0, 0, 0, 16), dropsAt(50, 83, 0, 0, 0, 16))
+		}, "listen-drops critical"},
+		{"accepts that are missing", func(m *maker) {
+			m.batch.Counters = append(m.batch.Counters, reading(1, 2, 10, 0), reading(50, 51, 13, 0))
+		}, "cross-check critical"},
+		{"accepts that the kernel did not count", func(m *maker) {
+			m.batch.Counters = append(m.batch.Counters, reading(1, 2, 10, 0), reading(1e18, 1e18+1, 13, 0))
+			m.serves(1, 100, 5)
+		}, "cross-check warning"},
 		{"healthy, four workers", func(m *maker) { m.serves(1, 2000, 5, 6, 7, 8) }, ""},
 		{"healthy, in threads that change", func(m *maker) {
 			m.serves(1, 2000, 5)
@@ -373,7 +383,7 @@ func TestFindings(t *testing.T) {
 			if f.Text == "" || f.Next == "" || strings.Contains(f.Text+f.Next, "%!") || strings.Contains(f.Text, "\n") {
 				t.Errorf("%s: %+v", c.name, f)
 			}
-			if len(f.Evidence) == 0 && f.ID != "incomplete" || len(f.Evidence) > 8 {
+			if len(f.Evidence) == 0 && !slices.Contains([]string{"incomplete", "listen-drops", "cross-check"}, f.ID) || len(f.Evidence) > 8 {
 				t.Errorf("%s: %s has %d pieces of evidence", c.name, f.ID, len(f.Evidence))
 			}
 			for _, e := range f.Evidence {
@@ -420,7 +430,7 @@ func TestFindingOrder(t *testing.T) {
 	if s := strings.Join(got, ","); s+"," != want || r.Others.Findings != 24 {
 		t.Errorf("got %q and %d more, want %q", s, r.Others.Findings, want)
 	}
-	if ids := FindingIDs(); len(ids) != 14 || len(slices.Compact(slices.Sorted(slices.Values(ids)))) != 14 {
+	if ids := FindingIDs(); len(ids) != 16 || len(slices.Compact(slices.Sorted(slices.Values(ids)))) != 16 {
 		t.Errorf("%v", ids)
 	}
 	if !Critical.AtLeast(Warning) || !Warning.AtLeast(Warning) || Notice.AtLeast(Warning) {

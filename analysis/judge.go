@@ -49,6 +49,7 @@ func (a *Analyzer) judge(r *Result) {
 	fs.uneven(all)
 	fs.listeners(all)
 	fs.uring(all)
+	fs.crossCheck(r)
 	fs.listenDrops(r)
 	fs.incomplete(r)
 	keep := a.o.Top

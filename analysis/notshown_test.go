@@ -74,7 +74,9 @@ func TestNotShown(t *testing.T) {
 		w := NewWitness(&format.Header{})
 		w.Add(&format.Batch{Counters: []format.Counters{from, to}})
 		r := w.Finish()
-		shown := slices.ContainsFunc(r.NotShown, func(n NotShown) bool { return n.Counter == name && n.Count == 2 && n.NetNS == 1 && strings.Contains(n.Text, "2") })
+		shown := slices.ContainsFunc(r.NotShown, func(n NotShown) bool {
+			return n.Counter == name && n.Count == 2 && n.NetNS == 1 && strings.Contains(n.Text, "2")
+		})
 		if want := !slices.Contains(inEvents, name); shown != want {
 			t.Errorf("%s: %+v", name, r.NotShown)
 		}

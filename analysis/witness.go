@@ -41,6 +41,10 @@ type Witness struct {
 	read        bool   // there was a reading
 	first       uint64 // Seq of the first event
 	settings    Settings
+	ended       []*space          // whose number another namespace got later
+	listeners   map[uint64]uint32 // the network namespaces of listeners, by inode number
+	cpus        int
+	final       bool // there was a reading of the end
 	unread      bool // no reading came before it although it is not the capture's first
 }
 
@@ -50,6 +54,7 @@ type space struct {
 	sums        sums
 	first, last *boundary
 	newest      *format.Counters // the reading before
+	anew        bool             // another namespace had this number before
 	reserved    int64            // drops by other reasons while a part of the SYN backlog was reserved
 	synBacklog  int64            // the smallest net.ipv4.tcp_max_syn_backlog then
 	fromNS      int64            // of the first event that a counter can tell of, and of the last
@@ -108,8 +113,17 @@ type moment struct {
 type boundary struct {
 	format.Counters
 	by    sums // before it began
-	while sums // while it was read, or by calls that were under way then
+	while sums // while it was read
+
+	across sums // by calls that were under way then
 }
+
+// longestReading is how long counters are read at most: the recorder gives up before. A
+// capture that says more does not make its own excuse wider by that.
+const longestReading = int64(10 * time.Second)
+
+// endNS is when it was over.
+func (b *boundary) endNS() int64 { return min(b.UntilNS, b.BootNS+longestReading) }
 
 // note counts an event by a boundary's time.
 func (b *boundary) note(m moment, n int64) {
@@ -117,14 +131,37 @@ func (b *boundary) note(m moment, n int64) {
 	case b == nil:
 	case m.ns < b.BootNS:
 		b.by.add(m.what, n)
-	case m.ns <= b.UntilNS:
+	case m.ns <= b.endNS():
 		b.while.add(m.what, n)
 	}
 }
 
+// moved bounds how many connections were not counted where they waited although they were
+// there: those that came while the accept queues were read. The record says how many
+// connections the kernel made meanwhile; older recorders did not write that down, and
+// then it is how many events say so.
+func (b *boundary) moved() int64 {
+	switch {
+	case b.QueuedKnown:
+		return 0
+	case b.QueuedMoved > 0:
+		return int64(b.QueuedMoved)
+	}
+	return b.while.queued + b.while.accepted
+}
+
+// unsure is how many connections were accepted, or lost with their listener, so close to a
+// reading that it is not known on which side of it.
+func (b *boundary) unsure() int64 {
+	return b.while.accepted + b.while.forgotten + min(b.across.accepted+b.across.forgotten, maxUnderWay)
+}
+
 // NewWitness begins with the capture whose header is h.
 func NewWitness(h *format.Header) *Witness {
-	w := &Witness{startNS: h.Clock.BootNS, spaces: map[uint32]*space{}, rest: &space{}, blind: blind(h), oneCPU: h.CPUs == 1, forgotKnown: len(h.Probes) == 0, repaired: h.Repaired}
+	w := &Witness{
+		startNS: h.Clock.BootNS, spaces: map[uint32]*space{}, rest: &space{}, blind: blind(h), oneCPU: h.CPUs == 1, cpus: h.CPUs,
+		forgotKnown: len(h.Probes) == 0, repaired: h.Repaired, listeners: map[uint64]uint32{},
+	}
 	for _, p := range h.Probes {
 		w.forgotKnown = w.forgotKnown || p.Hook == format.HookChildForget
 		w.dropsKnown = w.dropsKnown || p.Hook == format.HookConnRequest
@@ -152,12 +189,68 @@ func (w *Witness) records(b *format.Batch) {
 		}
 	}
 	for i := range b.Snapshots {
+		for _, l := range b.Snapshots[i].Listeners {
+			w.listensIn(l.Listener, l.NetNS)
+		}
 		w.before = w.before || !b.Snapshots[i].Final && !b.Snapshots[i].BlockedKnown
 	}
 	if b.End != nil {
 		end := *b.End
 		w.end = &end
 	}
+}
+
+// listensIn notes in which network namespace a listener is: in a capture of an older
+// recorder, accepts have the namespace of the task.
+func (w *Witness) listensIn(listener uint64, netns uint32) {
+	if _, known := w.listeners[listener]; listener != 0 && netns != 0 && (known || len(w.listeners) < maxRecent) {
+		w.listeners[listener] = netns
+	}
+}
+
+// netnsOf is the namespace of an event's socket.
+func (w *Witness) netnsOf(e *format.Event) uint32 {
+	if ns, known := w.listeners[e.Listener]; known && e.Kind == format.Return {
+		return ns
+	}
+	return e.NetNS
+}
+
+// replace begins a namespace anew: its counters began anew, so the kernel has given the
+// number of one that ended to another one.
+func (w *Witness) replace(s *space) *space {
+	if len(w.spaces)+len(w.ended) >= maxSpaces {
+		return s
+	}
+	w.ended = append(w.ended, s)
+	s = &space{netns: s.netns, anew: true}
+	w.spaces[s.netns], w.at = s, s
+	return s
+}
+
+// all gives each namespace whose counters were read twice.
+func (w *Witness) all() (list []*space) {
+	for _, s := range w.spaces {
+		if s.first != nil && s.last != nil {
+			list = append(list, s)
+		}
+	}
+	for _, s := range w.ended {
+		if s.first != nil && s.last != nil {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// ranBack reports whether counters are smaller than they were: they never are in one namespace.
+func ranBack(from, to *format.Counters) bool {
+	for _, name := range []string{format.CounterPassiveOpens, format.CounterMPJoins, "TcpActiveOpens", "TcpOutRsts", format.CounterDrops} {
+		if to.Values[name] < from.Values[name] {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *Witness) space(netns uint32) *space {
@@ -185,6 +278,10 @@ func (w *Witness) counters(c *format.Counters) {
 	}
 	w.flight.after(c)
 	w.settings.Add(c)
+	w.final = w.final || c.Final
+	if s.newest != nil && ranBack(s.newest, c) {
+		s = w.replace(s)
+	}
 	if s.newest != nil {
 		s.without(s.newest, c)
 	}
@@ -248,7 +345,10 @@ func (w *Witness) event(e *format.Event) {
 			w.facts++
 		}
 	}
-	s := w.space(e.NetNS)
+	if e.Kind == format.Queued {
+		w.listensIn(e.Listener, e.NetNS)
+	}
+	s := w.space(w.netnsOf(e))
 	m := moment{e.BootNS, s, what}
 	if s.sums == (sums{}) {
 		s.fromNS = m.ns
@@ -258,7 +358,7 @@ func (w *Witness) event(e *format.Event) {
 	for _, b := range []*boundary{s.first, s.last} {
 		b.note(m, 1) // an event can be recorded after a reading that came after it
 		if e.Kind == format.Return && w.flight.across(b, e) {
-			b.while.add(m.what, 1)
+			b.across.add(m.what, 1)
 		}
 	}
 	if len(w.recent) < maxRecent {

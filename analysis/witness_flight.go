@@ -21,7 +21,7 @@ func (f *flight) after(c *format.Counters) {
 	if f.calls == nil || c.BootNS > f.toNS {
 		f.calls, f.queued = map[uint32]int64{}, map[netip.AddrPort]int64{}
 	}
-	f.toNS = c.UntilNS + late
+	f.toNS = min(c.UntilNS, c.BootNS+longestReading) + late
 }
 
 // see takes note of an event.
@@ -40,11 +40,16 @@ func (f *flight) see(e *format.Event) {
 // across reports whether a return is of a call that was under way at a reading, and
 // whose connection can have been taken then.
 func (f *flight) across(b *boundary, e *format.Event) bool {
-	return b != nil && e.BootNS > b.UntilNS && e.BootNS <= min(b.UntilNS+late, f.toNS) && f.calls[e.TID] <= b.UntilNS && f.queued[e.Remote()] <= b.UntilNS
+	return b != nil && e.BootNS > b.endNS() && e.BootNS <= min(b.endNS()+late, f.toNS) && f.calls[e.TID] <= b.endNS() && f.queued[e.Remote()] <= b.endNS()
 }
 
-// underWay is how many calls had not returned when the probes were stopped. Which of
-// them waited for a connection, and which had taken one, is not known.
+// maxUnderWay bounds how many calls can have taken a connection and not returned until
+// the probes were stopped, 20 ms later: those that run on a CPU, or stand in a page fault. However many
+// tasks wait in accept, they have taken none.
+const maxUnderWay = 64
+
+// underWay is how many calls had not returned when the probes were stopped, as far as they can
+// have taken a connection.
 func (w *Witness) underWay() (n int64) {
 	if w.end == nil || w.blind {
 		return 0
@@ -57,5 +62,5 @@ func (w *Witness) underWay() (n int64) {
 			n -= int64(t.Seen)
 		}
 	}
-	return n
+	return min(n, 2*int64(max(w.cpus, 1)), maxUnderWay)
 }

@@ -49,6 +49,8 @@ type WitnessSpace struct {
 	Queued      int64             `json:"queued"`       // events of connections that were queued, -1 if the capture has none
 	UnsureStart int64             `json:"unsure_start"` // events while the counters were first read, or of calls that were under way then: they may belong to the time before
 	UnsureEnd   int64             `json:"unsure_end"`   // the same of the last reading: they may belong to the time that is compared
+	MovedStart  int64             `json:"moved_start"`  // connections that came while the accept queues were first read: they may be missing in queued_start
+	MovedEnd    int64             `json:"moved_end"`    // the same of the last reading
 	Unexplained int64             `json:"unexplained"`  // opened - accepted - (queued_end - queued_start) - forgotten - joined - discarded: what the capture has no account of
 	Verdict     string            `json:"verdict"`      // as that of all
 	Reasons     []string          `json:"reasons"`      // what the difference can come from, or how it is accounted for
@@ -65,20 +67,21 @@ type WitnessSpace struct {
 // Finish ends it.
 func (w *Witness) Finish() WitnessResult {
 	r := WitnessResult{Verdict: WitnessSilent, Spaces: []WitnessSpace{}, NotShown: []NotShown{}}
-	for _, s := range w.spaces {
-		if s.first != nil && s.last != nil {
-			x := w.compare(s)
-			recorded := s.between()
-			r.NotShown = append(r.NotShown, x.notShown(&recorded, w.dropsKnown)...)
-			r.Spaces = append(r.Spaces, x)
-		}
+	for _, s := range w.all() {
+		x := w.compare(s)
+		recorded := s.between()
+		r.NotShown = append(r.NotShown, x.notShown(&recorded, w.dropsKnown)...)
+		r.Spaces = append(r.Spaces, x)
 	}
 	slices.SortStableFunc(r.NotShown, func(a, b NotShown) int { return cmp.Compare(a.NetNS, b.NetNS) })
 	slices.SortFunc(r.Spaces, func(a, b WitnessSpace) int {
-		return cmp.Or(cmp.Compare(b.Opened, a.Opened), cmp.Compare(a.NetNS, b.NetNS))
+		return cmp.Or(cmp.Compare(b.Opened, a.Opened), cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.SpanNS, b.SpanNS))
 	})
-	order := []string{WitnessSilent, WitnessAgrees, WitnessExplained, WitnessDiffers}
-	total := WitnessSpace{}
+	pool := w.excuses()
+	for i := range r.Spaces {
+		w.judge(&r.Spaces[i], pool)
+	}
+	total, reasons := r.sum()
 	other := func(s *space) {
 		if s.sums.accepted > 0 && (s.first == nil || s.last == nil) {
 			r.Unwitnessed += uint64(s.sums.accepted)
@@ -88,26 +91,11 @@ func (w *Witness) Finish() WitnessResult {
 	for _, s := range w.spaces {
 		other(s)
 	}
+	for _, s := range w.ended {
+		other(s)
+	}
 	other(w.rest)
-	var reasons []string
-	for _, s := range r.Spaces {
-		if slices.Index(order, s.Verdict) > slices.Index(order, r.Verdict) {
-			r.Verdict = s.Verdict
-		}
-		total.Opened += s.Opened
-		total.Accepted += s.Accepted
-		total.Queued += s.Queued
-		total.Unexplained += s.Unexplained
-		for _, reason := range s.Reasons {
-			if !slices.Contains(reasons, reason) {
-				reasons = append(reasons, reason)
-			}
-		}
-	}
-	if r.Verdict != WitnessAgrees && total.Unexplained == 0 && len(r.Spaces) > 1 {
-		r.Verdict = WitnessAgrees
-		reasons = append(reasons, "some in another network namespace than their listener's")
-	}
+	anew := slices.ContainsFunc(w.ended, func(s *space) bool { return s.first != nil })
 	if len(reasons) > 6 {
 		reasons = append(reasons[:6], "and more")
 	}
@@ -143,6 +131,12 @@ func (w *Witness) Finish() WitnessResult {
 			r.Verdict = WitnessPartly
 		}
 	}
+	if anew {
+		reasons = append(reasons, "counters began anew: another network namespace got the number of one that ended, and of the time between nothing is known")
+		if agrees {
+			r.Verdict = WitnessPartly
+		}
+	}
 	counts := many(total.Opened, "TCP connection")
 	switch {
 	case w.blind:
@@ -158,15 +152,80 @@ func (w *Witness) Finish() WitnessResult {
 	case WitnessExplained:
 		r.Text = fmt.Sprintf("the kernel counted %s"+where+"; the difference of %d can be accounted for", counts, total.Unexplained)
 	case WitnessDiffers:
-		r.Text = fmt.Sprintf("the kernel counted %s"+where+": %d NOT accounted for", counts, total.Unexplained)
-		if total.Unexplained < 0 {
-			r.Text = fmt.Sprintf("the kernel counted %s"+where+": %d MORE than there were", counts, -total.Unexplained)
+		r.Text = r.disagreement(w.blind)
+		if len(r.Spaces) > 1 { // it has the reasons of each
+			return r
 		}
+		r.Text += where
 	}
 	if len(reasons) > 0 {
 		r.Text += " (" + strings.Join(reasons, ", ") + ")"
 	}
 	return r
+}
+
+// sum adds up the namespaces for the sentence, and gives the worst of their verdicts. A
+// difference of one does not make up for that of another one.
+func (r *WitnessResult) sum() (total WitnessSpace, reasons []string) {
+	order := []string{WitnessSilent, WitnessAgrees, WitnessExplained, WitnessDiffers}
+	for _, s := range r.Spaces {
+		if slices.Index(order, s.Verdict) > slices.Index(order, r.Verdict) {
+			r.Verdict = s.Verdict
+		}
+		total.Opened += s.Opened
+		total.Accepted += s.Accepted
+		total.Queued += s.Queued
+		total.Unexplained += max(s.Unexplained, -s.Unexplained)
+		for _, reason := range s.Reasons {
+			if !slices.Contains(reasons, reason) {
+				reasons = append(reasons, reason)
+			}
+		}
+	}
+	return total, reasons
+}
+
+// maxDisagreeing bounds how many namespaces the sentence names.
+const maxDisagreeing = 3
+
+// disagreement names the namespaces whose counters differ, each with its own numbers.
+func (r *WitnessResult) disagreement(blind bool) string {
+	var texts []string
+	agree := 0
+	for i := range r.Spaces {
+		x := &r.Spaces[i]
+		if x.Verdict != WitnessDiffers {
+			agree++
+			continue
+		}
+		text := x.difference(blind)
+		if len(r.Spaces) > 1 {
+			text = fmt.Sprintf("in network namespace %d %s", x.NetNS, text)
+			if len(x.Reasons) > 0 {
+				text += " (" + strings.Join(x.Reasons, ", ") + ")"
+			}
+		}
+		texts = append(texts, text)
+	}
+	if n := len(texts) - maxDisagreeing; n > 0 {
+		texts = append(texts[:maxDisagreeing], fmt.Sprintf("and %d more network namespaces differ", n))
+	}
+	if agree > 0 {
+		texts = append(texts, fmt.Sprintf("%d of %d network namespaces agree", agree, len(r.Spaces)))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// difference says how the counters of a namespace and the events differ.
+func (x *WitnessSpace) difference(blind bool) string {
+	counts := fmt.Sprintf("%s, %d were recorded as accepted", many(x.Opened, "TCP connection"), x.Accepted)
+	if blind {
+		counts = fmt.Sprintf("%s, %d were recorded as queued", many(x.Opened, "TCP connection"), x.Queued)
+	}
+	if x.Unexplained < 0 {
+		return fmt.Sprintf("the kernel counted %s: %d more than the kernel counted", counts, -x.Unexplained)
+	}
+	return fmt.Sprintf("the kernel counted %s: %d NOT accounted for", counts, x.Unexplained)
 }
 
 // others names namespaces by their number.
@@ -179,10 +238,8 @@ func others(n int) string {
 
 // compare holds a namespace's events against its counters.
 func (w *Witness) compare(s *space) WitnessSpace {
-	back := false
 	grew := func(name string) uint64 {
 		if s.last.Values[name] < s.first.Values[name] {
-			back = back || name == format.CounterPassiveOpens || name == format.CounterMPJoins
 			return 0
 		}
 		return s.last.Values[name] - s.first.Values[name]
@@ -200,21 +257,21 @@ func (w *Witness) compare(s *space) WitnessSpace {
 	for _, name := range slices.Sorted(maps.Keys(s.last.Values)) {
 		x.Counters[name] = grew(name)
 	}
-	x.UnsureStart, x.UnsureEnd = s.first.while.accepted+s.first.while.forgotten, s.last.while.accepted+s.last.while.forgotten
+	x.UnsureStart, x.UnsureEnd = s.first.unsure(), s.last.unsure()
+	x.MovedStart, x.MovedEnd = s.first.moved(), s.last.moved()
 	if w.queuedKnown {
 		x.Queued = s.last.by.queued - s.first.by.queued
 	}
 	if w.blind && w.queuedKnown { // what was put into queues is all that there is to hold against
+		x.MovedStart, x.MovedEnd = 0, 0
 		x.UnsureStart, x.UnsureEnd = s.first.while.queued, s.last.while.queued
 		x.Unexplained = int64(x.Opened) - x.Queued - int64(x.Joined) - x.Discarded
 		x.discards()
-		w.judge(&x, back)
 		return x
 	}
 	waiting := int64(x.QueuedEnd) - int64(x.QueuedStart)
 	x.Unexplained = int64(x.Opened) - x.Accepted - waiting - x.Forgotten - int64(x.Joined) - x.Discarded
 	x.reasons(waiting)
-	w.judge(&x, back)
 	return x
 }
 
@@ -240,79 +297,6 @@ func (x *WitnessSpace) reasons(waiting int64) {
 func (x *WitnessSpace) discards() {
 	if x.Discarded > 0 {
 		x.Reasons = append(x.Reasons, fmt.Sprintf("%d made twice: two CPUs ended one handshake at the same time, and the kernel dropped the second socket", x.Discarded))
-	}
-}
-
-// twice is how much of the difference the kernel can have counted twice, on more than
-// one CPU: a few in many, as measured (docs/RELIABILITY.md), and if what was put into queues is known
-// and as much as what left them, no more than was not
-// (tcp_create_openreq_child counts before inet_csk_complete_hashdance finds that it
-// does not own the request).
-func (x *WitnessSpace) twice(blind bool) int64 {
-	most := 1 + int64(x.Opened)/10_000
-	if x.Queued >= 0 && !blind {
-		most = min(1+int64(x.Opened)/500, int64(x.Opened)-x.Queued-int64(x.Joined)-x.Discarded)
-	}
-	if x.Unexplained > 0 && x.Unexplained <= most {
-		return x.Unexplained
-	}
-	return 0
-}
-
-// judge says whether what is left can be. back: the counters ran backwards.
-func (w *Witness) judge(x *WitnessSpace, back bool) {
-	if back {
-		x.Verdict = WitnessDiffers
-		x.Reasons = append(x.Reasons, "its counters run backwards, which they never do")
-		return
-	}
-	x.Verdict = WitnessAgrees
-	if x.Unexplained == 0 {
-		return
-	}
-	lost, missed, left := w.losses()
-	noFacts := max(w.noFacts-w.facts, 0)
-	if twice := x.twice(w.blind); twice > x.UnsureEnd && !w.oneCPU && lost+missed+left == 0 && (w.end == nil || w.end.Clean) {
-		x.Verdict = WitnessExplained
-		x.Reasons = append(x.Reasons, fmt.Sprintf("%d may have been counted twice: of one handshake the kernel makes two sockets if two CPUs end it at the same time, and drops one", twice))
-		return
-	}
-	room := int64(0)
-	reason := func(n int64, format string, args ...any) {
-		if n > 0 {
-			room += n
-			x.Reasons = append(x.Reasons, fmt.Sprintf("%d "+format, append([]any{n}, args...)...))
-		}
-	}
-	const whileRead = "accepted while the counters were read"
-	if x.Unexplained > 0 {
-		what := "returns of accept"
-		if w.blind {
-			what = "queued connections"
-		}
-		reason(int64(lost), "%s were lost, %s", what, w.cause())
-		reason(int64(left), "%s were recorded and %s", what, w.gone())
-		reason(int64(missed), "%s were missed by the kernel", what)
-		reason(noFacts, "accepted without what says of which protocol")
-		reason(x.UnsureEnd, whileRead)
-		reason(w.underWay(), "calls had not returned at the end")
-	} else {
-		reason(x.UnsureStart, whileRead)
-	}
-	switch {
-	case max(x.Unexplained, -x.Unexplained) <= room:
-		x.Verdict = WitnessExplained
-	case !x.QueuedKnown:
-		x.Verdict = WitnessExplained
-		x.Reasons = append(x.Reasons, "connections came while the accept queues were read")
-	default:
-		x.Verdict = WitnessDiffers
-		if w.before && x.Unexplained > 0 { // how many is not known either
-			x.Reasons = append(x.Reasons, "calls that began before the recording could not be looked for")
-		}
-		if !w.blind && !w.forgotKnown && x.Unexplained > 0 {
-			x.Reasons = append(x.Reasons, "connections that waited when their listener was closed are not recorded here")
-		}
 	}
 }
 

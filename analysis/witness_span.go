@@ -16,10 +16,11 @@ func (w *Witness) outside(s *space) (beforeNS, afterNS int64) {
 	}
 	to := s.toNS
 	_, _, left := w.losses()
-	if left > 0 && w.end != nil {
+	cut := !w.final && w.end != nil && w.end.Clean && w.repaired == nil // a recorder that ends so has read them last
+	if (left > 0 || cut) && w.end != nil {
 		to = max(to, w.end.Clock.BootNS)
 	}
-	if gap := to - last.UntilNS; !last.Final && last.UntilNS < to && gap > late && (behind > 0 || left > 0) {
+	if gap := to - last.UntilNS; !last.Final && last.UntilNS < to && gap > late && (behind > 0 || left > 0 || cut) {
 		afterNS = gap
 	}
 	return beforeNS, afterNS
@@ -31,16 +32,14 @@ func (w *Witness) beside(s *space) (early, behind int64) {
 	if w.blind {
 		return s.first.by.queued, s.sums.queued - s.last.by.queued - s.last.while.queued
 	}
-	return s.first.by.accepted, s.sums.accepted - s.last.by.accepted - s.last.while.accepted
+	return s.first.by.accepted, max(s.sums.accepted-s.last.by.accepted-s.last.while.accepted-s.last.across.accepted, 0)
 }
 
 // aside is that of all namespaces whose counters were read twice.
 func (w *Witness) aside() (early, behind int64) {
-	for _, s := range w.spaces {
-		if s.first != nil && s.last != nil {
-			before, after := w.beside(s)
-			early, behind = early+before, behind+after
-		}
+	for _, s := range w.all() {
+		before, after := w.beside(s)
+		early, behind = early+before, behind+after
 	}
 	return early, behind
 }

@@ -25,6 +25,8 @@ func TestWitnessSpan(t *testing.T) {
 		}
 		return list
 	}
+	elsewhere := at(29, 7, true) // the recorder's own namespace
+	elsewhere[0].NetNS = 2
 	all := &format.End{Clean: true, Clock: format.Clock{BootNS: 30 * second}}
 	lossy := *all
 	lossy.Totals = []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: 9, Recorded: 9}}
@@ -41,10 +43,10 @@ func TestWitnessSpan(t *testing.T) {
 		{"the start's reading is lost", []format.Batch{{Events: events(1, 4)}, {Counters: at(11, 4, false), Events: events(2, 12)}, {Counters: at(29, 5, true)}, {End: all}},
 			WitnessPartly, "in 18.0 s of 25.0 s"},
 		{"the end's reading is lost", []format.Batch{{Counters: at(1, 0, false), Events: events(1, 2)}, {Counters: at(11, 1, false), Events: events(2, 12, 26)}, {End: all}},
-			WitnessPartly, "the kernel counted the same in 10.0 s of 25.0 s: 1 TCP connection (1 more accepted after they were last read, of the time after that nothing is known)"},
+			WitnessPartly, "the kernel counted the same in 10.0 s of 29.0 s: 1 TCP connection (1 more accepted after they were last read, of the time after that nothing is known)"},
 		{"and what was recorded then", []format.Batch{{Counters: at(1, 0, false), Events: events(1, 2)}, {Counters: at(11, 1, false)}, {End: &lossy}},
 			WitnessPartly, "in 10.0 s of 29.0 s"},
-		{"a namespace that came late and went", []format.Batch{{Events: events(1, 14), Counters: at(14, 1, false)}, {Events: events(2, 15), Counters: at(16, 2, false)}, {End: all}},
+		{"a namespace that came late and went", []format.Batch{{Events: events(1, 14), Counters: at(14, 1, false)}, {Events: events(2, 15), Counters: at(16, 2, false)}, {Counters: elsewhere}, {End: all}},
 			WitnessAgrees, "the kernel counted the same: 1 TCP connection"},
 	} {
 		w := NewWitness(&format.Header{Clock: format.Clock{BootNS: second}})

@@ -31,7 +31,7 @@ func TestWitness(t *testing.T) {
 	joins := reading(200, 210, 12, 0)
 	joins.Values[format.CounterMPJoins] = 1
 	unknown := reading(200, 210, 12, 0)
-	unknown.QueuedKnown = false
+	unknown.QueuedKnown, unknown.QueuedMoved = false, 2
 	lossy := &format.End{Totals: []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: 3, Recorded: 1, Lost: 2}}}
 	full, whole := *lossy, &format.End{Totals: []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: 3, Recorded: 3}}}
 	full.Reason = format.EndDiskFull

@@ -12,11 +12,12 @@ type Counters struct {
 	BootNS      int64             `msgpack:"boot_ns" json:"boot_ns"`   // CLOCK_BOOTTIME
 	UntilNS     int64             `msgpack:"until_ns" json:"until_ns"` // CLOCK_BOOTTIME
 	Final       bool              `msgpack:"final" json:"final"`
-	NetNS       uint32            `msgpack:"netns" json:"netns"`                           // inode number of the namespace
-	Queued      uint32            `msgpack:"queued" json:"queued"`                         // connections in the accept queues of its TCP listeners
-	QueuedKnown bool              `msgpack:"queued_known" json:"queued_known"`             // no connection was added while Queued was read, and all listeners were seen
-	Values      map[string]uint64 `msgpack:"values" json:"values"`                         // by name as nstat(8) prints it, of CounterNames; absent: this kernel has it not
-	Settings    map[string]int64  `msgpack:"settings,omitempty" json:"settings,omitempty"` // of that namespace by name as sysctl(8) spells it, of SettingNames; absent: this kernel has it not; all absent: they could not be read
+	NetNS       uint32            `msgpack:"netns" json:"netns"`                                   // inode number of the namespace
+	Queued      uint32            `msgpack:"queued" json:"queued"`                                 // connections in the accept queues of its TCP listeners
+	QueuedKnown bool              `msgpack:"queued_known" json:"queued_known"`                     // no connection was added while Queued was read, and all listeners were seen
+	QueuedMoved uint32            `msgpack:"queued_moved,omitempty" json:"queued_moved,omitempty"` // how many connections the kernel made while Queued was read, if that is why it is not known
+	Values      map[string]uint64 `msgpack:"values" json:"values"`                                 // by name as nstat(8) prints it, of CounterNames; absent: this kernel has it not
+	Settings    map[string]int64  `msgpack:"settings,omitempty" json:"settings,omitempty"`         // of that namespace by name as sysctl(8) spells it, of SettingNames; absent: this kernel has it not; all absent: they could not be read
 }
 
 // The counters that accept can be held against.

@@ -190,14 +190,14 @@ func (t *text) head() {
 	}
 	switch v := &t.r.Witness; v.Verdict {
 	case analysis.WitnessAgrees, analysis.WitnessExplained:
-		t.fold("", "witness:", v.Text)
+		t.fold("", "cross-check with kernel counters:", v.Text)
 	case analysis.WitnessPartly:
-		t.fold(amber, "witness:", v.Text)
+		t.fold(amber, "cross-check with kernel counters:", v.Text)
 	case analysis.WitnessDiffers:
-		t.fold(red, "witness:", v.Text)
+		t.fold(red, "cross-check with kernel counters:", v.Text)
 	case analysis.WitnessSilent:
 		if c.EndReason != "" { // each recorder that ends in order reads them
-			t.fold(amber, "witness:", v.Text)
+			t.fold(amber, "cross-check with kernel counters:", v.Text)
 		}
 	}
 	for _, f := range c.Filters {

@@ -111,7 +111,7 @@ func (i *info) whole(row func(name, format string, args ...any)) {
 	}
 	row("size", "%s", size)
 	i.losses(row)
-	row("kernel", "%s", i.Witness.Text)
+	row("cross-check", "%s", i.Witness.Text)
 	list(row, "not shown", i.Witness.NotShownTexts())
 	i.settings(row)
 	i.Start.text(row, "at the start")

@@ -57,7 +57,7 @@ func (v *verified) text(out io.Writer) error {
 		row("", "not in here: %s", analysis.LeftOut(r.Lost, max(r.Places, 1), r.Events))
 	}
 	if v.Witness.Text != "" {
-		row("kernel", "%s", q(v.Witness.Text))
+		row("cross-check", "%s", q(v.Witness.Text))
 	}
 	v.signatureText(row)
 	row("id", "%s", q(v.ID))
