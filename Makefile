@@ -24,7 +24,7 @@ OUT     ?= $(BUILD)/vm-$(KERNEL)
 SIZE_TIME ?= 100s
 READ_EVENTS ?= 10000000
 
-.PHONY: all help build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown torture torture-vm soak-vm figures mutants supply licenses sbom reproducible cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang
+.PHONY: all help build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown torture torture-vm soak-vm figures mutants supply licenses sbom reproducible release release-check package-check cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang
 
 all: build
 
@@ -121,6 +121,21 @@ reproducible: ## two builds in different folders are the same, byte for byte
 	cmp $(BUILD)/twice/a/acc $(BUILD)/twice/elsewhere/b/acc
 	printf 'host\tC5 two builds\t-\tpass\tequal, SHA-256 %s\n' $$(sha256sum < $(BUILD)/twice/a/acc | cut -c1-16) >> $(FIGURES)
 	rm -rf $(BUILD)/twice
+
+release: ## archives, packages, bills of materials and sums for all systems, in dist/
+	go run ./testdata/release -version '$(VERSION)' -commit '$(COMMIT)' -date '$(DATE)' -out dist $(if $(TARGETS),-targets $(TARGETS))
+
+release-check: ## two releases from different folders, each with a build cache of its own, are the same, byte for byte
+	rm -rf $(BUILD)/twice && mkdir -p $(BUILD)/twice/a $(BUILD)/twice/elsewhere/b
+	set -e; for d in a elsewhere/b; do git archive HEAD | tar -x -C $(BUILD)/twice/$$d; \
+		(cd $(BUILD)/twice/$$d && GOCACHE=$(CURDIR)/$(BUILD)/twice/cache-$$(basename $$d) go run ./testdata/release \
+			-version '$(VERSION)' -commit '$(COMMIT)' -date '$(DATE)'); done
+	cmp $(BUILD)/twice/a/dist/SHA256SUMS $(BUILD)/twice/elsewhere/b/dist/SHA256SUMS
+	cat $(BUILD)/twice/a/dist/SHA256SUMS
+	rm -rf $(BUILD)/twice
+
+package-check: release ## the packages, read and installed by programs that did not make them
+	.ci/packages.sh dist
 
 cross: ## offline work needs no Linux
 	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./cmd/acc

@@ -2,7 +2,8 @@
 // into it. Usage:
 //
 //	go run ./testdata/supply licenses BINARY   docs/LICENSES.md
-//	go run ./testdata/supply sbom BINARY       a CycloneDX 1.6 bill of materials
+//	go run ./testdata/supply sbom BINARY [VERSION]  a CycloneDX 1.6 bill of materials
+//	go run ./testdata/supply texts BINARY      the licences themselves, which must go with the binary
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,8 +28,8 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) != 2 {
-		return errors.New("usage: supply licenses|sbom BINARY")
+	if len(args) != 2 && (len(args) != 3 || args[0] != "sbom") {
+		return errors.New("usage: supply licenses|texts BINARY, or supply sbom BINARY [VERSION]")
 	}
 	parts, info, err := read(args[1])
 	if err != nil {
@@ -37,7 +39,12 @@ func run(args []string) error {
 	case "licenses":
 		os.Stdout.WriteString(licenses(parts))
 		return nil
+	case "texts":
+		return texts(os.Stdout, parts)
 	case "sbom":
+		if len(args) == 3 {
+			info.Main.Version = args[2]
+		}
 		return sbom(args[1], info, parts)
 	}
 	return fmt.Errorf("unknown command %q", args[0])
@@ -47,6 +54,7 @@ func run(args []string) error {
 type part struct {
 	Path, Version, Sum string
 	License            string // SPDX
+	Text               string // of the licence
 	Direct             bool   // go.mod names it without "indirect"
 }
 
@@ -67,7 +75,7 @@ func read(binary string) ([]part, *buildinfo.BuildInfo, error) {
 			return nil, nil, fmt.Errorf("find %s: %w", d.Path, err)
 		}
 		p := part{Path: d.Path, Version: d.Version, Sum: d.Sum, Direct: strings.Contains(string(goMod), d.Path+" "+d.Version+"\n")}
-		if p.License, err = license(strings.TrimSpace(string(out))); err != nil {
+		if p.License, p.Text, err = license(strings.TrimSpace(string(out))); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", d.Path, err)
 		}
 		parts = append(parts, p)
@@ -75,8 +83,8 @@ func read(binary string) ([]part, *buildinfo.BuildInfo, error) {
 	return parts, info, nil
 }
 
-// license tells the licence of a module by words that only it has.
-func license(dir string) (string, error) {
+// license tells the licence of a module by words that only it has, and gives its text.
+func license(dir string) (spdx, text string, err error) {
 	for _, name := range []string{"LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING"} {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
@@ -97,11 +105,30 @@ func license(dir string) (string, error) {
 			}
 		}
 		if len(found) > 0 {
-			return strings.Join(found, " AND "), nil
+			return strings.Join(found, " AND "), string(data), nil
 		}
-		return "", fmt.Errorf("the licence in %s is not known", name)
+		return "", "", fmt.Errorf("the licence in %s is not known", name)
 	}
-	return "", errors.New("no licence")
+	return "", "", errors.New("no licence")
+}
+
+// texts writes the licence of each module and that of Go's own packages.
+func texts(w io.Writer, parts []part) error {
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return fmt.Errorf("find Go: %w", err)
+	}
+	std, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(root)), "LICENSE"))
+	if err != nil {
+		return err
+	}
+	parts = append([]part{{Path: "Go's standard library", License: "BSD-3-Clause", Text: string(std)}}, parts...)
+	for _, p := range parts {
+		if _, err := fmt.Fprintf(w, "== %s %s: %s\n\n%s\n\n", p.Path, p.Version, p.License, strings.TrimSpace(p.Text)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func licenses(parts []part) string {
