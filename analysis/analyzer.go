@@ -66,13 +66,15 @@ type Analyzer struct {
 	lost            [format.NumHooks][format.NumKinds]uint64 // by hook and kind, of loss records
 	unfollowed      uint64                                   // entries of threads beyond the bound
 
-	conns      *conns
-	listening  listening
-	uring      mark // accepts through io_uring
-	gapMark    mark // what was read when a loss was told
-	lastSeq    uint64
-	behind     bool // a part was left out since the last event
-	startKnown bool // the list of listeners at the start is complete
+	conns     *conns
+	listening listening
+	uring     mark // accepts through io_uring
+
+	multishotEnds [format.NumUringEnds]uint64
+	gapMark       mark // what was read when a loss was told
+	lastSeq       uint64
+	behind        bool // a part was left out since the last event
+	startKnown    bool // the list of listeners at the start is complete
 }
 
 // New begins the analysis of the capture with header h, of which it keeps a copy.
@@ -242,6 +244,12 @@ func (a *Analyzer) book(p *Pair) error {
 		s.attempt(p)
 	}
 	a.via[p.Via]++
+	if p.UringEnd != format.UringGoesOn {
+		a.multishotEnds[min(p.UringEnd, format.NumUringEnds-1)]++
+	}
+	if ns := p.TaskNetNS; ns != 0 && p.Via != format.ViaKernel && l != a.places.none && len(l.foreign) < maxForeign && !slices.Contains(l.foreign, ns) {
+		l.foreign = append(l.foreign, ns)
+	}
 	switch {
 	case !p.Returned():
 		a.totals.EntryOnly++

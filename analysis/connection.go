@@ -47,8 +47,19 @@ type Connection struct {
 	Proc     uint32 // number of the process record
 	Comm     string
 	Via      format.Via
-	Ret      int32  // descriptor or slot
-	Mark     uint16 // of its events
+	Ret      int32           // descriptor or slot
+	SockFD   int32           // what the program named the listener by: a descriptor, or a registered file, see Uring
+	Uring    uint8           // format.Uring..., kind of the io_uring request that accepted it
+	UringEnd format.UringEnd // why that request does not go on, if it is multishot
+
+	// TaskNetNS is the network namespace of the task that accepted it, where that is
+	// another one than the socket's; else 0.
+	TaskNetNS uint32
+
+	// Process is the record of who accepted it, nil if there is none. It is not to be changed.
+	Process *format.Process
+
+	Mark uint16 // of its events
 
 	StateAtAccept uint8 // TCP state number, valid with AcceptedSeq
 	AcceptUnknown bool  // whether it was accepted is not known: accepts are not recorded, or it can be in a part that is missing

@@ -96,7 +96,7 @@ func (l *listener) ownerOr(unknown string, ps *places) string {
 
 // who is a process for people.
 func (ps *places) who(p *process) string {
-	return fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(cmp.Or(ps.records[p.key.num].comm, p.comm)), "?"), p.key.pid)
+	return fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(cmp.Or(ps.recordOf(p.key.num).Comm, p.comm)), "?"), p.key.pid)
 }
 
 func (fs *findings) overflow(l *listener) {

@@ -36,6 +36,10 @@ type conn struct {
 	mark       uint16
 	via        format.Via
 	state      uint8 // at accept
+	uring      uint8
+	uringEnd   format.UringEnd
+	sockfd     int32
+	taskNetNS  uint32
 	before     bool
 	listed     bool   // by the snapshot at the start
 	headless   bool   // its beginning can be in a part that is missing
@@ -304,6 +308,7 @@ func (cs *conns) take(c *conn, e *format.Event, t *task) {
 	c.skips = cs.skips
 	c.multipath = c.multipath || e.Proto == protoMPTCP
 	c.tid, c.via, c.mark, c.process, c.inode = e.TID, e.Via, c.mark|e.Mark, t.process, e.Inode
+	c.taskNetNS, c.sockfd, c.uring, c.uringEnd = e.TaskNetNS, e.SockFD, e.Uring, e.UringEnd
 	if t.listener != nil && t.listener.key.inode != 0 {
 		c.listener = t.listener
 	}

@@ -13,6 +13,7 @@ import (
 // Bounds on what is kept of listeners and processes, beside those of Options.
 const (
 	maxDetailed = 256      // listeners with a histogram and a timeline; the others are counted only
+	maxForeign  = 8        // network namespaces of tasks that are kept of one listener
 	maxErrnos   = 32       // errors that are told apart for one listener
 	maxLinks    = 100_000  // pairs of a listener and a process
 	maxText     = 16 << 20 // bytes of the texts of process records
@@ -65,6 +66,7 @@ type listener struct {
 	seq             uint64   // its first event
 	seenNS          int64    // and when that was
 	came            *process // the last one that accepted at it for the first time, when others had
+	foreign         []uint32 // network namespaces, other than its own, of tasks that called accept on it; the first few
 }
 
 // snap is what the snapshots say of a listener.
@@ -109,14 +111,6 @@ type process struct {
 
 type processKey struct{ num, pid uint32 }
 
-// record is what is kept of a process record.
-type record struct {
-	comm, exe, cgroup, container, runtime, unit, pod string
-	nsPID                                            uint32
-	netNS, pidNS                                     uint64
-	startNS                                          int64
-}
-
 type link struct {
 	l *listener
 	p *process
@@ -136,7 +130,7 @@ type places struct {
 	more      *listener // of all listeners beyond the bound
 	processes map[processKey]*process
 	moreProcs *process
-	records   map[uint32]record
+	records   map[uint32]*format.Process
 	text      int
 	links     map[link]*share
 	ports     map[port]*listener // the newest that is known to listen on it
@@ -148,7 +142,7 @@ func newPlaces(h *format.Header, o *Options) places {
 	return places{
 		startNS: h.Clock.BootNS, o: o, blind: blind(h),
 		listeners: map[listenerKey]*listener{}, none: &listener{}, more: &listener{},
-		processes: map[processKey]*process{}, moreProcs: &process{}, records: map[uint32]record{},
+		processes: map[processKey]*process{}, moreProcs: &process{}, records: map[uint32]*format.Process{},
 		links: map[link]*share{}, ports: map[port]*listener{}, waiting: map[port]uint32{}, peers: newPeers(o.MaxPeers),
 	}
 }
@@ -367,20 +361,36 @@ func (ps *places) link(l *listener, p *process) *share {
 	return s
 }
 
-// record keeps what the result tells of a process.
+// record keeps a process record.
 func (ps *places) record(p *format.Process) {
-	r := record{
-		comm: short(p.Comm, 64), exe: short(p.Exe, 4096), cgroup: short(p.Cgroup, 4096), container: short(p.Container, 128), runtime: short(p.Runtime, 32),
-		unit: short(p.Unit, 256), pod: short(p.Pod, 512), nsPID: p.NSPID, netNS: p.NetNS, pidNS: p.PIDNS, startNS: p.StartNS,
+	r := *p
+	size := 0
+	for _, text := range []struct {
+		s   *string
+		max int
+	}{
+		{&r.Comm, 64}, {&r.Exe, 4096}, {&r.ExeDev, 32}, {&r.Cgroup, 4096}, {&r.Container, 128}, {&r.Runtime, 32}, {&r.Unit, 256}, {&r.Pod, 512}, {&r.PodUID, 64},
+	} {
+		*text.s = short(*text.s, text.max)
+		size += len(*text.s)
 	}
-	size := len(r.comm) + len(r.exe) + len(r.cgroup) + len(r.container) + len(r.runtime) + len(r.unit) + len(r.pod)
 	if _, ok := ps.records[p.Num]; ok || len(ps.records) >= ps.o.MaxProcesses || ps.text+size > maxText {
 		ps.limited = ps.limited || !ok
 		return
 	}
 	ps.text += size
-	ps.records[p.Num] = r
+	ps.records[p.Num] = &r
 }
+
+// recordOf gives a process record; an empty one if there is none.
+func (ps *places) recordOf(num uint32) *format.Process {
+	if r := ps.records[num]; r != nil {
+		return r
+	}
+	return &noRecord
+}
+
+var noRecord format.Process
 
 // short copies the beginning of a text, so that nothing larger stays in memory.
 func short(s string, n int) string { return strings.Clone(s[:min(len(s), n)]) }

@@ -25,6 +25,13 @@ func (a *Analyzer) lists(r *Result) {
 			r.Via = append(r.Via, ViaCount{format.Via(via).String(), n})
 		}
 	}
+	r.MultishotEnds = []MultishotEnd{}
+	for end, n := range a.multishotEnds {
+		if n > 0 {
+			end := format.UringEnd(end)
+			r.MultishotEnds = append(r.MultishotEnds, MultishotEnd{End: end.String(), Reason: end.Words(), Count: n})
+		}
+	}
 	r.Listeners, r.Processes = []ListenerInfo{}, []ProcessInfo{}
 	busiest := slices.DeleteFunc(slices.Clone(ps.all), func(l *listener) bool { return l.idle })
 	slices.SortFunc(busiest, func(x, y *listener) int {
@@ -36,9 +43,10 @@ func (a *Analyzer) lists(r *Result) {
 		r.Listeners = append(r.Listeners, a.listenerInfo(l))
 	}
 	for _, p := range ps.processes {
-		rec := ps.records[p.key.num]
-		r.Processes = append(r.Processes, ProcessInfo{Proc: p.key.num, PID: p.key.pid, Comm: cmp.Or(rec.comm, p.comm), Exe: rec.exe,
-			Cgroup: rec.cgroup, Container: rec.container, Runtime: rec.runtime, Unit: rec.unit, Pod: rec.pod, NSPID: rec.nsPID, NetNS: rec.netNS, PIDNS: rec.pidNS, Attempts: p.attempts, Accepted: p.accepted, Failed: p.failed})
+		rec := ps.recordOf(p.key.num)
+		r.Processes = append(r.Processes, ProcessInfo{Proc: p.key.num, PID: p.key.pid, Comm: cmp.Or(rec.Comm, p.comm), Exe: rec.Exe,
+			ExeDev: rec.ExeDev, ExeInode: rec.ExeInode, OtherMounts: rec.OtherMounts(&a.header), UID: rec.UID, MntNS: rec.MntNS,
+			Cgroup: rec.Cgroup, Container: rec.Container, Runtime: rec.Runtime, Unit: rec.Unit, Pod: rec.Pod, NSPID: rec.NSPID, NetNS: rec.NetNS, PIDNS: rec.PIDNS, Attempts: p.attempts, Accepted: p.accepted, Failed: p.failed})
 	}
 	slices.SortFunc(r.Processes, func(x, y ProcessInfo) int {
 		return cmp.Or(cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(y.Attempts, x.Attempts), cmp.Compare(x.Proc, y.Proc), cmp.Compare(x.PID, y.PID))
@@ -137,7 +145,7 @@ func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 		Listener: l.key.inode, NetNS: l.key.netns, Addr: l.name(), LPort: l.addr.Port(), Family: l.family.String(), Proto: protoName(l.proto),
 		Attempts: l.attempts, Accepted: l.accepted, Failed: l.failed, Waiting: max(l.waiting, l.snap.sits),
 		Errors: errorCounts(l.errors), QueueHigh: l.queueHigh, QueueMax: l.queueMax, Full: l.full, Wait: l.waits.quantiles(),
-		Owner: l.ownerOr("", &a.places), Processes: []uint32{}, PIDs: []uint32{}, Comms: []string{},
+		Owner: l.ownerOr("", &a.places), Processes: []uint32{}, PIDs: []uint32{}, Comms: []string{}, TaskNetNS: append([]uint32{}, l.foreign...),
 		Timeline: Timeline{Accepted: []uint64{}, Failed: []uint64{}, Queue: []uint64{}},
 	}
 	if l.addr.Addr().IsValid() {
@@ -152,7 +160,7 @@ func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 			i.Processes = append(i.Processes, p.key.num)
 		}
 		i.PIDs = append(i.PIDs, p.key.pid)
-		i.Comms = append(i.Comms, cmp.Or(a.places.records[p.key.num].comm, p.comm))
+		i.Comms = append(i.Comms, cmp.Or(a.places.recordOf(p.key.num).Comm, p.comm))
 	}
 	slices.Sort(i.Processes)
 	slices.Sort(i.PIDs)

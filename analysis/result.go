@@ -18,6 +18,7 @@ type Result struct {
 	FailedWait    Quantiles        `json:"failed_wait_ns"` // from entry to return of failed attempts, exact to 0.1 %
 	Rate          Rate             `json:"rate"`           // accepted connections a second
 	Via           []ViaCount       `json:"via"`            // attempts by the way in which the kernel was asked
+	MultishotEnds []MultishotEnd   `json:"multishot_ends"` // multishot requests of io_uring that ended, by reason
 	Listeners     []ListenerInfo   `json:"listeners"`      // most accepted first
 	Processes     []ProcessInfo    `json:"processes"`      // most accepted first
 	Peers         []PeerInfo       `json:"peers"`          // most accepted first
@@ -155,6 +156,13 @@ type ViaCount struct {
 	Count uint64 `json:"count"` // attempts
 }
 
+// MultishotEnd is how many multishot requests of io_uring ended for a reason.
+type MultishotEnd struct {
+	End    string `json:"uring_end"`
+	Reason string `json:"reason"` // the same in words for people
+	Count  uint64 `json:"count"`  // requests; one that is armed again counts again
+}
+
 // Quantiles of a set of durations in nanoseconds.
 type Quantiles struct {
 	Count uint64 `json:"count"` // durations; of none the others are 0
@@ -202,6 +210,7 @@ type ListenerInfo struct {
 	Processes []uint32     `json:"processes"`    // numbers of the records of the processes that called accept
 	PIDs      []uint32     `json:"pids"`         // process ids of them
 	Comms     []string     `json:"comms"`        // names of them
+	TaskNetNS []uint32     `json:"task_netns"`   // network namespaces, other than its own, of tasks that called accept on it; the first eight
 	Timeline  Timeline     `json:"timeline"`     // its history
 	Life      *Life        `json:"life"`         // what became of its connections; null: only accept was recorded
 }
@@ -237,21 +246,26 @@ type Timeline struct {
 
 // ProcessInfo is one process that called accept.
 type ProcessInfo struct {
-	Proc      uint32 `json:"proc"` // number of its record, 0 without one
-	PID       uint32 `json:"pid"`
-	Comm      string `json:"comm"`
-	Exe       string `json:"exe"`       // path of the executable, "" if not known
-	Cgroup    string `json:"cgroup"`    // path of its cgroup
-	Container string `json:"container"` // id, "" without one
-	Runtime   string `json:"runtime"`   // who made the container
-	Unit      string `json:"unit"`      // systemd unit, "" without one
-	Pod       string `json:"pod"`       // Kubernetes pod, namespace/name, "" without one
-	NSPID     uint32 `json:"ns_pid"`    // its id in its own pid namespace
-	NetNS     uint64 `json:"netns"`     // inode number of its network namespace, 0 unknown
-	PIDNS     uint64 `json:"pidns"`     // inode number of its pid namespace, 0 unknown
-	Attempts  uint64 `json:"attempts"`  // to accept
-	Accepted  uint64 `json:"accepted"`  // attempts that gave a connection
-	Failed    uint64 `json:"failed"`    // attempts that gave an error
+	Proc        uint32 `json:"proc"` // number of its record, 0 without one
+	PID         uint32 `json:"pid"`
+	Comm        string `json:"comm"`
+	UID         uint32 `json:"uid"`
+	Exe         string `json:"exe"`          // path of the executable in the process's mount namespace, "" if not known
+	ExeDev      string `json:"exe_dev"`      // device of the executable's file system as major:minor, "" unknown
+	ExeInode    uint64 `json:"exe_ino"`      // inode number of the executable there, 0 unknown
+	MntNS       uint64 `json:"mntns"`        // inode number of its mount namespace, 0 unknown
+	OtherMounts bool   `json:"other_mounts"` // that is another one than the recorder's: exe is a path there, exe_dev and exe_ino say which file it is
+	Cgroup      string `json:"cgroup"`       // path of its cgroup
+	Container   string `json:"container"`    // id, "" without one
+	Runtime     string `json:"runtime"`      // who made the container
+	Unit        string `json:"unit"`         // systemd unit, "" without one
+	Pod         string `json:"pod"`          // Kubernetes pod, namespace/name, "" without one
+	NSPID       uint32 `json:"ns_pid"`       // its id in its own pid namespace
+	NetNS       uint64 `json:"netns"`        // inode number of its network namespace, 0 unknown
+	PIDNS       uint64 `json:"pidns"`        // inode number of its pid namespace, 0 unknown
+	Attempts    uint64 `json:"attempts"`     // to accept
+	Accepted    uint64 `json:"accepted"`     // attempts that gave a connection
+	Failed      uint64 `json:"failed"`       // attempts that gave an error
 }
 
 // PeerInfo is one remote address.

@@ -121,13 +121,14 @@ func (cs *conns) fill(c *conn, end End) {
 		ID: c.first, NetNS: k.netns, Local: netip.AddrPortFrom(k.local, k.lport), Remote: netip.AddrPortFrom(k.remote, k.rport), Cookie: c.cookie,
 		Inode: c.inode, Before: c.before, BeginUnknown: c.headless, StartNS: cs.ps.startNS, QueuedNS: c.queuedNS, QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
 		EnterNS: c.enterNS, EnterSeq: c.enterSeq, HandshakeNS: -1, QueueWaitNS: -1, AliveNS: -1, DeadNS: -1,
-		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, StateAtAccept: c.state, End: end, listener: c.listener,
+		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, StateAtAccept: c.state, TaskNetNS: c.taskNetNS, SockFD: c.sockfd, Uring: c.uring, UringEnd: c.uringEnd, End: end, listener: c.listener,
 	}
 	if l := c.listener; l != nil && l.key.inode != 0 {
 		o.Listener, o.ListenAddr, o.ListenOwner = l.key.inode, l.name(), l.owned
 	}
 	if p := c.process; p != nil {
-		o.PID, o.Proc, o.Comm = p.key.pid, p.key.num, cmp.Or(cs.ps.records[p.key.num].comm, p.comm)
+		o.PID, o.Proc, o.Comm = p.key.pid, p.key.num, cmp.Or(cs.ps.recordOf(p.key.num).Comm, p.comm)
+		o.Process = cs.ps.records[p.key.num]
 	}
 	if c.queuedSeq != 0 && c.mark&(format.MarkFastOpen|format.MarkDeferred) == 0 {
 		o.EstablishedNS = c.queuedNS

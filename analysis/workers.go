@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/acc-project/acc/format"
@@ -24,14 +25,17 @@ const maxPrograms = 8
 // arrived looks at the first accept of a process at a listener: is it one that
 // never did before, when others have?
 func (a *Analyzer) arrived(l *listener, p *process, seq uint64, ns int64) {
-	rec, ok := a.places.records[p.key.num]
-	prog := program(cmp.Or(rec.exe, rec.comm, p.comm))
+	rec := a.places.recordOf(p.key.num)
+	prog := program(cmp.Or(rec.Exe, rec.Comm, p.comm))
+	if rec.OtherMounts(&a.header) { // where any file can have any path
+		prog += program(" (in another mount namespace, " + rec.ExeDev + " inode " + strconv.FormatUint(rec.ExeInode, 10) + ")")
+	}
 	others := len(l.programs) > 0
 	known := slices.Contains(l.programs, prog)
 	if !known && len(l.programs) < maxPrograms {
 		l.programs = append(l.programs, prog)
 	}
-	young := ok && rec.startNS > a.header.Clock.BootNS && (l.began == 0 || rec.startNS > l.beganNS+deployNS)
+	young := rec != &noRecord && rec.StartNS > a.header.Clock.BootNS && (l.began == 0 || rec.StartNS > l.beganNS+deployNS)
 	switch {
 	case others && !known:
 		l.marks.note(newAcceptor, seq, ns, 1)

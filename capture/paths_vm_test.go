@@ -49,6 +49,9 @@ type entry struct {
 	LName      string `json:"lname"`
 	BacklogMax uint32 `json:"backlog_max"`
 	NetNS      uint64 `json:"netns"`
+	TaskNetNS  uint64 `json:"task_netns"`
+	SockFD     int32  `json:"sockfd"`
+	UringEnd   string `json:"uring_end"`
 	PIDNS      uint64 `json:"pidns"`
 	NSPID      uint32 `json:"nspid"`
 	Container  string `json:"container"`
@@ -61,6 +64,7 @@ var unseen = map[string]map[string]string{
 	"uring-ebadf":  {"5.10": noEnds},
 	"uring-cancel": {"5.10": noEnds},
 	"uring-einval": {"5.10": noEnds},
+	"netns-cancel": {"5.10": noEnds},
 }
 
 // run is a case, its truth, and when it ran.
@@ -218,8 +222,8 @@ func differences(e *format.Event, w *entry, p format.Process) (list []string) {
 	check("client lost", e.Mark&format.MarkClientLost != 0, w.Lost)
 	check("denied", e.Mark&format.MarkDenied != 0, w.Denied)
 	if w.Via == "io_uring" {
-		uring := map[string]uint8{"single": 0, "multishot": format.UringMultishot, "direct": format.UringDirect, "multishot direct": format.UringMultishot | format.UringDirect}[w.Mode]
-		check("mode", e.Uring, uring)
+		check("mode", format.UringName(e.Uring), w.Mode)
+		check("end of a multishot", e.UringEnd.String(), w.UringEnd)
 		check("user data", e.UserData, w.UserData)
 	}
 	if w.Errno == 0 && w.Via != "kernel" {
@@ -251,6 +255,8 @@ func differences(e *format.Event, w *entry, p format.Process) (list []string) {
 		known("limit of the queue", e.BacklogMax, w.BacklogMax, uint32(0))
 	}
 	known("netns", uint64(e.NetNS), w.NetNS, uint64(0))
+	check("task's netns", uint64(e.TaskNetNS), w.TaskNetNS)
+	known("number of a registered file", e.SockFD, w.SockFD, int32(0))
 	known("pidns", p.PIDNS, w.PIDNS, uint64(0))
 	known("pid in it", p.NSPID, w.NSPID, uint32(0))
 	known("container", p.Container, w.Container, "")

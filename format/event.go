@@ -131,6 +131,9 @@ const (
 	UringThreadEnded UringEnd = 5 // the thread that had asked for it ended
 )
 
+// NumUringEnds is one more than the largest UringEnd.
+const NumUringEnds = 6
+
 // Event is one hit of one probe, as the kernel saw it. It is flat and comparable
 // with ==. What does not apply to an event is the zero value; [Fields] says what
 // applies to which events, the units, and where each value comes from.

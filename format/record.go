@@ -83,6 +83,13 @@ type Process struct {
 	Late      bool   `msgpack:"late" json:"late"`     // the process had ended before /proc could be read: what is there comes from the kernel's events
 }
 
+// OtherMounts reports whether the process is in another mount namespace than the
+// recorder was: whoever has a user namespace of his own can put any file at any path there, so
+// that its executable's path says nothing about the file that has it here.
+func (p *Process) OtherMounts(h *Header) bool {
+	return p.MntNS != 0 && h.MntNS != 0 && p.MntNS != h.MntNS
+}
+
 // Snapshot is what was there when the recording began or, with Final, ended:
 // sockets that listened, connections of theirs, and tasks that sat in accept,
 // whose return may come without an entry. It can be several records.

@@ -12,7 +12,9 @@ import (
 
 // Explain says in words what one event means, and then every field that it has
 // and that is not empty, with its meaning. Nothing in it can steer a terminal.
-func Explain(e *format.Event, clock format.Clock, zone *time.Location) string {
+//
+// p is the record of the event's process, nil if there is none; h the capture's header.
+func Explain(e *format.Event, p *format.Process, h *format.Header, clock format.Clock, zone *time.Location) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "event %d: %s of %s at %s on cpu%d\n", e.Seq, e.Kind, e.Hook, clock.AppendMoment(nil, e.BootNS, zone, "2006-01-02 15:04:05.000000000 -07:00"), e.CPU)
 	for _, s := range sentences(e) {
@@ -22,7 +24,7 @@ func Explain(e *format.Event, clock format.Clock, zone *time.Location) string {
 	rows := []string{}
 	for i := range format.Fields {
 		f := &format.Fields[i]
-		if s := f.Text(e); !f.Has(e) || f.Name == "mark" || s == "" || s == "null" || s == "0" && noneIfZero[f.Name] {
+		if s := f.Text(e); !f.Has(e) || f.Name == "mark" || s == "" || s == "null" || s == "0" && noneIfZero[f.Name] || s == "-1" && f.Name == "sockfd" {
 			continue // the sentences explain marks
 		}
 		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s", f.Name, f.Text(e), f.Doc))
@@ -30,6 +32,9 @@ func Explain(e *format.Event, clock format.Clock, zone *time.Location) string {
 	t := text{}
 	for _, l := range t.table(1<<12, "", rows)[1:] {
 		b.WriteString(l + "\n")
+	}
+	if p != nil {
+		b.WriteString("\n" + ProcessText(p, h, zone))
 	}
 	return b.String()
 }

@@ -109,7 +109,7 @@ func TestLife(t *testing.T) {
 		objects = append(AppendConnectionJSON(objects, c, h), '\n')
 		if kind := fmt.Sprint(c.End, c.Dead); !told[kind] {
 			told[kind] = true
-			stories.WriteString(Story(c, h, time.UTC) + "\n")
+			stories.WriteString(Story(c, &format.Header{Clock: h}, h, time.UTC) + "\n")
 		}
 		tl.Add(c)
 		return nil
@@ -132,7 +132,7 @@ func TestLife(t *testing.T) {
 		e := &events[i]
 		if kind := fmt.Sprint(e.Kind, e.Hook, e.Ret < 0, e.State); !done[kind] {
 			done[kind] = true
-			text, fields, _ := strings.Cut(Explain(e, h, time.UTC), "\n\n")
+			text, fields, _ := strings.Cut(Explain(e, nil, &format.Header{}, h, time.UTC), "\n\n")
 			explained.WriteString(text + "\n\n")
 			for _, want := range []string{"kind ", "boot_ns ", "rport "} {
 				if !strings.Contains(fields, "  "+want) && (want != "rport " || e.Kind != format.Enter) {
@@ -226,8 +226,8 @@ func TestHostileLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := format.Event{Kind: format.Return, Hook: format.HookSysAccept4, Comm: hostile, LName: hostile, RName: hostile, Ret: 3}
-	for _, s := range []string{string(AppendConnectionText(nil, &c, format.Clock{}, time.UTC)), string(AppendConnectionJSON(nil, &c, format.Clock{})), Story(&c, format.Clock{}, time.UTC),
-		b.String(), Explain(&e, format.Clock{}, time.UTC)} {
+	for _, s := range []string{string(AppendConnectionText(nil, &c, format.Clock{}, time.UTC)), string(AppendConnectionJSON(nil, &c, format.Clock{})), Story(&c, &format.Header{}, format.Clock{}, time.UTC),
+		b.String(), Explain(&e, nil, &format.Header{}, format.Clock{}, time.UTC)} {
 		printable(t, strings.ReplaceAll(s, "\ufffd", ""))
 	}
 }
@@ -253,7 +253,7 @@ func TestGoneIsNotOpen(t *testing.T) {
 	if s := string(AppendConnectionText(nil, &unknown, clock, time.UTC)); !strings.Contains(s, "  03:00:00.000000  ") || !strings.HasSuffix(s, "gone by the end, its end was not seen") {
 		t.Errorf("%s", s)
 	}
-	if s := Story(&unknown, clock, time.UTC); !strings.Contains(s, "gone by the end") || strings.Contains(s, "recording ends") || !strings.Contains(s, "03:00:00.000000             recording begins") {
+	if s := Story(&unknown, &format.Header{}, clock, time.UTC); !strings.Contains(s, "gone by the end") || strings.Contains(s, "recording ends") || !strings.Contains(s, "03:00:00.000000             recording begins") {
 		t.Errorf("%s", s)
 	}
 	b.Reset()
@@ -321,7 +321,7 @@ func TestHalfClosed(t *testing.T) {
 		{analysis.EndResetByServer, 2e9, 8, "reset by the server, its side closed before it was accepted"},
 	} {
 		c.End, c.GoneNS, c.StateAtAccept, c.OldState = x.end, x.gone, x.state, 8
-		line, story := string(AppendConnectionText(nil, &c, format.Clock{}, time.UTC)), Story(&c, format.Clock{}, time.UTC)
+		line, story := string(AppendConnectionText(nil, &c, format.Clock{}, time.UTC)), Story(&c, &format.Header{}, format.Clock{}, time.UTC)
 		if !strings.HasSuffix(line, "  "+x.want) || !strings.Contains(story, "; "+x.want+".\n") {
 			t.Errorf("%s\n%s", line, story)
 		}

@@ -14,7 +14,7 @@ import (
 // Story tells the whole of one connection in words and times: its events in the
 // order of the clock, each with how long after the one before it. Nothing in it
 // can steer a terminal.
-func Story(c *analysis.Connection, clock format.Clock, zone *time.Location) string {
+func Story(c *analysis.Connection, h *format.Header, clock format.Clock, zone *time.Location) string {
 	s := &story{c: c}
 	s.tell()
 	slices.SortStableFunc(s.steps, func(a, b step) int { return cmp.Compare(a.ns, b.ns) })
@@ -63,6 +63,9 @@ func Story(c *analysis.Connection, clock format.Clock, zone *time.Location) stri
 			fmt.Fprintf(&b, ", least %s", Duration(int64(c.MinRTTUS)*1000))
 		}
 		b.WriteByte('\n')
+	}
+	if c.Process != nil {
+		b.WriteString("\n" + ProcessText(c.Process, h, zone))
 	}
 	return b.String()
 }
@@ -224,7 +227,22 @@ func (s *story) tell() {
 		if c.StateAtAccept != 1 {
 			state = ", in state " + format.StateName(c.StateAtAccept)
 		}
-		s.add(c.AcceptedNS, c.AcceptedSeq, "accepted by %s through %s: %s%s", s.who(), c.Via, what, state)
+		through := c.Via.String()
+		if c.Via == format.ViaIOUring {
+			through += " (" + format.UringName(c.Uring&^format.UringRegistered)
+			if c.Uring&format.UringRegistered != 0 {
+				through += "," + string(format.AppendSockFD(nil, c.Via, c.Uring, c.SockFD))
+			}
+			through += ")"
+		}
+		foreign := ""
+		if c.TaskNetNS != 0 && c.Via != format.ViaKernel {
+			foreign = fmt.Sprintf(", accepted from another network namespace (%d)", c.TaskNetNS)
+		}
+		s.add(c.AcceptedNS, c.AcceptedSeq, "accepted by %s through %s: %s%s%s", s.who(), through, what, state, foreign)
+		if c.UringEnd != format.UringGoesOn {
+			s.add(c.AcceptedNS, c.AcceptedSeq, "the multishot accept ended (%s)", c.UringEnd.Words())
+		}
 		if c.Mark&format.MarkAddrDiffers != 0 {
 			s.add(c.AcceptedNS, c.AcceptedSeq, "the program was told another address than the client's, or another length of it")
 		}

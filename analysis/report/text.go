@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -264,6 +265,15 @@ func (t *text) totals() {
 	if len(ways) > 0 {
 		t.line("", "", "  "+strings.Join(ways, ", "))
 	}
+	if len(t.r.MultishotEnds) > 0 {
+		var ends []string
+		n := uint64(0)
+		for _, e := range t.r.MultishotEnds {
+			n += e.Count
+			ends = append(ends, t.outcomes(e.Count)+" "+e.Reason)
+		}
+		t.fold("", "  "+t.outcomes(n), fmt.Sprintf("multishot accept%s ended: %s", plural(n), strings.Join(ends, ", ")))
+	}
 	var rows []string
 	for _, e := range t.r.Errors {
 		where := ""
@@ -368,7 +378,7 @@ func (t *text) listeners() {
 		if recorded && !t.r.Connections.AcceptsRecorded {
 			accepted, failed, waiting = "-", "-", "-"
 		}
-		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", cut(l.Addr, 30), by, accepted, failed, queue,
+		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", cut(l.Addr, 30)+t.space(&l), by, accepted, failed, queue,
 			wait, waiting, Spark(l.Timeline.Accepted, 16)))
 	}
 	t.WriteByte('\n')
@@ -378,6 +388,36 @@ func (t *text) listeners() {
 	}
 	t.print(t.table(t.o.Width, "listener\tby\taccepted\tfailed\tqueue high\t"+head+"\tin accept\t", rows))
 	t.more(t.r.Others.Listeners, "listeners")
+	for _, l := range t.r.Listeners {
+		if len(l.TaskNetNS) > 0 {
+			t.fold(amber, "  "+l.Addr+t.space(&l)+":", fmt.Sprintf("accepted from another network namespace (%s); the socket is in %d", joinNumbers(l.TaskNetNS), l.NetNS))
+		}
+	}
+}
+
+// space says in which network namespace a listener is where another one has its address in another one.
+func (t *text) space(l *analysis.ListenerInfo) string {
+	for i := range t.r.Listeners {
+		if o := &t.r.Listeners[i]; l.LPort != 0 && o.Addr == l.Addr && o.NetNS != l.NetNS {
+			return fmt.Sprintf(" netns %d", l.NetNS)
+		}
+	}
+	return ""
+}
+
+func joinNumbers(list []uint32) string {
+	var words []string
+	for _, n := range list {
+		words = append(words, strconv.FormatUint(uint64(n), 10))
+	}
+	return strings.Join(words, ", ")
+}
+
+func plural(n uint64) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
 }
 
 func (t *text) more(n int, what string) {
@@ -390,13 +430,17 @@ func (t *text) more(n int, what string) {
 func (t *text) people() {
 	peerWidth, gap := 30, 3
 	procWidth := t.o.Width
-	beside := t.o.Width >= 90 && len(t.r.Peers) > 0 && len(t.r.Processes) > 0
+	elsewhere := slices.ContainsFunc(t.r.Processes, func(p analysis.ProcessInfo) bool { return p.OtherMounts })
+	beside := t.o.Width >= 90 && len(t.r.Peers) > 0 && len(t.r.Processes) > 0 && !elsewhere
 	if beside {
 		procWidth -= peerWidth + gap
 	}
 	var procs, peers []string
 	for _, p := range t.r.Processes {
 		exe := format.Quote(p.Exe) + home(&p)
+		if p.OtherMounts {
+			exe = cutFront(format.Quote(p.Exe), 24) + " (in another mount namespace)" + home(&p)
+		}
 		procs = append(procs, fmt.Sprintf("  %s\t%d\t%s\t%s\t%s", cut(format.Quote(p.Comm), 20), p.PID, t.outcomes(p.Accepted), t.outcomes(p.Failed), exe))
 	}
 	for _, p := range t.r.Peers {
@@ -423,8 +467,29 @@ func (t *text) people() {
 			t.print(right)
 		}
 	}
+	for _, p := range t.r.Processes {
+		if p.OtherMounts { // where any file can have any path
+			t.indent(amber, fmt.Sprintf("  pid %d:", p.PID), "    ", format.Quote(p.Exe)+" in another mount namespace is "+fileWords(p.ExeDev, p.ExeInode))
+		}
+	}
 	t.more(t.r.Others.Processes, "processes")
 	t.more(t.r.Others.Peers, "peers")
+}
+
+// fileWords is which file an executable is, whatever its path says.
+func fileWords(dev string, inode uint64) string {
+	if inode == 0 {
+		return "file not known"
+	}
+	return fmt.Sprintf("dev %s inode %d", format.Quote(dev), inode)
+}
+
+// cutFront shortens a path to its last n characters.
+func cutFront(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return "…" + string(r[len(r)-n+1:])
+	}
+	return s
 }
 
 // home says to which pod, container or unit a process belongs, "" if to none.

@@ -143,7 +143,7 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if o.top == 0 {
 		opts.Top = -1
 	}
-	v := &viewer{o: &o, w: w, view: view, clock: in.Clock(), zone: report.Zone(in.Header().ZoneSec)}
+	v := &viewer{o: &o, w: w, view: view, header: in.Header(), clock: in.Clock(), zone: report.Zone(in.Header().ZoneSec)}
 	if err := v.listen(&opts); err != nil {
 		return err
 	}

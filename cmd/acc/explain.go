@@ -49,6 +49,9 @@ event in a part that --salvage or a repair left out it says so.`,
 	return cmd
 }
 
+// maxExplained bounds the process records that are kept until the event comes.
+const maxExplained = 50_000
+
 func runExplain(ctx context.Context, out io.Writer, seq uint64, name string, salvage bool) error {
 	in, err := openCapture(name, format.ReaderOptions{Salvage: salvage})
 	if err != nil {
@@ -57,6 +60,7 @@ func runExplain(ctx context.Context, out io.Writer, seq uint64, name string, sal
 	defer in.Close()
 	clock := in.Clock()
 	var end *format.End
+	procs := map[uint32]*format.Process{}
 	next, hole := uint64(1), [2]uint64{} // event that follows; first and last of the missing ones that it is among
 	for ctx.Err() == nil {
 		b, err := in.Next()
@@ -79,9 +83,14 @@ func runExplain(ctx context.Context, out io.Writer, seq uint64, name string, sal
 			e := *b.End
 			end = &e
 		}
+		for _, p := range b.Processes {
+			if len(procs) < maxExplained {
+				procs[p.Num] = &p
+			}
+		}
 		for i := range b.Events {
 			if e := &b.Events[i]; e.Seq == seq {
-				_, err := io.WriteString(out, report.Explain(e, clock, report.Zone(in.Header().ZoneSec)))
+				_, err := io.WriteString(out, report.Explain(e, procs[e.Proc], in.Header(), clock, report.Zone(in.Header().ZoneSec)))
 				return err
 			}
 		}

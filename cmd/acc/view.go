@@ -62,6 +62,7 @@ type viewer struct {
 	o        *analyzeOptions
 	w        *bufio.Writer
 	view     view
+	header   *format.Header
 	clock    format.Clock
 	zone     *time.Location
 	line     []byte
@@ -132,7 +133,7 @@ func (v *viewer) story(c *analysis.Connection) error {
 	if v.o.json {
 		return v.connection(c)
 	}
-	text := report.Story(c, v.clock, v.zone)
+	text := report.Story(c, v.header, v.clock, v.zone)
 	if v.lines++; v.lines > 1 {
 		text = "\n" + text
 	}

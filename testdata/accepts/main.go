@@ -49,7 +49,7 @@ type entry struct {
 	Local      string `json:"local"`
 	Remote     string `json:"remote"`
 	UserData   uint64 `json:"user_data"`
-	Mode       string `json:"mode"`  // of io_uring: single, multishot, direct, multishot direct
+	Mode       string `json:"mode"`  // of io_uring: single, multishot, direct, multishot direct ..., and registered
 	Armed      bool   `json:"armed"` // io_uring found nothing and waits
 	Lost       bool   `json:"lost"`  // failed, and took a connection with it
 	Denied     bool   `json:"denied,omitempty"`
@@ -57,7 +57,10 @@ type entry struct {
 	PeerUID    int    `json:"peer_uid"`
 	LName      string `json:"lname"` // of a unix listener: /path or @name
 	BacklogMax int    `json:"backlog_max"`
-	NetNS      uint64 `json:"netns,omitempty"`
+	NetNS      uint64 `json:"netns,omitempty"`      // of the listener
+	TaskNetNS  uint64 `json:"task_netns,omitempty"` // of the thread, if it is another one
+	SockFD     int    `json:"sockfd,omitempty"`     // number of the listener as a registered file, where it can be seen
+	UringEnd   string `json:"uring_end,omitempty"`  // why a multishot request ended
 	PIDNS      uint64 `json:"pidns,omitempty"`
 	NSPID      int    `json:"nspid,omitempty"` // the PID inside of pidns
 	Container  string `json:"container,omitempty"`
@@ -72,7 +75,7 @@ type testCase struct {
 var cases = slices.Concat(syscallCases, int80Cases, familyCases, uringCases, placeCases)
 
 // children are what this program does when it is started by a case.
-var children = []testCase{{"one", childOne}, {"two", childTwo}, {"block", childBlock}}
+var children = []testCase{{"one", childOne}, {"two", childTwo}, {"armed", childArmed}, {"block", childBlock}}
 
 func init() {
 	runtime.LockOSThread() // a child accepts on its first thread: its TID is its PID

@@ -29,6 +29,28 @@ var placeCases = []testCase{
 		l, _ := t.ready()
 		t.accept(l, 0).NetNS = t.namespace("thread-self", "net")
 	}},
+	{"netns-listener", func(t *test) { // the listener is in another one than its process
+		l, later, done := t.elsewhere()
+		t.accept(l, 0)
+		t.check("O_NONBLOCK", unix.SetNonblock(l.fd, true))
+		t.accept(l, unix.EAGAIN)
+		t.check("O_NONBLOCK", unix.SetNonblock(l.fd, false))
+		q := t.ring(0).accept(l, single, nil)
+		q.armed()
+		later()
+		q.ends(0)
+		done()
+	}},
+	{"netns-cancel", func(t *test) {
+		l, _, done := t.elsewhere()
+		t.accept(l, 0)
+		r := t.ring(0)
+		q := r.accept(l, single, nil)
+		q.armed()
+		r.submit(sqe{op: opAsyncCancel, addr: q.userData})
+		q.ends(unix.ECANCELED)
+		done()
+	}},
 	{"pidns", func(t *test) {
 		c := t.start("one", func(cmd *exec.Cmd) { cmd.SysProcAttr.Cloneflags = unix.CLONE_NEWPID })
 		ns := t.namespace(fmt.Sprint(c.Process.Pid), "pid")
@@ -73,6 +95,31 @@ var placeCases = []testCase{
 			e.Exe = exe
 		}
 	}},
+}
+
+// elsewhere makes a listener on which a connection waits, in a network namespace that this thread then
+// leaves. later makes another connection to it; done says of all attempts where they were made.
+func (t *test) elsewhere() (l *socket, later, done func()) {
+	own, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	t.check("namespace", err)
+	defer unix.Close(own)
+	home := t.namespace("thread-self", "net")
+	err = unix.Unshare(unix.CLONE_NEWNET)
+	t.skipIf("unshare", err, unix.EPERM, unix.EINVAL)
+	t.check("unshare", err)
+	c := t.socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	lo, err := unix.NewIfreq("lo")
+	t.check("lo", err)
+	lo.SetUint16(unix.IFF_UP)
+	t.check("bring lo up", unix.IoctlIfreq(c.fd, unix.SIOCSIFFLAGS, lo))
+	pod := t.namespace("thread-self", "net")
+	l, _ = t.ready()
+	t.check("go back", unix.Setns(own, unix.CLONE_NEWNET))
+	return l, func() { t.check("connect", unix.Connect(c.fd, l.at)) }, func() {
+		for _, e := range t.Want {
+			e.NetNS, e.TaskNetNS = pod, home
+		}
+	}
 }
 
 // container makes a cgroup that is called as a container's is.

@@ -36,6 +36,7 @@ const (
 	opsKnown      = 64
 	opSupported   = 1 << 0
 
+	sqeFixedFile    = 1 << 0
 	sqeAsync        = 1 << 4
 	acceptMultishot = 1 << 0
 	slotAny         = 1<<32 - 1

@@ -5,6 +5,8 @@ package main
 import (
 	"strings"
 	"sync/atomic"
+	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -102,6 +104,61 @@ var uringCases = []testCase{
 		r.submit(sqe{op: opAsyncCancel, addr: q.userData})
 		q.ends(unix.ECANCELED)
 	}},
+	{"uring-registered", func(t *test) {
+		l := t.listen4()
+		r := t.ring(0)
+		q := r.registered(l, 5, single, 0)
+		q.armed().SockFD = r.number(5)
+		t.connect(l)
+		q.ends(0).SockFD = r.number(5)
+	}},
+	{"uring-multishot-full", func(t *test) {
+		t.ArmedMayVary = true
+		l := t.listen4()
+		r := t.ring(0)
+		r.needs(opSocket, "multishot accept", "5.19")
+		q := r.registered(l, 5, "multishot", acceptMultishot)
+		q.armed()
+		for range r.params.cqEntries + 4 { // which nobody takes out of the queue meanwhile
+			t.connect(l)
+		}
+		r.enter(0, 1, enterGetEvents)
+		for {
+			c := r.wait(q.userData)
+			e := q.entry(0)
+			e.SockFD = 5
+			t.accepted(e, int(c.res))
+			if c.flags&cqeMore == 0 {
+				e.UringEnd = "completion-queue-full"
+				break
+			}
+		}
+	}},
+	{"uring-multishot-cancel", func(t *test) {
+		l := t.listen4()
+		r := t.ring(0)
+		r.needs(opSocket, "multishot accept", "5.19")
+		q := r.accept(l, "multishot", func(s *sqe) { s.prio = acceptMultishot })
+		q.armed()
+		r.submit(sqe{op: opAsyncCancel, addr: q.userData})
+		for c := r.wait(q.userData); c.flags&cqeMore != 0; c = r.wait(q.userData) {
+		}
+		q.entry(unix.ECANCELED).UringEnd = "cancelled"
+	}},
+	{"uring-multishot-exit", func(t *test) { // whoever tears the ring down
+		c := t.start("armed")
+		want := c.result()
+		t.check("child", c.Wait())
+		for _, e := range want {
+			e.PID, e.TID = c.Process.Pid, c.Process.Pid
+		}
+		t.Want = want
+		if len(want) == 0 {
+			t.skip("io_uring has no multishot accept before Linux 5.19")
+		}
+		for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) { // it is done by a worker of the kernel
+		}
+	}},
 	{"uring-nonblock", func(t *test) {
 		l := t.listen4()
 		t.check("O_NONBLOCK", unix.SetNonblock(l.fd, true))
@@ -139,6 +196,42 @@ func (r *ring) accept(l *socket, mode string, edit func(*sqe)) *request {
 	}
 	r.submit(s)
 	return q
+}
+
+// registered asks to accept from l as a registered file, of which it has no other descriptor.
+func (r *ring) registered(l *socket, at int, mode string, prio uint16) *request {
+	files := [8]int32{-1, -1, -1, -1, -1, -1, -1, -1}
+	files[at] = int32(l.fd)
+	if errno := r.register(registerFiles, uintptr(unsafe.Pointer(&files)), uintptr(len(files))); errno != 0 {
+		r.t.fail("register files: %w", errno)
+	}
+	unix.Close(l.fd)
+	l.fd = -1
+	q := r.accept(l, strings.TrimPrefix(mode+" registered", single+" "), func(s *sqe) { s.fd, s.flags, s.prio = int32(at), s.flags|sqeFixedFile, prio })
+	return q
+}
+
+// number is what can be seen of the number of a registered file: from 5.19 on it stands in the request.
+func (r *ring) number(n int) int {
+	var probe [16 + 8*opsKnown]byte
+	if errno := r.register(registerProbe, uintptr(unsafe.Pointer(&probe)), opsKnown); errno != 0 || probe[0] < opSocket {
+		return -1
+	}
+	return n
+}
+
+// childArmed leaves with a multishot request that waits on a registered file.
+func childArmed(t *test) {
+	l := t.listen4()
+	r := t.ring(0)
+	if r.number(0) < 0 {
+		return
+	}
+	q := r.registered(l, 3, "multishot", acceptMultishot)
+	q.armed().SockFD = 3
+	e := q.entry(unix.ECANCELED)
+	e.SockFD, e.UringEnd = 3, "thread-ended"
+	t.ends = nil // the end of the process does it
 }
 
 func (q *request) entry(errno unix.Errno) *entry {
