@@ -25,17 +25,17 @@ var countedOnly = []struct{ counter, before, what, after string }{
 	{"TcpExtSyncookiesFailed", "the kernel found no valid SYN cookie in ", "ACK", " to a listener"},
 	{"TcpExtTCPReqQFullDoCookies", "the SYN queue was full at ", "SYN", ", and the kernel sent a SYN cookie"},
 	{"TcpExtTCPDeferAcceptDrop", "the kernel ignored ", "ACK", " without data at a listener with TCP_DEFER_ACCEPT"},
-	{"TcpExtTCPBacklogDrop", "the kernel dropped ", "packet", ": a TCP socket, of whatever kind, had too many to work on"},
+	{"TcpExtTCPBacklogDrop", "the kernel dropped ", "packet", ": a TCP socket, of whatever kind, had too many waiting"},
 	{"TcpExtTCPTimeWaitOverflow", "the kernel ended ", "connection", " without TIME-WAIT, because too many were in it (net.ipv4.tcp_max_tw_buckets)"},
 	{"TcpExtTCPFastOpenPassiveFail", "fast open failed for ", "SYN", ", and the kernel went on without it"},
 	{"TcpExtTCPFastOpenListenOverflow", "the fast open queue was full at ", "SYN", ", and the kernel went on without it"},
 	{"TcpExtTCPMigrateReqSuccess", "the kernel moved ", "client", " from a closed listener to another one of its SO_REUSEPORT group (net.ipv4.tcp_migrate_req)"},
 	{"TcpExtTCPMigrateReqFailure", "the kernel could not move ", "client", " from a closed listener to another one of its SO_REUSEPORT group"},
 	{"MPTcpExtMPCapableFallbackACK", "MPTCP was asked for and not used at ", "connection", ""},
-	{"TcpInErrs", "the kernel dropped ", "bad segment", " (checksum or length), for whatever TCP socket"},
-	{"TcpAttemptFails", "before they were established, ", "TCP connection", " failed, those that this host opened included"},
-	{"TcpEstabResets", "by a reset ended ", "established TCP connection", ", those that this host opened included"},
-	{"TcpOutRsts", "the kernel sent ", "reset", ", for whatever TCP socket or none: so it answers, too, where nobody listens"},
+	{"TcpInErrs", "the kernel dropped ", "bad segment", " (checksum or length), of any TCP socket"},
+	{"TcpAttemptFails", "", "TCP handshake", " failed, of any socket, clients' too"},
+	{"TcpEstabResets", "", "established TCP connection", " ended by a reset, of any socket, clients' too"},
+	{"TcpOutRsts", "the kernel sent ", "reset", ", for any TCP socket, or because nobody listened"},
 }
 
 // maxNotShown bounds how many such lines a screen has.
