@@ -257,6 +257,12 @@ func TestFindings(t *testing.T) {
 			m.serves(1, 1000, 5)
 			m.script("q3000 q3001 f3000 c3000:1 f3001 c3001:1")
 		}, "client-lost warning"},
+		{"another recorder tries its probes", func(m *maker) {
+			m.inode, m.addr = 8, "127.0.0.1:40123"
+			e := m.add(m.task(6, format.Event{Kind: format.Listen}))
+			e.Hook, e.Comm = format.HookListenStart, "acc"
+			m.script("q3000 q3001 f3000 c3000:1 f3001 c3001:1")
+		}, "client-lost notice, new-listener notice"},
 		{"aborted", func(m *maker) {
 			m.serves(1, 1000, 5)
 			m.enter(5)

@@ -225,12 +225,26 @@ func (fs *findings) lost(l *listener) {
 		case there >= manyLost:
 			s = Critical
 		}
+		if l.mayTestProbes() {
+			s = Notice
+			became += "; it may be another acc that begins to record: it tries its probes so, with clients of its own"
+		}
 		if f.lostQuit > 0 && s != Notice {
 			became += "; " + Count(f.lostQuit) + " of them had hung up before"
 		}
 		fs.add(clientLost, s, f.lost, f.lostAt.seen(), "drain the queue before a listener is closed: accept until EAGAIN, or hand it over to the next process",
 			"%s%s: %s %s in the queue when the listener was closed%s", l.label(&fs.a.places), l.owner(&fs.a.places), clients(f.lost), were(f.lost), became)
 	}
+}
+
+// testClients is how many connections a recorder makes to itself, and leaves in the queue, to
+// try its probes.
+const testClients = 2
+
+// mayTestProbes reports whether a listener with clients that were lost looks like one by which another
+// recorder tries its probes. Anybody can name a program so: it is told of all the same.
+func (l *listener) mayTestProbes() bool {
+	return strings.HasPrefix(l.owned, "acc[") && l.life.lost <= testClients && l.accepted == 0 && l.addr.Addr().IsLoopback()
 }
 
 func (fs *findings) dead(l *listener) {

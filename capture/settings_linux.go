@@ -3,8 +3,10 @@
 package capture
 
 import (
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -16,45 +18,44 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// This file reads the settings of network namespaces. /proc/sys/net shows those of the
+// This file reads the settings of network namespaces, and is in them meanwhile. /proc/sys/net shows those of the
 // namespace that the reading task is in, whoever's /proc it is.
 
-// readSettings gives the settings of the namespaces in procs, each with the /proc
-// directory of a process in it, and has watch tell of changes there. A namespace that
-// can't be entered is missing in it.
-func readSettings(procs map[uint32]string, watch *settingsWatch) map[uint32]map[string]int64 {
-	found := map[uint32]map[string]int64{}
+// visit calls look for each of the network namespaces in procs, which has the /proc
+// directory of a process in each, in the order of their numbers. Inside: the calling thread is in it
+// meanwhile, which takes privileges for others than its own.
+func visit(procs map[uint32]string, look func(ns uint32, proc string, inside bool)) {
+	list := slices.Sorted(maps.Keys(procs))
 	own, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
-		return found
+		for _, ns := range list {
+			look(ns, procs[ns], false)
+		}
+		return
 	}
 	defer own.Close()
-	ownNS := inodeOf(own)
-	if _, there := procs[uint32(ownNS)]; there {
-		watch.add(uint32(ownNS))
-		found[uint32(ownNS)] = settings()
-	}
-	if len(procs) == len(found) {
-		return found
+	if len(list) == 1 && uint64(list[0]) == inodeOf(own) {
+		look(list[0], procs[list[0]], true)
+		return
 	}
 	done := make(chan bool)
 	go func() {
 		runtime.LockOSThread() // which ends with the goroutine, wherever it is then
 		defer close(done)
-		deadline := time.Now().Add(time.Second)
-		for ns, proc := range procs {
-			if uint64(ns) == ownNS || !enterNamespace(proc, ns) {
-				continue
-			}
-			watch.add(ns)
-			found[ns] = settings()
-			if unix.Setns(int(own.Fd()), unix.CLONE_NEWNET) != nil || time.Now().After(deadline) {
-				return
+		stuck := false // it could not come back
+		for _, ns := range list {
+			switch {
+			case !stuck && uint64(ns) == inodeOf(own):
+				look(ns, procs[ns], true)
+			case stuck || !enterNamespace(procs[ns], ns):
+				look(ns, procs[ns], false)
+			default:
+				look(ns, procs[ns], true)
+				stuck = unix.Setns(int(own.Fd()), unix.CLONE_NEWNET) != nil
 			}
 		}
 	}()
 	<-done
-	return found
 }
 
 // enterNamespace moves the calling thread into the network namespace of a process, if
