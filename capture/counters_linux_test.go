@@ -2,6 +2,7 @@ package capture
 
 import (
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -25,5 +26,30 @@ func TestParseCounters(t *testing.T) {
 	}
 	if parseCounters(nil, path+"x", "Tcp") != nil {
 		t.Error("counters out of nothing")
+	}
+}
+
+// What the kernel says of queues when it is asked is what /proc/net/tcp says.
+func TestAskQueued(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	before, ok := askQueued(1)
+	if !ok {
+		t.Skip("the kernel can't be asked here")
+	}
+	for range 3 {
+		c, err := net.Dial("tcp4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	after, ok := askQueued(1)
+	table, complete := queued("/proc/self")
+	if !ok || !complete || after < before+3 || table < 3 {
+		t.Errorf("%d, then %d waiting; /proc/net/tcp has %d", before, after, table)
 	}
 }
