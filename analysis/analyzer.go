@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/format"
 )
 
@@ -21,6 +22,9 @@ type Options struct {
 	// Connection is called with each TCP connection when it has ended, or at the
 	// end, as Pair is.
 	Connection func(*Connection) error
+
+	// Account takes the batches, too, if it is not nil.
+	Account *audit.Account
 
 	MaxTasks     int // threads in accept at once; 0: 500,000
 	MaxConns     int // connections at once; 0: 200,000
@@ -110,6 +114,9 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 		a.behind = true
 	}
 	a.witness.records(b)
+	if a.o.Account != nil {
+		a.o.Account.Records(b)
+	}
 	for i := range b.Processes {
 		a.places.record(&b.Processes[i])
 	}
@@ -136,12 +143,18 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 		}
 	}
 	for events := range b.Parts() {
+		if a.o.Account != nil {
+			a.o.Account.Events(events)
+		}
 		for i := range events {
 			a.witness.event(&events[i])
 			if err := a.event(&events[i]); err != nil {
 				return err
 			}
 		}
+	}
+	if a.o.Account != nil {
+		a.o.Account.Close(b)
 	}
 	if b.End != nil {
 		end := *b.End

@@ -130,7 +130,7 @@ func TestRepairedCaveats(t *testing.T) {
 		{"a bit", format.Repaired{Verdict: "corrupt", Ended: true, Events: 7, Lost: 99}, format.End{Reason: "command", Clean: true, Lost: 7}, []string{"repaired"}, 0, "damaged after it was recorded", "acc info says what is missing"},
 		{"and the ring was full", format.Repaired{Verdict: "corrupt", Ended: true, Events: 7, Lost: 99}, format.End{Reason: "command", Clean: true, Lost: 9}, []string{"repaired", "lost"}, 2, "2 events were lost because the ring buffer was full", "--ring-size"},
 		{"and the disk", format.Repaired{Verdict: "corrupt", Ended: true, Events: 7, Lost: 99}, format.End{Reason: format.EndDiskFull, Clean: true, Lost: 9}, []string{"repaired", "lost"}, 2, "the disk was full", "more room on the disk"},
-		{"and it ended in disorder", format.Repaired{Verdict: "corrupt", Ended: true, Events: 7, Lost: 99}, format.End{Reason: "error", Detail: "on fire", Lost: 7}, []string{"repaired", "unclean"}, 0, "recording ended in disorder (error): on fire", "acc info says"},
+		{"and it ended in disorder", format.Repaired{Verdict: "corrupt", Ended: true, Events: 7, Lost: 99}, format.End{Reason: "error", Detail: "on fire", Lost: 7}, []string{"repaired", "unclean"}, 0, "the recording was not closed cleanly (error): on fire", "acc info says"},
 		{"a cut", format.Repaired{Verdict: "truncated", Lost: 99}, format.End{Reason: "repaired", Detail: "the original has no end", Lost: 2}, []string{"truncated", "repaired", "lost"}, 2, "stops before its end", "--ring-size"},
 		{"the header", format.Repaired{Verdict: "corrupt", Ended: true, Lost: 99, Notes: []string{"the header is lost"}}, format.End{Reason: "command", Clean: true}, []string{"repaired", "repaired"}, 0, "the header is lost", "acc info says"},
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/format"
 )
 
@@ -14,6 +15,8 @@ import (
 type Completeness struct {
 	Truncated bool          // it stops before its end
 	Skipped   []format.Skip // what salvaging left out
+	Against   []string      // what it says of itself that does not fit what it holds
+	File      audit.File    // the same in words; State "": made from the above
 }
 
 // gaps is what is not in the capture, by kind of event.
@@ -29,6 +32,9 @@ type gaps struct {
 // no use afterwards.
 func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	g := a.gaps()
+	if c.File.State == "" {
+		c.File = audit.Judge(nil, a.end != nil && !c.Truncated, c.Skipped, c.Against)
+	}
 	if p := a.header.Repaired; p != nil { // what the repair left out is left out here
 		c.Skipped = append(c.Skipped, format.Skip{Bytes: p.Lost, Events: p.Events, Reason: p.Why})
 		c.Truncated = c.Truncated || !p.Ended
@@ -74,15 +80,17 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Capture = a.captureInfo()
 	r.Witness = a.witness.Finish()
 	r.Caveats = a.caveats(c, indexOnly, r, g.missedEnds)
+	r.Integrity, r.Recording = c.File, a.recording(&c, r)
 	r.Complete = len(r.Caveats) == 0
-	blind := c.Truncated || len(c.Skipped) > 0 || !a.end.Clean
+	against := len(c.Against) > 0
+	blind := c.Truncated || len(c.Skipped) > 0 || !a.end.Clean || against || r.Witness.missing()
 	r.Doubts.Attempts = blind || g.lostIn+g.missedIn+g.lostOther > 0
 	r.Doubts.Outcomes = blind || g.lostOut+g.missedOut+g.lostOther > 0
 	r.Doubts.Waits = r.Doubts.Attempts || r.Doubts.Outcomes || a.unfollowed > 0
 	r.Doubts.Lists = r.Doubts.Attempts || r.Doubts.Outcomes || a.places.limited
 	r.Doubts.Connections = r.Doubts.Outcomes || g.lostLife > 0 || a.conns.limited
 	r.Doubts.Span = c.Truncated || len(c.Skipped) > 0 && a.headless()
-	r.Doubts.Parts = a.conns.skips > 0 || !c.Truncated && !a.end.Clean
+	r.Doubts.Parts = a.conns.skips > 0 || !c.Truncated && !a.end.Clean || against
 	r.Doubts.Ends = r.Doubts.Parts || g.lostOut+g.missedOut+g.lostOther+g.lostLife > 0 || a.conns.limited || c.Truncated && a.conns.pending > 0
 	for _, l := range a.places.all { // a queue that nobody came to is worth a row
 		if l.idle && (l.snap.start > 0 || l.snap.ended && l.snap.end > 0) {
@@ -202,7 +210,13 @@ func (a *Analyzer) gaps() (g gaps) {
 		for _, t := range a.end.Totals {
 			add(t.Hook, t.Kind, t.Lost, t.Missed)
 		}
-		if n := a.end.Lost; n > g.lost { // of a probe that is not in the account
+		inBand := uint64(0) // END can say less than the records of losses: then it does not fit
+		for hook := range a.lost {
+			for _, n := range a.lost[hook] {
+				inBand += n
+			}
+		}
+		if n := max(a.end.Lost, inBand); n > g.lost { // of a probe that is not in the account
 			g.lostLife += n - g.lost
 			g.lostIn, g.lostOut, g.lost = g.lostIn+n-g.lost, g.lostOut+n-g.lost, n
 		}
@@ -278,11 +292,14 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends uint6
 		add("skipped", "corrupt and left out: %s", LeftOut(bytes, n, events))
 	}
 	if a.end != nil && !a.end.Clean && !c.Truncated {
-		why := fmt.Sprintf("recording ended in disorder (%s)", format.Quote(a.end.Reason))
+		why := fmt.Sprintf("the recording was not closed cleanly (%s)", format.Quote(a.end.Reason))
 		if a.end.Detail != "" {
 			why += ": " + format.Quote(a.end.Detail)
 		}
 		add("unclean", "%s", why)
+	}
+	if n := len(c.Against); n > 0 {
+		add("mismatch", "what the capture says of itself does not fit what it holds: %s", format.Quote(someOf(c.Against, 3)))
 	}
 	if n := r.Totals.Lost; n > 0 {
 		if a.end != nil && a.end.Reason == format.EndDiskFull {
@@ -294,6 +311,9 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends uint6
 	if n := r.Totals.Missed; n > 0 {
 		add("missed", "the kernel did not run a probe %d times, for want of kretprobe instances, or because another program ran on the CPU: %s are not in the capture",
 			n, a.missing(ends))
+	}
+	if r.Witness.Verdict == WitnessDiffers {
+		add("cross-check", "%s", r.Witness.Text)
 	}
 	if a.unfollowed > 0 {
 		add("limit", "more than %d threads were in accept at once: %d events of others were not paired", a.o.MaxTasks, a.unfollowed)

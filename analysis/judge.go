@@ -334,7 +334,12 @@ func (fs *findings) incomplete(r *Result) {
 	}
 	var why []string
 	for _, c := range r.Caveats {
-		why = append(why, c.ID)
+		if c.ID != "cross-check" { // which is a finding of its own
+			why = append(why, c.ID)
+		}
+	}
+	if len(why) == 0 {
+		return
 	}
 	next := "acc info says what is missing where, and the lines above what that can be"
 	switch {

@@ -1,13 +1,19 @@
 package analysis
 
-import "time"
+import (
+	"time"
+
+	"github.com/acc-project/acc/analysis/audit"
+)
 
 // Result is what a capture tells, as `acc analyze --json` prints it. Durations
 // and times that end in _ns are nanoseconds. Lists are never null and have a
 // stable order.
 type Result struct {
 	Capture       CaptureInfo      `json:"capture"`        // where and when it was taken
-	Complete      bool             `json:"complete"`       // nothing was lost, missed, cut off or left out: every figure is exact
+	Integrity     audit.File       `json:"integrity"`      // whether the file is as its recorder wrote it
+	Recording     audit.Recording  `json:"recording"`      // whether what happened is in it
+	Complete      bool             `json:"complete"`       // both, and no limit of the analysis was hit: every figure is exact
 	Doubts        Doubts           `json:"doubts"`         // which figures are not exact
 	Caveats       []Caveat         `json:"caveats"`        // why the capture does not tell all; empty: it does
 	Witness       WitnessResult    `json:"witness"`        // what the kernel's own counters say of it
@@ -66,7 +72,7 @@ type Doubts struct {
 
 // Caveat is one reason why the capture does not tell all.
 type Caveat struct {
-	ID   string `json:"id"`   // truncated, repaired, skipped, unclean, lost, missed, limit
+	ID   string `json:"id"`   // truncated, repaired, skipped, mismatch, unclean, lost, missed, cross-check, limit
 	Text string `json:"text"` // the same in a sentence
 }
 

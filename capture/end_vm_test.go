@@ -21,7 +21,7 @@ func TestVMEndedBySignal(t *testing.T) {
 		code := r.end()
 		i := info(t, path)
 		exact(t, &i, p.made)
-		if code != 0 || i.Verdict != "whole" || i.End.Reason != "signal" {
+		if code != 0 || i.Verdict != "intact" || i.End.Reason != "signal" {
 			t.Errorf("%s: exit code %d, %+v\n%s", unix.SignalName(sig), code, i.End, &r.said)
 		}
 	}

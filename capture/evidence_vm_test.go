@@ -96,7 +96,7 @@ func TestVMCheckpoints(t *testing.T) {
 		t.Fatalf("%d checkpoints:\n%s", n, log)
 	}
 	out := verify(0, "--checkpoints", heads, path)
-	if !strings.Contains(out, "verdict       whole") && !strings.Contains(out, "whole:") || !strings.Contains(out, fmt.Sprintf("%d of %d found", n, n)) {
+	if !strings.Contains(out, "verdict       intact") && !strings.Contains(out, "intact:") || !strings.Contains(out, fmt.Sprintf("%d of %d found", n, n)) {
 		t.Errorf("verify says\n%s", out)
 	}
 	sum, err := exec.Command("/bin/busybox", "sha256sum", path).Output()

@@ -367,7 +367,7 @@ func TestVMPrivileges(t *testing.T) {
 						case code == 0:
 							i := info(t, path)
 							verdict = "records"
-							if i.Verdict != "whole" || i.Accepted == 0 {
+							if i.Verdict != "intact" || i.Accepted == 0 {
 								t.Errorf("%+v\n%s", i, said)
 							}
 							if !i.End.BlockedKnown {

@@ -203,6 +203,11 @@ func (a *Account) Contradictions() []string {
 	if a.end.Lost != lost {
 		a.contradict("END says %d lost events, its account %d", a.end.Lost, lost)
 	}
+	for p, n := range a.losses {
+		if n > 0 && !known[p] && !a.repair {
+			a.contradict("END does not account for %d lost events of %s of %s, of which there are records", n, p.kind, p.hook)
+		}
+	}
 	for p, n := range a.counts {
 		if n > 0 && !known[p] {
 			a.contradict("END does not account for %d events of %s of %s", n, p.kind, p.hook)

@@ -36,7 +36,7 @@ func figures(screen string) map[string]figure {
 	screen, _, _ = strings.Cut(screen, "\nINCOMPLETE (")
 	screen, _, _ = strings.Cut(screen, "\nfindings:")
 	for _, line := range strings.Split(screen, "\n")[1:] {
-		if strings.HasPrefix(line, "INCOMPLETE:") {
+		if strings.HasPrefix(line, "INCOMPLETE:") || strings.HasPrefix(line, "file ") || strings.HasPrefix(line, "recording ") {
 			continue
 		}
 		head := ""

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/humanize"
 )
 
 // Count writes n with commas.
@@ -25,14 +26,14 @@ func Bytes(n int64) string {
 	if i == 0 {
 		return strconv.FormatInt(n, 10) + " B"
 	}
-	return analysis.Digits(f) + " " + units[i]
+	return humanize.Digits(f) + " " + units[i]
 }
 
 func rate(f float64) string {
 	if f >= 1000 {
 		return Count(uint64(f + 0.5))
 	}
-	return analysis.Digits(f)
+	return humanize.Digits(f)
 }
 
 // Spark draws counts as a line of at most width characters, the highest one full.

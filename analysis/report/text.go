@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/format"
 )
 
@@ -184,11 +185,7 @@ func (t *text) head() {
 	t.line(bold, "accept", fmt.Sprintf(" on %s, Linux %s, %s probes, by %s", name(c.Host), name(c.Kernel), name(c.Mode), name(c.Tool)))
 	d := &t.r.Doubts
 	t.line("", "", fmt.Sprintf("%s (%s%s), %s events", t.span(), mark(false, d.Span), Duration(c.DurationNS), bound(c.Events, d.Attempts || d.Outcomes || d.Connections)))
-	if t.r.Complete {
-		t.line("", "", "complete: nothing was lost or missed")
-	} else {
-		t.line(red, "INCOMPLETE:", " ≥ marks what may be more, ~ what may differ; the end says why")
-	}
+	t.state()
 	switch v := &t.r.Witness; v.Verdict {
 	case analysis.WitnessAgrees, analysis.WitnessExplained:
 		t.fold("", "cross-check with kernel counters:", v.Text)
@@ -207,6 +204,25 @@ func (t *text) head() {
 			why += " (accepts: who took whom, the waits in the queue, and most of what findings are about)"
 		}
 		t.fold(amber, "left out on purpose:", why)
+	}
+}
+
+// state says whether the file is intact and the recording complete.
+func (t *text) state() {
+	const marks = "≥ marks what may be more, ~ what may differ"
+	f, r := &t.r.Integrity, &t.r.Recording
+	text := "recording " + RecordingState(r)
+	if !t.r.Complete {
+		text += "; " + marks
+	}
+	switch {
+	case f.State != audit.Intact:
+		t.fold(red, "file", FileState(f))
+		t.fold(red, "recording", strings.TrimPrefix(text, "recording "))
+	case r.State != audit.Complete:
+		t.fold(red, "file intact; recording", strings.TrimPrefix(text, "recording "))
+	default:
+		t.fold("", "file", FileState(f)+"; "+text)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
 
@@ -133,7 +134,7 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if o.failOn != "" && !slices.Contains(analysis.Severities, analysis.Severity(o.failOn)) {
 		return &usageError{fmt.Errorf("--fail-on %q is neither notice, warning nor critical", o.failOn), "like --fail-on warning"}
 	}
-	in, err := openCapture(name, format.ReaderOptions{Salvage: o.salvage, Parts: true, Omit: []string{"cpu_seq", "cgroup"}}) // which analysis does not look at
+	in, err := openCapture(name, format.ReaderOptions{Salvage: o.salvage, Parts: true, Omit: []string{"cgroup"}}) // which nothing here looks at
 	if err != nil {
 		return o.unreadable(out, name, err)
 	}
@@ -147,24 +148,25 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if err := v.listen(&opts); err != nil {
 		return err
 	}
-	a := analysis.New(in.Start(), opts)
-	end, readErr := feed(ctx, in, a, progress(errOut, in), &v.clock)
-	var corrupt *format.CorruptError
-	verdict := in.verdict(readErr, end)
-	if verdict != nil && !errors.Is(verdict, format.ErrTruncated) && !errors.As(verdict, &corrupt) {
-		return errors.Join(w.Flush(), o.unreadable(out, name, verdict))
+	x := evidence.Examine(in.Start(), opts)
+	readErr := feed(ctx, in, x, progress(errOut, in), &v.clock)
+	if !evidence.Ended(readErr) && !errors.As(readErr, new(*format.CorruptError)) {
+		return errors.Join(w.Flush(), o.unreadable(out, name, in.verdict(readErr, x.End(), nil)))
 	}
 	// What stands before a damaged place is right.
-	cut := end == nil || errors.Is(readErr, format.ErrTruncated) || errors.As(readErr, &corrupt)
-	result, err := a.Finish(analysis.Completeness{Truncated: cut, Skipped: in.Skipped()})
+	result, err := x.Finish(readErr, in.Skipped())
 	if err != nil {
 		return err
 	}
+	verdict := in.verdict(readErr, x.End(), result)
 	if err := v.result(result, report.TextOptions{Color: color, Width: widthOf(out)}); err != nil {
 		return errors.Join(w.Flush(), err)
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if view != viewScreen {
+		tellState(errOut, in, result)
 	}
 	if view == viewConnection && v.lines == 0 && verdict == nil {
 		return &hinted{fmt.Errorf("no connection of %s has %s", in.name, o.connection), "acc analyze --connections lists them; acc explain SEQ FILE says what an event is that is of no connection"}
@@ -173,37 +175,37 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 		return exited(exitFound)
 	}
 	if verdict == nil && result.LimitHit {
-		fmt.Fprintf(errOut, "acc: a limit on memory was hit: the lists are not whole\n")
+		fmt.Fprintf(errOut, "acc: a limit on memory was hit: the lists are incomplete\n")
 		return exited(exitLimit)
 	}
 	return verdict
 }
 
-// feed gives all batches to the analyzer. The error is what ended reading.
-func feed(ctx context.Context, in *input, a *analysis.Analyzer, tell func(int64), clock *format.Clock) (*format.End, error) {
-	var end *format.End
-	for skipped := 0; ; {
+// feed gives all batches to the examination. The error is what ended reading.
+func feed(ctx context.Context, in *input, x *evidence.Examination, tell func(int64), clock *format.Clock) error {
+	for {
 		if ctx.Err() != nil {
-			return end, exited(130)
+			return exited(130)
 		}
 		b, err := in.Next()
 		if err != nil {
 			tell(-1)
-			return end, err
+			return err
 		}
 		for _, c := range b.Clocks {
 			*clock = c
 		}
-		if err := a.Add(b, len(in.Skipped()) > skipped || len(b.Gaps) > 0); err != nil {
-			return end, err
-		}
-		skipped = len(in.Skipped())
-		if b.End != nil {
-			e := *b.End
-			end = &e
+		if err := x.Add(b, len(in.Skipped())); err != nil {
+			return err
 		}
 		tell(b.Offset)
 	}
+}
+
+// tellState says on standard error, beside a list, whether the file is intact and the
+// recording complete.
+func tellState(errOut io.Writer, in *input, r *analysis.Result) {
+	fmt.Fprintf(errOut, "acc: %s: %s\n", format.Quote(in.name), report.Statement(&r.Integrity, &r.Recording))
 }
 
 // progress gives a function that tells on a terminal how far reading is, when it

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
 
@@ -88,10 +89,10 @@ func analyzeSmall(ctx context.Context, files []string, o analysis.Options) *anal
 		return nil
 	}
 	defer in.Close()
-	a := analysis.New(in.Start(), o)
+	x := evidence.Examine(in.Start(), o)
 	clock := in.Clock()
-	_, _ = feed(ctx, in, a, func(int64) {}, &clock) // what was read will do
-	r, err := a.Finish(analysis.Completeness{Truncated: true})
+	readErr := feed(ctx, in, x, func(int64) {}, &clock) // what was read will do
+	r, err := x.Finish(readErr, nil)
 	if err != nil {
 		return nil
 	}

@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
 
@@ -21,7 +23,8 @@ func newExplainCommand() *cobra.Command {
 		Long: `Explain prints what the event with sequence number SEQ means, in a few sentences, and
 then all its fields with their meanings. Findings of acc analyze name events so; for the
 whole story of an event's connection there is acc analyze --connection SEQ FILE. Of an
-event in a part that --salvage or a repair left out it says so.`,
+event in a part that --salvage or a repair left out it says so. It reads all of the capture,
+to say on standard error whether the file is intact and the recording complete.`,
 		Example: `  acc explain 3 incident.acc
   acc explain -r incident.acc 3`,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
@@ -41,7 +44,7 @@ event in a part that --salvage or a repair left out it says so.`,
 			if err != nil || seq == 0 {
 				return usage(cmd, fmt.Errorf("%q is no sequence number", args[0]))
 			}
-			return runExplain(cmd.Context(), cmd.OutOrStdout(), seq, args[1], salvage)
+			return runExplain(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), seq, args[1], salvage)
 		},
 	}
 	takesRead(cmd)
@@ -52,25 +55,25 @@ event in a part that --salvage or a repair left out it says so.`,
 // maxExplained bounds the process records that are kept until the event comes.
 const maxExplained = 50_000
 
-func runExplain(ctx context.Context, out io.Writer, seq uint64, name string, salvage bool) error {
+func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name string, salvage bool) error {
 	in, err := openCapture(name, format.ReaderOptions{Salvage: salvage})
 	if err != nil {
 		return err
 	}
 	defer in.Close()
 	clock := in.Clock()
-	var end *format.End
 	procs := map[uint32]*format.Process{}
+	x := evidence.Examine(in.Start(), analysis.Options{})
+	text := ""
 	next, hole := uint64(1), [2]uint64{} // event that follows; first and last of the missing ones that it is among
-	for ctx.Err() == nil {
-		b, err := in.Next()
-		if err != nil {
-			if err := in.verdict(err, end); err != nil && hole[0] > 0 {
-				return fmt.Errorf("event %d is in a part that was left out, of events %d to %d: %w", seq, hole[0], hole[1], err)
-			} else if err != nil {
-				return err
-			}
-			return &hinted{fmt.Errorf("%s has no event %d", in.name, seq), "acc info says how many there are; they count from 1"}
+	var readErr error
+	for readErr == nil {
+		if ctx.Err() != nil {
+			return exited(130)
+		}
+		var b *format.Batch
+		if b, readErr = in.Next(); readErr != nil {
+			break
 		}
 		if seq >= next && seq < b.FirstSeq {
 			hole = [2]uint64{next, b.FirstSeq - 1}
@@ -79,21 +82,38 @@ func runExplain(ctx context.Context, out io.Writer, seq uint64, name string, sal
 		if n := len(b.Clocks); n > 0 {
 			clock = b.Clocks[n-1]
 		}
-		if b.End != nil {
-			e := *b.End
-			end = &e
-		}
 		for _, p := range b.Processes {
 			if len(procs) < maxExplained {
 				procs[p.Num] = &p
 			}
 		}
-		for i := range b.Events {
-			if e := &b.Events[i]; e.Seq == seq {
-				_, err := io.WriteString(out, report.Explain(e, procs[e.Proc], in.Header(), clock, report.Zone(in.Header().ZoneSec)))
+		if seq >= b.FirstSeq && seq < next {
+			e := &b.Events[seq-b.FirstSeq]
+			text = report.Explain(e, procs[e.Proc], in.Header(), clock, report.Zone(in.Header().ZoneSec))
+			if _, err := io.WriteString(out, text); err != nil {
 				return err
 			}
 		}
+		if err := x.Add(b, len(in.Skipped())); err != nil {
+			return err
+		}
 	}
-	return exited(130)
+	if !evidence.Ended(readErr) && !errors.As(readErr, new(*format.CorruptError)) {
+		return in.verdict(readErr, x.End(), nil)
+	}
+	r, err := x.Finish(readErr, in.Skipped())
+	if err != nil {
+		return err
+	}
+	verdict := in.verdict(readErr, x.End(), r)
+	switch {
+	case text != "":
+		tellState(errOut, in, r)
+		return verdict
+	case verdict != nil && hole[0] > 0:
+		return fmt.Errorf("event %d is in a part that was left out, of events %d to %d: %w", seq, hole[0], hole[1], verdict)
+	case verdict != nil:
+		return verdict
+	}
+	return &hinted{fmt.Errorf("%s has no event %d", in.name, seq), "acc info says how many there are; they count from 1"}
 }

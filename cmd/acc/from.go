@@ -7,7 +7,9 @@ import (
 	"math"
 	"time"
 
+	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 	"github.com/acc-project/acc/replay"
 )
@@ -21,6 +23,8 @@ type later struct {
 	end    format.Clock // of END, if it is known before it is read
 	none   bool         // no event came at the time or later
 	lastNS int64        // boot time of the last event before, 0: there was none
+
+	examination *evidence.Examination // takes all batches; nil if not all are read
 }
 
 // clockSlack is how long before the time reading begins, for a clock pair that is
@@ -51,8 +55,25 @@ func newLater(in *input, from string) (*later, error) {
 	if in.opts.Salvage { // frames can be missing, or other ones than the index says
 		frames = nil
 	}
-	l.order = replay.Order(in, replay.OrderOptions{Frames: frames, Live: in.bytes == 0, Clock: in.Clock()})
+	if from == "" {
+		l.examination = evidence.Examine(in.Start(), analysis.Options{})
+	}
+	l.order = replay.Order(examined{in, l.examination}, replay.OrderOptions{Frames: frames, Live: in.bytes == 0, Clock: in.Clock()})
 	return l, nil
+}
+
+// examined is an input whose batches an examination takes in the order of the file.
+type examined struct {
+	*input
+	examination *evidence.Examination // nil: not all are read
+}
+
+func (e examined) Next() (*format.Batch, error) {
+	b, err := e.input.Next()
+	if err == nil && e.examination != nil {
+		err = e.examination.Add(b, len(e.Skipped()))
+	}
+	return b, err
 }
 
 // begin reads a --from, and goes to where its time is if the input has an index.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/evidence/checkpoints"
 	"github.com/acc-project/acc/format"
 )
@@ -261,7 +262,7 @@ func (v *verified) openHeads(w *wanted, open int, last *wantedHead) {
 		v.Why = append(v.Why, fmt.Sprintf("frame %d was written and is missing", last.frame))
 	case open > 0:
 		v.Why = append(v.Why, fmt.Sprintf("the kept head %.16s… can't be confirmed: it is not in what is left of the capture", last.head))
-	case asked && len(w.heads) == 0 && v.ID == "" && v.Capture != "whole" && v.Capture != "unclean":
+	case asked && len(w.heads) == 0 && v.ID == "" && v.Capture != audit.Intact && v.Capture != "unclean":
 		v.Why = append(v.Why, "no kept head can be confirmed: the header, which says what capture it is, is damaged")
 	case asked && len(w.heads) == 0:
 		v.unconfirm("no head of this capture was kept: none of those that are given is of it")

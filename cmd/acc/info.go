@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
 
@@ -20,10 +22,10 @@ func newInfoCommand() *cobra.Command {
 	o := infoOptions{}
 	cmd := &cobra.Command{
 		Use:   "info FILE...",
-		Short: "Say what a capture is, whether it is whole, and what was lost",
-		Long: `Info prints where, when and how captures were taken, whether they are whole, and what
-the recorder lost. It reads all of a file of up to 4 MiB. Of a larger one that was closed
-in order it reads the beginning, the end and the index between them, and says that it did
+		Short: "Say what a capture is, whether its file is intact and its recording complete, and what was lost",
+		Long: `Info prints where, when and how captures were taken, whether the file is intact, whether
+the recording is complete, and what was lost or missed. It reads all of a file of up to 4 MiB. Of a larger one that was closed
+cleanly it reads the beginning, the end and the index between them, and says that it did
 not look at the rest; --full reads it. It works on truncated and on corrupt files. - reads
 standard input. With --json, a file of which nothing can be read is an object, too: its
 error says why.`,
@@ -73,8 +75,10 @@ type infoOptions struct{ json, full bool }
 // nil if they were not read.
 type info struct {
 	File      string                  `json:"file"`             // as it was named
-	Verdict   string                  `json:"verdict"`          // whole, unclean, truncated, corrupt or unreadable (by the input); unchecked: closed in order, by the index alone
+	Verdict   string                  `json:"verdict"`          // intact, unclean, truncated, corrupt or unreadable (by the input); unchecked: closed cleanly, by the index alone
 	Why       string                  `json:"why"`              // what is wrong, "" if nothing
+	Integrity audit.File              `json:"integrity"`        // whether the file is as its recorder wrote it
+	Recording audit.Recording         `json:"recording"`        // whether what happened is in it
 	Read      string                  `json:"read"`             // all, or index: beginning, end and index
 	Bytes     int64                   `json:"bytes"`            // of the file, or that were read of a pipe
 	InFrames  int64                   `json:"frame_bytes"`      // bytes of the complete frames: without what can't be read, the index and the tail
@@ -95,9 +99,7 @@ type info struct {
 	Start     *shot                   `json:"at_start"`         // what was there when recording began
 	Finish    *shot                   `json:"at_end"`           // what was there when it ended; the tasks are also in end
 	Witness   *analysis.WitnessResult `json:"witness"`          // what the kernel's own counters say
-	witness   *analysis.Witness
-	clock     format.Clock // see input.Clock
-	lostBy    map[lossKey]uint64
+	clock     format.Clock            // see input.Clock
 }
 
 // What info reads of a capture.
@@ -233,11 +235,6 @@ func netnsName(ns uint32) string {
 	return fmt.Sprintf(" (netns %d)", ns)
 }
 
-type lossKey struct {
-	hook format.Hook
-	kind format.Kind
-}
-
 func runInfo(out io.Writer, in *input, o infoOptions) error {
 	defer in.Close()
 	i := &info{}
@@ -259,8 +256,11 @@ func runInfo(out io.Writer, in *input, o infoOptions) error {
 			return err
 		}
 		*i = info{Read: readAll, Losses: []format.Loss{}, Steps: []clockStep{}, Start: newShot(), Finish: newShot(), Returns: new(uint64), Accepted: new(uint64),
-			PerAccept: new(float64), Processes: new(int), lostBy: map[lossKey]uint64{}, witness: analysis.NewWitness(in.Header())}
-		verdict = i.read(in)
+			PerAccept: new(float64), Processes: new(int)}
+		var err error
+		if verdict, err = i.read(in); err != nil {
+			return err
+		}
 	}
 	i.Bytes = cmp.Or(in.bytes, counted.n)
 	i.judge(in, verdict)
@@ -292,44 +292,47 @@ func afterInfo(verdict error) error {
 	return verdict
 }
 
-// read goes through the capture and judges it.
-func (i *info) read(in *input) error {
+// read goes through the capture and examines it.
+func (i *info) read(in *input) (verdict, err error) {
 	var readErr error
 	clock := in.Clock()
+	x := evidence.Examine(in.Start(), analysis.Options{})
 	for {
 		var b *format.Batch
 		if b, readErr = in.Next(); readErr != nil {
 			break
 		}
 		i.add(b, &clock)
+		if err := x.Add(b, len(in.Skipped())); err != nil {
+			return nil, err
+		}
 	}
-	if i.End != nil {
-		i.Lost = max(i.Lost, i.End.Lost)
+	r, err := x.Finish(readErr, in.Skipped())
+	if err != nil {
+		return nil, err
 	}
+	*i.Accepted = r.Totals.Accepted
 	if *i.Accepted > 0 {
 		*i.PerAccept = float64(i.InFrames) / float64(*i.Accepted)
 	}
-	witness := i.witness.Finish()
-	i.Witness = &witness
-	return in.verdict(readErr, i.End)
+	i.Events, i.Lost, i.First, i.Last = r.Capture.Events, r.Recording.Lost, r.Capture.First, r.Capture.Last
+	i.Witness, i.Integrity, i.Recording = &r.Witness, r.Integrity, r.Recording
+	return in.verdict(readErr, x.End(), r), nil
 }
 
 // judge puts the verdict into words.
 func (i *info) judge(in *input, verdict error) {
 	i.clock = in.Clock()
-	if r := in.Header().Repaired; r != nil && r.Ended {
-		i.Lost -= min(r.Events, i.Lost)
-	}
 	i.File, i.Header, i.Skipped = in.name, in.Header(), append([]format.Skip{}, in.Skipped()...)
 	var corrupt *format.CorruptError
 	switch {
 	case verdict == nil && i.Read == readIndex:
 		i.Verdict = "unchecked"
 	case verdict == nil:
-		i.Verdict = "whole"
+		i.Verdict = "intact"
 	case errors.As(verdict, new(*unclean)):
 		i.Verdict = "unclean"
-	case errors.As(verdict, &corrupt):
+	case errors.As(verdict, &corrupt), errors.As(verdict, new(*evidence.MismatchError)):
 		i.Verdict = "corrupt"
 	case errors.Is(verdict, format.ErrTruncated):
 		i.Verdict = "truncated"
@@ -342,7 +345,6 @@ func (i *info) judge(in *input, verdict error) {
 }
 
 func (i *info) add(b *format.Batch, clock *format.Clock) {
-	i.witness.Add(b)
 	i.Frames++
 	i.InFrames += b.Bytes
 	*i.Processes += len(b.Processes)
@@ -350,8 +352,6 @@ func (i *info) add(b *format.Batch, clock *format.Clock) {
 		i.step(clock, c)
 	}
 	for _, l := range b.Losses {
-		i.Lost += l.Count
-		i.lostBy[lossKey{l.Hook, l.Kind}] += l.Count
 		if len(i.Losses) < 100 {
 			i.Losses = append(i.Losses, l)
 		}
@@ -360,20 +360,7 @@ func (i *info) add(b *format.Batch, clock *format.Clock) {
 		e := &b.Events[n]
 		if e.Kind == format.Return {
 			*i.Returns++
-			if e.Ret >= 0 {
-				*i.Accepted++
-			}
 		}
-	}
-	if n := len(b.Events); n > 0 {
-		i.Events += uint64(n)
-	}
-	if n := len(b.Events); n > 0 && clock.Known() {
-		first, last := clock.Time(b.Events[0].BootNS), clock.Time(b.Events[n-1].BootNS)
-		if i.First == nil {
-			i.First = &first
-		}
-		i.Last = &last
 	}
 	for n := range b.Snapshots {
 		if x := &b.Snapshots[n]; x.Final {

@@ -5,7 +5,9 @@ import (
 	"io"
 	"math"
 
+	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
 
@@ -40,7 +42,7 @@ func (i *info) readIndex(in *input) (verdict error, ok bool) {
 			i.End, i.InFrames = &end, b.Offset+b.Bytes
 		}
 	}
-	i.Read, i.Frames, i.Lost = readIndex, len(frames), i.End.Lost
+	i.Read, i.Frames = readIndex, len(frames)
 	first, last := int64(math.MaxInt64), int64(math.MinInt64)
 	for _, f := range frames {
 		if f.Events > 0 {
@@ -52,10 +54,13 @@ func (i *info) readIndex(in *input) (verdict error, ok bool) {
 		return nil, false
 	}
 	if i.Events > 0 && in.Clock().Known() && i.End.Clock.Known() {
-		from, to := in.Clock().Time(first), i.End.Clock.Time(last)
+		from, to := in.Clock().Time(first), in.Clock().Time(last)
 		i.First, i.Last = &from, &to
 	}
-	return in.verdict(io.EOF, i.End), true
+	i.Integrity = audit.File{State: audit.Unchecked, Why: []string{}}
+	i.Recording = evidence.ByEnd(in.Header(), i.End)
+	i.Lost = i.Recording.Lost
+	return in.verdict(io.EOF, i.End, nil), true
 }
 
 // outline prints what beginning, end and index say.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -21,18 +22,23 @@ func largeSample(t *testing.T, clean bool) (data []byte, accepted int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := rand.New(rand.NewPCG(7, 8))
+	r, n := rand.New(rand.NewPCG(7, 8)), uint64(0)
 	for i := 0; out.Len() <= smallCapture+100_000; i++ {
 		e := format.Event{BootNS: int64(i+1) * 1000, Kind: format.Return, Hook: format.HookSysAccept4, CPUSeq: uint64(i + 1), UserData: r.Uint64(), Ret: -11}
 		if r.IntN(3) == 0 {
 			e.Ret = 5
 			accepted++
 		}
+		n++
 		if err := w.Event(&e); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if err := w.Loss(format.Loss{Hook: format.HookSysAccept4, Kind: format.Return, Count: 3, FromNS: 1000, ToNS: 2000}); err != nil {
+		t.Fatal(err)
+	}
 	end := format.End{Reason: "signal", Clean: clean, Lost: 3, Clock: format.Clock{BootNS: 5e9 + 1, RealNS: 1_700_000_005_000_000_000}}
+	end.Totals = []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: n + 3, Recorded: n, Lost: 3}}
 	if err := w.Close(end); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +63,8 @@ func TestInfoByIndex(t *testing.T) {
 			var out bytes.Buffer
 			err = runInfo(&out, in, infoOptions{full: full, json: asJSON})
 			if text += out.String(); asJSON && out.Len() > 0 {
-				if err := json.Unmarshal(out.Bytes(), &i); err != nil {
+				plain := regexp.MustCompile(`"hook": "[a-z_0-9]*"|"kind": "[a-z]*"`).ReplaceAll(out.Bytes(), []byte(`"x": 0`)) // words, which Go does not read again
+				if err := json.Unmarshal(plain, &i); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/format"
 )
@@ -20,19 +21,13 @@ func (i *info) text(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	q := format.Quote
-	disorder := "but the recording ended in disorder"
-	if h.Repaired != nil {
-		disorder = "but it was repaired"
-	}
-	verdict := map[string]string{"whole": "whole: closed in order, every frame checked", "unclean": "whole, " + disorder,
-		"truncated": "TRUNCATED: it stops before its end", "corrupt": "CORRUPT", "unreadable": "UNREADABLE: reading it failed"}[i.Verdict]
 	row("capture", "%s", q(i.File))
-	if i.Read == readIndex {
-		verdict = map[string]string{"unchecked": "closed in order", "unclean": "closed, " + disorder}[i.Verdict] +
-			"; beginning, end and index fit. NOT looked at: what lies between (acc verify)"
+	row("file", "%s", i.fileState())
+	for _, why := range i.Integrity.Why {
+		row("", "%s", q(why))
 	}
-	row("verdict", "%s", verdict)
-	if i.Why != "" {
+	row("recording", "%s", q(report.RecordingState(&i.Recording)))
+	if i.Why != "" && len(i.Integrity.Why) == 0 {
 		row("", "%s", q(i.Why))
 	}
 	if r := h.Repaired; r != nil {
@@ -74,6 +69,17 @@ func (i *info) text(out io.Writer) error {
 	row("command", "%s", q(strings.Join(h.Command, " ")))
 	row("id", "%s", q(h.ID))
 	return w.Flush()
+}
+
+// fileState says in which state the file is.
+func (i *info) fileState() string {
+	switch {
+	case i.Integrity.State == audit.Intact:
+		return "intact: every frame, END, index and tail are there and fit"
+	case i.Read == readIndex:
+		return report.FileState(&i.Integrity) + " (acc info --full, acc verify)"
+	}
+	return report.FileState(&i.Integrity)
 }
 
 // time prints from when on it is, and for how long.

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
 
@@ -148,14 +150,16 @@ func (in *input) isEmpty() bool {
 	return err == nil && st.Mode().IsRegular() && st.Size() == 0
 }
 
-// verdict turns what ended reading into what to say: nil at the end of a whole
-// capture that was closed in order and not repaired.
-func (in *input) verdict(err error, end *format.End) error {
+// verdict turns what ended reading into what to say: nil at the end of an intact
+// capture that was closed cleanly and not repaired. The result is nil if not all was read.
+func (in *input) verdict(err error, end *format.End, r *analysis.Result) error {
 	skipped := in.Skipped()
 	ended := errors.Is(err, io.EOF) || errors.Is(err, format.ErrTruncated)
 	switch {
 	case ended && len(skipped) > 0:
 		err = &format.CorruptError{Offset: skipped[0].Offset, Reason: skipped[0].Reason + skippedNote(skipped)}
+	case ended && r != nil && r.Integrity.State == audit.Corrupt:
+		return &evidence.MismatchError{Name: in.name, Why: r.Integrity.Why}
 	case errors.Is(err, io.EOF) && end != nil && (!end.Clean || in.Header().Repaired != nil):
 		return &unclean{in.name, end, in.Header().Repaired}
 	case err == nil, errors.Is(err, io.EOF):
@@ -173,7 +177,7 @@ func skippedNote(skipped []format.Skip) string {
 	return fmt.Sprintf(" (salvage left out %s)", analysis.LeftOut(bytes, len(skipped), events))
 }
 
-// unclean is a whole file whose recording ended in disorder, or that was repaired.
+// unclean is an intact file whose recording was not closed cleanly, or that was repaired.
 type unclean struct {
 	name     string
 	end      *format.End
@@ -185,7 +189,7 @@ func (e *unclean) Error() string { return e.name + ": " + uncleanWhy(e.end, e.re
 // uncleanWhy says what is wrong with a capture that is unclean; r is nil if it was not repaired.
 func uncleanWhy(end *format.End, r *format.Repaired) string {
 	if r == nil {
-		why := fmt.Sprintf("recording ended in disorder (%s)", end.Reason)
+		why := fmt.Sprintf("the recording was not closed cleanly (%s)", end.Reason)
 		if end.Detail != "" {
 			why += ": " + end.Detail
 		}

@@ -37,7 +37,7 @@ func TestJSONDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := readSource(t, ".", "../../analysis", "../../format")
+	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../format")
 	parts := map[string]string{
 		"events": fieldTable(eventFields()), "pairs": fieldTable(lineKinds["pairs"]()), "connections": fieldTable(lineKinds["connections"]()),
 		"ends": endTable(), "why": src.words(t, "analysis.Why"), "severities": src.words(t, "analysis.Severity"), "witness": src.words(t, "analysis.Witness"), "halted": src.words(t, "format.Halted"),
@@ -210,7 +210,7 @@ func objects(root reflect.Type) []reflect.Type {
 	list := []reflect.Type{root}
 	for i := 0; i < len(list); i++ {
 		for f := range members(list[i]) {
-			if _, inner := typeName(f.Type, false); inner != nil && !slices.Contains(list, inner) {
+			if _, inner := typeName(f.Type); inner != nil && !slices.Contains(list, inner) {
 				list = append(list, inner)
 			}
 		}
@@ -239,7 +239,7 @@ func (s *source) tables(t *testing.T, list []reflect.Type, root reflect.Type) st
 			if doc == "" {
 				t.Errorf("no comment says what %s.%s is", of, f.Name)
 			}
-			kind, _ := typeName(f.Type, of.PkgPath() == reflect.TypeFor[format.Header]().PkgPath())
+			kind, _ := typeName(f.Type)
 			if omitted {
 				kind += ", or not there"
 			}
@@ -271,9 +271,8 @@ func objectName(t reflect.Type) string {
 	return strings.ToLower(name)
 }
 
-// typeName says what JSON has of a type, and gives the type of objects in it. Lists that
-// come from a file as they are can be null.
-func typeName(t reflect.Type, raw bool) (name string, inner reflect.Type) {
+// typeName says what JSON has of a type, and gives the type of objects in it.
+func typeName(t reflect.Type) (name string, inner reflect.Type) {
 	switch {
 	case t == timeType:
 		return "string", nil
@@ -282,21 +281,18 @@ func typeName(t reflect.Type, raw bool) (name string, inner reflect.Type) {
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
-		name, inner = typeName(t.Elem(), raw)
+		name, inner = typeName(t.Elem())
 		return name + " or null", inner
 	case reflect.Slice:
-		name, inner = typeName(t.Elem(), raw)
+		name, inner = typeName(t.Elem())
 		if word, rest, _ := strings.Cut(name, " "); rest != "" {
 			name = word + "s " + rest
 		} else {
 			name += "s"
 		}
-		if raw {
-			return "array of " + name + ", or null", inner
-		}
 		return "array of " + name, inner
 	case reflect.Map:
-		name, inner = typeName(t.Elem(), false)
+		name, inner = typeName(t.Elem())
 		return "object with " + name + " by name", inner
 	case reflect.Struct:
 		return fmt.Sprintf("object [%s](#%s)", objectName(t), strings.ReplaceAll(objectName(t), " ", "-")), t
@@ -342,6 +338,13 @@ func TestJSONIsDocumented(t *testing.T) {
 		} else if strings.HasPrefix(l, "<!-- end") {
 			table = ""
 		}
+	}
+	lists := map[string]bool{} // keys of lists
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| array").FindAllStringSubmatch(string(data), -1) {
+		lists[m[1]] = true
+	}
+	if len(lists) < 20 {
+		t.Errorf("docs/JSON.md has %d lists", len(lists))
 	}
 	dir := t.TempDir()
 	whole, life := dir+"/whole.acc", dir+"/life.acc"
@@ -391,6 +394,11 @@ func TestJSONIsDocumented(t *testing.T) {
 				if o, ok := v.(map[string]any); ok && !c.lines && o["error"] != nil {
 					known = keys["unreadable"]
 				}
+				eachNull(v, "", func(path string) {
+					if !c.lines && lists[path[strings.LastIndexByte(path, '.')+1:]] {
+						t.Errorf("%q: %s is null, and not []", args, path)
+					}
+				})
 				eachKey(v, func(k string) {
 					seen[k] = true
 					if !known[k] {
@@ -407,6 +415,22 @@ func TestJSONIsDocumented(t *testing.T) {
 			if c.lines && !seen[k] {
 				t.Errorf("%q never gives %s", c.args, k)
 			}
+		}
+	}
+}
+
+// eachNull calls f with the path of every null in v.
+func eachNull(v any, path string, f func(path string)) {
+	switch v := v.(type) {
+	case nil:
+		f(path)
+	case map[string]any:
+		for k, x := range v {
+			eachNull(x, path+"."+k, f)
+		}
+	case []any:
+		for _, x := range v {
+			eachNull(x, path, f)
 		}
 	}
 }

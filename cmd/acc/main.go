@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/capture"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
 
@@ -142,6 +143,8 @@ func exitCode(err error, stderr io.Writer) int {
 			next = "all that is in it was read; acc info says more"
 		}
 		return say(exitTruncated, hintOr(next))
+	case errors.As(err, new(*evidence.MismatchError)):
+		return say(exitCorrupt, hintOr("acc verify lists all that does not fit"))
 	case errors.As(err, &corrupt):
 		return say(exitCorrupt, hintOr("everything before that place was read; --salvage goes on behind it"))
 	case errors.Is(err, format.ErrWrapper):

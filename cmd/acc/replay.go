@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 	"github.com/acc-project/acc/replay"
 )
@@ -170,5 +172,13 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	if why := source.nothing(startOf(in.Start()), end, zone); why != "" {
 		fmt.Fprintf(errOut, "acc: %s\n", why)
 	}
-	return in.verdict(err, end)
+	if source.examination == nil || !evidence.Ended(err) && !errors.As(err, new(*format.CorruptError)) {
+		return in.verdict(err, end, nil)
+	}
+	r, finishErr := source.examination.Finish(err, in.Skipped())
+	if finishErr != nil {
+		return finishErr
+	}
+	tellState(errOut, in, r)
+	return in.verdict(err, end, r)
 }

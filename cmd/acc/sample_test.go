@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/acc-project/acc/format"
 )
@@ -33,6 +35,7 @@ func lifeSample() []byte {
 		Listeners:   []format.ListenSocket{{NetNS: 1, Listener: 777, Family: format.FamilyIPv4, Proto: 6, LAddr: "0.0.0.0", LPort: 80, BacklogMax: 4}},
 		Connections: []format.Connection{{NetNS: 1, LAddr: "192.0.2.1", LPort: 80, RAddr: "10.0.0.99", RPort: 50099, State: 1, Inode: 99, Cookie: 99}}}))
 	now, queue, hits := boot, uint32(0), map[format.Hook]uint64{}
+	counts := tally{}
 	add := func(e format.Event) {
 		now += second / 100
 		hits[e.Hook]++
@@ -40,6 +43,7 @@ func lifeSample() []byte {
 		if e.Kind != format.Closed {
 			e.Listener, e.Backlog, e.BacklogMax = 777, queue, 4
 		}
+		counts.add(&e)
 		must(w.Event(&e))
 	}
 	conn := func(n int, e format.Event) format.Event {
@@ -77,6 +81,23 @@ func lifeSample() []byte {
 	}
 	closed(99, 5, 0)
 	end := format.End{Reason: "signal", Clean: true, BlockedKnown: true, Clock: format.Clock{BootNS: now + 2*second, MonoNS: now + 2*second, RealNS: real + now - boot + 2*second}}
+	end.Totals = counts.totals()
 	must(w.Close(end))
 	return out.Bytes()
+}
+
+// tally counts events as the recorder's account does, and gives them their numbers.
+type tally map[[2]uint8]uint64
+
+func (t tally) add(e *format.Event) {
+	p := [2]uint8{uint8(e.Hook), uint8(e.Kind)}
+	t[p]++
+	e.CPUSeq = t[p]
+}
+
+func (t tally) totals() (list []format.ProbeTotal) {
+	for _, p := range slices.SortedFunc(maps.Keys(t), func(a, b [2]uint8) int { return bytes.Compare(a[:], b[:]) }) {
+		list = append(list, format.ProbeTotal{Hook: format.Hook(p[0]), Kind: format.Kind(p[1]), Seen: t[p], Recorded: t[p]})
+	}
+	return list
 }

@@ -335,7 +335,7 @@ func crossed() []byte {
 			err = errors.Join(err, w.Flush())
 		}
 	}
-	if err = errors.Join(err, w.Close(format.End{Clean: true})); err != nil {
+	if err = errors.Join(err, w.Close(format.End{Clean: true, Totals: []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: 5, Recorded: 5}}})); err != nil {
 		panic(err)
 	}
 	return out.Bytes()

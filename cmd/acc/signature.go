@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/evidence/sshsig"
 )
 
@@ -118,7 +119,7 @@ func (v *verified) judgeSignature(file signatureFile, sig *sshsig.Signature, err
 	asked := who.allowed != nil || o.signature != ""
 	unsigned := func(why string) {
 		r.Why = why
-		if asked && v.Verdict != "forged" && v.Verdict != "corrupt" {
+		if asked && v.Verdict != audit.Altered && v.Verdict != audit.Corrupt {
 			v.Verdict = "unsigned"
 		}
 		v.Why = append(v.Why, why)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/evidence/sshsig"
 	"github.com/acc-project/acc/format"
 )
@@ -34,26 +35,26 @@ func newVerifyCommand() *cobra.Command {
 	o := verifyOptions{}
 	cmd := &cobra.Command{
 		Use:   "verify FILE...",
-		Short: "Prove that a capture is whole and, by a signature or a kept head, genuine",
+		Short: "Prove that a capture is intact and, by a signature or a kept chain head, genuine",
 		Long: `Verify reads captures from beginning to end and holds everything in them against
 everything else: checksums, hash chain, numbers, END with its account, index, tail. It
-prints the SHA-256 of the file, as sha256sum does, and the head of its chain, and gives
-one verdict:
+prints the SHA-256 of the file, as sha256sum does, and the head of its chain. It says
+whether the file is intact and whether the recording is complete, and gives one verdict:
 
-  whole        all of it is there and fits
-  unclean      the same, but the recording ended in disorder, or it was repaired
+  intact       all of it is there and fits
+  unclean      the same, but the recording was not closed cleanly, or it was repaired
   truncated    it stops before its end; what is missing is said
   corrupt      it holds what its recorder did not write; where is said
-  forged       it fits, but is not what was signed, or not what a kept head says
+  altered      it fits, but is not what was signed, or not what a kept head says
   unsigned     nobody who may has signed it; only if --allowed-signers or --signature asks
   unconfirmed  heads are given, and none is of it, or it is repaired and they are of
                its original, or the log of --checkpoints contradicts itself
 
-What is truncated or corrupt is not called forged because its signature, or a head from
+What is truncated or corrupt is not called altered because its signature, or a head from
 the damage on, can't be confirmed: that is said beside. It is if a head before differs.
 
-The verdict is on the file. What the kernel's own counters say of what it holds is
-printed beside it.
+The verdict is on the file. A recording that lost events, or whose kernel counted other
+connections, is incomplete in an intact file: that is printed beside the verdict.
 
 The chain alone does not stop a forger, who can compute it anew. Against that helps a
 signature (acc sign, or ssh-keygen -Y sign), which is looked for in FILE.sig, or a head
@@ -63,7 +64,7 @@ nothing was asked, is said and does not change the verdict. - reads standard inp
 --checkpoints reads a log. A line counts only where the log's own fields say that acc
 wrote it. Best is journalctl -o json: there the kernel says who wrote. A text log proves
 less, since any user can write in acc's name. If its lines contradict each other, the
-verdict is unconfirmed and not forged.
+verdict is unconfirmed and not altered.
 
 With --json, a file of which nothing can be read is an object, too: its verdict is
 unreadable, and error says why.`,
@@ -103,14 +104,16 @@ unreadable, and error says why.`,
 
 // verdicts of verify, and the exit codes that go with them.
 var verdictCodes = map[string]int{
-	"whole": exitOK, "unclean": exitTruncated, "truncated": exitTruncated, "corrupt": exitCorrupt, "forged": exitVerify, "unsigned": exitVerify,
+	"intact": exitOK, "unclean": exitTruncated, "truncated": exitTruncated, "corrupt": exitCorrupt, "altered": exitVerify, "unsigned": exitVerify,
 	"unconfirmed": exitVerify,
 }
 
 // verified is what verify says of one file.
 type verified struct {
 	File      string           `json:"file"`      // as it was named
-	Verdict   string           `json:"verdict"`   // whole, unclean, truncated, corrupt, forged, unsigned or unconfirmed
+	Verdict   string           `json:"verdict"`   // intact, unclean, truncated, corrupt, altered, unsigned or unconfirmed
+	Integrity audit.File       `json:"integrity"` // whether the file is as its recorder wrote it
+	Recording audit.Recording  `json:"recording"` // whether what happened is in it
 	Why       []string         `json:"why"`       // what is wrong, does not agree or could not be checked, a sentence each; empty: nothing
 	Capture   string           `json:"capture"`   // verdict without signature and heads
 	SHA256    string           `json:"sha256"`    // "" if reading gave up before the end
@@ -216,8 +219,7 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who
 	counted := &countedReader{r: in.file}
 	tee := io.TeeReader(counted, multiHash(hashes))
 	defer in.Close()
-	account := audit.Account{}
-	var end *format.End
+	x := evidence.Examine(&format.Header{}, analysis.Options{})
 	last := &format.Batch{}
 	readErr := in.begin(tee, true)
 	id := ""
@@ -226,7 +228,8 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who
 	}
 	want, log := kept.of(id)
 	if readErr == nil {
-		end, last, readErr = v.read(ctx, in, &account, want)
+		x = evidence.Examine(in.Start(), analysis.Options{})
+		last, readErr = v.read(ctx, in, x, want)
 	}
 	if ctx.Err() != nil {
 		return exited(130)
@@ -248,7 +251,9 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who
 	if !endless {
 		v.SHA256 = hex.EncodeToString(sum.Sum(nil))
 	}
-	v.judge(in, readErr, end, last, &account)
+	if err := v.judge(in, readErr, last, x); err != nil {
+		return err
+	}
 	if endless {
 		v.Why = append(v.Why, corrupt.Error())
 	}
@@ -264,20 +269,16 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who
 
 // read goes through the capture and notes what it says, and the wanted heads on
 // the way. A head counts only while the chain from the beginning is unbroken.
-func (v *verified) read(ctx context.Context, in *input, account *audit.Account, want *wanted) (end *format.End, last *format.Batch, err error) {
+func (v *verified) read(ctx context.Context, in *input, x *evidence.Examination, want *wanted) (last *format.Batch, err error) {
 	h := in.Header()
 	v.ID, v.Repaired = h.ID, h.Repaired
 	clock := in.Clock()
-	witness := analysis.NewWitness(h)
-	defer func() { v.Witness = witness.Finish() }()
 	last = &format.Batch{}
 	for ctx.Err() == nil {
 		b, err := in.Next()
 		if err != nil {
-			return end, last, err
+			return last, err
 		}
-		account.Add(b)
-		witness.Add(b)
 		for _, c := range b.Clocks {
 			clock = c
 		}
@@ -290,53 +291,40 @@ func (v *verified) read(ctx context.Context, in *input, account *audit.Account, 
 				v.Missing.AfterTime = &at
 			}
 		}
-		if b.End != nil {
-			e := *b.End
-			end = &e
-		}
 		if len(in.Skipped()) == 0 {
 			v.unbroken = b.End != nil
 			want.seen(b, v.Events)
 		}
+		if err := x.Add(b, len(in.Skipped())); err != nil {
+			return last, err
+		}
 	}
-	return end, last, ctx.Err()
+	return last, ctx.Err()
 }
 
 // judge gives the verdict on the capture itself.
-func (v *verified) judge(in *input, readErr error, end *format.End, last *format.Batch, account *audit.Account) {
+func (v *verified) judge(in *input, readErr error, last *format.Batch, x *evidence.Examination) error {
 	if corrupt := new(format.CorruptError); in.Reader == nil && errors.As(readErr, &corrupt) { // no frame of it can be read
 		v.Skipped = append(v.Skipped, format.Skip{Bytes: v.Bytes, Reason: corrupt.Reason})
 	} else if in.Reader != nil {
 		v.Skipped = append(v.Skipped, in.Skipped()...)
 	}
+	r, err := x.Finish(readErr, v.Skipped)
+	if err != nil {
+		return err
+	}
+	v.Integrity, v.Recording, v.Witness = r.Integrity, r.Recording, r.Witness
+	end := x.End()
 	v.Ended, v.Clean = end != nil, end != nil && end.Clean
 	miss := v.Missing
 	v.Missing = nil
-	against := account.Contradictions()
-	switch {
-	case len(v.Skipped) > 0 || len(against) > 0:
-		v.Capture = "corrupt"
-		for i, s := range v.Skipped {
-			if i == maxShown {
-				v.Why = append(v.Why, fmt.Sprintf("and in %d more places", len(v.Skipped)-i))
-				break
-			}
-			v.Why = append(v.Why, fmt.Sprintf("at byte %d, %s: %s", s.Offset, analysis.LeftOut(s.Bytes, 0, s.Events), s.Reason))
-		}
-		v.Why = append(v.Why, against...)
-	case errors.Is(readErr, format.ErrTruncated):
-		v.Capture = "truncated"
-		v.Why = append(v.Why, readErr.Error())
-	case errors.Is(readErr, io.EOF) && end != nil && end.Clean && in.Header().Repaired == nil:
-		v.Capture = "whole"
-	case errors.Is(readErr, io.EOF) && end != nil:
+	v.Capture = v.Integrity.State
+	v.Why = append(v.Why, v.Integrity.Why...)
+	if v.Capture == audit.Intact && (!end.Clean || in.Header().Repaired != nil) {
 		v.Capture = "unclean"
 		v.Why = append(v.Why, uncleanWhy(end, in.Header().Repaired))
-	default:
-		v.Capture = "truncated"
-		v.Why = append(v.Why, "it has no end")
 	}
-	v.Why = append(v.Why, account.Unchecked()...)
+	v.Why = append(v.Why, x.Unchecked()...)
 	if v.Witness.Verdict == analysis.WitnessDiffers { // which is no fault of the file
 		n := int64(0)
 		for _, s := range v.Witness.Spaces {
@@ -359,21 +347,23 @@ func (v *verified) judge(in *input, readErr error, end *format.End, last *format
 		miss.RestBytes = v.Bytes - miss.AtByte
 		v.Missing = miss
 	}
+	return nil
 }
-
-// maxShown is how many places of damage are named.
-const maxShown = 20
 
 // forge makes the verdict that a proof of origin failed.
 func (v *verified) forge(format string, args ...any) {
-	v.Verdict = "forged"
+	v.Verdict = audit.Altered
 	v.Why = append(v.Why, fmt.Sprintf(format, args...))
+	v.Integrity.Why = append(v.Integrity.Why, fmt.Sprintf(format, args...))
+	if v.Integrity.State == audit.Intact {
+		v.Integrity.State = audit.Altered
+	}
 }
 
 // unconfirm makes it the verdict that nothing which was kept vouches for the file,
 // unless there is a worse one.
 func (v *verified) unconfirm(why string) {
-	if v.Verdict != "forged" && v.Verdict != "corrupt" {
+	if v.Verdict != audit.Altered && v.Verdict != "corrupt" {
 		v.Verdict = "unconfirmed"
 	}
 	v.Why = append(v.Why, why)

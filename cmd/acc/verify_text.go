@@ -8,10 +8,22 @@ import (
 	"text/tabwriter"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/evidence/checkpoints"
 	"github.com/acc-project/acc/format"
 )
+
+// verdictWords are the verdicts in words.
+var verdictWords = map[string]string{
+	audit.Intact:    "intact: every frame, END, index and tail are there and fit",
+	"unclean":       "UNCLEAN: all that is in it fits, but the recording was not closed cleanly, or it was repaired",
+	audit.Truncated: "TRUNCATED: it stops before its end",
+	audit.Corrupt:   "CORRUPT: it holds what its recorder did not write",
+	audit.Altered:   "ALTERED: it is not what was signed or kept",
+	"unsigned":      "UNSIGNED: no valid signature from an allowed signer",
+	"unconfirmed":   "NOT CONFIRMED: no kept chain head vouches for it",
+}
 
 // text prints the result for a person: the verdict first.
 func (v *verified) text(out io.Writer) error {
@@ -19,18 +31,13 @@ func (v *verified) text(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	row("capture", "%s", q(v.File))
-	row("verdict", "%s", map[string]string{
-		"whole":     "whole: every frame, END, index and tail are there and fit",
-		"unclean":   "UNCLEAN: all that is in it fits, but its recording ended in disorder, or it was repaired",
-		"truncated": "TRUNCATED: it stops before its end",
-		"corrupt":   "CORRUPT",
-		"forged":    "FORGED: it is not what was signed or kept",
-		"unsigned":  "UNSIGNED: nobody who may has signed it",
-
-		"unconfirmed": "NOT CONFIRMED: no kept head vouches for it",
-	}[v.Verdict])
+	row("verdict", "%s", verdictWords[v.Verdict])
+	row("file", "%s", report.FileState(&v.Integrity))
+	row("recording", "%s", q(report.RecordingState(&v.Recording)))
+	name := "because"
 	for _, why := range v.Why {
-		row("", "%s", q(why))
+		row(name, "%s", q(why))
+		name = ""
 	}
 	if m := v.Missing; m != nil {
 		at := "at a time that is not known"
@@ -109,7 +116,7 @@ func (v *verified) headsText(row func(name, format string, args ...any)) {
 	}
 	say("%s of %s found", report.Count(uint64(found)), report.Count(uint64(len(v.Heads))))
 	if newest >= 0 {
-		switch h, ended := v.Heads[newest], v.Capture == "whole" || v.Capture == "unclean"; {
+		switch h, ended := v.Heads[newest], v.Capture == audit.Intact || v.Capture == "unclean"; {
 		case v.Head != h.Head:
 			say("%.16s…: frame %d; the first %d bytes are what was written then, the %d behind them are proven by nothing", h.Head, h.Frame, h.Bytes, v.Bytes-h.Bytes)
 		case ended:

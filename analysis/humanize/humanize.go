@@ -1,0 +1,79 @@
+// Package humanize writes counts, sizes and durations for people.
+package humanize
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Count writes n with commas.
+func Count(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// LeftOut says what was left out of a capture: bytes, in how many places (0: it goes without saying), and
+// the events that are known to be missing with them.
+func LeftOut(bytes int64, places int, events uint64) string {
+	text := Count(uint64(bytes)) + " bytes"
+	switch places {
+	case 0:
+	case 1:
+		text += " in one place"
+	default:
+		text += " in " + strconv.Itoa(places) + " places"
+	}
+	if events == 0 {
+		return text + ", events in it unknown"
+	}
+	return text + ", with at least " + Count(events) + " events"
+}
+
+// Duration writes nanoseconds with three digits and a unit that suits: 812 ns,
+// 12.3 ms, 4.56 s, 3m20s, 3d18h.
+func Duration(ns int64) string {
+	d := time.Duration(ns)
+	switch { // what would round up to the next unit is written in it
+	case ns < 1_000:
+		return fmt.Sprintf("%d ns", ns)
+	case ns < 999_500:
+		return Digits(float64(ns)/1e3) + " µs"
+	case ns < 999_500_000:
+		return Digits(float64(ns)/1e6) + " ms"
+	case ns < 59_950_000_000:
+		return Digits(float64(ns)/1e9) + " s"
+	case d < 48*time.Hour:
+		return d.Round(time.Second).String()
+	}
+	h := int64(d.Round(time.Hour) / time.Hour)
+	return fmt.Sprintf("%dd%dh", h/24, h%24)
+}
+
+// Digits writes a number that is not negative with three digits, or all of them before the point.
+func Digits(f float64) string {
+	switch {
+	case f < 9.995:
+		return strconv.FormatFloat(f, 'f', 2, 64)
+	case f < 99.95:
+		return strconv.FormatFloat(f, 'f', 1, 64)
+	}
+	return strconv.FormatFloat(f, 'f', 0, 64)
+}
+
+// Plural is a count of something.
+func Plural(n uint64, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return Count(n) + " " + what
+}
+
+// Lost says how many events were lost.
+func Lost(n uint64) string { return Plural(n, "event") + " lost" }
+
+// Missed says how often the kernel did not run a probe.
+func Missed(n uint64) string { return Plural(n, "probe hit") + " missed by the kernel" }
