@@ -3,6 +3,7 @@
 package capture
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -97,7 +98,14 @@ func TestVMBorrowedExecutable(t *testing.T) {
 	if err != nil || !found {
 		t.Errorf("%v: no process is %s %d: %+v", err, dev, st.Ino, got.Processes)
 	}
-	for _, args := range [][]string{{"explain", "1", path}, {"analyze", "--connection", "1", path}} {
+	line, err := exec.Command("/in/acc", "analyze", "--connections", "--json", path).Output()
+	var first struct {
+		ID uint64 `json:"id"`
+	}
+	if jsonErr := json.NewDecoder(bytes.NewReader(line)).Decode(&first); err != nil || jsonErr != nil {
+		t.Fatalf("connections: %v, %v, %s", err, jsonErr, line)
+	}
+	for _, args := range [][]string{{"explain", "1", path}, {"analyze", "--connection", strconv.FormatUint(first.ID, 10), path}} {
 		out, err := exec.Command("/in/acc", args...).Output()
 		if err != nil || !strings.Contains(string(out), victim+" (in another mount namespace)") || !strings.Contains(string(out), "dev "+dev+" inode") {
 			t.Errorf("%v: %v\n%s", args, err, out)

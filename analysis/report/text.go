@@ -414,7 +414,7 @@ func (t *text) listeners() {
 // space says in which network namespace a listener is where another one has its address in another one.
 func (t *text) space(l *analysis.ListenerInfo) string {
 	for i := range t.r.Listeners {
-		if o := &t.r.Listeners[i]; l.LPort != 0 && o.Addr == l.Addr && o.NetNS != l.NetNS {
+		if o := &t.r.Listeners[i]; (l.LPort != 0 || strings.HasPrefix(l.Addr, "@")) && o.Addr == l.Addr && o.NetNS != l.NetNS {
 			return fmt.Sprintf(" netns %d", l.NetNS)
 		}
 	}
