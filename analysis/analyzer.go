@@ -94,6 +94,7 @@ func New(h *format.Header, o Options) *Analyzer {
 	a.conns = newConns(&a.places, a.o.MaxConns)
 	a.conns.emit = a.o.Connection
 	a.conns.blind = blind(h)
+	a.conns.causes = slices.ContainsFunc(h.Fields, func(f format.FieldSpec) bool { return f.Name == "cause" })
 	for _, p := range h.Probes {
 		if p.Kind > format.Return {
 			a.conns.start()

@@ -31,6 +31,7 @@ type Connection struct {
 	EstablishedNS int64
 	QueuedNS      int64
 	GoneNS        int64 // the peer had closed its side, before it was accepted
+	MovedNS       int64 // tcp_migrate_req had moved it to another listener, the last time
 	AcceptedNS    int64
 	ClosedNS      int64
 	EnterNS       int64 // the program had called accept
@@ -59,7 +60,11 @@ type Connection struct {
 	// Process is the record of who accepted it, nil if there is none. It is not to be changed.
 	Process *format.Process
 
-	Mark uint16 // of its events
+	Mark      uint16       // of its events
+	Cause     format.Cause // why it was queued, 0 not known
+	Lost      format.Cause // why it was lost with its listener, 0 not known
+	Moves     uint32       // how often it was moved from one listener to another
+	MovedFrom string       // the listener that it was moved from last, "" not known
 
 	StateAtAccept uint8 // TCP state number, valid with AcceptedSeq
 	AcceptUnknown bool  // whether it was accepted is not known: accepts are not recorded, or it can be in a part that is missing
@@ -86,7 +91,7 @@ type Connection struct {
 	RefusedNS      int64 // when the last of them was dropped
 
 	// Sequence numbers of its events, 0 if they are not there.
-	QueuedSeq, EnterSeq, GoneSeq, AcceptedSeq, DropSeq, ClosedSeq uint64
+	QueuedSeq, EnterSeq, GoneSeq, MovedSeq, AcceptedSeq, DropSeq, ClosedSeq uint64
 
 	refusedSeq uint64 // the last of them
 	listener   *listener
@@ -106,7 +111,7 @@ func (c *Connection) Has(seq uint64) bool {
 	if slices.ContainsFunc(c.Refusals, func(r Refusal) bool { return r.Seq == seq }) || seq != 0 && seq == c.refusedSeq {
 		return true
 	}
-	return seq != 0 && (seq == c.ID || seq == c.QueuedSeq || seq == c.EnterSeq || seq == c.GoneSeq || seq == c.AcceptedSeq || seq == c.DropSeq || seq == c.ClosedSeq)
+	return seq != 0 && (seq == c.ID || seq == c.QueuedSeq || seq == c.EnterSeq || seq == c.GoneSeq || seq == c.MovedSeq || seq == c.AcceptedSeq || seq == c.DropSeq || seq == c.ClosedSeq)
 }
 
 // End says how a connection ended, in words for people that are stable.
@@ -122,7 +127,7 @@ const (
 	EndTimeout       End = "timed out"
 	EndKilled        End = "killed on the server" // ss -K, a policy
 	EndError         End = "network error"
-	EndListener      End = "lost, its listener was closed"
+	EndListener      End = "lost, its listener stopped listening"
 	EndAccept        End = "lost, accept failed after it took it"
 	EndRefused       End = "refused, never queued"
 	EndOpen          End = "open at the end"

@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/acc-project/acc/format"
@@ -54,6 +55,9 @@ func queueBefore(e *format.Event) uint32 {
 // lastDepths carries the lengths of queues on to the end of the recording.
 func (a *Analyzer) lastDepths() {
 	for _, l := range a.places.all {
+		if l.snap.end > 0 {
+			l.raise(high{n: l.snap.end, max: cmp.Or(l.snap.endLimit, l.queueMax, unknownLimit), ns: a.endNS()})
+		}
 		if !l.detailed {
 			continue
 		}
@@ -62,6 +66,5 @@ func (a *Analyzer) lastDepths() {
 			final = l.snap.end // 0 if it was gone
 		}
 		l.depth.carry(a.endNS(), final)
-		l.queueHigh = max(l.queueHigh, l.snap.end)
 	}
 }

@@ -111,8 +111,8 @@ func (fs *findings) overflow(l *listener) {
 	const next = "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or look at its threads; " +
 		"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn"
 	if n := f.syns + f.acks; n > 0 {
-		fs.add(queueOverflow, s, n, m.seen(), next, "%s refused clients %s, its accept queue was full (limit %d): %s "+
-			"dropped, of %s%s", l.label(&fs.a.places), many(n, "time"), f.limit, f.packets(), many(f.clients, "connection"), f.refusedWords())
+		fs.add(queueOverflow, s, n, m.seen(), next, "%s refused clients %s, its accept queue was full (limit %s): %s, of %s%s", l.label(&fs.a.places), many(n, "time"),
+			f.limitWords(), f.packets(), many(f.clients, "connection"), f.refusedWords())
 	}
 	if n := f.synQueue; n > 0 {
 		fs.add(queueOverflow, s, n, m.seen(), "see whether that is a SYN flood (many peers, no handshakes: ss -t state syn-recv) and that net.ipv4.tcp_syncookies is 1; "+
@@ -122,13 +122,29 @@ func (fs *findings) overflow(l *listener) {
 
 // packets names the packets that were refused.
 func (f *life) packets() string {
-	switch {
-	case f.acks == 0:
-		return many(f.syns, "SYN")
-	case f.syns == 0:
-		return many(f.acks, "last ACK")
+	var list []string
+	if f.syns > 0 {
+		list = append(list, many(f.syns, "SYN"))
 	}
-	return many(f.syns, "SYN") + " and " + many(f.acks, "last ACK")
+	if n := f.acks - f.aborted; n > 0 {
+		list = append(list, many(n, "last ACK"))
+	}
+	words := strings.Join(list, " and ")
+	if len(list) > 0 {
+		words += " dropped"
+	}
+	if f.aborted > 0 {
+		words += strings.Repeat(", ", min(len(list), 1)) + many(f.aborted, "last ACK") + " answered with a reset (tcp_abort_on_overflow is 1)"
+	}
+	return words
+}
+
+// limitWords is the limit of the queue when clients were refused.
+func (f *life) limitWords() string {
+	if f.limit != f.limitHigh {
+		return fmt.Sprintf("%d to %d", f.limit, f.limitHigh)
+	}
+	return fmt.Sprint(f.limit)
 }
 
 // refusedWords says what became of refused connections.
@@ -141,6 +157,9 @@ func (f *life) refusedWords() string {
 	}
 	if f.neverIn > 0 {
 		words += fmt.Sprintf("; %s not been queued by the end", had(f.neverIn))
+	}
+	if words == "" && f.aborted == f.syns+f.acks {
+		return ""
 	}
 	if words == "" {
 		return "; each costs a client a second or more"
@@ -166,19 +185,19 @@ func (fs *findings) full(l *listener, r *Result) {
 		if f.fullNS >= fullNS || 10*f.fullNS >= fs.a.spanNS() {
 			s = Warning
 		}
-		fs.add(queueFull, s, uint64(f.fullNS), m.seen(), next, "%s: the accept queue was full (%d, limit %d) for %s of %s, %s without a break", l.label(&fs.a.places), l.queueHigh,
-			l.queueMax, Duration(f.fullNS), Duration(fs.a.spanNS()), Duration(f.longestNS))
+		fs.add(queueFull, s, uint64(f.fullNS), m.seen(), next, "%s: the accept queue was full (%s) for %s of %s, %s without a break", l.label(&fs.a.places), l.fullWords(),
+			Duration(f.fullNS), Duration(fs.a.spanNS()), Duration(f.longestNS))
 		return
 	}
 	if f != nil { // when it was shorter again is not recorded
-		fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%d, limit %d) when a client came, %s", l.label(&fs.a.places), m.high, l.queueMax, many(m.count, "time"))
+		fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%s) when a client came, %s", l.label(&fs.a.places), l.fullWords(), many(m.count, "time"))
 		return
 	}
 	if m.count >= manyRefused || 100*m.count >= l.attempts {
 		s = Warning
 	}
-	fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%d, limit %d) at %s entries and returns of accept", l.label(&fs.a.places), m.high,
-		l.queueMax, Count(m.count))
+	fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%s) at %s entries and returns of accept", l.label(&fs.a.places), l.fullWords(),
+		Count(m.count))
 }
 
 func (fs *findings) failed(l *listener) {
@@ -232,8 +251,10 @@ func (fs *findings) lost(l *listener) {
 		if f.lostQuit > 0 && s != Notice {
 			became += "; " + Count(f.lostQuit) + " of them had hung up before"
 		}
-		fs.add(clientLost, s, f.lost, f.lostAt.seen(), "drain the queue before a listener is closed: accept until EAGAIN, or hand it over to the next process",
-			"%s%s: %s %s in the queue when the listener was closed%s", l.label(&fs.a.places), l.owner(&fs.a.places), clients(f.lost), were(f.lost), became)
+		fs.add(clientLost, s, f.lost, f.lostAt.seen(), "drain the queue before a listener is "+cmp.Or(f.stopped("closed", "shut down"), "closed or shut down")+
+			": accept until EAGAIN, or hand it over to the next process",
+			"%s%s: %s %s in the queue when the listener %s%s", l.label(&fs.a.places), l.owner(&fs.a.places), clients(f.lost), were(f.lost),
+			cmp.Or(f.stopped("was closed", "was shut down (its socket stayed open: shutdown(2), or ss -K)"), "stopped listening"), became)
 	}
 }
 
@@ -245,6 +266,17 @@ const testClients = 2
 // recorder tries its probes. Anybody can name a program so: it is told of all the same.
 func (l *listener) mayTestProbes() bool {
 	return strings.HasPrefix(l.owned, "acc[") && l.life.lost <= testClients && l.accepted == 0 && l.addr.Addr().IsLoopback()
+}
+
+// stopped is one of the two if all clients that were lost with the listener were lost in that way, else "".
+func (f *life) stopped(closed, shut string) string {
+	switch f.lost {
+	case f.lostClosed:
+		return closed
+	case f.lostShut:
+		return shut
+	}
+	return ""
 }
 
 func (fs *findings) dead(l *listener) {

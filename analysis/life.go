@@ -40,6 +40,7 @@ type conn struct {
 	uringEnd   format.UringEnd
 	sockfd     int32
 	taskNetNS  uint32
+	cause      format.Cause
 	before     bool
 	listed     bool   // by the snapshot at the start
 	headless   bool   // its beginning can be in a part that is missing
@@ -60,6 +61,11 @@ type rare struct {
 	goneSeq               uint64
 	dropSeq               uint64
 	dropNS                int64
+	dropCause             format.Cause
+	moves                 uint32
+	movedSeq              uint64
+	movedNS               int64
+	movedFrom             *listener
 	refusal               *refusal
 	left                  *format.Connection // what the snapshot at the end says of it
 	failed                bool               // accept took it and failed
@@ -122,39 +128,42 @@ func (r *ring) take(c *conn) {
 // of one connection are joined by its cookie, else by addresses and ports, where a
 // connection that is queued is a new one.
 type conns struct {
-	on       bool // there are events beyond accept
-	blind    bool // there are none of accept
-	ps       *places
-	max      int
-	emit     func(*Connection) error
-	byCookie map[uint64]*conn
-	byTuple  map[tuple]*conn
-	open     ring // not closed
-	ended    ring // closed, their accept may come yet
-	free     []*conn
-	limited  bool
-	cut      bool   // the capture stops before its end
-	skips    uint32 // parts of the capture that were left out so far
-	ending   bool   // all events were given
-	pending  int    // connections that had ended then, and can have been accepted
-	unlisted uint64 // there before, by their own events alone
-	lostIn   bool   // events of connections that were queued are known to be lost
-	lostOut  bool   // and returns of accept
-	out      Connection
-	totals   ConnectionTotals
-	ends     map[End]uint64
-	alive    waits
-	served   waits
-	shakes   waits
-	queue    waits
-	never    waits // in the queue, of those that nobody accepted
-	tries    waits // of the refused, until they were queued
-	endNS    int64
-	refusals map[tuple]*refusal
-	final    finalList
-	unsure   uint64 // that seem open, and do not stand in the list at the end
-	shotNS   int64  // when the snapshot at the start was taken
-	only     uint64 // accepted ones of which nothing else is recorded, and that nobody is told of
+	on        bool // there are events beyond accept
+	blind     bool // there are none of accept
+	ps        *places
+	max       int
+	emit      func(*Connection) error
+	byCookie  map[uint64]*conn
+	byTuple   map[tuple]*conn
+	open      ring // not closed
+	ended     ring // closed, their accept may come yet
+	free      []*conn
+	limited   bool
+	cut       bool   // the capture stops before its end
+	skips     uint32 // parts of the capture that were left out so far
+	ending    bool   // all events were given
+	pending   int    // connections that had ended then, and can have been accepted
+	unlisted  uint64 // there before, by their own events alone
+	lostIn    bool   // events of connections that were queued are known to be lost
+	lostOut   bool   // and returns of accept
+	out       Connection
+	totals    ConnectionTotals
+	ends      map[End]uint64
+	alive     waits
+	served    waits
+	shakes    waits
+	queue     waits
+	never     waits // in the queue, of those that nobody accepted
+	tries     waits // of the refused, until they were queued
+	endNS     int64
+	refusals  map[tuple]*refusal
+	final     finalList
+	unsure    uint64        // that seem open, and do not stand in the list at the end
+	shotNS    int64         // when the snapshot at the start was taken
+	listed    map[port]bool // that were listened on then
+	listedAll bool          // it has all of their connections
+	causes    bool          // the capture is of an acc that recorded causes
+	only      uint64        // accepted ones of which nothing else is recorded, and that nobody is told of
 }
 
 func newConns(ps *places, max int) *conns {
@@ -231,6 +240,33 @@ func (cs *conns) remove(c *conn) {
 	cs.free = append(cs.free, c)
 }
 
+// moved takes a connection that the kernel moved from the queue of a listener that stopped into that of another one.
+func (cs *conns) moved(e *format.Event, l *listener) error {
+	c := cs.find(e)
+	if c == nil {
+		var err error
+		if c, err = cs.add(tupleOf(e), e.Cookie, e.Seq); err != nil {
+			return err
+		}
+		c.headless, c.before = cs.partial(), !cs.partial()
+		cs.refusedUnseen(c)
+	}
+	if c.first == 0 {
+		c.first = e.Seq
+	}
+	x := c.more()
+	if x.moves == 0 || c.listener != l {
+		x.movedFrom = c.listener
+	}
+	x.moves++
+	x.movedSeq, x.movedNS = e.Seq, e.BootNS
+	c.skips, c.listener = cs.skips, l
+	if l != nil {
+		c.taken = l.accepted
+	}
+	return nil
+}
+
 // queued takes a connection that was put into a queue.
 func (cs *conns) queued(e *format.Event, l *listener) error {
 	c := cs.find(e)
@@ -263,6 +299,7 @@ func (cs *conns) queued(e *format.Event, l *listener) error {
 		return err
 	}
 	c.queuedSeq, c.queuedNS, c.handshake, c.mark, c.listener = e.Seq, e.BootNS, e.HandshakeUS, c.mark|e.Mark, l
+	c.cause = e.Why()
 	return nil
 }
 
@@ -369,6 +406,10 @@ func (cs *conns) closed(e *format.Event, l *listener) error {
 	if c != nil && c.closed() {
 		c = nil
 	}
+	if c == nil && cs.foreign(e) {
+		cs.totals.Foreign++
+		return nil
+	}
 	if c == nil {
 		var err error
 		if c, err = cs.add(tupleOf(e), e.Cookie, e.Seq); err != nil {
@@ -411,9 +452,17 @@ func (cs *conns) forgotten(e *format.Event, l *listener) error {
 		c.first = e.Seq
 	}
 	x := c.more()
-	x.dropSeq, x.dropNS = e.Seq, e.BootNS
+	x.dropSeq, x.dropNS, x.dropCause = e.Seq, e.BootNS, e.Cause
 	if x.closed {
 		return cs.finish(c, "")
 	}
 	return nil
+}
+
+// foreign reports whether an event ends a connection that is no listener's, though its port is listened on: of
+// a socket that connected from there, which has no listener's limit, or of a subflow that joined a
+// connection of MPTCP. It was not queued, and did not stand in the list at the start, which had all.
+func (cs *conns) foreign(e *format.Event) bool {
+	made := e.BacklogMax > 0 && e.Proto != protoMPTCP
+	return cs.causes && !made && !cs.partial() && cs.listedAll && e.BootNS > cs.shotNS && cs.listed[port{e.NetNS, e.LPort}]
 }

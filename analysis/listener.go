@@ -42,8 +42,11 @@ type listener struct {
 	failed          uint64
 	waiting         uint64
 	errors          []errnoCount
-	queueHigh       uint32
-	queueMax        uint32
+	high, fullHigh  high    // the longest that the queue was, and of when it was full
+	limits          []limit // of the queue, in the order in which it had them
+	moreLimits      uint64  // beyond those
+	queueMax        uint32  // the last of them
+	steered         uint64  // connections that came by another port than its own
 	full            uint64
 	firstNS, lastNS int64 // first and last accepted, 0: none
 	waits           waits
@@ -74,6 +77,7 @@ type snap struct {
 	before     bool                // it listened when recording began
 	start, end uint32              // connections in its queue then and at the end
 	limit      uint32              // of the queue at the start, 0 if it is not known
+	endLimit   uint32              // and at the end
 	ended      bool                // end is known
 	sits       uint64              // tasks in accept at the end
 	sitter     format.Blocked      // one of them
@@ -177,7 +181,7 @@ func (ps *places) place(t *task, e *format.Event) {
 
 // look notes the length of the accept queue at an event.
 func (l *listener) look(e *format.Event, queue uint32) {
-	l.queueMax = e.BacklogMax
+	l.limited(e)
 	if l.life != nil && !l.life.blind {
 		l.life.begin(l, e.BacklogMax)
 		l.life.depth(e.BootNS, queue > e.BacklogMax)
@@ -193,7 +197,7 @@ func (l *listener) look(e *format.Event, queue uint32) {
 	if queue == 0 {
 		return
 	}
-	l.queueHigh = max(l.queueHigh, queue)
+	l.raise(high{queue, e.BacklogMax, e.BootNS, e.Seq})
 	if queue > e.BacklogMax {
 		l.full++
 		l.marks.note(queueFull, e.Seq, e.BootNS, int64(queue))
@@ -256,7 +260,6 @@ func (ps *places) detail(l *listener) {
 	l.took = newSeries(ps.startNS, int64(time.Second), 120)
 	l.bad, l.depth = l.took, newDepth(ps.startNS, l.took)
 	if l.snap.before {
-		l.queueHigh = max(l.queueHigh, l.snap.start)
 		l.depth.set(ps.startNS, l.snap.start)
 	}
 }
@@ -283,7 +286,7 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 		ps.all = append(ps.all, l)
 	}
 	if final {
-		l.snap.end, l.snap.ended = s.Backlog, true
+		l.snap.end, l.snap.ended, l.snap.endLimit = s.Backlog, true, s.BacklogMax
 		if s.Halted != "" && s.PID != 0 {
 			l.snap.halted = format.ListenSocket{PID: s.PID, Comm: short(s.Comm, 64), Halted: s.Halted}
 		}
@@ -300,6 +303,12 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 		l.bound = short(s.LName, 108)
 	}
 	l.snap.before, l.snap.start, l.snap.limit, l.queueMax = true, s.Backlog, s.BacklogMax, s.BacklogMax
+	if s.BacklogMax > 0 { // else it is 0, or not known
+		l.limits = append(l.limits[:0], limit{max: s.BacklogMax, ns: ps.startNS})
+	}
+	if s.Backlog > 0 {
+		l.raise(high{n: s.Backlog, max: cmp.Or(s.BacklogMax, unknownLimit), ns: ps.startNS})
+	}
 	if s.LPort != 0 {
 		p := port{s.NetNS, s.LPort}
 		ps.ports[p] = l

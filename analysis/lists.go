@@ -144,10 +144,11 @@ func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 	i := ListenerInfo{
 		Listener: l.key.inode, NetNS: l.key.netns, Addr: l.name(), LPort: l.addr.Port(), Family: l.family.String(), Proto: protoName(l.proto),
 		Attempts: l.attempts, Accepted: l.accepted, Failed: l.failed, Waiting: max(l.waiting, l.snap.sits),
-		Errors: errorCounts(l.errors), QueueHigh: l.queueHigh, QueueMax: l.queueMax, Full: l.full, Wait: l.waits.quantiles(),
+		Errors: errorCounts(l.errors), QueueHigh: l.high.n, QueueMax: l.queueMax, Full: l.full, Wait: l.waits.quantiles(),
 		Owner: l.ownerOr("", &a.places), Processes: []uint32{}, PIDs: []uint32{}, Comms: []string{}, TaskNetNS: append([]uint32{}, l.foreign...),
 		Timeline: Timeline{Accepted: []uint64{}, Failed: []uint64{}, Queue: []uint64{}},
 	}
+	a.queueInfo(&i, l)
 	if l.addr.Addr().IsValid() {
 		i.LAddr = l.addr.Addr().String()
 	}

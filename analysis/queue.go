@@ -44,7 +44,9 @@ type life struct {
 	clients                    uint64 // connections that were refused at least once
 	neverIn                    uint64 // of them, not queued by the end
 	tried                      waits  // of the others, until they were queued
-	limit                      uint32 // when they were
+	aborted                    uint64 // of acks, answered with a reset
+	lostClosed, lostShut       uint64 // of lost, the listener was closed, or only stopped listening
+	limit, limitHigh           uint32 // the least and the largest when they were
 	begun                      bool   // what it was at the start is in what follows
 	startNS                    int64
 	full                       bool
@@ -87,6 +89,7 @@ func (f *life) waited(queuedNS int64, others uint64, e *format.Event, atLeast bo
 func (f *life) begin(l *listener, limit uint32) {
 	if limit = cmp.Or(l.snap.limit, limit); !f.begun && l.snap.before && limit > 0 {
 		f.depth(f.startNS, l.snap.start > limit)
+		l.raise(high{n: l.snap.start, max: limit, ns: f.startNS})
 	}
 	f.begun = true
 }
@@ -180,8 +183,18 @@ func (a *Analyzer) live(e *format.Event) error {
 	}
 	switch e.Kind {
 	case format.Queued:
+		if e.Cause == format.CauseMoved {
+			if l != nil {
+				a.places.life(l)
+				l.look(e, e.Backlog+1)
+			}
+			return a.conns.moved(e, l)
+		}
 		if l != nil {
 			a.places.life(l).queued++
+			if l.addr.IsValid() && l.addr.Port() != e.LPort {
+				l.steered++
+			}
 			l.look(e, e.Backlog+1) // the probe runs before the connection is put in
 		}
 		return a.conns.queued(e, l)
@@ -192,10 +205,14 @@ func (a *Analyzer) live(e *format.Event) error {
 	case format.Drop:
 		return a.dropped(e, l)
 	case format.Listen:
-		if l != nil && l.began == 0 {
+		if l == nil {
+			break
+		}
+		if e.Hook != format.HookInetListen && l.began == 0 {
 			l.began = e.Seq
 			a.listening.note(l, e)
 		}
+		l.listens(e)
 	}
 	return nil
 }
@@ -208,21 +225,32 @@ func (a *Analyzer) dropped(e *format.Event, l *listener) error {
 	f := a.places.life(l)
 	if e.Hook == format.HookChildForget {
 		f.lost++
+		switch e.Cause {
+		case format.CauseListenerClosed:
+			f.lostClosed++
+		case format.CauseListenerShut:
+			f.lostShut++
+		}
 		if e.State == tcpCloseWait {
 			f.lostQuit++
 		}
 		f.lostAt.note(e.Seq, e.BootNS, 0)
-		l.queueHigh = max(l.queueHigh, queueBefore(e))
+		l.raise(high{queueBefore(e), e.BacklogMax, e.BootNS, e.Seq})
 		l.look(e, e.Backlog)
 		return a.conns.forgotten(e, l)
 	}
 	l.marks.note(queueOverflow, e.Seq, e.BootNS, int64(e.Backlog))
-	f.limit = e.BacklogMax
+	if f.limitHigh = max(f.limitHigh, e.BacklogMax); f.syns+f.acks+f.synQueue == 0 || e.BacklogMax < f.limit {
+		f.limit = e.BacklogMax
+	}
 	switch {
 	case e.Mark&format.MarkSynQueue != 0:
 		f.synQueue++
 	case e.Hook == format.HookSynRecv:
 		f.acks++
+		if e.Cause == format.CauseAborted {
+			f.aborted++
+		}
 		l.look(e, e.Backlog)
 	default:
 		f.syns++

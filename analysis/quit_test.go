@@ -25,16 +25,16 @@ func TestHungUp(t *testing.T) {
 				m.script(fmt.Sprintf("q%d g%d", 3000+i, 3000+i))
 				forgets(m, 3000+i, 8)
 			}
-		}, Notice, "12 clients were in the queue when the listener was closed; all of them had hung up before"},
+		}, Notice, "12 clients were in the queue when the listener stopped listening; all of them had hung up before"},
 		{"one of two", func(m *maker) {
 			m.script("q3000 q3001 g3000")
 			forgets(m, 3000, 8)
 			forgets(m, 3001, 1)
-		}, Warning, "2 clients were in the queue when the listener was closed, and were reset; 1 of them had hung up before"},
+		}, Warning, "2 clients were in the queue when the listener stopped listening, and were reset; 1 of them had hung up before"},
 		{"none", func(m *maker) {
 			m.script("q3000")
 			forgets(m, 3000, 1)
-		}, Warning, "1 client was in the queue when the listener was closed, and was reset"},
+		}, Warning, "1 client was in the queue when the listener stopped listening, and was reset"},
 	} {
 		m := newMaker(t, true)
 		m.serves(1, 100, 5)

@@ -18,8 +18,9 @@ const (
 type Refusal struct {
 	Seq      uint64
 	NS       int64
-	ACK      bool // the last one of the handshake, else a SYN
-	SYNQueue bool // which it was that was full
+	ACK      bool         // the last one of the handshake, else a SYN
+	SYNQueue bool         // which it was that was full
+	Cause    format.Cause // 0: not known
 }
 
 // refusal is what is kept of a connection that was refused.
@@ -55,7 +56,10 @@ func (cs *conns) refused(e *format.Event, l *listener) error {
 	r.count++
 	r.lastNS, r.lastSeq, r.skips = e.BootNS, e.Seq, cs.skips
 	if len(r.kept) < keepRefused {
-		r.kept = append(r.kept, Refusal{Seq: e.Seq, NS: e.BootNS, ACK: e.Hook == format.HookSynRecv, SYNQueue: e.Mark&format.MarkSynQueue != 0})
+		r.kept = append(r.kept, Refusal{Seq: e.Seq, NS: e.BootNS, ACK: e.Hook == format.HookSynRecv, SYNQueue: e.Mark&format.MarkSynQueue != 0, Cause: e.Why()})
+	}
+	if e.Cause == format.CauseAborted { // its client was reset; the same ports are another connection's then
+		return cs.gaveUp(k, r)
 	}
 	return nil
 }

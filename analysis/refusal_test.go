@@ -84,7 +84,7 @@ func TestLifecycleAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "3:queued=2003,alive=2003,lost,-its-listener-was-closed 1:alive=2003,closed-by-the-client 2:alive=2003,reset-by-the-client " +
+	want := "3:queued=2003,alive=2003,lost,-its-listener-stopped-listening 1:alive=2003,closed-by-the-client 2:alive=2003,reset-by-the-client " +
 		"4:queued=3002,alive=3002,in-the-accept-queue-at-the-end 5:alive=3001,open-at-the-end"
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("got %q, want %q", s, want)

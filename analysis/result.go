@@ -102,6 +102,7 @@ type ConnectionTotals struct {
 	Before           uint64     `json:"before"`                 // of those seen, there when recording began
 	BeginUnknown     uint64     `json:"begin_unknown"`          // of those seen, the beginning is not in the capture, of which a part is missing: they began in it, or were there before
 	AcceptsRecorded  bool       `json:"accepts_recorded"`       // if not, accepted, never_accepted, waiting and the waits are of those of whom other events tell
+	Foreign          uint64     `json:"foreign"`                // not of those seen: ends of sockets that no listener made, at a port that was listened on
 	Silent           uint64     `json:"silent"`                 // of those of before, without an event: they stayed as they were, or their end was not seen
 	SilentWaiting    uint64     `json:"silent_waiting"`         // of the silent, in an accept queue all the time
 	SilentGone       uint64     `json:"silent_gone"`            // of the silent, gone by the end; what is neither was open all the time
@@ -113,7 +114,7 @@ type ConnectionTotals struct {
 	Closed           uint64     `json:"closed"`                 // seen to end
 	Discarded        uint64     `json:"discarded"`              // sockets, not in any other figure, that the kernel made twice for one handshake and dropped
 	Dead             uint64     `json:"dead_on_arrival"`        // closed when accept returned them
-	LostWithListener uint64     `json:"lost_with_listener"`     // in the queue when the listener was closed
+	LostWithListener uint64     `json:"lost_with_listener"`     // in the queue when the listener stopped listening
 	RefusedSYN       uint64     `json:"refused_syn"`            // packets refused: SYNs, the accept queue was full
 	RefusedACK       uint64     `json:"refused_ack"`            // packets refused: last ACKs of handshakes, the accept queue was full
 	RefusedSYNQueue  uint64     `json:"refused_syn_queue"`      // packets refused: SYNs, the SYN queue was full
@@ -194,31 +195,39 @@ type Rate struct {
 
 // ListenerInfo is one listening socket.
 type ListenerInfo struct {
-	Listener  uint64       `json:"listener"` // inode number
-	NetNS     uint32       `json:"netns"`
-	Addr      string       `json:"addr"`  // address:port, or the name or family of others
-	LAddr     string       `json:"laddr"` // "" if it has none or it is not known
-	LPort     uint16       `json:"lport"`
-	Family    string       `json:"family"`
-	Proto     string       `json:"proto"`
-	Attempts  uint64       `json:"attempts"`     // to accept
-	Accepted  uint64       `json:"accepted"`     // attempts that gave a connection
-	Failed    uint64       `json:"failed"`       // attempts that gave an error
-	Waiting   uint64       `json:"waiting"`      // attempts that were still blocked at the end
-	Errors    []ErrorCount `json:"errors"`       // of failed attempts, most frequent first
-	QueueHigh uint32       `json:"queue_high"`   // longest accept queue seen, at an event or at the start or the end
-	QueueMax  uint32       `json:"queue_max"`    // limit of the accept queue, which is full when it is longer
-	Full      uint64       `json:"full"`         // events that found the queue full
-	Wait      Quantiles    `json:"wait_ns"`      // from entry to return of accepted attempts, exact to 1 %
-	First     *time.Time   `json:"first_accept"` // time of the first connection that was accepted; null: none, or the clock is lost
-	Last      *time.Time   `json:"last_accept"`  // time of the last one
-	Owner     string       `json:"owner"`        // who listened or accepts, name[pid], "" not known
-	Processes []uint32     `json:"processes"`    // numbers of the records of the processes that called accept
-	PIDs      []uint32     `json:"pids"`         // process ids of them
-	Comms     []string     `json:"comms"`        // names of them
-	TaskNetNS []uint32     `json:"task_netns"`   // network namespaces, other than its own, of tasks that called accept on it; the first eight
-	Timeline  Timeline     `json:"timeline"`     // its history
-	Life      *Life        `json:"life"`         // what became of its connections; null: only accept was recorded
+	Listener     uint64       `json:"listener"` // inode number
+	NetNS        uint32       `json:"netns"`
+	Addr         string       `json:"addr"`  // address:port, or the name or family of others
+	LAddr        string       `json:"laddr"` // "" if it has none or it is not known
+	LPort        uint16       `json:"lport"`
+	Family       string       `json:"family"`
+	Proto        string       `json:"proto"`
+	Attempts     uint64       `json:"attempts"`       // to accept
+	Accepted     uint64       `json:"accepted"`       // attempts that gave a connection
+	Failed       uint64       `json:"failed"`         // attempts that gave an error
+	Waiting      uint64       `json:"waiting"`        // attempts that were still blocked at the end
+	Errors       []ErrorCount `json:"errors"`         // of failed attempts, most frequent first
+	QueueHigh    uint32       `json:"queue_high"`     // longest accept queue seen, at an event or at the start or the end
+	QueueHighMax uint32       `json:"queue_high_max"` // limit of the queue then, 0 if it is not known
+	QueueHighAt  *time.Time   `json:"queue_high_ts"`  // when that was, null if the clock is lost, or the queue was always empty
+	QueueHighSeq uint64       `json:"queue_high_seq"` // event that says so, 0: a list of the start or the end
+	FullHigh     uint32       `json:"full_high"`      // longest accept queue seen while it was longer than its limit, 0: it never was
+	FullHighMax  uint32       `json:"full_high_max"`  // limit of the queue then
+	QueueMax     uint32       `json:"queue_max"`      // limit of the accept queue that was seen last; it is full when it is longer
+	Limits       []Limit      `json:"limits"`         // limits that the queue had, in their order, at most 16; more than one: listen(2) was called again
+	MoreLimits   uint64       `json:"more_limits"`    // changes of the limit beyond those
+	Steered      uint64       `json:"steered"`        // connections that came to another local port than the listener's: sk_lookup, TPROXY, bpf_sk_assign
+	Full         uint64       `json:"full"`           // events that found the queue full
+	Wait         Quantiles    `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 1 %
+	First        *time.Time   `json:"first_accept"`   // time of the first connection that was accepted; null: none, or the clock is lost
+	Last         *time.Time   `json:"last_accept"`    // time of the last one
+	Owner        string       `json:"owner"`          // who listened or accepts, name[pid], "" not known
+	Processes    []uint32     `json:"processes"`      // numbers of the records of the processes that called accept
+	PIDs         []uint32     `json:"pids"`           // process ids of them
+	Comms        []string     `json:"comms"`          // names of them
+	TaskNetNS    []uint32     `json:"task_netns"`     // network namespaces, other than its own, of tasks that called accept on it; the first eight
+	Timeline     Timeline     `json:"timeline"`       // its history
+	Life         *Life        `json:"life"`           // what became of its connections; null: only accept was recorded
 }
 
 // Life is what the events of a listener's connections tell.
@@ -233,7 +242,7 @@ type Life struct {
 	RefusedClients  uint64    `json:"refused_connections"` // connections that were refused at least once; the first 65,536 of all listeners are told apart
 	ClosedInQueue   uint64    `json:"closed_in_queue"`     // ended before any accept
 	Waiting         uint64    `json:"waiting"`             // in the queue at the end
-	Lost            uint64    `json:"lost_with_listener"`  // connections in the queue when the listener was closed
+	Lost            uint64    `json:"lost_with_listener"`  // connections in the queue when the listener stopped listening
 }
 
 // Timeline is a listener's history in equal buckets from the start of the

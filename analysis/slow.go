@@ -144,11 +144,11 @@ func (f *life) unaccepted() string {
 	ended := f.left - f.leftLost
 	switch {
 	case ended == 0:
-		return text + "the listener was closed"
+		return text + "the listener stopped listening"
 	case f.leftLost == 0:
 		return text + "until their connections ended"
 	}
-	return text + fmt.Sprintf("%s until the listener was closed, %s until their connections ended", Count(f.leftLost), Count(ended))
+	return text + fmt.Sprintf("%s until the listener stopped listening, %s until their connections ended", Count(f.leftLost), Count(ended))
 }
 
 func all(n uint64) string {

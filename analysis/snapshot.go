@@ -81,7 +81,7 @@ func (cs *conns) missing(c *conn) bool {
 	if c.first == 0 {
 		last = cs.ps.startNS
 	}
-	return cs.final.known && !c.multipath && last < cs.final.bootNS-listingNS && c.listener != nil && c.listener.snap.ended
+	return cs.final.known && !c.multipath && last < cs.final.bootNS-listingNS && c.listener != nil && c.listener.snap.ended && c.listener.addr.Port() == c.key.lport
 }
 
 // soFar takes the FINs off the bytes of a connection that is not closed.
@@ -98,7 +98,15 @@ func soFar(s *format.Connection) (in, out uint64) {
 
 // snapshot takes the connections that were there when recording began.
 func (cs *conns) snapshot(shot *format.Snapshot) error {
-	cs.shotNS = shot.BootNS
+	cs.shotNS, cs.listedAll = shot.BootNS, shot.ConnectionsKnown && (cs.shotNS == 0 || cs.listedAll)
+	for i := range shot.Listeners {
+		if l := &shot.Listeners[i]; l.LPort != 0 {
+			if cs.listed == nil {
+				cs.listed = map[port]bool{}
+			}
+			cs.listed[port{l.NetNS, l.LPort}] = true
+		}
+	}
 	if len(shot.Connections) > 0 {
 		cs.start()
 	}

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -121,7 +122,7 @@ func (cs *conns) fill(c *conn, end End) {
 		ID: c.first, NetNS: k.netns, Local: netip.AddrPortFrom(k.local, k.lport), Remote: netip.AddrPortFrom(k.remote, k.rport), Cookie: c.cookie,
 		Inode: c.inode, Before: c.before, BeginUnknown: c.headless, StartNS: cs.ps.startNS, QueuedNS: c.queuedNS, QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
 		EnterNS: c.enterNS, EnterSeq: c.enterSeq, HandshakeNS: -1, QueueWaitNS: -1, AliveNS: -1, DeadNS: -1,
-		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, StateAtAccept: c.state, TaskNetNS: c.taskNetNS, SockFD: c.sockfd, Uring: c.uring, UringEnd: c.uringEnd, End: end, listener: c.listener,
+		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, Cause: c.cause, StateAtAccept: c.state, TaskNetNS: c.taskNetNS, SockFD: c.sockfd, Uring: c.uring, UringEnd: c.uringEnd, End: end, listener: c.listener,
 	}
 	if l := c.listener; l != nil && l.key.inode != 0 {
 		o.Listener, o.ListenAddr, o.ListenOwner = l.key.inode, l.name(), l.owned
@@ -198,6 +199,13 @@ func (cs *conns) fillRare(o *Connection, x *rare) {
 	}
 	o.GoneNS, o.GoneSeq, o.DropSeq = x.goneNS, x.goneSeq, x.dropSeq
 	x.refusal.fill(o)
+	o.MovedNS, o.MovedSeq, o.Moves, o.Lost = x.movedNS, x.movedSeq, x.moves, x.dropCause
+	if x.movedFrom != nil {
+		o.MovedFrom = x.movedFrom.name()
+		if x.movedFrom.key.inode != 0 {
+			o.MovedFrom += fmt.Sprintf(", socket %d", x.movedFrom.key.inode)
+		}
+	}
 	if s := x.left; s != nil {
 		o.LeftState, o.Retransmits, o.SRTTUS, o.Counted = s.State, s.Retransmits, s.SRTTUS, s.Counted
 		o.BytesIn, o.BytesOut = soFar(s)

@@ -320,7 +320,7 @@ func (w *Witness) event(e *format.Event) {
 	w.flight.see(e)
 	what := uint8(0)
 	switch {
-	case e.Kind == format.Queued:
+	case e.Kind == format.Queued && e.Cause != format.CauseMoved:
 		what = put
 	case e.Kind == format.Drop && e.Hook == format.HookChildForget:
 		what = forgot

@@ -30,6 +30,7 @@ const (
 	Acc510ProgFentryConnRequest         = "fentry_conn_request"
 	Acc510ProgFentryFdInstall           = "fentry_fd_install"
 	Acc510ProgFentryHashdance           = "fentry_hashdance"
+	Acc510ProgFentryInetListen          = "fentry_inet_listen"
 	Acc510ProgFentryIoAccept            = "fentry_io_accept"
 	Acc510ProgFentryQueueAdd            = "fentry_queue_add"
 	Acc510ProgFentryTcpDone             = "fentry_tcp_done"
@@ -64,7 +65,9 @@ const (
 	Acc510VarAddsSettled                = "adds_settled"
 	Acc510VarFullAtLimit                = "full_at_limit"
 	Acc510VarMultishotFlag              = "multishot_flag"
+	Acc510VarPlacesFull                 = "places_full"
 	Acc510VarPolledFlag                 = "polled_flag"
+	Acc510VarUnusedCause                = "unused_cause"
 	Acc510VarUnusedEvent                = "unused_event"
 	Acc510VarUnusedHook                 = "unused_hook"
 	Acc510VarUnusedKind                 = "unused_kind"
@@ -129,6 +132,7 @@ type Acc510ProgramSpecs struct {
 	FentryConnRequest         *ebpf.ProgramSpec `ebpf:"fentry_conn_request"`
 	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
+	FentryInetListen          *ebpf.ProgramSpec `ebpf:"fentry_inet_listen"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
 	FentryQueueAdd            *ebpf.ProgramSpec `ebpf:"fentry_queue_add"`
 	FentryTcpDone             *ebpf.ProgramSpec `ebpf:"fentry_tcp_done"`
@@ -185,7 +189,9 @@ type Acc510VariableSpecs struct {
 	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
+	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
@@ -259,7 +265,9 @@ type Acc510Variables struct {
 	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
+	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
+	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
@@ -286,6 +294,7 @@ type Acc510Programs struct {
 	FentryConnRequest         *ebpf.Program `ebpf:"fentry_conn_request"`
 	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
+	FentryInetListen          *ebpf.Program `ebpf:"fentry_inet_listen"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
 	FentryQueueAdd            *ebpf.Program `ebpf:"fentry_queue_add"`
 	FentryTcpDone             *ebpf.Program `ebpf:"fentry_tcp_done"`
@@ -324,6 +333,7 @@ func (p *Acc510Programs) Close() error {
 		p.FentryConnRequest,
 		p.FentryFdInstall,
 		p.FentryHashdance,
+		p.FentryInetListen,
 		p.FentryIoAccept,
 		p.FentryQueueAdd,
 		p.FentryTcpDone,

@@ -78,10 +78,31 @@ type AccAttempt struct {
 	_          [6]byte
 }
 
+type AccCause uint32
+
+const (
+	AccCauseCAUSE_UNKNOWN           AccCause = 0
+	AccCauseCAUSE_HANDSHAKE         AccCause = 1
+	AccCauseCAUSE_DEFER_DATA        AccCause = 2
+	AccCauseCAUSE_DEFER_CLOSED      AccCause = 3
+	AccCauseCAUSE_DEFER_RAN_OUT     AccCause = 4
+	AccCauseCAUSE_COOKIE_ALWAYS     AccCause = 5
+	AccCauseCAUSE_COOKIE_FULL       AccCause = 6
+	AccCauseCAUSE_FAST_OPEN         AccCause = 7
+	AccCauseCAUSE_MOVED             AccCause = 8
+	AccCauseCAUSE_MOVED_HANDSHAKE   AccCause = 9
+	AccCauseCAUSE_ACCEPT_QUEUE_FULL AccCause = 10
+	AccCauseCAUSE_SYN_QUEUE_FULL    AccCause = 11
+	AccCauseCAUSE_ABORTED           AccCause = 12
+	AccCauseCAUSE_COOKIE_DROPPED    AccCause = 13
+	AccCauseCAUSE_LISTENER_CLOSED   AccCause = 14
+	AccCauseCAUSE_LISTENER_SHUT     AccCause = 15
+)
+
 type AccCounters struct {
 	_         structs.HostLayout
-	Hits      [18]uint64
-	Lost      [18]uint64
+	Hits      [19]uint64
+	Lost      [19]uint64
 	NoAttempt uint64
 }
 
@@ -162,6 +183,7 @@ const (
 	AccHookHOOK_LISTEN_START  AccHook = 14
 	AccHookHOOK_TCP_DONE      AccHook = 15
 	AccHookHOOK_TCP_FIN       AccHook = 16
+	AccHookHOOK_INET_LISTEN   AccHook = 17
 )
 
 type AccKind uint32
@@ -210,7 +232,7 @@ type AccLifeEvent struct {
 	State       uint8
 	OldState    uint8
 	Shutdown    uint8
-	Unused      uint8
+	Cause       uint8
 }
 
 type AccMark uint32
@@ -270,7 +292,8 @@ const (
 	AccProbePROBE_LISTEN        AccProbe = 15
 	AccProbePROBE_DONE          AccProbe = 16
 	AccProbePROBE_FIN           AccProbe = 17
-	AccProbeNUM_PROBES          AccProbe = 18
+	AccProbePROBE_RELISTEN      AccProbe = 18
+	AccProbeNUM_PROBES          AccProbe = 19
 )
 
 type AccProcess struct {
@@ -358,6 +381,7 @@ const (
 	AccProgFentryDoAccept            = "fentry_do_accept"
 	AccProgFentryFdInstall           = "fentry_fd_install"
 	AccProgFentryHashdance           = "fentry_hashdance"
+	AccProgFentryInetListen          = "fentry_inet_listen"
 	AccProgFentryIoAccept            = "fentry_io_accept"
 	AccProgFentryQueueAdd            = "fentry_queue_add"
 	AccProgFentryTcpDone             = "fentry_tcp_done"
@@ -393,7 +417,9 @@ const (
 	AccVarAddsSettled                = "adds_settled"
 	AccVarFullAtLimit                = "full_at_limit"
 	AccVarMultishotFlag              = "multishot_flag"
+	AccVarPlacesFull                 = "places_full"
 	AccVarPolledFlag                 = "polled_flag"
+	AccVarUnusedCause                = "unused_cause"
 	AccVarUnusedEvent                = "unused_event"
 	AccVarUnusedHook                 = "unused_hook"
 	AccVarUnusedKind                 = "unused_kind"
@@ -460,6 +486,7 @@ type AccProgramSpecs struct {
 	FentryDoAccept            *ebpf.ProgramSpec `ebpf:"fentry_do_accept"`
 	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
+	FentryInetListen          *ebpf.ProgramSpec `ebpf:"fentry_inet_listen"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
 	FentryQueueAdd            *ebpf.ProgramSpec `ebpf:"fentry_queue_add"`
 	FentryTcpDone             *ebpf.ProgramSpec `ebpf:"fentry_tcp_done"`
@@ -517,7 +544,9 @@ type AccVariableSpecs struct {
 	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
+	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
@@ -591,7 +620,9 @@ type AccVariables struct {
 	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
+	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
+	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
@@ -620,6 +651,7 @@ type AccPrograms struct {
 	FentryDoAccept            *ebpf.Program `ebpf:"fentry_do_accept"`
 	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
+	FentryInetListen          *ebpf.Program `ebpf:"fentry_inet_listen"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
 	FentryQueueAdd            *ebpf.Program `ebpf:"fentry_queue_add"`
 	FentryTcpDone             *ebpf.Program `ebpf:"fentry_tcp_done"`
@@ -661,6 +693,7 @@ func (p *AccPrograms) Close() error {
 		p.FentryDoAccept,
 		p.FentryFdInstall,
 		p.FentryHashdance,
+		p.FentryInetListen,
 		p.FentryIoAccept,
 		p.FentryQueueAdd,
 		p.FentryTcpDone,

@@ -32,6 +32,7 @@ const (
 	AccHashProgFentryDoAccept            = "fentry_do_accept"
 	AccHashProgFentryFdInstall           = "fentry_fd_install"
 	AccHashProgFentryHashdance           = "fentry_hashdance"
+	AccHashProgFentryInetListen          = "fentry_inet_listen"
 	AccHashProgFentryIoAccept            = "fentry_io_accept"
 	AccHashProgFentryQueueAdd            = "fentry_queue_add"
 	AccHashProgFentryTcpDone             = "fentry_tcp_done"
@@ -67,7 +68,9 @@ const (
 	AccHashVarAddsSettled                = "adds_settled"
 	AccHashVarFullAtLimit                = "full_at_limit"
 	AccHashVarMultishotFlag              = "multishot_flag"
+	AccHashVarPlacesFull                 = "places_full"
 	AccHashVarPolledFlag                 = "polled_flag"
+	AccHashVarUnusedCause                = "unused_cause"
 	AccHashVarUnusedEvent                = "unused_event"
 	AccHashVarUnusedHook                 = "unused_hook"
 	AccHashVarUnusedKind                 = "unused_kind"
@@ -134,6 +137,7 @@ type AccHashProgramSpecs struct {
 	FentryDoAccept            *ebpf.ProgramSpec `ebpf:"fentry_do_accept"`
 	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
+	FentryInetListen          *ebpf.ProgramSpec `ebpf:"fentry_inet_listen"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
 	FentryQueueAdd            *ebpf.ProgramSpec `ebpf:"fentry_queue_add"`
 	FentryTcpDone             *ebpf.ProgramSpec `ebpf:"fentry_tcp_done"`
@@ -191,7 +195,9 @@ type AccHashVariableSpecs struct {
 	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
+	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
@@ -265,7 +271,9 @@ type AccHashVariables struct {
 	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
+	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
+	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
@@ -294,6 +302,7 @@ type AccHashPrograms struct {
 	FentryDoAccept            *ebpf.Program `ebpf:"fentry_do_accept"`
 	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
+	FentryInetListen          *ebpf.Program `ebpf:"fentry_inet_listen"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
 	FentryQueueAdd            *ebpf.Program `ebpf:"fentry_queue_add"`
 	FentryTcpDone             *ebpf.Program `ebpf:"fentry_tcp_done"`
@@ -335,6 +344,7 @@ func (p *AccHashPrograms) Close() error {
 		p.FentryDoAccept,
 		p.FentryFdInstall,
 		p.FentryHashdance,
+		p.FentryInetListen,
 		p.FentryIoAccept,
 		p.FentryQueueAdd,
 		p.FentryTcpDone,

@@ -7,8 +7,8 @@ enum {
 	TCP_ESTABLISHED = 1, TCP_SYN_SENT, TCP_SYN_RECV, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_CLOSE_WAIT = 8, TCP_LAST_ACK, TCP_LISTEN, TCP_CLOSING,
 	TCP_NEW_SYN_RECV,
 };
+#define SHUTDOWN_MASK 3 /* both directions, as close() of a listener leaves it */
 enum { SHUT_FIN_CAME = 4, SHUT_FIN_ACKED = 8 }; /* beside sk_shutdown's own */
-#define IPPROTO_TCP 6
 
 /* A ring record of its own size. */
 struct life_event {
@@ -44,36 +44,12 @@ struct life_event {
 	u8 state;
 	u8 old_state;
 	u8 shutdown;
-	u8 unused;
+	u8 cause;
 };
 
 _Static_assert(offsetof(struct life_event, backlog_max) == offsetof(struct life_event, backlog) + 4, "both are read at once");
 
 const struct life_event *unused_life_event __attribute__((unused)); /* keeps the type in BTF for Go */
-
-/* What is or was listened on: the recorder notes what it finds, the programs what they see. */
-struct place {
-	u32 netns;
-	u16 port;
-	u16 unused;
-};
-
-const struct place *unused_place __attribute__((unused));
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct place);
-	__type(value, u8);
-} places SEC(".maps");
-
-/* By port, the network namespace of the place that was noted last, 0: none was, in any. Another one is looked up in places. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 65536);
-	__type(key, u32);
-	__type(value, u32);
-} placed_last SEC(".maps");
 
 /* What a CPU is in the middle of. */
 enum {
@@ -81,6 +57,8 @@ enum {
 	ENDING,     /* the socket that tcp_done told of and whose state has yet to change */
 	AWOKEN,     /* the ports of the connection in TIME-WAIT that was ended last */
 	AWOKEN_NS,  /* and when */
+	DEFERRED,   /* the request that a packet is about to complete, at a listener with TCP_DEFER_ACCEPT */
+	DEFERRED_CAUSE, /* and what the packet is */
 	NUM_PENDING,
 };
 struct {
@@ -121,6 +99,12 @@ static __always_inline struct life_event *reserve_life(u32 probe, u8 kind, u8 ho
 	e->hook = hook;
 	return e;
 }
+
+/* Reads the network namespace's setting that a condition of the kernel's depends on. */
+#define SETTING(typed, sk, name)                                                                                 \
+	((typed) ? (sk)->__sk_common.skc_net.net->ipv4.name : BPF_CORE_READ(sk, __sk_common.skc_net.net, ipv4.name))
+
+#define NETNS(typed, sk) ((typed) ? (sk)->__sk_common.skc_net.net->ns.inum : BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum))
 
 static __always_inline u64 inode_of(struct sock *sk)
 {
@@ -270,33 +254,6 @@ static __always_inline void read_listening(bool typed, struct life_event *e, str
 	READ_TWO(&e->backlog, (void *)sk, sk_ack_backlog, sk_max_ack_backlog);
 	e->syn_queue = BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_accept_queue.qlen.counter);
 	e->listener = inode_of(sk);
-}
-
-/* Notes that a place is listened on. */
-static __noinline void note_place(u32 netns, u16 port)
-{
-	struct place p = {.netns = netns, .port = port};
-	u32 key = port, *last = bpf_map_lookup_elem(&placed_last, &key);
-	u8 one = 1;
-
-	if (last && *last == netns)
-		return;
-	if (!bpf_map_lookup_elem(&places, &p))
-		bpf_map_update_elem(&places, &p, &one, BPF_ANY);
-	if (last)
-		*last = netns;
-}
-
-/* Whether a port of the network namespace of sk is or was listened on. */
-static __always_inline bool is_place(struct sock *sk, u16 port)
-{
-	struct place p = {.port = port};
-	u32 key = port, *last = bpf_map_lookup_elem(&placed_last, &key);
-
-	if (!last || !*last)
-		return 0;
-	p.netns = sk->__sk_common.skc_net.net->ns.inum;
-	return *last == p.netns || bpf_map_lookup_elem(&places, &p);
 }
 
 #endif

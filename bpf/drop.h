@@ -28,7 +28,7 @@ static __noinline void read_packet(struct life_event *e, struct sk_buff *skb)
 	}
 }
 
-static __noinline void tell_drop(u32 probe, struct sock *sk, struct sk_buff *skb, u16 mark)
+static __noinline void tell_drop(u32 probe, struct sock *sk, struct sk_buff *skb, u8 cause)
 {
 	struct life_event *e;
 
@@ -42,7 +42,8 @@ static __noinline void tell_drop(u32 probe, struct sock *sk, struct sk_buff *skb
 	e->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	READ_TWO(&e->type, (void *)sk, sk_type, sk_protocol);
 	e->state = probe == PROBE_SYN_RECV ? TCP_NEW_SYN_RECV : 0;
-	e->mark = mark;
+	e->cause = cause;
+	e->mark = cause == CAUSE_SYN_QUEUE_FULL ? MARK_SYN_QUEUE : 0;
 	read_listening(0, e, (struct tcp_sock *)sk);
 	read_packet(e, skb);
 	bpf_ringbuf_submit(e, 0);
@@ -98,17 +99,43 @@ static __always_inline int conn_request(bool typed, struct sock *sk, struct sk_b
 	requests = GET(typed, (struct inet_connection_sock *)listener, icsk_accept_queue.qlen.counter);
 	read_limits(typed, queue, sk);
 	if ((u32)requests + full_at_limit > queue[1] && !BPF_CORE_READ(sk, __sk_common.skc_net.net, ipv4.sysctl_tcp_syncookies) && !was_waiting(skb))
-		tell_drop(PROBE_CONN_REQUEST, sk, skb, MARK_SYN_QUEUE);
+		tell_drop(PROBE_CONN_REQUEST, sk, skb, CAUSE_SYN_QUEUE_FULL);
 	else if (queue[0] > queue[1])
-		tell_drop(PROBE_CONN_REQUEST, sk, skb, 0);
+		tell_drop(PROBE_CONN_REQUEST, sk, skb, CAUSE_ACCEPT_QUEUE_FULL);
 	return 0;
 }
 
-/* version: of the packets that the function is for; one for IPv6 hands those of IPv4 on to the other. */
-static __always_inline int syn_recv(bool typed, struct sock *sk, struct sk_buff *skb, u8 version)
+/* Notes what the packet is that is about to complete a request whose bare ACK was left aside (TCP_DEFER_ACCEPT). */
+static __noinline void note_deferred(struct sk_buff *skb, void *req)
 {
+	struct tcp_skb_cb *cb = (void *)skb + bpf_core_field_offset(struct sk_buff, cb);
+	u64 *slot = pending_slot(DEFERRED), *cause = pending_slot(DEFERRED_CAUSE);
+	u8 flags = 0;
+
+	if (!slot || !cause)
+		return;
+	*slot = (u64)req;
+	*cause = CAUSE_DEFER_DATA;
+	bpf_probe_read_kernel(&flags, sizeof(flags), BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header) + 13);
+	flags &= 1; /* FIN */
+	if (BPF_CORE_READ(cb, end_seq) - BPF_CORE_READ(cb, seq) == flags)
+		*cause = flags ? CAUSE_DEFER_CLOSED : CAUSE_DEFER_RAN_OUT;
+}
+
+/*
+ * version: of the packets that the function is for; one for IPv6 hands those of IPv4 on to the other. unhash:
+ * the request that is to be taken off the table, 0 of a SYN cookie, which has none there.
+ */
+static __always_inline int syn_recv(bool typed, struct sock *sk, struct sk_buff *skb, void *req, u64 unhash, u8 version)
+{
+	struct tcp_sock *listener = as_tcp(typed, sk);
+	u8 cause = CAUSE_ACCEPT_QUEUE_FULL;
 	u32 queue[2] = {};
 
+	if (!listener)
+		return 0;
+	if (GET(typed, (struct inet_connection_sock *)listener, icsk_accept_queue.rskq_defer_accept))
+		note_deferred(skb, req);
 	read_limits(typed, queue, sk);
 	if (queue[0] <= queue[1])
 		return 0;
@@ -119,7 +146,11 @@ static __always_inline int syn_recv(bool typed, struct sock *sk, struct sk_buff 
 		if (first >> 4 != 6)
 			return 0;
 	}
-	tell_drop(PROBE_SYN_RECV, sk, skb, 0);
+	if (!unhash)
+		cause = CAUSE_COOKIE_DROPPED;
+	else if (SETTING(typed, sk, sysctl_tcp_abort_on_overflow))
+		cause = CAUSE_ABORTED;
+	tell_drop(PROBE_SYN_RECV, sk, skb, cause);
 	return 0;
 }
 

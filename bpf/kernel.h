@@ -30,7 +30,8 @@ struct ns_common {
 };
 
 struct netns_ipv4 {
-	u8 sysctl_tcp_syncookies; /* an int to 5.12 */
+	u8 sysctl_tcp_syncookies; /* an int to 5.12, of which this is the low byte; so is the next */
+	u8 sysctl_tcp_abort_on_overflow;
 };
 
 struct net {
@@ -80,6 +81,7 @@ struct sock_common {
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
 	unsigned long skc_flags;
+	struct sock *skc_listener; /* of a request */
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
@@ -143,6 +145,11 @@ struct inet_connection_sock {
 	struct request_sock_queue icsk_accept_queue;
 };
 
+struct request_sock {
+	struct sock_common __req_common;
+	struct sock *sk; /* the connection, once it is queued */
+};
+
 struct inet_request_sock {
 	u16 acked : 1;
 };
@@ -177,6 +184,12 @@ struct sk_buff {
 	unsigned char *head;
 	u16 transport_header;
 	u16 network_header;
+	char cb[48];
+};
+
+struct tcp_skb_cb { /* in cb */
+	u32 seq;
+	u32 end_seq;
 };
 
 struct mptcp_sock {

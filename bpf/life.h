@@ -11,9 +11,9 @@
  *   tcp_v4/v6_syn_recv_sock       dropped at the last ACK, the accept queue is full
  *   inet_child_forget             lost from the queue when the listener was closed
  *   inet_csk_listen_start         a listener begins to be one
+ *   inet_listen                   it is told to listen again: its queue gets another limit
  *
- * No connection is noted anywhere: which of those that end belong to a listener is
- * told by the port that they are on.
+ * No connection is noted anywhere: which of those that end belong to a listener, place.h tells.
  *
  * A program is not run where it would interrupt itself. All changes of state in
  * softirq that matter go through tcp_done or tcp_fin, and nearly never those of tasks, so
@@ -22,8 +22,35 @@
 #ifndef ACC_LIFE_H
 #define ACC_LIFE_H
 
+#include "place.h"
 #include "connection.h"
 #include "drop.h"
+
+/* Why a connection came into a queue by another way than at the end of a handshake. */
+static __always_inline u8 cause_of_add(bool typed, struct sock *listener, struct tcp_sock *child, void *req, u64 first, u16 *mark)
+{
+	u8 cookies;
+
+	if (*mark & MARK_FAST_OPEN)
+		return CAUSE_FAST_OPEN;
+	if (BPF_CORE_READ((struct request_sock *)req, sk) == (struct sock *)child) /* it was in a queue already */
+		return CAUSE_MOVED;
+	if (first)
+		return CAUSE_UNKNOWN;
+	*mark |= MARK_SYN_COOKIE;
+	cookies = SETTING(typed, listener, sysctl_tcp_syncookies);
+	return cookies == 2 ? CAUSE_COOKIE_ALWAYS : cookies == 1 ? CAUSE_COOKIE_FULL : CAUSE_UNKNOWN;
+}
+
+/* What a packet that completed a request at a listener with TCP_DEFER_ACCEPT was, as syn_recv noted. */
+static __always_inline u8 cause_of_deferred(void *req)
+{
+	u64 *slot = pending_slot(DEFERRED), *cause = pending_slot(DEFERRED_CAUSE);
+
+	if (!slot || !cause || *slot != (u64)req)
+		return CAUSE_UNKNOWN;
+	return *cause;
+}
 
 static __always_inline int queued(bool typed, u32 probe, u8 hook, struct tcp_sock *listener, struct tcp_sock *child, void *req, u64 cookie, u16 mark)
 {
@@ -32,11 +59,10 @@ static __always_inline int queued(bool typed, u32 probe, u8 hook, struct tcp_soc
 	u64 now = bpf_ktime_get_ns() / 1000; /* before the event's own time */
 	struct sock *sk = (struct sock *)listener;
 	struct life_event *e;
-	struct net *net;
 	bool acked;
 
-	net = GET(typed, sk, __sk_common.skc_net.net);
-	note_place(GET(typed, net, ns.inum), GET(typed, sk, __sk_common.skc_num));
+	if (!GET(typed, (struct sock *)child, sk_max_ack_backlog))
+		note_place(NETNS(typed, sk), __builtin_bswap16(GET(typed, (struct inet_sock *)child, inet_sport)));
 	e = reserve_life(probe, QUEUED, hook);
 	if (!e)
 		return 0;
@@ -44,15 +70,24 @@ static __always_inline int queued(bool typed, u32 probe, u8 hook, struct tcp_soc
 	read_listening(typed, e, listener);
 	if (first && !(mark & MARK_FAST_OPEN))
 		e->handshake_us = now - first;
-	if (!first && hook == HOOK_QUEUE_ADD && !mark)
-		mark = MARK_SYN_COOKIE;
+	if (hook == HOOK_QUEUE_ADD) {
+		e->cause = cause_of_add(typed, sk, child, req, first, &mark);
+		e->mark = mark;
+		bpf_ringbuf_submit(e, 0);
+		return 0;
+	}
+	e->cause = CAUSE_HANDSHAKE;
 	/* The same bit is set when the last ACK was dropped because the accept queue was full. */
 	if (request)
 		acked = GET_BIT(typed, (struct inet_request_sock *)request, acked);
 	else
 		acked = BPF_CORE_READ_BITFIELD_PROBED((struct inet_request_sock *)req, acked);
-	if (acked && GET(typed, (struct inet_connection_sock *)listener, icsk_accept_queue.rskq_defer_accept))
+	if (acked && GET(typed, (struct inet_connection_sock *)listener, icsk_accept_queue.rskq_defer_accept)) {
 		mark |= MARK_DEFERRED;
+		e->cause = cause_of_deferred(req);
+	} else if (BPF_CORE_READ((struct request_sock *)req, __req_common.skc_listener) != sk) {
+		e->cause = CAUSE_MOVED_HANDSHAKE;
+	}
 	e->mark = mark;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
@@ -104,6 +139,8 @@ static __always_inline int child_forget(void *sk, void *child, u64 cookie)
 		return 0;
 	read_connection(e, child, cookie);
 	read_listening(0, e, sk);
+	if (e->proto == IPPROTO_TCP) /* of MPTCP, another socket says it */
+		e->cause = BPF_CORE_READ((struct sock *)sk, sk_shutdown) == SHUTDOWN_MASK ? CAUSE_LISTENER_CLOSED : CAUSE_LISTENER_SHUT;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
@@ -135,15 +172,15 @@ static __always_inline void read_totals(bool typed, struct life_event *e, struct
 	e->min_rtt_us = rtt == ~0U ? 0 : rtt;
 }
 
-/* Gives a socket as TCP's if it is at a place that is listened on; else NULL. */
-static __always_inline struct tcp_sock *placed(struct sock *sk)
+/* Gives a socket as TCP's if a listener made it; else NULL. */
+static __always_inline struct tcp_sock *of_listener(struct sock *sk)
 {
 	struct tcp_sock *tp;
 
 	if (!TYPED && sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	tp = as_tcp(TYPED, sk); /* not MPTCP's: its subflow has the same event */
-	if (!tp || !is_place(sk, __builtin_bswap16(GET(TYPED, (struct inet_sock *)tp, inet_sport))))
+	if (!tp || (!sk->sk_max_ack_backlog && !is_place(sk, __builtin_bswap16(GET(TYPED, (struct inet_sock *)tp, inet_sport)))))
 		return 0;
 	return tp;
 }
@@ -159,6 +196,7 @@ static __always_inline int ended(struct sock *sk, struct tcp_sock *tp, u32 probe
 	tell_connection(TYPED, e, tp, cookie);
 	e->state = TCP_CLOSE;
 	e->old_state = old;
+	e->backlog_max = sk->sk_max_ack_backlog;
 	read_totals(TYPED, e, tp);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
@@ -192,7 +230,7 @@ int fentry_tcp_done(u64 *ctx)
 
 	if (old == TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT)
 		return 0;
-	tp = placed(sk);
+	tp = of_listener(sk);
 	if (!tp)
 		return 0;
 	slot = pending_slot(ENDING);
@@ -207,7 +245,7 @@ int fentry_tcp_fin(u64 *ctx)
 	struct sock *sk = (struct sock *)ctx[0];
 	u8 old = sk->__sk_common.skc_state;
 
-	if (sk->sk_socket || (old != TCP_ESTABLISHED && old != TCP_SYN_RECV) || !placed(sk))
+	if (sk->sk_socket || (old != TCP_ESTABLISHED && old != TCP_SYN_RECV) || !of_listener(sk))
 		return 0; /* a program that has it sees that */
 	return gone(sk, PROBE_FIN, HOOK_TCP_FIN, old);
 }
@@ -221,7 +259,7 @@ int tp_inet_sock_set_state(u64 *ctx)
 	u64 *slot;
 
 	if (new == TCP_CLOSE_WAIT) {
-		if (with_fins || sk->sk_socket || !placed(sk))
+		if (with_fins || sk->sk_socket || !of_listener(sk))
 			return 0;
 		return gone(sk, PROBE_STATE, HOOK_SET_STATE, old);
 	}
@@ -232,7 +270,7 @@ int tp_inet_sock_set_state(u64 *ctx)
 		*slot = 0;
 		return 0;
 	}
-	tp = placed(sk);
+	tp = of_listener(sk);
 	if (!tp)
 		return 0;
 	return ended(sk, tp, PROBE_CLOSED, HOOK_SET_STATE, old);
@@ -261,13 +299,13 @@ int fentry_conn_request(u64 *ctx)
 SEC("fentry/tcp_v4_syn_recv_sock")
 int fentry_v4_syn_recv(u64 *ctx)
 {
-	return syn_recv(TYPED, (struct sock *)ctx[0], (struct sk_buff *)ctx[1], 4);
+	return syn_recv(TYPED, (struct sock *)ctx[0], (struct sk_buff *)ctx[1], (void *)ctx[2], ctx[4], 4);
 }
 
 SEC("fentry/tcp_v6_syn_recv_sock")
 int fentry_v6_syn_recv(u64 *ctx)
 {
-	return syn_recv(TYPED, (struct sock *)ctx[0], (struct sk_buff *)ctx[1], 6);
+	return syn_recv(TYPED, (struct sock *)ctx[0], (struct sk_buff *)ctx[1], (void *)ctx[2], ctx[4], 6);
 }
 
 SEC("fentry/inet_child_forget")
@@ -276,10 +314,8 @@ int fentry_child_forget(u64 *ctx)
 	return child_forget((void *)ctx[0], (void *)ctx[2], cookie_of((void *)ctx[2]));
 }
 
-SEC("fexit/inet_csk_listen_start")
-int fexit_listen_start(u64 *ctx)
+static __always_inline int listens(struct sock *sk, u32 probe, u8 hook, u64 limit)
 {
-	struct sock *sk = (struct sock *)ctx[0];
 	struct task_struct *task;
 	struct event *e;
 	u64 seq = 0;
@@ -287,12 +323,11 @@ int fexit_listen_start(u64 *ctx)
 	if (sk->__sk_common.skc_state != TCP_LISTEN || sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	task = current_task();
-	note_place(sk->__sk_common.skc_net.net->ns.inum, sk->__sk_common.skc_num);
 	introduce(task, 0);
-	e = reserve(PROBE_LISTEN, &seq, 0);
+	e = reserve(probe, &seq, 0);
 	if (!e)
 		return 0;
-	describe(e, task, LISTEN, HOOK_LISTEN_START, seq);
+	describe(e, task, LISTEN, hook, seq);
 	e->sockfd = -1;
 	e->flags = 0;
 	e->ret = 0;
@@ -301,8 +336,27 @@ int fexit_listen_start(u64 *ctx)
 	e->facts.listener = inode_of(sk);
 	read_sock(&e->facts, sk, 0);
 	read_queue(&e->facts, sk, e->facts.proto);
+	if (hook == HOOK_INET_LISTEN)
+		e->facts.backlog_max = limit;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
+}
+
+SEC("fexit/inet_csk_listen_start")
+int fexit_listen_start(u64 *ctx)
+{
+	return listens((struct sock *)ctx[0], PROBE_LISTEN, HOOK_LISTEN_START, 0);
+}
+
+/* listen() of a socket that listens only sets its limit, which then can't fail. */
+SEC("fentry/inet_listen")
+int fentry_inet_listen(u64 *ctx)
+{
+	struct sock *sk = ((struct socket *)ctx[0])->sk;
+
+	if (!sk)
+		return 0;
+	return listens(sk, PROBE_RELISTEN, HOOK_INET_LISTEN, (u32)ctx[1]);
 }
 
 /* Where the kernel has no trampolines. There are no cookies for these. */
@@ -330,13 +384,13 @@ int kprobe_conn_request(struct pt_regs *ctx)
 SEC("kprobe/tcp_v4_syn_recv_sock")
 int kprobe_v4_syn_recv(struct pt_regs *ctx)
 {
-	return syn_recv(0, (struct sock *)PT_REGS_PARM1(ctx), (struct sk_buff *)PT_REGS_PARM2(ctx), 4);
+	return syn_recv(0, (struct sock *)PT_REGS_PARM1(ctx), (struct sk_buff *)PT_REGS_PARM2(ctx), (void *)PT_REGS_PARM3(ctx), PT_REGS_PARM5(ctx), 4);
 }
 
 SEC("kprobe/tcp_v6_syn_recv_sock")
 int kprobe_v6_syn_recv(struct pt_regs *ctx)
 {
-	return syn_recv(0, (struct sock *)PT_REGS_PARM1(ctx), (struct sk_buff *)PT_REGS_PARM2(ctx), 6);
+	return syn_recv(0, (struct sock *)PT_REGS_PARM1(ctx), (struct sk_buff *)PT_REGS_PARM2(ctx), (void *)PT_REGS_PARM3(ctx), PT_REGS_PARM5(ctx), 6);
 }
 
 SEC("kprobe/inet_child_forget")

@@ -99,7 +99,7 @@ func convertLife(e *format.Event, raw *bpf.AccLifeEvent) {
 		Family: family, Type: uint8(raw.Type), Proto: raw.Proto, State: raw.State,
 		LAddr: address(family, &raw.Laddr), LPort: raw.Lport, RAddr: address(family, &raw.Raddr), RPort: raw.Rport,
 		Inode: raw.Inode, Cookie: raw.Cookie, OldState: raw.OldState, SockErr: raw.SockErr, Shutdown: raw.Shutdown,
-		SynQueue: raw.SynQueue, HandshakeUS: raw.HandshakeUs, BytesIn: raw.BytesIn, BytesOut: raw.BytesOut,
+		SynQueue: raw.SynQueue, Cause: format.Cause(raw.Cause), HandshakeUS: raw.HandshakeUs, BytesIn: raw.BytesIn, BytesOut: raw.BytesOut,
 		SegsIn: raw.SegsIn, SegsOut: raw.SegsOut, Retransmits: raw.Retransmits, SRTTUS: raw.SrttUs, MinRTTUS: raw.MinRttUs,
 	}
 }

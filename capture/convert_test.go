@@ -15,7 +15,7 @@ import (
 
 // lifeOnly are the members of an event that only the life of a connection has.
 var lifeOnly = map[string]bool{
-	"OldState": true, "SockErr": true, "Shutdown": true, "SynQueue": true, "HandshakeUS": true, "BytesIn": true, "BytesOut": true,
+	"OldState": true, "SockErr": true, "Shutdown": true, "SynQueue": true, "Cause": true, "HandshakeUS": true, "BytesIn": true, "BytesOut": true,
 	"SegsIn": true, "SegsOut": true, "Retransmits": true, "SRTTUS": true, "MinRTTUS": true,
 }
 

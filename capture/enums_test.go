@@ -25,6 +25,7 @@ var enums = map[string]map[string]uint64{
 		"HOOK_QUEUE_ADD": uint64(format.HookQueueAdd), "HOOK_SET_STATE": uint64(format.HookSetState), "HOOK_CONN_REQUEST": uint64(format.HookConnRequest),
 		"HOOK_SYN_RECV": uint64(format.HookSynRecv), "HOOK_CHILD_FORGET": uint64(format.HookChildForget), "HOOK_LISTEN_START": uint64(format.HookListenStart),
 		"HOOK_TCP_DONE": uint64(format.HookTCPDone), "HOOK_TCP_FIN": uint64(format.HookTCPFin),
+		"HOOK_INET_LISTEN": uint64(format.HookInetListen),
 	},
 	"via": {
 		"VIA_UNKNOWN": uint64(format.ViaUnknown), "VIA_ACCEPT": uint64(format.ViaAccept), "VIA_ACCEPT4": uint64(format.ViaAccept4),
@@ -42,6 +43,16 @@ var enums = map[string]map[string]uint64{
 		"GOES_ON": uint64(format.UringGoesOn), "END_QUEUE_FULL": uint64(format.UringQueueFull), "END_FAILED": uint64(format.UringFailed),
 		"END_CANCELLED": uint64(format.UringCancelled), "END_RING_CLOSED": uint64(format.UringRingClosed), "END_THREAD_ENDED": uint64(format.UringThreadEnded),
 	},
+	"cause": {
+		"CAUSE_UNKNOWN": 0, "CAUSE_HANDSHAKE": uint64(format.CauseHandshake), "CAUSE_DEFER_DATA": uint64(format.CauseDeferData),
+		"CAUSE_DEFER_CLOSED": uint64(format.CauseDeferClosed), "CAUSE_DEFER_RAN_OUT": uint64(format.CauseDeferRanOut),
+		"CAUSE_COOKIE_ALWAYS": uint64(format.CauseCookieAlways), "CAUSE_COOKIE_FULL": uint64(format.CauseCookieFull),
+		"CAUSE_FAST_OPEN": uint64(format.CauseFastOpen), "CAUSE_MOVED": uint64(format.CauseMoved),
+		"CAUSE_MOVED_HANDSHAKE": uint64(format.CauseMovedHandshake), "CAUSE_ACCEPT_QUEUE_FULL": uint64(format.CauseAcceptQueueFull),
+		"CAUSE_SYN_QUEUE_FULL": uint64(format.CauseSynQueueFull), "CAUSE_ABORTED": uint64(format.CauseAborted),
+		"CAUSE_COOKIE_DROPPED": uint64(format.CauseCookieDropped), "CAUSE_LISTENER_CLOSED": uint64(format.CauseListenerClosed),
+		"CAUSE_LISTENER_SHUT": uint64(format.CauseListenerShut),
+	},
 	"watch_for": {
 		"WATCH_RETURNS": watchReturns, "WATCH_BEFORE": watchBefore, "WATCH_DENIED": watchDenied, "WATCH_ENDING": watchEnding,
 	},
@@ -50,7 +61,7 @@ var enums = map[string]map[string]uint64{
 		"PROBE_IO_COMPLETE": probeIOComplete, "PROBE_KERNEL_ACCEPT": probeKernelAccept, "PROBE_SYS_EXIT": probeSysExit,
 		"PROBE_FD_INSTALL": probeFDInstall, "PROBE_HASHDANCE": probeHashdance, "PROBE_QUEUE_ADD": probeQueueAdd, "PROBE_CLOSED": probeClosed,
 		"PROBE_STATE": probeState, "PROBE_CONN_REQUEST": probeConnRequest, "PROBE_SYN_RECV": probeSynRecv, "PROBE_CHILD_FORGET": probeChildForget,
-		"PROBE_LISTEN": probeListen, "PROBE_DONE": probeDone, "PROBE_FIN": probeFin, "NUM_PROBES": numProbes,
+		"PROBE_LISTEN": probeListen, "PROBE_DONE": probeDone, "PROBE_FIN": probeFin, "PROBE_RELISTEN": probeRelisten, "NUM_PROBES": numProbes,
 	},
 }
 

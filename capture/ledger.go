@@ -6,7 +6,7 @@ import (
 
 // numProbes and probes are what events are counted under in the kernel, in the
 // order of PROBE_* in the programs.
-const numProbes = 18
+const numProbes = 19
 
 var probes = [numProbes]struct {
 	hook format.Hook
@@ -30,6 +30,7 @@ var probes = [numProbes]struct {
 	{format.HookListenStart, format.Listen},
 	{format.HookTCPDone, format.Closed},
 	{format.HookTCPFin, format.State},
+	{format.HookInetListen, format.Listen},
 }
 
 // The places in probes that the code names.
@@ -52,6 +53,7 @@ const (
 	probeListen
 	probeDone
 	probeFin
+	probeRelisten
 )
 
 func probeOf(hook format.Hook, kind format.Kind) int {

@@ -28,6 +28,7 @@ const (
 	noACK6Drops = "connections over IPv6 that are dropped at the end of their handshake are not seen"
 	noForgotten = "queued connections that are lost with their listener are not seen"
 	noListens   = "sockets that begin to listen are not seen"
+	noRelisten  = "listen() of a socket that listens already is not seen: that its queue gets another limit shows when a connection comes"
 	noNested    = "connections that end while the CPU is in another change of state are not seen to end"
 	noGone      = "clients that close their side before accept are not seen to do so"
 	noWaiting   = "a SYN for a connection in TIME-WAIT is taken for one that is dropped, while the SYN queue is full"
@@ -44,6 +45,7 @@ var (
 		{program: "fentry_v6_syn_recv", symbol: "tcp_v6_syn_recv_sock", how: "fentry", index: probeSynRecv, without: noACK6Drops},
 		{program: "fentry_child_forget", symbol: "inet_child_forget", how: "fentry", index: probeChildForget, without: noForgotten},
 		{program: "fexit_listen_start", symbol: "inet_csk_listen_start", how: "fexit", index: probeListen, without: noListens},
+		{program: "fentry_inet_listen", symbol: "inet_listen", how: "fentry", index: probeRelisten, without: noRelisten},
 		{program: "fentry_tcp_done", symbol: "tcp_done", how: "fentry", index: probeDone, without: noNested},
 		{program: "fentry_tcp_fin", symbol: "tcp_fin", how: "fentry", index: probeFin, without: noGone},
 		{program: "fentry_twsk_deschedule", symbol: "inet_twsk_deschedule_put", how: "fentry", index: probeConnRequest, without: noWaiting},
@@ -163,7 +165,11 @@ func (a *attached) notePlaces(listeners []format.ListenSocket) error {
 		if l.LPort == 0 {
 			continue
 		}
-		if err := a.collection.Maps["places"].Update(bpf.AccPlace{Netns: l.NetNS, Port: l.LPort}, uint8(1), ebpf.UpdateAny); err != nil {
+		err := a.collection.Maps["places"].Update(bpf.AccPlace{Netns: l.NetNS, Port: l.LPort}, uint8(1), ebpf.UpdateAny)
+		if errors.Is(err, unix.E2BIG) { // then a port counts in all namespaces
+			err = a.collection.Variables["places_full"].Set(uint32(1))
+		}
+		if err != nil {
 			return fmt.Errorf("note what is listened on: %w", err)
 		}
 		if err := a.collection.Maps["placed_last"].Update(uint32(l.LPort), l.NetNS, ebpf.UpdateAny); err != nil {
@@ -185,7 +191,7 @@ func (a *attached) testLife() error {
 		why = connectTwice(listener)
 	}
 	fired := map[string]bool{}
-	early, late := []string{noQueued, noListens, noNested, noGone}, []string{noClosed, noForgotten}
+	early, late := []string{noQueued, noListens, noRelisten, noNested, noGone}, []string{noClosed, noForgotten}
 	var err error
 	if why == nil {
 		err = a.awaitLife(fired, early)
@@ -239,7 +245,12 @@ func (a *attached) awaitLife(fired map[string]bool, tested []string) error {
 					fired[noGone] = true
 				}
 			} else if e, ok := eventIn(r.raw); ok && a.ours(e) && e.Kind == uint8(format.Listen) {
-				r.own, fired[noListens] = true, true
+				r.own = true
+				if e.Hook == uint8(format.HookInetListen) {
+					fired[noRelisten] = true
+				} else {
+					fired[noListens] = true
+				}
 			}
 		}
 		if !slices.ContainsFunc(tested, func(what string) bool { return a.has(what) && !fired[what] }) || time.Now().After(deadline) {
@@ -266,7 +277,7 @@ func (a *attached) listenOnce() (fd int, err error) {
 	}
 	a.owns(fd)
 	addr := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
-	if err := errors.Join(unix.Bind(fd, addr), unix.Listen(fd, 1)); err != nil {
+	if err := errors.Join(unix.Bind(fd, addr), unix.Listen(fd, 1), unix.Listen(fd, 1)); err != nil { // twice, for both probes
 		return fd, fmt.Errorf("listen on the loopback: %w", err)
 	}
 	bound, err := unix.Getsockname(fd)

@@ -38,7 +38,7 @@ func newSpace(t *testing.T, port, from int) *space {
 	s.ino = st.Ino
 	s.listener, err1 = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	s.client, err2 = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err := errors.Join(err1, err2, unix.IoctlIfreq(s.listener, unix.SIOCSIFFLAGS, lo), unix.Bind(s.listener, s.at), unix.Listen(s.listener, 1),
+	if err := errors.Join(err1, err2, unix.IoctlIfreq(s.listener, unix.SIOCSIFFLAGS, lo), unix.Bind(s.listener, s.at), unix.Listen(s.listener, 0), // whose port tells its connections
 		unix.Bind(s.client, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: from})); err != nil {
 		t.Fatal(err)
 	}

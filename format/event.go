@@ -22,7 +22,7 @@ const (
 	Closed Kind = 4 // a connection that a listener got has ended: its totals
 	Drop   Kind = 5 // a listener refused or lost a connection; Hook says how
 	State  Kind = 6 // a connection that a listener got changed its state, in a way that matters
-	Listen Kind = 7 // a socket began to listen
+	Listen Kind = 7 // a socket began to listen, or was told to listen again
 )
 
 // NumKinds is one more than the largest Kind.
@@ -46,14 +46,15 @@ const (
 	HookSetState    Hook = 10 // inet_sock_set_state: Closed and State that no other probe tells of
 	HookConnRequest Hook = 11 // tcp_conn_request: Drop at the SYN, a queue is full
 	HookSynRecv     Hook = 12 // tcp_v4_syn_recv_sock, tcp_v6_syn_recv_sock: Drop at the last ACK, the accept queue is full
-	HookChildForget Hook = 13 // inet_child_forget: Drop of a queued connection, its listener was closed
+	HookChildForget Hook = 13 // inet_child_forget: Drop of a queued connection, its listener stopped listening
 	HookListenStart Hook = 14 // inet_csk_listen_start: Listen
 	HookTCPDone     Hook = 15 // tcp_done: Closed, by a packet or a timer
 	HookTCPFin      Hook = 16 // tcp_fin: State
+	HookInetListen  Hook = 17 // inet_listen: Listen of a socket that listens already: its queue gets another limit
 )
 
 // NumHooks is one more than the largest Hook.
-const NumHooks = 17
+const NumHooks = 18
 
 // Via says by which way the kernel was asked to accept.
 type Via uint8
@@ -109,6 +110,29 @@ const (
 	// MarkAddrDiffers: the address in the program's buffer was not the peer's when the
 	// call returned: TCP knows another one, or something wrote over it. Set on returns.
 	MarkAddrDiffers
+)
+
+// Cause says why a connection was queued, or dropped.
+type Cause uint8
+
+// The causes. The zero value says that it is not known: captures before acc recorded causes have
+// no other, and of MPTCP not all can be told apart.
+const (
+	CauseHandshake       Cause = 1  // Queued: the last ACK of its handshake came
+	CauseDeferData       Cause = 2  // Queued, TCP_DEFER_ACCEPT: its first data came
+	CauseDeferClosed     Cause = 3  // Queued, TCP_DEFER_ACCEPT: the client's FIN came, and no data
+	CauseDeferRanOut     Cause = 4  // Queued, TCP_DEFER_ACCEPT: no data came in time
+	CauseCookieAlways    Cause = 5  // Queued, by a SYN cookie: tcp_syncookies is 2
+	CauseCookieFull      Cause = 6  // Queued, by a SYN cookie: the SYN queue was full when its SYN came
+	CauseFastOpen        Cause = 7  // Queued at its SYN, by TCP fast open
+	CauseMoved           Cause = 8  // Queued again: tcp_migrate_req moved it from a listener that stopped
+	CauseMovedHandshake  Cause = 9  // Queued: its handshake began with another listener, which stopped
+	CauseAcceptQueueFull Cause = 10 // Drop: the accept queue is full
+	CauseSynQueueFull    Cause = 11 // Drop at the SYN: the SYN queue is full
+	CauseAborted         Cause = 12 // Drop at the last ACK: the accept queue is full, and tcp_abort_on_overflow has the client reset
+	CauseCookieDropped   Cause = 13 // Drop at the last ACK, of a SYN cookie: the accept queue is full
+	CauseListenerClosed  Cause = 14 // Drop of a queued connection: the listener was closed
+	CauseListenerShut    Cause = 15 // Drop of a queued connection: the listener stopped listening and was not closed: shutdown(2), or ss -K
 )
 
 // The bits of [Event.Uring].
@@ -173,7 +197,7 @@ type Event struct {
 	Ret        int32  // new descriptor, or slot, or a negative errno; kernel-internal numbers (-512) are kept
 	Listener   uint64 // inode number of the listening socket, 0 if it is not a socket or unknown
 	Backlog    uint32 // length of the accept queue
-	BacklogMax uint32 // its limit: the queue is full when Backlog > BacklogMax
+	BacklogMax uint32 // its limit: the queue is full when Backlog > BacklogMax; of Closed, its listener's limit when it was made
 
 	Family Family
 	Type   uint8 // SOCK_STREAM ...
@@ -202,6 +226,7 @@ type Event struct {
 	SockErr     uint16 // error number that the socket was left with, of Closed: 104 reset by the peer, 110 timed out ...
 	Shutdown    uint8  // directions that were shut down, of Closed: 1 receiving, 2 sending
 	SynQueue    uint32 // requests in the listener's SYN queue
+	Cause       Cause  // why a connection was queued or dropped, of Queued and Drop
 	HandshakeUS uint32 // microseconds from the SYN that began the connection to here, of Queued; 0 not known
 	BytesIn     uint64 // received in order; a FIN counts as one
 	BytesOut    uint64 // sent and acknowledged; SYN is not counted, a FIN counts as one
@@ -210,6 +235,19 @@ type Event struct {
 	Retransmits uint32 // segments sent again
 	SRTTUS      uint32 // smoothed round trip time, microseconds; 0 not measured
 	MinRTTUS    uint32 // the least one of the kernel's window, microseconds; 0 not measured
+}
+
+// Why is the event's cause; of captures before acc recorded causes, as far as a mark tells it.
+func (e *Event) Why() Cause {
+	switch {
+	case e.Cause != 0:
+		return e.Cause
+	case e.Mark&MarkFastOpen != 0:
+		return CauseFastOpen
+	case e.Mark&MarkSynQueue != 0:
+		return CauseSynQueueFull
+	}
+	return 0
 }
 
 // Accepted reports whether the event is the return of an attempt that made a socket.
@@ -277,7 +315,12 @@ var (
 		1: "__sys_accept4", 2: "do_accept", 3: "io_accept", 4: "io_uring_complete", 5: "kernel_accept", 6: "sys_exit", 7: "fd_install",
 		8: "inet_csk_complete_hashdance", 9: "inet_csk_reqsk_queue_add", 10: "inet_sock_set_state", 11: "tcp_conn_request",
 		12: "tcp_syn_recv_sock", 13: "inet_child_forget", 14: "inet_csk_listen_start",
-		15: "tcp_done", 16: "tcp_fin",
+		15: "tcp_done", 16: "tcp_fin", 17: "inet_listen",
+	}
+	causeNames = map[int64]string{
+		0: "", 1: "handshake", 2: "defer-data", 3: "defer-closed", 4: "defer-ran-out", 5: "cookie-always", 6: "cookie-syn-queue-full", 7: "fast-open",
+		8: "moved", 9: "moved-in-handshake", 10: "accept-queue-full", 11: "syn-queue-full", 12: "aborted", 13: "cookie-dropped",
+		14: "listener-closed", 15: "listener-shut-down",
 	}
 	uringNames = map[int64]string{0: "", 1: "multishot", 2: "direct", 3: "multishot direct", 4: "registered", 5: "multishot registered",
 		6: "direct registered", 7: "multishot direct registered"}
@@ -315,6 +358,7 @@ func (k Kind) String() string   { return name(kindNames, int64(k)) }
 func (h Hook) String() string   { return name(hookNames, int64(h)) }
 func (v Via) String() string    { return name(viaNames, int64(v)) }
 func (f Family) String() string { return name(familyNames, int64(f)) }
+func (c Cause) String() string  { return name(causeNames, int64(c)) }
 
 // String is a word for an end of a multishot request, "" if it goes on.
 func (u UringEnd) String() string { return name(uringEndNames, int64(u)) }

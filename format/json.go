@@ -332,7 +332,11 @@ func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 	dst = append(dst, "]  "...)
 	switch e.Kind {
 	case Listen:
-		return appendMarks(appendSocket(append(dst, "listen"...), e), e)
+		dst = append(dst, "listen"...)
+		if e.Hook == HookInetListen {
+			dst = append(dst, " again"...)
+		}
+		return appendMarks(appendSocket(dst, e), e)
 	case Enter:
 		dst = append(dst, "enter   "...)
 	default:
@@ -397,7 +401,11 @@ func AppendSockFD(dst []byte, via Via, uring uint8, fd int32) []byte {
 }
 
 func appendMarks(dst []byte, e *Event) []byte {
-	for _, w := range MarkNames(e.Mark) {
+	marks := e.Mark
+	if e.Cause != 0 { // which says it
+		marks &^= MarkSynCookie | MarkFastOpen | MarkDeferred | MarkSynQueue
+	}
+	for _, w := range MarkNames(marks) {
 		dst = append(append(append(dst, " ["...), w...), ']')
 	}
 	return dst

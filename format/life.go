@@ -1,12 +1,36 @@
 package format
 
-import "strconv"
+import (
+	"cmp"
+	"strconv"
+	"strings"
+)
 
-// dropWords say what a Drop of a hook is.
+// causeList is the causes and their numbers, for the specification.
+func causeList() string {
+	var list []string
+	for n := int64(0); n < int64(len(causeNames)); n++ {
+		list = append(list, strconv.FormatInt(n, 10)+" "+cmp.Or(causeNames[n], "not known"))
+	}
+	return strings.Join(list, ", ")
+}
+
+// causeWords say what an event of a cause is, of those that are not told by the event's kind and hook.
+var causeWords = map[Cause]string{
+	CauseDeferData: "deferred, data came", CauseDeferClosed: "deferred, closed without data", CauseDeferRanOut: "deferral ran out",
+	CauseCookieAlways: "SYN cookie (always)", CauseCookieFull: "SYN cookie (SYN queue full)", CauseFastOpen: "fast open",
+	CauseMoved: "moved from another listener", CauseMovedHandshake: "handshake moved from another listener",
+	CauseSynQueueFull: "SYN refused, the SYN queue is full", CauseAborted: "last ACK answered with a reset, the accept queue is full",
+	CauseCookieDropped:  "last ACK of a SYN cookie refused, the accept queue is full",
+	CauseListenerClosed: "lost in the queue, its listener was closed",
+	CauseListenerShut:   "lost in the queue, its listener was shut down",
+}
+
+// dropWords say what a Drop of a hook is, unless its cause says more.
 var dropWords = map[Hook]string{
 	HookConnRequest: "SYN refused, the accept queue is full",
 	HookSynRecv:     "last ACK refused, the accept queue is full",
-	HookChildForget: "lost in the queue, its listener was closed",
+	HookChildForget: "lost in the queue, its listener stopped listening",
 }
 
 // appendLife appends what an event of a connection's life says: no task did it.
@@ -23,16 +47,16 @@ func appendLife(dst []byte, e *Event) []byte {
 	}
 	switch e.Kind {
 	case Queued:
-		if e.HandshakeUS != 0 {
+		if e.HandshakeUS != 0 && e.Cause != CauseMoved {
 			number("  handshake ", uint64(e.HandshakeUS), " µs")
+		}
+		if word := causeWords[e.Why()]; word != "" {
+			dst = append(append(dst, "  "...), word...)
 		}
 	case State, Closed:
 		dst = append(append(append(append(dst, "  "...), StateName(e.OldState)...), " -> "...), StateName(e.State)...)
 	case Drop:
-		word := dropWords[e.Hook]
-		if e.Mark&MarkSynQueue != 0 {
-			word = "SYN refused, the SYN queue is full"
-		}
+		word := cmp.Or(causeWords[e.Why()], dropWords[e.Hook])
 		dst = append(append(dst, "  "...), word...)
 	}
 	if e.Kind == Closed {

@@ -76,7 +76,7 @@ func plainValue(f *Field, e *Event) (any, bool) {
 	set(conn && !(e.Kind == Return && e.Ret < 0), "cookie")
 	set(e.Kind == Return && e.Ret >= 0, "ret", "rname", "peer_pid", "peer_uid", "addrlen_out", "told_family", "told_addr", "told_port")
 	set(e.Kind == Closed || e.Kind == State, "old_state")
-	set(e.Kind == Queued || e.Kind == Drop, "syn_queue")
+	set(e.Kind == Queued || e.Kind == Drop, "syn_queue", "cause")
 	set(e.Kind == Queued, "handshake_us")
 	set(e.Kind == Closed, "sock_err", "shutdown", "bytes_in", "bytes_out", "segs_in", "segs_out", "retransmits", "srtt_us", "min_rtt_us")
 	if h, ok := has[f.Name]; ok && !h {

@@ -54,9 +54,13 @@ func sentences(e *format.Event) []string {
 	case format.Return:
 		returned(e, say)
 	case format.Listen:
+		if e.Hook == format.HookInetListen {
+			say("%s calls listen again on %s: its accept queue takes %d connections from now on, and holds %d.", task(e), where(e), uint64(e.BacklogMax)+1, e.Backlog)
+			break
+		}
 		say("%s begins to listen on %s; its accept queue takes %d connections.", task(e), where(e), e.BacklogMax+1)
 	case format.Queued:
-		say("A client, %s, has completed its handshake with %s%s. The connection now waits for the program to accept it.", e.Peer(), e.Bound(), took(e))
+		say("%s The connection now waits for the program to accept it.", cameWords(e))
 		say("%s", queueWords(e))
 	case format.State:
 		say("The connection from %s to %s went from %s to %s%s.", e.Peer(), e.Bound(), format.StateName(e.OldState), format.StateName(e.State), stateWords(e))
@@ -82,12 +86,15 @@ func sentences(e *format.Event) []string {
 		say("The multishot accept ended (%s): no more connections are accepted by this request.", e.UringEnd.Words())
 	}
 	for i, w := range format.MarkNames(^uint16(0)) {
-		if e.Mark&(1<<i) != 0 && markWords[i] != "" {
+		if e.Mark&(1<<i) != 0 && markWords[i] != "" && (e.Why() == 0 || 1<<i&causeMarks == 0) {
 			say("[%s] %s", w, markWords[i])
 		}
 	}
 	return list
 }
+
+// causeMarks are marks of which an event's cause says more.
+const causeMarks = format.MarkSynCookie | format.MarkFastOpen | format.MarkDeferred | format.MarkSynQueue
 
 // markWords explain the marks of an event, by bit.
 var markWords = [16]string{
@@ -99,9 +106,9 @@ var markWords = [16]string{
 	"The attempt began before the recording.",
 	"The new descriptor is not known, or there is none.",
 	"The call was refused before it reached accept, by seccomp.",
-	"The connection was made from a SYN cookie: the SYN queue was full when its SYN came.",
+	"The connection was made from a SYN cookie; why one was sent is not recorded.",
 	"The connection was queued at its SYN, before the handshake was complete (TCP fast open).",
-	"The connection was queued only when its first data came (TCP_DEFER_ACCEPT).",
+	"The listener had let the connection wait for its first data (TCP_DEFER_ACCEPT). Whether data came, the client closed or the time ran out is not recorded.",
 	"It was the SYN queue that was full.",
 	"The program's buffer was too short for the peer's address, which was cut, as accept(2) says.",
 	"The address in the program's buffer, or the length that it was told, was not the peer's when the call returned.",
@@ -133,6 +140,33 @@ func queueWords(e *format.Event) string {
 	return fmt.Sprintf("The accept queue holds %d, its limit is %d%s.", n, e.BacklogMax, full)
 }
 
+// cameWords says how a connection came to be queued.
+func cameWords(e *format.Event) string {
+	client := fmt.Sprintf("A client, %s, ", e.Peer())
+	switch e.Why() {
+	case format.CauseDeferData:
+		return client + fmt.Sprintf("has sent its first data to %s%s; its handshake was complete before, and the listener waits for data (TCP_DEFER_ACCEPT).", e.Bound(), took(e))
+	case format.CauseDeferClosed:
+		return client + fmt.Sprintf("has closed its connection to %s without data%s; the listener had waited for data (TCP_DEFER_ACCEPT).", e.Bound(), took(e))
+	case format.CauseDeferRanOut:
+		return client + fmt.Sprintf("has sent no data to %s%s, and TCP_DEFER_ACCEPT ran out.", e.Bound(), took(e))
+	case format.CauseCookieAlways:
+		return client + fmt.Sprintf("has completed its handshake with %s, by a SYN cookie (tcp_syncookies is 2: always).", e.Bound())
+	case format.CauseCookieFull:
+		return client + fmt.Sprintf("has completed its handshake with %s, by a SYN cookie: the SYN queue was full when its SYN came.", e.Bound())
+	case format.CauseFastOpen:
+		return client + fmt.Sprintf("has begun a connection to %s by TCP fast open: it is queued at its SYN, before the handshake is complete.", e.Bound())
+	case format.CauseMoved:
+		return fmt.Sprintf("The connection from %s to %s was in the queue of a listener that stopped; the kernel moved it to this one (tcp_migrate_req).", e.Peer(), e.Bound())
+	case format.CauseMovedHandshake:
+		return client + fmt.Sprintf("has completed its handshake with %s%s, at another listener than it began with, which stopped (tcp_migrate_req).", e.Bound(), took(e))
+	}
+	if e.Mark&format.MarkDeferred != 0 {
+		return client + fmt.Sprintf("is connected to %s%s.", e.Bound(), took(e))
+	}
+	return client + fmt.Sprintf("has completed its handshake with %s%s.", e.Bound(), took(e))
+}
+
 func took(e *format.Event) string {
 	if e.HandshakeUS == 0 {
 		return ""
@@ -154,7 +188,13 @@ func dropped(e *format.Event, say func(string, ...any)) {
 		if e.State == 8 {
 			end = "the client had closed its side already"
 		}
-		say("The listener was closed while the connection from %s to %s was in its accept queue: %s.", e.Peer(), e.Bound(), end)
+		say("The listener %s while the connection from %s to %s was in its accept queue: %s.", stopWords[e.Cause], e.Peer(), e.Bound(), end)
+	case e.Cause == format.CauseAborted:
+		say("The last ACK of the handshake of %s to %s was answered with a reset: the accept queue is full, and tcp_abort_on_overflow is 1.", e.Peer(), e.Bound())
+	case e.Cause == format.CauseCookieDropped:
+		say("The last ACK of the handshake of %s to %s, by a SYN cookie, was dropped: the accept queue is full. The client believes that it is connected.", e.Peer(), e.Bound())
+	case e.Hook == format.HookSynRecv && e.Cause == 0:
+		say("The last ACK of the handshake of %s to %s was refused: the accept queue is full.", e.Peer(), e.Bound())
 	case e.Mark&format.MarkSynQueue != 0:
 		say("A SYN of %s to %s was dropped: the SYN queue is full (%d requests). The client sends it again after a second.", e.Peer(), e.Bound(), e.SynQueue)
 	case e.Hook == format.HookSynRecv:

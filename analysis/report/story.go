@@ -113,7 +113,7 @@ func (s *story) verdict() string {
 	case c.End == analysis.EndAccept:
 		return fmt.Sprintf("Lost: accept of %s took it from the queue and failed, the client was cut off.", s.who())
 	case c.End == analysis.EndListener:
-		return "Lost: its listener was closed while it was in the accept queue" + s.inQueue() + "."
+		return "Lost: its listener " + stopWords[c.Lost] + " while it was in the accept queue" + s.inQueue() + "."
 	case c.End == analysis.EndWaiting:
 		if c.WaitedNS > 0 {
 			return "Not accepted: it was in the accept queue when recording began and when it ended" + s.inQueue() + "."
@@ -123,6 +123,8 @@ func (s *story) verdict() string {
 		return "Not accepted so far: it was in the accept queue where the capture stops" + s.inQueue() + "."
 	case c.End == analysis.EndRefusedCut:
 		return fmt.Sprintf("Not queued so far: %s dropped because a queue was full, and then the capture stops.", packets(c.RefusedPackets))
+	case c.End == analysis.EndRefused && aborted(c):
+		return "Never queued: the client was reset because the accept queue was full (tcp_abort_on_overflow is 1)."
 	case c.End == analysis.EndRefused:
 		return fmt.Sprintf("Never queued: %s dropped because a queue was full.", packets(c.RefusedPackets))
 	case c.AcceptUnknown:
@@ -174,14 +176,7 @@ func (s *story) who() string {
 func (s *story) tell() {
 	c := s.c
 	for _, r := range c.Refusals {
-		text := "its SYN is dropped: the accept queue is full"
-		switch {
-		case r.ACK:
-			text = "the last ACK of its handshake is dropped: the accept queue is full; the client believes that it is connected"
-		case r.SYNQueue:
-			text = "its SYN is dropped: the SYN queue is full"
-		}
-		s.add(r.NS, r.Seq, "%s", text)
+		s.add(r.NS, r.Seq, "%s", refusalWords(&r))
 	}
 	if n := c.RefusedPackets - uint64(len(c.Refusals)); n > 0 {
 		s.add(c.Refusals[len(c.Refusals)-1].NS, 0, "%s more of its packets are dropped", Count(n))
@@ -194,19 +189,17 @@ func (s *story) tell() {
 	}
 	s.add(c.SynNS, 0, "the client's SYN is answered: the handshake begins")
 	if c.QueuedSeq != 0 {
-		text := "handshake complete: queued at the listener"
-		switch {
-		case c.Mark&format.MarkSynCookie != 0:
-			text = "handshake complete by a SYN cookie: queued at the listener (the SYN queue had been full)"
-		case c.Mark&format.MarkFastOpen != 0:
-			text = "queued at its SYN (TCP fast open)"
-		case c.Mark&format.MarkDeferred != 0:
-			text = "first data came: queued at the listener (TCP_DEFER_ACCEPT)"
-		}
-		s.add(c.QueuedNS, c.QueuedSeq, "%s", text)
+		s.add(c.QueuedNS, c.QueuedSeq, "%s", queuedWords(c))
 	}
 	if c.EstablishedNS != 0 && c.EstablishedNS != c.QueuedNS {
 		s.add(c.EstablishedNS, 0, "established")
+	}
+	if c.MovedSeq != 0 {
+		from := ""
+		if c.MovedFrom != "" {
+			from = " of " + c.MovedFrom
+		}
+		s.add(c.MovedNS, c.MovedSeq, "the listener%s stops; the kernel moves it to the queue of socket %d (tcp_migrate_req)%s", from, c.Listener, times(c.Moves))
 	}
 	s.add(c.GoneNS, c.GoneSeq, "the client closes its side, before it is accepted")
 	if c.EnterSeq != 0 {
@@ -251,7 +244,7 @@ func (s *story) tell() {
 	case analysis.EndAccept:
 		s.add(c.EndNS, c.DropSeq, "accept of %s fails after it took the connection, which is destroyed", s.who())
 	case analysis.EndListener:
-		s.add(c.EndNS, c.DropSeq, "the listener is closed: the kernel resets the connection")
+		s.add(c.EndNS, c.DropSeq, "the listener %s: the kernel resets the connection", stopsWords[c.Lost])
 	case analysis.EndOpenCut:
 		s.add(c.EndNS, 0, "the capture stops: it is open")
 	case analysis.EndWaitingCut:

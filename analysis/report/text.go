@@ -370,13 +370,7 @@ func (t *text) listeners() {
 		if by == "" {
 			by = cut(l.Owner, 21)
 		}
-		queue := fmt.Sprintf("%s%d of %d", more, l.QueueHigh, l.QueueMax)
-		if l.QueueMax == 0 && l.Full == 0 {
-			queue = fmt.Sprintf("%s%d", more, l.QueueHigh) // the limit is 0, or not known
-		}
-		if l.Full > 0 || l.QueueMax > 0 && l.QueueHigh > l.QueueMax {
-			queue += " FULL"
-		}
+		queue := more + queueHigh(&l)
 		wait, q := "-", l.Wait
 		if recorded {
 			q = analysis.Quantiles{}
@@ -403,6 +397,9 @@ func (t *text) listeners() {
 		head = "p99 queued"
 	}
 	t.print(t.table(t.o.Width, "listener\tby\taccepted\tfailed\tqueue high\t"+head+"\tin accept\t", rows))
+	for i := range t.r.Listeners {
+		t.limits(&t.r.Listeners[i])
+	}
 	t.more(t.r.Others.Listeners, "listeners")
 	for _, l := range t.r.Listeners {
 		if len(l.TaskNetNS) > 0 {

@@ -229,8 +229,8 @@ func (d *drawing) queue(g *group) {
 		if l.Listener != g.inode || g.inode == 0 || l.Addr != g.name || l.QueueHigh == 0 || len(l.Timeline.Depth) == 0 {
 			continue
 		}
-		label := fmt.Sprintf("queue, up to %d of %d", l.QueueHigh, l.QueueMax)
-		if l.QueueMax == 0 { // or not known
+		label := fmt.Sprintf("queue, up to %d of %d", l.QueueHigh, l.QueueHighMax)
+		if l.QueueHighMax == 0 { // or not known
 			label = fmt.Sprintf("queue, up to %d", l.QueueHigh)
 		}
 		if l.Life != nil && l.Life.FullNS > 0 {

@@ -1,0 +1,101 @@
+package analysis
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/acc-project/acc/format"
+)
+
+// maxLimits is how many limits of one listener's queue are kept, the first ones.
+const maxLimits = 16
+
+// settleNS is for how long after listen() an event may still have the limit of before.
+const settleNS = 10e6
+
+// unknownLimit is of a queue whose limit is not known.
+const unknownLimit = ^uint32(0)
+
+// limit is a limit of an accept queue, and since when it was seen.
+type limit struct {
+	max uint32
+	ns  int64
+	seq uint64 // event, 0: the snapshot at the start
+}
+
+// high is a length of an accept queue with the limit that it had then.
+type high struct {
+	n, max uint32
+	ns     int64
+	seq    uint64
+}
+
+func (h *high) raise(x high) {
+	if x.n > h.n {
+		*h = x
+	}
+}
+
+// raise takes a length of the queue with the limit of that moment.
+func (l *listener) raise(x high) {
+	l.high.raise(x)
+	if x.n > x.max {
+		l.fullHigh.raise(x)
+	}
+}
+
+// limited takes the limit that the queue has at an event. What listen() sets, its event tells; others are
+// looked at because not all of it is seen. They may be a little late, and come in another order.
+func (l *listener) limited(e *format.Event) {
+	n := len(l.limits)
+	if n > 0 {
+		last := l.limits[n-1]
+		if last.max == e.BacklogMax || e.Kind != format.Listen && e.BootNS < last.ns+settleNS {
+			return
+		}
+	}
+	if l.proto == protoMPTCP && e.BacklogMax == 0 {
+		return // its subflow is gone, which has it
+	}
+	if l.queueMax = e.BacklogMax; n < maxLimits {
+		l.limits = append(l.limits, limit{e.BacklogMax, e.BootNS, e.Seq})
+		return
+	}
+	l.moreLimits++
+}
+
+// listens takes a listen(): the first one, or another, which sets the queue's limit.
+func (l *listener) listens(e *format.Event) {
+	l.limited(e)
+	if l.life != nil && !l.life.blind {
+		l.life.depth(e.BootNS, e.Backlog > e.BacklogMax)
+	}
+}
+
+// Limit is a limit of an accept queue.
+type Limit struct {
+	Max    uint32     `json:"max"`     // the queue is full when it is longer
+	Time   *time.Time `json:"ts"`      // since when it is known, null if the clock is lost
+	BootNS int64      `json:"boot_ns"` // the same by the boot clock
+	Seq    uint64     `json:"seq"`     // number of the event that tells it first, 0: it was so when recording began
+}
+
+// queueInfo tells of the queue and its limits.
+func (a *Analyzer) queueInfo(i *ListenerInfo, l *listener) {
+	if i.QueueHighSeq = l.high.seq; l.high.n > 0 {
+		i.QueueHighAt = a.at(l.high.ns)
+	}
+	if l.high.max != unknownLimit {
+		i.QueueHighMax = l.high.max
+	}
+	i.FullHigh, i.FullHighMax = l.fullHigh.n, l.fullHigh.max
+	i.Limits, i.MoreLimits, i.Steered = []Limit{}, l.moreLimits, l.steered
+	for _, x := range l.limits {
+		i.Limits = append(i.Limits, Limit{x.max, a.at(x.ns), x.ns, x.seq})
+	}
+}
+
+// fullWords is the longest queue of when it was full, with its limit.
+func (l *listener) fullWords() string {
+	return fmt.Sprintf("%d, limit %d", l.fullHigh.n, l.fullHigh.max)
+}

@@ -1,0 +1,43 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/acc-project/acc/analysis"
+)
+
+// queueHigh is the longest that an accept queue was, with the limit that it had then, and whether it was full.
+func queueHigh(l *analysis.ListenerInfo) string {
+	of := func(n, limit uint32) string { return fmt.Sprintf("%d of %d", n, limit) }
+	switch {
+	case l.FullHigh > 0 && l.FullHigh == l.QueueHigh:
+		return of(l.FullHigh, l.FullHighMax) + " FULL"
+	case l.FullHigh > 0: // it was longer when it had another limit
+		return of(l.QueueHigh, l.QueueHighMax) + ", FULL at " + of(l.FullHigh, l.FullHighMax)
+	case l.QueueHigh == 0 && l.QueueMax > 0:
+		return of(0, l.QueueMax)
+	case l.QueueHighMax == 0:
+		return fmt.Sprint(l.QueueHigh) // the limit is 0, or not known
+	}
+	return of(l.QueueHigh, l.QueueHighMax)
+}
+
+// limits says which limits a queue had, if it had several, and when the queue was longest.
+func (t *text) limits(l *analysis.ListenerInfo) {
+	if len(l.Limits) < 2 {
+		return
+	}
+	list := make([]string, len(l.Limits))
+	for i, x := range l.Limits {
+		list[i] = fmt.Sprint(x.Max)
+		if x.Seq != 0 {
+			list[i] += " (" + t.when(x.Time, x.BootNS, "15:04:05.000") + ")"
+		}
+	}
+	more := ""
+	if l.MoreLimits > 0 {
+		more = fmt.Sprintf(" and %s more changes", Count(l.MoreLimits))
+	}
+	t.fold("", "", fmt.Sprintf("  the queue of %s had the limit %s%s", l.Addr, strings.Join(list, ", then "), more))
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Which connections a listener made. A socket that comes to be by accept's way is a copy of its listener, and so
+ * has the limit of the listener's queue, whatever ports they have: sk_lookup programs, TPROXY and bpf_sk_assign
+ * bring connections of other ports. Sockets of connect() have none. Of listeners with a limit of 0 the local
+ * port tells: places are network namespaces and ports, those of what listens when the recording
+ * begins, and of connections that such listeners got.
+ */
+#ifndef ACC_PLACE_H
+#define ACC_PLACE_H
+
+struct place {
+	u32 netns;
+	u16 port;
+	u16 unused;
+};
+
+const struct place *unused_place __attribute__((unused));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct place);
+	__type(value, u8);
+} places SEC(".maps");
+
+/* By port, the network namespace of the place that was noted last, 0: none was, in any. Another one is looked up in places. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 65536);
+	__type(key, u32);
+	__type(value, u32);
+} placed_last SEC(".maps");
+
+/* There was no room in places: now a port that was noted in one namespace counts in all. So more is recorded, never less. */
+volatile u32 places_full = 0;
+
+/* Notes a place. */
+static __noinline void note_place(u32 netns, u16 port)
+{
+	struct place p = {.netns = netns, .port = port};
+	u32 key = port, *last = bpf_map_lookup_elem(&placed_last, &key);
+	u8 one = 1;
+
+	if (!last || *last == netns)
+		return;
+	if (!bpf_map_lookup_elem(&places, &p) && bpf_map_update_elem(&places, &p, &one, BPF_ANY))
+		places_full = 1;
+	*last = netns;
+}
+
+/* Whether a port of the network namespace of sk was noted. */
+static __always_inline bool is_place(struct sock *sk, u16 port)
+{
+	struct place p = {.port = port};
+	u32 key = port, *last = bpf_map_lookup_elem(&placed_last, &key);
+
+	if (!last || !*last)
+		return 0;
+	p.netns = sk->__sk_common.skc_net.net->ns.inum;
+	return *last == p.netns || places_full || bpf_map_lookup_elem(&places, &p);
+}
+
+#endif
