@@ -3,6 +3,7 @@
 package audit
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -203,17 +204,24 @@ func (a *Account) Contradictions() []string {
 	if a.end.Lost != lost {
 		a.contradict("END says %d lost events, its account %d", a.end.Lost, lost)
 	}
-	for p, n := range a.losses {
-		if n > 0 && !known[p] && !a.repair {
+	for _, p := range inOrder(a.losses) {
+		if n := a.losses[p]; n > 0 && !known[p] && !a.repair {
 			a.contradict("END does not account for %d lost events of %s of %s, of which there are records", n, p.kind, p.hook)
 		}
 	}
-	for p, n := range a.counts {
-		if n > 0 && !known[p] {
+	for _, p := range inOrder(a.counts) {
+		if n := a.counts[p]; n > 0 && !known[p] {
 			a.contradict("END does not account for %d events of %s of %s", n, p.kind, p.hook)
 		}
 	}
 	return a.against
+}
+
+// inOrder gives the probes of counts by hook and kind, so that each command lists the same.
+func inOrder(counts map[counted]uint64) []counted {
+	return slices.SortedFunc(maps.Keys(counts), func(x, y counted) int {
+		return cmp.Or(cmp.Compare(x.hook, y.hook), cmp.Compare(x.kind, y.kind))
+	})
 }
 
 // gaps holds the numbers that no event of p has against what END says of them. Those of
