@@ -389,7 +389,7 @@ func testSteered(t *testing.T, backlog int) {
 		unix.Close(fd)
 		l.untilEnd(c)
 		unix.Close(c)
-		waitClosed(t)
+		l.until("connections do not end", func() bool { return !alive(t, from, to) })
 	})
 	_, r := causes(t, a.path)
 	got := map[uint16]uint16{}
@@ -415,4 +415,20 @@ func testSteered(t *testing.T, backlog int) {
 			t.Errorf("it says %q:\n%s", word, out)
 		}
 	}
+}
+
+// alive reports whether a connection has a local port of a range, in another state than TIME-WAIT.
+func alive(t *testing.T, from, to int) bool {
+	t.Helper()
+	b, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if end, err := tcpEnd(f[1]); err == nil && int(end.Port()) >= from && int(end.Port()) <= to && f[3] != "06" {
+			return true
+		}
+	}
+	return false
 }
