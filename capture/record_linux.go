@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/acc-project/acc/bpf"
+	"github.com/acc-project/acc/confine"
 	"github.com/acc-project/acc/format"
 )
 
@@ -205,7 +206,7 @@ func (s *session) run(ctx context.Context) error {
 		}()
 	}
 	if s.o.Confine { // the command has its caller's rights by now
-		s.kept = confine(cmd != nil, len(s.witness.procs) > 1)
+		s.kept = confine.Recorder(keep(cmd != nil, len(s.witness.procs) > 1))
 	}
 	wake := context.AfterFunc(stop, func() { _ = s.ring.Flush() })
 	defer wake()

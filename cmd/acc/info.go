@@ -14,6 +14,7 @@ import (
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/confine"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
@@ -42,7 +43,7 @@ error says why.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			worst := exitOK
 			ins, errs := openFiles(args)
-			confine(false)
+			confine.Reader(false)
 			for i, in := range ins {
 				if i > 0 && !o.json {
 					fmt.Fprintln(cmd.OutOrStdout())

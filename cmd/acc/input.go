@@ -11,6 +11,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/confine"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
@@ -45,7 +46,7 @@ func openCapture(name string, o format.ReaderOptions) (*input, error) {
 		return nil, err
 	}
 	in.opts, in.inside = o, true
-	confine(false)
+	confine.Reader(false)
 	if err := in.begin(in.file, o.Salvage); err != nil {
 		in.Close()
 		return nil, err

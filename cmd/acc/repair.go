@@ -9,6 +9,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/confine"
 	"github.com/acc-project/acc/format"
 	"github.com/acc-project/acc/replay"
 )
@@ -73,7 +74,7 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 		return err
 	}
 	writing.Store(true)
-	confine(true)
+	confine.Reader(true)
 	note, end, err := replay.Repair(out.file, in.file, in.bytes, replay.RepairOptions{Tool: "acc " + toolVersion()})
 	if err != nil {
 		out.discard()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/confine"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/evidence/sshsig"
 	"github.com/acc-project/acc/format"
@@ -173,7 +174,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 		sigs[i] = openSignature(name, o.signature)
 	}
 	ins, errs := openFiles(names)
-	confine(false)
+	confine.Reader(false)
 	worst := exitOK
 	for i, in := range ins {
 		v, err := (*verified)(nil), errs[i]

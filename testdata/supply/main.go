@@ -85,12 +85,16 @@ func read(binary string) ([]part, *buildinfo.BuildInfo, error) {
 
 // license tells the licence of a module by words that only it has, and gives its text.
 func license(dir string) (spdx, text string, err error) {
-	for _, name := range []string{"LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING"} {
+	for _, name := range []string{"LICENSE", "License", "LICENSE.txt", "LICENSE.md", "COPYING"} {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			continue
 		}
-		text := strings.Join(strings.Fields(string(data)), " ")
+		if _, after, ok := strings.Cut(string(data), "SPDX-License-Identifier: "); ok {
+			id, _, _ := strings.Cut(after, "\n")
+			return strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(id), "*/")), string(data), nil
+		}
+		text := strings.ToLower(strings.Join(strings.Fields(string(data)), " "))
 		var found []string
 		for _, l := range []struct{ spdx, words string }{
 			{"Apache-2.0", "Apache License Version 2.0, January 2004"},
@@ -100,7 +104,7 @@ func license(dir string) (spdx, text string, err error) {
 			{"MIT", "Permission is hereby granted, free of charge"},
 			{"ISC", "Permission to use, copy, modify, and/or distribute"},
 		} {
-			if strings.Contains(text, l.words) && !(l.spdx == "BSD-2-Clause" && strings.Contains(text, "Neither the name of")) {
+			if strings.Contains(text, strings.ToLower(l.words)) && !(l.spdx == "BSD-2-Clause" && strings.Contains(text, "neither the name of")) {
 				found = append(found, l.spdx)
 			}
 		}

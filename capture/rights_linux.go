@@ -1,0 +1,48 @@
+//go:build amd64 || arm64
+
+package capture
+
+import (
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Capabilities that a running recording has a use for, by number.
+const (
+	capDACOverride   = 1 << unix.CAP_DAC_OVERRIDE
+	capDACReadSearch = 1 << unix.CAP_DAC_READ_SEARCH
+	capKill          = 1 << unix.CAP_KILL
+	capSysPtrace     = 1 << unix.CAP_SYS_PTRACE
+)
+
+// keep is what the rest of the recording needs, as far as this process has it, with a
+// command, and with other network namespaces.
+//
+//   - BPF and PERFMON: probes that come later, see watcher, and reading counters,
+//     which kernels before 6.0 refuse without.
+//   - SYS_ADMIN: the same where perf_event_paranoid, in Debian's way, is above 2; and
+//     asking for the connections in other network namespaces at the end, and for their settings.
+//   - SYS_PTRACE: which program a process runs, its namespaces, and who sits in accept.
+//   - KILL: ending a command that changed its user.
+//   - DAC_OVERRIDE, DAC_READ_SEARCH: tracefs, for a user other than root.
+func keep(command, elsewhere bool) uint64 {
+	caps := uint64(capBPF | capPerfmon | capSysPtrace)
+	if paranoid() > 2 || elsewhere {
+		caps |= capSysAdmin
+	}
+	if command {
+		caps |= capKill
+	}
+	if os.Geteuid() != 0 {
+		caps |= capDACOverride | capDACReadSearch
+	}
+	return caps
+}
+
+// paranoid is kernel.perf_event_paranoid.
+func paranoid() int {
+	n, _ := strconv.Atoi(readLine("/proc/sys/kernel/perf_event_paranoid"))
+	return n
+}

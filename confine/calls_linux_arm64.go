@@ -1,0 +1,8 @@
+package confine
+
+import "golang.org/x/sys/unix"
+
+const auditArch = unix.AUDIT_ARCH_AARCH64
+
+// oldCalls are forbidden calls that only this architecture has.
+var oldCalls []uint32

@@ -1,0 +1,145 @@
+//go:build linux && (amd64 || arm64)
+
+package confine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestMain runs this program as one that confines itself, if a test asks for it.
+func TestMain(m *testing.M) {
+	switch os.Getenv("ACC_CONFINE") {
+	case "attempt":
+		attempt()
+	case "landlocked":
+		landlocked()
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// landlocked tries what Landlock alone, without the filter of calls, must refuse.
+func landlocked() {
+	restrictFiles(false)
+	for _, try := range []func() error{
+		func() error { f, err := os.Open("/etc/passwd"); f.Close(); return err },
+		func() error { f, err := os.Create(os.Args[1] + "/new"); f.Close(); return err },
+		func() error { return os.Remove(os.Args[1] + "/there") },
+	} {
+		var wait sync.WaitGroup
+		for range 4 {
+			wait.Go(func() { fmt.Println(errors.Is(try(), unix.EACCES)) })
+		}
+		wait.Wait()
+	}
+	_, err := os.Stdin.Stat() // what was open stays open
+	n, readErr := os.Stdin.Read(make([]byte, 10))
+	fmt.Println(n, err, readErr)
+}
+
+// Landlock alone refuses files, too: in a binary without cgo, as acc is built, and, not
+// in short tests, in this one.
+func TestLandlock(t *testing.T) {
+	if version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION); errno != 0 || version < 1 {
+		t.Skip("this kernel has no Landlock")
+	}
+	programs := []string{os.Args[0]}
+	if !testing.Short() {
+		bin := filepath.Join(t.TempDir(), "landlocked")
+		build := exec.Command("go", "test", "-c", "-o", bin, ".")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		programs = append(programs, bin)
+	}
+	for _, bin := range programs {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "there"), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(bin, dir)
+		cmd.Env = append(os.Environ(), "ACC_CONFINE=landlocked")
+		cmd.Stdin = strings.NewReader("hello")
+		out, err := cmd.CombinedOutput()
+		if want := strings.Repeat("true\n", 12) + "5 <nil> <nil>\n"; err != nil || string(out) != want {
+			t.Errorf("%v: %q", err, out)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "there")); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// attempt confines itself as readers do, tries on many threads what a reader has
+// no use for, and prints what was not refused.
+func attempt() {
+	Reader(os.Getenv("REMOVES") != "")
+	tries := map[string]func() error{
+		"open":    func() error { f, err := os.Open("/etc/passwd"); f.Close(); return err },
+		"create":  func() error { f, err := os.Create(os.Args[1] + "/new"); f.Close(); return err },
+		"exec":    func() error { return syscall.Exec("/bin/true", []string{"true"}, nil) },
+		"start":   func() error { return exec.Command("/bin/true").Run() },
+		"socket":  func() error { fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0); unix.Close(fd); return err },
+		"unix":    func() error { fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0); unix.Close(fd); return err },
+		"remove":  func() error { return os.Remove(os.Args[1] + "/there") },
+		"rename":  func() error { return os.Rename(os.Args[1]+"/there", os.Args[1]+"/gone") },
+		"chmod":   func() error { return os.Chmod(os.Args[1]+"/there", 0o777) },
+		"mkdir":   func() error { return os.Mkdir(os.Args[1]+"/dir", 0o700) },
+		"ptrace":  func() error { return unix.PtraceAttach(os.Getppid()) },
+		"unshare": func() error { return unix.Unshare(unix.CLONE_NEWUSER) },
+	}
+	var wait sync.WaitGroup
+	var said sync.Mutex
+	for name, try := range tries {
+		for range 4 {
+			wait.Go(func() {
+				if err := try(); err == nil {
+					said.Lock()
+					fmt.Println(name)
+					said.Unlock()
+				}
+			})
+		}
+	}
+	wait.Wait()
+	fmt.Println("tried")
+}
+
+// What a confined process may still do; the truth are the files and the kernel's
+// own status of each thread.
+func TestConfine(t *testing.T) {
+	if status, err := os.ReadFile("/proc/self/status"); err != nil || !strings.Contains(string(status), "Seccomp:") {
+		t.Skip("this kernel has no seccomp")
+	}
+	for _, removes := range []string{"", "1"} {
+		dir := t.TempDir()
+		there := filepath.Join(dir, "there")
+		if err := os.WriteFile(there, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(os.Args[0], dir)
+		cmd.Env = append(os.Environ(), "ACC_CONFINE=attempt", "REMOVES="+removes)
+		out, err := cmd.CombinedOutput()
+		want := "tried\n"
+		if removes != "" {
+			want = "remove\ntried\n"
+		}
+		if err != nil || string(out) != want {
+			t.Errorf("removes %q: %v: what was possible: %q", removes, err, out)
+		}
+		if list, _ := os.ReadDir(dir); len(list) != 1 && removes == "" || len(list) != 0 && removes != "" {
+			t.Errorf("removes %q: the folder holds %v", removes, list)
+		}
+	}
+}

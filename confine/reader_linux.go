@@ -1,0 +1,47 @@
+//go:build amd64 || arm64
+
+package confine
+
+import (
+	"github.com/landlock-lsm/go-landlock/landlock"
+	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
+	"golang.org/x/sys/unix"
+)
+
+// Reader takes what reading an open capture does not need: new files, the network,
+// other programs, other processes. It is for a command that has opened all its files. It
+// uses a filter of system calls (seccomp) and Landlock, where the kernel has them. A
+// kernel or a container that allows neither is no error: the reader is safe without, this
+// is the second wall.
+//
+// A command that removes its output when it fails keeps the right to remove.
+func Reader(removes bool) {
+	restrictFiles(removes)
+	_ = forbidForReader(removes)
+}
+
+// restrictFiles denies every access to files that this kernel's Landlock knows, and
+// TCP and UDP. What is open stays open.
+func restrictFiles(removes bool) {
+	files := landlock.V11.HandledAccessFS
+	if removes {
+		files &^= ll.AccessFSRemoveFile
+	}
+	c := landlock.Config{HandledAccessFS: files, HandledAccessNet: landlock.V11.HandledAccessNet}
+	_ = c.BestEffort().Restrict()
+}
+
+// readerForbidden are calls that a reader has no use for, beside forbidden.
+var readerForbidden = []uint32{
+	unix.SYS_OPENAT, unix.SYS_PIDFD_OPEN, unix.SYS_SETNS, unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_MEMFD_CREATE,
+	unix.SYS_SOCKET, unix.SYS_SOCKETPAIR, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_ACCEPT, unix.SYS_ACCEPT4,
+}
+
+func forbidForReader(removes bool) error {
+	f := newFilter()
+	if !removes {
+		f.forbid(unix.SYS_UNLINKAT)
+	}
+	f.forbid(readerForbidden...)
+	return f.install()
+}
