@@ -211,7 +211,7 @@ func (a *Analyzer) socket(t *task, e *format.Event) error {
 	if e.Ret >= 0 && e.Mark&format.MarkAddrDiffers != 0 {
 		t.listener.marks.note(addressMismatch, e.Seq, e.BootNS, 0)
 	}
-	if e.Proto != 6 && e.Proto != 262 || !e.RAddr.IsValid() {
+	if e.Proto != format.ProtoTCP && e.Proto != format.ProtoMPTCP || !e.RAddr.IsValid() {
 		return nil
 	}
 	return a.conns.accepted(e, t)
@@ -298,7 +298,7 @@ func (a *Analyzer) accepted(l *listener, proc *process, p *Pair) {
 	a.totals.Accepted++
 	l.accepted++
 	proc.accepted++
-	if p.State == tcpClose {
+	if p.State == format.StateClosed {
 		a.totals.ClosedEarly++
 		l.marks.note(deadOnArrival, p.ReturnSeq, p.ReturnNS, 0)
 		if p.QueueReturn > 0 {

@@ -177,18 +177,6 @@ func (e End) Told() bool {
 	return !e.Open() && !e.Waiting() && !e.Refused() && e.Known()
 }
 
-// TCP state numbers, from the kernel's include/net/tcp_states.h.
-const (
-	tcpEstablished = 1
-	tcpSynRecv     = 3
-	tcpFinWait1    = 4
-	tcpFinWait2    = 5
-	tcpClose       = 7
-	tcpCloseWait   = 8
-	tcpLastAck     = 9
-	tcpClosing     = 11
-)
-
 // endOf says who closed a connection. An RST from the peer leaves an error in the
 // socket, EPIPE if the peer had sent a FIN before (tcp_reset). Who sends a FIN
 // first goes through FIN-WAIT, the other one through CLOSE-WAIT and LAST-ACK. A
@@ -207,11 +195,11 @@ func endOf(oldState uint8, sockErr uint16) End {
 		return EndError
 	}
 	switch oldState {
-	case tcpFinWait1, tcpFinWait2:
+	case format.StateFinWait1, format.StateFinWait2:
 		return EndByServer
-	case tcpLastAck:
+	case format.StateLastAck:
 		return EndByClient
-	case tcpClosing:
+	case format.StateClosing:
 		return EndByBoth
 	}
 	return EndResetByServer
@@ -222,7 +210,7 @@ func endOf(oldState uint8, sockErr uint16) End {
 // PassiveOpens counts; the one that comes second finds the other in the table and drops
 // its own out of SYN-RECV before anybody has seen it (inet_ehash_nolisten).
 func Discarded(e *format.Event) bool {
-	return e.Kind == format.Closed && e.Hook == format.HookSetState && e.OldState == tcpSynRecv && e.Inode == 0 && e.BytesIn == 0 && e.BytesOut == 0
+	return e.Kind == format.Closed && e.Hook == format.HookSetState && e.OldState == format.StateSynRecv && e.Inode == 0 && e.BytesIn == 0 && e.BytesOut == 0
 }
 
 // EndOf says who closed the connection of a Closed event.
@@ -241,13 +229,13 @@ func WithoutFIN(e *format.Event) (in, out uint64) {
 	in, out = e.BytesIn, e.BytesOut
 	came, acked := e.Shutdown&finCame != 0, e.Shutdown&finAcked != 0
 	switch e.OldState {
-	case tcpFinWait2:
+	case format.StateFinWait2:
 		acked = true
-	case tcpClosing, tcpLastAck:
+	case format.StateClosing, format.StateLastAck:
 		if !came { // it must have
 			came, acked = true, e.SockErr == 0
 		}
-	case tcpCloseWait:
+	case format.StateCloseWait:
 		came = true
 	}
 	if came {

@@ -290,7 +290,7 @@ func (cs *conns) queued(e *format.Event, l *listener) error {
 		}
 	}
 	c.before, c.headless, c.skips = false, false, cs.skips
-	c.multipath = e.Proto == protoMPTCP
+	c.multipath = e.Proto == format.ProtoMPTCP
 	c.first = e.Seq
 	if l != nil {
 		c.taken = l.accepted
@@ -343,7 +343,7 @@ func (cs *conns) take(c *conn, e *format.Event, t *task) {
 		c.first = e.Seq
 	}
 	c.skips = cs.skips
-	c.multipath = c.multipath || e.Proto == protoMPTCP
+	c.multipath = c.multipath || e.Proto == format.ProtoMPTCP
 	c.tid, c.via, c.mark, c.process, c.inode = e.TID, e.Via, c.mark|e.Mark, t.process, e.Inode
 	c.taskNetNS, c.sockfd, c.uring, c.uringEnd = e.TaskNetNS, e.SockFD, e.Uring, e.UringEnd
 	if t.listener != nil && t.listener.key.inode != 0 {
@@ -389,9 +389,9 @@ func (cs *conns) state(e *format.Event) {
 		return
 	}
 	switch {
-	case e.State == tcpEstablished:
+	case e.State == format.StateEstablished:
 		c.more().establishedNS = e.BootNS
-	case e.State == tcpCloseWait && c.acceptSeq == 0 && (c.rare == nil || c.rare.goneSeq == 0):
+	case e.State == format.StateCloseWait && c.acceptSeq == 0 && (c.rare == nil || c.rare.goneSeq == 0):
 		c.more().goneNS, c.rare.goneSeq = e.BootNS, e.Seq
 	}
 }
@@ -463,6 +463,6 @@ func (cs *conns) forgotten(e *format.Event, l *listener) error {
 // a socket that connected from there, which has no listener's limit, or of a subflow that joined a
 // connection of MPTCP. It was not queued, and did not stand in the list at the start, which had all.
 func (cs *conns) foreign(e *format.Event) bool {
-	made := e.BacklogMax > 0 && e.Proto != protoMPTCP
+	made := e.BacklogMax > 0 && e.Proto != format.ProtoMPTCP
 	return cs.causes && !made && !cs.partial() && cs.listedAll && e.BootNS > cs.shotNS && cs.listed[port{e.NetNS, e.LPort}]
 }

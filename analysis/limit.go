@@ -54,7 +54,7 @@ func (l *listener) limited(e *format.Event) {
 			return
 		}
 	}
-	if l.proto == protoMPTCP && e.BacklogMax == 0 {
+	if l.proto == format.ProtoMPTCP && e.BacklogMax == 0 {
 		return // its subflow is gone, which has it
 	}
 	if l.queueMax = e.BacklogMax; n < maxLimits {

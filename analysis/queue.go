@@ -76,10 +76,10 @@ func (f *life) waited(queuedNS int64, others uint64, e *format.Event, atLeast bo
 	if ns >= slowerNS {
 		f.slower++
 	}
-	if e.State == tcpClose && ns >= slowNS {
+	if e.State == format.StateClosed && ns >= slowNS {
 		f.lateDead++
 	}
-	if e.State == tcpCloseWait && ns >= goneNS {
+	if e.State == format.StateCloseWait && ns >= goneNS {
 		f.lateGone++
 		f.gone.note(e.Seq, e.BootNS, ns)
 	}
@@ -123,7 +123,7 @@ func (f *life) ended(c *Connection) {
 	switch {
 	case ns < 0 || c.AcceptedSeq != 0 || c.AcceptUnknown && !c.End.Waiting() && c.End != EndListener:
 	case c.End.Waiting():
-		if c.GoneSeq != 0 || c.LeftState == tcpCloseWait {
+		if c.GoneSeq != 0 || c.LeftState == format.StateCloseWait {
 			f.quit++
 		}
 		if f.stuck++; f.stuck == 1 || ns > f.oldestNS {
@@ -231,7 +231,7 @@ func (a *Analyzer) dropped(e *format.Event, l *listener) error {
 		case format.CauseListenerShut:
 			f.lostShut++
 		}
-		if e.State == tcpCloseWait {
+		if e.State == format.StateCloseWait {
 			f.lostQuit++
 		}
 		f.lostAt.note(e.Seq, e.BootNS, 0)

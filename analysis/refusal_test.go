@@ -89,7 +89,7 @@ func TestLifecycleAlone(t *testing.T) {
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("got %q, want %q", s, want)
 	}
-	if !open.AcceptUnknown || open.LeftState != 1 || open.BytesIn != 10 || open.BytesOut != 20 {
+	if !open.AcceptUnknown || open.LeftState != format.StateEstablished || open.BytesIn != 10 || open.BytesOut != 20 {
 		t.Errorf("%+v", open)
 	}
 	x := r.Connections

@@ -68,7 +68,7 @@ func (cs *conns) leftAtEnd(c *conn) End {
 // queueable reports whether a connection in an accept queue can have a state: the program
 // has not seen it, so only the client can have closed it.
 func queueable(state uint8) bool {
-	return state == tcpEstablished || state == tcpCloseWait || state == tcpSynRecv // fast open
+	return state == format.StateEstablished || state == format.StateCloseWait || state == format.StateSynRecv // fast open
 }
 
 // listingNS is more than taking the snapshot lasts.
@@ -88,9 +88,9 @@ func (cs *conns) missing(c *conn) bool {
 func soFar(s *format.Connection) (in, out uint64) {
 	in, out = s.BytesIn, s.BytesOut
 	switch s.State {
-	case tcpCloseWait, tcpLastAck, tcpClosing:
+	case format.StateCloseWait, format.StateLastAck, format.StateClosing:
 		in = max(in, 1) - 1
-	case tcpFinWait2:
+	case format.StateFinWait2:
 		out = max(out, 1) - 1
 	}
 	return in, out

@@ -165,7 +165,7 @@ func (cs *conns) fill(c *conn, end End) {
 	if began != 0 && o.EndNS != 0 {
 		o.AliveNS = max(o.EndNS-began, 0)
 	}
-	if o.Dead = c.acceptSeq != 0 && c.state == tcpClose; o.Dead && o.ClosedSeq != 0 {
+	if o.Dead = c.acceptSeq != 0 && c.state == format.StateClosed; o.Dead && o.ClosedSeq != 0 {
 		o.DeadNS = max(c.acceptNS-o.ClosedNS, 0)
 	}
 }
@@ -187,7 +187,7 @@ func (cs *conns) acceptMissing(c *conn) bool {
 	}
 	x := &c.rare.end
 	switch x.oldState {
-	case tcpFinWait1, tcpFinWait2, tcpClosing, tcpLastAck:
+	case format.StateFinWait1, format.StateFinWait2, format.StateClosing, format.StateLastAck:
 		return cs.lostOut
 	}
 	return cs.lostOut && x.out > 0

@@ -335,7 +335,7 @@ func (w *Witness) event(e *format.Event) {
 	case e.Mark&format.MarkNoFacts != 0:
 		w.noFacts++
 		return
-	case e.Proto != protoTCP && e.Proto != protoMPTCP:
+	case e.Proto != format.ProtoTCP && e.Proto != format.ProtoMPTCP:
 		return
 	case e.Hook == format.HookKernelAccept:
 		what = tookKernel
@@ -368,8 +368,3 @@ func (w *Witness) event(e *format.Event) {
 	w.recent[w.next] = m
 	w.next = (w.next + 1) % maxRecent
 }
-
-const (
-	protoTCP   = 6
-	protoMPTCP = 262 // IPPROTO_MPTCP
-)

@@ -309,6 +309,25 @@ const (
 	FamilySMC   Family = 43
 )
 
+// Protocols whose number the code asks for; the others are in the table of fields.
+const (
+	ProtoTCP   uint16 = 6
+	ProtoMPTCP uint16 = 262 // IPPROTO_MPTCP
+)
+
+// TCP state numbers, from the kernel's include/net/tcp_states.h.
+const (
+	StateEstablished uint8 = 1
+	StateSynRecv     uint8 = 3
+	StateFinWait1    uint8 = 4
+	StateFinWait2    uint8 = 5
+	StateClosed      uint8 = 7
+	StateCloseWait   uint8 = 8
+	StateLastAck     uint8 = 9
+	StateListen      uint8 = 10
+	StateClosing     uint8 = 11
+)
+
 var (
 	kindNames = map[int64]string{1: "enter", 2: "return", 3: "queued", 4: "closed", 5: "drop", 6: "state", 7: "listen"}
 	hookNames = map[int64]string{

@@ -422,7 +422,7 @@ func appendSocket(dst []byte, e *Event) []byte {
 		} else if e.Family != 0 {
 			dst = append(append(dst, "  "...), e.Family.String()...)
 		}
-		if e.State == 7 {
+		if e.State == StateClosed {
 			dst = append(dst, " (already closed)"...)
 		}
 	} else if l := e.Bound(); l != "" {

@@ -100,10 +100,8 @@ func accepted(c *conn) (yes, known bool) {
 
 // goneBefore reports whether the client had closed its side before anybody accepted it.
 func goneBefore(c *conn) bool {
-	return c.GoneNS != 0 || c.AcceptedSeq != 0 && c.StateAtAccept == tcpCloseWait || c.AcceptedSeq == 0 && c.End != analysis.EndOpen && c.LeftState == tcpCloseWait
+	return c.GoneNS != 0 || c.AcceptedSeq != 0 && c.StateAtAccept == format.StateCloseWait || c.AcceptedSeq == 0 && c.End != analysis.EndOpen && c.LeftState == format.StateCloseWait
 }
-
-const tcpCloseWait = 8 // TCP state number
 
 // ConnectionHead is the head of the lines of AppendConnectionText.
 const ConnectionHead = "      id  time             client                 listener               by                queued  alive      in         out        end"

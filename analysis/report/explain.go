@@ -175,7 +175,7 @@ func took(e *format.Event) string {
 }
 
 func stateWords(e *format.Event) string {
-	if e.State == 8 {
+	if e.State == format.StateCloseWait {
 		return ": the client has closed its side"
 	}
 	return ""
@@ -185,7 +185,7 @@ func dropped(e *format.Event, say func(string, ...any)) {
 	switch {
 	case e.Hook == format.HookChildForget:
 		end := "the kernel resets it, the client sees its connection break"
-		if e.State == 8 {
+		if e.State == format.StateCloseWait {
 			end = "the client had closed its side already"
 		}
 		say("The listener %s while the connection from %s to %s was in its accept queue: %s.", stopWords[e.Cause], e.Peer(), e.Bound(), end)

@@ -50,7 +50,7 @@ func AppendPairText(dst []byte, p *analysis.Pair, c format.Clock, zone *time.Loc
 		if p.Remote.Addr().IsValid() {
 			dst = append(append(dst, "  from "...), p.Remote.String()...)
 		}
-		if p.State == 7 {
+		if p.State == format.StateClosed {
 			dst = append(dst, " (already closed)"...)
 		}
 	case p.Returned():
