@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 
 	"github.com/acc-project/acc/format"
@@ -80,7 +79,7 @@ var ErrExport = errors.New("journalctl's export format is not read: a message in
 var errMany = fmt.Errorf("more than %d checkpoints", maxLines)
 
 // text is what acc writes. A log may hold no more and no less in the message.
-var text = regexp.MustCompile(`^checkpoint capture=(\S{1,64}) frame=(\d{1,10}) bytes=(\d{1,19}) events=(\d{1,20}) head=([0-9a-f]{64})$`)
+var text = lazy(`^checkpoint capture=(\S{1,64}) frame=(\d{1,10}) bytes=(\d{1,19}) events=(\d{1,20}) head=([0-9a-f]{64})$`)
 
 // Append appends the line of a checkpoint, without a line feed.
 func Append(dst []byte, id string, c format.Checkpoint) []byte {
@@ -145,7 +144,7 @@ func (l *Log) other(lines, first int) {
 
 // parseText reads the text of a message.
 func parseText(message string, w Writer) (c Line, ok bool) {
-	m := text.FindStringSubmatch(message)
+	m := text().FindStringSubmatch(message)
 	if m == nil {
 		return c, false
 	}

@@ -282,7 +282,8 @@ func TestTimesAgreeWithOpenSSH(t *testing.T) {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed(t), 1))}
 	read := 0
 	stamps := []string{"20200701120000", "202003290230", "202010250230", "20200101Z", "20200101utc", "19691231", "19700101Z", "19700101000001Z", "20200230", "2020123123:5961", "20201231235961Z"}
-	for i := range share(45, 400) {
+	all := share(45, 400)
+	for i := range all {
 		s := g.stamp()
 		if i < len(stamps) {
 			s = stamps[i]
@@ -310,7 +311,7 @@ func TestTimesAgreeWithOpenSSH(t *testing.T) {
 			read++
 		}
 	}
-	if read < 10 {
+	if read < all/4 {
 		t.Errorf("only %d are times: the test shows little", read)
 	}
 }
