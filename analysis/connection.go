@@ -66,11 +66,14 @@ type Connection struct {
 	Moves     uint32       // how often it was moved from one listener to another
 	MovedFrom string       // the listener that it was moved from last, "" not known
 
-	StateAtAccept uint8 // TCP state number, valid with AcceptedSeq
-	AcceptUnknown bool  // whether it was accepted is not known: accepts are not recorded, or it can be in a part that is missing
-	LeftState     uint8 // TCP state number when recording ended, 0 unknown
-	Dead          bool  // dead on arrival: it was closed when accept returned it
-	DeadNS        int64 // and had been for so long
+	StateAtAccept uint8           // TCP state number, valid with AcceptedSeq
+	AcceptUnknown bool            // whether it was accepted is not known: accepts are not recorded, or it can be in a part that is missing
+	Holders       []format.Holder // processes that had it open when recording ended, if it was open
+	MoreHolders   uint32          // further ones
+	HoldersKnown  bool            // the descriptors of all processes were looked at
+	LeftState     uint8           // TCP state number when recording ended, 0 unknown
+	Dead          bool            // dead on arrival: it was closed when accept returned it
+	DeadNS        int64           // and had been for so long
 
 	End         End
 	OldState    uint8 // TCP state before it closed
@@ -104,6 +107,13 @@ func (c *Connection) InQueue() (ns int64, atLeast bool) {
 		return c.WaitedNS, true
 	}
 	return c.QueueWaitNS, false
+}
+
+// HandedOver reports whether another process than the one that accepted the connection
+// had it open when recording ended: it got the descriptor, or is a child.
+func (c *Connection) HandedOver() bool {
+	other := func(h format.Holder) bool { return h.PID != c.PID }
+	return c.End.Open() && c.AcceptedSeq != 0 && (c.MoreHolders > 0 || slices.ContainsFunc(c.Holders, other))
 }
 
 // Has reports whether one of the connection's events has a sequence number.

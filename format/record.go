@@ -121,6 +121,17 @@ type Connection struct {
 	BytesOut    uint64 `msgpack:"bytes_out,omitempty" json:"bytes_out,omitempty"` // as in a Closed event
 	Retransmits uint32 `msgpack:"retransmits,omitempty" json:"retransmits,omitempty"`
 	SRTTUS      uint32 `msgpack:"srtt_us,omitempty" json:"srtt_us,omitempty"` // 0 not measured
+
+	// At the end, of one with an inode number.
+	Holders      []Holder `msgpack:"holders,omitempty" json:"holders,omitempty"`             // processes that had it open, in the order of /proc
+	MoreHolders  uint32   `msgpack:"more_holders,omitempty" json:"more_holders,omitempty"`   // further ones
+	HoldersKnown bool     `msgpack:"holders_known,omitempty" json:"holders_known,omitempty"` // the descriptors of all processes were looked at
+}
+
+// Holder is a process that had a connection open when recording ended.
+type Holder struct {
+	PID  uint32 `msgpack:"pid" json:"pid"`   // initial pid namespace
+	Comm string `msgpack:"comm" json:"comm"` // name of the group leader
 }
 
 // What can keep a process from running.

@@ -72,6 +72,13 @@ var connectionKeys = labelled(
 		return format.StateName(c.LeftState), c.LeftState != 0 && c.ClosedSeq == 0
 	},
 		"state of the TCP connection when recording ended, if it was still there").words(wordsOf("state")...),
+	textOrNull("holders", func(c *conn) (string, bool) { return holders(c), c.End.Open() && len(c.Holders) > 0 },
+		"processes that had it open when recording ended, as name[pid]; null: none was seen, or it was not looked for"),
+	boolOrNull("holders_known", func(c *conn) (bool, bool) { return c.HoldersKnown, c.End.Open() },
+		"holders are all: the descriptors of each process were looked at; null: it was not open when recording ended"),
+	boolOrNull("handed_over", func(c *conn) (bool, bool) {
+		return c.HandedOver(), c.AcceptedSeq != 0 && c.End.Open() && (c.HoldersKnown && len(c.Holders) > 0 || c.HandedOver())
+	}, "another process than the one that accepted it had it open when recording ended; null: not known"),
 )
 
 type conn = analysis.Connection

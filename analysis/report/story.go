@@ -144,7 +144,11 @@ func (s *story) verdict() string {
 	if c.End == analysis.EndNotRecorded {
 		end = "what became of it is not recorded"
 	}
-	return fmt.Sprintf("Accepted by %s%s%s; %s%s.", s.who(), wait, alive, end, goneWords(c))
+	text := fmt.Sprintf("Accepted by %s%s%s; %s%s.", s.who(), wait, alive, end, goneWords(c))
+	if c.HandedOver() {
+		text += " At the end " + holderWords(c) + "."
+	}
+	return text
 }
 
 func packets(n uint64) string {
@@ -255,6 +259,9 @@ func (s *story) tell() {
 			state = ", in state " + format.StateName(c.LeftState)
 		}
 		s.add(c.EndNS, 0, "recording ends: %s%s", c.End, state)
+		if c.HandedOver() {
+			s.add(c.EndNS, 0, "%s", holderWords(c))
+		}
 	}
 	if c.ClosedSeq != 0 {
 		err := ""

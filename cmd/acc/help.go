@@ -32,7 +32,7 @@ var exitCodes = []struct {
 	{exitOK, "success"},
 	{exitError, "error"},
 	{exitUsage, "the command line is wrong"},
-	{exitTruncated, "the capture is truncated, its recording did not close cleanly, or it was repaired"},
+	{exitTruncated, "the capture is truncated, its recording did not close cleanly, or it was repaired; or, of acc verify, the kernel's counters do not agree"},
 	{exitCorrupt, "the capture is corrupt: damaged, or what it says of itself does not fit what it holds"},
 	{exitLimit, "a limit was reached and the result is incomplete; or the disk is full"},
 	{exitVerify, "acc verify: a signature or a kept chain head does not match, or there is none"},

@@ -55,7 +55,8 @@ What is truncated or corrupt is not called altered because its signature, or a h
 the damage on, can't be confirmed: that is said beside. It is if a head before differs.
 
 The verdict is on the file. A recording that lost events, or whose kernel counted other
-connections, is incomplete in an intact file: that is printed beside the verdict.
+connections, is incomplete in an intact file: that is printed beside the verdict. If
+the kernel counted others, and nothing in the capture accounts for it, the exit code is 3.
 
 The chain alone does not stop a forger, who can compute it anew. Against that helps a
 signature (acc sign, or ssh-keygen -Y sign), which is looked for in FILE.sig, or a head
@@ -107,6 +108,14 @@ unreadable, and error says why.`,
 var verdictCodes = map[string]int{
 	"intact": exitOK, "unclean": exitTruncated, "truncated": exitTruncated, "corrupt": exitCorrupt, "altered": exitVerify, "unsigned": exitVerify,
 	"unconfirmed": exitVerify,
+}
+
+// witnessCode is the exit code of the cross-check.
+func (v *verified) witnessCode() int {
+	if v.Witness.Verdict == analysis.WitnessDiffers {
+		return exitTruncated
+	}
+	return exitOK
 }
 
 // verified is what verify says of one file.
@@ -197,7 +206,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 		if err != nil {
 			worst = max(worst, exitCode(err, errOut))
 		} else {
-			worst = max(worst, verdictCodes[v.Verdict])
+			worst = max(worst, verdictCodes[v.Verdict], v.witnessCode())
 		}
 		ins[i], sigs[i] = nil, signatureFile{} // what it took is not kept
 	}
