@@ -61,7 +61,7 @@ func TestReadTCP(t *testing.T) {
 				continue
 			}
 			found += 10
-			if n, ok := want[c.RPort]; !ok || n != c.Inode || c.LAddr != at.Addr().String() || c.RAddr != at.Addr().String() || c.State != 1 {
+			if n, ok := want[c.RPort]; !ok || n != c.Inode || c.LAddr != at.Addr().String() || c.RAddr != at.Addr().String() || c.State != format.StateEstablished {
 				t.Errorf("%+v, want %v", c, want)
 			}
 		}

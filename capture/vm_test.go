@@ -285,7 +285,7 @@ func TestVMCounts(t *testing.T) {
 			}
 			got, failed := 0, 0
 			for _, e := range r.of(os.Getpid()) {
-				shut := e.State == 7 && e.LPort == 0 && !e.Accepted() // the port is given back at shutdown
+				shut := e.State == format.StateClosed && e.LPort == 0 && !e.Accepted() // the port is given back at shutdown
 				if e.Listener != st.Ino || e.LPort != addrPort(addr).Port() && !shut {
 					t.Fatalf("listener %d port %d, want %d %v: %+v", e.Listener, e.LPort, st.Ino, addrPort(addr), e)
 				}
@@ -296,7 +296,7 @@ func TestVMCounts(t *testing.T) {
 					if truth[a]--; truth[a] < 0 {
 						t.Errorf("the server accepted no %+v", a)
 					}
-					if e.State != 1 && e.State != 8 || e.Family != format.FamilyIPv4 || e.Type != 1 || e.Proto != 6 || e.Flags != unix.SOCK_CLOEXEC {
+					if e.State != format.StateEstablished && e.State != format.StateCloseWait || e.Family != format.FamilyIPv4 || e.Type != 1 || e.Proto != format.ProtoTCP || e.Flags != unix.SOCK_CLOEXEC {
 						t.Errorf("odd facts: %+v", e)
 					}
 				case e.Failed() && e.Errno() == 512: // a signal of Go's scheduler; it begins anew
@@ -305,7 +305,7 @@ func TestVMCounts(t *testing.T) {
 					if e.Errno() != int32(unix.EINVAL) {
 						t.Errorf("an attempt failed with %d", e.Errno())
 					}
-				case e.State != 10 && e.State != 7 || e.Via != format.ViaAccept4 || e.BacklogMax != 128:
+				case e.State != format.StateListen && e.State != format.StateClosed || e.Via != format.ViaAccept4 || e.BacklogMax != 128:
 					t.Errorf("odd entry: %+v", e)
 				}
 			}

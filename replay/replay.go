@@ -4,42 +4,11 @@ package replay
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"math"
 	"time"
 
 	"github.com/acc-project/acc/format"
 )
-
-// Options are a Stream's settings; the zero value reads strictly.
-type Options struct {
-	Salvage bool // skip what is corrupt and go on; see [Stream.Skipped]
-}
-
-// Stream gives the batches of a capture in the order of the capture. It is for
-// one goroutine.
-type Stream struct{ r *format.Reader }
-
-// Open reads the header of the capture on r. Its errors wrap those of
-// format.NewReader. The caller closes r.
-func Open(r io.Reader, o Options) (*Stream, error) {
-	fr, err := format.NewReader(r, format.ReaderOptions{Salvage: o.Salvage})
-	if err != nil {
-		return nil, fmt.Errorf("open capture: %w", err)
-	}
-	return &Stream{fr}, nil
-}
-
-// Header is the capture's header.
-func (s *Stream) Header() *format.Header { return s.r.Header() }
-
-// Next gives the next batch, which is valid until the next call; io.EOF at the
-// end of a whole capture. Its errors are those of format.Reader.
-func (s *Stream) Next() (*format.Batch, error) { return s.r.Next() }
-
-// Skipped is what salvaging has left out so far.
-func (s *Stream) Skipped() []format.Skip { return s.r.Skipped() }
 
 // PlayOptions say how fast events come. The zero value gives them as fast as
 // they can be read.
@@ -52,7 +21,7 @@ type PlayOptions struct {
 	Sleep func(ctx context.Context, d time.Duration) error
 }
 
-// Reader is where batches come from: an Ordered, a Stream, or a format.Reader.
+// Reader is where batches come from: an Ordered or a format.Reader.
 type Reader interface {
 	Next() (*format.Batch, error)
 }
