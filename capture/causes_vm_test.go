@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
 	"github.com/acc-project/acc/format"
@@ -287,6 +288,9 @@ func TestVMRelisten(t *testing.T) {
 // steer has connections to the ports of a range go to a listener, as sk_lookup programs of public edges do.
 func steer(t *testing.T, listener, from, to int) {
 	t.Helper()
+	if err := rlimit.RemoveMemlock(); err != nil {
+		t.Fatal(err)
+	}
 	sockets, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.SockMap, KeySize: 4, ValueSize: 8, MaxEntries: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -359,6 +363,9 @@ func testSteered(t *testing.T, backlog int) {
 	}
 	own := int(addrPort(s.addr).Port())
 	before, beforeFD := open(from)
+	for _, fd := range []int{s.fd, before, beforeFD} {
+		unix.CloseOnExec(fd) // else the recorder has them, too
+	}
 	if backlog == 0 { // there it is the port that tells
 		delete(want, portOf(t, before))
 	}
