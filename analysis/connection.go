@@ -225,34 +225,3 @@ func Discarded(e *format.Event) bool {
 
 // EndOf says who closed the connection of a Closed event.
 func EndOf(e *format.Event) End { return endOf(e.OldState, e.SockErr) }
-
-// What a Closed event's shutdown says beside the kernel's own two bits.
-const (
-	finCame  = 4
-	finAcked = 8
-)
-
-// WithoutFIN takes the FINs off the counts of bytes. Captures of before acc
-// recorded them tell by the states only, where a FIN that came in the same segment as
-// the acknowledgement of ours is not told apart from none: bytes in then can be 1 high.
-func WithoutFIN(e *format.Event) (in, out uint64) {
-	in, out = e.BytesIn, e.BytesOut
-	came, acked := e.Shutdown&finCame != 0, e.Shutdown&finAcked != 0
-	switch e.OldState {
-	case format.StateFinWait2:
-		acked = true
-	case format.StateClosing, format.StateLastAck:
-		if !came { // it must have
-			came, acked = true, e.SockErr == 0
-		}
-	case format.StateCloseWait:
-		came = true
-	}
-	if came {
-		in = max(in, 1) - 1
-	}
-	if acked {
-		out = max(out, 1) - 1
-	}
-	return in, out
-}

@@ -88,7 +88,7 @@ func (x *closing) set(e *format.Event) {
 		seq: e.Seq, inode: e.Inode, ns: e.BootNS, segsIn: e.SegsIn, segsOut: e.SegsOut, retransmits: e.Retransmits, srttUS: e.SRTTUS,
 		minRTTUS: e.MinRTTUS, sockErr: e.SockErr, oldState: e.OldState,
 	}
-	x.in, x.out = WithoutFIN(e)
+	x.in, x.out = e.StreamBytes()
 }
 
 func (c *conn) more() *rare {

@@ -231,7 +231,8 @@ func TestWithoutFIN(t *testing.T) {
 		{11, 3, 0, 100, 200},         // the same
 		{8, 1, 32, 100, 201},         // the same
 	} {
-		in, out := WithoutFIN(&format.Event{Kind: format.Closed, OldState: c.old, Shutdown: c.shutdown, SockErr: c.err, BytesIn: 101, BytesOut: 201})
+		e := format.Event{Kind: format.Closed, OldState: c.old, Shutdown: c.shutdown, SockErr: c.err, BytesIn: 101, BytesOut: 201}
+		in, out := e.StreamBytes()
 		if in != c.in || out != c.out {
 			t.Errorf("%+v: %d in, %d out", c, in, out)
 		}

@@ -84,18 +84,6 @@ func (cs *conns) missing(c *conn) bool {
 	return cs.final.known && !c.multipath && last < cs.final.bootNS-listingNS && c.listener != nil && c.listener.snap.ended && c.listener.addr.Port() == c.key.lport
 }
 
-// soFar takes the FINs off the bytes of a connection that is not closed.
-func soFar(s *format.Connection) (in, out uint64) {
-	in, out = s.BytesIn, s.BytesOut
-	switch s.State {
-	case format.StateCloseWait, format.StateLastAck, format.StateClosing:
-		in = max(in, 1) - 1
-	case format.StateFinWait2:
-		out = max(out, 1) - 1
-	}
-	return in, out
-}
-
 // snapshot takes the connections that were there when recording began.
 func (cs *conns) snapshot(shot *format.Snapshot) error {
 	cs.shotNS, cs.listedAll = shot.BootNS, shot.ConnectionsKnown && (cs.shotNS == 0 || cs.listedAll)

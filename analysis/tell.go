@@ -208,7 +208,7 @@ func (cs *conns) fillRare(o *Connection, x *rare) {
 	}
 	if s := x.left; s != nil {
 		o.LeftState, o.Retransmits, o.SRTTUS, o.Counted = s.State, s.Retransmits, s.SRTTUS, s.Counted
-		o.BytesIn, o.BytesOut = soFar(s)
+		o.BytesIn, o.BytesOut = s.StreamBytes()
 		o.Holders, o.MoreHolders, o.HoldersKnown = s.Holders, s.MoreHolders, s.HoldersKnown
 	}
 	if x.dropSeq != 0 {

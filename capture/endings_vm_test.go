@@ -158,7 +158,7 @@ func TestVMEndings(t *testing.T) {
 						continue
 					}
 					n++
-					in, out := analysis.WithoutFIN(e)
+					in, out := e.StreamBytes()
 					t.Logf("%s: %d in, %d out, %d sent again, srtt %d µs, least %d µs: %s", x.what, in, out, e.Retransmits, e.SRTTUS, e.MinRTTUS, analysis.EndOf(e))
 					if in != x.in || out != x.out || analysis.EndOf(e) != x.end || e.Retransmits != x.resent {
 						t.Errorf("%s: %d in, %d out, %s, %d sent again, want %+v: %+v", x.what, in, out, analysis.EndOf(e), e.Retransmits, x, e)

@@ -5,7 +5,6 @@ package capture
 import (
 	"testing"
 
-	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/format"
 )
 
@@ -70,7 +69,7 @@ func (x *life) check(t *testing.T, r *recording) {
 
 func checkClosed(t *testing.T, x *life, e *format.Event) {
 	t.Helper()
-	if in, out := analysis.WithoutFIN(e); in != x.in || out != x.out {
+	if in, out := e.StreamBytes(); in != x.in || out != x.out {
 		t.Errorf("%s: %d bytes in, %d out, want %d and %d", x.what, in, out, x.in, x.out)
 	}
 	if e.OldState != x.oldState || e.State != closed || e.SockErr != x.sockErr || e.Retransmits != 0 || e.SegsIn == 0 || e.MinRTTUS > 1<<30 {

@@ -55,6 +55,9 @@ func (d *frameDecoder) decode(l *link, frame []byte) error {
 		return fmt.Errorf("frame %d: decompress: %w", l.frame, err)
 	}
 	d.content = content
+	if !oneFrame(frame) {
+		return fmt.Errorf("frame %d: behind its link there is more than one zstd frame", l.frame)
+	}
 	if len(content) == 0 {
 		return fmt.Errorf("frame %d holds nothing", l.frame)
 	}

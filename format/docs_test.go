@@ -3,7 +3,9 @@ package format
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -64,6 +66,21 @@ func fieldTable() string {
 			unit = " (" + unit + ")"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s%s | %s |\n", f.Name, f.Type, on, key, f.Doc, unit, f.Source)
+	}
+	b.WriteString("\n## Numbers of words\n\nThe numbers that stand for words, in columns and in records: `family`, `proto` and `state` of a snapshot, " +
+		"`hook` and `kind` of probes,\nlosses and totals are the same. A number that is not here has no word; readers keep it. " +
+		"`errno` and `sock_err` are Linux's own (asm-generic/errno.h).\n`mark`, `uring` and `shutdown` are sums, whose parts the table above has.\n\n| field | numbers |\n|---|---|\n")
+	for _, f := range Fields {
+		if f.Names == nil || strings.Contains(f.Name, "err") {
+			continue
+		}
+		var list []string
+		for _, n := range slices.Sorted(maps.Keys(f.Names)) {
+			if word := f.Names[n]; word != "" {
+				list = append(list, fmt.Sprintf("%d %s", n, word))
+			}
+		}
+		fmt.Fprintf(&b, "| `%s` | %s |\n", f.Name, strings.Join(list, ", "))
 	}
 	return b.String()
 }

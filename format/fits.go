@@ -109,10 +109,14 @@ func fitMembers(b []byte, types map[string]reflect.Type) ([]byte, error) {
 	if !ok {
 		return nil, errBody
 	}
+	var names keySet
 	for range n {
 		var name []byte
 		if name, b, ok = parseBin(b); !ok {
 			return nil, errBody
+		}
+		if !names.add(name) {
+			return nil, fmt.Errorf("%q: %w", name, errTwice)
 		}
 		var err error
 		if t := types[string(name)]; t != nil {
@@ -141,10 +145,15 @@ func fitElements(b []byte, t reflect.Type) ([]byte, error) {
 		return pass(b)
 	}
 	var err error
+	var names keySet
 	for range n {
 		if keyed {
+			name, _, named := parseBin(rest)
 			if rest, err = pass(rest); err != nil {
 				return nil, err
+			}
+			if named && !names.add(name) {
+				return nil, fmt.Errorf("%q: %w", name, errTwice)
 			}
 		}
 		if rest, err = fit(rest, t.Elem()); err != nil {
@@ -152,4 +161,35 @@ func fitElements(b []byte, t reflect.Type) ([]byte, error) {
 		}
 	}
 	return rest, nil
+}
+
+var errTwice = errors.New("a map has the key twice")
+
+// keySet holds the keys of one map: a few in a list, more in a map of their own.
+type keySet struct {
+	few  [32][]byte
+	n    int
+	many map[string]bool
+}
+
+// add reports whether the key is new.
+func (s *keySet) add(key []byte) bool {
+	for _, k := range s.few[:s.n] {
+		if string(k) == string(key) {
+			return false
+		}
+	}
+	if s.n < len(s.few) {
+		s.few[s.n] = key
+		s.n++
+		return true
+	}
+	if s.many[string(key)] {
+		return false
+	}
+	if s.many == nil {
+		s.many = map[string]bool{}
+	}
+	s.many[string(key)] = true
+	return true
 }

@@ -29,6 +29,22 @@ func forge(events uint32, contents ...[]byte) []byte {
 	return out
 }
 
+// twoFrames is a capture whose second link has two zstd frames behind it, of which nil is
+// an empty skippable one.
+func twoFrames(head, first, second []byte) []byte {
+	enc, _ := zstd.NewWriter(nil)
+	a, b := enc.EncodeAll(first, nil), []byte{0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0}
+	if second != nil {
+		b = enc.EncodeAll(second, nil)
+	}
+	packed := append(a, b...)
+	out := forge(0, head)
+	var l0 link
+	l0.parse(out[8 : 8+linkSize])
+	l := link{frame: 1, size: uint32(len(packed)), content: uint32(len(first) + len(second)), firstSeq: 1}
+	return append(l.seal(out, l0.chain, packed), packed...)
+}
+
 // header is the content of a header frame.
 func header(t testing.TB, edit func(h *Header)) []byte {
 	var out bytes.Buffer
@@ -79,6 +95,10 @@ func TestHostile(t *testing.T) {
 		{"newer feature", forge(0, header(t, func(h *Header) { h.Incompat = []string{"sealed"} })), "sealed"},
 		{"field of another kind", forge(0, header(t, func(h *Header) { h.Fields[3].Key = []string{"uid"} })), "does not know"},
 		{"field before what it needs", forge(0, header(t, func(h *Header) { h.Fields[0], h.Fields[1] = h.Fields[1], h.Fields[0] })), "stands before"},
+		{"a key twice", forge(0, good, record("clock", append([]byte{0x82}, "\xa7boot_ns\x01\xa7boot_ns\x02"...)...)), `"boot_ns": a map has the key twice`},
+		{"a key twice, in a map of names", forge(0, good, record("counters", append([]byte{0x81}, "\xa6values\x82\xa1x\x01\xd9\x01x\x02"...)...)), `"x": a map has the key twice`},
+		{"two frames behind a link", twoFrames(good, record("clock", 0x80), record("clock", 0x80)), "more than one zstd frame"},
+		{"a skippable frame behind a frame", twoFrames(good, record("clock", 0x80), nil), "more than one zstd frame"},
 		{"not a capture", []byte("#!/bin/sh\n"), "not an acc capture"},
 		{"another zstd file", []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0, 0}, "not an acc capture"},
 	}

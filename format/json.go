@@ -201,6 +201,8 @@ func (f *Field) applies(e *Event) bool { return onMasks[f.on]&(1<<classOf(e)) !=
 const (
 	retAt  = unsafe.Offsetof(ev.Ret)
 	markAt = unsafe.Offsetof(ev.Mark)
+
+	bytesInAt, bytesOutAt = unsafe.Offsetof(ev.BytesIn), unsafe.Offsetof(ev.BytesOut)
 )
 
 func (f *Field) appendJSON(dst []byte, e *Event) []byte {
@@ -211,6 +213,14 @@ func (f *Field) appendJSON(dst []byte, e *Event) []byte {
 		return appendAddr(append(dst, '"'), *(*netip.Addr)(unsafe.Add(unsafe.Pointer(e), f.at)), '"')
 	}
 	v := f.Int(e)
+	switch {
+	case f.at == bytesInAt && f.size != 0: // without the FIN
+		in, _ := e.StreamBytes()
+		v = int64(in)
+	case f.at == bytesOutAt && f.size != 0:
+		_, out := e.StreamBytes()
+		v = int64(out)
+	}
 	switch {
 	case f.size == 0 && v == 0: // errno
 		return append(dst, "null"...)

@@ -63,8 +63,9 @@ func appendLife(dst []byte, e *Event) []byte {
 		if e.SockErr != 0 {
 			dst = append(append(dst, ' '), ErrnoName(int32(e.SockErr))...)
 		}
-		number("  in ", e.BytesIn, " B")
-		number(" out ", e.BytesOut, " B")
+		in, out := e.StreamBytes()
+		number("  in ", in, " B")
+		number(" out ", out, " B")
 		if e.Retransmits != 0 {
 			number(" retransmits ", uint64(e.Retransmits), "")
 		}

@@ -71,7 +71,7 @@ func sentences(e *format.Event) []string {
 		}
 		c := analysis.EndOf(e)
 		say("The connection from %s to %s has ended: %s (it was %s).", e.Peer(), e.Bound(), c, format.StateName(e.OldState))
-		in, out := analysis.WithoutFIN(e)
+		in, out := e.StreamBytes()
 		say("The client sent %s and got %s; %s segments had to be sent again.", Bytes(int64(in)), Bytes(int64(out)), Count(uint64(e.Retransmits)))
 		if e.SockErr != 0 {
 			say("The program is told %s when it uses the socket.", format.ErrnoName(int32(e.SockErr)))
