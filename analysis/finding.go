@@ -167,6 +167,7 @@ type found struct {
 type findings struct {
 	a    *Analyzer
 	at   *listener // that is being judged, nil: several
+	say  figures
 	list []found
 }
 

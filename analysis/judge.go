@@ -30,7 +30,7 @@ var aborts = map[int32]bool{64: true, 71: true, 92: true, 100: true, 101: true, 
 
 // judge works out the findings.
 func (a *Analyzer) judge(r *Result) {
-	fs := &findings{a: a}
+	fs := &findings{a: a, say: figures{&r.Doubts}}
 	a.places.twins()
 	all := append(slices.Clone(a.places.all), a.places.none, a.places.more)
 	for _, l := range all {
@@ -111,30 +111,30 @@ func (fs *findings) overflow(l *listener) {
 	const next = "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or look at its threads; " +
 		"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn"
 	if n := f.syns + f.acks; n > 0 {
-		fs.add(queueOverflow, s, n, m.seen(), next, "%s refused clients %s, its accept queue was full (limit %s): %s, of %s%s", l.label(&fs.a.places), many(n, "time"),
-			f.limitWords(), f.packets(), many(f.clients, "connection"), f.refusedWords())
+		fs.add(queueOverflow, s, n, m.seen(), next, "%s refused clients %s, its accept queue was full (limit %s): %s, of %s%s", l.label(&fs.a.places), fs.say.connsOf(n, "time"),
+			f.limitWords(), f.packets(fs.say), fs.say.connsOf(f.clients, "connection"), f.refusedWords(fs.say))
 	}
 	if n := f.synQueue; n > 0 {
 		fs.add(queueOverflow, s, n, m.seen(), "see whether that is a SYN flood (many peers, no handshakes: ss -t state syn-recv) and that net.ipv4.tcp_syncookies is 1; "+
-			"then net.ipv4.tcp_max_syn_backlog", "%s dropped %s, its SYN queue was full", l.label(&fs.a.places), many(n, "SYN"))
+			"then net.ipv4.tcp_max_syn_backlog", "%s dropped %s, its SYN queue was full", l.label(&fs.a.places), fs.say.connsOf(n, "SYN"))
 	}
 }
 
 // packets names the packets that were refused.
-func (f *life) packets() string {
+func (f *life) packets(say figures) string {
 	var list []string
 	if f.syns > 0 {
-		list = append(list, many(f.syns, "SYN"))
+		list = append(list, say.connsOf(f.syns, "SYN"))
 	}
 	if n := f.acks - f.aborted; n > 0 {
-		list = append(list, many(n, "last ACK"))
+		list = append(list, say.connsOf(n, "last ACK"))
 	}
 	words := strings.Join(list, " and ")
 	if len(list) > 0 {
 		words += " dropped"
 	}
 	if f.aborted > 0 {
-		words += strings.Repeat(", ", min(len(list), 1)) + many(f.aborted, "last ACK") + " answered with a reset (tcp_abort_on_overflow is 1)"
+		words += strings.Repeat(", ", min(len(list), 1)) + say.connsOf(f.aborted, "last ACK") + " answered with a reset (tcp_abort_on_overflow is 1)"
 	}
 	return words
 }
@@ -148,15 +148,15 @@ func (f *life) limitWords() string {
 }
 
 // refusedWords says what became of refused connections.
-func (f *life) refusedWords() string {
+func (f *life) refusedWords(say figures) string {
 	words := ""
 	if q := f.tried.quantiles(); q.Count == 1 {
-		words = fmt.Sprintf("; one was refused for %s before it was queued", Duration(q.Max))
+		words = fmt.Sprintf("; one was refused for %s before it was queued", say.longest(q.Max))
 	} else if q.Count > 1 {
-		words = fmt.Sprintf("; %s were refused for up to %s before they were queued, half of them for %s or longer", Count(q.Count), Duration(q.Max), Duration(q.P50))
+		words = fmt.Sprintf("; %s were refused for up to %s before they were queued, half of them for %s or longer", say.conns(q.Count), say.longest(q.Max), say.waits(q.P50))
 	}
 	if f.neverIn > 0 {
-		words += fmt.Sprintf("; %s not been queued by the end", had(f.neverIn))
+		words += fmt.Sprintf("; %s not been queued by the end", say.ends(f.neverIn)+" had")
 	}
 	if words == "" && f.aborted == f.syns+f.acks {
 		return ""
@@ -165,13 +165,6 @@ func (f *life) refusedWords() string {
 		return "; each costs a client a second or more"
 	}
 	return words
-}
-
-func had(n uint64) string {
-	if n == 1 {
-		return "1 had"
-	}
-	return Count(n) + " had"
 }
 
 func (fs *findings) full(l *listener, r *Result) {
@@ -185,19 +178,19 @@ func (fs *findings) full(l *listener, r *Result) {
 		if f.fullNS >= fullNS || 10*f.fullNS >= fs.a.spanNS() {
 			s = Warning
 		}
-		fs.add(queueFull, s, uint64(f.fullNS), m.seen(), next, "%s: the accept queue was full (%s) for %s of %s, %s without a break", l.label(&fs.a.places), l.fullWords(),
-			Duration(f.fullNS), Duration(fs.a.spanNS()), Duration(f.longestNS))
+		fs.add(queueFull, s, uint64(f.fullNS), m.seen(), next, "%s: the accept queue was full (%s) for %s of %s, %s without a break", l.label(&fs.a.places), l.fullWords(fs.say),
+			fs.say.waits(f.fullNS), fs.say.span(fs.a.spanNS()), fs.say.waits(f.longestNS))
 		return
 	}
 	if f != nil { // when it was shorter again is not recorded
-		fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%s) when a client came, %s", l.label(&fs.a.places), l.fullWords(), many(m.count, "time"))
+		fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%s) when a client came, %s", l.label(&fs.a.places), l.fullWords(fs.say), fs.say.connsOf(m.count, "time"))
 		return
 	}
 	if m.count >= manyRefused || 100*m.count >= l.attempts {
 		s = Warning
 	}
-	fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%s) at %s entries and returns of accept", l.label(&fs.a.places), l.fullWords(),
-		Count(m.count))
+	fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%s) at %s entries and returns of accept", l.label(&fs.a.places), l.fullWords(fs.say),
+		fs.say.events(m.count))
 }
 
 func (fs *findings) failed(l *listener) {
@@ -209,7 +202,7 @@ func (fs *findings) failed(l *listener) {
 			text, next = "accept failed %s in %s because the whole system had no descriptor left (ENFILE; %s accepts there); clients wait in the queue meanwhile",
 				"cat /proc/sys/fs/file-nr against fs.file-max; lsof for who holds most"
 		}
-		fs.add(fdExhausted, Critical, m.count, m.seen(), next, "%s: "+text, l.label(&fs.a.places), many(m.count, "time"), Duration(m.lastNS-m.firstNS), l.by(&fs.a.places))
+		fs.add(fdExhausted, Critical, m.count, m.seen(), next, "%s: "+text, l.label(&fs.a.places), fs.say.callsOf(m.count, "time"), fs.say.callsFor(m.lastNS-m.firstNS), l.by(&fs.a.places))
 	}
 	if m := l.marks[acceptAborted]; m != nil {
 		s := Notice
@@ -219,11 +212,11 @@ func (fs *findings) failed(l *listener) {
 		var errs []string
 		for _, e := range l.errors {
 			if aborts[e.errno] {
-				errs = append(errs, format.ErrnoName(e.errno)+" "+Count(e.count))
+				errs = append(errs, format.ErrnoName(e.errno)+" "+fs.say.calls(e.count))
 			}
 		}
 		fs.add(acceptAborted, s, m.count, m.seen(), "see that the program goes on after such an error, as accept(2) asks, and does not leave its loop; then the network, or what injects the error",
-			"%s: accept told of a connection that had failed already, %s (%s)", l.label(&fs.a.places), many(m.count, "time"), strings.Join(errs, ", "))
+			"%s: accept told of a connection that had failed already, %s (%s)", l.label(&fs.a.places), fs.say.callsOf(m.count, "time"), strings.Join(errs, ", "))
 	}
 }
 
@@ -234,7 +227,7 @@ func (fs *findings) lost(l *listener) {
 			s = Critical
 		}
 		fs.add(clientLost, s, m.count, m.seen(), "a bug of the program: the address or length pointer that it gives to accept is not valid memory; strace -e accept,accept4 shows them",
-			"%s: %s %s taken from the queue and cut off, because accept of %s failed after that (EFAULT, EINVAL)", l.label(&fs.a.places), clients(m.count), were(m.count), l.by(&fs.a.places))
+			"%s: %s %s taken from the queue and cut off, because accept of %s failed after that (EFAULT, EINVAL)", l.label(&fs.a.places), fs.say.callsOf(m.count, "client"), were(m.count), l.by(&fs.a.places))
 	}
 	if f := l.life; f != nil && f.lost > 0 {
 		s, became := Warning, ", and "+were(f.lost)+" reset"
@@ -249,11 +242,11 @@ func (fs *findings) lost(l *listener) {
 			became += "; it may be another acc that begins to record: it tries its probes so, with clients of its own"
 		}
 		if f.lostQuit > 0 && s != Notice {
-			became += "; " + Count(f.lostQuit) + " of them had hung up before"
+			became += "; " + fs.say.ends(f.lostQuit) + " of them had hung up before"
 		}
 		fs.add(clientLost, s, f.lost, f.lostAt.seen(), "drain the queue before a listener is "+cmp.Or(f.stopped("closed", "shut down"), "closed or shut down")+
 			": accept until EAGAIN, or hand it over to the next process",
-			"%s%s: %s %s in the queue when the listener %s%s", l.label(&fs.a.places), l.owner(&fs.a.places), clients(f.lost), were(f.lost),
+			"%s%s: %s %s in the queue when the listener %s%s", l.label(&fs.a.places), l.owner(&fs.a.places), fs.say.endsOf(f.lost, "client"), were(f.lost),
 			cmp.Or(f.stopped("was closed", "was shut down (its socket stayed open: shutdown(2), or ss -K)"), "stopped listening"), became)
 	}
 }
@@ -298,7 +291,7 @@ func (fs *findings) dead(l *listener) {
 	}
 	more := ""
 	if late > 0 {
-		more = fmt.Sprintf(", %s more had been closed by a client that had waited %s or longer", Count(late), Duration(goneNS))
+		more = fmt.Sprintf(", %s more had been closed by a client that had waited %s or longer", fs.say.ends(late), Duration(goneNS))
 	}
 	evidence := m.seen()
 	if l.life != nil {
@@ -306,9 +299,9 @@ func (fs *findings) dead(l *listener) {
 		evidence = evidence[:min(len(evidence), 2*keepSeen)]
 		slices.SortFunc(evidence, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
 	}
-	text := fmt.Sprintf("%s of %s accepted connections %s dead already, reset while in the queue%s", Count(m.n()), Count(l.accepted), were(m.n()), more)
+	text := fmt.Sprintf("%s of %s accepted connections %s dead already, reset while in the queue%s", fs.say.calls(m.n()), fs.say.calls(l.accepted), were(m.n()), more)
 	if m.n() == 0 {
-		text = fmt.Sprintf("%s of %s accepted connections had been closed by a client that had waited %s or longer", Count(late), Count(l.accepted), Duration(goneNS))
+		text = fmt.Sprintf("%s of %s accepted connections had been closed by a client that had waited %s or longer", fs.say.ends(late), fs.say.calls(l.accepted), Duration(goneNS))
 	}
 	fs.add(deadOnArrival, s, n, evidence, "if clients give up, slow-accept says how long they had waited; short-lived ones that reset at once are health checks or scans (acc analyze --connections)",
 		"%s: %s", l.label(&fs.a.places), text)
@@ -317,7 +310,7 @@ func (fs *findings) dead(l *listener) {
 func (fs *findings) address(l *listener) {
 	if m := l.marks[addressMismatch]; m != nil {
 		fs.add(addressMismatch, Warning, m.count, m.seen(), "acc explain SEQ FILE shows what it was told; if that is another address, do not trust its log for who connected, and find out what writes to its buffer",
-			"%s: %s was left with an address, or a length of it, that is not the peer's, %s", l.label(&fs.a.places), l.by(&fs.a.places), many(m.count, "time"))
+			"%s: %s was left with an address, or a length of it, that is not the peer's, %s", l.label(&fs.a.places), l.by(&fs.a.places), fs.say.callsOf(m.count, "time"))
 	}
 }
 
@@ -339,7 +332,7 @@ func (fs *findings) herd(l *listener) {
 		s = Warning
 	}
 	fs.add(herd, s, vain, l.marks[herd].seen(), "let the kernel wake one: EPOLLEXCLUSIVE, blocking accept, or a listener for each worker with SO_REUSEPORT",
-		"%s: tasks woke up %s times and found the queue empty, for %s accepted connections", l.label(&fs.a.places), Count(vain), Count(l.accepted))
+		"%s: tasks woke up %s times and found the queue empty, for %s accepted connections", l.label(&fs.a.places), fs.say.sorted(vain), fs.say.calls(l.accepted))
 }
 
 func (fs *findings) uring(all []*listener) {
@@ -357,7 +350,7 @@ func (fs *findings) uring(all []*listener) {
 		where = append(where[:5], fmt.Sprintf("%d more listeners", n-5))
 	}
 	fs.add(ioUringAccept, Notice, m.count, m.seen(), "if that is not known of the program: seccomp, auditd and tools that trace system calls do not see these accepts",
-		"%s accepted through io_uring: %s", many(m.count, "connection"), strings.Join(where, ", "))
+		"%s accepted through io_uring: %s", fs.say.callsOf(m.count, "connection"), strings.Join(where, ", "))
 }
 
 func (fs *findings) incomplete(r *Result) {
@@ -397,8 +390,6 @@ func allOf(n uint64) string {
 	}
 	return "all of them"
 }
-
-func clients(n uint64) string { return many(n, "client") }
 
 // many is a count of something.
 func many(n uint64, what string) string {

@@ -96,6 +96,6 @@ func (a *Analyzer) queueInfo(i *ListenerInfo, l *listener) {
 }
 
 // fullWords is the longest queue of when it was full, with its limit.
-func (l *listener) fullWords() string {
-	return fmt.Sprintf("%d, limit %d", l.fullHigh.n, l.fullHigh.max)
+func (l *listener) fullWords(say figures) string {
+	return fmt.Sprintf("%s, limit %d", say.conns(uint64(l.fullHigh.n)), l.fullHigh.max)
 }

@@ -128,7 +128,7 @@ func (fs *findings) listenDrops(r *Result) {
 		if x.ReservedDrops > 0 {
 			next = "ss -t state syn-recv shows the handshakes that wait; set net.ipv4.tcp_syncookies to 1, or raise net.ipv4.tcp_max_syn_backlog"
 		}
-		fs.add(listenDrops, s, n, nil, next, "the kernel dropped %s at listeners%s for another reason than a full queue%s", Count(n), where, x.dropWords())
+		fs.add(listenDrops, s, n, nil, next, "the kernel dropped %s at listeners%s for another reason than a full queue%s", fs.say.sortedConns(n), where, x.dropWords())
 		fs.list[len(fs.list)-1].NetNS = x.NetNS
 	}
 }

@@ -25,7 +25,7 @@ func (fs *findings) slow(l *listener) {
 			evidence = f.stuckAt.seen()
 		}
 		fs.add(slowAccept, Critical, uint64(n.end), evidence, look, "%s%s: nobody %s in %s, and %d connections were in the queue at the start, %d at the end%s",
-			l.label(&fs.a.places), l.owner(&fs.a.places), called, Duration(fs.a.spanNS()), n.start, n.end, because)
+			l.label(&fs.a.places), l.owner(&fs.a.places), called, fs.say.span(fs.a.spanNS()), n.start, n.end, because)
 		return
 	}
 	if f == nil {
@@ -60,7 +60,7 @@ func (fs *findings) slow(l *listener) {
 	var parts []string
 	evidence := f.worst.list
 	if f.left > 0 {
-		parts = append(parts, f.unaccepted())
+		parts = append(parts, f.unaccepted(fs.say))
 		evidence = append(f.leftAt.seen(), evidence...)
 		evidence = slices.Clone(evidence[:min(len(evidence), 2*keepSeen)])
 	}
@@ -70,23 +70,24 @@ func (fs *findings) slow(l *listener) {
 			most = "≥"
 		}
 		parts = append(parts, fmt.Sprintf("%s of %s clients waited %s or longer in the accept queue before %s took them (longest %s%s, p99 %s%s, median %s%s)",
-			Count(f.over), Count(q.Count), Duration(slowNS), l.by(&fs.a.places), most, Duration(q.Max), most, Duration(q.P99), most, Duration(q.P50)))
+			fs.say.conns(f.over), fs.say.conns(q.Count), Duration(slowNS), l.by(&fs.a.places), cmp.Or(fs.say.most(), most), Duration(q.Max),
+			cmp.Or(fs.say.mid(), most), Duration(q.P99), cmp.Or(fs.say.mid(), most), Duration(q.P50)))
 		if f.slow < f.over && f.slow > 0 {
-			parts[len(parts)-1] += fmt.Sprintf(", %s of them while fewer than one each %s was accepted", Count(f.slow), Duration(paceNS))
+			parts[len(parts)-1] += fmt.Sprintf(", %s of them while fewer than one each %s was accepted", fs.say.sortedConns(f.slow), Duration(paceNS))
 		}
 		if q.AtLeast > 0 {
-			parts[len(parts)-1] += fmt.Sprintf(", %s of them since before the recording", Count(q.AtLeast))
+			parts[len(parts)-1] += fmt.Sprintf(", %s of them since before the recording", fs.say.conns(q.AtLeast))
 		}
 		if f.slow > 0 && len(parts) == 2 {
 			slices.Reverse(parts)
 		}
 	}
 	if f.stuck > 0 {
-		text := fmt.Sprintf("%s %s still in the queue %s, the oldest for %s%s", Count(f.stuck), were(f.stuck), fs.a.atEnd(), atLeast(f.oldestAtLeast), Duration(f.oldestNS))
+		text := fmt.Sprintf("%s %s still in the queue %s, the oldest for %s%s", fs.say.ends(f.stuck), were(f.stuck), fs.a.atEnd(), atLeast(f.oldestAtLeast), fs.say.endsFor(f.oldestNS))
 		switch {
 		case f.quit == 0:
 		case f.quit < f.stuck:
-			text += fmt.Sprintf(", and %s of them had hung up by then", Count(f.quit))
+			text += fmt.Sprintf(", and %s of them had hung up by then", fs.say.ends(f.quit))
 		default:
 			text += ", and " + all(f.stuck) + "had hung up by then"
 		}
@@ -135,12 +136,9 @@ func atLeast(yes bool) string {
 }
 
 // unaccepted says what became of those that left the queue late without being accepted.
-func (f *life) unaccepted() string {
-	text := Count(f.left) + " clients were"
-	if f.left == 1 {
-		text = "1 client was"
-	}
-	text += fmt.Sprintf(" in the accept queue for up to %s%s and never accepted: ", atLeast(f.leftAtLeast), Duration(f.leftNS))
+func (f *life) unaccepted(say figures) string {
+	text := say.endsOf(f.left, "client") + " " + were(f.left)
+	text += fmt.Sprintf(" in the accept queue for up to %s%s and never accepted: ", atLeast(f.leftAtLeast), say.endsFor(f.leftNS))
 	ended := f.left - f.leftLost
 	switch {
 	case ended == 0:
@@ -148,7 +146,7 @@ func (f *life) unaccepted() string {
 	case f.leftLost == 0:
 		return text + "until their connections ended"
 	}
-	return text + fmt.Sprintf("%s until the listener stopped listening, %s until their connections ended", Count(f.leftLost), Count(ended))
+	return text + fmt.Sprintf("%s until the listener stopped listening, %s until their connections ended", say.ends(f.leftLost), say.ends(ended))
 }
 
 func all(n uint64) string {

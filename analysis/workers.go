@@ -65,7 +65,7 @@ func (fs *findings) acceptors(all []*listener) {
 			continue
 		}
 		fs.add(newAcceptor, Notice, m.count, m.seen(), "a deploy or a worker that was started again; if nobody did that, see why the old ones died (dmesg, journal)",
-			"%s: %s started during the recording and now accepting from it (last %s)", l.label(&fs.a.places), many(m.count, "process"), who)
+			"%s: %s started during the recording and now accepting from it (last %s)", l.label(&fs.a.places), fs.say.callsOf(m.count, "process"), who)
 	}
 }
 
@@ -99,9 +99,9 @@ func (fs *findings) listeners(all []*listener) {
 	if n := ln.mark.count; n > 0 {
 		names := strings.Join(ln.names, ", ")
 		if n > uint64(len(ln.names)) {
-			names += fmt.Sprintf(" and %s more", Count(n-uint64(len(ln.names))))
+			names += fmt.Sprintf(" and %s more", fs.say.sockets(n-uint64(len(ln.names)), Count))
 		}
-		fs.add(newListener, Notice, n, ln.mark.seen(), "a deploy, or a restart; if nobody did that, find out who started the process", "%s began to listen: %s", many(n, "socket"), names)
+		fs.add(newListener, Notice, n, ln.mark.seen(), "a deploy, or a restart; if nobody did that, find out who started the process", "%s began to listen: %s", fs.say.sockets(n, func(n uint64) string { return many(n, "socket") }), names)
 	}
 }
 
@@ -192,5 +192,5 @@ func (fs *findings) group(at place, ls []*listener) {
 		}
 	}
 	fs.add(unevenWorkers, s, total, evidence, "see what the idle ones do, and whether each has its connections to itself (SO_REUSEPORT) or all wait for one listener (epoll wakes the last that waits)",
-		"%s: of %d workers %s took %s of %s connections, %s took %s", at.addr, n, most.who, Count(most.accepted), Count(total), least.who, Count(least.accepted))
+		"%s: of %d workers %s took %s of %s connections, %s took %s", at.addr, n, most.who, fs.say.calls(most.accepted), fs.say.calls(total), least.who, fs.say.calls(least.accepted))
 }

@@ -25,6 +25,9 @@ var (
 	unpaired = regexp.MustCompile(`without a return|unknown|return-lost|entry-lost|began-before`)
 	listener = regexp.MustCompile(`^[0-9.*]+:8080 `)
 
+	told     = regexp.MustCompile(`([≥~]?)([\d,.]*\d)( (?:ns|µs|ms|s)\b)?`)
+	singular = strings.NewReplacer("clients", "client", "times", "time", "SYNs", "SYN", "ACKs", "ACK", "connections", "connection", "were ", "was ")
+
 	clause = regexp.MustCompile(`[,;:] `)
 )
 
@@ -79,6 +82,46 @@ func figures(screen string) map[string]figure {
 	return all
 }
 
+// findingFigures takes the numbers out of findings: by finding and the words around its numbers, in
+// their order.
+func findingFigures(list []analysis.Finding) map[string][]figure {
+	all := map[string][]figure{}
+	for _, f := range list {
+		var found []figure
+		for _, m := range told.FindAllStringSubmatch(f.Text, -1) {
+			v, _ := strconv.ParseFloat(strings.ReplaceAll(m[2], ",", ""), 64)
+			found = append(found, figure{m[1], v * max(units[strings.TrimSpace(m[3])], 1)})
+		}
+		all[f.ID+": "+singular.Replace(told.ReplaceAllString(f.Text, "#"))] = found
+	}
+	return all
+}
+
+// findingBounds holds the figures of findings of a damaged capture against those of the whole one: one
+// that is marked ≥ is not more, one without a mark is in the whole one's finding of that kind, too.
+func findingBounds(t *testing.T, name string, list, whole []analysis.Finding, marks map[string]int) {
+	t.Helper()
+	exact := map[float64]bool{100e6: true, 20e6: true, 1e9: true} // the thresholds of analysis
+	for _, of := range findingFigures(whole) {
+		for _, f := range of {
+			exact[f.value] = true
+		}
+	}
+	in := findingFigures(whole)
+	for label, of := range findingFigures(list) {
+		same := in[label]
+		for i, f := range of {
+			marks[f.mark]++
+			switch {
+			case f.mark == "≥" && len(same) == len(of) && f.value > same[i].value:
+				t.Errorf("%s: %s: figure %d is ≥%v, in the whole capture %v", name, label, i, f.value, same[i].value)
+			case f.mark == "" && len(same) == len(of) && f.value != same[i].value, f.mark == "" && !exact[f.value]:
+				t.Errorf("%s: %s: figure %d is %v without a mark", name, label, i, f.value)
+			}
+		}
+	}
+}
+
 // A figure that is marked ≥ is not more than what it is in the whole capture, one without a
 // mark is the same, wherever the capture stops, whatever part within is left out, and whichever
 // event is lost.
@@ -86,6 +129,7 @@ func TestBounds(t *testing.T) {
 	_, h, events := slowServer(t, analysis.Options{})
 	end := &format.End{Reason: "signal", Clean: true, Events: uint64(len(events)), BlockedKnown: true, Clock: format.Clock{BootNS: 4e9}}
 	var losses []format.Loss
+	var findings, wholeFindings []analysis.Finding
 	screen := func(c analysis.Completeness, end *format.End, parts ...[]format.Event) string {
 		a := analysis.New(h, analysis.Options{})
 		if err := a.Add(&format.Batch{Processes: []format.Process{{Num: 1, PID: 100, Comm: "app", Exe: "/srv/app"}}}, false); err != nil {
@@ -105,6 +149,7 @@ func TestBounds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		findings = r.Findings
 		var b bytes.Buffer
 		if err := Text(&b, r, TextOptions{Width: 200}); err != nil {
 			t.Fatal(err)
@@ -112,11 +157,13 @@ func TestBounds(t *testing.T) {
 		return b.String()
 	}
 	whole := figures(screen(analysis.Completeness{}, end, events))
+	wholeFindings = findings
 	if len(whole) < 40 {
 		t.Fatalf("%d figures: %v", len(whole), slices.Sorted(maps.Keys(whole)))
 	}
-	marks := map[string]int{}
+	marks, findingMarks := map[string]int{}, map[string]int{}
 	check := func(name, text string) {
+		findingBounds(t, name, findings, wholeFindings, findingMarks)
 		for label, f := range figures(text) {
 			marks[f.mark]++
 			of := label[strings.LastIndex(label, "| ")+2:]
@@ -144,6 +191,9 @@ func TestBounds(t *testing.T) {
 				check("without "+strconv.Itoa(n+1)+" to "+strconv.Itoa(to), screen(skip, end, events[:n], events[to:]))
 			}
 		}
+	}
+	if findingMarks["≥"] < 300 || findingMarks["~"] < 100 {
+		t.Errorf("marks in findings: %v", findingMarks)
 	}
 	if marks["≥"] < 1000 || marks["~"] < 1000 {
 		t.Errorf("marks: %v", marks)
