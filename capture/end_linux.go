@@ -45,6 +45,10 @@ func (s *session) close(why, detail string) error {
 	if err := s.watcher.ending(); err != nil {
 		return errors.Join(err, s.a.detach())
 	}
+	ended, err := readClock() // what comes later is not recorded, however long it takes to detach
+	if err != nil {
+		return errors.Join(err, s.a.detach())
+	}
 	detachErr := s.a.detach()
 	if err := s.drain(); err != nil {
 		return errors.Join(detachErr, err)
@@ -58,12 +62,11 @@ func (s *session) close(why, detail string) error {
 	if err != nil {
 		return errors.Join(detachErr, err)
 	}
-	now := bootNS()
-	s.ledger.finish(hits, now)
-	if err := s.ledger.losses(now+1, s.writer.Loss); err != nil {
+	s.ledger.finish(hits, ended.BootNS)
+	if err := s.ledger.losses(ended.BootNS+1, s.writer.Loss); err != nil {
 		return err
 	}
-	end := format.End{Reason: why, Detail: detail, Clean: why != "error"}
+	end := format.End{Reason: why, Detail: detail, Clean: why != "error", Clock: ended}
 	if s.off != "" && detail == "" {
 		end.Detail, end.Clean = s.off, false
 	}
@@ -86,9 +89,6 @@ func (s *session) close(why, detail string) error {
 	}
 	deadline := time.Now().Add(500 * time.Millisecond)
 	end.Blocked, end.BlockedKnown = s.a.blocked(func() bool { return time.Now().After(deadline) })
-	if end.Clock, err = readClock(); err != nil {
-		return err
-	}
 	s.end = end
 	s.end.Events = s.writer.Events()
 	return errors.Join(detachErr, s.writer.Close(end))
