@@ -24,7 +24,7 @@ var meanings = map[int32]string{
 	95:  "this type of socket can't accept",
 	103: "the connection was aborted before it was accepted",
 	105: "no memory for network buffers",
-	125: "the program, or the end of its ring, cancelled the request",
+	125: "the request was cancelled: by the program, or because its ring or the thread that armed it ended",
 	512: "interrupted by a signal: begun anew, EINTR, or killed",
 }
 

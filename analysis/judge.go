@@ -196,10 +196,10 @@ func (fs *findings) full(l *listener, r *Result) {
 func (fs *findings) failed(l *listener) {
 	if m := l.marks[fdExhausted]; m != nil {
 		system := slices.ContainsFunc(l.errors, func(e errnoCount) bool { return e.errno == 23 })
-		text, next := "accept failed %s in %s because the process (%s) had no descriptor left (EMFILE); clients wait in the queue meanwhile",
+		text, next := "accept failed %s in %s because the process (%s) had no descriptor left (EMFILE); a client that is queued then waits until one is free",
 			"ls /proc/PID/fd | wc -l against its limit (prlimit -n -p PID; LimitNOFILE= of its unit); if the number only grows, something is not closed"
 		if system {
-			text, next = "accept failed %s in %s because the whole system had no descriptor left (ENFILE; %s accepts there); clients wait in the queue meanwhile",
+			text, next = "accept failed %s in %s because the whole system had no descriptor left (ENFILE; %s accepts there); a client that is queued then waits until one is free",
 				"cat /proc/sys/fs/file-nr against fs.file-max; lsof for who holds most"
 		}
 		fs.add(fdExhausted, Critical, m.count, m.seen(), next, "%s: "+text, l.label(&fs.a.places), fs.say.callsOf(m.count, "time"), fs.say.callsFor(m.lastNS-m.firstNS), l.by(&fs.a.places))

@@ -23,7 +23,7 @@ var countedOnly = []struct{ counter, before, what, after string }{
 	{"TcpExtEmbryonicRsts", "a reset ended ", "handshake", " before the connection was queued"},
 	{"TcpExtSyncookiesSent", "the kernel answered ", "SYN", " with a SYN cookie; acc records the connections that came of them"},
 	{"TcpExtSyncookiesFailed", "the kernel found no valid SYN cookie in ", "ACK", " to a listener"},
-	{"TcpExtTCPReqQFullDoCookies", "the SYN queue was full at ", "SYN", ", and the kernel sent a SYN cookie"},
+	{"TcpExtTCPReqQFullDoCookies", "", "SYN", " came to a listener that was to answer with a SYN cookie (its SYN queue was full, or net.ipv4.tcp_syncookies is 2)"},
 	{"TcpExtTCPDeferAcceptDrop", "the kernel ignored ", "ACK", " without data at a listener with TCP_DEFER_ACCEPT"},
 	{"TcpExtTCPBacklogDrop", "the kernel dropped ", "packet", ": a TCP socket, of whatever kind, had too many waiting"},
 	{"TcpExtTCPTimeWaitOverflow", "the kernel ended ", "connection", " without TIME-WAIT, because too many were in it (net.ipv4.tcp_max_tw_buckets)"},
@@ -126,7 +126,7 @@ func (fs *findings) listenDrops(r *Result) {
 		}
 		next := "nstat -az TcpExtListenDrops TcpExtListenOverflows TcpExtTCPReqQFullDrop shows it live; then look for a security policy, a missing route to the client, or want of memory"
 		if x.ReservedDrops > 0 {
-			next = "ss -t state syn-recv shows the handshakes that wait; set net.ipv4.tcp_syncookies to 1, or raise net.ipv4.tcp_max_syn_backlog"
+			next = "ss -t state syn-recv shows the handshakes that wait; if they are that many, set net.ipv4.tcp_syncookies to 1 or raise net.ipv4.tcp_max_syn_backlog; else look for a missing route to the client, a security policy, or want of memory"
 		}
 		fs.add(listenDrops, s, n, nil, next, "the kernel dropped %s at listeners%s for another reason than a full queue%s", fs.say.sortedConns(n), where, x.dropWords())
 		fs.list[len(fs.list)-1].NetNS = x.NetNS
@@ -142,10 +142,10 @@ func (x *WitnessSpace) dropWords() string {
 		if x.ReservedDrops < x.OtherDrops {
 			some = Count(x.ReservedDrops) + " of them meanwhile: "
 		}
-		return fmt.Sprintf(": %swith net.ipv4.tcp_syncookies = 0 the kernel reserves the last quarter of net.ipv4.tcp_max_syn_backlog = %d for clients that it knows, "+
+		return fmt.Sprintf("; %snet.ipv4.tcp_syncookies was 0, which may be why: the kernel then reserves the last quarter of net.ipv4.tcp_max_syn_backlog = %d for clients that it knows, "+
 			"and drops a SYN of another one while more than %d handshakes wait at its listener", some, x.synBacklog, x.synBacklog-x.synBacklog>>2)
 	case known && cookies != 0:
-		return fmt.Sprintf("; net.ipv4.tcp_syncookies was %d, so the reserved part of net.ipv4.tcp_max_syn_backlog was not the reason", cookies)
+		return fmt.Sprintf("; net.ipv4.tcp_syncookies was %d whenever acc read it, and with that nothing of net.ipv4.tcp_max_syn_backlog is reserved", cookies)
 	case !known:
 		return "; the settings there are not known"
 	}

@@ -28,7 +28,7 @@ func TestListenDrops(t *testing.T) {
 		not      string
 	}{
 		{"the reserved quarter", []format.Counters{dropsAt(100, 5, 1, 0, 1, 128), dropsAt(200, 5, 1, 0, 0, 16), dropsAt(300, 88, 1, 0, 0, 16), dropsAt(400, 88, 1, 0, 1, 128)}, Critical,
-			[]string{"dropped 83 at listeners for another reason than a full queue", "tcp_syncookies = 0", "tcp_max_syn_backlog = 16", "more than 12 handshakes"}, "of them meanwhile"},
+			[]string{"dropped 83 at listeners for another reason than a full queue", "tcp_syncookies was 0", "tcp_max_syn_backlog = 16", "more than 12 handshakes"}, "of them meanwhile"},
 		{"a part of them", []format.Counters{dropsAt(100, 0, 0, 0, 1, 128), dropsAt(200, 3, 0, 0, 1, 128), dropsAt(300, 3, 0, 0, 0, 16), dropsAt(400, 9, 0, 0, 0, 16)}, Warning,
 			[]string{"dropped 9 at", "6 of them meanwhile"}, ""},
 		{"cookies all the time", []format.Counters{dropsAt(100, 0, 0, 0, 1, 128), dropsAt(200, 4, 0, 0, 1, 128)}, Warning,

@@ -89,6 +89,6 @@ func (w *Witness) judge(x *WitnessSpace, pool []*excuse) {
 		x.Reasons = append(x.Reasons, "calls that began before the recording could not be looked for")
 	}
 	if !w.blind && !w.forgotKnown && x.Unexplained > 0 {
-		x.Reasons = append(x.Reasons, "connections that waited when their listener was closed are not recorded here")
+		x.Reasons = append(x.Reasons, "connections that waited when their listener stopped listening are not recorded here")
 	}
 }

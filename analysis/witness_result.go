@@ -287,7 +287,7 @@ func (x *WitnessSpace) reasons(waiting int64) {
 	} else {
 		add(-waiting, "%d fewer waiting in an accept queue at the end")
 	}
-	add(x.Forgotten, "%d were waiting when their listener was closed")
+	add(x.Forgotten, "%d were waiting when their listener stopped listening")
 	add(int64(x.Joined), "%d joined an MPTCP connection")
 	add(x.Kernel, "%d of the accepted taken by the kernel for itself")
 	x.discards()

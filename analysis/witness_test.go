@@ -51,7 +51,7 @@ func TestWitness(t *testing.T) {
 		{"taken before and recorded after the first", 0, reading(200, 210, 11, 0), []format.Event{takenAt(90), takenAt(150)}, nil, nil, WitnessAgrees, 0, ""},
 		{"still queued", 1, reading(200, 210, 13, 3), []format.Event{takenAt(150)}, nil, nil, WitnessAgrees, 0, "2 more waiting"},
 		{"a client lost, failures, UNIX", 0, reading(200, 210, 11, 0), []format.Event{lostClient, again, local, udp}, nil, nil, WitnessAgrees, 0, ""},
-		{"forgotten", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150), forgotten}, nil, nil, WitnessAgrees, 0, "closed"},
+		{"forgotten", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150), forgotten}, nil, nil, WitnessAgrees, 0, "stopped listening"},
 		{"made twice", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), discarded, discarded}, nil, nil, WitnessAgrees, 0, "2 made twice"},
 		{"joined", 0, joins, []format.Event{takenAt(150)}, nil, nil, WitnessAgrees, 0, "MPTCP"},
 		{"while read", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), takenAt(205), takenAt(206)}, nil, nil, WitnessExplained, 2, "while the counters were read"},

@@ -123,7 +123,7 @@ const (
 	CauseDeferClosed     Cause = 3  // Queued, TCP_DEFER_ACCEPT: the client's FIN came, and no data
 	CauseDeferRanOut     Cause = 4  // Queued, TCP_DEFER_ACCEPT: no data came in time
 	CauseCookieAlways    Cause = 5  // Queued, by a SYN cookie: tcp_syncookies is 2
-	CauseCookieFull      Cause = 6  // Queued, by a SYN cookie: the SYN queue was full when its SYN came
+	CauseCookieFull      Cause = 6  // Queued, by a SYN cookie: tcp_syncookies was 1 when its ACK came, which sends them when the SYN queue is full
 	CauseFastOpen        Cause = 7  // Queued at its SYN, by TCP fast open
 	CauseMoved           Cause = 8  // Queued again: tcp_migrate_req moved it from a listener that stopped
 	CauseMovedHandshake  Cause = 9  // Queued: its handshake began with another listener, which stopped

@@ -23,7 +23,7 @@ func queuedWords(c *analysis.Connection) string {
 	case format.CauseCookieAlways:
 		return "handshake complete by a SYN cookie (tcp_syncookies is 2: always): queued at the listener"
 	case format.CauseCookieFull:
-		return "handshake complete by a SYN cookie (the SYN queue was full when its SYN came): queued at the listener"
+		return "handshake complete by a SYN cookie (tcp_syncookies is 1: sent when the SYN queue is full): queued at the listener"
 	case format.CauseFastOpen:
 		return "queued at its SYN (TCP fast open)"
 	case format.CauseMovedHandshake:

@@ -153,7 +153,7 @@ func cameWords(e *format.Event) string {
 	case format.CauseCookieAlways:
 		return client + fmt.Sprintf("has completed its handshake with %s, by a SYN cookie (tcp_syncookies is 2: always).", e.Bound())
 	case format.CauseCookieFull:
-		return client + fmt.Sprintf("has completed its handshake with %s, by a SYN cookie: the SYN queue was full when its SYN came.", e.Bound())
+		return client + fmt.Sprintf("has completed its handshake with %s, by a SYN cookie (net.ipv4.tcp_syncookies was 1 then: the kernel sends cookies when the SYN queue is full).", e.Bound())
 	case format.CauseFastOpen:
 		return client + fmt.Sprintf("has begun a connection to %s by TCP fast open: it is queued at its SYN, before the handshake is complete.", e.Bound())
 	case format.CauseMoved:

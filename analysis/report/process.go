@@ -43,7 +43,9 @@ func ProcessText(p *format.Process, h *format.Header, zone *time.Location) strin
 	row("container", strings.TrimSpace(format.Quote(p.Container)+" "+format.Quote(p.Runtime)))
 	row("pod", strings.TrimSpace(format.Quote(p.Pod)+" "+format.Quote(p.PodUID)))
 	row("unit", format.Quote(p.Unit))
-	number("network ns", p.NetNS)
+	if p.NetNS != 0 { // a task can change it; that of each accept is in its event
+		row("network ns", strconv.FormatUint(p.NetNS, 10)+" when acc first saw the process")
+	}
 	mounts := ""
 	if p.OtherMounts(h) {
 		mounts = fmt.Sprintf(" (the recorder's is %d)", h.MntNS)
