@@ -95,3 +95,11 @@ type EnvError struct {
 }
 
 func (e *EnvError) Error() string { return e.Cause }
+
+// OutputError as the cause of the context of Record (context.WithCancelCause) says that the recording
+// ends because its output is lost. END then gives it as an error, and Record returns it.
+type OutputError struct{ Err error }
+
+func (e *OutputError) Error() string { return e.Err.Error() }
+
+func (e *OutputError) Unwrap() error { return e.Err }

@@ -236,6 +236,9 @@ func (s *session) run(ctx context.Context) error {
 		}
 		return err
 	}
+	if lost := new(OutputError); errors.As(context.Cause(stop), &lost) {
+		return errors.Join(lost, s.close("error", lost.Error()))
+	}
 	return s.close(reason(stop), "")
 }
 

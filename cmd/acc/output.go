@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -18,7 +19,13 @@ type output struct {
 	stdout bool
 	root   *os.Root // its folder
 	base   string   // its name there
+
+	checking sync.Mutex
+	state    outputState
 }
+
+// errWritten says that another acc writes a file.
+var errWritten = errors.New("another acc is writing it")
 
 // notItself refuses an output that would replace what it is made from.
 func notItself(in *input, name string) error {
@@ -48,6 +55,9 @@ func createOutput(name string, force bool, ready func() error) (*output, error) 
 		if isTerminal(os.Stdout) {
 			return nil, &usageError{errors.New("a capture is not for a terminal"), "use -o FILE, or pipe it into acc replay -"}
 		}
+		if isClosed(os.Stdout) {
+			return nil, &hinted{errors.New("standard output is closed"), "use -o FILE, or pipe it into acc replay -"}
+		}
 		return &output{file: os.Stdout, name: "standard output", stdout: true}, ready()
 	}
 	if name == "" {
@@ -65,43 +75,64 @@ func createOutput(name string, force bool, ready func() error) (*output, error) 
 	}
 	o := &output{name: name, root: root, base: base}
 	old, err := o.old(force)
+	if old != nil {
+		defer old.Close()
+	}
 	if err == nil {
 		if err := ready(); err != nil {
 			root.Close()
 			return nil, err
 		}
-		if old {
+		if old != nil {
 			err = root.Remove(base)
 		}
 	}
 	if err == nil {
 		o.file, err = root.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, 0o600)
 	}
+	if err == nil && lockFile(o.file) { // it was found by another one, who is about to remove it
+		err = errWritten
+		o.file.Close()
+	}
 	if err != nil {
 		root.Close()
-		if errors.Is(err, fs.ErrExist) {
+		err = fmt.Errorf("create %s: %w", name, err)
+		switch {
+		case errors.Is(err, fs.ErrExist):
 			return nil, &hinted{fmt.Errorf("%s exists", name), "name another file, or overwrite it with --force"}
+		case errors.Is(err, errWritten):
+			return nil, &hinted{err, "name another file, or end the other recording first"}
 		}
-		return nil, fmt.Errorf("create %s: %w", name, err)
+		return nil, err
 	}
 	giveToCaller(o.file)
+	o.openForCheck()
 	return o, nil
 }
 
-// old reports whether a file is there that may be overwritten: a regular one, by force.
-func (o *output) old(force bool) (bool, error) {
+// old opens a file that is there and may be overwritten: a regular one, by force, that no acc
+// writes; nil if there is none. While it is open, no other acc overwrites it.
+func (o *output) old(force bool) (*os.File, error) {
 	st, err := o.root.Lstat(o.base)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
+		return nil, nil
 	case err != nil:
-		return false, err
+		return nil, err
 	case !force:
-		return false, fs.ErrExist
+		return nil, fs.ErrExist
 	case !st.Mode().IsRegular():
-		return false, errors.New("it is not a regular file")
+		return nil, errors.New("it is not a regular file")
 	}
-	return true, nil
+	old, err := o.root.OpenFile(o.base, os.O_RDONLY|noFollow|noWait, 0)
+	if err != nil {
+		return nil, err
+	}
+	if lockFile(old) {
+		old.Close()
+		return nil, errWritten
+	}
+	return old, nil
 }
 
 // giveToCaller makes the file belong to the user who called sudo. If that fails,
@@ -114,12 +145,17 @@ func giveToCaller(f *os.File) {
 	}
 }
 
-// close makes the capture durable.
+// close makes the capture durable. It gives a *lostError if the file is not what was written.
 func (o *output) close() error {
 	if o.stdout {
 		return nil
 	}
 	defer o.root.Close()
+	defer o.closeForCheck()
+	if err := o.check(); err != nil {
+		o.file.Close()
+		return err
+	}
 	if err := o.file.Sync(); err != nil {
 		o.file.Close()
 		return fmt.Errorf("sync %s: %w", o.name, err)
@@ -134,6 +170,7 @@ func (o *output) discard() {
 		return
 	}
 	defer o.root.Close()
+	defer o.closeForCheck()
 	mine, err := o.file.Stat()
 	named, err2 := o.root.Lstat(o.base)
 	o.file.Close()

@@ -2,9 +2,15 @@
 
 package main
 
-import "os"
+import (
+	"io/fs"
+	"os"
+)
 
-const noFollow = 0
+const (
+	noFollow = 0
+	noWait   = 0
+)
 
 // columns is not known here.
 func columns(*os.File) int { return 0 }
@@ -18,3 +24,15 @@ func isTerminal(f *os.File) bool {
 	null, err := os.Stat(os.DevNull)
 	return err != nil || !os.SameFile(st, null)
 }
+
+// isClosed reports whether a standard file is closed.
+func isClosed(f *os.File) bool {
+	_, err := f.Stat()
+	return err != nil
+}
+
+// links is not known here.
+func links(fs.FileInfo) uint64 { return 1 }
+
+// lockFile takes no lock here: nothing records.
+func lockFile(*os.File) (taken bool) { return false }

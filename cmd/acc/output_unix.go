@@ -3,13 +3,18 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-const noFollow = syscall.O_NOFOLLOW
+const (
+	noFollow = syscall.O_NOFOLLOW
+	noWait   = syscall.O_NONBLOCK
+)
 
 // columns is the width of a terminal, 0 if f is none.
 func columns(f *os.File) int {
@@ -28,4 +33,40 @@ func isTerminal(f *os.File) bool {
 	}
 	_, err = unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 	return err == nil
+}
+
+// isClosed reports whether a standard file was closed when acc began. Go opens the null device for
+// reading and writing in its place; who gives it to acc so as output means the same by it.
+func isClosed(f *os.File) bool {
+	st, err := f.Stat()
+	if err != nil {
+		return true
+	}
+	null, err := os.Stat(os.DevNull)
+	if err != nil || !os.SameFile(st, null) {
+		return false
+	}
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_ACCMODE == unix.O_RDWR
+}
+
+// links is how many names a file has.
+func links(st fs.FileInfo) uint64 {
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		return uint64(sys.Nlink)
+	}
+	return 1
+}
+
+// lockFile takes the lock that acc holds on a file while it writes it (flock(2)), and reports
+// whether another process has it. Where a file system has no locks, none is held.
+func lockFile(f *os.File) (taken bool) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	raw.Control(func(fd uintptr) {
+		taken = errors.Is(unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+	})
+	return taken
 }

@@ -54,7 +54,9 @@ where the kernel has them and does not preempt them: unlike kretprobes they miss
 when many threads are blocked in accept.
 
 When it records, acc gives up what it no longer needs of its rights; a COMMAND has its
-caller's. On a full disk it ends in order, counts what was lost, and exits with 5.
+caller's. On a full disk it ends in order, counts what was lost, and exits with 5. If the
+file is deleted, replaced, truncated or overwritten, acc notices within a second, ends the
+recording and exits with 1. While acc writes a file, no other acc overwrites it.
 
 --checkpoint emits the head of the capture's hash chain while it is recorded. Kept where
 whoever can write to this host can't reach, like a remote syslog, it shows later with acc
@@ -185,7 +187,11 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		fmt.Fprintf(errOut, "acc: recording to %s (%s probes); %s\n", format.Quote(out.name), s.Mode, endsBy(&c))
 	}
 	writing.Store(true)
-	result, err := capture.Record(ctx, out.file, c)
+	recording, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	out.watch(recording, errOut, func(err error) { end(&capture.OutputError{Err: err}) })
+	result, err := capture.Record(recording, out.file, c)
+	end(nil)
 	line.clear()
 	if errors.Is(err, syscall.EPIPE) {
 		fmt.Fprintf(errOut, "acc: nobody reads standard output any more: the capture has no end\n")
@@ -195,7 +201,11 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		out.discard()
 		return err
 	}
-	if err := errors.Join(err, out.close()); err != nil {
+	err = errors.Join(err, out.close())
+	if lost := new(lostError); errors.As(err, &lost) {
+		return &hinted{fmt.Errorf("the capture is lost: %w", lost), lost.hint}
+	}
+	if err != nil {
 		return &hinted{err, "what was written before is readable: acc info " + out.name}
 	}
 	summary(errOut, out, &result)
@@ -258,7 +268,11 @@ func summary(w io.Writer, out *output, r *capture.Result) {
 	if !r.End.Clean {
 		fmt.Fprintf(w, "acc: the recording is NOT in order: %s\n", format.Quote(r.End.Detail))
 	}
-	if !out.stdout {
+	switch {
+	case out.stdout:
+	case out.isMoved():
+		fmt.Fprintf(w, "acc: the file was renamed or moved while acc wrote it; %s is its old name\n", format.Quote(out.name))
+	default:
 		fmt.Fprintf(w, "acc: next: acc analyze %s\n", format.Quote(out.name))
 	}
 }

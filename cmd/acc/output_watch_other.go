@@ -1,0 +1,13 @@
+//go:build !linux
+
+package main
+
+import (
+	"context"
+	"os"
+)
+
+// waitForChange gives a function that waits for checkEvery, at most until ctx ends.
+func waitForChange(ctx context.Context, _ *os.File) func() {
+	return func() { pause(ctx, checkEvery) }
+}
