@@ -83,13 +83,19 @@ func (r *Reader) drain(reason string) (*Skip, error) {
 				n = 1
 			case i != -1:
 				n, found = i, true
-			case err == nil: // one can begin at its end
-				n -= len(linkHead) - 1
+			case err == nil:
+				n -= mayBegin(b)
 			}
 		}
 		note := &r.skipped[len(r.skipped)-1]
-		note.Bytes += int64(n)
 		r.src.take(n)
+		hole := r.src.at
+		if err == nil {
+			if err := r.src.skipHole(); err != nil {
+				return nil, fmt.Errorf("read capture: %w", err)
+			}
+		}
+		note.Bytes += int64(n) + r.src.at - hole
 		r.skipEnd = r.src.at
 		if err != nil && !found && n == len(b) {
 			return &r.skipped[first], nil

@@ -104,7 +104,8 @@ type Reader struct {
 }
 
 // NewReader reads the header of the capture on r. Its errors are those of
-// [Reader.Next], ErrNotCapture and *VersionError. The caller closes r.
+// [Reader.Next], ErrNotCapture and *VersionError. The caller closes r. Where nothing can be
+// read, the reader goes past holes of a sparse file, if r is a [HoleSkipper].
 func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 	fr := &Reader{src: source{r: r}, salvage: o.Salvage, maxSkip: o.MaxSkip, seq: 1, first: true, index: sha256.New()}
 	var err error
@@ -365,13 +366,16 @@ func (r *Reader) resync(at int64, reason string) error {
 		skip := found
 		if found < 0 {
 			skip = len(b)
-			if err == nil { // one can begin at its end
-				skip -= len(linkHead) - 1
+			if err == nil {
+				skip -= mayBegin(b)
 			}
 		}
 		r.src.take(skip)
 		if found >= 0 {
 			return nil
+		}
+		if err := r.src.skipHole(); err != nil {
+			return fmt.Errorf("read capture: %w", err)
 		}
 		if err != nil {
 			return r.truncated(io.EOF)

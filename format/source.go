@@ -1,6 +1,7 @@
 package format
 
 import (
+	"bytes"
 	"errors"
 	"io"
 )
@@ -36,6 +37,34 @@ func (s *source) peek(n int) ([]byte, error) {
 		return b, io.EOF
 	}
 	return b, s.err
+}
+
+// HoleSkipper is a reader of a sparse file.
+type HoleSkipper interface {
+	// SkipHole moves the reader past zeros that the file does not store, to what it does or to
+	// its end, and gives their number.
+	SkipHole() (int64, error)
+}
+
+// skipHole moves past a hole in a sparse file, if nothing is read ahead.
+func (s *source) skipHole() error {
+	sparse, ok := s.r.(HoleSkipper)
+	if !ok || len(s.buf) > s.start || s.err != nil {
+		return nil
+	}
+	n, err := sparse.SkipHole()
+	s.at += n
+	return err
+}
+
+// mayBegin gives how many bytes at the end of b can be the beginning of a link.
+func mayBegin(b []byte) int {
+	for n := min(len(b), len(linkHead)-1); n > 0; n-- {
+		if bytes.HasPrefix(linkHead, b[len(b)-n:]) {
+			return n
+		}
+	}
+	return 0
 }
 
 // take consumes n bytes that were peeked.

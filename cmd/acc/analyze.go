@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -149,7 +148,10 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 		return err
 	}
 	x := evidence.Examine(in.Start(), opts)
-	readErr := feed(ctx, in, x, progress(errOut, in), &v.clock)
+	p := in.showProgress(errOut, view == viewPairs || view == viewConnections || view == viewConnection, out)
+	defer p.stop()
+	readErr := feed(ctx, in, x, &v.clock)
+	p.stop()
 	if !evidence.Ended(readErr) && !errors.As(readErr, new(*format.CorruptError)) {
 		return errors.Join(w.Flush(), o.unreadable(out, name, in.verdict(readErr, x.End(), nil)))
 	}
@@ -182,14 +184,13 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 }
 
 // feed gives all batches to the examination. The error is what ended reading.
-func feed(ctx context.Context, in *input, x *evidence.Examination, tell func(int64), clock *format.Clock) error {
+func feed(ctx context.Context, in *input, x *evidence.Examination, clock *format.Clock) error {
 	for {
 		if ctx.Err() != nil {
 			return exited(130)
 		}
 		b, err := in.Next()
 		if err != nil {
-			tell(-1)
 			return err
 		}
 		for _, c := range b.Clocks {
@@ -198,7 +199,6 @@ func feed(ctx context.Context, in *input, x *evidence.Examination, tell func(int
 		if err := x.Add(b, len(in.Skipped())); err != nil {
 			return err
 		}
-		tell(b.Offset)
 	}
 }
 
@@ -206,24 +206,4 @@ func feed(ctx context.Context, in *input, x *evidence.Examination, tell func(int
 // recording complete.
 func tellState(errOut io.Writer, in *input, r *analysis.Result) {
 	fmt.Fprintf(errOut, "acc: %s: %s\n", format.Quote(in.name), report.Statement(&r.Integrity, &r.Recording))
-}
-
-// progress gives a function that tells on a terminal how far reading is, when it
-// takes long; -1 ends it.
-func progress(errOut io.Writer, in *input) func(int64) {
-	f, ok := errOut.(*os.File)
-	if !ok || in.bytes == 0 || !isTerminal(f) {
-		return func(int64) {}
-	}
-	next := time.Now().Add(time.Second)
-	shown := false
-	return func(at int64) {
-		switch {
-		case at < 0 && shown:
-			fmt.Fprint(f, "\r\x1b[K")
-		case at >= 0 && time.Now().After(next):
-			shown, next = true, time.Now().Add(200*time.Millisecond)
-			fmt.Fprintf(f, "\r\x1b[Kreading %s: %d %%", format.Quote(in.name), at*100/in.bytes)
-		}
-	}
 }

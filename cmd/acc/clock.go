@@ -27,15 +27,27 @@ func (in *input) Next() (*format.Batch, error) {
 	return in.Reader.Next()
 }
 
-// scanClock looks for the clock of a file, before it is read.
-func (in *input) scanClock() {
-	r, err := format.NewReader(io.NewSectionReader(in.file, 0, in.bytes), format.ReaderOptions{Salvage: true})
+// scanClock looks for the clock of a file, where its header is lost.
+func (in *input) scanClock() error {
+	if in.clock = in.Header().Clock; in.clock.Known() {
+		return nil
+	}
+	at, err := in.source.Seek(0, io.SeekCurrent)
 	if err != nil {
-		return // which reading it says again
+		return err
 	}
-	if in.clock = r.Header().Clock; in.clock.Known() {
-		return
+	if _, err = in.source.Seek(0, io.SeekStart); err != nil {
+		return err
 	}
+	if r, err := format.NewReader(in.source, format.ReaderOptions{Salvage: true}); err == nil {
+		in.findClock(r)
+	}
+	_, err = in.source.Seek(at, io.SeekStart)
+	return err
+}
+
+// findClock reads until it finds the clock.
+func (in *input) findClock(r *format.Reader) {
 	f := finder{}
 	for !f.done() {
 		b, err := r.Next()

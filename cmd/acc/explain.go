@@ -63,6 +63,8 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name str
 	defer in.Close()
 	clock := in.Clock()
 	procs := map[uint32]*format.Process{}
+	p := in.showProgress(errOut, false, out)
+	defer p.stop()
 	x := evidence.Examine(in.Start(), analysis.Options{})
 	text := ""
 	next, hole := uint64(1), [2]uint64{} // event that follows; first and last of the missing ones that it is among
@@ -90,6 +92,7 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name str
 		if seq >= b.FirstSeq && seq < next {
 			e := &b.Events[seq-b.FirstSeq]
 			text = report.Explain(e, procs[e.Proc], in.Header(), clock, report.Zone(in.Header().ZoneSec))
+			p.hide()
 			if _, err := io.WriteString(out, text); err != nil {
 				return err
 			}
@@ -98,6 +101,7 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name str
 			return err
 		}
 	}
+	p.stop()
 	if !evidence.Ended(readErr) && !errors.As(readErr, new(*format.CorruptError)) {
 		return in.verdict(readErr, x.End(), nil)
 	}

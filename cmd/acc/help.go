@@ -90,8 +90,7 @@ the short form. "acc help exit-codes" explains the exit codes.`,
 			if err != nil || len(rest) > 0 {
 				return unknownCommand(cmd.Root(), rest)
 			}
-			printHelp(cmd.OutOrStdout(), about, true)
-			return nil
+			return printHelp(cmd.OutOrStdout(), about, true)
 		},
 	}
 }
@@ -144,7 +143,15 @@ func flagHeadings(cmd *cobra.Command) (list []flagHeading) {
 const helpWidth = 100
 
 // printHelp explains a command: in short, or with all that is to say.
-func printHelp(w io.Writer, cmd *cobra.Command, full bool) {
+func printHelp(out io.Writer, cmd *cobra.Command, full bool) error {
+	var b strings.Builder
+	writeHelp(&b, cmd, full, widthOf(out))
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// writeHelp does so for a terminal of so many columns, 0: none.
+func writeHelp(w io.Writer, cmd *cobra.Command, full bool, columns int) {
 	topic := !cmd.Runnable() && !cmd.HasSubCommands()
 	nested := cmd.HasParent() && cmd.Parent().HasParent() // acc completion bash
 	text := cmd.Short + "."
@@ -170,8 +177,8 @@ func printHelp(w io.Writer, cmd *cobra.Command, full bool) {
 	}
 	printCommands(w, cmd)
 	width := helpWidth
-	if n := widthOf(w); n > 0 {
-		width = min(width, max(n, 40))
+	if columns > 0 {
+		width = min(width, max(columns, 40))
 	}
 	for _, h := range flagHeadings(cmd) {
 		fmt.Fprintf(w, "\n%s:\n%s", h.title, h.flags.FlagUsagesWrapped(width))

@@ -50,7 +50,7 @@ error says why.`,
 				}
 				err := errs[i]
 				if err == nil {
-					err = runInfo(cmd.OutOrStdout(), in, o)
+					err = runInfo(cmd.OutOrStdout(), cmd.ErrOrStderr(), in, o)
 				} else if o.json {
 					err = errors.Join(err, tellUnreadable(cmd.OutOrStdout(), args[i], err))
 				}
@@ -236,20 +236,22 @@ func netnsName(ns uint32) string {
 	return fmt.Sprintf(" (netns %d)", ns)
 }
 
-func runInfo(out io.Writer, in *input, o infoOptions) error {
+func runInfo(out, errOut io.Writer, in *input, o infoOptions) error {
 	defer in.Close()
+	p := in.showProgress(errOut, false, out)
+	defer p.stop()
 	i := &info{}
 	verdict, ok := error(nil), false
 	counted := &countedReader{}
 	if !o.full && in.bytes > smallCapture {
 		if verdict, ok = i.readIndex(in); !ok {
-			if _, err := in.file.Seek(0, io.SeekStart); err != nil {
+			if _, err := in.source.Seek(0, io.SeekStart); err != nil {
 				return fmt.Errorf("%s: %w", in.name, err)
 			}
 		}
 	}
 	if !ok {
-		counted.r = in.file
+		counted.r = in.source
 		if err := in.begin(counted, true); err != nil {
 			if o.json {
 				err = errors.Join(err, tellUnreadable(out, in.name, err))
@@ -263,6 +265,7 @@ func runInfo(out io.Writer, in *input, o infoOptions) error {
 			return err
 		}
 	}
+	p.stop()
 	i.Bytes = cmp.Or(in.bytes, counted.n)
 	i.judge(in, verdict)
 	w := bufio.NewWriter(out)

@@ -23,7 +23,7 @@ func (i *info) readIndex(in *input) (verdict error, ok bool) {
 	if err != nil || len(frames) < 3 {
 		return nil, false
 	}
-	if err := in.begin(in.file, false); err != nil {
+	if err := in.begin(in.source, false); err != nil {
 		return nil, false
 	}
 	if err := in.SkipTo(frames, math.MaxInt64); err != nil {

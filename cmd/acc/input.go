@@ -28,8 +28,10 @@ func oneCapture(cmd *cobra.Command, args []string) error {
 type input struct {
 	*format.Reader
 	file   *os.File
+	source *meteredFile // file, as it is read
 	name   string
-	bytes  int64 // size of the file, 0 if it is none: a pipe can make wait
+	size   int64 // of the file, 0 if it is none
+	bytes  int64 // the same, but 0 of a compressed file, too: a pipe can make wait
 	inside bool  // read the capture in a file that gzip or zstd compressed as a whole
 	opts   format.ReaderOptions
 	clock  format.Clock
@@ -47,7 +49,7 @@ func openCapture(name string, o format.ReaderOptions) (*input, error) {
 	}
 	in.opts, in.inside = o, true
 	confine.Reader(false)
-	if err := in.begin(in.file, o.Salvage); err != nil {
+	if err := in.begin(in.source, o.Salvage); err != nil {
 		in.Close()
 		return nil, err
 	}
@@ -56,7 +58,7 @@ func openCapture(name string, o format.ReaderOptions) (*input, error) {
 
 // openFile opens a capture file, or standard input for "-", and reads nothing of it.
 func openFile(name string) (*input, error) {
-	in := &input{file: os.Stdin, name: inputName(name)}
+	in := &input{file: os.Stdin, source: &meteredFile{File: os.Stdin}, name: inputName(name)}
 	if name == "-" {
 		if isTerminal(os.Stdin) {
 			return nil, &hinted{errors.New("a capture can't come from a terminal"), "name a file, or pipe one in"}
@@ -67,9 +69,9 @@ func openFile(name string) (*input, error) {
 	if err != nil {
 		return nil, err
 	}
-	in.file = f
+	in.file, in.source = f, &meteredFile{File: f}
 	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
-		in.bytes = st.Size()
+		in.size, in.bytes = st.Size(), st.Size()
 	}
 	return in, nil
 }
@@ -113,9 +115,6 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 		kept.r = r
 		r = kept
 	}
-	if in.bytes > 0 {
-		in.scanClock()
-	}
 	reader, err := format.NewReader(r, opts)
 	if err != nil {
 		switch {
@@ -129,9 +128,10 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 		return fmt.Errorf("%s: %w", in.name, err)
 	}
 	in.Reader = reader
-	if in.bytes == 0 {
-		in.takeClock()
+	if in.bytes > 0 {
+		return in.scanClock()
 	}
+	in.takeClock()
 	return nil
 }
 

@@ -78,7 +78,11 @@ a capture file. It replays and analyses captures on Linux, macOS and Windows, wi
 		PersistentPreRunE: noEmptyFlags,
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { printHelp(cmd.OutOrStdout(), cmd, false) })
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		if err := printHelp(cmd.OutOrStdout(), cmd, false); err != nil { // cobra takes no error from here
+			os.Exit(exitCode(err, cmd.ErrOrStderr()))
+		}
+	})
 	root.SetHelpCommand(newHelpCommand())
 	root.AddGroup(commandGroups...)
 	root.SetHelpCommandGroupID("other")

@@ -75,7 +75,10 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 	}
 	writing.Store(true)
 	confine.Reader(true)
-	note, end, err := replay.Repair(out.file, in.file, in.bytes, replay.RepairOptions{Tool: "acc " + toolVersion()})
+	p := in.showProgress(errOut, false, errOut)
+	defer p.stop()
+	note, end, err := replay.Repair(out.file, in.source, in.bytes, replay.RepairOptions{Tool: "acc " + toolVersion()})
+	p.stop()
 	if err != nil {
 		out.discard()
 		switch {

@@ -122,6 +122,9 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 			fmt.Fprintf(errOut, "acc: %s\n", why)
 		}
 	}
+	p := in.showProgress(errOut, true, out)
+	defer p.stop()
+	errOut = p
 	w := bufio.NewWriterSize(out, 64<<10)
 	clock := in.Clock()
 	var end *format.End
@@ -163,6 +166,7 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	if flushErr := w.Flush(); flushErr != nil {
 		return flushErr
 	}
+	p.stop()
 	if late := source.order.Late().String(); late != "" {
 		fmt.Fprintf(errOut, "acc: %s\n", late)
 	}

@@ -34,6 +34,7 @@ var programs = map[string]func(){"acc": main}
 //	samesum SUM JSON               fails if sha256sum and a JSON of verify differ
 //	signers FILE WHO KEY           writes a list of allowed signers
 //	cut FILE N                     keeps its first N bytes, or all but the last -N
+//	grow FILE N                    makes it N bytes long, the new ones a hole
 //	flip FILE N                    flips a bit of byte N, or of the N-th from its end
 //	append FILE FILE...            puts files behind the first one
 //	exits CODE COMMAND ARG...      runs a command that must exit with CODE
@@ -80,6 +81,11 @@ func TestScript(t *testing.T) {
 			},
 			"adjusted": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), adjusted(), 0o600))
+			},
+			"grow": func(ts *testscript.TestScript, _ bool, args []string) {
+				size, err := strconv.ParseInt(args[1], 10, 64)
+				ts.Check(err)
+				ts.Check(os.Truncate(ts.MkAbs(args[0]), size))
 			},
 			"crossed": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), crossed(), 0o600))

@@ -74,8 +74,10 @@ func runSign(out, errOut io.Writer, name string, o signOptions) error {
 		return err
 	}
 	defer in.Close()
+	p := in.showProgress(errOut, false, out)
+	defer p.stop()
 	sum := sha512.New()
-	tee := io.TeeReader(in.file, sum)
+	tee := io.TeeReader(in.source, sum)
 	// What is no capture is not signed by mistake.
 	if err := in.begin(tee, true); err != nil {
 		return err
@@ -83,6 +85,7 @@ func runSign(out, errOut io.Writer, name string, o signOptions) error {
 	if _, err := io.Copy(io.Discard, tee); err != nil {
 		return fmt.Errorf("read %s: %w", in.name, err)
 	}
+	p.stop()
 	armoured, err := sshsig.Sign(signer, o.namespace, sum.Sum(nil))
 	if err != nil {
 		return err

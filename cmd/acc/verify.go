@@ -15,6 +15,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/confine"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/evidence/sshsig"
@@ -189,7 +190,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 		v, err := (*verified)(nil), errs[i]
 		if err == nil {
 			v = &verified{File: in.name, Why: []string{}, Skipped: []format.Skip{}, Heads: []headResult{}}
-			err = v.verify(ctx, in, sigs[i], who, heads, &o)
+			err = v.verify(ctx, in, sigs[i], who, heads, &o, errOut)
 		}
 		switch {
 		case err != nil && o.json:
@@ -217,7 +218,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 }
 
 // verify reads the capture once, and judges it.
-func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who *signerLists, kept *kept, o *verifyOptions) error {
+func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who *signerLists, kept *kept, o *verifyOptions, errOut io.Writer) error {
 	sum := sha256.New()
 	hashes := []hash.Hash{sum}
 	var signed hash.Hash
@@ -226,9 +227,11 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who
 		signed, _ = sshsig.NewHash(parsed.Hash)
 		hashes = append(hashes, signed)
 	}
-	counted := &countedReader{r: in.file}
-	tee := io.TeeReader(counted, multiHash(hashes))
+	counted := &countedReader{r: in.source}
+	tee := &hashedReader{countedReader: counted, hashes: hashes, exact: signed != nil}
 	defer in.Close()
+	p := in.showProgress(errOut, false, errOut)
+	defer p.stop()
 	x := evidence.Examine(&format.Header{}, analysis.Options{})
 	last := &format.Batch{}
 	readErr := in.begin(tee, true)
@@ -258,11 +261,15 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who
 	}
 	v.Bytes = counted.n
 	endless := n == most
-	if !endless {
+	p.stop()
+	if !endless && tee.hole == 0 {
 		v.SHA256 = hex.EncodeToString(sum.Sum(nil))
 	}
 	if err := v.judge(in, readErr, last, x); err != nil {
 		return err
+	}
+	if tee.hole > 0 {
+		v.Why = append(v.Why, fmt.Sprintf("no SHA-256: %s of the file are holes, which acc does not read", report.Bytes(tee.hole)))
 	}
 	if endless {
 		v.Why = append(v.Why, corrupt.Error())
@@ -391,12 +398,51 @@ func (c *countedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// multiHash writes to several hashes, which give no errors.
-type multiHash []hash.Hash
-
-func (m multiHash) Write(p []byte) (int, error) {
-	for _, h := range m {
-		h.Write(p)
+// SkipHole makes it a [format.HoleSkipper].
+func (c *countedReader) SkipHole() (int64, error) {
+	sparse, ok := c.r.(format.HoleSkipper)
+	if !ok {
+		return 0, nil
 	}
-	return len(p), nil
+	n, err := sparse.SkipHole()
+	c.n += n
+	return n, err
+}
+
+// largeHole is from how many bytes on a hole is not read for the sake of a hash.
+const largeHole = 64 << 20
+
+// hashedReader hashes what it gives, holes included but for large ones.
+type hashedReader struct {
+	*countedReader
+	hashes []hash.Hash
+	exact  bool  // all is hashed
+	hole   int64 // bytes of large holes
+}
+
+func (r *hashedReader) Read(p []byte) (int, error) {
+	n, err := r.countedReader.Read(p)
+	for _, h := range r.hashes {
+		h.Write(p[:n])
+	}
+	return n, err
+}
+
+// SkipHole makes it a [format.HoleSkipper].
+func (r *hashedReader) SkipHole() (int64, error) {
+	if r.exact {
+		return 0, nil
+	}
+	n, err := r.countedReader.SkipHole()
+	if n >= largeHole {
+		r.hole += n
+		return n, err
+	}
+	var zeros [4096]byte
+	for left := n; left > 0; left -= int64(len(zeros)) {
+		for _, h := range r.hashes {
+			h.Write(zeros[:min(left, int64(len(zeros)))])
+		}
+	}
+	return n, err
 }
