@@ -36,7 +36,8 @@ func (s *shaker[T]) next() T {
 	for range s.rnd.IntN(4) {
 		l := s.leaves[s.rnd.IntN(len(s.leaves))]
 		for i := l.at; i < l.at+l.size; i++ {
-			bytesOf(&raw)[i] = byte(s.rnd.Uint32()) & byte(s.rnd.Uint32()) // small numbers, too
+			x := s.rnd.Uint32()
+			bytesOf(&raw)[i] = byte(x) & byte(x>>8) // small numbers, too
 		}
 	}
 	s.valid(s.rnd, &raw)
