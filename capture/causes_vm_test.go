@@ -141,7 +141,7 @@ func TestVMCauses(t *testing.T) {
 		if tcpExt(t, "SyncookiesSent") == sent {
 			t.Error("the kernel sent no cookie for a full SYN queue")
 		}
-		is("cookie, full", c, format.CauseCookieFull, "the SYN queue was full")
+		is("cookie, full", c, format.CauseCookieFull, "sent when the SYN queue is full")
 		unix.Close(s.fd)
 
 		sysctl(t, "net.ipv4.tcp_fastopen", "1543")

@@ -29,7 +29,7 @@ func TestProgress(t *testing.T) {
 		time.Sleep(progressAfter - 1)
 		shows("")
 		percent.Store(5)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		shows("\r\x1b[K5 %")
 		percent.Store(6)
 		time.Sleep(progressEvery)
