@@ -109,6 +109,7 @@ func TestVMCauses(t *testing.T) {
 		for _, c := range []int{silent, talks, closes} {
 			l.try(unix.Connect(c, s.addr))
 		}
+		t.Cleanup(func() { unix.Close(silent); unix.Close(talks) }) // other tests wait for all connections to end
 		is("deferred, sends", talks, format.CauseDeferData, "its first data came")
 		is("deferred, closes", closes, format.CauseDeferClosed, "closed its side without data")
 		is("deferred, silent", silent, format.CauseDeferRanOut, "TCP_DEFER_ACCEPT ran out after", "no data had come")
