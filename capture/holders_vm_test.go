@@ -46,6 +46,17 @@ func holderOf(t *testing.T, pid int, fd, same int) string {
 // has it then, or sent by SCM_RIGHTS is told of whom it is at the end.
 func TestVMHandedOver(t *testing.T) {
 	needVM(t)
+	for range 3 { // a loaded machine has no time to look, and says so
+		if handedOver(t) {
+			return
+		}
+	}
+	t.Error("acc never knew who has the connections open")
+}
+
+// handedOver reports whether acc looked at all of /proc; then what it says must be so.
+func handedOver(t *testing.T) bool {
+	t.Helper()
 	lfd, addr := listen(t, unix.AF_INET, 8)
 	defer unix.Close(lfd)
 	unix.CloseOnExec(lfd)
@@ -109,8 +120,9 @@ func TestVMHandedOver(t *testing.T) {
 			continue
 		}
 		delete(want, c.RPort)
-		if c.HoldersKnown == nil || !*c.HoldersKnown { // a loaded machine, which it says
+		if c.HoldersKnown == nil || !*c.HoldersKnown {
 			t.Logf("holders are not known: %s", line)
+			return false
 		}
 		me := fmt.Sprintf("[%d]", os.Getpid())
 		only := strings.HasSuffix(who, me) && !strings.Contains(who, ",")
@@ -129,6 +141,7 @@ func TestVMHandedOver(t *testing.T) {
 	if len(want) > 0 {
 		t.Errorf("not told: %v\n%s", want, out)
 	}
+	return true
 }
 
 // sendTo sends a descriptor by SCM_RIGHTS to another process, and says who has it then.

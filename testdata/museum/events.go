@@ -73,7 +73,7 @@ func blocks() []Exhibit {
 	column("times that overflow", "boot_ns", 4, dense(3, 8, func(int) uint64 { return math.MaxInt64 }))
 	add("block: no columns", 4, 3, record("block", append(append(append([]byte{0x83}, str("seq")...), 1, 0xa4, 'r', 'o', 'w', 's', 3), append(str("cols"), 0x90)...)))
 	add("block: twice", 4, 3, append(block(1, 3, nil), block(1, 3, nil)...))
-	list = append(list, built("block: all times", 3, func(w io.Writer) *file {
+	list = append(list, built("block: all times", 4, func(w io.Writer) *file {
 		f := good(w)
 		n := 65_536
 		step := uint64(math.MaxUint64 / uint64(n))
@@ -85,7 +85,7 @@ func blocks() []Exhibit {
 		})}), n, math.MinInt64, math.MinInt64+int64(step*uint64(n/2))+int64(step*uint64(n/2-1)))
 		return f
 	}))
-	list = append(list, built("block: a time before and one after all", 3, func(w io.Writer) *file {
+	list = append(list, built("block: a time before and one after all", 4, func(w io.Writer) *file {
 		f := good(w)
 		f.timed(block(1, 2, map[string][]byte{"boot_ns": {0x82, 0x00, 0xd3, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x01, 0xff}}), 2, math.MinInt64, math.MaxInt64)
 		return f
