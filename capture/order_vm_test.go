@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,7 +33,9 @@ func TestVMReplayInOrder(t *testing.T) {
 			if err := unix.SchedSetaffinity(0, &one); err != nil {
 				t.Error(err)
 			}
-			p.do(700)
+			p.do(350)
+			time.Sleep(1500 * time.Millisecond) // so that the first frame ends, and a part of the file has events
+			p.do(350)
 		}()
 	}
 	for range runtime.NumCPU() {
