@@ -53,6 +53,8 @@ func TestVMReplayInOrder(t *testing.T) {
 	if piped := inOrder(t, file, "-"); piped != whole {
 		t.Errorf("%d events from a pipe, %d from the file", piped, whole)
 	}
+	linesInOrder(t, "return_boot_ns", "--pairs", path)
+	linesInOrder(t, "end_ns", "--connections", path)
 	cut := filepath.Join(t.TempDir(), "cut.acc")
 	if err := os.WriteFile(cut, file[:len(file)*3/4], 0o600); err != nil {
 		t.Fatal(err)
@@ -102,4 +104,36 @@ func inOrder(t *testing.T, stdin []byte, name string) int {
 	}
 	t.Logf("%s: %d events on %d CPUs, %d of which stand in the file behind a later one", filepath.Base(name), most, runtime.NumCPU(), back)
 	return len(seen)
+}
+
+// linesInOrder demands that the lines of a list of analyze are in order of a time.
+func linesInOrder(t *testing.T, key, list, path string) {
+	t.Helper()
+	out, err := exec.Command("/in/acc", "analyze", "--json", list, path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := json.NewDecoder(bytes.NewReader(out))
+	n, last := 0, int64(0)
+	for ; ; n++ {
+		line := map[string]any{}
+		lines.UseNumber()
+		if err := lines.Decode(&line); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		number, ok := line[key].(json.Number)
+		if !ok { // it has no end
+			continue
+		}
+		ns, err := number.Int64()
+		if err != nil || ns < last {
+			t.Errorf("%s: line %d is of %d, after one of %d (%v)", list, n, ns, last, err)
+		}
+		last = ns
+	}
+	if n < 500 || last == 0 {
+		t.Errorf("%s: %d lines, the last of %d", list, n, last)
+	}
 }

@@ -153,7 +153,7 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	readErr := feed(ctx, in, x, &v.clock)
 	p.stop()
 	if !evidence.Ended(readErr) && !errors.As(readErr, new(*format.CorruptError)) {
-		return errors.Join(w.Flush(), o.unreadable(out, name, in.verdict(readErr, x.End(), nil)))
+		return errors.Join(v.ordered.flush(), w.Flush(), o.unreadable(out, name, in.verdict(readErr, x.End(), nil)))
 	}
 	// What stands before a damaged place is right.
 	result, err := x.Finish(readErr, in.Skipped())

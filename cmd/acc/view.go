@@ -68,10 +68,12 @@ type viewer struct {
 	line     []byte
 	lines    int
 	timeline *report.Timeline
+	ordered  timedLines
 }
 
 // listen makes the analysis tell what the view lists.
 func (v *viewer) listen(o *analysis.Options) error {
+	v.ordered.w = v.w
 	switch v.view {
 	case viewPairs:
 		o.Pair = v.pair
@@ -98,11 +100,11 @@ func (v *viewer) listen(o *analysis.Options) error {
 	return nil
 }
 
-// write ends the line.
-func (v *viewer) write() error {
+// write ends the line, which is of a time.
+func (v *viewer) write(ns int64) error {
 	v.lines++
-	_, err := v.w.Write(append(v.line, '\n'))
-	return err
+	v.line = append(v.line, '\n')
+	return v.ordered.add(ns, v.line)
 }
 
 func (v *viewer) pair(p *analysis.Pair) error {
@@ -111,22 +113,22 @@ func (v *viewer) pair(p *analysis.Pair) error {
 	} else {
 		v.line = report.AppendPairText(v.line[:0], p, v.clock, v.zone)
 	}
-	return v.write()
+	return v.write(p.ReturnNS)
 }
 
 func (v *viewer) connection(c *analysis.Connection) error {
 	if v.o.json {
 		v.line = report.AppendConnectionJSON(v.line[:0], c, v.clock)
-		return v.write()
+		return v.write(c.EndNS)
 	}
 	if v.lines == 0 {
-		v.line = append(v.line[:0], report.ConnectionHead...)
-		if err := v.write(); err != nil {
+		v.lines++
+		if _, err := v.w.WriteString(report.ConnectionHead + "\n"); err != nil {
 			return err
 		}
 	}
 	v.line = report.AppendConnectionText(v.line[:0], c, v.clock, v.zone)
-	return v.write()
+	return v.write(c.EndNS)
 }
 
 func (v *viewer) story(c *analysis.Connection) error {
@@ -143,6 +145,9 @@ func (v *viewer) story(c *analysis.Connection) error {
 
 // result prints what is known at the end.
 func (v *viewer) result(r *analysis.Result, o report.TextOptions) error {
+	if err := v.ordered.flush(); err != nil {
+		return err
+	}
 	switch {
 	case v.view == viewTimeline:
 		return v.timeline.Write(v.w, r, v.clock, o)
