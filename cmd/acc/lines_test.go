@@ -59,3 +59,10 @@ func TestTimedLinesOfHostileTimes(t *testing.T) {
 		t.Errorf("%d lines, %d bytes", n, lines.bytes)
 	}
 }
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -123,10 +123,3 @@ func TestOutputIsLocked(t *testing.T) {
 	must(t, err)
 	must(t, second.close())
 }
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
