@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sort"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -194,6 +195,7 @@ func TestOrderLive(t *testing.T) {
 		rng := rand.New(rand.NewPCG(3, 4))
 		p := pipe(make(chan []format.Event))
 		arrived := map[uint64]time.Time{}
+		var mu sync.Mutex // of arrived and sent
 		begin := time.Now()
 		sent := 0
 		go func() {
@@ -202,12 +204,14 @@ func TestOrderLive(t *testing.T) {
 				time.Sleep(time.Duration(rng.Int64N(int64(2*time.Millisecond) << rng.IntN(10))))
 				now := int64(time.Since(begin))
 				var events []format.Event
+				mu.Lock()
 				for range rng.IntN(20) {
 					e := format.Event{Seq: uint64(sent + 1), BootNS: held + rng.Int64N(max(now-held, 1))}
 					sent++
 					arrived[e.Seq] = time.Now()
 					events = append(events, e)
 				}
+				mu.Unlock()
 				held = max(held, now-int64(5*time.Millisecond))
 				p <- events
 			}
@@ -225,7 +229,9 @@ func TestOrderLive(t *testing.T) {
 			}
 			for events := range b.Parts() {
 				for _, e := range events {
+					mu.Lock()
 					most = max(most, time.Since(arrived[e.Seq]))
+					mu.Unlock()
 					if given++; e.BootNS < last {
 						back++
 					}
