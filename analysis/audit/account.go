@@ -206,7 +206,7 @@ func (a *Account) Contradictions() []string {
 	}
 	for _, p := range inOrder(a.losses) {
 		if n := a.losses[p]; n > 0 && !known[p] && !a.repair {
-			a.contradict("END does not account for %d lost events of %s of %s, of which there are records", n, p.kind, p.hook)
+			a.contradict("END does not account for %d lost events of %s of %s, which its loss records count", n, p.kind, p.hook)
 		}
 	}
 	for _, p := range inOrder(a.counts) {
