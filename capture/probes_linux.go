@@ -269,7 +269,7 @@ func tryObject(o *Options, types *btf.Cache, object func() (*ebpf.CollectionSpec
 	}
 	asleep, err := a.newSleeper()
 	if err == nil {
-		defer asleep.wake() // in case that the self-test does not come to it
+		defer func() { _ = asleep.wake() }() // in case that the self-test does not come to it
 	}
 	if err := a.attach(o.MaxActive); err != nil {
 		a.close()
