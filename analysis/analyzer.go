@@ -124,10 +124,8 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 	for _, c := range b.Clocks {
 		a.clock = c
 	}
-	for i := range b.Snapshots {
-		if err := a.snapshot(&b.Snapshots[i]); err != nil {
-			return err
-		}
+	if err := a.snapshots(b, false); err != nil {
+		return err
 	}
 	for _, l := range b.Losses {
 		if int(l.Hook) < len(a.lost) && int(l.Kind) < format.NumKinds {
@@ -153,6 +151,9 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 				return err
 			}
 		}
+	}
+	if err := a.snapshots(b, true); err != nil {
+		return err
 	}
 	if a.o.Account != nil {
 		a.o.Account.Close(b)
@@ -215,6 +216,19 @@ func (a *Analyzer) socket(t *task, e *format.Event) error {
 		return nil
 	}
 	return a.conns.accepted(e, t)
+}
+
+// snapshots takes those of the start, which come before the events of a batch, or of the
+// end, which come after: it tells of connections that these begin.
+func (a *Analyzer) snapshots(b *format.Batch, final bool) error {
+	for i := range b.Snapshots {
+		if s := &b.Snapshots[i]; s.Final == final {
+			if err := a.snapshot(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // snapshot takes what was there when recording began or ended.

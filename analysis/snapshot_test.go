@@ -57,3 +57,31 @@ func TestSnapshotConnections(t *testing.T) {
 		t.Errorf("got %q, want %q, %+v", s, want, r.Connections)
 	}
 }
+
+// What the list at the end says of a connection is used although its events stand behind
+// the list in the same frame, as in a short recording; of one that closes later, it is not.
+func TestSnapshotAtEnd(t *testing.T) {
+	m := newMaker(t, true)
+	m.script("q1 e5 a5.1 q2 e5 a5.2 c2:9")
+	shot := format.Snapshot{Final: true, BootNS: m.batch.Events[5].BootNS, ConnectionsKnown: true}
+	for n := range 2 {
+		e := &m.batch.Events[3*n]
+		shot.Connections = append(shot.Connections, format.Connection{
+			NetNS: e.NetNS, LAddr: e.LAddr.String(), LPort: e.LPort, RAddr: e.RAddr.String(), RPort: e.RPort, State: 1,
+			Inode: uint64(5001 + n), Cookie: e.Cookie,
+			HoldersKnown: true, Holders: []format.Holder{{PID: 6, Comm: "worker"}},
+		})
+	}
+	m.batch.Snapshots = []format.Snapshot{shot}
+	list, _ := m.analyze(Options{})
+	if len(list) != 2 {
+		t.Fatalf("%+v", list)
+	}
+	for i := range list {
+		c := &list[i]
+		open := c.Remote.Port() == 1
+		if open != (c.LeftState == 1) || open != c.HoldersKnown || open && !c.HandedOver() {
+			t.Errorf("%+v", c)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -43,20 +44,9 @@ func holderOf(t *testing.T, pid int, fd, same int) string {
 }
 
 // An accepted descriptor that is kept, inherited by a child, given to one that alone
-// has it then, or sent by SCM_RIGHTS is told of whom it is at the end.
+// has it then, sent by SCM_RIGHTS or taken by pidfd_getfd is told of whom it is at the end.
 func TestVMHandedOver(t *testing.T) {
 	needVM(t)
-	for range 3 { // a loaded machine has no time to look, and says so
-		if handedOver(t) {
-			return
-		}
-	}
-	t.Skip("acc did not know who has the connections open in any of three recordings, and says nothing then")
-}
-
-// handedOver reports whether acc looked at all of /proc; then what it says must be so.
-func handedOver(t *testing.T) bool {
-	t.Helper()
 	lfd, addr := listen(t, unix.AF_INET, 8)
 	defer unix.Close(lfd)
 	unix.CloseOnExec(lfd)
@@ -105,6 +95,11 @@ func handedOver(t *testing.T) bool {
 		t.Cleanup(func() { unix.Close(sent) })
 		want[port] = sendTo(t, sentFD)
 		unix.Close(sentFD)
+
+		taken, takenFD, port := accept()
+		t.Cleanup(func() { unix.Close(taken) })
+		want[port] = takenFrom(t, takenFD)
+		unix.Close(takenFD)
 	})
 	out, err := exec.Command("/in/acc", "analyze", "--connections", "--json", a.path).Output()
 	if err != nil {
@@ -121,8 +116,8 @@ func handedOver(t *testing.T) bool {
 		}
 		delete(want, c.RPort)
 		if c.HoldersKnown == nil || !*c.HoldersKnown {
-			t.Logf("holders are not known: %s", line)
-			return false
+			t.Errorf("holders are not known: %s", line)
+			continue
 		}
 		me := fmt.Sprintf("[%d]", os.Getpid())
 		only := strings.HasSuffix(who, me) && !strings.Contains(who, ",")
@@ -141,30 +136,49 @@ func handedOver(t *testing.T) bool {
 	if len(want) > 0 {
 		t.Errorf("not told: %v\n%s", want, out)
 	}
-	return true
 }
 
 // sendTo sends a descriptor by SCM_RIGHTS to another process, and says who has it then.
 func sendTo(t *testing.T, fd int) string {
 	t.Helper()
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	c, pair, said := taker(t, "message")
+	if err := unix.Sendmsg(pair, []byte{0}, unix.UnixRights(fd), nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	return taken(t, c, said, fd)
+}
+
+// takenFrom lets another process take a descriptor by pidfd_getfd, and says who has it then.
+func takenFrom(t *testing.T, fd int) string {
+	t.Helper()
+	c, _, said := taker(t, fmt.Sprintf("%d %d", os.Getpid(), fd))
+	return taken(t, c, said, fd)
+}
+
+// taker starts a process that takes a descriptor, and keeps it until a socket's other end is closed.
+func taker(t *testing.T, how string) (c *exec.Cmd, pair int, said io.Reader) {
+	t.Helper()
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := exec.Command(os.Args[0], "-test.run=^TestTakesDescriptor$", "-test.v")
-	c.Env = append(os.Environ(), "ACC_TAKES_DESCRIPTOR=1")
-	c.ExtraFiles = []*os.File{os.NewFile(uintptr(pair[1]), "")}
-	said, err := c.StdoutPipe()
+	c = exec.Command(os.Args[0], "-test.run=^TestTakesDescriptor$", "-test.v")
+	c.Env = append(os.Environ(), "ACC_TAKES_DESCRIPTOR="+how)
+	c.ExtraFiles = []*os.File{os.NewFile(uintptr(ends[1]), "")}
+	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Close(pair[0]); c.Process.Kill(); c.Wait(); c.ExtraFiles[0].Close() })
-	if err := unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(fd), nil, 0); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { unix.Close(ends[0]); c.Process.Kill(); c.Wait(); c.ExtraFiles[0].Close() })
+	return c, ends[0], out
+}
+
+// taken says who has a descriptor that a process says it took.
+func taken(t *testing.T, c *exec.Cmd, said io.Reader, fd int) string {
+	t.Helper()
 	for lines := bufio.NewScanner(said); lines.Scan(); {
 		var got int
 		if n, _ := fmt.Sscanf(lines.Text(), "descriptor %d", &got); n == 1 {
@@ -175,11 +189,31 @@ func sendTo(t *testing.T, fd int) string {
 	return ""
 }
 
-// TestTakesDescriptor is the other process of sendTo.
+// TestTakesDescriptor is the process that taker starts.
 func TestTakesDescriptor(t *testing.T) {
-	if os.Getenv("ACC_TAKES_DESCRIPTOR") == "" {
+	how := os.Getenv("ACC_TAKES_DESCRIPTOR")
+	if how == "" {
 		t.Skip("it is for TestVMHandedOver")
 	}
+	var from, theirs, fd int
+	if n, _ := fmt.Sscan(how, &from, &theirs); n == 2 {
+		pidfd, err := unix.PidfdOpen(from, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fd, err = unix.PidfdGetfd(pidfd, theirs, 0); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		fd = received(t)
+	}
+	fmt.Printf("\ndescriptor %d\n", fd)
+	_, _ = unix.Read(3, make([]byte, 1)) // until the other end closes
+}
+
+// received takes a descriptor out of a message.
+func received(t *testing.T) int {
+	t.Helper()
 	control := make([]byte, unix.CmsgSpace(4))
 	_, n, _, _, err := unix.Recvmsg(3, make([]byte, 1), control, 0)
 	if err != nil {
@@ -193,6 +227,5 @@ func TestTakesDescriptor(t *testing.T) {
 	if err != nil || len(fds) != 1 {
 		t.Fatal(fds, err)
 	}
-	fmt.Printf("\ndescriptor %d\n", fds[0])
-	_, _ = unix.Read(3, make([]byte, 1)) // until the other end closes
+	return fds[0]
 }
