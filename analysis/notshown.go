@@ -12,7 +12,7 @@ import (
 // and their last reading, and of which the capture has no event.
 type NotShown struct {
 	NetNS   uint32 `json:"netns"`   // inode number of the network namespace
-	Counter string `json:"counter"` // name of the counter as nstat(8) prints it
+	Counter string `json:"counter"` // as nstat(8) prints it; "simultaneous_opens" is acc's own
 	Count   uint64 `json:"count"`   // how often it happened
 	Text    string `json:"text"`    // the same as a sentence
 }
@@ -38,6 +38,24 @@ var countedOnly = []struct{ counter, before, what, after string }{
 	{"TcpOutRsts", "the kernel sent ", "reset", ", for any TCP socket, or because nobody listened"},
 }
 
+// counterSimultaneous is the name of what the recorder counted itself.
+const counterSimultaneous = "simultaneous_opens"
+
+// simultaneous says which connections had no listener.
+func (w *Witness) simultaneous() (list []NotShown) {
+	if w.end == nil {
+		return nil
+	}
+	for _, s := range w.end.SimultaneousOpens {
+		if s.Count > 0 {
+			text := " received a SYN while connecting (self-connect, or simultaneous open of two sockets); " +
+				"such a connection has no listener and no accept"
+			list = append(list, NotShown{s.NetNS, counterSimultaneous, s.Count, many(s.Count, "TCP socket") + text})
+		}
+	}
+	return list
+}
+
 // maxNotShown bounds how many such lines a screen has.
 const maxNotShown = 30
 
@@ -48,7 +66,7 @@ func (r *WitnessResult) NotShownTexts() (list []string) {
 			return append(list, fmt.Sprintf("%d more counters grew; --json has them in witness.not_shown", len(r.NotShown)-i))
 		}
 		text := n.Text
-		if len(r.Spaces) > 1 {
+		if len(r.Spaces) > 1 && n.NetNS != 0 {
 			text += fmt.Sprintf(" (network namespace %d)", n.NetNS)
 		}
 		list = append(list, text)

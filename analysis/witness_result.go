@@ -73,6 +73,7 @@ func (w *Witness) Finish() WitnessResult {
 		r.NotShown = append(r.NotShown, x.notShown(&recorded, w.dropsKnown)...)
 		r.Spaces = append(r.Spaces, x)
 	}
+	r.NotShown = append(r.NotShown, w.simultaneous()...)
 	slices.SortStableFunc(r.NotShown, func(a, b NotShown) int { return cmp.Compare(a.NetNS, b.NetNS) })
 	slices.SortFunc(r.Spaces, func(a, b WitnessSpace) int {
 		return cmp.Or(cmp.Compare(b.Opened, a.Opened), cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.SpanNS, b.SpanNS))

@@ -25,6 +25,7 @@ const (
 	Acc510MapPending                    = "pending"
 	Acc510MapPlacedLast                 = "placed_last"
 	Acc510MapPlaces                     = "places"
+	Acc510MapSimultaneous               = "simultaneous"
 	Acc510MapSleepers                   = "sleepers"
 	Acc510ProgFentryChildForget         = "fentry_child_forget"
 	Acc510ProgFentryConnRequest         = "fentry_conn_request"
@@ -169,16 +170,17 @@ type Acc510ProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type Acc510MapSpecs struct {
-	Armed      *ebpf.MapSpec `ebpf:"armed"`
-	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
-	Counts     *ebpf.MapSpec `ebpf:"counts"`
-	Events     *ebpf.MapSpec `ebpf:"events"`
-	Failed     *ebpf.MapSpec `ebpf:"failed"`
-	Introduced *ebpf.MapSpec `ebpf:"introduced"`
-	Pending    *ebpf.MapSpec `ebpf:"pending"`
-	PlacedLast *ebpf.MapSpec `ebpf:"placed_last"`
-	Places     *ebpf.MapSpec `ebpf:"places"`
-	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
+	Armed        *ebpf.MapSpec `ebpf:"armed"`
+	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
+	Counts       *ebpf.MapSpec `ebpf:"counts"`
+	Events       *ebpf.MapSpec `ebpf:"events"`
+	Failed       *ebpf.MapSpec `ebpf:"failed"`
+	Introduced   *ebpf.MapSpec `ebpf:"introduced"`
+	Pending      *ebpf.MapSpec `ebpf:"pending"`
+	PlacedLast   *ebpf.MapSpec `ebpf:"placed_last"`
+	Places       *ebpf.MapSpec `ebpf:"places"`
+	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
+	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
 }
 
 // Acc510VariableSpecs contains global variables before they are loaded into the kernel.
@@ -230,16 +232,17 @@ func (o *Acc510Objects) Close() error {
 //
 // It can be passed to LoadAcc510Objects or ebpf.CollectionSpec.LoadAndAssign.
 type Acc510Maps struct {
-	Armed      *ebpf.Map `ebpf:"armed"`
-	Attempts   *ebpf.Map `ebpf:"attempts"`
-	Counts     *ebpf.Map `ebpf:"counts"`
-	Events     *ebpf.Map `ebpf:"events"`
-	Failed     *ebpf.Map `ebpf:"failed"`
-	Introduced *ebpf.Map `ebpf:"introduced"`
-	Pending    *ebpf.Map `ebpf:"pending"`
-	PlacedLast *ebpf.Map `ebpf:"placed_last"`
-	Places     *ebpf.Map `ebpf:"places"`
-	Sleepers   *ebpf.Map `ebpf:"sleepers"`
+	Armed        *ebpf.Map `ebpf:"armed"`
+	Attempts     *ebpf.Map `ebpf:"attempts"`
+	Counts       *ebpf.Map `ebpf:"counts"`
+	Events       *ebpf.Map `ebpf:"events"`
+	Failed       *ebpf.Map `ebpf:"failed"`
+	Introduced   *ebpf.Map `ebpf:"introduced"`
+	Pending      *ebpf.Map `ebpf:"pending"`
+	PlacedLast   *ebpf.Map `ebpf:"placed_last"`
+	Places       *ebpf.Map `ebpf:"places"`
+	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
+	Sleepers     *ebpf.Map `ebpf:"sleepers"`
 }
 
 func (m *Acc510Maps) Close() error {
@@ -253,6 +256,7 @@ func (m *Acc510Maps) Close() error {
 		m.Pending,
 		m.PlacedLast,
 		m.Places,
+		m.Simultaneous,
 		m.Sleepers,
 	)
 }

@@ -374,6 +374,7 @@ const (
 	AccMapPending                    = "pending"
 	AccMapPlacedLast                 = "placed_last"
 	AccMapPlaces                     = "places"
+	AccMapSimultaneous               = "simultaneous"
 	AccMapSleepers                   = "sleepers"
 	AccProgFentrySysAccept4          = "fentry___sys_accept4"
 	AccProgFentryChildForget         = "fentry_child_forget"
@@ -524,16 +525,17 @@ type AccProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccMapSpecs struct {
-	Armed      *ebpf.MapSpec `ebpf:"armed"`
-	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
-	Counts     *ebpf.MapSpec `ebpf:"counts"`
-	Events     *ebpf.MapSpec `ebpf:"events"`
-	Failed     *ebpf.MapSpec `ebpf:"failed"`
-	Introduced *ebpf.MapSpec `ebpf:"introduced"`
-	Pending    *ebpf.MapSpec `ebpf:"pending"`
-	PlacedLast *ebpf.MapSpec `ebpf:"placed_last"`
-	Places     *ebpf.MapSpec `ebpf:"places"`
-	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
+	Armed        *ebpf.MapSpec `ebpf:"armed"`
+	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
+	Counts       *ebpf.MapSpec `ebpf:"counts"`
+	Events       *ebpf.MapSpec `ebpf:"events"`
+	Failed       *ebpf.MapSpec `ebpf:"failed"`
+	Introduced   *ebpf.MapSpec `ebpf:"introduced"`
+	Pending      *ebpf.MapSpec `ebpf:"pending"`
+	PlacedLast   *ebpf.MapSpec `ebpf:"placed_last"`
+	Places       *ebpf.MapSpec `ebpf:"places"`
+	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
+	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
 }
 
 // AccVariableSpecs contains global variables before they are loaded into the kernel.
@@ -585,16 +587,17 @@ func (o *AccObjects) Close() error {
 //
 // It can be passed to LoadAccObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccMaps struct {
-	Armed      *ebpf.Map `ebpf:"armed"`
-	Attempts   *ebpf.Map `ebpf:"attempts"`
-	Counts     *ebpf.Map `ebpf:"counts"`
-	Events     *ebpf.Map `ebpf:"events"`
-	Failed     *ebpf.Map `ebpf:"failed"`
-	Introduced *ebpf.Map `ebpf:"introduced"`
-	Pending    *ebpf.Map `ebpf:"pending"`
-	PlacedLast *ebpf.Map `ebpf:"placed_last"`
-	Places     *ebpf.Map `ebpf:"places"`
-	Sleepers   *ebpf.Map `ebpf:"sleepers"`
+	Armed        *ebpf.Map `ebpf:"armed"`
+	Attempts     *ebpf.Map `ebpf:"attempts"`
+	Counts       *ebpf.Map `ebpf:"counts"`
+	Events       *ebpf.Map `ebpf:"events"`
+	Failed       *ebpf.Map `ebpf:"failed"`
+	Introduced   *ebpf.Map `ebpf:"introduced"`
+	Pending      *ebpf.Map `ebpf:"pending"`
+	PlacedLast   *ebpf.Map `ebpf:"placed_last"`
+	Places       *ebpf.Map `ebpf:"places"`
+	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
+	Sleepers     *ebpf.Map `ebpf:"sleepers"`
 }
 
 func (m *AccMaps) Close() error {
@@ -608,6 +611,7 @@ func (m *AccMaps) Close() error {
 		m.Pending,
 		m.PlacedLast,
 		m.Places,
+		m.Simultaneous,
 		m.Sleepers,
 	)
 }

@@ -25,6 +25,7 @@ const (
 	AccHashMapPending                    = "pending"
 	AccHashMapPlacedLast                 = "placed_last"
 	AccHashMapPlaces                     = "places"
+	AccHashMapSimultaneous               = "simultaneous"
 	AccHashMapSleepers                   = "sleepers"
 	AccHashProgFentrySysAccept4          = "fentry___sys_accept4"
 	AccHashProgFentryChildForget         = "fentry_child_forget"
@@ -175,16 +176,17 @@ type AccHashProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccHashMapSpecs struct {
-	Armed      *ebpf.MapSpec `ebpf:"armed"`
-	Attempts   *ebpf.MapSpec `ebpf:"attempts"`
-	Counts     *ebpf.MapSpec `ebpf:"counts"`
-	Events     *ebpf.MapSpec `ebpf:"events"`
-	Failed     *ebpf.MapSpec `ebpf:"failed"`
-	Introduced *ebpf.MapSpec `ebpf:"introduced"`
-	Pending    *ebpf.MapSpec `ebpf:"pending"`
-	PlacedLast *ebpf.MapSpec `ebpf:"placed_last"`
-	Places     *ebpf.MapSpec `ebpf:"places"`
-	Sleepers   *ebpf.MapSpec `ebpf:"sleepers"`
+	Armed        *ebpf.MapSpec `ebpf:"armed"`
+	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
+	Counts       *ebpf.MapSpec `ebpf:"counts"`
+	Events       *ebpf.MapSpec `ebpf:"events"`
+	Failed       *ebpf.MapSpec `ebpf:"failed"`
+	Introduced   *ebpf.MapSpec `ebpf:"introduced"`
+	Pending      *ebpf.MapSpec `ebpf:"pending"`
+	PlacedLast   *ebpf.MapSpec `ebpf:"placed_last"`
+	Places       *ebpf.MapSpec `ebpf:"places"`
+	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
+	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
 }
 
 // AccHashVariableSpecs contains global variables before they are loaded into the kernel.
@@ -236,16 +238,17 @@ func (o *AccHashObjects) Close() error {
 //
 // It can be passed to LoadAccHashObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccHashMaps struct {
-	Armed      *ebpf.Map `ebpf:"armed"`
-	Attempts   *ebpf.Map `ebpf:"attempts"`
-	Counts     *ebpf.Map `ebpf:"counts"`
-	Events     *ebpf.Map `ebpf:"events"`
-	Failed     *ebpf.Map `ebpf:"failed"`
-	Introduced *ebpf.Map `ebpf:"introduced"`
-	Pending    *ebpf.Map `ebpf:"pending"`
-	PlacedLast *ebpf.Map `ebpf:"placed_last"`
-	Places     *ebpf.Map `ebpf:"places"`
-	Sleepers   *ebpf.Map `ebpf:"sleepers"`
+	Armed        *ebpf.Map `ebpf:"armed"`
+	Attempts     *ebpf.Map `ebpf:"attempts"`
+	Counts       *ebpf.Map `ebpf:"counts"`
+	Events       *ebpf.Map `ebpf:"events"`
+	Failed       *ebpf.Map `ebpf:"failed"`
+	Introduced   *ebpf.Map `ebpf:"introduced"`
+	Pending      *ebpf.Map `ebpf:"pending"`
+	PlacedLast   *ebpf.Map `ebpf:"placed_last"`
+	Places       *ebpf.Map `ebpf:"places"`
+	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
+	Sleepers     *ebpf.Map `ebpf:"sleepers"`
 }
 
 func (m *AccHashMaps) Close() error {
@@ -259,6 +262,7 @@ func (m *AccHashMaps) Close() error {
 		m.Pending,
 		m.PlacedLast,
 		m.Places,
+		m.Simultaneous,
 		m.Sleepers,
 	)
 }

@@ -26,6 +26,37 @@
 #include "connection.h"
 #include "drop.h"
 
+/*
+ * Sockets of connect() to which a SYN came: two that connect to each other at once, or one that connects to
+ * itself. Their connection has no listener, and so no accept. Counted by network namespace; 0: there
+ * was no room for more of these.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, u32);
+	__type(value, u64);
+} simultaneous SEC(".maps");
+
+static __noinline int count_simultaneous(struct sock *sk)
+{
+	u32 netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	u64 zero = 0, *n;
+
+	if (watch & WATCH_ENDING)
+		return 0;
+	bpf_map_update_elem(&simultaneous, &netns, &zero, BPF_NOEXIST);
+	n = bpf_map_lookup_elem(&simultaneous, &netns);
+	if (!n) {
+		netns = 0;
+		bpf_map_update_elem(&simultaneous, &netns, &zero, BPF_NOEXIST);
+		n = bpf_map_lookup_elem(&simultaneous, &netns);
+	}
+	if (n)
+		__sync_fetch_and_add(n, 1);
+	return 0;
+}
+
 /* Why a connection came into a queue by another way than at the end of a handshake. */
 static __always_inline u8 cause_of_add(bool typed, struct sock *listener, struct tcp_sock *child, void *req, u64 first, u16 *mark)
 {
@@ -263,6 +294,8 @@ int tp_inet_sock_set_state(u64 *ctx)
 			return 0;
 		return gone(sk, PROBE_STATE, HOOK_SET_STATE, old);
 	}
+	if (new == TCP_SYN_RECV && old == TCP_SYN_SENT && sk->sk_protocol == IPPROTO_TCP)
+		return count_simultaneous(sk);
 	if (new != TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT || old == TCP_CLOSE)
 		return 0;
 	slot = pending_slot(ENDING);

@@ -88,6 +88,9 @@ func (s *session) close(why, detail string) error {
 		end.Detail = fmt.Sprintf("for %d attempts the kernel gave no memory to note them", noAttempt)
 	}
 	deadline := time.Now().Add(500 * time.Millisecond)
+	if end.SimultaneousOpens, err = s.a.simultaneousOpens(); err != nil {
+		return err
+	}
 	end.Blocked, end.BlockedKnown = s.a.blocked(func() bool { return time.Now().After(deadline) })
 	s.end = end
 	s.end.Events = s.writer.Events()

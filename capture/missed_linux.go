@@ -3,12 +3,16 @@
 package capture
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 
 	"github.com/acc-project/acc/bpf"
+	"github.com/acc-project/acc/format"
 )
 
 // caughtElsewhere takes from what kretprobes missed what sys_exit saw instead.
@@ -58,4 +62,36 @@ func (a *attached) counters() (hits map[uint32][numProbes]uint64, lost [numProbe
 		noAttempt += c.NoAttempt
 	}
 	return hits, lost, noAttempt, nil
+}
+
+// simultaneousOpens reads how many sockets of connect() got a SYN, by network namespace.
+func (a *attached) simultaneousOpens() (list []format.SimultaneousOpens, err error) {
+	m := a.collection.Maps["simultaneous"]
+	if m == nil {
+		return nil, nil
+	}
+	var of format.SimultaneousOpens
+	all := m.Iterate()
+	for all.Next(&of.NetNS, &of.Count) {
+		list = append(list, of)
+	}
+	if err := all.Err(); err != nil {
+		return list, fmt.Errorf("read the count of simultaneous opens: %w", err)
+	}
+	slices.SortFunc(list, func(a, b format.SimultaneousOpens) int { return cmp.Compare(a.NetNS, b.NetNS) })
+	return list, nil
+}
+
+// forgetSimultaneousOpens leaves out those before the recording.
+func (a *attached) forgetSimultaneousOpens() error {
+	list, err := a.simultaneousOpens()
+	if err != nil && !errors.Is(err, ebpf.ErrIterationAborted) { // more come meanwhile
+		return err
+	}
+	for _, x := range list {
+		if err := a.collection.Maps["simultaneous"].Delete(x.NetNS); err != nil {
+			return fmt.Errorf("forget the count of simultaneous opens: %w", err)
+		}
+	}
+	return nil
 }

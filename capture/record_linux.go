@@ -137,6 +137,9 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 		}
 	}
 	a.early = nil
+	if err := a.forgetSimultaneousOpens(); err != nil {
+		return nil, err
+	}
 	return s, s.writer.Flush() // what was there is kept whatever comes
 }
 

@@ -202,6 +202,17 @@ type End struct {
 	Blocked      []Blocked    `msgpack:"blocked" json:"blocked"`             // who sat in accept at the end
 	BlockedKnown bool         `msgpack:"blocked_known" json:"blocked_known"` // the list is complete
 	Clock        Clock        `msgpack:"clock" json:"clock"`                 // the last clock pair
+
+	// SimultaneousOpens are connections without a listener, so without accept. A capture
+	// without probes of connections, and one of an older recorder, has none.
+	SimultaneousOpens []SimultaneousOpens `msgpack:"simultaneous_opens,omitempty" json:"simultaneous_opens,omitempty"`
+}
+
+// SimultaneousOpens counts the TCP sockets of a network namespace that received a SYN while
+// they connected themselves: two connected to each other at once, or one to itself.
+type SimultaneousOpens struct {
+	NetNS uint32 `msgpack:"netns" json:"netns"` // of the network namespace, 0: of those beyond the first 1,024
+	Count uint64 `msgpack:"count" json:"count"` // sockets
 }
 
 // Time converts a boot time of this pair's host to wall clock time in UTC.
