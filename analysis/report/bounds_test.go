@@ -37,6 +37,7 @@ func figures(screen string) map[string]figure {
 	all := map[string]figure{}
 	screen = regexp.MustCompile(`(\d),(\d\d\d)`).ReplaceAllString(screen, "$1$2")
 	screen, _, _ = strings.Cut(screen, "\nINCOMPLETE (")
+	_, screen, _ = strings.Cut(screen, "\n\n") // the answer, whose figures are those of the findings
 	screen, _, _ = strings.Cut(screen, "\nfindings:")
 	for _, line := range strings.Split(screen, "\n")[1:] {
 		if strings.HasPrefix(line, "INCOMPLETE:") || strings.HasPrefix(line, "file ") || strings.HasPrefix(line, "recording ") {

@@ -14,25 +14,24 @@ import (
 // and that is not empty, with its meaning. Nothing in it can steer a terminal.
 //
 // p is the record of the event's process, nil if there is none; h the capture's header.
-func Explain(e *format.Event, p *format.Process, h *format.Header, clock format.Clock, zone *time.Location) string {
+// Lines fit the width; 0: they are as long as they are.
+func Explain(e *format.Event, p *format.Process, h *format.Header, clock format.Clock, zone *time.Location, width int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "event %d: %s of %s at %s on cpu%d\n", e.Seq, e.Kind, e.Hook, clock.AppendMoment(nil, e.BootNS, zone, "2006-01-02 15:04:05.000000000 -07:00"), e.CPU)
-	for _, s := range sentences(e) {
-		fmt.Fprintf(&b, "%s\n", s)
+	at := clock.AppendMoment(nil, e.BootNS, zone, "2006-01-02 15:04:05.000000000 -07:00")
+	head := fmt.Sprintf("event %d: %s of %s at %s on cpu%d", e.Seq, e.Kind, e.Hook, at, e.CPU)
+	for _, s := range append([]string{head}, sentences(e)...) {
+		b.WriteString(strings.Join(wrap(s, width), "\n") + "\n")
 	}
 	b.WriteByte('\n')
-	rows := []string{}
+	rows := [][]string{}
 	for i := range format.Fields {
 		f := &format.Fields[i]
 		if s := f.Text(e); !f.Has(e) || f.Name == "mark" || s == "" || s == "null" || s == "0" && noneIfZero[f.Name] || s == "-1" && f.Name == "sockfd" {
 			continue // the sentences explain marks
 		}
-		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s", f.Name, f.Text(e), f.Doc))
+		rows = append(rows, []string{"  " + f.Name, f.Text(e), f.Doc})
 	}
-	t := text{}
-	for _, l := range t.table(1<<12, "", rows)[1:] {
-		b.WriteString(l + "\n")
-	}
+	b.WriteString(Paragraphs(width, rows))
 	if p != nil {
 		b.WriteString("\n" + ProcessText(p, h, zone))
 	}

@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/acc-project/acc/analysis"
 )
@@ -17,26 +16,17 @@ func (t *text) findings() {
 		t.line(bold, "findings:", " none")
 		return
 	}
-	var counts []string
-	for i, n := range []int{t.r.FindingCounts.Critical, t.r.FindingCounts.Warning, t.r.FindingCounts.Notice} {
-		if n > 0 {
-			counts = append(counts, fmt.Sprintf("%d %s", n, analysis.Severities[i]))
-		}
-	}
+	counts := t.findingCounts()
 	if t.r.Others.Findings > 0 {
-		counts = append(counts, fmt.Sprintf("of which %d are shown (--top)", len(t.r.Findings)))
+		counts += fmt.Sprintf("; %d are shown (--top)", len(t.r.Findings))
 	}
-	t.line(bold, "findings:", " "+strings.Join(counts, ", "))
+	t.line(bold, "findings:", " "+counts)
 	for _, f := range t.r.Findings {
-		head := string(f.Severity)
-		if f.Severity == analysis.Critical {
-			head = strings.ToUpper(head)
-		}
 		words := f.Text
 		if f.More > 0 {
 			words += fmt.Sprintf("; and the same at %s more listeners of %s", Count(uint64(f.More)), f.Owner)
 		}
-		t.indent(colors[f.Severity], "  "+head+" "+f.ID+":", "   ", words)
+		t.indent(colors[f.Severity], "  "+t.severity(&f)+" "+f.ID+":", "   ", words)
 		if s := t.evidence(&f); s != "" {
 			t.indent("", "   ", "   ", s)
 		}
@@ -94,13 +84,11 @@ func (t *text) connections() {
 		all = count(1) + " connection:"
 	}
 	t.line(bold, all, head)
-	var rows []string
+	var rows [][]string
 	for _, e := range c.Ends {
-		rows = append(rows, fmt.Sprintf("  %s\t%s%s", t.ended(e), e.Reason, silent(c, e.Reason)))
+		rows = append(rows, []string{"  " + t.ended(e), string(e.Reason) + silent(c, e.Reason)})
 	}
-	for _, l := range t.table(t.o.Width, "", rows)[1:] {
-		t.WriteString(l + "\n")
-	}
+	t.list(rows)
 	if n := c.Dead; n > 0 {
 		t.line(amber, "  "+count(n), " of the accepted were dead on arrival: reset while they were in the queue")
 	}
@@ -122,12 +110,12 @@ func (t *text) connections() {
 		if q.of.Count > 0 {
 			doubt := t.r.Doubts.Connections
 			about, most := mark(doubt, q.of.AtLeast > 0), mark(q.ends && t.r.Doubts.Ends, doubt || q.of.AtLeast > 0)
-			rows = append(rows, fmt.Sprintf("  %s\t%s%s\t%s%s\t%s%s\t%s%s", q.name, about, Duration(q.of.P50), about, Duration(q.of.P90), about, Duration(q.of.P99), most, Duration(q.of.Max)))
+			rows = append(rows, quantileRow(q.name, &q.of, about, most))
 		}
 	}
 	if len(rows) > 0 {
 		t.WriteByte('\n')
-		t.print(t.table(t.o.Width, "time in\tp50\tp90\tp99\tmax", rows))
+		t.print(layout(t.o.Width, quantileColumns("time in"), rows))
 	}
 }
 

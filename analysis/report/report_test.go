@@ -123,11 +123,11 @@ func TestText(t *testing.T) {
 			}
 			golden(t, fmt.Sprintf("screen-%v-%d.txt", map[bool]string{false: "whole", true: "lossy"}[lossy], width), b.Bytes())
 			lines := strings.Split(b.String(), "\n")
-			if len(lines) > 61 {
+			if len(lines) > 72 {
 				t.Errorf("%d lines", len(lines))
 			}
 			for _, l := range lines {
-				if n := utf8.RuneCountInString(l); n > max(width, 72) && (width != 0 || n > 100) {
+				if n := cells(l); n > max(width, 72) && (width != 0 || n > 100) {
 					t.Errorf("a line has %d columns: %s", n, l)
 				}
 			}

@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode/utf8"
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
@@ -20,8 +17,10 @@ import (
 
 // TextOptions say how the screen looks.
 type TextOptions struct {
-	Color bool
-	Width int // columns; 0: 100, at least 60
+	Color  bool
+	Width  int            // columns; 0: 100, at least 60
+	Height int            // lines of the terminal, of which one is for the prompt; 0: not known, or no terminal
+	Zone   *time.Location // of times; nil: that of the recorded host
 }
 
 // text collects the screen.
@@ -32,24 +31,38 @@ type text struct {
 	zone *time.Location
 }
 
-// Text writes the result as one screen: what the capture is and how complete,
-// what happened, what failed, how long it took, and by whom; and at the end what
-// was found, worst first. A figure marked ≥ can't be less in the whole capture, one
-// marked ~ may differ; the lines that begin with INCOMPLETE say why. Times are in the zone of the recorded
-// host. Nothing in it can steer a terminal.
+// Text writes the result for a person: the answer in at most five lines, then what the
+// capture is, what happened, what failed, how long it took, by whom, and the findings
+// in full; and once more the answer if all that is longer than the terminal. A
+// figure marked ≥ can't be less in the whole capture, one marked ~ may differ; the
+// lines that begin with INCOMPLETE say why. Nothing in it can steer a terminal.
 func Text(w io.Writer, r *analysis.Result, o TextOptions) error {
-	o.Width = max(cmp.Or(o.Width, 100), 60)
-	t := &text{o: o, r: r, zone: Zone(r.Capture.ZoneSec)}
+	t := newText(r, o)
+	t.answer()
+	t.WriteByte('\n')
 	t.head()
 	t.totals()
 	t.times()
 	t.connections()
 	t.listeners()
-	t.people()
+	t.processes()
 	t.footnotes()
 	t.findings()
+	if o.Height > 0 && bytes.Count(t.Bytes(), []byte{'\n'}) >= o.Height {
+		t.WriteByte('\n')
+		t.answer() // which has scrolled off the screen
+	}
 	_, err := w.Write(t.Bytes())
 	return err
+}
+
+// newText begins a screen.
+func newText(r *analysis.Result, o TextOptions) *text {
+	o.Width = max(cmp.Or(o.Width, 100), 60)
+	if o.Zone == nil {
+		o.Zone = Zone(r.Capture.ZoneSec)
+	}
+	return &text{o: o, r: r, zone: o.Zone}
 }
 
 // Zone is a capture's own time zone, sec seconds east of UTC.
@@ -71,41 +84,6 @@ func (t *text) style(code, s string) string {
 		return s
 	}
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
-}
-
-// line writes one line, cut to the width, its head in a style.
-func (t *text) line(code, head, rest string) {
-	if n := t.o.Width - utf8.RuneCountInString(head); utf8.RuneCountInString(rest) > n {
-		rest = cut(rest, n)
-	}
-	t.WriteString(t.style(code, head) + rest + "\n")
-}
-
-// fold writes a sentence over as many lines as it needs.
-func (t *text) fold(code, head, rest string) { t.indent(code, head, " ", rest) }
-
-// indent does so with lines after the first one set in.
-func (t *text) indent(code, head, margin, rest string) {
-	column := utf8.RuneCountInString(head)
-	t.WriteString(t.style(code, head))
-	for word := range strings.FieldsSeq(rest) {
-		n := utf8.RuneCountInString(word)
-		if column+1+n > t.o.Width {
-			t.WriteString("\n" + margin)
-			column = len(margin)
-		}
-		t.WriteString(" " + cut(word, t.o.Width-len(margin)-2))
-		column += 1 + n
-	}
-	t.WriteByte('\n')
-}
-
-// cut shortens a text to n characters, the last of which then is an ellipsis.
-func cut(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
-		return s
-	}
-	return string([]rune(s)[:max(n-1, 0)]) + "…"
 }
 
 // bound writes a count that loss makes a lower bound if doubt says so.
@@ -155,31 +133,6 @@ func (t *text) cut() bool {
 	return slices.ContainsFunc(t.r.Caveats, func(c analysis.Caveat) bool { return c.ID == "truncated" })
 }
 
-// table lays out rows of cells that are separated by tabs, each row a line that
-// fits the width.
-func (t *text) table(width int, head string, rows []string) []string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
-	for _, row := range append([]string{head}, rows...) {
-		fmt.Fprintln(w, row)
-	}
-	w.Flush()
-	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
-	for i := range lines {
-		lines[i] = cut(strings.TrimRight(lines[i], " "), width)
-	}
-	return lines
-}
-
-func (t *text) print(lines []string) {
-	for i, l := range lines {
-		if i == 0 {
-			l = t.style(bold, l)
-		}
-		t.WriteString(l + "\n")
-	}
-}
-
 func (t *text) head() {
 	c := &t.r.Capture
 	t.line(bold, "accept", fmt.Sprintf(" on %s, Linux %s, %s probes, by %s", name(c.Host), name(c.Kernel), name(c.Mode), name(c.Tool)))
@@ -207,22 +160,18 @@ func (t *text) head() {
 	}
 }
 
-// state says whether the file is intact and the recording complete.
+// state says in full why the file is not intact or the recording not complete: the first
+// line has no room for that.
 func (t *text) state() {
-	const marks = "≥ marks what may be more, ~ what may differ"
-	f, r := &t.r.Integrity, &t.r.Recording
-	text := "recording " + RecordingState(r)
-	if !t.r.Complete {
-		text += "; " + marks
-	}
-	switch {
+	switch f, r := &t.r.Integrity, &t.r.Recording; {
 	case f.State != audit.Intact:
 		t.fold(red, "file", FileState(f))
-		t.fold(red, "recording", strings.TrimPrefix(text, "recording "))
-	case r.State != audit.Complete:
-		t.fold(red, "file intact; recording", strings.TrimPrefix(text, "recording "))
-	default:
-		t.fold("", "file", FileState(f)+"; "+text)
+		t.fold(red, "recording", RecordingState(r))
+	case r.State != audit.Complete && cells(t.verdict()) > t.o.Width:
+		t.fold(red, "file intact; recording", RecordingState(r))
+	}
+	if !t.r.Complete {
+		t.line("", "", "≥ marks what may be more, ~ what may differ")
 	}
 }
 
@@ -290,22 +239,18 @@ func (t *text) totals() {
 		}
 		t.fold("", "  "+t.outcomes(n), fmt.Sprintf("multishot accept%s ended: %s", plural(n), strings.Join(ends, ", ")))
 	}
-	var rows []string
+	var rows [][]string
 	for _, e := range t.r.Errors {
 		where := ""
 		if n := len(e.Listeners); n == 1 && len(t.r.Listeners) > 1 {
 			where = "on " + e.Listeners[0].Addr + ": "
 		}
-		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s", t.outcomes(e.Count), cmp.Or(e.Name, fmt.Sprint(e.Errno)), where+e.Meaning))
+		rows = append(rows, []string{"  " + t.outcomes(e.Count), cmp.Or(e.Name, fmt.Sprint(e.Errno)), where + e.Meaning})
 	}
 	for _, u := range t.r.Unpaired {
-		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s", t.open(u.Count), u.Why, whys[u.Why]))
+		rows = append(rows, []string{"  " + t.open(u.Count), string(u.Why), whys[u.Why]})
 	}
-	if len(rows) > 0 {
-		for _, l := range t.table(t.o.Width, rows[0], rows[1:]) {
-			t.WriteString(l + "\n")
-		}
-	}
+	t.list(rows)
 }
 
 // whys explain the reasons for attempts with one event.
@@ -322,108 +267,41 @@ var whys = map[analysis.Why]string{
 	analysis.WhyUnknown:    "the capture does not tell what became of their other event",
 }
 
+// quantileColumns are those of a table of durations.
+func quantileColumns(what string) []column {
+	return []column{{head: what}, {head: "p50", yield: 1}, {head: "p90", yield: 2}, {head: "p99"}, {head: "max"}}
+}
+
+// quantileRow is a row of it; about marks the quantiles, most the longest.
+func quantileRow(name string, q *analysis.Quantiles, about, most string) []string {
+	at := func(ns int64) string { return about + Duration(ns) }
+	return []string{"  " + name, at(q.P50), at(q.P90), at(q.P99), most + Duration(q.Max)}
+}
+
 func (t *text) times() {
 	about, most := "", ""
 	if t.r.Doubts.Waits {
 		about, most = "~", "≥"
 	}
-	var rows []string
-	row := func(name string, q analysis.Quantiles) {
-		if q.Count > 0 {
-			rows = append(rows, fmt.Sprintf("  %s\t%s%s\t%s%s\t%s%s\t%s%s", name, about, Duration(q.P50), about, Duration(q.P90), about, Duration(q.P99),
-				most, Duration(q.Max)))
+	var rows [][]string
+	for _, q := range []struct {
+		name string
+		of   analysis.Quantiles
+	}{{"accepted", t.r.Wait}, {"failed", t.r.FailedWait}} {
+		if q.of.Count > 0 {
+			rows = append(rows, quantileRow(q.name, &q.of, about, most))
 		}
 	}
-	row("accepted", t.r.Wait)
-	row("failed", t.r.FailedWait)
 	if len(rows) > 0 {
 		t.WriteByte('\n')
-		t.print(t.table(t.o.Width, "time in accept\tp50\tp90\tp99\tmax", rows))
+		t.print(layout(t.o.Width, quantileColumns("time in accept"), rows))
 	}
 	r := &t.r.Rate
 	if r.Peak > 0 {
 		m := mark(t.r.Doubts.Span, t.r.Doubts.Outcomes)
 		s := fmt.Sprintf(" mean %s%s, peak %s%s at %s", m, rate(r.Mean), m, rate(r.Peak), t.when(r.PeakAt, r.PeakNS, "15:04:05"))
-		t.line(bold, "accepted a second:", s+"  "+Spark(r.Buckets, max(t.o.Width-22-utf8.RuneCountInString(s), 8)))
+		t.line(bold, "accepted a second:", s+"  "+Spark(r.Buckets, max(t.o.Width-22-cells(s), 8)))
 	}
-}
-
-func (t *text) listeners() {
-	if len(t.r.Listeners) == 0 {
-		return
-	}
-	var rows []string
-	recorded, d := t.r.Connections.Recorded, &t.r.Doubts
-	more, waits := mark(false, d.Attempts || d.Outcomes || d.Connections), d.Waits
-	if recorded {
-		waits = d.Connections
-	}
-	for _, l := range t.r.Listeners {
-		comms := make([]string, min(len(l.Comms), 2))
-		for i := range comms {
-			comms[i] = cut(format.Quote(l.Comms[i]), 15)
-		}
-		by := strings.Join(comms, " ")
-		if n := len(l.PIDs); n > 1 {
-			by += fmt.Sprintf(" (%d)", n)
-		}
-		if by == "" {
-			by = cut(l.Owner, 21)
-		}
-		queue := more + queueHigh(&l)
-		wait, q := "-", l.Wait
-		if recorded {
-			q = analysis.Quantiles{}
-			if l.Life != nil {
-				q = l.Life.QueueWait
-			}
-		}
-		if q.Count > 0 {
-			wait = mark(waits, q.AtLeast > 0) + Duration(q.P99)
-		}
-		accepted, failed, waiting := t.outcomes(l.Accepted), t.outcomes(l.Failed), t.open(l.Waiting)
-		if d.Span && l.Waiting == 0 && t.cut() { // who was is told at the end
-			waiting = "?"
-		}
-		if recorded && !t.r.Connections.AcceptsRecorded {
-			accepted, failed, waiting = "-", "-", "-"
-		}
-		rows = append(rows, fmt.Sprintf("  %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", cut(l.Addr, 30)+t.space(&l), by, accepted, failed, queue,
-			wait, waiting, Spark(l.Timeline.Accepted, 16)))
-	}
-	t.WriteByte('\n')
-	head := "p99 in call"
-	if recorded {
-		head = "p99 queued"
-	}
-	t.print(t.table(t.o.Width, "listener\tby\taccepted\tfailed\tqueue high\t"+head+"\tin accept\t", rows))
-	for i := range t.r.Listeners {
-		t.limits(&t.r.Listeners[i])
-	}
-	t.more(t.r.Others.Listeners, "listeners")
-	for _, l := range t.r.Listeners {
-		if len(l.TaskNetNS) > 0 {
-			t.fold(amber, "  "+l.Addr+t.space(&l)+":", fmt.Sprintf("accepted from another network namespace (%s); the socket is in %d", joinNumbers(l.TaskNetNS), l.NetNS))
-		}
-	}
-}
-
-// space says in which network namespace a listener is where another one has its address in another one.
-func (t *text) space(l *analysis.ListenerInfo) string {
-	for i := range t.r.Listeners {
-		if o := &t.r.Listeners[i]; (l.LPort != 0 || strings.HasPrefix(l.Addr, "@")) && o.Addr == l.Addr && o.NetNS != l.NetNS {
-			return fmt.Sprintf(" netns %d", l.NetNS)
-		}
-	}
-	return ""
-}
-
-func joinNumbers(list []uint32) string {
-	var words []string
-	for _, n := range list {
-		words = append(words, strconv.FormatUint(uint64(n), 10))
-	}
-	return strings.Join(words, ", ")
 }
 
 func plural(n uint64) string {
@@ -437,107 +315,6 @@ func (t *text) more(n int, what string) {
 	if n > 0 {
 		t.line("", "", fmt.Sprintf("  … and %s more %s (--top)", bound(uint64(n), t.r.Doubts.Lists), what))
 	}
-}
-
-// people shows processes, and peers at their right where there is room.
-func (t *text) people() {
-	peerWidth, gap := 30, 3
-	procWidth := t.o.Width
-	elsewhere := slices.ContainsFunc(t.r.Processes, func(p analysis.ProcessInfo) bool { return p.OtherMounts })
-	beside := t.o.Width >= 90 && len(t.r.Peers) > 0 && len(t.r.Processes) > 0 && !elsewhere
-	if beside {
-		procWidth -= peerWidth + gap
-	}
-	var procs, peers []string
-	for _, p := range t.r.Processes {
-		exe := format.Quote(p.Exe) + home(&p)
-		if p.OtherMounts {
-			exe = cutFront(format.Quote(p.Exe), 24) + " (in another mount namespace)" + home(&p)
-		}
-		procs = append(procs, fmt.Sprintf("  %s\t%d\t%s\t%s\t%s", cut(format.Quote(p.Comm), 20), p.PID, t.outcomes(p.Accepted), t.outcomes(p.Failed), exe))
-	}
-	for _, p := range t.r.Peers {
-		peers = append(peers, fmt.Sprintf("  %s\t%s", p.Addr, t.outcomes(p.Accepted)))
-	}
-	left := t.table(procWidth, "process\tpid\taccepted\tfailed\texecutable", procs)
-	right := t.table(t.o.Width, "peer\taccepted", peers)
-	if beside {
-		for _, l := range right {
-			beside = beside && utf8.RuneCountInString(l) <= peerWidth // long IPv6 addresses go below
-		}
-	}
-	switch {
-	case beside:
-		t.WriteByte('\n')
-		t.print(join(left, right, procWidth+gap))
-	default:
-		if len(procs) > 0 {
-			t.WriteByte('\n')
-			t.print(t.table(t.o.Width, "process\tpid\taccepted\tfailed\texecutable", procs))
-		}
-		if len(peers) > 0 {
-			t.WriteByte('\n')
-			t.print(right)
-		}
-	}
-	for _, p := range t.r.Processes {
-		if p.OtherMounts { // where any file can have any path
-			t.indent(amber, fmt.Sprintf("  pid %d:", p.PID), "    ", format.Quote(p.Exe)+" in another mount namespace is "+fileWords(p.ExeDev, p.ExeInode))
-		}
-	}
-	t.more(t.r.Others.Processes, "processes")
-	t.more(t.r.Others.Peers, "peers")
-}
-
-// fileWords is which file an executable is, whatever its path says.
-func fileWords(dev string, inode uint64) string {
-	if inode == 0 {
-		return "file not known"
-	}
-	return fmt.Sprintf("dev %s inode %d", format.Quote(dev), inode)
-}
-
-// cutFront shortens a path to its last n characters.
-func cutFront(s string, n int) string {
-	if r := []rune(s); len(r) > n {
-		return "…" + string(r[len(r)-n+1:])
-	}
-	return s
-}
-
-// home says to which pod, container or unit a process belongs, "" if to none.
-func home(p *analysis.ProcessInfo) string {
-	id := format.Quote(p.Container[:min(12, len(p.Container))])
-	switch {
-	case p.Pod != "":
-		return " in pod " + format.Quote(p.Pod)
-	case id != "" && p.Runtime != "":
-		return " in " + format.Quote(p.Runtime) + " " + id
-	case id != "":
-		return " in " + id
-	case p.Unit != "":
-		return " of " + format.Quote(p.Unit)
-	}
-	return ""
-}
-
-// join sets lines beside each other, the right ones at a column.
-func join(left, right []string, column int) []string {
-	lines := make([]string, max(len(left), len(right)))
-	for i := range lines {
-		l, r := "", ""
-		if i < len(left) {
-			l = left[i]
-		}
-		if i < len(right) {
-			r = right[i]
-		}
-		if r != "" {
-			l += strings.Repeat(" ", column-utf8.RuneCountInString(l))
-		}
-		lines[i] = l + r
-	}
-	return lines
 }
 
 func (t *text) footnotes() {

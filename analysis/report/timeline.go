@@ -90,7 +90,7 @@ const (
 )
 
 var (
-	cells      = [numPhases]string{" ", "╌", "░", "█", "▒"}
+	phaseSigns = [numPhases]string{" ", "╌", "░", "█", "▒"}
 	cellColors = [numPhases]string{"", "36", amber, "32", ""}
 )
 
@@ -98,15 +98,16 @@ const endClosed, endBad, endOpen = "┤", "✗", "▸"
 
 // marks are what a legend explains.
 var marks = []struct{ sign, means string }{
-	{cells[phaseHandshake], "handshake"}, {cells[phaseQueued], "queued"}, {cells[phaseServed], "served"}, {cells[phaseUnknown], "queued or served"},
+	{phaseSigns[phaseHandshake], "handshake"}, {phaseSigns[phaseQueued], "queued"},
+	{phaseSigns[phaseServed], "served"}, {phaseSigns[phaseUnknown], "queued or served"},
 	{endClosed, "closed"}, {endBad, "reset or lost"}, {endOpen, "still open"},
 }
 
 // Write draws what was added, with what the result tells of each listener. Lines
 // fit the width, 80 if it is 0. Nothing in it can steer a terminal.
 func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clock format.Clock, o TextOptions) error {
-	o.Width = max(cmp.Or(o.Width, 80), 60)
-	t := &text{o: o, r: r, zone: Zone(r.Capture.ZoneSec)}
+	o.Width = cmp.Or(o.Width, 80)
+	t := newText(r, o)
 	groups := make([]*group, 0, len(tl.groups))
 	for _, g := range tl.groups {
 		groups = append(groups, g)
@@ -125,7 +126,7 @@ func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clock format.Clock, o
 		return err
 	}
 	d := drawing{text: t, used: map[string]bool{}, fromNS: fromNS, toNS: max(toNS, fromNS+1), clock: clock}
-	d.lane = o.Width - labelWidth
+	d.lane = t.o.Width - labelWidth
 	for _, g := range groups {
 		d.group(g)
 	}
@@ -138,7 +139,7 @@ func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clock format.Clock, o
 			legend = append(legend, x.sign+" "+x.means)
 		}
 	}
-	head := &text{o: o}
+	head := newText(r, o)
 	head.line("", "", strings.Join(legend, "  "))
 	_, err := w.Write(append(head.Bytes(), t.Bytes()...))
 	return err
@@ -353,5 +354,5 @@ func (d *drawing) cell(c *analysis.Connection, x int, last bool, phases *[numPha
 			best, most = p, n
 		}
 	}
-	return d.sign(cellColors[best], cells[best])
+	return d.sign(cellColors[best], phaseSigns[best])
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -27,6 +26,8 @@ type analyzeOptions struct {
 	top         int
 	color       string
 	failOn      string
+	brief       bool
+	zoneOptions
 }
 
 func newAnalyzeCommand() *cobra.Command {
@@ -66,6 +67,7 @@ by the client's address and port; --timeline draws them. docs/JSON.md explains t
 	takesRead(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&o.json, "json", false, "print JSON: one object, with error alone if the file can't be read; with --pairs and --connections one a line")
+	f.BoolVar(&o.brief, "brief", false, "print the answer alone: whether the capture is whole, and the worst findings, five lines at most")
 	f.BoolVar(&o.pairs, "pairs", false, "list every attempt: its entry and its return; in brackets, why one of them is not there (no-call: io_uring or the kernel itself, where no system call is)")
 	f.BoolVar(&o.connections, "connections", false, "list every TCP connection, in the order in which they ended")
 	f.StringVar(&o.connection, "connection", "", "tell the story of `ONE`: the number of an event of it, or the client's ADDRESS:PORT")
@@ -74,6 +76,7 @@ by the client's address and port; --timeline draws them. docs/JSON.md explains t
 	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
 	f.IntVar(&o.top, "top", 10, "`ROWS` in each table; 0: all")
 	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto, always or never; auto heeds NO_COLOR")
+	o.zoneOptions.flags(cmd)
 	severities := make([]string, len(analysis.Severities))
 	for i, s := range analysis.Severities {
 		severities[i] = string(s)
@@ -82,7 +85,7 @@ by the client's address and port; --timeline draws them. docs/JSON.md explains t
 	values(cmd, "color", "auto", "always", "never")
 	values(cmd, "top", "0\tall rows", "10", "50", "100")
 	complete(cmd, "connection", clients)
-	group(cmd, "What to print", "pairs", "connections", "connection", "timeline", "json", "top", "color")
+	group(cmd, "What to print", "brief", "pairs", "connections", "connection", "timeline", "json", "top", "color", "utc", "local")
 	group(cmd, "What to read", "read", "salvage")
 	group(cmd, "For scripts", "fail-on")
 	return cmd
@@ -94,28 +97,6 @@ func (o *analyzeOptions) unreadable(out io.Writer, name string, err error) error
 		return err
 	}
 	return errors.Join(err, tellUnreadable(out, name, err))
-}
-
-// widthOf is the width of the terminal that out is, 0 if it is none.
-func widthOf(out io.Writer) int {
-	if f, ok := out.(*os.File); ok && isTerminal(f) {
-		return columns(f)
-	}
-	return 0
-}
-
-// colorOf decides whether to colour what goes to out.
-func colorOf(choice string, out io.Writer) (bool, error) {
-	switch choice {
-	case "always":
-		return true, nil
-	case "never":
-		return false, nil
-	case "auto":
-		f, ok := out.(*os.File)
-		return ok && isTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", nil
-	}
-	return false, &usageError{fmt.Errorf("--color %q is neither auto, always nor never", choice), "like --color never"}
 }
 
 func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analyzeOptions) error {
@@ -138,12 +119,16 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 		return o.unreadable(out, name, err)
 	}
 	defer in.Close()
+	text := report.TextOptions{Color: color, Width: widthOf(out), Height: heightOf(out), Zone: o.zone(in.Header().ZoneSec)}
+	if !o.json {
+		out = textOut(out)
+	}
 	w := bufio.NewWriterSize(out, 64<<10)
 	opts := analysis.Options{Top: o.top}
 	if o.top == 0 {
 		opts.Top = -1
 	}
-	v := &viewer{o: &o, w: w, view: view, header: in.Header(), clock: in.Clock(), zone: report.Zone(in.Header().ZoneSec)}
+	v := &viewer{o: &o, w: w, view: view, header: in.Header(), clock: in.Clock(), zone: text.Zone}
 	if err := v.listen(&opts); err != nil {
 		return err
 	}
@@ -161,13 +146,13 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 		return err
 	}
 	verdict := in.verdict(readErr, x.End(), result)
-	if err := v.result(result, report.TextOptions{Color: color, Width: widthOf(out)}); err != nil {
+	if err := v.result(result, text); err != nil {
 		return errors.Join(w.Flush(), err)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if view != viewScreen {
+	if view != viewScreen && view != viewBrief {
 		tellState(errOut, in, result)
 	}
 	if view == viewConnection && v.lines == 0 && verdict == nil {

@@ -15,8 +15,13 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
+type explainOptions struct {
+	salvage bool
+	zoneOptions
+}
+
 func newExplainCommand() *cobra.Command {
-	salvage := false
+	o := explainOptions{}
 	cmd := &cobra.Command{
 		Use:   "explain SEQ FILE",
 		Short: "Say in words what one event means",
@@ -44,19 +49,20 @@ to say on standard error whether the file is intact and the recording complete.`
 			if err != nil || seq == 0 {
 				return usage(cmd, fmt.Errorf("%q is no sequence number", args[0]))
 			}
-			return runExplain(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), seq, args[1], salvage)
+			return runExplain(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), seq, args[1], o)
 		},
 	}
 	takesRead(cmd)
-	cmd.Flags().BoolVar(&salvage, "salvage", false, "skip what is corrupt and go on")
+	cmd.Flags().BoolVar(&o.salvage, "salvage", false, "skip what is corrupt and go on")
+	o.zoneOptions.flags(cmd)
 	return cmd
 }
 
 // maxExplained bounds the process records that are kept until the event comes.
 const maxExplained = 50_000
 
-func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name string, salvage bool) error {
-	in, err := openCapture(name, format.ReaderOptions{Salvage: salvage})
+func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name string, o explainOptions) error {
+	in, err := openCapture(name, format.ReaderOptions{Salvage: o.salvage})
 	if err != nil {
 		return err
 	}
@@ -91,9 +97,9 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name str
 		}
 		if seq >= b.FirstSeq && seq < next {
 			e := &b.Events[seq-b.FirstSeq]
-			text = report.Explain(e, procs[e.Proc], in.Header(), clock, report.Zone(in.Header().ZoneSec))
+			text = report.Explain(e, procs[e.Proc], in.Header(), clock, o.zone(in.Header().ZoneSec), widthOf(out))
 			p.hide()
-			if _, err := io.WriteString(out, text); err != nil {
+			if _, err := io.WriteString(textOut(out), text); err != nil {
 				return err
 			}
 		}

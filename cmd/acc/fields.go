@@ -2,8 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -87,11 +87,12 @@ events have the key. docs/JSON.md has the keys of all JSON.`,
 			if asJSON {
 				return encodeJSON(out, rows)
 			}
-			w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+			var lines [][]string
 			for _, r := range rows {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Name, r.Type, r.Unit, r.Doc)
+				lines = append(lines, []string{r.Name, r.Type, r.Unit, r.Doc})
 			}
-			return w.Flush()
+			_, err := io.WriteString(textOut(out), report.Paragraphs(widthOf(out), lines))
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")

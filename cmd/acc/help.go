@@ -67,15 +67,53 @@ func newExitCodesTopic() *cobra.Command {
 	return &cobra.Command{Use: "exit-codes", Short: "What each exit code means", Long: b.String()}
 }
 
+// newScreenTopic is what acc help screen prints.
+func newScreenTopic() *cobra.Command {
+	return &cobra.Command{Use: "screen", Short: "How to read what acc analyze prints", Long: `How to read what acc analyze prints
+
+The first lines are the answer: whether the file is intact and the recording complete, then
+the findings, worst first. "acc analyze --brief" prints these lines alone. On a terminal
+with fewer lines than the text, they stand at the end once more.
+
+Signs before a number
+  ≥ 12       12 or more: events are missing that would have been counted
+  ~ 12       the true number may be lower or higher
+  without    exact
+
+Words
+  attempt          one call of accept, accept4 or one request of io_uring
+  without a return the call was still waiting when the recording ended, or its return is missing
+  queued           the handshake is done; the connection waits in the accept queue
+  queue high       the longest accept queue seen, and its limit; FULL: longer than the limit
+  p99 queued       99 of 100 accepted connections waited no longer than this in the queue
+  p99 in call      99 of 100 attempts took no longer than this
+  in accept        calls that were still waiting when the recording ended
+  dead on arrival  the client had reset the connection before accept returned it
+  not shown        what this recording can't show, or what only the kernel's counters show
+
+The line of small bars is accepted connections over time, left to right; a dot is none.
+In --timeline the lane of a connection is drawn with the signs that its first line explains.
+
+How it looks
+  width      the terminal's, or COLUMNS where the output is no terminal; columns that do not
+             fit are shortened or left out
+  colour     --color, NO_COLOR, TERM=dumb
+  characters ASCII where LC_ALL, LC_CTYPE or LANG names no UTF-8, or TERM is an old terminal
+  times      in the recorded host's zone; --utc and --local (TZ) change that
+acc starts no pager. For one: acc analyze --color always FILE | less -R`}
+}
+
 // newHelpCommand is acc help, which says everything about a command; --help is short.
 func newHelpCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "help [COMMAND | exit-codes]",
+		Use:   "help [COMMAND | exit-codes | screen]",
 		Short: "Explain a command in full",
 		Long: `Help explains a command: what it does, its examples and its flags. "acc COMMAND --help" is
-the short form. "acc help exit-codes" explains the exit codes.`,
+the short form. "acc help exit-codes" explains the exit codes,
+"acc help screen" what acc analyze prints.`,
 		Example: `  acc help record
-  acc help exit-codes`,
+  acc help exit-codes
+  acc help screen`,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 			var names []string
 			for _, c := range cmd.Root().Commands() {

@@ -67,10 +67,14 @@ error says why.`,
 	takesRead(cmd)
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON, one object a file")
 	cmd.Flags().BoolVar(&o.full, "full", false, "read all of a large capture, too")
+	o.zoneOptions.flags(cmd)
 	return cmd
 }
 
-type infoOptions struct{ json, full bool }
+type infoOptions struct {
+	json, full bool
+	zoneOptions
+}
 
 // info is what a capture says of itself. What only its events and records tell is
 // nil if they were not read.
@@ -273,7 +277,7 @@ func runInfo(out, errOut io.Writer, in *input, o infoOptions) error {
 	if o.json {
 		err = encodeJSON(w, i)
 	} else {
-		err = i.text(w)
+		err = i.text(w, widthOf(out), o.zone(i.Header.ZoneSec))
 	}
 	if err := errors.Join(err, w.Flush()); err != nil {
 		return err

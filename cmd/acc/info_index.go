@@ -67,7 +67,6 @@ func (i *info) readIndex(in *input) (verdict error, ok bool) {
 func (i *info) outline(row func(name, format string, args ...any)) {
 	row("events", "%s, by the index", report.Count(i.Events))
 	row("size", "%s, by the index", i.size())
-	i.losses(row)
 	tasks(row, "at the end", i.End.Blocked, len(i.End.Blocked), i.End.BlockedKnown)
 	row("not read", "how many were accepted, processes, listeners, the kernel's own counters: acc info --full")
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/acc-project/acc/analysis"
@@ -14,12 +13,33 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// text prints it for a person.
-func (i *info) text(out io.Writer) error {
-	h := i.Header
-	zone := report.Zone(h.ZoneSec)
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+// text prints it for a person: what matters first, the probes last.
+func (i *info) text(out io.Writer, width int, zone *time.Location) error {
+	var s sheet
+	row, h := s.row, i.Header
+	i.states(row)
+	i.losses(row)
+	if i.Read == readAll {
+		row("cross-check", "%s", i.Witness.Text)
+		list(row, "not shown", i.Witness.NotShownTexts())
+	}
+	list(row, "can't show", h.Limits)
+	list(row, "filters", h.Filters)
+	i.origin(row, zone)
+	if i.Read == readAll {
+		i.whole(row)
+	} else {
+		i.outline(row)
+	}
+	list(row, "settings", sysctls(h))
+	row("command", "%s", format.Quote(strings.Join(h.Command, " ")))
+	row("id", "%s", format.Quote(h.ID))
+	i.probes(row)
+	return s.write(textOut(out), width)
+}
+
+// states says whether the file is intact and the recording complete.
+func (i *info) states(row func(name, format string, args ...any)) {
 	q := format.Quote
 	row("capture", "%s", q(i.File))
 	row("file", "%s", i.fileState())
@@ -30,45 +50,60 @@ func (i *info) text(out io.Writer) error {
 	if i.Why != "" && len(i.Integrity.Why) == 0 {
 		row("", "%s", q(i.Why))
 	}
-	if r := h.Repaired; r != nil {
-		row("repaired", "this is what could be read of a damaged capture of %s, SHA-256 %s", report.Bytes(r.Bytes), q(r.SHA256))
+	if r := i.Header.Repaired; r != nil {
+		row(
+			"repaired",
+			"this is what could be read of a damaged capture of %s, SHA-256 %s",
+			report.Bytes(r.Bytes),
+			q(r.SHA256),
+		)
 		row("", "%s", q(r.Why))
 		row("", "not in here: %s", analysis.LeftOut(r.Lost, max(r.Places, 1), r.Events))
 		list(row, "", r.Notes)
 	}
+}
+
+// origin says where and when the capture was taken.
+func (i *info) origin(row func(name, format string, args ...any), zone *time.Location) {
+	h, q := i.Header, format.Quote
 	row("host", "%s, Linux %s %s, %d CPUs", q(h.Host), q(h.Kernel), q(h.Arch), h.CPUs)
 	row("recorded by", "%s, %s probes", q(h.Tool), q(h.Mode))
 	i.time(row, zone)
 	for _, s := range i.Steps[:min(len(i.Steps), 10)] {
-		row("clock", "was set by %+.3f s, seen at %s", float64(s.By)/1e9, s.At.In(zone).Format("2006-01-02 15:04:05.000 -07:00"))
+		row(
+			"clock",
+			"was set by %+.3f s, seen at %s",
+			float64(s.By)/1e9,
+			s.At.In(zone).Format("2006-01-02 15:04:05.000 -07:00"),
+		)
 	}
 	more(row, len(i.Steps), 10)
-	if i.Read == readAll {
-		i.whole(row)
-	} else {
-		i.outline(row)
+}
+
+func sysctls(h *format.Header) []string {
+	list := make([]string, len(h.Sysctls))
+	for i, s := range h.Sysctls {
+		list[i] = s.Name + " = " + s.Value
 	}
-	for n, p := range h.Probes {
-		name := ""
-		if n == 0 {
-			name = "probes"
-		}
+	return list
+}
+
+// probes prints the account of each probe, and how it was attached.
+func (i *info) probes(row func(name, format string, args ...any)) {
+	name := "account"
+	for _, line := range i.account() {
+		row(name, "%s", line)
+		name = ""
+	}
+	name = "probes"
+	for _, p := range i.Header.Probes {
 		extra := ""
 		if p.MaxActive > 0 {
 			extra = fmt.Sprintf(", %d instances", p.MaxActive)
 		}
-		row(name, "%s of %s%s", q(p.How), q(p.Symbol), extra)
+		row(name, "%s of %s%s", format.Quote(p.How), format.Quote(p.Symbol), extra)
+		name = ""
 	}
-	list(row, "can't show", h.Limits)
-	list(row, "filters", h.Filters)
-	var sys []string
-	for _, s := range h.Sysctls {
-		sys = append(sys, s.Name+" = "+s.Value)
-	}
-	list(row, "settings", sys)
-	row("command", "%s", q(strings.Join(h.Command, " ")))
-	row("id", "%s", q(h.ID))
-	return w.Flush()
 }
 
 // fileState says in which state the file is.
@@ -90,9 +125,14 @@ func (i *info) time(row func(name, format string, args ...any), zone *time.Locat
 	case i.Header.StartNS != 0:
 		start = time.Unix(0, i.Header.StartNS).In(zone).Format(layout)
 	case i.clock.Known():
-		start = i.clock.Time(i.clock.BootNS).UTC().Format(layout) + ", the first event, by a later clock: the header is lost"
+		start = i.clock.Time(i.clock.BootNS).
+			UTC().
+			Format(layout) +
+			", the first event, by a later clock: the header is lost"
 	case i.clock.BootNS != 0:
-		start = string(format.AppendBoot(nil, i.clock.BootNS)) + ", the first event; the date is not known: the header is lost"
+		start = string(
+			format.AppendBoot(nil, i.clock.BootNS),
+		) + ", the first event; the date is not known: the header is lost"
 	}
 	switch {
 	case i.End == nil:
@@ -104,21 +144,31 @@ func (i *info) time(row func(name, format string, args ...any), zone *time.Locat
 	case i.Header.Repaired != nil && !i.Header.Repaired.Ended:
 		row("time", "%s for at least %s, end unknown", start, report.Duration(i.End.Clock.BootNS-i.clock.BootNS))
 	default:
-		row("time", "%s for %s, ended by %s", start, report.Duration(i.End.Clock.BootNS-i.clock.BootNS), format.Quote(cmp.Or(i.End.Reason, "?")))
+		row(
+			"time",
+			"%s for %s, ended by %s",
+			start,
+			report.Duration(i.End.Clock.BootNS-i.clock.BootNS),
+			format.Quote(cmp.Or(i.End.Reason, "?")),
+		)
 	}
 }
 
 // whole prints what the events and records of a capture say.
 func (i *info) whole(row func(name, format string, args ...any)) {
-	row("events", "%s: %s returns, %s accepted; %d processes", report.Count(i.Events), report.Count(*i.Returns), report.Count(*i.Accepted), *i.Processes)
+	row(
+		"events",
+		"%s: %s returns, %s accepted; %d processes",
+		report.Count(i.Events),
+		report.Count(*i.Returns),
+		report.Count(*i.Accepted),
+		*i.Processes,
+	)
 	size := i.size()
 	if *i.PerAccept > 0 {
 		size += fmt.Sprintf(", %.1f bytes an accepted connection", *i.PerAccept)
 	}
 	row("size", "%s", size)
-	i.losses(row)
-	row("cross-check", "%s", i.Witness.Text)
-	list(row, "not shown", i.Witness.NotShownTexts())
 	i.settings(row)
 	i.Start.text(row, "at the start")
 	if i.End != nil && i.Finish.Blocked == 0 {
@@ -142,8 +192,15 @@ func (i *info) settings(row func(name, format string, args ...any)) {
 
 // size is that of the file, and what can be read of it.
 func (i *info) size() string {
-	if damaged := i.Verdict == "truncated" || i.Verdict == "corrupt" || i.Verdict == "unreadable"; damaged && i.InFrames < i.Bytes {
-		return fmt.Sprintf("%s, of which %s in %d frames can be read", report.Bytes(i.Bytes), report.Bytes(i.InFrames), i.Frames)
+	if damaged := i.Verdict == "truncated" || i.Verdict == "corrupt" ||
+		i.Verdict == "unreadable"; damaged &&
+		i.InFrames < i.Bytes {
+		return fmt.Sprintf(
+			"%s, of which %s in %d frames can be read",
+			report.Bytes(i.Bytes),
+			report.Bytes(i.InFrames),
+			i.Frames,
+		)
 	}
 	return fmt.Sprintf("%s in %d frames", report.Bytes(i.Bytes), i.Frames)
 }
@@ -163,11 +220,23 @@ func (i *info) losses(row func(name, format string, args ...any)) {
 		if i.Lost > 0 {
 			lost = report.Count(i.Lost) + " events"
 		}
-		row("lost", "%s while recording; the repair left out %s events, which count as lost here:", lost, report.Count(r.Events))
+		row(
+			"lost",
+			"%s while recording; the repair left out %s events, which count as lost here:",
+			lost,
+			report.Count(r.Events),
+		)
 	case i.Lost == 0:
 		row("lost", "nothing")
 	default:
 		row("lost", "%s events", report.Count(i.Lost))
+	}
+}
+
+// account is, a line for each probe, how often it ran and what became of that.
+func (i *info) account() (lines []string) {
+	if i.End == nil {
+		return nil
 	}
 	ofEnds, any := true, false
 	for _, t := range i.End.Totals {
@@ -179,14 +248,32 @@ func (i *info) losses(row func(name, format string, args ...any)) {
 			ofEnds, any = ofEnds && t.Kind == format.Closed, true
 			missed = fmt.Sprintf(", %s MISSED", report.Count(t.Missed))
 		}
-		row("", "%s of %s: %s seen = %s recorded + %s lost%s", t.Kind, t.Hook, report.Count(t.Seen), report.Count(t.Recorded), report.Count(t.Lost), missed)
+		lines = append(
+			lines,
+			fmt.Sprintf(
+				"%s of %s: %s seen = %s recorded + %s lost%s",
+				t.Kind,
+				t.Hook,
+				report.Count(t.Seen),
+				report.Count(t.Recorded),
+				report.Count(t.Lost),
+				missed,
+			),
+		)
 	}
 	if any {
-		row("", "MISSED: the kernel did not run a probe, for one ran on that CPU already (an interrupt in it called the function again), or a kretprobe had no instance left")
+		lines = append(
+			lines,
+			"MISSED: the kernel did not run a probe, for one ran on that CPU already (an interrupt in it called the function again), or a kretprobe had no instance left",
+		)
 	}
 	if any && ofEnds {
-		row("", "the other end of a connection on this host may be all that is missed: acc analyze finds out whether each one that a listener got has its end")
+		lines = append(
+			lines,
+			"the other end of a connection on this host may be all that is missed: acc analyze finds out whether each one that a listener got has its end",
+		)
 	}
+	return lines
 }
 
 func list(row func(name, format string, args ...any), name string, items []string) {

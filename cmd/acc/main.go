@@ -90,7 +90,7 @@ a capture file. It replays and analyses captures on Linux, macOS and Windows, wi
 	addGroup(root, "record", newRecordCommand())
 	addGroup(root, "read", newAnalyzeCommand(), newExplainCommand(), newFieldsCommand(), newInfoCommand(), newReplayCommand())
 	addGroup(root, "evidence", newRepairCommand(), newSignCommand(), newVerifyCommand())
-	addGroup(root, "other", newExitCodesTopic(), newVersionCommand())
+	addGroup(root, "other", newExitCodesTopic(), newScreenTopic(), newVersionCommand())
 	return root
 }
 

@@ -12,8 +12,8 @@ const (
 	noWait   = 0
 )
 
-// columns is not known here.
-func columns(*os.File) int { return 0 }
+// size is not known here.
+func size(*os.File) (columns, lines int) { return 0, 0 }
 
 // isTerminal reports whether f is a terminal, or another character device but the null one.
 func isTerminal(f *os.File) bool {

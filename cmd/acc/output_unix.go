@@ -16,13 +16,13 @@ const (
 	noWait   = syscall.O_NONBLOCK
 )
 
-// columns is the width of a terminal, 0 if f is none.
-func columns(f *os.File) int {
+// size is how many columns and lines a terminal has, 0 if f is none.
+func size(f *os.File) (columns, lines int) {
 	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return int(size.Col)
+	return int(size.Col), int(size.Row)
 }
 
 // isTerminal reports whether f is a terminal, which other devices are not.

@@ -25,6 +25,7 @@ type replayOptions struct {
 	from    string
 	json    bool
 	salvage bool
+	zoneOptions
 }
 
 func newReplayCommand() *cobra.Command {
@@ -56,10 +57,12 @@ that is not one of the capture is said.`,
 	f.StringVar(&o.from, "from", "", "begin at this `TIME`: 15:04:05 on the recorded host's clock, 2026-11-24T15:04:05Z, or 90s after the start")
 	f.BoolVar(&o.json, "json", false, "print JSON, one object a line")
 	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
+	o.zoneOptions.flags(cmd)
 	values(cmd, "speed", "1\tas fast as it happened", "10\tten times as fast", "max\tat once")
 	values(cmd, "max-gap", "0\tas long as it was", "1s", "10s")
 	values(cmd, "from")
 	group(cmd, "Pace", "speed", "max-gap", "from")
+	group(cmd, "Times", "utc", "local")
 	group(cmd, "What to read", "read", "salvage")
 	return cmd
 }
@@ -116,7 +119,7 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	if err != nil {
 		return err
 	}
-	zone, host := report.Zone(in.Header().ZoneSec), format.Quote(in.Header().Host)
+	zone, host := o.zone(in.Header().ZoneSec), format.Quote(in.Header().Host)
 	if o.from != "" {
 		if why := early(source.from, startOf(in.Start()), zone); why != "" {
 			fmt.Fprintf(errOut, "acc: %s\n", why)
@@ -125,6 +128,9 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	p := in.showProgress(errOut, true, out)
 	defer p.stop()
 	errOut = p
+	if !o.json {
+		out = textOut(out)
+	}
 	w := bufio.NewWriterSize(out, 64<<10)
 	clock := in.Clock()
 	var end *format.End

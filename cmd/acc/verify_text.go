@@ -2,10 +2,8 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
@@ -28,8 +26,8 @@ var verdictWords = map[string]string{
 // text prints the result for a person: the verdict first.
 func (v *verified) text(out io.Writer) error {
 	q := format.Quote
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	var s sheet
+	row := s.row
 	row("capture", "%s", q(v.File))
 	row("verdict", "%s", verdictWords[v.Verdict])
 	row("file", "%s", report.FileState(&v.Integrity))
@@ -68,7 +66,7 @@ func (v *verified) text(out io.Writer) error {
 	}
 	v.signatureText(row)
 	row("id", "%s", q(v.ID))
-	return w.Flush()
+	return s.write(textOut(out), widthOf(out))
 }
 
 func (v *verified) signatureText(row func(name, format string, args ...any)) {

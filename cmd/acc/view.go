@@ -19,6 +19,7 @@ type view int
 
 const (
 	viewScreen view = iota
+	viewBrief
 	viewPairs
 	viewConnections
 	viewConnection
@@ -28,7 +29,10 @@ const (
 // view finds the one that the flags ask for.
 func (o *analyzeOptions) view() (view, error) {
 	v, n := viewScreen, 0
-	for want, asked := range map[view]bool{viewPairs: o.pairs, viewConnections: o.connections, viewConnection: o.connection != "", viewTimeline: o.timeline} {
+	for want, asked := range map[view]bool{
+		viewBrief: o.brief, viewPairs: o.pairs, viewConnections: o.connections,
+		viewConnection: o.connection != "", viewTimeline: o.timeline,
+	} {
 		if asked {
 			v = want
 			n++
@@ -36,7 +40,15 @@ func (o *analyzeOptions) view() (view, error) {
 	}
 	switch {
 	case n > 1:
-		return 0, &usageError{errors.New("--pairs, --connections, --connection and --timeline are different views"), "ask for one at a time"}
+		return 0, &usageError{
+			errors.New("--brief, --pairs, --connections, --connection and --timeline are different views"),
+			"ask for one at a time",
+		}
+	case v == viewBrief && o.json:
+		return 0, &usageError{
+			errors.New("--brief is not for --json"),
+			"acc analyze --json has the findings, and all of what they are about",
+		}
 	case v == viewTimeline && o.json:
 		return 0, &usageError{errors.New("a timeline is no JSON"), "acc analyze --connections --json has what it draws"}
 	}
@@ -50,7 +62,10 @@ func (o *analyzeOptions) which() (func(*analysis.Connection) bool, error) {
 	}
 	peer, err := netip.ParseAddrPort(o.connection)
 	if err != nil {
-		return nil, &usageError{fmt.Errorf("--connection %q is neither the number of an event nor an address and port", o.connection), "like --connection 12, or --connection 192.0.2.1:40000"}
+		return nil, &usageError{
+			fmt.Errorf("--connection %q is neither the number of an event nor an address and port", o.connection),
+			"like --connection 12, or --connection 192.0.2.1:40000",
+		}
 	}
 	return func(c *analysis.Connection) bool {
 		return c.Remote.Port() == peer.Port() && c.Remote.Addr().Unmap() == peer.Addr().Unmap()
@@ -151,6 +166,8 @@ func (v *viewer) result(r *analysis.Result, o report.TextOptions) error {
 	switch {
 	case v.view == viewTimeline:
 		return v.timeline.Write(v.w, r, v.clock, o)
+	case v.view == viewBrief:
+		return report.Brief(v.w, r, o)
 	case v.view != viewScreen:
 		return nil
 	case v.o.json:

@@ -1,0 +1,86 @@
+package report
+
+// This file writes the answer: the few lines that a screen begins with.
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/audit"
+)
+
+// maxHeadlines is how many lines the answer takes at most, with the one about the capture itself.
+const maxHeadlines = 5
+
+// Brief writes the answer alone: in one line whether the file is intact and the
+// recording complete, then the findings, a line each, worst first; five lines at most.
+func Brief(w io.Writer, r *analysis.Result, o TextOptions) error {
+	t := newText(r, o)
+	t.answer()
+	_, err := w.Write(t.Bytes())
+	return err
+}
+
+// answer writes what Brief does.
+func (t *text) answer() {
+	code := ""
+	if !t.certain() {
+		code = red
+	}
+	t.line(code, t.verdict(), "")
+	total := t.r.FindingCounts.Critical + t.r.FindingCounts.Warning + t.r.FindingCounts.Notice
+	list, room := t.r.Findings, maxHeadlines-1
+	if i := slices.IndexFunc(list, func(f analysis.Finding) bool { return f.ID == "incomplete" }); i >= 0 {
+		list, total = slices.Delete(slices.Clone(list), i, i+1), total-1 // the first line says it
+	}
+	switch {
+	case total == 0 && len(t.r.Findings) > 0:
+		t.line("", "", "findings: none else")
+		return
+	case total == 0:
+		t.line(bold, "findings:", " none")
+		return
+	case total > room || len(list) < total:
+		list = list[:min(len(list), room-1)]
+	}
+	for i := range list {
+		f := &list[i]
+		t.line(colors[f.Severity], t.severity(f)+" "+f.ID+":", " "+f.Text)
+	}
+	if n := total - len(list); n > 0 {
+		t.line("", "", fmt.Sprintf("findings in all: %s", t.findingCounts()))
+	}
+}
+
+// certain reports whether the file is intact and the recording complete.
+func (t *text) certain() bool {
+	return t.r.Integrity.State == audit.Intact && t.r.Recording.State == audit.Complete
+}
+
+// verdict says in one line whether the file is intact and the recording complete.
+func (t *text) verdict() string {
+	file, _, _ := strings.Cut(FileState(&t.r.Integrity), ":")
+	return "file " + file + "; recording " + RecordingState(&t.r.Recording)
+}
+
+// severity is that of a finding, the worst in capitals.
+func (t *text) severity(f *analysis.Finding) string {
+	if f.Severity == analysis.Critical {
+		return strings.ToUpper(string(f.Severity))
+	}
+	return string(f.Severity)
+}
+
+// findingCounts says how many findings there are of each severity.
+func (t *text) findingCounts() string {
+	var counts []string
+	for i, n := range []int{t.r.FindingCounts.Critical, t.r.FindingCounts.Warning, t.r.FindingCounts.Notice} {
+		if n > 0 {
+			counts = append(counts, fmt.Sprintf("%d %s", n, analysis.Severities[i]))
+		}
+	}
+	return strings.Join(counts, ", ")
+}

@@ -1,0 +1,69 @@
+package report
+
+// This file breaks and cuts text to the width of a screen. Widths are those of a
+// terminal's cells: a Chinese character takes two, a combining mark none.
+
+import (
+	"strings"
+
+	"github.com/mattn/go-runewidth"
+)
+
+// cellWidth counts cells the same way whatever the locale says of ambiguous characters.
+var cellWidth = &runewidth.Condition{}
+
+// cells is how many cells of a terminal a text takes.
+func cells(s string) int { return cellWidth.StringWidth(s) }
+
+// cut shortens a text to n cells, the last of which then is an ellipsis.
+func cut(s string, n int) string {
+	if cells(s) <= n {
+		return s
+	}
+	return cellWidth.Truncate(s, max(n, 1), "…")
+}
+
+// cutFront shortens a text to its last n cells, the first of which then is an ellipsis.
+func cutFront(s string, n int) string {
+	if cells(s) <= n {
+		return s
+	}
+	r := []rune(s)
+	for len(r) > 0 && cells(string(r)) > n-1 {
+		r = r[1:]
+	}
+	return "…" + string(r)
+}
+
+// pad fills a text up with spaces to n cells.
+func pad(s string, n int) string { return s + strings.Repeat(" ", max(n-cells(s), 0)) }
+
+// line writes one line, cut to the width, its head in a style.
+func (t *text) line(code, head, rest string) {
+	head = cut(head, t.o.Width)
+	if n := t.o.Width - cells(head); n > 0 {
+		rest = cut(rest, n)
+	} else {
+		rest = ""
+	}
+	t.WriteString(t.style(code, head) + rest + "\n")
+}
+
+// fold writes a sentence over as many lines as it needs.
+func (t *text) fold(code, head, rest string) { t.indent(code, head, " ", rest) }
+
+// indent does so with lines after the first one set in.
+func (t *text) indent(code, head, margin, rest string) {
+	column := cells(head)
+	t.WriteString(t.style(code, head))
+	for word := range strings.FieldsSeq(rest) {
+		n := cells(word)
+		if column+1+n > t.o.Width {
+			t.WriteString("\n" + margin)
+			column = len(margin)
+		}
+		t.WriteString(" " + cut(word, t.o.Width-len(margin)-2))
+		column += 1 + n
+	}
+	t.WriteByte('\n')
+}

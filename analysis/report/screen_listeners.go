@@ -1,0 +1,115 @@
+package report
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/format"
+)
+
+// listeners shows the listening sockets, a row each.
+func (t *text) listeners() {
+	if len(t.r.Listeners) == 0 {
+		return
+	}
+	columns := []column{
+		{head: "listener", yield: 1, least: 23}, {head: "by", yield: 3, least: 9}, {head: "accepted"}, {head: "failed"},
+		{head: "queue high"}, {head: "p99 in call"}, {head: "in accept", yield: 4}, {yield: 9},
+	}
+	if t.r.Connections.Recorded {
+		columns[5].head = "p99 queued"
+	}
+	var rows [][]string
+	for i := range t.r.Listeners {
+		rows = append(rows, t.listenerRow(&t.r.Listeners[i]))
+	}
+	t.WriteByte('\n')
+	t.print(layout(t.o.Width, columns, rows))
+	for i := range t.r.Listeners {
+		t.limits(&t.r.Listeners[i])
+	}
+	t.more(t.r.Others.Listeners, "listeners")
+	for _, l := range t.r.Listeners {
+		if len(l.TaskNetNS) > 0 {
+			t.fold(
+				amber,
+				"  "+l.Addr+t.space(&l)+":",
+				fmt.Sprintf(
+					"accepted from another network namespace (%s); the socket is in %d",
+					joinNumbers(l.TaskNetNS),
+					l.NetNS,
+				),
+			)
+		}
+	}
+}
+
+// listenerRow is the row of one of them.
+func (t *text) listenerRow(l *analysis.ListenerInfo) []string {
+	d, recorded := &t.r.Doubts, t.r.Connections.Recorded
+	more, waits, q := mark(false, d.Attempts || d.Outcomes || d.Connections), d.Waits, l.Wait
+	if recorded {
+		waits, q = d.Connections, analysis.Quantiles{}
+		if l.Life != nil {
+			q = l.Life.QueueWait
+		}
+	}
+	wait := "-"
+	if q.Count > 0 {
+		wait = mark(waits, q.AtLeast > 0) + Duration(q.P99)
+	}
+	accepted, failed, waiting := t.outcomes(l.Accepted), t.outcomes(l.Failed), t.open(l.Waiting)
+	if d.Span && l.Waiting == 0 && t.cut() { // who was is told at the end
+		waiting = "?"
+	}
+	if recorded && !t.r.Connections.AcceptsRecorded {
+		accepted, failed, waiting = "-", "-", "-"
+	}
+	return []string{
+		"  " + cut(l.Addr, 30) + t.space(l),
+		acceptors(l),
+		accepted,
+		failed,
+		more + queueHigh(l),
+		wait,
+		waiting,
+		Spark(l.Timeline.Accepted, 16),
+	}
+}
+
+// acceptors names who accepts from a listener.
+func acceptors(l *analysis.ListenerInfo) string {
+	comms := make([]string, min(len(l.Comms), 2))
+	for i := range comms {
+		comms[i] = cut(format.Quote(l.Comms[i]), 15)
+	}
+	by := strings.Join(comms, " ")
+	if n := len(l.PIDs); n > 1 {
+		by += fmt.Sprintf(" (%d)", n)
+	}
+	if by == "" {
+		by = cut(l.Owner, 21)
+	}
+	return by
+}
+
+// space says in which network namespace a listener is where another one has its address in another one.
+func (t *text) space(l *analysis.ListenerInfo) string {
+	for i := range t.r.Listeners {
+		if o := &t.r.Listeners[i]; (l.LPort != 0 || strings.HasPrefix(l.Addr, "@")) && o.Addr == l.Addr &&
+			o.NetNS != l.NetNS {
+			return fmt.Sprintf(" netns %d", l.NetNS)
+		}
+	}
+	return ""
+}
+
+func joinNumbers(list []uint32) string {
+	words := make([]string, len(list))
+	for i, n := range list {
+		words[i] = strconv.FormatUint(uint64(n), 10)
+	}
+	return strings.Join(words, ", ")
+}
