@@ -74,7 +74,7 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	}
 	a.places.peers.flush()
 	a.places.limited = a.places.limited || a.places.peers.more > 0
-	r := &Result{Totals: a.totals, LimitHit: a.places.limited || a.unfollowed > 0 || a.conns.limited}
+	r := &Result{Schema: SchemaVersion, Totals: a.totals, LimitHit: a.places.limited || a.unfollowed > 0 || a.conns.limited}
 	r.Totals.Lost, r.Totals.Missed = a.lostAtOnce(g.lost), g.missed
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()

@@ -6,10 +6,15 @@ import (
 	"github.com/acc-project/acc/analysis/audit"
 )
 
+// SchemaVersion is the version of the JSON that acc prints. It grows when a key goes or
+// means something else, not when one comes.
+const SchemaVersion = 1
+
 // Result is what a capture tells, as `acc analyze --json` prints it. Durations
 // and times that end in _ns are nanoseconds. Lists are never null and have a
 // stable order.
 type Result struct {
+	Schema        int              `json:"schema"`         // version of the JSON Schema: 1; it grows when a key goes or means something else
 	Capture       CaptureInfo      `json:"capture"`        // where and when it was taken
 	Integrity     audit.File       `json:"integrity"`      // whether the file is as its recorder wrote it
 	Recording     audit.Recording  `json:"recording"`      // whether what happened is in it

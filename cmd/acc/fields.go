@@ -1,6 +1,8 @@
 package main
 
 import (
+	_ "embed" // the schema
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -47,6 +49,11 @@ func lineFields(keys []report.Key) (list []field) {
 	return list
 }
 
+// schema is the JSON Schema of all JSON that acc prints; TestSchema makes it.
+//
+//go:embed schema.json
+var schema []byte
+
 // lineKinds are the kinds of JSON lines.
 var lineKinds = map[string]func() []field{
 	"events":      eventFields,
@@ -55,14 +62,14 @@ var lineKinds = map[string]func() []field{
 }
 
 func newFieldsCommand() *cobra.Command {
-	asJSON := false
+	asJSON, asSchema := false, false
 	cmd := &cobra.Command{
 		Use:   "fields [events|pairs|connections]",
 		Short: "List the keys of JSON lines: types, units, meanings",
 		Long: `Fields lists the keys of acc replay --json, each with the type of its JSON value, its unit
 and its meaning; with pairs or connections, those of acc analyze --pairs --json or
 --connections --json. With --json it lists the words, too, that strings can be, and which
-events have the key. docs/JSON.md has the keys of all JSON.`,
+events have the key. --schema prints the JSON Schema of all JSON of acc. docs/JSON.md has the keys of all JSON.`,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, nothing
@@ -71,7 +78,8 @@ events have the key. docs/JSON.md has the keys of all JSON.`,
 		},
 		Example: `  acc fields
   acc fields connections
-  acc fields --json`,
+  acc fields --json
+  acc fields --schema`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 || len(args) == 1 && lineKinds[args[0]] == nil {
 				return usage(cmd, fmt.Errorf("%q are neither events, pairs nor connections", strings.Join(args, " ")))
@@ -79,11 +87,18 @@ events have the key. docs/JSON.md has the keys of all JSON.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			out := cmd.OutOrStdout()
+			if asSchema {
+				if len(args) > 0 || asJSON {
+					return usage(cmd, errors.New("--schema is of all JSON: it goes with nothing else"))
+				}
+				_, err := out.Write(schema)
+				return err
+			}
 			rows := eventFields()
 			if len(args) == 1 {
 				rows = lineKinds[args[0]]()
 			}
-			out := cmd.OutOrStdout()
 			if asJSON {
 				return encodeJSON(out, rows)
 			}
@@ -96,5 +111,6 @@ events have the key. docs/JSON.md has the keys of all JSON.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&asSchema, "schema", false, "print the JSON Schema of all JSON that acc prints")
 	return cmd
 }

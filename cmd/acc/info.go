@@ -79,6 +79,7 @@ type infoOptions struct {
 // info is what a capture says of itself. What only its events and records tell is
 // nil if they were not read.
 type info struct {
+	Schema    int                     `json:"schema"`           // as in analyze
 	File      string                  `json:"file"`             // as it was named
 	Verdict   string                  `json:"verdict"`          // intact, unclean, truncated, corrupt or unreadable (by the input); unchecked: closed cleanly, by the index alone
 	Why       string                  `json:"why"`              // what is wrong, "" if nothing
@@ -271,6 +272,7 @@ func runInfo(out, errOut io.Writer, in *input, o infoOptions) error {
 	}
 	p.stop()
 	i.Bytes = cmp.Or(in.bytes, counted.n)
+	i.Schema = analysis.SchemaVersion
 	i.judge(in, verdict)
 	w := bufio.NewWriter(out)
 	var err error

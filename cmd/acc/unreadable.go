@@ -6,11 +6,13 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/format"
 )
 
 // unreadable is what JSON says of a file of which nothing could be read.
 type unreadable struct {
+	Schema  int    `json:"schema"`  // as in analyze
 	File    string `json:"file"`    // as it was named
 	Verdict string `json:"verdict"` // truncated or corrupt, if that is why; else unreadable
 	Error   string `json:"error"`   // as standard error says it
@@ -21,7 +23,7 @@ func tellUnreadable(out io.Writer, name string, err error) error {
 	if errors.As(err, new(exited)) || errors.As(err, new(*usageError)) {
 		return nil // it was not the file
 	}
-	u := unreadable{File: inputName(name), Verdict: "unreadable", Error: err.Error()}
+	u := unreadable{Schema: analysis.SchemaVersion, File: inputName(name), Verdict: "unreadable", Error: err.Error()}
 	switch {
 	case errors.As(err, new(*format.CorruptError)):
 		u.Verdict = "corrupt"

@@ -121,6 +121,7 @@ func (v *verified) witnessCode() int {
 
 // verified is what verify says of one file.
 type verified struct {
+	Schema    int              `json:"schema"`    // as in analyze
 	File      string           `json:"file"`      // as it was named
 	Verdict   string           `json:"verdict"`   // intact, unclean, truncated, corrupt, altered, unsigned or unconfirmed
 	Integrity audit.File       `json:"integrity"` // whether the file is as its recorder wrote it
@@ -189,7 +190,8 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 	for i, in := range ins {
 		v, err := (*verified)(nil), errs[i]
 		if err == nil {
-			v = &verified{File: in.name, Why: []string{}, Skipped: []format.Skip{}, Heads: []headResult{}}
+			v = &verified{Schema: analysis.SchemaVersion, File: in.name,
+				Why: []string{}, Skipped: []format.Skip{}, Heads: []headResult{}}
 			err = v.verify(ctx, in, sigs[i], who, heads, &o, errOut)
 		}
 		switch {
