@@ -10,4 +10,7 @@
 // Durations are collected in histograms of fixed size: quantiles are exact to
 // 0.1 % over all attempts, to 1 % for one listener; longest times are exact.
 // What takes longer than 30 days counts as 30 days in quantiles.
+//
+// Exported names may change until version 1; CHANGELOG.md says which changed. The JSON of a
+// Result is stable by docs/JSON.md.
 package analysis

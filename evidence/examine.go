@@ -1,6 +1,9 @@
 // Package evidence decides what can be said of a capture as evidence: whether its file is
 // intact, whether its recording is complete, what it shows, and whether it is what was kept
 // or signed. Every command of acc that reads a capture asks it, so that all say the same.
+//
+// Exported names may change until version 1; CHANGELOG.md says which changed. The JSON of its
+// results is stable by docs/JSON.md.
 package evidence
 
 import (

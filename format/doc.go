@@ -26,4 +26,7 @@
 //
 // Input is taken for hostile: lengths are checked against what is there before
 // anything is allocated or decoded, and memory has a bound for any input.
+//
+// Stable until version 1: captures of any version can be read, always. Exported names may
+// change until then; docs/API.txt lists them, CHANGELOG.md says which changed.
 package format

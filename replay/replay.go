@@ -1,5 +1,7 @@
 // Package replay gives the events of captures in the order in which they happened
 // ([Order]) and at the pace at which they did ([Play]).
+//
+// Exported names may change until version 1; CHANGELOG.md says which changed.
 package replay
 
 import (
