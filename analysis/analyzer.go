@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -65,17 +66,17 @@ type Analyzer struct {
 	errors          [1024]uint64
 	via             [256]uint64
 	unpaired        map[Why]uint64
-	waits, badWaits waits
-	rate            series
+	waits, badWaits stats.Histogram
+	rate            stats.Series
 	lost            [format.NumHooks][format.NumKinds]uint64 // by hook and kind, of loss records
 	unfollowed      uint64                                   // entries of threads beyond the bound
 
 	conns     *conns
 	listening listening
-	uring     mark // accepts through io_uring
+	uring     stats.Mark // accepts through io_uring
 
 	multishotEnds [format.NumUringEnds]uint64
-	gapMark       mark // what was read when a loss was told
+	gapMark       stats.Mark // what was read when a loss was told
 	lastSeq       uint64
 	behind        bool // a part was left out since the last event
 	startKnown    bool // the list of listeners at the start is complete
@@ -85,8 +86,8 @@ type Analyzer struct {
 func New(h *format.Header, o Options) *Analyzer {
 	o.defaults()
 	a := &Analyzer{
-		o: o, header: *h, clock: h.Clock, unpaired: map[Why]uint64{}, waits: newWaits(3), badWaits: newWaits(3),
-		firstNS: math.MaxInt64, lastNS: math.MinInt64, rate: newSeries(h.Clock.BootNS, int64(time.Second), 4096),
+		o: o, header: *h, clock: h.Clock, unpaired: map[Why]uint64{}, waits: stats.NewHistogram(3), badWaits: stats.NewHistogram(3),
+		firstNS: math.MaxInt64, lastNS: math.MinInt64, rate: stats.NewSeries(h.Clock.BootNS, int64(time.Second), 4096),
 	}
 	a.witness = NewWitness(h)
 	a.places = newPlaces(h, &a.o)
@@ -134,7 +135,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 		a.pairs.losses.add(l)
 		a.conns.lostIn = a.conns.lostIn || l.Kind == format.Queued
 		a.conns.lostOut = a.conns.lostOut || l.Kind == format.Return
-		a.gapMark.note(a.lastSeq, l.FromNS, 0)
+		a.gapMark.Note(a.lastSeq, l.FromNS, 0)
 	}
 	if len(b.Losses) > 0 && len(a.pairs.undecided) > 0 {
 		if err := a.pairs.decide(); err != nil {
@@ -320,7 +321,7 @@ func (a *Analyzer) accepted(l *listener, proc *process, p *Pair) {
 		}
 	}
 	if p.Via == format.ViaIOUring {
-		a.uring.note(p.ReturnSeq, p.ReturnNS, 0)
+		a.uring.Note(p.ReturnSeq, p.ReturnNS, 0)
 		l.uring = proc
 	}
 	if s := p.share; s != nil {
@@ -328,17 +329,17 @@ func (a *Analyzer) accepted(l *listener, proc *process, p *Pair) {
 			a.arrived(l, proc, p.ReturnSeq, p.ReturnNS)
 		}
 	}
-	*a.rate.at(p.ReturnNS)++
+	*a.rate.At(p.ReturnNS)++
 	if l.firstNS == 0 {
 		l.firstNS = p.ReturnNS
 	}
 	l.lastNS = max(l.lastNS, p.ReturnNS)
 	if l.detailed {
-		*l.took.at(p.ReturnNS)++
+		*l.took.At(p.ReturnNS)++
 	}
 	if p.WaitNS >= 0 {
-		a.waits.add(p.WaitNS)
-		l.waits.add(p.WaitNS)
+		a.waits.Record(p.WaitNS)
+		l.waits.Record(p.WaitNS)
 	}
 	a.places.peers.add(p.Remote.Addr())
 }
@@ -365,9 +366,9 @@ func (a *Analyzer) failed(l *listener, proc *process, p *Pair) {
 		l.marks.note(acceptAborted, p.ReturnSeq, p.ReturnNS, 0)
 	}
 	if l.detailed {
-		*l.bad.at(p.ReturnNS)++
+		*l.bad.At(p.ReturnNS)++
 	}
 	if p.WaitNS >= 0 {
-		a.badWaits.add(p.WaitNS)
+		a.badWaits.Record(p.WaitNS)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -166,7 +167,7 @@ func TestCutIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Complete || r.Doubts != (Doubts{}) || len(r.Caveats) != 1 || !strings.Contains(r.Caveats[0].Text, "nothing of the recording is missing") {
+	if r.Complete || r.Doubts != (stats.Doubts{}) || len(r.Caveats) != 1 || !strings.Contains(r.Caveats[0].Text, "nothing of the recording is missing") {
 		t.Errorf("%+v, %+v", r.Doubts, r.Caveats)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -17,20 +18,20 @@ const fineBuckets = 512
 type depth struct {
 	level        uint32 // since the last event that tells it
 	sinceNS      int64
-	coarse, fine series
+	coarse, fine stats.Series
 }
 
-func newDepth(startNS int64, coarse series) depth {
-	d := depth{sinceNS: startNS, coarse: coarse, fine: newSeries(startNS, int64(time.Millisecond), fineBuckets)}
-	d.coarse.peak, d.fine.peak = true, true
+func newDepth(startNS int64, coarse stats.Series) depth {
+	d := depth{sinceNS: startNS, coarse: coarse, fine: stats.NewSeries(startNS, int64(time.Millisecond), fineBuckets)}
+	d.coarse.Peak, d.fine.Peak = true, true
 	return d
 }
 
 // carry takes the length that the queue had just before a time.
 func (d *depth) carry(ns int64, before uint32) {
 	if n := min(d.level, before); n > 0 && ns > d.sinceNS {
-		d.coarse.raise(d.sinceNS, ns, uint64(n))
-		d.fine.raise(d.sinceNS, ns, uint64(n))
+		d.coarse.Raise(d.sinceNS, ns, uint64(n))
+		d.fine.Raise(d.sinceNS, ns, uint64(n))
 	}
 	d.sinceNS = max(d.sinceNS, ns)
 }
@@ -39,8 +40,8 @@ func (d *depth) carry(ns int64, before uint32) {
 func (d *depth) set(ns int64, level uint32) {
 	d.level = level
 	if level > 0 {
-		d.coarse.raise(ns, ns, uint64(level))
-		d.fine.raise(ns, ns, uint64(level))
+		d.coarse.Raise(ns, ns, uint64(level))
+		d.fine.Raise(ns, ns, uint64(level))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -64,13 +65,13 @@ func TestQueueOverTime(t *testing.T) {
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
-		wide := newSeries(0, x.DepthNS, 1<<20)
-		wide.peak, wide.counts = true, slices.Clone(x.Depth)
-		for wide.widthNS < x.BucketNS {
-			wide.halve()
+		wide := stats.NewSeries(0, x.DepthNS, 1<<20)
+		wide.Peak, wide.Counts = true, slices.Clone(x.Depth)
+		for wide.WidthNS < x.BucketNS {
+			wide.Halve()
 		}
-		if len(x.Depth) > fineBuckets || x.DepthNS > 16e6 || fmt.Sprint(slices.Max(wide.counts)) != fmt.Sprint(slices.Max(c.want)) {
-			t.Errorf("%s: %d buckets of %d ns, %v", c.name, len(x.Depth), x.DepthNS, wide.counts)
+		if len(x.Depth) > fineBuckets || x.DepthNS > 16e6 || fmt.Sprint(slices.Max(wide.Counts)) != fmt.Sprint(slices.Max(c.want)) {
+			t.Errorf("%s: %d buckets of %d ns, %v", c.name, len(x.Depth), x.DepthNS, wide.Counts)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/acc-project/acc/analysis/stats"
 )
 
 // Severity says how bad a finding is.
@@ -75,85 +77,16 @@ var findingIDs = [numFindings]string{
 // FindingIDs are the ids that a finding can have.
 func FindingIDs() []string { return slices.Clone(findingIDs[:]) }
 
-// seen is an event of a mark.
-type seen struct {
-	seq uint64
-	ns  int64
-}
-
-// keepSeen is how many of the first and of the last events of a mark are kept.
-const keepSeen = 4
-
-// mark is what is kept of the events that show a finding.
-type mark struct {
-	count           uint64
-	firstNS, lastNS int64
-	high            int64 // the largest value that came with one
-	first, last     [keepSeen]seen
-}
-
 // marks are a listener's, by finding.
-type marks [numFindings]*mark
+type marks [numFindings]*stats.Mark
 
 func (ms *marks) note(finding int, seq uint64, ns, value int64) {
 	m := ms[finding]
 	if m == nil {
-		m = &mark{firstNS: ns, lastNS: ns, high: value}
+		m = &stats.Mark{FirstNS: ns, LastNS: ns, High: value}
 		ms[finding] = m
 	}
-	m.note(seq, ns, value)
-}
-
-func (m *mark) note(seq uint64, ns, value int64) {
-	if m.count == 0 {
-		m.firstNS, m.lastNS, m.high = ns, ns, value
-	}
-	if m.count < keepSeen {
-		m.first[m.count] = seen{seq, ns}
-	} else {
-		m.last[m.count%keepSeen] = seen{seq, ns}
-	}
-	m.count++
-	m.firstNS, m.lastNS, m.high = min(m.firstNS, ns), max(m.lastNS, ns), max(m.high, value)
-}
-
-// seen gives the events, in the order of the capture.
-func (m *mark) seen() []seen {
-	if m == nil {
-		return nil
-	}
-	list := slices.Clone(m.first[:min(m.count, keepSeen)])
-	for i := range min(m.count-min(m.count, keepSeen), keepSeen) {
-		list = append(list, m.last[i])
-	}
-	slices.SortFunc(list, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
-	return list
-}
-
-// n is how many events were noted, none of a nil mark.
-func (m *mark) n() uint64 {
-	if m == nil {
-		return 0
-	}
-	return m.count
-}
-
-// worst keeps the events with the largest values.
-type worst struct {
-	list []seen
-	ns   []int64
-}
-
-func (w *worst) add(seq uint64, ns, value int64) {
-	const keep = 2 * keepSeen
-	if len(w.list) == keep && value <= w.ns[keep-1] {
-		return
-	}
-	i, _ := slices.BinarySearchFunc(w.ns, value, func(a, b int64) int { return cmp.Compare(b, a) })
-	if len(w.list) == keep {
-		w.list, w.ns = w.list[:keep-1], w.ns[:keep-1]
-	}
-	w.list, w.ns = slices.Insert(w.list, i, seen{seq, ns}), slices.Insert(w.ns, i, value)
+	m.Note(seq, ns, value)
 }
 
 // found is a finding with what it is sorted by.
@@ -167,20 +100,20 @@ type found struct {
 type findings struct {
 	a    *Analyzer
 	at   *listener // that is being judged, nil: several
-	say  figures
+	say  stats.Figures
 	list []found
 }
 
-func (fs *findings) add(kind int, s Severity, weight uint64, evidence []seen, next, text string, args ...any) {
+func (fs *findings) add(kind int, s Severity, weight uint64, evidence []stats.Sample, next, text string, args ...any) {
 	f := found{Finding{ID: findingIDs[kind], Severity: s, Text: fmt.Sprintf(text, args...), Next: next, Evidence: []Evidence{}}, kind, weight}
 	if fs.at != nil {
 		f.Listener, f.NetNS, f.Owner = fs.at.key.inode, fs.at.key.netns, fs.at.ownerOr("", &fs.a.places)
 	}
 	for _, e := range evidence {
-		if e.seq == 0 {
+		if e.Seq == 0 {
 			continue // before the first event
 		}
-		f.Evidence = append(f.Evidence, Evidence{e.seq, fs.a.at(e.ns), e.ns})
+		f.Evidence = append(f.Evidence, Evidence{e.Seq, fs.a.at(e.NS), e.NS})
 	}
 	fs.list = append(fs.list, f)
 }

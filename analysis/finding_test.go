@@ -444,39 +444,6 @@ func TestFindingOrder(t *testing.T) {
 	}
 }
 
-// Evidence is the first and the last events of a mark, each once.
-func TestMark(t *testing.T) {
-	for n := range 30 {
-		var m mark
-		for i := 1; i <= n; i++ {
-			m.note(uint64(i), int64(i*10), int64(i))
-		}
-		list := m.seen()
-		if len(list) != min(n, 2*keepSeen) || m.n() != uint64(n) {
-			t.Fatalf("%d events: %v", n, list)
-		}
-		for i, e := range list {
-			want := i + 1
-			if n > 2*keepSeen && i >= keepSeen {
-				want = n - 2*keepSeen + i + 1
-			}
-			if e != (seen{uint64(want), int64(want * 10)}) {
-				t.Errorf("%d events: %d is %v, want %d", n, i, e, want)
-			}
-		}
-		if n > 0 && (m.high != int64(n) || m.firstNS != 10 || m.lastNS != int64(n*10)) {
-			t.Errorf("%+v", m)
-		}
-	}
-	var w worst
-	for i := range 100 {
-		w.add(uint64(i), 0, int64(i*37%100))
-	}
-	if !slices.Equal(w.ns, []int64{99, 98, 97, 96, 95, 94, 93, 92}) || len(w.list) != 8 {
-		t.Errorf("%v", w.ns)
-	}
-}
-
 // Many listeners of one process don't hide what is found of another's.
 func TestFindingsOfOneProcess(t *testing.T) {
 	m := newMaker(t, true)

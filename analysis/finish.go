@@ -180,9 +180,9 @@ func (a *Analyzer) connections(r *Result) {
 			c.LostWithListener += f.lost
 		}
 	}
-	c.Handshake, c.QueueWait, c.Alive = cs.shakes.quantiles(), cs.queue.quantiles(), cs.alive.quantiles()
-	c.Served = cs.served.quantiles()
-	c.NeverWait, c.RefusedFor = cs.never.quantiles(), cs.tries.quantiles()
+	c.Handshake, c.QueueWait, c.Alive = cs.shakes.Quantiles(), cs.queue.Quantiles(), cs.alive.Quantiles()
+	c.Served = cs.served.Quantiles()
+	c.NeverWait, c.RefusedFor = cs.never.Quantiles(), cs.tries.Quantiles()
 }
 
 // gaps adds up losses, by END's account or, without one, by the records so far.
@@ -365,15 +365,15 @@ func (a *Analyzer) lastWord() string {
 
 // times fills in waits and rates.
 func (a *Analyzer) times(r *Result) {
-	r.Wait, r.FailedWait = a.waits.quantiles(), a.badWaits.quantiles()
-	r.Rate = Rate{PeakAt: r.Capture.Start, PeakNS: r.Capture.StartNS, BucketNS: a.rate.widthNS, Buckets: a.rate.copy()}
+	r.Wait, r.FailedWait = a.waits.Quantiles(), a.badWaits.Quantiles()
+	r.Rate = Rate{PeakAt: r.Capture.Start, PeakNS: r.Capture.StartNS, BucketNS: a.rate.WidthNS, Buckets: a.rate.Copy()}
 	if r.Capture.DurationNS > 0 {
 		r.Rate.Mean = float64(r.Totals.Accepted) / (float64(r.Capture.DurationNS) / 1e9)
 	}
-	for i, n := range a.rate.counts {
-		if rate := float64(n) / (float64(a.rate.widthNS) / 1e9); rate > r.Rate.Peak {
+	for i, n := range a.rate.Counts {
+		if rate := float64(n) / (float64(a.rate.WidthNS) / 1e9); rate > r.Rate.Peak {
 			r.Rate.Peak = rate
-			after := int64(i) * a.rate.widthNS
+			after := int64(i) * a.rate.WidthNS
 			r.Rate.PeakNS = r.Capture.StartNS + after
 			if r.Capture.Start != nil {
 				at := r.Capture.Start.Add(time.Duration(after))

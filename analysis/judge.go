@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -30,7 +31,7 @@ var aborts = map[int32]bool{64: true, 71: true, 92: true, 100: true, 101: true, 
 
 // judge works out the findings.
 func (a *Analyzer) judge(r *Result) {
-	fs := &findings{a: a, say: figures{&r.Doubts}}
+	fs := &findings{a: a, say: stats.Figures{Doubts: &r.Doubts}}
 	a.places.twins()
 	all := append(slices.Clone(a.places.all), a.places.none, a.places.more)
 	for _, l := range all {
@@ -105,36 +106,36 @@ func (fs *findings) overflow(l *listener) {
 		return
 	}
 	s := Warning
-	if m.count >= manyRefused {
+	if m.Count >= manyRefused {
 		s = Critical
 	}
 	const next = "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or look at its threads; " +
 		"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn"
 	if n := f.syns + f.acks; n > 0 {
-		fs.add(queueOverflow, s, n, m.seen(), next, "%s refused clients %s, its accept queue was full (limit %s): %s, of %s%s", l.label(&fs.a.places), fs.say.connsOf(n, "time"),
-			f.limitWords(), f.packets(fs.say), fs.say.connsOf(f.clients, "connection"), f.refusedWords(fs.say))
+		fs.add(queueOverflow, s, n, m.Samples(), next, "%s refused clients %s, its accept queue was full (limit %s): %s, of %s%s", l.label(&fs.a.places), fs.say.ConnsOf(n, "time"),
+			f.limitWords(), f.packets(fs.say), fs.say.ConnsOf(f.clients, "connection"), f.refusedWords(fs.say))
 	}
 	if n := f.synQueue; n > 0 {
-		fs.add(queueOverflow, s, n, m.seen(), "see whether that is a SYN flood (many peers, no handshakes: ss -t state syn-recv) and that net.ipv4.tcp_syncookies is 1; "+
-			"then net.ipv4.tcp_max_syn_backlog", "%s dropped %s, its SYN queue was full", l.label(&fs.a.places), fs.say.connsOf(n, "SYN"))
+		fs.add(queueOverflow, s, n, m.Samples(), "see whether that is a SYN flood (many peers, no handshakes: ss -t state syn-recv) and that net.ipv4.tcp_syncookies is 1; "+
+			"then net.ipv4.tcp_max_syn_backlog", "%s dropped %s, its SYN queue was full", l.label(&fs.a.places), fs.say.ConnsOf(n, "SYN"))
 	}
 }
 
 // packets names the packets that were refused.
-func (f *life) packets(say figures) string {
+func (f *life) packets(say stats.Figures) string {
 	var list []string
 	if f.syns > 0 {
-		list = append(list, say.connsOf(f.syns, "SYN"))
+		list = append(list, say.ConnsOf(f.syns, "SYN"))
 	}
 	if n := f.acks - f.aborted; n > 0 {
-		list = append(list, say.connsOf(n, "last ACK"))
+		list = append(list, say.ConnsOf(n, "last ACK"))
 	}
 	words := strings.Join(list, " and ")
 	if len(list) > 0 {
 		words += " dropped"
 	}
 	if f.aborted > 0 {
-		words += strings.Repeat(", ", min(len(list), 1)) + say.connsOf(f.aborted, "last ACK") + " answered with a reset (tcp_abort_on_overflow is 1)"
+		words += strings.Repeat(", ", min(len(list), 1)) + say.ConnsOf(f.aborted, "last ACK") + " answered with a reset (tcp_abort_on_overflow is 1)"
 	}
 	return words
 }
@@ -148,15 +149,15 @@ func (f *life) limitWords() string {
 }
 
 // refusedWords says what became of refused connections.
-func (f *life) refusedWords(say figures) string {
+func (f *life) refusedWords(say stats.Figures) string {
 	words := ""
-	if q := f.tried.quantiles(); q.Count == 1 {
-		words = fmt.Sprintf("; one was refused for %s before it was queued", say.longest(q.Max))
+	if q := f.tried.Quantiles(); q.Count == 1 {
+		words = fmt.Sprintf("; one was refused for %s before it was queued", say.Longest(q.Max))
 	} else if q.Count > 1 {
-		words = fmt.Sprintf("; %s were refused for up to %s before they were queued, half of them for %s or longer", say.conns(q.Count), say.longest(q.Max), say.waits(q.P50))
+		words = fmt.Sprintf("; %s were refused for up to %s before they were queued, half of them for %s or longer", say.Conns(q.Count), say.Longest(q.Max), say.WaitOf(q.P50))
 	}
 	if f.neverIn > 0 {
-		words += fmt.Sprintf("; %s not been queued by the end", say.ends(f.neverIn)+" had")
+		words += fmt.Sprintf("; %s not been queued by the end", say.Ended(f.neverIn)+" had")
 	}
 	if words == "" && f.aborted == f.syns+f.acks {
 		return ""
@@ -178,19 +179,19 @@ func (fs *findings) full(l *listener, r *Result) {
 		if f.fullNS >= fullNS || 10*f.fullNS >= fs.a.spanNS() {
 			s = Warning
 		}
-		fs.add(queueFull, s, uint64(f.fullNS), m.seen(), next, "%s: the accept queue was full (%s) for %s of %s, %s without a break", l.label(&fs.a.places), l.fullWords(fs.say),
-			fs.say.waits(f.fullNS), fs.say.span(fs.a.spanNS()), fs.say.waits(f.longestNS))
+		fs.add(queueFull, s, uint64(f.fullNS), m.Samples(), next, "%s: the accept queue was full (%s) for %s of %s, %s without a break", l.label(&fs.a.places), l.fullWords(fs.say),
+			fs.say.WaitOf(f.fullNS), fs.say.SpanOf(fs.a.spanNS()), fs.say.WaitOf(f.longestNS))
 		return
 	}
 	if f != nil { // when it was shorter again is not recorded
-		fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%s) when a client came, %s", l.label(&fs.a.places), l.fullWords(fs.say), fs.say.connsOf(m.count, "time"))
+		fs.add(queueFull, s, m.Count, m.Samples(), next, "%s: the accept queue was full (%s) when a client came, %s", l.label(&fs.a.places), l.fullWords(fs.say), fs.say.ConnsOf(m.Count, "time"))
 		return
 	}
-	if m.count >= manyRefused || 100*m.count >= l.attempts {
+	if m.Count >= manyRefused || 100*m.Count >= l.attempts {
 		s = Warning
 	}
-	fs.add(queueFull, s, m.count, m.seen(), next, "%s: the accept queue was full (%s) at %s entries and returns of accept", l.label(&fs.a.places), l.fullWords(fs.say),
-		fs.say.events(m.count))
+	fs.add(queueFull, s, m.Count, m.Samples(), next, "%s: the accept queue was full (%s) at %s entries and returns of accept", l.label(&fs.a.places), l.fullWords(fs.say),
+		fs.say.Events(m.Count))
 }
 
 func (fs *findings) failed(l *listener) {
@@ -202,32 +203,32 @@ func (fs *findings) failed(l *listener) {
 			text, next = "accept failed %s in %s because the whole system had no descriptor left (ENFILE; %s accepts there); a client that is queued then waits until one is free",
 				"cat /proc/sys/fs/file-nr against fs.file-max; lsof for who holds most"
 		}
-		fs.add(fdExhausted, Critical, m.count, m.seen(), next, "%s: "+text, l.label(&fs.a.places), fs.say.callsOf(m.count, "time"), fs.say.callsFor(m.lastNS-m.firstNS), l.by(&fs.a.places))
+		fs.add(fdExhausted, Critical, m.Count, m.Samples(), next, "%s: "+text, l.label(&fs.a.places), fs.say.CallsOf(m.Count, "time"), fs.say.CallsFor(m.LastNS-m.FirstNS), l.by(&fs.a.places))
 	}
 	if m := l.marks[acceptAborted]; m != nil {
 		s := Notice
-		if m.count >= manyDead && 100*m.count >= l.accepted {
+		if m.Count >= manyDead && 100*m.Count >= l.accepted {
 			s = Warning
 		}
 		var errs []string
 		for _, e := range l.errors {
 			if aborts[e.errno] {
-				errs = append(errs, format.ErrnoName(e.errno)+" "+fs.say.calls(e.count))
+				errs = append(errs, format.ErrnoName(e.errno)+" "+fs.say.Calls(e.count))
 			}
 		}
-		fs.add(acceptAborted, s, m.count, m.seen(), "see that the program goes on after such an error, as accept(2) asks, and does not leave its loop; then the network, or what injects the error",
-			"%s: accept told of a connection that had failed already, %s (%s)", l.label(&fs.a.places), fs.say.callsOf(m.count, "time"), strings.Join(errs, ", "))
+		fs.add(acceptAborted, s, m.Count, m.Samples(), "see that the program goes on after such an error, as accept(2) asks, and does not leave its loop; then the network, or what injects the error",
+			"%s: accept told of a connection that had failed already, %s (%s)", l.label(&fs.a.places), fs.say.CallsOf(m.Count, "time"), strings.Join(errs, ", "))
 	}
 }
 
 func (fs *findings) lost(l *listener) {
 	if m := l.marks[clientLost]; m != nil {
 		s := Warning
-		if m.count >= manyLost {
+		if m.Count >= manyLost {
 			s = Critical
 		}
-		fs.add(clientLost, s, m.count, m.seen(), "a bug of the program: the address or length pointer that it gives to accept is not valid memory; strace -e accept,accept4 shows them",
-			"%s: %s %s taken from the queue and cut off, because accept of %s failed after that (EFAULT, EINVAL)", l.label(&fs.a.places), fs.say.callsOf(m.count, "client"), were(m.count), l.by(&fs.a.places))
+		fs.add(clientLost, s, m.Count, m.Samples(), "a bug of the program: the address or length pointer that it gives to accept is not valid memory; strace -e accept,accept4 shows them",
+			"%s: %s %s taken from the queue and cut off, because accept of %s failed after that (EFAULT, EINVAL)", l.label(&fs.a.places), fs.say.CallsOf(m.Count, "client"), were(m.Count), l.by(&fs.a.places))
 	}
 	if f := l.life; f != nil && f.lost > 0 {
 		s, became := Warning, ", and "+were(f.lost)+" reset"
@@ -242,11 +243,11 @@ func (fs *findings) lost(l *listener) {
 			became += "; it may be another acc that begins to record: it tries its probes so, with clients of its own"
 		}
 		if f.lostQuit > 0 && s != Notice {
-			became += "; " + fs.say.ends(f.lostQuit) + " of them had hung up before"
+			became += "; " + fs.say.Ended(f.lostQuit) + " of them had hung up before"
 		}
-		fs.add(clientLost, s, f.lost, f.lostAt.seen(), "drain the queue before a listener is "+cmp.Or(f.stopped("closed", "shut down"), "closed or shut down")+
+		fs.add(clientLost, s, f.lost, f.lostAt.Samples(), "drain the queue before a listener is "+cmp.Or(f.stopped("closed", "shut down"), "closed or shut down")+
 			": accept until EAGAIN, or hand it over to the next process",
-			"%s%s: %s %s in the queue when the listener %s%s", l.label(&fs.a.places), l.owner(&fs.a.places), fs.say.endsOf(f.lost, "client"), were(f.lost),
+			"%s%s: %s %s in the queue when the listener %s%s", l.label(&fs.a.places), l.owner(&fs.a.places), fs.say.EndedOf(f.lost, "client"), were(f.lost),
 			cmp.Or(f.stopped("was closed", "was shut down (its socket stayed open: shutdown(2), or ss -K)"), "stopped listening"), became)
 	}
 }
@@ -278,7 +279,7 @@ func (fs *findings) dead(l *listener) {
 	if l.life != nil {
 		late, kept = l.life.lateGone, l.life.lateDead
 	}
-	n := m.n() + late
+	n := m.N() + late
 	if n == 0 {
 		return
 	}
@@ -291,17 +292,17 @@ func (fs *findings) dead(l *listener) {
 	}
 	more := ""
 	if late > 0 {
-		more = fmt.Sprintf(", %s more had been closed by a client that had waited %s or longer", fs.say.ends(late), Duration(goneNS))
+		more = fmt.Sprintf(", %s more had been closed by a client that had waited %s or longer", fs.say.Ended(late), Duration(goneNS))
 	}
-	evidence := m.seen()
+	evidence := m.Samples()
 	if l.life != nil {
-		evidence = append(evidence[:min(len(evidence), 2*keepSeen-min(int(late), keepSeen))], l.life.gone.seen()...)
-		evidence = evidence[:min(len(evidence), 2*keepSeen)]
-		slices.SortFunc(evidence, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
+		evidence = append(evidence[:min(len(evidence), 2*stats.KeepSamples-min(int(late), stats.KeepSamples))], l.life.gone.Samples()...)
+		evidence = evidence[:min(len(evidence), 2*stats.KeepSamples)]
+		slices.SortFunc(evidence, func(a, b stats.Sample) int { return cmp.Compare(a.Seq, b.Seq) })
 	}
-	text := fmt.Sprintf("%s of %s accepted connections %s dead already, reset while in the queue%s", fs.say.calls(m.n()), fs.say.calls(l.accepted), were(m.n()), more)
-	if m.n() == 0 {
-		text = fmt.Sprintf("%s of %s accepted connections had been closed by a client that had waited %s or longer", fs.say.ends(late), fs.say.calls(l.accepted), Duration(goneNS))
+	text := fmt.Sprintf("%s of %s accepted connections %s dead already, reset while in the queue%s", fs.say.Calls(m.N()), fs.say.Calls(l.accepted), were(m.N()), more)
+	if m.N() == 0 {
+		text = fmt.Sprintf("%s of %s accepted connections had been closed by a client that had waited %s or longer", fs.say.Ended(late), fs.say.Calls(l.accepted), Duration(goneNS))
 	}
 	fs.add(deadOnArrival, s, n, evidence, "if clients give up, slow-accept says how long they had waited; short-lived ones that reset at once are health checks or scans (acc analyze --connections)",
 		"%s: %s", l.label(&fs.a.places), text)
@@ -309,8 +310,8 @@ func (fs *findings) dead(l *listener) {
 
 func (fs *findings) address(l *listener) {
 	if m := l.marks[addressMismatch]; m != nil {
-		fs.add(addressMismatch, Warning, m.count, m.seen(), "acc explain SEQ FILE shows what it was told; if that is another address, do not trust its log for who connected, and find out what writes to its buffer",
-			"%s: %s was left with an address, or a length of it, that is not the peer's, %s", l.label(&fs.a.places), l.by(&fs.a.places), fs.say.callsOf(m.count, "time"))
+		fs.add(addressMismatch, Warning, m.Count, m.Samples(), "acc explain SEQ FILE shows what it was told; if that is another address, do not trust its log for who connected, and find out what writes to its buffer",
+			"%s: %s was left with an address, or a length of it, that is not the peer's, %s", l.label(&fs.a.places), l.by(&fs.a.places), fs.say.CallsOf(m.Count, "time"))
 	}
 }
 
@@ -331,13 +332,13 @@ func (fs *findings) herd(l *listener) {
 	if vain >= 4*l.accepted {
 		s = Warning
 	}
-	fs.add(herd, s, vain, l.marks[herd].seen(), "let the kernel wake one: EPOLLEXCLUSIVE, blocking accept, or a listener for each worker with SO_REUSEPORT",
-		"%s: tasks woke up %s times and found the queue empty, for %s accepted connections", l.label(&fs.a.places), fs.say.sorted(vain), fs.say.calls(l.accepted))
+	fs.add(herd, s, vain, l.marks[herd].Samples(), "let the kernel wake one: EPOLLEXCLUSIVE, blocking accept, or a listener for each worker with SO_REUSEPORT",
+		"%s: tasks woke up %s times and found the queue empty, for %s accepted connections", l.label(&fs.a.places), fs.say.Sorted(vain), fs.say.Calls(l.accepted))
 }
 
 func (fs *findings) uring(all []*listener) {
 	m := &fs.a.uring
-	if m.count == 0 {
+	if m.Count == 0 {
 		return
 	}
 	var where []string
@@ -349,8 +350,8 @@ func (fs *findings) uring(all []*listener) {
 	if n := len(where); n > 5 {
 		where = append(where[:5], fmt.Sprintf("%d more listeners", n-5))
 	}
-	fs.add(ioUringAccept, Notice, m.count, m.seen(), "if that is not known of the program: seccomp, auditd and tools that trace system calls do not see these accepts",
-		"%s accepted through io_uring: %s", fs.say.callsOf(m.count, "connection"), strings.Join(where, ", "))
+	fs.add(ioUringAccept, Notice, m.Count, m.Samples(), "if that is not known of the program: seccomp, auditd and tools that trace system calls do not see these accepts",
+		"%s accepted through io_uring: %s", fs.say.CallsOf(m.Count, "connection"), strings.Join(where, ", "))
 }
 
 func (fs *findings) incomplete(r *Result) {
@@ -373,7 +374,7 @@ func (fs *findings) incomplete(r *Result) {
 	case r.Totals.Lost > 0:
 		next = "record again with a larger --ring-size; acc info says what was lost where"
 	}
-	fs.add(incomplete, Warning, r.Totals.Lost, fs.a.gapMark.seen(), next,
+	fs.add(incomplete, Warning, r.Totals.Lost, fs.a.gapMark.Samples(), next,
 		"the capture is not complete (%s): findings tell of what is in it, and that nothing else was found proves nothing", strings.Join(slices.Compact(why), ", "))
 }
 
@@ -389,17 +390,6 @@ func allOf(n uint64) string {
 		return "it"
 	}
 	return "all of them"
-}
-
-// many is a count of something.
-func many(n uint64, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	if strings.HasSuffix(what, "s") {
-		what += "e"
-	}
-	return Count(n) + " " + what + "s"
 }
 
 // spanNS is how long was recorded, at least a nanosecond.

@@ -3,6 +3,7 @@ package analysis
 import (
 	"net/netip"
 
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -149,12 +150,12 @@ type conns struct {
 	out       Connection
 	totals    ConnectionTotals
 	ends      map[End]uint64
-	alive     waits
-	served    waits
-	shakes    waits
-	queue     waits
-	never     waits // in the queue, of those that nobody accepted
-	tries     waits // of the refused, until they were queued
+	alive     stats.Histogram
+	served    stats.Histogram
+	shakes    stats.Histogram
+	queue     stats.Histogram
+	never     stats.Histogram // in the queue, of those that nobody accepted
+	tries     stats.Histogram // of the refused, until they were queued
 	endNS     int64
 	refusals  map[tuple]*refusal
 	final     finalList
@@ -178,8 +179,8 @@ func newConns(ps *places, max int) *conns {
 func (cs *conns) start() {
 	if !cs.on {
 		cs.on, cs.ps.live = true, true
-		for _, w := range []*waits{&cs.alive, &cs.served, &cs.shakes, &cs.queue, &cs.never, &cs.tries} {
-			*w = newWaits(3)
+		for _, w := range []*stats.Histogram{&cs.alive, &cs.served, &cs.shakes, &cs.queue, &cs.never, &cs.tries} {
+			*w = stats.NewHistogram(3)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -96,6 +97,6 @@ func (a *Analyzer) queueInfo(i *ListenerInfo, l *listener) {
 }
 
 // fullWords is the longest queue of when it was full, with its limit.
-func (l *listener) fullWords(say figures) string {
-	return fmt.Sprintf("%s, limit %d", say.conns(uint64(l.fullHigh.n)), l.fullHigh.max)
+func (l *listener) fullWords(say stats.Figures) string {
+	return fmt.Sprintf("%s, limit %d", say.Conns(uint64(l.fullHigh.n)), l.fullHigh.max)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -49,9 +50,9 @@ type listener struct {
 	steered         uint64  // connections that came by another port than its own
 	full            uint64
 	firstNS, lastNS int64 // first and last accepted, 0: none
-	waits           waits
+	waits           stats.Histogram
 	detailed        bool
-	took, bad       series
+	took, bad       stats.Series
 	depth           depth
 	shares          []*share
 	life            *life // what is known of its connections beyond accept; nil: nothing
@@ -256,8 +257,8 @@ func (ps *places) detail(l *listener) {
 		return
 	}
 	ps.detailed++
-	l.detailed, l.waits = true, newWaits(2)
-	l.took = newSeries(ps.startNS, int64(time.Second), 120)
+	l.detailed, l.waits = true, stats.NewHistogram(2)
+	l.took = stats.NewSeries(ps.startNS, int64(time.Second), 120)
 	l.bad, l.depth = l.took, newDepth(ps.startNS, l.took)
 	if l.snap.before {
 		l.depth.set(ps.startNS, l.snap.start)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -144,7 +145,7 @@ func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 	i := ListenerInfo{
 		Listener: l.key.inode, NetNS: l.key.netns, Addr: l.name(), LPort: l.addr.Port(), Family: l.family.String(), Proto: protoName(l.proto),
 		Attempts: l.attempts, Accepted: l.accepted, Failed: l.failed, Waiting: max(l.waiting, l.snap.sits),
-		Errors: errorCounts(l.errors), QueueHigh: l.high.n, QueueMax: l.queueMax, Full: l.full, Wait: l.waits.quantiles(),
+		Errors: errorCounts(l.errors), QueueHigh: l.high.n, QueueMax: l.queueMax, Full: l.full, Wait: l.waits.Quantiles(),
 		Owner: l.ownerOr("", &a.places), Processes: []uint32{}, PIDs: []uint32{}, Comms: []string{}, TaskNetNS: append([]uint32{}, l.foreign...),
 		Timeline: Timeline{Accepted: []uint64{}, Failed: []uint64{}, Queue: []uint64{}},
 	}
@@ -169,14 +170,14 @@ func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 	i.Processes, i.PIDs, i.Comms = slices.Compact(i.Processes), slices.Compact(i.PIDs), slices.Compact(i.Comms)
 	if f := l.life; f != nil {
 		i.Life = &Life{
-			Queued: f.queued, QueueWait: f.waits.quantiles(), FullNS: f.fullNS, FullLongestNS: f.longestNS, RefusedSYN: f.syns, RefusedACK: f.acks,
+			Queued: f.queued, QueueWait: f.waits.Quantiles(), FullNS: f.fullNS, FullLongestNS: f.longestNS, RefusedSYN: f.syns, RefusedACK: f.acks,
 			RefusedSYNQueue: f.synQueue, RefusedClients: f.clients, ClosedInQueue: f.closedIn, Waiting: f.stuck, Lost: f.lost,
 		}
 	}
 	if l.detailed {
 		q := &l.depth
-		alike(&l.took, &l.bad, &q.coarse)
-		i.Timeline = Timeline{BucketNS: l.took.widthNS, Accepted: l.took.copy(), Failed: l.bad.copy(), Queue: q.coarse.copy(), DepthNS: q.fine.widthNS, Depth: q.fine.copy()}
+		stats.Align(&l.took, &l.bad, &q.coarse)
+		i.Timeline = Timeline{BucketNS: l.took.WidthNS, Accepted: l.took.Copy(), Failed: l.bad.Copy(), Queue: q.coarse.Copy(), DepthNS: q.fine.WidthNS, Depth: q.fine.Copy()}
 	}
 	return i
 }

@@ -3,6 +3,7 @@ package analysis
 import (
 	"fmt"
 
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/format"
 )
 
@@ -50,7 +51,7 @@ func (w *Witness) simultaneous() (list []NotShown) {
 		if s.Count > 0 {
 			text := " received a SYN while connecting (self-connect, or simultaneous open of two sockets); " +
 				"such a connection has no listener and no accept"
-			list = append(list, NotShown{s.NetNS, counterSimultaneous, s.Count, many(s.Count, "TCP socket") + text})
+			list = append(list, NotShown{s.NetNS, counterSimultaneous, s.Count, humanize.Plural(s.Count, "TCP socket") + text})
 		}
 	}
 	return list
@@ -104,7 +105,7 @@ func (x *WitnessSpace) notShown(recorded *sums, life bool) (list []NotShown) {
 		list = append(list, NotShown{x.NetNS, counter, n, text})
 	}
 	if n := x.OtherDrops; n > 0 {
-		add(format.CounterDrops, n, "the kernel dropped "+many(n, "request")+" or connections at listeners for another reason than a full queue; acc has no event of these")
+		add(format.CounterDrops, n, "the kernel dropped "+humanize.Plural(n, "request")+" or connections at listeners for another reason than a full queue; acc has no event of these")
 	}
 	for _, q := range []struct {
 		counter, queue string
@@ -113,14 +114,14 @@ func (x *WitnessSpace) notShown(recorded *sums, life bool) (list []NotShown) {
 		n := x.Counters[q.counter]
 		switch seen := uint64(max(q.recorded, 0)); {
 		case !life && n > 0:
-			add(q.counter, n, "the kernel refused "+many(n, "packet")+", the "+q.queue+" of a listener was full; this recording has no events of it")
+			add(q.counter, n, "the kernel refused "+humanize.Plural(n, "packet")+", the "+q.queue+" of a listener was full; this recording has no events of it")
 		case life && n > seen:
-			add(q.counter, n-seen, "the kernel refused "+many(n-seen, "packet")+" more than recorded because the "+q.queue+" of a listener was full")
+			add(q.counter, n-seen, "the kernel refused "+humanize.Plural(n-seen, "packet")+" more than recorded because the "+q.queue+" of a listener was full")
 		}
 	}
 	for _, c := range countedOnly {
 		if n := x.Counters[c.counter]; n > 0 {
-			add(c.counter, n, c.before+many(n, c.what)+c.after)
+			add(c.counter, n, c.before+humanize.Plural(n, c.what)+c.after)
 		}
 	}
 	return list
@@ -146,7 +147,7 @@ func (fs *findings) listenDrops(r *Result) {
 		if x.ReservedDrops > 0 {
 			next = "ss -t state syn-recv shows the handshakes that wait; if they are that many, set net.ipv4.tcp_syncookies to 1 or raise net.ipv4.tcp_max_syn_backlog; else look for a missing route to the client, a security policy, or want of memory"
 		}
-		fs.add(listenDrops, s, n, nil, next, "the kernel dropped %s at listeners%s for another reason than a full queue%s", fs.say.sortedConns(n), where, x.dropWords())
+		fs.add(listenDrops, s, n, nil, next, "the kernel dropped %s at listeners%s for another reason than a full queue%s", fs.say.SortedConns(n), where, x.dropWords())
 		fs.list[len(fs.list)-1].NetNS = x.NetNS
 	}
 }

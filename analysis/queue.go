@@ -3,6 +3,7 @@ package analysis
 import (
 	"cmp"
 
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -16,38 +17,38 @@ type port struct {
 type life struct {
 	blind    bool // accepts are not recorded
 	queued   uint64
-	waits    waits  // in the accept queue, of the accepted
-	over     uint64 // of them, slowNS or longer
-	slow     uint64 // of those, not because the server had others to take
-	slower   uint64 // of them, slowerNS or longer
-	worst    worst  // of them, the longest
-	stuck    uint64 // not accepted by the end
-	oldestNS int64  // the longest of those
-	stuckAt  mark   // when they were queued
-	quit     uint64 // of them, the client has closed its side
-	lateGone uint64 // of the accepted, waited goneNS or longer, and the peer had closed its side
-	lateDead uint64 // of the accepted, dead already, waited slowNS or longer
-	closedIn uint64 // ended in the queue, never accepted
-	left     uint64 // of them, and of those lost, slowNS or later
-	leftLost uint64 // of them, lost with the listener
-	leftNS   int64  // the longest in the queue of all of these
-	leftAt   mark   // their ends
+	waits    stats.Histogram // in the accept queue, of the accepted
+	over     uint64          // of them, slowNS or longer
+	slow     uint64          // of those, not because the server had others to take
+	slower   uint64          // of them, slowerNS or longer
+	worst    stats.Worst     // of them, the longest
+	stuck    uint64          // not accepted by the end
+	oldestNS int64           // the longest of those
+	stuckAt  stats.Mark      // when they were queued
+	quit     uint64          // of them, the client has closed its side
+	lateGone uint64          // of the accepted, waited goneNS or longer, and the peer had closed its side
+	lateDead uint64          // of the accepted, dead already, waited slowNS or longer
+	closedIn uint64          // ended in the queue, never accepted
+	left     uint64          // of them, and of those lost, slowNS or later
+	leftLost uint64          // of them, lost with the listener
+	leftNS   int64           // the longest in the queue of all of these
+	leftAt   stats.Mark      // their ends
 
-	oldestAtLeast, leftAtLeast bool   // the longest began before the recording
-	gone                       mark   // the accepted that had given up
-	lost                       uint64 // when it was closed
-	lostAt                     mark
-	lostQuit                   uint64 // of them, the client had closed its side
-	syns                       uint64 // refused: at the SYN
-	acks                       uint64 // at the last ACK
-	synQueue                   uint64 // at the SYN, the SYN queue was full
-	clients                    uint64 // connections that were refused at least once
-	neverIn                    uint64 // of them, not queued by the end
-	tried                      waits  // of the others, until they were queued
-	aborted                    uint64 // of acks, answered with a reset
-	lostClosed, lostShut       uint64 // of lost, the listener was closed, or only stopped listening
-	limit, limitHigh           uint32 // the least and the largest when they were
-	begun                      bool   // what it was at the start is in what follows
+	oldestAtLeast, leftAtLeast bool       // the longest began before the recording
+	gone                       stats.Mark // the accepted that had given up
+	lost                       uint64     // when it was closed
+	lostAt                     stats.Mark
+	lostQuit                   uint64          // of them, the client had closed its side
+	syns                       uint64          // refused: at the SYN
+	acks                       uint64          // at the last ACK
+	synQueue                   uint64          // at the SYN, the SYN queue was full
+	clients                    uint64          // connections that were refused at least once
+	neverIn                    uint64          // of them, not queued by the end
+	tried                      stats.Histogram // of the others, until they were queued
+	aborted                    uint64          // of acks, answered with a reset
+	lostClosed, lostShut       uint64          // of lost, the listener was closed, or only stopped listening
+	limit, limitHigh           uint32          // the least and the largest when they were
+	begun                      bool            // what it was at the start is in what follows
 	startNS                    int64
 	full                       bool
 	sinceNS                    int64
@@ -65,13 +66,13 @@ func (f *life) waited(queuedNS int64, others uint64, e *format.Event, atLeast bo
 	if !e.Accepted() {
 		return
 	}
-	f.waits.bound(ns, atLeast)
+	f.waits.RecordBound(ns, atLeast)
 	if ns >= slowNS {
 		f.over++
 	}
 	if ns >= slowNS && (ns >= slowerNS/2 || ns/int64(others+1) >= paceNS) {
 		f.slow++
-		f.worst.add(e.Seq, e.BootNS, ns)
+		f.worst.Add(e.Seq, e.BootNS, ns)
 	}
 	if ns >= slowerNS {
 		f.slower++
@@ -81,7 +82,7 @@ func (f *life) waited(queuedNS int64, others uint64, e *format.Event, atLeast bo
 	}
 	if e.State == format.StateCloseWait && ns >= goneNS {
 		f.lateGone++
-		f.gone.note(e.Seq, e.BootNS, ns)
+		f.gone.Note(e.Seq, e.BootNS, ns)
 	}
 }
 
@@ -130,7 +131,7 @@ func (f *life) ended(c *Connection) {
 			f.oldestNS, f.oldestAtLeast = ns, atLeast
 		}
 		if c.QueuedSeq != 0 && ns >= slowNS {
-			f.stuckAt.note(c.QueuedSeq, c.QueuedNS, ns)
+			f.stuckAt.Note(c.QueuedSeq, c.QueuedNS, ns)
 		}
 	case c.End == EndListener:
 		f.leave(c, c.DropSeq)
@@ -151,7 +152,7 @@ func (f *life) leave(c *Connection, seq uint64) {
 		if c.End == EndListener {
 			f.leftLost++
 		}
-		f.leftAt.note(seq, c.EndNS, ns)
+		f.leftAt.Note(seq, c.EndNS, ns)
 	}
 }
 
@@ -160,7 +161,7 @@ func (ps *places) life(l *listener) *life {
 	if l.life == nil {
 		l.life = &life{blind: ps.blind, startNS: ps.startNS}
 		if l.detailed {
-			l.life.waits = newWaits(2)
+			l.life.waits = stats.NewHistogram(2)
 		}
 	}
 	return l.life
@@ -234,7 +235,7 @@ func (a *Analyzer) dropped(e *format.Event, l *listener) error {
 		if e.State == format.StateCloseWait {
 			f.lostQuit++
 		}
-		f.lostAt.note(e.Seq, e.BootNS, 0)
+		f.lostAt.Note(e.Seq, e.BootNS, 0)
 		l.raise(high{queueBefore(e), e.BacklogMax, e.BootNS, e.Seq})
 		l.look(e, e.Backlog)
 		return a.conns.forgotten(e, l)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -77,12 +78,12 @@ func (cs *conns) refusedBefore(c *conn, e *format.Event, l *listener) error {
 	c.more().refusal = r
 	c.first = r.kept[0].Seq
 	tried := max(e.BootNS-r.kept[0].NS, 0)
-	cs.tries.add(tried)
+	cs.tries.Record(tried)
 	if l != nil && l.life != nil {
-		if l.life.tried.h == nil && l.detailed {
-			l.life.tried = newWaits(2)
+		if !l.life.tried.On() && l.detailed {
+			l.life.tried = stats.NewHistogram(2)
 		}
-		l.life.tried.add(tried)
+		l.life.tried.Record(tried)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/stats"
 )
 
 // SchemaVersion is the version of the JSON that acc prints. It grows when a key goes or
@@ -19,14 +20,14 @@ type Result struct {
 	Integrity     audit.File       `json:"integrity"`      // whether the file is as its recorder wrote it
 	Recording     audit.Recording  `json:"recording"`      // whether what happened is in it
 	Complete      bool             `json:"complete"`       // both, and no limit of the analysis was hit: every figure is exact
-	Doubts        Doubts           `json:"doubts"`         // which figures are not exact
+	Doubts        stats.Doubts     `json:"doubts"`         // which figures are not exact
 	Caveats       []Caveat         `json:"caveats"`        // why the capture does not tell all; empty: it does
 	Witness       WitnessResult    `json:"witness"`        // what the kernel's own counters say of it
 	Totals        Totals           `json:"totals"`         // of attempts to accept
 	Errors        []ErrorCount     `json:"errors"`         // of failed attempts, most frequent first
 	Unpaired      []UnpairedInfo   `json:"unpaired"`       // how many attempts have only one of their two events, by reason
-	Wait          Quantiles        `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 0.1 %
-	FailedWait    Quantiles        `json:"failed_wait_ns"` // from entry to return of failed attempts, exact to 0.1 %
+	Wait          stats.Quantiles  `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 0.1 %
+	FailedWait    stats.Quantiles  `json:"failed_wait_ns"` // from entry to return of failed attempts, exact to 0.1 %
 	Rate          Rate             `json:"rate"`           // accepted connections a second
 	Via           []ViaCount       `json:"via"`            // attempts by the way in which the kernel was asked
 	MultishotEnds []MultishotEnd   `json:"multishot_ends"` // multishot requests of io_uring that ended, by reason
@@ -61,20 +62,6 @@ type CaptureInfo struct {
 	Filters    []string   `json:"filters"`       // what it left out on purpose
 }
 
-// Doubts says which figures loss could falsify; all false in a complete capture.
-type Doubts struct {
-	Attempts    bool `json:"attempts"`    // attempts and calls are at least what is said, everywhere
-	Outcomes    bool `json:"outcomes"`    // accepted, failed, errors, rates and peers are at least what is said, everywhere
-	Waits       bool `json:"waits"`       // waits are of the attempts with both events; there are others
-	Lists       bool `json:"lists"`       // listeners, processes or peers may be missing
-	Connections bool `json:"connections"` // connections, refusals and what events tell of their ends are at least what is said; queue_high, too; quantiles of them may differ
-
-	// What may differ either way.
-	Parts bool `json:"parts"` // a part within is missing: attempts, calls and ways may differ either way, since one whose events are before and behind it can count twice
-	Ends  bool `json:"ends"`  // how connections ended may differ either way, and never_accepted and its waits with it
-	Span  bool `json:"span"`  // when it began or ended is not known: rates may differ either way, the duration is at least what is said; what was open, waiting or without a return is told as of where the capture stops
-}
-
 // Caveat is one reason why the capture does not tell all.
 type Caveat struct {
 	ID   string `json:"id"`   // truncated, repaired, skipped, mismatch, unclean, lost, missed, cross-check, limit
@@ -102,34 +89,34 @@ type Totals struct {
 // those that were accepted are known, and not what became of them. Seen is the sum of
 // Ends, and how many --connections lists.
 type ConnectionTotals struct {
-	Recorded         bool       `json:"recorded"`               // more than accept is recorded
-	Seen             uint64     `json:"seen"`                   // connections: the sum of ends, and how many --connections lists
-	Before           uint64     `json:"before"`                 // of those seen, there when recording began
-	BeginUnknown     uint64     `json:"begin_unknown"`          // of those seen, the beginning is not in the capture, of which a part is missing: they began in it, or were there before
-	AcceptsRecorded  bool       `json:"accepts_recorded"`       // if not, accepted, never_accepted, waiting and the waits are of those of whom other events tell
-	Foreign          uint64     `json:"foreign"`                // not of those seen: ends of sockets that no listener made, at a port that was listened on
-	Silent           uint64     `json:"silent"`                 // of those of before, without an event: they stayed as they were, or their end was not seen
-	SilentWaiting    uint64     `json:"silent_waiting"`         // of the silent, in an accept queue all the time
-	SilentGone       uint64     `json:"silent_gone"`            // of the silent, gone by the end; what is neither was open all the time
-	Queued           uint64     `json:"queued"`                 // put into an accept queue during the recording
-	Accepted         uint64     `json:"accepted"`               // taken out of one
-	NeverAccepted    uint64     `json:"never_accepted"`         // in an accept queue, and not accepted
-	Waiting          uint64     `json:"waiting"`                // of the never accepted, in the queue at the end
-	NeverQueued      uint64     `json:"never_queued"`           // refused, and not queued by the end
-	Closed           uint64     `json:"closed"`                 // seen to end
-	Discarded        uint64     `json:"discarded"`              // sockets, not in any other figure, that the kernel made twice for one handshake and dropped
-	Dead             uint64     `json:"dead_on_arrival"`        // closed when accept returned them
-	LostWithListener uint64     `json:"lost_with_listener"`     // in the queue when the listener stopped listening
-	RefusedSYN       uint64     `json:"refused_syn"`            // packets refused: SYNs, the accept queue was full
-	RefusedACK       uint64     `json:"refused_ack"`            // packets refused: last ACKs of handshakes, the accept queue was full
-	RefusedSYNQueue  uint64     `json:"refused_syn_queue"`      // packets refused: SYNs, the SYN queue was full
-	Ends             []EndCount `json:"ends"`                   // how they ended, most frequent first
-	Handshake        Quantiles  `json:"handshake_ns"`           // from the answer to the SYN to the queue
-	QueueWait        Quantiles  `json:"queue_wait_ns"`          // from the queue to the return of accept
-	NeverWait        Quantiles  `json:"never_accepted_wait_ns"` // in the queue, of the never accepted
-	RefusedFor       Quantiles  `json:"refused_ns"`             // from the first packet that was dropped to the queue, of those that were refused first
-	Served           Quantiles  `json:"served_ns"`              // from the return of accept to the end, of those that closed
-	Alive            Quantiles  `json:"alive_ns"`               // from the queue, or accept, to the end, of those that closed
+	Recorded         bool            `json:"recorded"`               // more than accept is recorded
+	Seen             uint64          `json:"seen"`                   // connections: the sum of ends, and how many --connections lists
+	Before           uint64          `json:"before"`                 // of those seen, there when recording began
+	BeginUnknown     uint64          `json:"begin_unknown"`          // of those seen, the beginning is not in the capture, of which a part is missing: they began in it, or were there before
+	AcceptsRecorded  bool            `json:"accepts_recorded"`       // if not, accepted, never_accepted, waiting and the waits are of those of whom other events tell
+	Foreign          uint64          `json:"foreign"`                // not of those seen: ends of sockets that no listener made, at a port that was listened on
+	Silent           uint64          `json:"silent"`                 // of those of before, without an event: they stayed as they were, or their end was not seen
+	SilentWaiting    uint64          `json:"silent_waiting"`         // of the silent, in an accept queue all the time
+	SilentGone       uint64          `json:"silent_gone"`            // of the silent, gone by the end; what is neither was open all the time
+	Queued           uint64          `json:"queued"`                 // put into an accept queue during the recording
+	Accepted         uint64          `json:"accepted"`               // taken out of one
+	NeverAccepted    uint64          `json:"never_accepted"`         // in an accept queue, and not accepted
+	Waiting          uint64          `json:"waiting"`                // of the never accepted, in the queue at the end
+	NeverQueued      uint64          `json:"never_queued"`           // refused, and not queued by the end
+	Closed           uint64          `json:"closed"`                 // seen to end
+	Discarded        uint64          `json:"discarded"`              // sockets, not in any other figure, that the kernel made twice for one handshake and dropped
+	Dead             uint64          `json:"dead_on_arrival"`        // closed when accept returned them
+	LostWithListener uint64          `json:"lost_with_listener"`     // in the queue when the listener stopped listening
+	RefusedSYN       uint64          `json:"refused_syn"`            // packets refused: SYNs, the accept queue was full
+	RefusedACK       uint64          `json:"refused_ack"`            // packets refused: last ACKs of handshakes, the accept queue was full
+	RefusedSYNQueue  uint64          `json:"refused_syn_queue"`      // packets refused: SYNs, the SYN queue was full
+	Ends             []EndCount      `json:"ends"`                   // how they ended, most frequent first
+	Handshake        stats.Quantiles `json:"handshake_ns"`           // from the answer to the SYN to the queue
+	QueueWait        stats.Quantiles `json:"queue_wait_ns"`          // from the queue to the return of accept
+	NeverWait        stats.Quantiles `json:"never_accepted_wait_ns"` // in the queue, of the never accepted
+	RefusedFor       stats.Quantiles `json:"refused_ns"`             // from the first packet that was dropped to the queue, of those that were refused first
+	Served           stats.Quantiles `json:"served_ns"`              // from the return of accept to the end, of those that closed
+	Alive            stats.Quantiles `json:"alive_ns"`               // from the queue, or accept, to the end, of those that closed
 }
 
 // EndCount is how many connections ended in one way.
@@ -175,19 +162,6 @@ type MultishotEnd struct {
 	Count  uint64 `json:"count"`  // requests; one that is armed again counts again
 }
 
-// Quantiles of a set of durations in nanoseconds.
-type Quantiles struct {
-	Count uint64 `json:"count"` // durations; of none the others are 0
-	P50   int64  `json:"p50"`   // the median
-	P90   int64  `json:"p90"`   // 9 of 10 are not longer
-	P99   int64  `json:"p99"`   // 99 of 100 are not longer
-	Max   int64  `json:"max"`   // the longest
-
-	// AtLeast is of how many only a lower bound is known, for they began before the
-	// recording: so are the figures above, then.
-	AtLeast uint64 `json:"at_least,omitempty"`
-}
-
 // Rate is accepted connections a second.
 type Rate struct {
 	Mean     float64    `json:"mean"`         // over the whole recording
@@ -200,54 +174,54 @@ type Rate struct {
 
 // ListenerInfo is one listening socket.
 type ListenerInfo struct {
-	Listener     uint64       `json:"listener"` // inode number
-	NetNS        uint32       `json:"netns"`
-	Addr         string       `json:"addr"`  // address:port, or the name or family of others
-	LAddr        string       `json:"laddr"` // "" if it has none or it is not known
-	LPort        uint16       `json:"lport"`
-	Family       string       `json:"family"`
-	Proto        string       `json:"proto"`
-	Attempts     uint64       `json:"attempts"`       // to accept
-	Accepted     uint64       `json:"accepted"`       // attempts that gave a connection
-	Failed       uint64       `json:"failed"`         // attempts that gave an error
-	Waiting      uint64       `json:"waiting"`        // attempts that were still blocked at the end
-	Errors       []ErrorCount `json:"errors"`         // of failed attempts, most frequent first
-	QueueHigh    uint32       `json:"queue_high"`     // longest accept queue seen, at an event or at the start or the end
-	QueueHighMax uint32       `json:"queue_high_max"` // limit of the queue then, 0 if it is not known
-	QueueHighAt  *time.Time   `json:"queue_high_ts"`  // when that was, null if the clock is lost, or the queue was always empty
-	QueueHighSeq uint64       `json:"queue_high_seq"` // event that says so, 0: a list of the start or the end
-	FullHigh     uint32       `json:"full_high"`      // longest accept queue seen while it was longer than its limit, 0: it never was
-	FullHighMax  uint32       `json:"full_high_max"`  // limit of the queue then
-	QueueMax     uint32       `json:"queue_max"`      // limit of the accept queue that was seen last; it is full when it is longer
-	Limits       []Limit      `json:"limits"`         // limits that the queue had, in their order, at most 16; more than one: listen(2) was called again
-	MoreLimits   uint64       `json:"more_limits"`    // changes of the limit beyond those
-	Steered      uint64       `json:"steered"`        // connections that came to another local port than the listener's: sk_lookup, TPROXY, bpf_sk_assign
-	Full         uint64       `json:"full"`           // events that found the queue full
-	Wait         Quantiles    `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 1 %
-	First        *time.Time   `json:"first_accept"`   // time of the first connection that was accepted; null: none, or the clock is lost
-	Last         *time.Time   `json:"last_accept"`    // time of the last one
-	Owner        string       `json:"owner"`          // who listened or accepts, name[pid], "" not known
-	Processes    []uint32     `json:"processes"`      // numbers of the records of the processes that called accept
-	PIDs         []uint32     `json:"pids"`           // process ids of them
-	Comms        []string     `json:"comms"`          // names of them
-	TaskNetNS    []uint32     `json:"task_netns"`     // network namespaces, other than its own, of tasks that called accept on it; the first eight
-	Timeline     Timeline     `json:"timeline"`       // its history
-	Life         *Life        `json:"life"`           // what became of its connections; null: only accept was recorded
+	Listener     uint64          `json:"listener"` // inode number
+	NetNS        uint32          `json:"netns"`
+	Addr         string          `json:"addr"`  // address:port, or the name or family of others
+	LAddr        string          `json:"laddr"` // "" if it has none or it is not known
+	LPort        uint16          `json:"lport"`
+	Family       string          `json:"family"`
+	Proto        string          `json:"proto"`
+	Attempts     uint64          `json:"attempts"`       // to accept
+	Accepted     uint64          `json:"accepted"`       // attempts that gave a connection
+	Failed       uint64          `json:"failed"`         // attempts that gave an error
+	Waiting      uint64          `json:"waiting"`        // attempts that were still blocked at the end
+	Errors       []ErrorCount    `json:"errors"`         // of failed attempts, most frequent first
+	QueueHigh    uint32          `json:"queue_high"`     // longest accept queue seen, at an event or at the start or the end
+	QueueHighMax uint32          `json:"queue_high_max"` // limit of the queue then, 0 if it is not known
+	QueueHighAt  *time.Time      `json:"queue_high_ts"`  // when that was, null if the clock is lost, or the queue was always empty
+	QueueHighSeq uint64          `json:"queue_high_seq"` // event that says so, 0: a list of the start or the end
+	FullHigh     uint32          `json:"full_high"`      // longest accept queue seen while it was longer than its limit, 0: it never was
+	FullHighMax  uint32          `json:"full_high_max"`  // limit of the queue then
+	QueueMax     uint32          `json:"queue_max"`      // limit of the accept queue that was seen last; it is full when it is longer
+	Limits       []Limit         `json:"limits"`         // limits that the queue had, in their order, at most 16; more than one: listen(2) was called again
+	MoreLimits   uint64          `json:"more_limits"`    // changes of the limit beyond those
+	Steered      uint64          `json:"steered"`        // connections that came to another local port than the listener's: sk_lookup, TPROXY, bpf_sk_assign
+	Full         uint64          `json:"full"`           // events that found the queue full
+	Wait         stats.Quantiles `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 1 %
+	First        *time.Time      `json:"first_accept"`   // time of the first connection that was accepted; null: none, or the clock is lost
+	Last         *time.Time      `json:"last_accept"`    // time of the last one
+	Owner        string          `json:"owner"`          // who listened or accepts, name[pid], "" not known
+	Processes    []uint32        `json:"processes"`      // numbers of the records of the processes that called accept
+	PIDs         []uint32        `json:"pids"`           // process ids of them
+	Comms        []string        `json:"comms"`          // names of them
+	TaskNetNS    []uint32        `json:"task_netns"`     // network namespaces, other than its own, of tasks that called accept on it; the first eight
+	Timeline     Timeline        `json:"timeline"`       // its history
+	Life         *Life           `json:"life"`           // what became of its connections; null: only accept was recorded
 }
 
 // Life is what the events of a listener's connections tell.
 type Life struct {
-	Queued          uint64    `json:"queued"`              // connections put into the accept queue
-	QueueWait       Quantiles `json:"queue_wait_ns"`       // of the accepted, exact to 1 %
-	FullNS          int64     `json:"full_ns"`             // how long the accept queue was full
-	FullLongestNS   int64     `json:"full_longest_ns"`     // the longest of it without a break
-	RefusedSYN      uint64    `json:"refused_syn"`         // packets refused: SYNs, the accept queue was full
-	RefusedACK      uint64    `json:"refused_ack"`         // packets refused: last ACKs of handshakes, the accept queue was full
-	RefusedSYNQueue uint64    `json:"refused_syn_queue"`   // packets refused: SYNs, the SYN queue was full
-	RefusedClients  uint64    `json:"refused_connections"` // connections that were refused at least once; the first 65,536 of all listeners are told apart
-	ClosedInQueue   uint64    `json:"closed_in_queue"`     // ended before any accept
-	Waiting         uint64    `json:"waiting"`             // in the queue at the end
-	Lost            uint64    `json:"lost_with_listener"`  // connections in the queue when the listener stopped listening
+	Queued          uint64          `json:"queued"`              // connections put into the accept queue
+	QueueWait       stats.Quantiles `json:"queue_wait_ns"`       // of the accepted, exact to 1 %
+	FullNS          int64           `json:"full_ns"`             // how long the accept queue was full
+	FullLongestNS   int64           `json:"full_longest_ns"`     // the longest of it without a break
+	RefusedSYN      uint64          `json:"refused_syn"`         // packets refused: SYNs, the accept queue was full
+	RefusedACK      uint64          `json:"refused_ack"`         // packets refused: last ACKs of handshakes, the accept queue was full
+	RefusedSYNQueue uint64          `json:"refused_syn_queue"`   // packets refused: SYNs, the SYN queue was full
+	RefusedClients  uint64          `json:"refused_connections"` // connections that were refused at least once; the first 65,536 of all listeners are told apart
+	ClosedInQueue   uint64          `json:"closed_in_queue"`     // ended before any accept
+	Waiting         uint64          `json:"waiting"`             // in the queue at the end
+	Lost            uint64          `json:"lost_with_listener"`  // connections in the queue when the listener stopped listening
 }
 
 // Timeline is a listener's history in equal buckets from the start of the

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/acc-project/acc/analysis/stats"
 )
 
 func (fs *findings) slow(l *listener) {
@@ -20,12 +22,12 @@ func (fs *findings) slow(l *listener) {
 	}
 	if n := l.snap; n.before && n.ended && l.attempts == 0 && !fs.a.conns.blind && fs.a.seconds() >= 1 &&
 		(n.start > 0 && n.end >= n.start || f == nil && n.end > 0 && (n.limit > 0 && n.end > n.limit || n.halted.Halted != "")) {
-		var evidence []seen
+		var evidence []stats.Sample
 		if f != nil {
-			evidence = f.stuckAt.seen()
+			evidence = f.stuckAt.Samples()
 		}
 		fs.add(slowAccept, Critical, uint64(n.end), evidence, look, "%s%s: nobody %s in %s, and %d connections were in the queue at the start, %d at the end%s",
-			l.label(&fs.a.places), l.owner(&fs.a.places), called, fs.say.span(fs.a.spanNS()), n.start, n.end, because)
+			l.label(&fs.a.places), l.owner(&fs.a.places), called, fs.say.SpanOf(fs.a.spanNS()), n.start, n.end, because)
 		return
 	}
 	if f == nil {
@@ -35,7 +37,7 @@ func (fs *findings) slow(l *listener) {
 		}
 		return
 	}
-	q := f.waits.quantiles()
+	q := f.waits.Quantiles()
 	stuck := f.stuck > 0 && f.oldestNS >= slowNS || f.left > 0
 	longest := int64(0) // of those that nobody accepted
 	if f.stuck > 0 {
@@ -58,11 +60,11 @@ func (fs *findings) slow(l *listener) {
 		return
 	}
 	var parts []string
-	evidence := f.worst.list
+	evidence := f.worst.List
 	if f.left > 0 {
 		parts = append(parts, f.unaccepted(fs.say))
-		evidence = append(f.leftAt.seen(), evidence...)
-		evidence = slices.Clone(evidence[:min(len(evidence), 2*keepSeen)])
+		evidence = append(f.leftAt.Samples(), evidence...)
+		evidence = slices.Clone(evidence[:min(len(evidence), 2*stats.KeepSamples)])
 	}
 	if q.Count > 0 && (f.over > 0 || f.left+f.stuck == 0) {
 		most := ""
@@ -70,24 +72,24 @@ func (fs *findings) slow(l *listener) {
 			most = "≥"
 		}
 		parts = append(parts, fmt.Sprintf("%s of %s clients waited %s or longer in the accept queue before %s took them (longest %s%s, p99 %s%s, median %s%s)",
-			fs.say.conns(f.over), fs.say.conns(q.Count), Duration(slowNS), l.by(&fs.a.places), cmp.Or(fs.say.most(), most), Duration(q.Max),
-			cmp.Or(fs.say.mid(), most), Duration(q.P99), cmp.Or(fs.say.mid(), most), Duration(q.P50)))
+			fs.say.Conns(f.over), fs.say.Conns(q.Count), Duration(slowNS), l.by(&fs.a.places), cmp.Or(fs.say.Most(), most), Duration(q.Max),
+			cmp.Or(fs.say.Mid(), most), Duration(q.P99), cmp.Or(fs.say.Mid(), most), Duration(q.P50)))
 		if f.slow < f.over && f.slow > 0 {
-			parts[len(parts)-1] += fmt.Sprintf(", %s of them while fewer than one each %s was accepted", fs.say.sortedConns(f.slow), Duration(paceNS))
+			parts[len(parts)-1] += fmt.Sprintf(", %s of them while fewer than one each %s was accepted", fs.say.SortedConns(f.slow), Duration(paceNS))
 		}
 		if q.AtLeast > 0 {
-			parts[len(parts)-1] += fmt.Sprintf(", %s of them since before the recording", fs.say.conns(q.AtLeast))
+			parts[len(parts)-1] += fmt.Sprintf(", %s of them since before the recording", fs.say.Conns(q.AtLeast))
 		}
 		if f.slow > 0 && len(parts) == 2 {
 			slices.Reverse(parts)
 		}
 	}
 	if f.stuck > 0 {
-		text := fmt.Sprintf("%s %s still in the queue %s, the oldest for %s%s", fs.say.ends(f.stuck), were(f.stuck), fs.a.atEnd(), atLeast(f.oldestAtLeast), fs.say.endsFor(f.oldestNS))
+		text := fmt.Sprintf("%s %s still in the queue %s, the oldest for %s%s", fs.say.Ended(f.stuck), were(f.stuck), fs.a.atEnd(), atLeast(f.oldestAtLeast), fs.say.EndedFor(f.oldestNS))
 		switch {
 		case f.quit == 0:
 		case f.quit < f.stuck:
-			text += fmt.Sprintf(", and %s of them had hung up by then", fs.say.ends(f.quit))
+			text += fmt.Sprintf(", and %s of them had hung up by then", fs.say.Ended(f.quit))
 		default:
 			text += ", and " + all(f.stuck) + "had hung up by then"
 		}
@@ -99,8 +101,8 @@ func (fs *findings) slow(l *listener) {
 		}
 		parts = append(parts, text)
 		if f.oldestNS >= slowNS {
-			evidence = append(f.stuckAt.seen(), evidence...)
-			evidence = evidence[:min(len(evidence), 2*keepSeen)]
+			evidence = append(f.stuckAt.Samples(), evidence...)
+			evidence = evidence[:min(len(evidence), 2*stats.KeepSamples)]
 		}
 	}
 	text := l.label(&fs.a.places)
@@ -123,7 +125,7 @@ func (fs *findings) slow(l *listener) {
 		next = wake
 	}
 	text += strings.Join(parts, "; ")
-	slices.SortFunc(evidence, func(a, b seen) int { return cmp.Compare(a.seq, b.seq) })
+	slices.SortFunc(evidence, func(a, b stats.Sample) int { return cmp.Compare(a.Seq, b.Seq) })
 	fs.add(slowAccept, s, f.slow+f.stuck+f.left, evidence, next, "%s", text)
 }
 
@@ -136,9 +138,9 @@ func atLeast(yes bool) string {
 }
 
 // unaccepted says what became of those that left the queue late without being accepted.
-func (f *life) unaccepted(say figures) string {
-	text := say.endsOf(f.left, "client") + " " + were(f.left)
-	text += fmt.Sprintf(" in the accept queue for up to %s%s and never accepted: ", atLeast(f.leftAtLeast), say.endsFor(f.leftNS))
+func (f *life) unaccepted(say stats.Figures) string {
+	text := say.EndedOf(f.left, "client") + " " + were(f.left)
+	text += fmt.Sprintf(" in the accept queue for up to %s%s and never accepted: ", atLeast(f.leftAtLeast), say.EndedFor(f.leftNS))
 	ended := f.left - f.leftLost
 	switch {
 	case ended == 0:
@@ -146,7 +148,7 @@ func (f *life) unaccepted(say figures) string {
 	case f.leftLost == 0:
 		return text + "until their connections ended"
 	}
-	return text + fmt.Sprintf("%s until the listener stopped listening, %s until their connections ended", say.ends(f.leftLost), say.ends(ended))
+	return text + fmt.Sprintf("%s until the listener stopped listening, %s until their connections ended", say.Ended(f.leftLost), say.Ended(ended))
 }
 
 func all(n uint64) string {

@@ -2,14 +2,13 @@ package analysis
 
 import (
 	"encoding/json"
-	"math"
-	"math/rand/v2"
 	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -27,75 +26,6 @@ func analyzed(t *testing.T, o Options, batches ...*format.Batch) *Result {
 		t.Fatal(err)
 	}
 	return r
-}
-
-// Buckets hold the same whatever order times come in and however often they are
-// joined; the first is where the start is.
-func TestSeries(t *testing.T) {
-	for seed := range uint64(200) {
-		rng := rand.New(rand.NewPCG(seed, 3))
-		sum, high := newSeries(1000, 10, 8), newSeries(1000, 10, 8)
-		high.peak = true
-		var times []int64
-		var values []uint64
-		for range 50 {
-			ns, v := int64(900+rng.IntN(1000<<rng.IntN(8))), uint64(rng.IntN(100))
-			times, values = append(times, ns), append(values, v)
-			*sum.at(ns) += v
-			h := high.at(ns)
-			*h = max(*h, v)
-		}
-		alike(&sum, &high)
-		wantSum, wantHigh := make([]uint64, len(sum.counts)), make([]uint64, len(sum.counts))
-		for i, ns := range times {
-			at := max(ns-1000, 0) / sum.widthNS
-			wantSum[at] += values[i]
-			wantHigh[at] = max(wantHigh[at], values[i])
-		}
-		if !slices.Equal(sum.counts, wantSum) || !slices.Equal(high.counts, wantHigh) || len(sum.counts) > 8 {
-			t.Fatalf("seed %d: got %v and %v, want %v and %v", seed, sum.counts, high.counts, wantSum, wantHigh)
-		}
-	}
-	s := newSeries(math.MinInt64, 1, 8)
-	for _, ns := range []int64{math.MaxInt64, math.MinInt64, 0, math.MaxInt64} {
-		*s.at(ns)++
-	}
-	if n := len(s.counts); n > 8 {
-		t.Errorf("%d buckets", n)
-	}
-}
-
-// The quantiles are within what the documentation says of the exact ones.
-func TestWaits(t *testing.T) {
-	for _, c := range []struct {
-		digits int
-		off    float64
-	}{{3, 0.001}, {2, 0.01}} {
-		rng := rand.New(rand.NewPCG(1, 1))
-		w := newWaits(c.digits)
-		var all []int64
-		for range 100_000 {
-			ns := int64(math.Exp(rng.Float64() * math.Log(float64(longest))))
-			all = append(all, ns)
-			w.add(ns)
-		}
-		slices.Sort(all)
-		q := w.quantiles()
-		for p, got := range map[int]int64{50: q.P50, 90: q.P90, 99: q.P99} {
-			want := all[len(all)*p/100-1]
-			if math.Abs(float64(got-want)) > c.off*float64(want)+1 {
-				t.Errorf("%d digits: p%d is %d, want %d", c.digits, p, got, want)
-			}
-		}
-		if q.Max != all[len(all)-1] || q.Count != uint64(len(all)) {
-			t.Errorf("%+v", q)
-		}
-		w.add(math.MaxInt64)
-		w.add(0)
-		if q := w.quantiles(); q.Max != math.MaxInt64 || q.Count != uint64(len(all)+2) {
-			t.Errorf("%+v", q)
-		}
-	}
 }
 
 // An inode number that is used again for another address is another listener; an
@@ -149,18 +79,20 @@ func TestDoubts(t *testing.T) {
 		return &format.End{Clean: true, Totals: []format.ProbeTotal{{Hook: h, Kind: k, Lost: lost, Missed: missed}}}
 	}
 	const in, out, call, inner = format.Enter, format.Return, format.HookSysAccept4, format.HookDoAccept
-	every := func(parts, ends, span bool) Doubts { return Doubts{true, true, true, true, true, parts, ends, span} }
+	every := func(parts, ends, span bool) stats.Doubts {
+		return stats.Doubts{Attempts: true, Outcomes: true, Waits: true, Lists: true, Connections: true, Parts: parts, Ends: ends, Span: span}
+	}
 	cases := []struct {
 		name string
 		end  *format.End
 		c    Completeness
-		want Doubts
+		want stats.Doubts
 	}{
-		{"nothing", &format.End{Clean: true}, Completeness{}, Doubts{}},
-		{"entries lost", total(call, in, 1, 0), Completeness{}, Doubts{Attempts: true, Waits: true, Lists: true}},
-		{"entries missed", total(call, in, 0, 1), Completeness{}, Doubts{Attempts: true, Waits: true, Lists: true}},
-		{"returns lost", total(call, out, 1, 0), Completeness{}, Doubts{Outcomes: true, Waits: true, Lists: true, Connections: true, Ends: true}},
-		{"returns missed", total(call, out, 0, 1), Completeness{}, Doubts{Outcomes: true, Waits: true, Lists: true, Connections: true, Ends: true}},
+		{"nothing", &format.End{Clean: true}, Completeness{}, stats.Doubts{}},
+		{"entries lost", total(call, in, 1, 0), Completeness{}, stats.Doubts{Attempts: true, Waits: true, Lists: true}},
+		{"entries missed", total(call, in, 0, 1), Completeness{}, stats.Doubts{Attempts: true, Waits: true, Lists: true}},
+		{"returns lost", total(call, out, 1, 0), Completeness{}, stats.Doubts{Outcomes: true, Waits: true, Lists: true, Connections: true, Ends: true}},
+		{"returns missed", total(call, out, 0, 1), Completeness{}, stats.Doubts{Outcomes: true, Waits: true, Lists: true, Connections: true, Ends: true}},
 		{"io_uring lost", total(inner, out, 1, 0), Completeness{}, every(false, true, false)},
 		{"lost, of what is not said", &format.End{Clean: true, Lost: 1}, Completeness{}, every(false, true, false)},
 		{"unclean", &format.End{}, Completeness{}, every(true, true, false)},
@@ -178,7 +110,7 @@ func TestDoubts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Doubts != c.want || r.Complete != (c.want == Doubts{}) || (len(r.Caveats) == 0) != r.Complete {
+		if r.Doubts != c.want || r.Complete != (c.want == stats.Doubts{}) || (len(r.Caveats) == 0) != r.Complete {
 			t.Errorf("%s: %+v, complete %v, %+v", c.name, r.Doubts, r.Complete, r.Caveats)
 		}
 	}

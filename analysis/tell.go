@@ -40,7 +40,7 @@ func (cs *conns) finish(c *conn, end End) error {
 			if end == EndWaiting {
 				cs.totals.Waiting++
 				cs.totals.NeverAccepted++
-				cs.never.bound(o.InQueue())
+				cs.never.RecordBound(o.InQueue())
 			}
 			if c.listener != nil {
 				cs.ps.life(c.listener).ended(o)
@@ -94,20 +94,20 @@ func (cs *conns) sum(c *conn, o *Connection) {
 		}
 		t.NeverAccepted++
 		if waited >= 0 {
-			cs.never.bound(waited, atLeast)
+			cs.never.RecordBound(waited, atLeast)
 		}
 	}
 	if o.HandshakeNS >= 0 {
-		cs.shakes.add(o.HandshakeNS)
+		cs.shakes.Record(o.HandshakeNS)
 	}
 	if waited >= 0 && o.AcceptedSeq != 0 {
-		cs.queue.bound(waited, atLeast)
+		cs.queue.RecordBound(waited, atLeast)
 	}
 	if o.AliveNS >= 0 && o.ClosedSeq != 0 {
-		cs.alive.add(o.AliveNS)
+		cs.alive.Record(o.AliveNS)
 	}
 	if o.AcceptedSeq != 0 && o.ClosedSeq != 0 && !o.Dead {
-		cs.served.add(max(o.ClosedNS-o.AcceptedNS, 0))
+		cs.served.Record(max(o.ClosedNS-o.AcceptedNS, 0))
 	}
 	if l := c.listener; l != nil && l.life != nil {
 		l.life.ended(o)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/format"
 )
 
@@ -138,7 +139,7 @@ func (w *Witness) Finish() WitnessResult {
 			r.Verdict = WitnessPartly
 		}
 	}
-	counts := many(total.Opened, "TCP connection")
+	counts := humanize.Plural(total.Opened, "TCP connection")
 	switch {
 	case w.blind:
 		counts += fmt.Sprintf(", %d were recorded as queued", total.Queued)
@@ -219,9 +220,9 @@ func (r *WitnessResult) disagreement(blind bool) string {
 
 // difference says how the counters of a namespace and the events differ.
 func (x *WitnessSpace) difference(blind bool) string {
-	counts := fmt.Sprintf("%s, %d were recorded as accepted", many(x.Opened, "TCP connection"), x.Accepted)
+	counts := fmt.Sprintf("%s, %d were recorded as accepted", humanize.Plural(x.Opened, "TCP connection"), x.Accepted)
 	if blind {
-		counts = fmt.Sprintf("%s, %d were recorded as queued", many(x.Opened, "TCP connection"), x.Queued)
+		counts = fmt.Sprintf("%s, %d were recorded as queued", humanize.Plural(x.Opened, "TCP connection"), x.Queued)
 	}
 	if x.Unexplained < 0 {
 		return fmt.Sprintf("the kernel counted %s: %d more than the kernel counted", counts, -x.Unexplained)

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/acc-project/acc/analysis/humanize"
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -55,28 +57,28 @@ func (fs *findings) acceptors(all []*listener) {
 		}
 		fs.at = l
 		who := fs.a.places.who(l.came)
-		if m.high > 0 {
+		if m.High > 0 {
 			var names []string
 			for _, p := range l.programs {
 				names = append(names, format.Quote(string(p)))
 			}
-			fs.add(newAcceptor, Warning, m.count, m.seen(), "a listener that another program accepts from was handed over, or taken: see that the change was meant (who started it: acc analyze --json, processes)",
+			fs.add(newAcceptor, Warning, m.Count, m.Samples(), "a listener that another program accepts from was handed over, or taken: see that the change was meant (who started it: acc analyze --json, processes)",
 				"%s: another program accepts from it than before: %s (last %s)", l.label(&fs.a.places), strings.Join(names, ", "), who)
 			continue
 		}
-		fs.add(newAcceptor, Notice, m.count, m.seen(), "a deploy or a worker that was started again; if nobody did that, see why the old ones died (dmesg, journal)",
-			"%s: %s started during the recording and now accepting from it (last %s)", l.label(&fs.a.places), fs.say.callsOf(m.count, "process"), who)
+		fs.add(newAcceptor, Notice, m.Count, m.Samples(), "a deploy or a worker that was started again; if nobody did that, see why the old ones died (dmesg, journal)",
+			"%s: %s started during the recording and now accepting from it (last %s)", l.label(&fs.a.places), fs.say.CallsOf(m.Count, "process"), who)
 	}
 }
 
 // listening collects Listen events.
 type listening struct {
-	mark  mark
+	mark  stats.Mark
 	names []string
 }
 
 func (ln *listening) note(l *listener, e *format.Event) {
-	ln.mark.note(e.Seq, e.BootNS, 0)
+	ln.mark.Note(e.Seq, e.BootNS, 0)
 	l.owned, l.beganNS = nameOf(e.Comm, e.PID), e.BootNS
 	const names = 5
 	if len(ln.names) < names {
@@ -89,19 +91,19 @@ func (fs *findings) listeners(all []*listener) {
 	if fs.a.startKnown { // those whose Listen event is not recorded, or was lost
 		for _, l := range all {
 			if l.began == 0 && !l.snap.before && l.attempts > 0 && l.seq != 0 && (l.proto == 6 && l.addr.IsValid() || l.family == format.FamilyUnix && l.bound != "") {
-				ln.mark.note(l.seq, l.seenNS, 0)
+				ln.mark.Note(l.seq, l.seenNS, 0)
 				if len(ln.names) < 5 {
 					ln.names = append(ln.names, l.name()+" by "+l.by(&fs.a.places))
 				}
 			}
 		}
 	}
-	if n := ln.mark.count; n > 0 {
+	if n := ln.mark.Count; n > 0 {
 		names := strings.Join(ln.names, ", ")
 		if n > uint64(len(ln.names)) {
-			names += fmt.Sprintf(" and %s more", fs.say.sockets(n-uint64(len(ln.names)), Count))
+			names += fmt.Sprintf(" and %s more", fs.say.Sockets(n-uint64(len(ln.names)), Count))
 		}
-		fs.add(newListener, Notice, n, ln.mark.seen(), "a deploy, or a restart; if nobody did that, find out who started the process", "%s began to listen: %s", fs.say.sockets(n, func(n uint64) string { return many(n, "socket") }), names)
+		fs.add(newListener, Notice, n, ln.mark.Samples(), "a deploy, or a restart; if nobody did that, find out who started the process", "%s began to listen: %s", fs.say.Sockets(n, func(n uint64) string { return humanize.Plural(n, "socket") }), names)
 	}
 }
 
@@ -185,12 +187,12 @@ func (fs *findings) group(at place, ls []*listener) {
 	if suffers {
 		s = Warning
 	}
-	var evidence []seen
+	var evidence []stats.Sample
 	for _, l := range ls {
-		if l.seq != 0 && len(evidence) < keepSeen {
-			evidence = append(evidence, seen{l.seq, l.seenNS})
+		if l.seq != 0 && len(evidence) < stats.KeepSamples {
+			evidence = append(evidence, stats.Sample{Seq: l.seq, NS: l.seenNS})
 		}
 	}
 	fs.add(unevenWorkers, s, total, evidence, "see what the idle ones do, and whether each has its connections to itself (SO_REUSEPORT) or all wait for one listener (epoll wakes the last that waits)",
-		"%s: of %d workers %s took %s of %s connections, %s took %s", at.addr, n, most.who, fs.say.calls(most.accepted), fs.say.calls(total), least.who, fs.say.calls(least.accepted))
+		"%s: of %d workers %s took %s of %s connections, %s took %s", at.addr, n, most.who, fs.say.Calls(most.accepted), fs.say.Calls(total), least.who, fs.say.Calls(least.accepted))
 }

@@ -4,6 +4,7 @@ package humanize
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -66,10 +67,13 @@ func Digits(f float64) string {
 
 // Plural is a count of something.
 func Plural(n uint64, what string) string {
-	if n != 1 {
-		what += "s"
+	if n == 1 {
+		return "1 " + what
 	}
-	return Count(n) + " " + what
+	if strings.HasSuffix(what, "s") {
+		what += "e"
+	}
+	return Count(n) + " " + what + "s"
 }
 
 // Lost says how many events were lost.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/stats"
 )
 
 // colors are those of severities.
@@ -104,7 +105,7 @@ func (t *text) connections() {
 	rows = nil
 	for _, q := range []struct {
 		name string
-		of   analysis.Quantiles
+		of   stats.Quantiles
 		ends bool // by how connections ended
 	}{{"refused", c.RefusedFor, false}, {"handshake", c.Handshake, false}, {"accept queue", c.QueueWait, false}, {"queue, never accepted", c.NeverWait, true}, {"served", c.Served, false}} {
 		if q.of.Count > 0 {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -51,7 +52,7 @@ func (t *text) listenerRow(l *analysis.ListenerInfo) []string {
 	d, recorded := &t.r.Doubts, t.r.Connections.Recorded
 	more, waits, q := mark(false, d.Attempts || d.Outcomes || d.Connections), d.Waits, l.Wait
 	if recorded {
-		waits, q = d.Connections, analysis.Quantiles{}
+		waits, q = d.Connections, stats.Quantiles{}
 		if l.Life != nil {
 			q = l.Life.QueueWait
 		}

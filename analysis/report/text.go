@@ -12,6 +12,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -273,7 +274,7 @@ func quantileColumns(what string) []column {
 }
 
 // quantileRow is a row of it; about marks the quantiles, most the longest.
-func quantileRow(name string, q *analysis.Quantiles, about, most string) []string {
+func quantileRow(name string, q *stats.Quantiles, about, most string) []string {
 	at := func(ns int64) string { return about + Duration(ns) }
 	return []string{"  " + name, at(q.P50), at(q.P90), at(q.P99), most + Duration(q.Max)}
 }
@@ -286,7 +287,7 @@ func (t *text) times() {
 	var rows [][]string
 	for _, q := range []struct {
 		name string
-		of   analysis.Quantiles
+		of   stats.Quantiles
 	}{{"accepted", t.r.Wait}, {"failed", t.r.FailedWait}} {
 		if q.of.Count > 0 {
 			rows = append(rows, quantileRow(q.name, &q.of, about, most))

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -37,7 +38,7 @@ func TestJSONDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../format")
+	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/stats", "../../format")
 	parts := map[string]string{
 		"events": fieldTable(eventFields()), "pairs": fieldTable(lineKinds["pairs"]()), "connections": fieldTable(lineKinds["connections"]()),
 		"ends": endTable(), "why": src.words(t, "analysis.Why"), "severities": src.words(t, "analysis.Severity"), "witness": src.words(t, "analysis.Witness"), "halted": src.words(t, "format.Halted"),
@@ -308,7 +309,7 @@ func typeName(t reflect.Type) (name string, inner reflect.Type) {
 
 func unitOf(of reflect.Type, key string) string {
 	switch {
-	case of == reflect.TypeFor[analysis.Quantiles]() && (key == "max" || strings.HasPrefix(key, "p")), strings.HasSuffix(key, "_ns"):
+	case of == reflect.TypeFor[stats.Quantiles]() && (key == "max" || strings.HasPrefix(key, "p")), strings.HasSuffix(key, "_ns"):
 		return "ns"
 	case strings.HasSuffix(key, "_us"):
 		return "µs"
