@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
@@ -211,7 +212,7 @@ func (a *Analyzer) socket(t *task, e *format.Event) error {
 		return nil
 	}
 	if e.Ret >= 0 && e.Mark&format.MarkAddrDiffers != 0 {
-		t.listener.marks.note(addressMismatch, e.Seq, e.BootNS, 0)
+		t.listener.marks.Note(findings.AddressMismatch, e.Seq, e.BootNS, 0)
 	}
 	if e.Proto != format.ProtoTCP && e.Proto != format.ProtoMPTCP || !e.RAddr.IsValid() {
 		return nil
@@ -315,7 +316,7 @@ func (a *Analyzer) accepted(l *listener, proc *process, p *Pair) {
 	proc.accepted++
 	if p.State == format.StateClosed {
 		a.totals.ClosedEarly++
-		l.marks.note(deadOnArrival, p.ReturnSeq, p.ReturnNS, 0)
+		l.marks.Note(findings.DeadOnArrival, p.ReturnSeq, p.ReturnNS, 0)
 		if p.QueueReturn > 0 {
 			l.deadAhead++
 		}
@@ -349,7 +350,7 @@ func (a *Analyzer) failed(l *listener, proc *process, p *Pair) {
 	proc.failed++
 	if p.ClientLost {
 		a.totals.ClientsLost++
-		l.marks.note(clientLost, p.ReturnSeq, p.ReturnNS, 0)
+		l.marks.Note(findings.ClientLost, p.ReturnSeq, p.ReturnNS, 0)
 	}
 	a.errors[min(uint32(p.Errno), uint32(len(a.errors)-1))]++
 	l.fail(p.Errno)
@@ -357,13 +358,13 @@ func (a *Analyzer) failed(l *listener, proc *process, p *Pair) {
 	case p.Errno == 11:
 		if s := p.share; s != nil {
 			if s.empty++; s.empty > s.accepted+1 {
-				l.marks.note(herd, p.ReturnSeq, p.ReturnNS, 0)
+				l.marks.Note(findings.Herd, p.ReturnSeq, p.ReturnNS, 0)
 			}
 		}
 	case p.Errno == 23 || p.Errno == 24:
-		l.marks.note(fdExhausted, p.ReturnSeq, p.ReturnNS, 0)
-	case aborts[p.Errno]:
-		l.marks.note(acceptAborted, p.ReturnSeq, p.ReturnNS, 0)
+		l.marks.Note(findings.FDExhausted, p.ReturnSeq, p.ReturnNS, 0)
+	case findings.Aborted(p.Errno):
+		l.marks.Note(findings.AcceptAborted, p.ReturnSeq, p.ReturnNS, 0)
 	}
 	if l.detailed {
 		*l.bad.At(p.ReturnNS)++

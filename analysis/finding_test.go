@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
 
@@ -409,7 +410,7 @@ func TestFindings(t *testing.T) {
 			}
 		}
 	}
-	for _, id := range FindingIDs() {
+	for _, id := range findings.IDs() {
 		if !provoked[id] {
 			t.Errorf("no test provokes %s", id)
 		}
@@ -436,10 +437,10 @@ func TestFindingOrder(t *testing.T) {
 	if s := strings.Join(got, ","); s+"," != want || r.Others.Findings != 24 {
 		t.Errorf("got %q and %d more, want %q", s, r.Others.Findings, want)
 	}
-	if ids := FindingIDs(); len(ids) != 16 || len(slices.Compact(slices.Sorted(slices.Values(ids)))) != 16 {
+	if ids := findings.IDs(); len(ids) != 16 || len(slices.Compact(slices.Sorted(slices.Values(ids)))) != 16 {
 		t.Errorf("%v", ids)
 	}
-	if !Critical.AtLeast(Warning) || !Warning.AtLeast(Warning) || Notice.AtLeast(Warning) {
+	if !findings.Critical.AtLeast(findings.Warning) || !findings.Warning.AtLeast(findings.Warning) || findings.Notice.AtLeast(findings.Warning) {
 		t.Error("severities are not in order")
 	}
 }
@@ -458,7 +459,7 @@ func TestFindingsOfOneProcess(t *testing.T) {
 	m.inode, m.addr = 99, "0.0.0.0:9000"
 	m.enter(6)
 	m.fails(6, 24)
-	show := func(o Options) (list []Finding, r *Result) {
+	show := func(o Options) (list []findings.Finding, r *Result) {
 		_, r = m.analyze(o, start)
 		for _, f := range r.Findings {
 			if f.ID == "fd-exhausted" {

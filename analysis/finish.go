@@ -149,7 +149,7 @@ func (a *Analyzer) connections(r *Result) {
 	cs, c := a.conns, &r.Connections
 	for _, l := range a.places.all { // a queue that is full at the end
 		f := l.life
-		if f != nil && !f.blind {
+		if f != nil && !f.Blind {
 			f.begin(l, 0)
 		}
 		if f != nil && f.full {
@@ -174,10 +174,10 @@ func (a *Analyzer) connections(r *Result) {
 	slices.SortFunc(c.Ends, func(x, y EndCount) int { return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Reason, y.Reason)) })
 	for _, l := range append(slices.Clone(a.places.all), a.places.none, a.places.more) {
 		if f := l.life; f != nil {
-			c.RefusedSYN += f.syns
-			c.RefusedACK += f.acks
-			c.RefusedSYNQueue += f.synQueue
-			c.LostWithListener += f.lost
+			c.RefusedSYN += f.SYNs
+			c.RefusedACK += f.ACKs
+			c.RefusedSYNQueue += f.SYNQueue
+			c.LostWithListener += f.Lost
 		}
 	}
 	c.Handshake, c.QueueWait, c.Alive = cs.shakes.Quantiles(), cs.queue.Quantiles(), cs.alive.Quantiles()

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
 
@@ -58,7 +59,7 @@ func TestHalted(t *testing.T) {
 			}
 			continue
 		}
-		if len(r.Findings) != 1 || r.Findings[0].ID != "slow-accept" || r.Findings[0].Severity != Critical || !strings.Contains(r.Findings[0].Text, c.says) || !strings.Contains(r.Findings[0].Next, c.next) {
+		if len(r.Findings) != 1 || r.Findings[0].ID != "slow-accept" || r.Findings[0].Severity != findings.Critical || !strings.Contains(r.Findings[0].Text, c.says) || !strings.Contains(r.Findings[0].Next, c.next) {
 			t.Errorf("%s: %+v", c.name, r.Findings)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
 
@@ -344,8 +345,8 @@ func TestQueueFullBefore(t *testing.T) {
 		if f := r.Listeners[0].Life; f == nil || f.FullNS != want || f.FullLongestNS != want {
 			t.Errorf("%s: %+v", events, f)
 		}
-		if !slices.ContainsFunc(r.Findings, func(f Finding) bool {
-			return f.ID == "queue-full" && f.Severity == Warning && strings.Contains(f.Text, "(5, limit 4)") || f.ID == "queue-full" && strings.Contains(f.Text, "(6, limit 4)")
+		if !slices.ContainsFunc(r.Findings, func(f findings.Finding) bool {
+			return f.ID == "queue-full" && f.Severity == findings.Warning && strings.Contains(f.Text, "(5, limit 4)") || f.ID == "queue-full" && strings.Contains(f.Text, "(6, limit 4)")
 		}) {
 			t.Errorf("%s: %+v", events, r.Findings)
 		}

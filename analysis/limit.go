@@ -1,10 +1,8 @@
 package analysis
 
 import (
-	"fmt"
 	"time"
 
-	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -68,7 +66,7 @@ func (l *listener) limited(e *format.Event) {
 // listens takes a listen(): the first one, or another, which sets the queue's limit.
 func (l *listener) listens(e *format.Event) {
 	l.limited(e)
-	if l.life != nil && !l.life.blind {
+	if l.life != nil && !l.life.Blind {
 		l.life.depth(e.BootNS, e.Backlog > e.BacklogMax)
 	}
 }
@@ -94,9 +92,4 @@ func (a *Analyzer) queueInfo(i *ListenerInfo, l *listener) {
 	for _, x := range l.limits {
 		i.Limits = append(i.Limits, Limit{x.max, a.at(x.ns), x.ns, x.seq})
 	}
-}
-
-// fullWords is the longest queue of when it was full, with its limit.
-func (l *listener) fullWords(say stats.Figures) string {
-	return fmt.Sprintf("%s, limit %d", say.Conns(uint64(l.fullHigh.n)), l.fullHigh.max)
 }

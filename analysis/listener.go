@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
@@ -56,7 +57,7 @@ type listener struct {
 	depth           depth
 	shares          []*share
 	life            *life // what is known of its connections beyond accept; nil: nothing
-	marks           marks
+	marks           findings.Marks
 	programs        []program // that accepted at it
 	snap            snap
 	guess           uint16   // port of a connection of it, while its address is not known
@@ -183,13 +184,13 @@ func (ps *places) place(t *task, e *format.Event) {
 // look notes the length of the accept queue at an event.
 func (l *listener) look(e *format.Event, queue uint32) {
 	l.limited(e)
-	if l.life != nil && !l.life.blind {
+	if l.life != nil && !l.life.Blind {
 		l.life.begin(l, e.BacklogMax)
 		l.life.depth(e.BootNS, queue > e.BacklogMax)
 	}
 	if l.detailed {
 		before := queueBefore(e)
-		if l.life != nil && !l.life.blind { // all that changes it is recorded
+		if l.life != nil && !l.life.Blind { // all that changes it is recorded
 			before = l.depth.level
 		}
 		l.depth.carry(e.BootNS, before)
@@ -201,7 +202,7 @@ func (l *listener) look(e *format.Event, queue uint32) {
 	l.raise(high{queue, e.BacklogMax, e.BootNS, e.Seq})
 	if queue > e.BacklogMax {
 		l.full++
-		l.marks.note(queueFull, e.Seq, e.BootNS, int64(queue))
+		l.marks.Note(findings.QueueFull, e.Seq, e.BootNS, int64(queue))
 	}
 }
 

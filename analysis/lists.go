@@ -170,8 +170,8 @@ func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 	i.Processes, i.PIDs, i.Comms = slices.Compact(i.Processes), slices.Compact(i.PIDs), slices.Compact(i.Comms)
 	if f := l.life; f != nil {
 		i.Life = &Life{
-			Queued: f.queued, QueueWait: f.waits.Quantiles(), FullNS: f.fullNS, FullLongestNS: f.longestNS, RefusedSYN: f.syns, RefusedACK: f.acks,
-			RefusedSYNQueue: f.synQueue, RefusedClients: f.clients, ClosedInQueue: f.closedIn, Waiting: f.stuck, Lost: f.lost,
+			Queued: f.Queued, QueueWait: f.Waits.Quantiles(), FullNS: f.FullNS, FullLongestNS: f.LongestNS, RefusedSYN: f.SYNs, RefusedACK: f.ACKs,
+			RefusedSYNQueue: f.SYNQueue, RefusedClients: f.Clients, ClosedInQueue: f.ClosedIn, Waiting: f.Stuck, Lost: f.Lost,
 		}
 	}
 	if l.detailed {

@@ -127,31 +127,6 @@ func (x *WitnessSpace) notShown(recorded *sums, life bool) (list []NotShown) {
 	return list
 }
 
-// listenDrops finds what listeners dropped for a reason of which there are no events.
-func (fs *findings) listenDrops(r *Result) {
-	for i := range r.Witness.Spaces {
-		x := &r.Witness.Spaces[i]
-		n := x.OtherDrops
-		if n == 0 {
-			continue
-		}
-		s := Warning
-		if n >= manyRefused {
-			s = Critical
-		}
-		where := ""
-		if len(r.Witness.Spaces) > 1 {
-			where = fmt.Sprintf(" in network namespace %d", x.NetNS)
-		}
-		next := "nstat -az TcpExtListenDrops TcpExtListenOverflows TcpExtTCPReqQFullDrop shows it live; then look for a security policy, a missing route to the client, or want of memory"
-		if x.ReservedDrops > 0 {
-			next = "ss -t state syn-recv shows the handshakes that wait; if they are that many, set net.ipv4.tcp_syncookies to 1 or raise net.ipv4.tcp_max_syn_backlog; else look for a missing route to the client, a security policy, or want of memory"
-		}
-		fs.add(listenDrops, s, n, nil, next, "the kernel dropped %s at listeners%s for another reason than a full queue%s", fs.say.SortedConns(n), where, x.dropWords())
-		fs.list[len(fs.list)-1].NetNS = x.NetNS
-	}
-}
-
 // dropWords says how the settings explain such drops.
 func (x *WitnessSpace) dropWords() string {
 	cookies, known := x.Settings[format.SettingSyncookies]

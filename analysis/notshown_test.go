@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
 
@@ -23,15 +24,15 @@ func TestListenDrops(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		readings []format.Counters
-		severity Severity
+		severity findings.Severity
 		says     []string
 		not      string
 	}{
-		{"the reserved quarter", []format.Counters{dropsAt(100, 5, 1, 0, 1, 128), dropsAt(200, 5, 1, 0, 0, 16), dropsAt(300, 88, 1, 0, 0, 16), dropsAt(400, 88, 1, 0, 1, 128)}, Critical,
+		{"the reserved quarter", []format.Counters{dropsAt(100, 5, 1, 0, 1, 128), dropsAt(200, 5, 1, 0, 0, 16), dropsAt(300, 88, 1, 0, 0, 16), dropsAt(400, 88, 1, 0, 1, 128)}, findings.Critical,
 			[]string{"dropped 83 at listeners for another reason than a full queue", "tcp_syncookies was 0", "tcp_max_syn_backlog = 16", "more than 12 handshakes"}, "of them meanwhile"},
-		{"a part of them", []format.Counters{dropsAt(100, 0, 0, 0, 1, 128), dropsAt(200, 3, 0, 0, 1, 128), dropsAt(300, 3, 0, 0, 0, 16), dropsAt(400, 9, 0, 0, 0, 16)}, Warning,
+		{"a part of them", []format.Counters{dropsAt(100, 0, 0, 0, 1, 128), dropsAt(200, 3, 0, 0, 1, 128), dropsAt(300, 3, 0, 0, 0, 16), dropsAt(400, 9, 0, 0, 0, 16)}, findings.Warning,
 			[]string{"dropped 9 at", "6 of them meanwhile"}, ""},
-		{"cookies all the time", []format.Counters{dropsAt(100, 0, 0, 0, 1, 128), dropsAt(200, 4, 0, 0, 1, 128)}, Warning,
+		{"cookies all the time", []format.Counters{dropsAt(100, 0, 0, 0, 1, 128), dropsAt(200, 4, 0, 0, 1, 128)}, findings.Warning,
 			[]string{"dropped 4 at", "tcp_syncookies was 1"}, "reserves"},
 		{"queues that were full", []format.Counters{dropsAt(100, 0, 0, 0, 0, 16), dropsAt(200, 7, 5, 2, 0, 16)}, "", nil, ""},
 	} {
@@ -44,7 +45,7 @@ func TestListenDrops(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		i := slices.IndexFunc(r.Findings, func(f Finding) bool { return f.ID == "listen-drops" })
+		i := slices.IndexFunc(r.Findings, func(f findings.Finding) bool { return f.ID == "listen-drops" })
 		line := slices.IndexFunc(r.Witness.NotShown, func(n NotShown) bool { return n.Counter == format.CounterDrops })
 		if c.severity == "" {
 			if i >= 0 || line >= 0 {

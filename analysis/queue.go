@@ -3,6 +3,7 @@ package analysis
 import (
 	"cmp"
 
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
@@ -15,47 +16,12 @@ type port struct {
 
 // life is what the events of connections tell of a listener.
 type life struct {
-	blind    bool // accepts are not recorded
-	queued   uint64
-	waits    stats.Histogram // in the accept queue, of the accepted
-	over     uint64          // of them, slowNS or longer
-	slow     uint64          // of those, not because the server had others to take
-	slower   uint64          // of them, slowerNS or longer
-	worst    stats.Worst     // of them, the longest
-	stuck    uint64          // not accepted by the end
-	oldestNS int64           // the longest of those
-	stuckAt  stats.Mark      // when they were queued
-	quit     uint64          // of them, the client has closed its side
-	lateGone uint64          // of the accepted, waited goneNS or longer, and the peer had closed its side
-	lateDead uint64          // of the accepted, dead already, waited slowNS or longer
-	closedIn uint64          // ended in the queue, never accepted
-	left     uint64          // of them, and of those lost, slowNS or later
-	leftLost uint64          // of them, lost with the listener
-	leftNS   int64           // the longest in the queue of all of these
-	leftAt   stats.Mark      // their ends
-
-	oldestAtLeast, leftAtLeast bool       // the longest began before the recording
-	gone                       stats.Mark // the accepted that had given up
-	lost                       uint64     // when it was closed
-	lostAt                     stats.Mark
-	lostQuit                   uint64          // of them, the client had closed its side
-	syns                       uint64          // refused: at the SYN
-	acks                       uint64          // at the last ACK
-	synQueue                   uint64          // at the SYN, the SYN queue was full
-	clients                    uint64          // connections that were refused at least once
-	neverIn                    uint64          // of them, not queued by the end
-	tried                      stats.Histogram // of the others, until they were queued
-	aborted                    uint64          // of acks, answered with a reset
-	lostClosed, lostShut       uint64          // of lost, the listener was closed, or only stopped listening
-	limit, limitHigh           uint32          // the least and the largest when they were
-	begun                      bool            // what it was at the start is in what follows
-	startNS                    int64
-	full                       bool
-	sinceNS                    int64
-	lastNS                     int64
-	fullNS                     int64 // how long the queue was full
-	longestNS                  int64 // without a break
-	fullAtNS                   int64 // when the longest began
+	findings.Queue
+	begun   bool // what it was at the start is in what follows
+	startNS int64
+	full    bool
+	sinceNS int64
+	lastNS  int64
 }
 
 // waited notes a connection that was accepted after it had been queued. others were
@@ -66,23 +32,23 @@ func (f *life) waited(queuedNS int64, others uint64, e *format.Event, atLeast bo
 	if !e.Accepted() {
 		return
 	}
-	f.waits.RecordBound(ns, atLeast)
-	if ns >= slowNS {
-		f.over++
+	f.Waits.RecordBound(ns, atLeast)
+	if ns >= findings.SlowNS {
+		f.Over++
 	}
-	if ns >= slowNS && (ns >= slowerNS/2 || ns/int64(others+1) >= paceNS) {
-		f.slow++
-		f.worst.Add(e.Seq, e.BootNS, ns)
+	if ns >= findings.SlowNS && (ns >= findings.SlowerNS/2 || ns/int64(others+1) >= findings.PaceNS) {
+		f.Slow++
+		f.Worst.Add(e.Seq, e.BootNS, ns)
 	}
-	if ns >= slowerNS {
-		f.slower++
+	if ns >= findings.SlowerNS {
+		f.Slower++
 	}
-	if e.State == format.StateClosed && ns >= slowNS {
-		f.lateDead++
+	if e.State == format.StateClosed && ns >= findings.SlowNS {
+		f.LateDead++
 	}
-	if e.State == format.StateCloseWait && ns >= goneNS {
-		f.lateGone++
-		f.gone.Note(e.Seq, e.BootNS, ns)
+	if e.State == format.StateCloseWait && ns >= findings.GoneNS {
+		f.LateGone++
+		f.Gone.Note(e.Seq, e.BootNS, ns)
 	}
 }
 
@@ -112,9 +78,9 @@ func (f *life) depth(ns int64, full bool) {
 
 func (f *life) drained(ns int64) {
 	d := max(ns-f.sinceNS, 0)
-	f.fullNS += d
-	if d > f.longestNS {
-		f.longestNS, f.fullAtNS = d, f.sinceNS
+	f.FullNS += d
+	if d > f.LongestNS {
+		f.LongestNS, f.FullAtNS = d, f.sinceNS
 	}
 }
 
@@ -125,18 +91,18 @@ func (f *life) ended(c *Connection) {
 	case ns < 0 || c.AcceptedSeq != 0 || c.AcceptUnknown && !c.End.Waiting() && c.End != EndListener:
 	case c.End.Waiting():
 		if c.GoneSeq != 0 || c.LeftState == format.StateCloseWait {
-			f.quit++
+			f.Quit++
 		}
-		if f.stuck++; f.stuck == 1 || ns > f.oldestNS {
-			f.oldestNS, f.oldestAtLeast = ns, atLeast
+		if f.Stuck++; f.Stuck == 1 || ns > f.OldestNS {
+			f.OldestNS, f.OldestAtLeast = ns, atLeast
 		}
-		if c.QueuedSeq != 0 && ns >= slowNS {
-			f.stuckAt.Note(c.QueuedSeq, c.QueuedNS, ns)
+		if c.QueuedSeq != 0 && ns >= findings.SlowNS {
+			f.StuckAt.Note(c.QueuedSeq, c.QueuedNS, ns)
 		}
 	case c.End == EndListener:
 		f.leave(c, c.DropSeq)
 	case c.End.Known() && c.End != EndAccept:
-		f.closedIn++
+		f.ClosedIn++
 		f.leave(c, c.ClosedSeq)
 	}
 }
@@ -144,24 +110,25 @@ func (f *life) ended(c *Connection) {
 // leave notes a connection that left the queue without being accepted.
 func (f *life) leave(c *Connection, seq uint64) {
 	ns, atLeast := c.InQueue()
-	if ns > f.leftNS {
-		f.leftNS, f.leftAtLeast = ns, atLeast
+	if ns > f.LeftNS {
+		f.LeftNS, f.LeftAtLeast = ns, atLeast
 	}
-	if ns >= slowNS {
-		f.left++
+	if ns >= findings.SlowNS {
+		f.Left++
 		if c.End == EndListener {
-			f.leftLost++
+			f.LeftLost++
 		}
-		f.leftAt.Note(seq, c.EndNS, ns)
+		f.LeftAt.Note(seq, c.EndNS, ns)
 	}
 }
 
 // life gives what events of connections tell of a listener.
 func (ps *places) life(l *listener) *life {
 	if l.life == nil {
-		l.life = &life{blind: ps.blind, startNS: ps.startNS}
+		l.life = &life{startNS: ps.startNS}
+		l.life.Blind = ps.blind
 		if l.detailed {
-			l.life.waits = stats.NewHistogram(2)
+			l.life.Waits = stats.NewHistogram(2)
 		}
 	}
 	return l.life
@@ -192,7 +159,7 @@ func (a *Analyzer) live(e *format.Event) error {
 			return a.conns.moved(e, l)
 		}
 		if l != nil {
-			a.places.life(l).queued++
+			a.places.life(l).Queued++
 			if l.addr.IsValid() && l.addr.Port() != e.LPort {
 				l.steered++
 			}
@@ -225,36 +192,36 @@ func (a *Analyzer) dropped(e *format.Event, l *listener) error {
 	}
 	f := a.places.life(l)
 	if e.Hook == format.HookChildForget {
-		f.lost++
+		f.Lost++
 		switch e.Cause {
 		case format.CauseListenerClosed:
-			f.lostClosed++
+			f.LostClosed++
 		case format.CauseListenerShut:
-			f.lostShut++
+			f.LostShut++
 		}
 		if e.State == format.StateCloseWait {
-			f.lostQuit++
+			f.LostQuit++
 		}
-		f.lostAt.Note(e.Seq, e.BootNS, 0)
+		f.LostAt.Note(e.Seq, e.BootNS, 0)
 		l.raise(high{queueBefore(e), e.BacklogMax, e.BootNS, e.Seq})
 		l.look(e, e.Backlog)
 		return a.conns.forgotten(e, l)
 	}
-	l.marks.note(queueOverflow, e.Seq, e.BootNS, int64(e.Backlog))
-	if f.limitHigh = max(f.limitHigh, e.BacklogMax); f.syns+f.acks+f.synQueue == 0 || e.BacklogMax < f.limit {
-		f.limit = e.BacklogMax
+	l.marks.Note(findings.QueueOverflow, e.Seq, e.BootNS, int64(e.Backlog))
+	if f.LimitHigh = max(f.LimitHigh, e.BacklogMax); f.SYNs+f.ACKs+f.SYNQueue == 0 || e.BacklogMax < f.LimitLow {
+		f.LimitLow = e.BacklogMax
 	}
 	switch {
 	case e.Mark&format.MarkSynQueue != 0:
-		f.synQueue++
+		f.SYNQueue++
 	case e.Hook == format.HookSynRecv:
-		f.acks++
+		f.ACKs++
 		if e.Cause == format.CauseAborted {
-			f.aborted++
+			f.Aborted++
 		}
 		l.look(e, e.Backlog)
 	default:
-		f.syns++
+		f.SYNs++
 		l.look(e, e.Backlog)
 	}
 	return a.conns.refused(e, l)

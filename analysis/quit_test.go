@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
 
@@ -17,7 +18,7 @@ func TestHungUp(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		make     func(m *maker)
-		severity Severity
+		severity findings.Severity
 		says     string
 	}{
 		{"all of many", func(m *maker) {
@@ -25,16 +26,16 @@ func TestHungUp(t *testing.T) {
 				m.script(fmt.Sprintf("q%d g%d", 3000+i, 3000+i))
 				forgets(m, 3000+i, 8)
 			}
-		}, Notice, "12 clients were in the queue when the listener stopped listening; all of them had hung up before"},
+		}, findings.Notice, "12 clients were in the queue when the listener stopped listening; all of them had hung up before"},
 		{"one of two", func(m *maker) {
 			m.script("q3000 q3001 g3000")
 			forgets(m, 3000, 8)
 			forgets(m, 3001, 1)
-		}, Warning, "2 clients were in the queue when the listener stopped listening, and were reset; 1 of them had hung up before"},
+		}, findings.Warning, "2 clients were in the queue when the listener stopped listening, and were reset; 1 of them had hung up before"},
 		{"none", func(m *maker) {
 			m.script("q3000")
 			forgets(m, 3000, 1)
-		}, Warning, "1 client was in the queue when the listener stopped listening, and was reset"},
+		}, findings.Warning, "1 client was in the queue when the listener stopped listening, and was reset"},
 	} {
 		m := newMaker(t, true)
 		m.serves(1, 100, 5)
@@ -73,7 +74,7 @@ func TestRefusedFor(t *testing.T) {
 		m.queued(3000 + i)
 	}
 	_, r := m.analyze(Options{}, m.listening())
-	says := func(f Finding) bool {
+	says := func(f findings.Finding) bool {
 		return strings.Contains(f.Text, "3 were refused for up to 7.00 s before they were queued, half of them for 3.00 s or longer")
 	}
 	if !slices.ContainsFunc(r.Findings, says) {

@@ -51,7 +51,7 @@ func (cs *conns) refused(e *format.Event, l *listener) error {
 		r = &refusal{listener: l}
 		cs.refusals[k] = r
 		if l.life != nil {
-			l.life.clients++
+			l.life.Clients++
 		}
 	}
 	r.count++
@@ -80,10 +80,10 @@ func (cs *conns) refusedBefore(c *conn, e *format.Event, l *listener) error {
 	tried := max(e.BootNS-r.kept[0].NS, 0)
 	cs.tries.Record(tried)
 	if l != nil && l.life != nil {
-		if !l.life.tried.On() && l.detailed {
-			l.life.tried = stats.NewHistogram(2)
+		if !l.life.Tried.On() && l.detailed {
+			l.life.Tried = stats.NewHistogram(2)
 		}
-		l.life.tried.Record(tried)
+		l.life.Tried.Record(tried)
 	}
 	return nil
 }
@@ -114,7 +114,7 @@ func (cs *conns) unqueued(k tuple, r *refusal, end End) error {
 	if end == EndRefused {
 		cs.totals.NeverQueued++
 		if f := r.listener.life; f != nil {
-			f.neverIn++
+			f.NeverIn++
 		}
 	}
 	if cs.emit == nil {

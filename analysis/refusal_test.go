@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
 
@@ -97,7 +98,7 @@ func TestLifecycleAlone(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	for _, f := range r.Findings {
-		if f.ID == "queue-full" && f.Severity != Notice || f.ID == "dead-on-arrival" {
+		if f.ID == "queue-full" && f.Severity != findings.Notice || f.ID == "dead-on-arrival" {
 			t.Errorf("%+v", f)
 		}
 	}
@@ -258,7 +259,7 @@ func TestQueuedBefore(t *testing.T) {
 	}
 	found := false
 	for _, f := range r.Findings {
-		found = found || f.ID == "slow-accept" && f.Severity == Critical && strings.Contains(f.Text, "0.0.0.0:80 (stuck[77]): nobody called accept in 8.00 s, and 3 connections were in the queue at the start, 3 at the end")
+		found = found || f.ID == "slow-accept" && f.Severity == findings.Critical && strings.Contains(f.Text, "0.0.0.0:80 (stuck[77]): nobody called accept in 8.00 s, and 3 connections were in the queue at the start, 3 at the end")
 	}
 	if !found {
 		t.Errorf("%+v", r.Findings)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
 
@@ -85,7 +86,7 @@ func figures(screen string) map[string]figure {
 
 // findingFigures takes the numbers out of findings: by finding and the words around its numbers, in
 // their order.
-func findingFigures(list []analysis.Finding) map[string][]figure {
+func findingFigures(list []findings.Finding) map[string][]figure {
 	all := map[string][]figure{}
 	for _, f := range list {
 		var found []figure
@@ -100,7 +101,7 @@ func findingFigures(list []analysis.Finding) map[string][]figure {
 
 // findingBounds holds the figures of findings of a damaged capture against those of the whole one: one
 // that is marked ≥ is not more, one without a mark is in the whole one's finding of that kind, too.
-func findingBounds(t *testing.T, name string, list, whole []analysis.Finding, marks map[string]int) {
+func findingBounds(t *testing.T, name string, list, whole []findings.Finding, marks map[string]int) {
 	t.Helper()
 	exact := map[float64]bool{100e6: true, 20e6: true, 1e9: true} // the thresholds of analysis
 	for _, of := range findingFigures(whole) {
@@ -130,7 +131,7 @@ func TestBounds(t *testing.T) {
 	_, h, events := slowServer(t, analysis.Options{})
 	end := &format.End{Reason: "signal", Clean: true, Events: uint64(len(events)), BlockedKnown: true, Clock: format.Clock{BootNS: 4e9}}
 	var losses []format.Loss
-	var findings, wholeFindings []analysis.Finding
+	var findings, wholeFindings []findings.Finding
 	screen := func(c analysis.Completeness, end *format.End, parts ...[]format.Event) string {
 		a := analysis.New(h, analysis.Options{})
 		if err := a.Add(&format.Batch{Processes: []format.Process{{Num: 1, PID: 100, Comm: "app", Exe: "/srv/app"}}}, false); err != nil {

@@ -4,11 +4,12 @@ import (
 	"fmt"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/stats"
 )
 
 // colors are those of severities.
-var colors = map[analysis.Severity]string{analysis.Critical: red, analysis.Warning: amber, analysis.Notice: bold}
+var colors = map[findings.Severity]string{findings.Critical: red, findings.Warning: amber, findings.Notice: bold}
 
 // findings ends the screen.
 func (t *text) findings() {
@@ -37,11 +38,11 @@ func (t *text) findings() {
 }
 
 // evidence names the events of a finding.
-func (t *text) evidence(f *analysis.Finding) string {
+func (t *text) evidence(f *findings.Finding) string {
 	if len(f.Evidence) == 0 {
 		return ""
 	}
-	clock := func(e analysis.Evidence) string { return t.when(e.Time, e.BootNS, "15:04:05.000") }
+	clock := func(e findings.Evidence) string { return t.when(e.Time, e.BootNS, "15:04:05.000") }
 	first, last := f.Evidence[0], f.Evidence[0]
 	s := "events"
 	for i, e := range f.Evidence {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/findings"
 )
 
 // maxHeadlines is how many lines the answer takes at most, with the one about the capture itself.
@@ -33,7 +34,7 @@ func (t *text) answer() {
 	t.line(code, t.verdict(), "")
 	total := t.r.FindingCounts.Critical + t.r.FindingCounts.Warning + t.r.FindingCounts.Notice
 	list, room := t.r.Findings, maxHeadlines-1
-	if i := slices.IndexFunc(list, func(f analysis.Finding) bool { return f.ID == "incomplete" }); i >= 0 {
+	if i := slices.IndexFunc(list, func(f findings.Finding) bool { return f.ID == "incomplete" }); i >= 0 {
 		list, total = slices.Delete(slices.Clone(list), i, i+1), total-1 // the first line says it
 	}
 	switch {
@@ -67,8 +68,8 @@ func (t *text) verdict() string {
 }
 
 // severity is that of a finding, the worst in capitals.
-func (t *text) severity(f *analysis.Finding) string {
-	if f.Severity == analysis.Critical {
+func (t *text) severity(f *findings.Finding) string {
+	if f.Severity == findings.Critical {
 		return strings.ToUpper(string(f.Severity))
 	}
 	return string(f.Severity)
@@ -79,7 +80,7 @@ func (t *text) findingCounts() string {
 	var counts []string
 	for i, n := range []int{t.r.FindingCounts.Critical, t.r.FindingCounts.Warning, t.r.FindingCounts.Notice} {
 		if n > 0 {
-			counts = append(counts, fmt.Sprintf("%d %s", n, analysis.Severities[i]))
+			counts = append(counts, fmt.Sprintf("%d %s", n, findings.Severities[i]))
 		}
 	}
 	return strings.Join(counts, ", ")

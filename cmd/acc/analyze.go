@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
@@ -77,8 +78,8 @@ by the client's address and port; --timeline draws them. docs/JSON.md explains t
 	f.IntVar(&o.top, "top", 10, "`ROWS` in each table; 0: all")
 	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto, always or never; auto heeds NO_COLOR")
 	o.zoneOptions.flags(cmd)
-	severities := make([]string, len(analysis.Severities))
-	for i, s := range analysis.Severities {
+	severities := make([]string, len(findings.Severities))
+	for i, s := range findings.Severities {
 		severities[i] = string(s)
 	}
 	values(cmd, "fail-on", severities...)
@@ -111,7 +112,7 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if o.top < 0 {
 		return &usageError{fmt.Errorf("--top %d is less than nothing", o.top), "--top 0 shows all rows"}
 	}
-	if o.failOn != "" && !slices.Contains(analysis.Severities, analysis.Severity(o.failOn)) {
+	if o.failOn != "" && !slices.Contains(findings.Severities, findings.Severity(o.failOn)) {
 		return &usageError{fmt.Errorf("--fail-on %q is neither notice, warning nor critical", o.failOn), "like --fail-on warning"}
 	}
 	in, err := openCapture(name, format.ReaderOptions{Salvage: o.salvage, Parts: true, Omit: []string{"cgroup"}}) // which nothing here looks at
@@ -158,7 +159,7 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if view == viewConnection && v.lines == 0 && verdict == nil {
 		return &hinted{fmt.Errorf("no connection of %s has %s", in.name, o.connection), "acc analyze --connections lists them; acc explain SEQ FILE says what an event is that is of no connection"}
 	}
-	if verdict == nil && o.failOn != "" && slices.ContainsFunc(result.Findings, func(f analysis.Finding) bool { return f.Severity.AtLeast(analysis.Severity(o.failOn)) }) {
+	if verdict == nil && o.failOn != "" && slices.ContainsFunc(result.Findings, func(f findings.Finding) bool { return f.Severity.AtLeast(findings.Severity(o.failOn)) }) {
 		return exited(exitFound)
 	}
 	if verdict == nil && result.LimitHit {

@@ -38,10 +38,10 @@ func TestJSONDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/stats", "../../format")
+	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/stats", "../../analysis/findings", "../../format")
 	parts := map[string]string{
 		"events": fieldTable(eventFields()), "pairs": fieldTable(lineKinds["pairs"]()), "connections": fieldTable(lineKinds["connections"]()),
-		"ends": endTable(), "why": src.words(t, "analysis.Why"), "severities": src.words(t, "analysis.Severity"), "witness": src.words(t, "analysis.Witness"), "halted": src.words(t, "format.Halted"),
+		"ends": endTable(), "why": src.words(t, "analysis.Why"), "severities": src.words(t, "findings.Severity"), "witness": src.words(t, "analysis.Witness"), "halted": src.words(t, "format.Halted"),
 	}
 	roots := map[string]reflect.Type{"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[info](), "verify": reflect.TypeFor[verified](),
 		"unreadable": reflect.TypeFor[unreadable](), "fields": reflect.TypeFor[field]()}

@@ -1,0 +1,207 @@
+package findings
+
+// This file has the rules about single accepts and connections that went wrong.
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/acc-project/acc/analysis/humanize"
+	"github.com/acc-project/acc/analysis/stats"
+	"github.com/acc-project/acc/format"
+)
+
+// aborts are the errors by which accept says that a connection failed while it was queued, accept(2).
+var aborts = map[int32]bool{64: true, 71: true, 92: true, 100: true, 101: true, 103: true, 112: true, 113: true}
+
+// Aborted reports whether accept says by an error that a connection failed while it was queued.
+func Aborted(errno int32) bool { return aborts[errno] }
+
+const enfile = 23
+
+// fdExhausted finds accepts that failed for want of a descriptor.
+func fdExhausted(c *Capture, l *Listener) []found {
+	m, say := l.Marks[FDExhausted], c.say()
+	if m == nil {
+		return nil
+	}
+	text, next := "accept failed %s in %s because the process (%s) had no descriptor left (EMFILE); a client that is queued then waits until one is free",
+		"ls /proc/PID/fd | wc -l against its limit (prlimit -n -p PID; LimitNOFILE= of its unit); if the number only grows, something is not closed"
+	if slices.ContainsFunc(l.Errors, func(e ErrorCount) bool { return e.Errno == enfile }) {
+		text, next = "accept failed %s in %s because the whole system had no descriptor left (ENFILE; %s accepts there); a client that is queued then waits until one is free",
+			"cat /proc/sys/fs/file-nr against fs.file-max; lsof for who holds most"
+	}
+	return one(Critical, m.Count, m.Samples(), next, "%s: "+text, l.Label, say.CallsOf(m.Count, "time"), say.CallsFor(m.LastNS-m.FirstNS), l.By)
+}
+
+// aborted finds accepts that returned the error of a connection.
+func aborted(c *Capture, l *Listener) []found {
+	m, say := l.Marks[AcceptAborted], c.say()
+	if m == nil {
+		return nil
+	}
+	s := Notice
+	if m.Count >= manyDead && 100*m.Count >= l.Accepted {
+		s = Warning
+	}
+	var errs []string
+	for _, e := range l.Errors {
+		if Aborted(e.Errno) {
+			errs = append(errs, format.ErrnoName(e.Errno)+" "+say.Calls(e.Count))
+		}
+	}
+	return one(s, m.Count, m.Samples(),
+		"see that the program goes on after such an error, as accept(2) asks, and does not leave its loop; then the network, or what injects the error",
+		"%s: accept told of a connection that had failed already, %s (%s)", l.Label, say.CallsOf(m.Count, "time"), strings.Join(errs, ", "))
+}
+
+// cutOff finds connections that accept took and then lost by an error.
+func cutOff(c *Capture, l *Listener) []found {
+	m := l.Marks[ClientLost]
+	if m == nil {
+		return nil
+	}
+	s := Warning
+	if m.Count >= manyLost {
+		s = Critical
+	}
+	return one(s, m.Count, m.Samples(),
+		"a bug of the program: the address or length pointer that it gives to accept is not valid memory; strace -e accept,accept4 shows them",
+		"%s: %s %s taken from the queue and cut off, because accept of %s failed after that (EFAULT, EINVAL)", l.Label,
+		c.say().CallsOf(m.Count, "client"), were(m.Count), l.By)
+}
+
+// lostWithListener finds clients that were in the queue when their listener stopped.
+func lostWithListener(c *Capture, l *Listener) []found {
+	q, say := l.Queue, c.say()
+	if q == nil || q.Lost == 0 {
+		return nil
+	}
+	s, became := Warning, ", and "+were(q.Lost)+" reset"
+	switch there := q.Lost - q.LostQuit; {
+	case there == 0:
+		s, became = Notice, "; "+allOf(q.Lost)+" had hung up before"
+	case there >= manyLost:
+		s = Critical
+	}
+	if l.Tests {
+		s = Notice
+		became += "; it may be another acc that begins to record: it tries its probes so, with clients of its own"
+	}
+	if q.LostQuit > 0 && s != Notice {
+		became += "; " + say.Ended(q.LostQuit) + " of them had hung up before"
+	}
+	next := "drain the queue before a listener is " + cmp.Or(q.stopped("closed", "shut down"), "closed or shut down") +
+		": accept until EAGAIN, or hand it over to the next process"
+	how := cmp.Or(q.stopped("was closed", "was shut down (its socket stayed open: shutdown(2), or ss -K)"), "stopped listening")
+	return one(s, q.Lost, q.LostAt.Samples(), next, "%s%s: %s %s in the queue when the listener %s%s", l.Label, l.suffix(),
+		say.EndedOf(q.Lost, "client"), were(q.Lost), how, became)
+}
+
+// stopped is one of the two if all clients that were lost with the listener were lost in that way, else "".
+func (q *Queue) stopped(closed, shut string) string {
+	switch q.Lost {
+	case q.LostClosed:
+		return closed
+	case q.LostShut:
+		return shut
+	}
+	return ""
+}
+
+func allOf(n uint64) string {
+	if n == 1 {
+		return "it"
+	}
+	return "all of them"
+}
+
+// dead finds connections that were over before the program had them.
+func dead(c *Capture, l *Listener) []found {
+	m, say := l.Marks[DeadOnArrival], c.say()
+	late, kept := uint64(0), l.DeadAhead // kept: of the dead, those that the server let wait
+	evidence := m.Samples()
+	if q := l.Queue; q != nil {
+		late, kept = q.LateGone, q.LateDead
+		evidence = append(evidence[:min(len(evidence), 2*stats.KeepSamples-min(int(late), stats.KeepSamples))], q.Gone.Samples()...)
+		evidence = inOrder(evidence)
+	}
+	n := m.N() + late
+	if n == 0 {
+		return nil
+	}
+	s := Notice
+	switch kept += late; {
+	case kept >= manyDead && 5*kept >= l.Accepted:
+		s = Critical
+	case kept >= manyDead && 100*kept >= l.Accepted:
+		s = Warning
+	}
+	gone := humanize.Duration(GoneNS)
+	text := fmt.Sprintf("%s of %s accepted connections had been closed by a client that had waited %s or longer",
+		say.Ended(late), say.Calls(l.Accepted), gone)
+	if m.N() > 0 {
+		more := ""
+		if late > 0 {
+			more = fmt.Sprintf(", %s more had been closed by a client that had waited %s or longer", say.Ended(late), gone)
+		}
+		text = fmt.Sprintf("%s of %s accepted connections %s dead already, reset while in the queue%s",
+			say.Calls(m.N()), say.Calls(l.Accepted), were(m.N()), more)
+	}
+	return one(s, n, evidence,
+		"if clients give up, slow-accept says how long they had waited; short-lived ones that reset at once are health checks or scans (acc analyze --connections)",
+		"%s: %s", l.Label, text)
+}
+
+// address finds programs that were left with another address than the peer's.
+func address(c *Capture, l *Listener) []found {
+	m := l.Marks[AddressMismatch]
+	if m == nil {
+		return nil
+	}
+	return one(Warning, m.Count, m.Samples(),
+		"acc explain SEQ FILE shows what it was told; if that is another address, do not trust its log for who connected, and find out what writes to its buffer",
+		"%s: %s was left with an address, or a length of it, that is not the peer's, %s", l.Label, l.By, c.say().CallsOf(m.Count, "time"))
+}
+
+// uring finds accepts that tracers of system calls do not see.
+func uring(c *Capture) []found {
+	m := &c.Uring
+	if m.Count == 0 {
+		return nil
+	}
+	const most = 5
+	var where []string
+	for _, l := range c.Listeners {
+		if l.Uring != "" {
+			where = append(where, fmt.Sprintf("%s by %s", l.Label, l.Uring))
+		}
+	}
+	if n := len(where); n > most {
+		where = append(where[:most], fmt.Sprintf("%d more listeners", n-most))
+	}
+	return one(Notice, m.Count, m.Samples(),
+		"if that is not known of the program: seccomp, auditd and tools that trace system calls do not see these accepts",
+		"%s accepted through io_uring: %s", c.say().CallsOf(m.Count, "connection"), strings.Join(where, ", "))
+}
+
+// incomplete says that the capture is.
+func incomplete(c *Capture) []found {
+	why := slices.Compact(slices.DeleteFunc(slices.Clone(c.Caveats), func(id string) bool {
+		return id == "cross-check" // which is a finding of its own
+	}))
+	if c.Complete || len(why) == 0 {
+		return nil
+	}
+	next := "acc info says what is missing where, and the lines above what that can be"
+	switch {
+	case c.Lost > 0 && c.EndReason == format.EndDiskFull:
+		next = "record again with more room on the disk; acc info says what was lost where"
+	case c.Lost > 0:
+		next = "record again with a larger --ring-size; acc info says what was lost where"
+	}
+	return one(Warning, c.Lost, c.Gap.Samples(), next,
+		"the capture is not complete (%s): findings tell of what is in it, and that nothing else was found proves nothing", strings.Join(why, ", "))
+}

@@ -1,0 +1,102 @@
+// Package findings holds the rules by which acc analyze finds what is wrong in a capture. A rule
+// is a function of a summary: it needs no capture, keeps nothing, and says what it found as a
+// Finding. docs/FINDINGS.md explains each.
+package findings
+
+import (
+	"slices"
+	"time"
+
+	"github.com/acc-project/acc/analysis/stats"
+)
+
+// Severity says how bad a finding is.
+type Severity string
+
+// The severities, worst first. docs/FINDINGS.md says which finding has which, and when.
+const (
+	Critical Severity = "critical" // clients are refused, lost or kept waiting now
+	Warning  Severity = "warning"  // something is wrong, or will be
+	Notice   Severity = "notice"   // worth knowing; alone it is no fault
+)
+
+// Severities are all of them, worst first.
+var Severities = []Severity{Critical, Warning, Notice}
+
+// AtLeast reports whether s is as bad as t or worse.
+func (s Severity) AtLeast(t Severity) bool {
+	return slices.Index(Severities, s) <= slices.Index(Severities, t)
+}
+
+// Finding is one thing that is wrong, or worth knowing.
+type Finding struct {
+	ID       string     `json:"id"`       // stable: queue-full, queue-overflow, slow-accept ... of docs/FINDINGS.md
+	Severity Severity   `json:"severity"` // how bad it is
+	Text     string     `json:"text"`     // what, where, and how much, in a sentence
+	Evidence []Evidence `json:"evidence"` // the first and the last events that show it, at most 8
+	Next     string     `json:"next"`     // what to look at
+	Listener uint64     `json:"listener"` // inode number of the one that it is about, 0: of several or none
+	NetNS    uint32     `json:"netns"`    // network namespace of that listener
+	More     int        `json:"more"`     // findings of this kind at other listeners of the same process that are left out behind it (--top 0 has them)
+	Owner    string     `json:"owner"`    // whose listener that is: name[pid], empty if it is not known
+}
+
+// Evidence is one event that shows a finding.
+type Evidence struct {
+	Seq    uint64     `json:"seq"`     // number of the event, which acc explain takes
+	Time   *time.Time `json:"ts"`      // its time
+	BootNS int64      `json:"boot_ns"` // its time
+}
+
+// The kinds of findings. Of the same severity, a finding of a kind before others stands first.
+const (
+	CrossCheck Kind = iota
+	QueueOverflow
+	ListenDrops
+	FDExhausted
+	SlowAccept
+	QueueFull
+	ClientLost
+	DeadOnArrival
+	AcceptAborted
+	AddressMismatch
+	Incomplete
+	Herd
+	UnevenWorkers
+	NewAcceptor
+	NewListener
+	IOUringAccept
+	NumKinds
+)
+
+var ids = [NumKinds]string{
+	"cross-check", "queue-overflow", "listen-drops", "fd-exhausted", "slow-accept", "queue-full", "client-lost", "dead-on-arrival",
+	"accept-aborted", "address-mismatch",
+	"incomplete", "herd", "uneven-workers", "new-acceptor", "new-listener", "io-uring-accept",
+}
+
+// IDs are the ids that a finding can have.
+func IDs() []string { return slices.Clone(ids[:]) }
+
+// Kind is a kind of finding.
+type Kind int
+
+// Marks are the events of a listener that show a finding, by its kind.
+type Marks [NumKinds]*stats.Mark
+
+// Note takes an event that shows a finding, with a value.
+func (ms *Marks) Note(finding Kind, seq uint64, ns, value int64) {
+	m := ms[finding]
+	if m == nil {
+		m = &stats.Mark{FirstNS: ns, LastNS: ns, High: value}
+		ms[finding] = m
+	}
+	m.Note(seq, ns, value)
+}
+
+// Counts count findings by severity.
+type Counts struct {
+	Critical int `json:"critical"` // clients are refused, lost or kept waiting now
+	Warning  int `json:"warning"`  // something is wrong, or will be
+	Notice   int `json:"notice"`   // worth knowing; alone it is no fault
+}

@@ -1,0 +1,174 @@
+package findings
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/acc-project/acc/analysis/stats"
+)
+
+// Thresholds; docs/FINDINGS.md gives the reasons.
+const (
+	SlowNS      = 100e6 // in the accept queue: a client feels it
+	PaceNS      = 20e6  // between two accepts: a server that takes clients faster has much to do
+	SlowerNS    = 1e9   // as long as TCP waits before it sends again
+	GoneNS      = 1e9   // a client that closed its side after so long in the queue gave up
+	verySlowNS  = 5e9   // as long as clients commonly wait at all
+	fullNS      = 1e9   // the queue full for so long in all is no burst
+	manyRefused = 10
+	manyDead    = 10
+	manyLost    = 10
+	herdEmpty   = 100 // wake-ups for nothing, fewer are no herd
+	unevenEach  = 50  // accepts for each worker, fewer say nothing
+	unevenAll   = 200
+)
+
+// rule finds one kind of thing, at each listener or in the whole capture.
+type rule struct {
+	kind    Kind
+	at      func(*Capture, *Listener) []found
+	capture func(*Capture) []found
+}
+
+// rules are all of them.
+var rules = []rule{
+	{kind: QueueOverflow, at: overflow},
+	{kind: SlowAccept, at: slowAccept},
+	{kind: QueueFull, at: queueFull},
+	{kind: FDExhausted, at: fdExhausted},
+	{kind: AcceptAborted, at: aborted},
+	{kind: ClientLost, at: cutOff},
+	{kind: ClientLost, at: lostWithListener},
+	{kind: DeadOnArrival, at: dead},
+	{kind: AddressMismatch, at: address},
+	{kind: Herd, at: herd},
+	{kind: NewAcceptor, at: newAcceptor},
+	{kind: UnevenWorkers, capture: uneven},
+	{kind: NewListener, capture: newListeners},
+	{kind: IOUringAccept, capture: uring},
+	{kind: CrossCheck, capture: crossCheck},
+	{kind: ListenDrops, capture: listenDrops},
+	{kind: Incomplete, capture: incomplete},
+}
+
+// found is what a rule says: a finding and what it is sorted by.
+type found struct {
+	severity Severity
+	weight   uint64 // how much of it there is: the more, the worse among its like
+	evidence []stats.Sample
+	next     string
+	text     string
+	netNS    uint32 // of what is about a namespace and no listener
+}
+
+// Judge applies all rules. At most keep findings of each kind are listed, negative: all, and
+// of the same kind three of one process; left is how many are not. The counts are of all.
+func Judge(c *Capture, keep int) (list []Finding, left int, counts Counts) {
+	var all []judged
+	for _, r := range rules {
+		if r.capture != nil {
+			for _, f := range r.capture(c) {
+				all = append(all, c.finding(r.kind, nil, f))
+			}
+			continue
+		}
+		for _, l := range c.Listeners {
+			for _, f := range r.at(c, l) {
+				all = append(all, c.finding(r.kind, l, f))
+			}
+		}
+	}
+	list, left = sorted(all, keep)
+	for _, f := range all {
+		switch f.Severity {
+		case Critical:
+			counts.Critical++
+		case Warning:
+			counts.Warning++
+		default:
+			counts.Notice++
+		}
+	}
+	return list, left, counts
+}
+
+// judged is a finding with what it is sorted by.
+type judged struct {
+	Finding
+	kind   Kind
+	weight uint64
+}
+
+func (c *Capture) finding(kind Kind, l *Listener, f found) judged {
+	j := judged{Finding{ID: ids[kind], Severity: f.severity, Text: f.text, Next: f.next, Evidence: []Evidence{}, NetNS: f.netNS}, kind, f.weight}
+	if l != nil {
+		j.Listener, j.NetNS, j.Owner = l.Inode, l.NetNS, l.Owner
+	}
+	for _, e := range f.evidence {
+		if e.Seq == 0 {
+			continue // before the first event
+		}
+		j.Evidence = append(j.Evidence, Evidence{e.Seq, c.Time(e.NS), e.NS})
+	}
+	return j
+}
+
+// perOwner is how many findings of a kind are shown for the listeners of one process, so that
+// they don't hide those of others.
+const perOwner = 3
+
+// sorted gives them worst first, at most keep of each kind, and perOwner of one process;
+// negative: all.
+func sorted(all []judged, keep int) (list []Finding, left int) {
+	slices.SortStableFunc(all, func(x, y judged) int {
+		return cmp.Or(cmp.Compare(slices.Index(Severities, x.Severity), slices.Index(Severities, y.Severity)), cmp.Compare(x.kind, y.kind),
+			cmp.Compare(y.weight, x.weight), cmp.Compare(x.Text, y.Text))
+	})
+	type group struct {
+		kind     Kind
+		severity Severity
+		owner    string
+	}
+	list = []Finding{}
+	var of [NumKinds]int
+	last := map[group]int{} // in list
+	shown := map[group]int{}
+	for _, f := range all {
+		g := group{f.kind, f.Severity, f.Owner}
+		switch {
+		case keep < 0:
+		case f.Owner != "" && shown[g] == perOwner:
+			list[last[g]].More++
+			left++
+			continue
+		case of[f.kind] == keep:
+			left++
+			continue
+		}
+		of[f.kind]++
+		shown[g]++
+		last[g] = len(list)
+		list = append(list, f.Finding)
+	}
+	return list, left
+}
+
+// one is the result of a rule that found one thing.
+func one(s Severity, weight uint64, evidence []stats.Sample, next, text string, args ...any) []found {
+	return []found{{severity: s, weight: weight, evidence: evidence, next: next, text: fmt.Sprintf(text, args...)}}
+}
+
+// inOrder gives evidence in the order of the capture, at most as much as a finding shows.
+func inOrder(evidence []stats.Sample) []stats.Sample {
+	evidence = slices.Clone(evidence[:min(len(evidence), 2*stats.KeepSamples)])
+	slices.SortFunc(evidence, func(a, b stats.Sample) int { return cmp.Compare(a.Seq, b.Seq) })
+	return evidence
+}
+
+func were(n uint64) string {
+	if n == 1 {
+		return "was"
+	}
+	return "were"
+}

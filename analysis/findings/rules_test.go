@@ -1,0 +1,122 @@
+package findings
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/acc-project/acc/analysis/stats"
+)
+
+// events makes a mark of n events, a second apart.
+func events(n int) *stats.Mark {
+	m := &stats.Mark{}
+	for i := range n {
+		m.Note(uint64(i+1), int64(i)*1e9, 0)
+	}
+	return m
+}
+
+func waits(list ...time.Duration) stats.Histogram {
+	h := stats.NewHistogram(3)
+	for _, d := range list {
+		h.Record(int64(d))
+	}
+	return h
+}
+
+func marked(kind Kind, n int) (ms Marks) {
+	ms[kind] = events(n)
+	return ms
+}
+
+// Each rule finds what it is for, as bad as docs/FINDINGS.md says, and is silent just before that.
+func TestRules(t *testing.T) {
+	halted := Listener{Snapshot: Snapshot{Before: true, Ended: true, Start: 2, End: 2}, Owner: "srv[7]", Began: "srv[7]",
+		Stands: "srv[7] is stopped", StandsDo: "kill -CONT 7"}
+	two := func(a, b uint64) []Worker {
+		return []Worker{{Process: 1, Who: "w[1]", Accepted: a, LastNS: 9e9}, {Process: 2, Who: "w[2]", Accepted: b, LastNS: 9e9}}
+	}
+	addr := netip.MustParseAddrPort("192.0.2.1:80")
+	for _, x := range []struct {
+		name string
+		c    Capture
+		l    Listener
+		want string // ids with severities
+		says string
+	}{
+		{name: "nothing"},
+		{name: "9 SYNs dropped", l: Listener{Marks: marked(QueueOverflow, 9), Queue: &Queue{SYNs: 9, Clients: 3}},
+			want: "warning queue-overflow", says: "refused clients 9 times"},
+		{name: "10 SYNs dropped", l: Listener{Marks: marked(QueueOverflow, 10), Queue: &Queue{SYNs: 10, Clients: 3}}, want: "critical queue-overflow"},
+		{name: "some of the dropped were lost", c: Capture{Doubts: stats.Doubts{Connections: true}},
+			l: Listener{Marks: marked(QueueOverflow, 9), Queue: &Queue{SYNs: 9, Clients: 3}}, want: "warning queue-overflow", says: "≥9 times"},
+		{name: "SYN queue", l: Listener{Marks: marked(QueueOverflow, 1), Queue: &Queue{SYNQueue: 1}}, want: "warning queue-overflow", says: "SYN queue was full"},
+		{name: "full for less than a second", l: Listener{Marks: marked(QueueFull, 1), Queue: &Queue{FullNS: 1e9 - 1}}, c: Capture{SpanNS: 60e9}, want: "notice queue-full"},
+		{name: "full for a second", l: Listener{Marks: marked(QueueFull, 1), Queue: &Queue{FullNS: 1e9}}, c: Capture{SpanNS: 60e9}, want: "warning queue-full"},
+		{name: "two slow waits of many", l: Listener{Attempts: 100, Queue: &Queue{Slow: 2, Over: 2, Waits: waits(slices.Repeat([]time.Duration{time.Millisecond}, 100)...)}}},
+		{name: "three slow waits", l: Listener{Attempts: 3, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e8, 2e8, 2e8)}}, want: "notice slow-accept", says: "3 of 3 clients waited 100 ms"},
+		{name: "half a second", l: Listener{Attempts: 3, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(6e8, 6e8, 6e8)}}, want: "warning slow-accept"},
+		{name: "a second", l: Listener{Attempts: 3, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e9, 2e9, 2e9)}}, want: "critical slow-accept"},
+		{name: "one left after 6 s", l: Listener{Attempts: 1, Queue: &Queue{Left: 1, LeftNS: 6e9}}, want: "critical slow-accept", says: "never accepted"},
+		{name: "nobody came", c: Capture{SpanNS: 5e9}, l: halted, want: "critical slow-accept", says: "srv[7] is stopped"},
+		{name: "nobody came in less than a second", c: Capture{SpanNS: 9e8}, l: halted},
+		{name: "descriptors", l: Listener{Marks: marked(FDExhausted, 1), By: "srv[7]"}, want: "critical fd-exhausted", says: "EMFILE"},
+		{name: "descriptors of the system", l: Listener{Marks: marked(FDExhausted, 1), Errors: []ErrorCount{{23, 1}}}, want: "critical fd-exhausted", says: "ENFILE"},
+		{name: "aborted", l: Listener{Marks: marked(AcceptAborted, 1), Errors: []ErrorCount{{103, 1}}}, want: "notice accept-aborted", says: "ECONNABORTED 1"},
+		{name: "cut off", l: Listener{Marks: marked(ClientLost, 10)}, want: "critical client-lost"},
+		{name: "lost with the listener", l: Listener{Queue: &Queue{Lost: 1, LostClosed: 1}}, want: "warning client-lost", says: "was closed, and was reset"},
+		{name: "gone before that", l: Listener{Queue: &Queue{Lost: 1, LostQuit: 1, LostClosed: 1}}, want: "notice client-lost"},
+		{name: "a test of probes", l: Listener{Queue: &Queue{Lost: 2, LostClosed: 2}, Tests: true}, want: "notice client-lost", says: "another acc"},
+		{name: "dead", l: Listener{Accepted: 5, Marks: marked(DeadOnArrival, 1)}, want: "notice dead-on-arrival", says: "1 of 5"},
+		{name: "many dead", l: Listener{Accepted: 50, DeadAhead: 10, Marks: marked(DeadOnArrival, 10)}, want: "critical dead-on-arrival"},
+		{name: "address", l: Listener{Marks: marked(AddressMismatch, 2)}, want: "warning address-mismatch"},
+		{name: "99 in vain", l: Listener{Workers: []Worker{{Empty: 100, Threads: true}}}},
+		{name: "100 in vain", l: Listener{Workers: []Worker{{Empty: 101, Threads: true}}}, want: "warning herd"},
+		{name: "even", l: Listener{Addr: addr, Workers: two(110, 90)}},
+		{name: "uneven", l: Listener{Addr: addr, Workers: two(190, 10)}, want: "notice uneven-workers", says: "w[1] took 190 of 200"},
+		{name: "uneven and refusing", l: Listener{Addr: addr, Workers: two(190, 10), Queue: &Queue{Slow: 3, Waits: waits(2e8)}}, want: "warning uneven-workers, notice slow-accept"},
+		{name: "another program", l: Listener{Marks: func() Marks { m := marked(NewAcceptor, 1); m[NewAcceptor].High = 1; return m }(), Programs: []string{"/a", "/b"}}, want: "warning new-acceptor", says: "/a, /b"},
+		{name: "a new worker", l: Listener{Marks: marked(NewAcceptor, 1)}, want: "notice new-acceptor"},
+		{name: "new listener", c: Capture{New: *events(2), NewNames: []string{"0.0.0.0:80 by srv[7]"}}, want: "notice new-listener", says: "and 1 more"},
+		{name: "io_uring", c: Capture{Uring: *events(1)}, l: Listener{Label: "0.0.0.0:80", Uring: "srv[7]"}, want: "notice io-uring-accept", says: "0.0.0.0:80 by srv[7]"},
+		{name: "accepts are missing", c: Capture{Spaces: []Space{{Differs: true, Unexplained: 3}}}, want: "critical cross-check"},
+		{name: "accepts too many", c: Capture{Spaces: []Space{{Differs: true, Unexplained: -3}}}, want: "warning cross-check"},
+		{name: "other drops", c: Capture{Spaces: []Space{{NetNS: 1, Drops: 9}, {NetNS: 2}}}, want: "warning listen-drops", says: "in network namespace 1"},
+		{name: "not complete", c: Capture{Caveats: []string{"lost", "cross-check"}, Lost: 4}, want: "warning incomplete", says: "(lost)"},
+		{name: "not complete by the counters alone", c: Capture{Caveats: []string{"cross-check"}}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			c := x.c
+			c.Time = func(int64) *time.Time { return nil }
+			c.SpanNS = max(c.SpanNS, 1)
+			c.Listeners = []*Listener{&x.l}
+			list, left, counts := Judge(&c, 10)
+			got, text := []string{}, ""
+			for _, f := range list {
+				got = append(got, string(f.Severity)+" "+f.ID)
+				text += f.Text + "\n"
+				if f.Next == "" || strings.Contains(f.Text, "%!") {
+					t.Errorf("%+v", f)
+				}
+			}
+			if s := strings.Join(got, ", "); s != x.want || !strings.Contains(text, x.says) {
+				t.Errorf("got %q, want %q; it says %q, want %q", s, x.want, text, x.says)
+			}
+			if left != 0 || counts.Critical+counts.Warning+counts.Notice != len(list) {
+				t.Errorf("%d left, %+v", left, counts)
+			}
+		})
+	}
+}
+
+// Each kind of finding has a rule.
+func TestEachKindHasARule(t *testing.T) {
+	for kind := range NumKinds {
+		if !slices.ContainsFunc(rules, func(r rule) bool { return r.kind == kind }) {
+			t.Errorf("no rule finds %s", ids[kind])
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package findings
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/acc-project/acc/analysis/stats"
+)
+
+// Capture is what the rules look at of a whole capture.
+type Capture struct {
+	Listeners []*Listener // all; also what stands for events without a listener, and for listeners beyond the bound
+	Doubts    stats.Doubts
+	Time      func(bootNS int64) *time.Time // wall clock, nil if it is lost
+	SpanNS    int64                         // from the first moment of the recording to its last, at least 1
+	AtEnd     string                        // what "at the end" is called: the capture may stop before it
+	Blind     bool                          // accepts are not recorded
+
+	New      stats.Mark // sockets that began to listen
+	NewNames []string   // the first of them, with who did that
+
+	Uring stats.Mark // accepts through io_uring
+
+	Complete  bool
+	Caveats   []string // ids of those that keep it from being complete
+	Lost      uint64   // events
+	EndReason string
+	Gap       stats.Mark // what was read last when a loss came
+
+	Spaces []Space // network namespaces whose counters were read
+}
+
+// Space is what the kernel's counters say of one network namespace.
+type Space struct {
+	NetNS       uint32
+	Differs     bool   // the counters and the capture do not agree
+	Unexplained int64  // connections that the kernel counted and the capture lacks; negative: the other way round
+	Difference  string // the same in words
+	Drops       uint64 // packets that listeners dropped for a reason that no event shows
+	DropsWhy    string // what the settings say of them, "" or beginning with "; "
+	Reserved    bool   // they may have been dropped to keep room for known clients
+}
+
+// Listener is what the rules look at of one listening socket.
+type Listener struct {
+	Inode     uint64
+	NetNS     uint32
+	Addr      netip.AddrPort // invalid if it has none
+	Label     string         // what sentences call it: its address, with what tells it apart from others
+	Owner     string         // name[pid] of whose it is, "" if that is not known
+	Labelled  bool           // the label names the owner
+	By        string         // who accepts there
+	Began     string         // name[pid] of who listened, "" if that is not known
+	Attempts  uint64
+	Accepted  uint64
+	Errors    []ErrorCount
+	Marks     Marks
+	Queue     *Queue   // nil: nothing but accepts is known of it
+	FullHigh  uint32   // longest queue of when it was full
+	FullLimit uint32   // its limit then
+	Snapshot  Snapshot // what the lists of sockets at the start and the end say
+	Stands    string   // what keeps the process from accepting at the end, "" if that is not known
+	StandsDo  string   // what to do about it
+	Workers   []Worker // processes that accept there
+	Programs  []string // executables that accepted there
+	Came      string   // name[pid] of the newest process that accepted there
+	Uring     string   // name[pid] of who accepts there through io_uring, "" if nobody does
+	DeadAhead uint64   // accepted and dead already, while others waited behind
+	FirstSeq  uint64   // its first event
+	FirstNS   int64
+	Tests     bool // it looks like one by which another recorder tests its probes
+}
+
+// ErrorCount is how often accept failed with an error.
+type ErrorCount struct {
+	Errno int32
+	Count uint64
+}
+
+// Snapshot is what the lists of sockets at the start and at the end say of a listener.
+type Snapshot struct {
+	Before     bool   // it listened when recording began
+	Ended      bool   // the list of the end has it
+	Start, End uint32 // connections in its queue
+	Limit      uint32 // of the queue at the start, 0 if it is not known
+	Sits       uint64 // tasks that sat in accept at the end
+	Halted     bool   // its process did not run at the end
+}
+
+// Worker is what one process did at a listener.
+type Worker struct {
+	Process         uint64 // the same for the same process at all listeners
+	Who             string // name[pid]
+	Accepted        uint64
+	Empty           uint64 // attempts that found the queue empty
+	FirstNS, LastNS int64  // of its attempts
+	Threads         bool   // more than one thread of it accepted
+}
+
+// Queue is what the events of connections say of a listener's accept queue.
+type Queue struct {
+	Blind    bool // accepts are not recorded
+	Queued   uint64
+	Waits    stats.Histogram // in the accept queue, of the accepted
+	Over     uint64          // of them, slowNS or longer
+	Slow     uint64          // of those, not because the server had others to take
+	Slower   uint64          // of them, slowerNS or longer
+	Worst    stats.Worst     // of them, the longest
+	Stuck    uint64          // not accepted by the end
+	OldestNS int64           // the longest of those
+	StuckAt  stats.Mark      // when they were queued
+	Quit     uint64          // of them, the client has closed its side
+	LateGone uint64          // of the accepted, waited goneNS or longer, and the peer had closed its side
+	LateDead uint64          // of the accepted, dead already, waited slowNS or longer
+	ClosedIn uint64          // ended in the queue, never accepted
+	Left     uint64          // of them, and of those lost, slowNS or later
+	LeftLost uint64          // of them, lost with the listener
+	LeftNS   int64           // the longest in the queue of all of these
+	LeftAt   stats.Mark      // their ends
+
+	OldestAtLeast, LeftAtLeast bool       // the longest began before the recording
+	Gone                       stats.Mark // the accepted that had given up
+	Lost                       uint64     // when it was closed
+	LostAt                     stats.Mark
+	LostQuit                   uint64          // of them, the client had closed its side
+	SYNs                       uint64          // refused: at the SYN
+	ACKs                       uint64          // at the last ACK
+	SYNQueue                   uint64          // at the SYN, the SYN queue was full
+	Clients                    uint64          // connections that were refused at least once
+	NeverIn                    uint64          // of them, not queued by the end
+	Tried                      stats.Histogram // of the others, until they were queued
+	Aborted                    uint64          // of acks, answered with a reset
+	LostClosed, LostShut       uint64          // of lost, the listener was closed, or only stopped listening
+	LimitLow, LimitHigh        uint32          // the least and the largest when they were
+	FullNS                     int64           // how long the queue was full
+	LongestNS                  int64           // without a break
+	FullAtNS                   int64           // when the longest began
+}
+
+// say writes figures with their marks.
+func (c *Capture) say() stats.Figures { return stats.Figures{Doubts: &c.Doubts} }
+
+// suffix names the owner in brackets, "" if it is not known, or if the label has it.
+func (l *Listener) suffix() string {
+	if l.Owner == "" || l.Labelled {
+		return ""
+	}
+	return " (" + l.Owner + ")"
+}
