@@ -1,12 +1,14 @@
 package analysis
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/findings"
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
@@ -18,7 +20,7 @@ type Options struct {
 	// Pair is called with each attempt when what became of it is known, which for
 	// one whose return is not there can be at the end. The pair is overwritten
 	// afterwards. An error of it ends the analysis.
-	Pair func(*Pair) error
+	Pair func(*pairing.Pair) error
 	Top  int // rows in each list of the result; 0: 10, negative: all
 
 	// Connection is called with each TCP connection when it has ended, or at the
@@ -55,9 +57,9 @@ type Analyzer struct {
 	header  format.Header
 	clock   format.Clock // the newest pair
 	end     *format.End
-	tasks   *tasks
-	spare   task // of a thread that is not followed
-	pairs   pairs
+	tasks   *pairing.Tasks
+	spare   pairing.Task // of a thread that is not followed
+	pairs   pairing.Pairs
 	places  places
 	witness *Witness
 
@@ -66,7 +68,7 @@ type Analyzer struct {
 	totals          Totals
 	errors          [1024]uint64
 	via             [256]uint64
-	unpaired        map[Why]uint64
+	unpaired        map[pairing.Why]uint64
 	waits, badWaits stats.Histogram
 	rate            stats.Series
 	lost            [format.NumHooks][format.NumKinds]uint64 // by hook and kind, of loss records
@@ -87,12 +89,12 @@ type Analyzer struct {
 func New(h *format.Header, o Options) *Analyzer {
 	o.defaults()
 	a := &Analyzer{
-		o: o, header: *h, clock: h.Clock, unpaired: map[Why]uint64{}, waits: stats.NewHistogram(3), badWaits: stats.NewHistogram(3),
+		o: o, header: *h, clock: h.Clock, unpaired: map[pairing.Why]uint64{}, waits: stats.NewHistogram(3), badWaits: stats.NewHistogram(3),
 		firstNS: math.MaxInt64, lastNS: math.MinInt64, rate: stats.NewSeries(h.Clock.BootNS, int64(time.Second), 4096),
 	}
 	a.witness = NewWitness(h)
 	a.places = newPlaces(h, &a.o)
-	a.pairs.emit = a.book
+	a.pairs.Emit = a.book
 	a.conns = newConns(&a.places, a.o.MaxConns)
 	a.conns.emit = a.o.Connection
 	a.conns.blind = blind(h)
@@ -102,7 +104,7 @@ func New(h *format.Header, o Options) *Analyzer {
 			a.conns.start()
 		}
 	}
-	a.tasks = newTasks(o.MaxTasks, a.pairs.settle)
+	a.tasks = pairing.NewTasks(o.MaxTasks, a.pairs.Settle)
 	return a
 }
 
@@ -113,7 +115,7 @@ func blind(h *format.Header) bool { return slices.Contains(h.Filters, "--events 
 // the capture before it was left out. The error is that of Options.Pair.
 func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 	if skipped {
-		a.pairs.skips++
+		a.pairs.Skips++
 		a.behind = true
 	}
 	a.witness.records(b)
@@ -133,13 +135,13 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 		if int(l.Hook) < len(a.lost) && int(l.Kind) < format.NumKinds {
 			a.lost[l.Hook][l.Kind] += l.Count
 		}
-		a.pairs.losses.add(l)
+		a.pairs.Losses.Add(l)
 		a.conns.lostIn = a.conns.lostIn || l.Kind == format.Queued
 		a.conns.lostOut = a.conns.lostOut || l.Kind == format.Return
 		a.gapMark.Note(a.lastSeq, l.FromNS, 0)
 	}
-	if len(b.Losses) > 0 && len(a.pairs.undecided) > 0 {
-		if err := a.pairs.decide(); err != nil {
+	if len(b.Losses) > 0 {
+		if err := a.pairs.Decide(); err != nil {
 			return err
 		}
 	}
@@ -188,7 +190,7 @@ func (a *Analyzer) event(e *format.Event) error {
 	if e.Kind > format.Return {
 		return a.live(e)
 	}
-	t, err := a.tasks.get(e.TID)
+	t, err := a.tasks.Get(e.TID)
 	if err != nil {
 		return err
 	}
@@ -199,20 +201,20 @@ func (a *Analyzer) event(e *format.Event) error {
 	if err := a.socket(t, e); err != nil {
 		return err
 	}
-	if err := a.pairs.add(t, e, a.tasks.forgot); err != nil {
+	if err := a.pairs.Add(t, e, a.tasks.Forgot); err != nil {
 		return err
 	}
-	a.tasks.put(t)
+	a.tasks.Put(t)
 	return nil
 }
 
 // socket takes what a return tells of a connection.
-func (a *Analyzer) socket(t *task, e *format.Event) error {
+func (a *Analyzer) socket(t *pairing.Task, e *format.Event) error {
 	if e.Kind != format.Return || e.Ret < 0 && e.Mark&format.MarkClientLost == 0 {
 		return nil
 	}
 	if e.Ret >= 0 && e.Mark&format.MarkAddrDiffers != 0 {
-		t.listener.marks.Note(findings.AddressMismatch, e.Seq, e.BootNS, 0)
+		spotOf(t).listener.marks.Note(findings.AddressMismatch, e.Seq, e.BootNS, 0)
 	}
 	if e.Proto != format.ProtoTCP && e.Proto != format.ProtoMPTCP || !e.RAddr.IsValid() {
 		return nil
@@ -250,27 +252,32 @@ func (a *Analyzer) snapshot(s *format.Snapshot) error {
 func (a *Analyzer) unfollow(e *format.Event) error {
 	a.unfollowed++
 	t := &a.spare
-	*t = task{tid: e.TID, skips: a.pairs.skips}
+	*t = pairing.Task{TID: e.TID, Skips: a.pairs.Skips}
 	a.places.place(t, e)
 	if err := a.socket(t, e); err != nil {
 		return err
 	}
-	if err := a.pairs.add(t, e, true); err != nil {
+	if err := a.pairs.Add(t, e, true); err != nil {
 		return err
 	}
-	if t.open {
-		return a.pairs.alone(t, WhyLimit)
+	if t.Open {
+		return a.pairs.Alone(t, pairing.WhyLimit)
 	}
-	return a.pairs.settle(t)
+	return a.pairs.Settle(t)
 }
 
 // book counts an attempt whose fate is known.
-func (a *Analyzer) book(p *Pair) error {
-	l, proc := p.listener, p.process
+func (a *Analyzer) book(p *pairing.Pair) error {
+	at := p.Place.(*spot)
+	l, proc := at.listener, at.process
+	if l.addr.IsValid() {
+		p.ListenAddr = l.addr
+	}
+	p.Name = cmp.Or(p.Name, l.bound)
 	a.totals.Attempts++
 	l.attempts++
 	proc.attempts++
-	if s := p.share; s != nil {
+	if s := at.share; s != nil {
 		s.attempt(p)
 	}
 	a.via[p.Via]++
@@ -284,7 +291,7 @@ func (a *Analyzer) book(p *Pair) error {
 	case !p.Returned():
 		a.totals.EntryOnly++
 		a.unpaired[p.Why]++
-		if p.Why == WhyBlocked {
+		if p.Why == pairing.WhyBlocked {
 			l.waiting++
 		}
 	case p.Ret >= 0:
@@ -294,14 +301,14 @@ func (a *Analyzer) book(p *Pair) error {
 	default:
 		a.failed(l, proc, p)
 	}
-	if p.Returned() && p.EnterSeq == 0 && p.Why != WhyNoCall && p.Why != WhyDenied {
+	if p.Returned() && p.EnterSeq == 0 && p.Why != pairing.WhyNoCall && p.Why != pairing.WhyDenied {
 		a.totals.ReturnOnly++
 		a.unpaired[p.Why]++
 	}
 	if p.Inverted {
 		a.totals.Inverted++
 	}
-	if p.Why == WhyRestarted {
+	if p.Why == pairing.WhyRestarted {
 		a.totals.Restarted++
 	}
 	if a.o.Pair != nil {
@@ -310,7 +317,7 @@ func (a *Analyzer) book(p *Pair) error {
 	return nil
 }
 
-func (a *Analyzer) accepted(l *listener, proc *process, p *Pair) {
+func (a *Analyzer) accepted(l *listener, proc *process, p *pairing.Pair) {
 	a.totals.Accepted++
 	l.accepted++
 	proc.accepted++
@@ -325,7 +332,7 @@ func (a *Analyzer) accepted(l *listener, proc *process, p *Pair) {
 		a.uring.Note(p.ReturnSeq, p.ReturnNS, 0)
 		l.uring = proc
 	}
-	if s := p.share; s != nil {
+	if s := p.Place.(*spot).share; s != nil {
 		if s.accepted++; s.accepted == 1 {
 			a.arrived(l, proc, p.ReturnSeq, p.ReturnNS)
 		}
@@ -345,7 +352,7 @@ func (a *Analyzer) accepted(l *listener, proc *process, p *Pair) {
 	a.places.peers.add(p.Remote.Addr())
 }
 
-func (a *Analyzer) failed(l *listener, proc *process, p *Pair) {
+func (a *Analyzer) failed(l *listener, proc *process, p *pairing.Pair) {
 	a.totals.Failed++
 	proc.failed++
 	if p.ClientLost {
@@ -356,7 +363,7 @@ func (a *Analyzer) failed(l *listener, proc *process, p *Pair) {
 	l.fail(p.Errno)
 	switch {
 	case p.Errno == 11:
-		if s := p.share; s != nil {
+		if s := p.Place.(*spot).share; s != nil {
 			if s.empty++; s.empty > s.accepted+1 {
 				l.marks.Note(findings.Herd, p.ReturnSeq, p.ReturnNS, 0)
 			}

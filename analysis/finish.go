@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/format"
 )
 
@@ -41,22 +42,22 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	}
 	indexOnly := c.Truncated && a.end != nil && (a.header.Repaired == nil || a.header.Repaired.Ended)
 	c.Truncated = c.Truncated && !indexOnly
-	if c.Truncated = c.Truncated || a.end == nil; !c.Truncated && len(c.Skipped) > 0 && a.pairs.skips == 0 {
-		a.pairs.skips++ // a part that nothing followed
+	if c.Truncated = c.Truncated || a.end == nil; !c.Truncated && len(c.Skipped) > 0 && a.pairs.Skips == 0 {
+		a.pairs.Skips++ // a part that nothing followed
 	}
-	d := verdicts{
-		truncated: c.Truncated, skips: a.pairs.skips, missedIn: g.missedIn > 0, missedOut: g.missedOut > 0,
-		losses: &a.pairs.losses, unplaced: g.lostOut > a.lost[format.HookSysAccept4][format.Return],
-		endNS: a.clock.BootNS, blocked: map[uint32]int32{},
+	d := pairing.Verdicts{
+		Truncated: c.Truncated, Skips: a.pairs.Skips, MissedIn: g.missedIn > 0, MissedOut: g.missedOut > 0,
+		Losses: &a.pairs.Losses, Unplaced: g.lostOut > a.lost[format.HookSysAccept4][format.Return],
+		EndNS: a.clock.BootNS, Blocked: map[uint32]int32{},
 	}
 	if a.end != nil {
-		d.known = a.end.BlockedKnown
+		d.BlockedKnown = a.end.BlockedKnown
 		for _, b := range a.end.Blocked {
-			d.blocked[b.TID] = b.SockFD
+			d.Blocked[b.TID] = b.SockFD
 		}
 		a.places.sit(a.end.Blocked)
 	}
-	if err := a.pairs.close(a.tasks, &d); err != nil {
+	if err := a.pairs.Close(a.tasks, &d); err != nil {
 		return nil, err
 	}
 	if a.behind && !c.Truncated { // up to its end
@@ -347,7 +348,6 @@ func (a *Analyzer) missing(ends uint64) string {
 		format.Enter: "the entries of %s attempts", format.Return: "the returns of %s attempts", format.Queued: "%s connections that were queued",
 		format.Closed: "at most the ends of %s connections", format.Drop: "at most %s refusals or losses from a queue",
 		format.State: "at most %s clients that closed before accept", format.Listen: "%s sockets that began to listen",
-		format.Stop: "%s listeners that stopped",
 	} {
 		if n := sum[kind]; n > 0 {
 			parts = append(parts, fmt.Sprintf(what, Count(n)))

@@ -3,6 +3,7 @@ package analysis
 import (
 	"net/netip"
 
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
@@ -63,15 +64,14 @@ type rare struct {
 	dropSeq               uint64
 	dropNS                int64
 	dropCause             format.Cause
-	failed                bool // accept took it and failed
-	closed                bool
 	moves                 uint32
-	dropStop              *stop // of the listener
 	movedSeq              uint64
 	movedNS               int64
 	movedFrom             *listener
 	refusal               *refusal
 	left                  *format.Connection // what the snapshot at the end says of it
+	failed                bool               // accept took it and failed
+	closed                bool
 	end                   closing
 }
 
@@ -306,7 +306,7 @@ func (cs *conns) queued(e *format.Event, l *listener) error {
 }
 
 // accepted takes the return of an accept that gave, or lost, a connection.
-func (cs *conns) accepted(e *format.Event, t *task) error {
+func (cs *conns) accepted(e *format.Event, t *pairing.Task) error {
 	if !cs.on {
 		return cs.alone(e, t)
 	}
@@ -340,20 +340,21 @@ func (cs *conns) accepted(e *format.Event, t *task) error {
 }
 
 // take notes who accepted a connection.
-func (cs *conns) take(c *conn, e *format.Event, t *task) {
+func (cs *conns) take(c *conn, e *format.Event, t *pairing.Task) {
 	if c.first == 0 {
 		c.first = e.Seq
 	}
 	c.skips = cs.skips
+	at := spotOf(t)
 	c.multipath = c.multipath || e.Proto == format.ProtoMPTCP
-	c.tid, c.via, c.mark, c.process, c.inode = e.TID, e.Via, c.mark|e.Mark, t.process, e.Inode
+	c.tid, c.via, c.mark, c.process, c.inode = e.TID, e.Via, c.mark|e.Mark, at.process, e.Inode
 	c.taskNetNS, c.sockfd, c.uring, c.uringEnd = e.TaskNetNS, e.SockFD, e.Uring, e.UringEnd
-	if t.listener != nil && t.listener.key.inode != 0 {
-		c.listener = t.listener
+	if at.listener != nil && at.listener.key.inode != 0 {
+		c.listener = at.listener
 	}
 	const noEntry = format.MarkEnterLost | format.MarkBefore | format.MarkDenied
-	if call := e.Via != format.ViaIOUring && e.Via != format.ViaKernel; call && t.open && e.Mark&noEntry == 0 && (e.SockFD == t.entry.sockfd || e.SockFD == -1) {
-		c.enterSeq, c.enterNS = t.entry.seq, t.entry.ns
+	if call := e.Via != format.ViaIOUring && e.Via != format.ViaKernel; call && t.Open && e.Mark&noEntry == 0 && (e.SockFD == t.Entry.SockFD || e.SockFD == -1) {
+		c.enterSeq, c.enterNS = t.Entry.Seq, t.Entry.NS
 	}
 	if e.Ret < 0 {
 		x := c.more()
@@ -364,7 +365,7 @@ func (cs *conns) take(c *conn, e *format.Event, t *task) {
 }
 
 // alone tells of a connection of which nothing more can come.
-func (cs *conns) alone(e *format.Event, t *task) error {
+func (cs *conns) alone(e *format.Event, t *pairing.Task) error {
 	if cs.emit == nil && e.Ret >= 0 {
 		cs.only++
 		return nil
@@ -455,9 +456,6 @@ func (cs *conns) forgotten(e *format.Event, l *listener) error {
 	}
 	x := c.more()
 	x.dropSeq, x.dropNS, x.dropCause = e.Seq, e.BootNS, e.Cause
-	if l != nil {
-		x.dropStop = l.stop
-	}
 	if x.closed {
 		return cs.finish(c, "")
 	}

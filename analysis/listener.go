@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/findings"
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
@@ -68,7 +69,6 @@ type listener struct {
 	owned           string   // the process that began to listen, "" unknown
 	beganNS         int64
 	began           uint64   // event that says that it began to listen, 0 without one
-	stop            *stop    // how it stopped listening, the last time; nil: it did not
 	seq             uint64   // its first event
 	seenNS          int64    // and when that was
 	came            *process // the last one that accepted at it for the first time, when others had
@@ -97,7 +97,7 @@ type share struct {
 }
 
 // attempt counts an attempt of the process.
-func (s *share) attempt(p *Pair) {
+func (s *share) attempt(p *pairing.Pair) {
 	ns := p.ReturnNS
 	if p.EnterSeq != 0 {
 		ns = p.EnterNS
@@ -114,6 +114,7 @@ type process struct {
 	key                        processKey
 	comm                       string
 	attempts, accepted, failed uint64
+	nowhere, beyond            *spot // of events without a listener, and at listeners beyond the bound
 }
 
 type processKey struct{ num, pid uint32 }
@@ -139,7 +140,7 @@ type places struct {
 	moreProcs *process
 	records   map[uint32]*format.Process
 	text      int
-	links     map[link]*share
+	links     map[link]*spot
 	ports     map[port]*listener // the newest that is known to listen on it
 	waiting   map[port]uint32    // connections in queues at the start, of which none is known yet
 	peers     peers
@@ -150,16 +151,35 @@ func newPlaces(h *format.Header, o *Options) places {
 		startNS: h.Clock.BootNS, o: o, blind: blind(h),
 		listeners: map[listenerKey]*listener{}, none: &listener{}, more: &listener{},
 		processes: map[processKey]*process{}, moreProcs: &process{}, records: map[uint32]*format.Process{},
-		links: map[link]*share{}, ports: map[port]*listener{}, waiting: map[port]uint32{}, peers: newPeers(o.MaxPeers),
+		links: map[link]*spot{}, ports: map[port]*listener{}, waiting: map[port]uint32{}, peers: newPeers(o.MaxPeers),
 	}
+}
+
+// spot is a process at a listener, by which the task of a thread says where it is.
+type spot struct {
+	listener *listener
+	process  *process
+	share    *share // of the process at the listener, nil beyond the bounds
+}
+
+// nowhere is the spot of a task before its first event.
+var nowhere = &spot{}
+
+// spotOf is where a task is.
+func spotOf(t *pairing.Task) *spot {
+	if s, ok := t.Place.(*spot); ok {
+		return s
+	}
+	return nowhere
 }
 
 // place finds the listener and the process of an event for its task. The return
 // of an open attempt that does not tell a listener is of the attempt's.
-func (ps *places) place(t *task, e *format.Event) {
-	l := t.listener
+func (ps *places) place(t *pairing.Task, e *format.Event) {
+	at := spotOf(t)
+	l, p := at.listener, at.process
 	switch {
-	case e.Listener == 0 && e.Kind == format.Return && t.open:
+	case e.Listener == 0 && e.Kind == format.Return && t.Open:
 	case e.Listener == 0:
 		l = ps.none
 	case l == nil || l.key.inode != e.Listener || l.key.netns != e.NetNS:
@@ -167,19 +187,15 @@ func (ps *places) place(t *task, e *format.Event) {
 	case e.LAddr.IsValid() && e.Local() != l.addr && ofListener(e):
 		l = ps.find(e)
 	}
-	if l != t.listener {
-		t.listener, t.share = l, nil
+	if p == nil || p.key.num != e.Proc || p.key.pid != e.PID {
+		p = ps.process(e)
 	}
-	if p := t.process; p == nil || p.key.num != e.Proc || p.key.pid != e.PID {
-		t.process, t.share = ps.process(e), nil
+	if l != at.listener || p != at.process {
+		t.Place = ps.spot(l, p)
 	}
-	if e.Listener == 0 || l == ps.more {
-		return
+	if e.Listener != 0 && l != ps.more {
+		l.look(e, e.Backlog)
 	}
-	if t.share == nil {
-		t.share = ps.link(l, t.process)
-	}
-	l.look(e, e.Backlog)
 }
 
 // look notes the length of the accept queue at an event.
@@ -209,7 +225,7 @@ func (l *listener) look(e *format.Event, queue uint32) {
 
 // ofListener reports whether the socket columns of an event describe the listener.
 func ofListener(e *format.Event) bool {
-	return e.Kind == format.Enter || e.Kind == format.Listen || e.Kind == format.Stop || e.Kind == format.Return && e.Ret < 0 && e.Mark&format.MarkClientLost == 0
+	return e.Kind == format.Enter || e.Kind == format.Listen || e.Kind == format.Return && e.Ret < 0 && e.Mark&format.MarkClientLost == 0
 }
 
 func (ps *places) find(e *format.Event) *listener {
@@ -358,19 +374,37 @@ func (ps *places) process(e *format.Event) *process {
 	return p
 }
 
-// link gives what the process did at the listener; nil beyond the bounds.
-func (ps *places) link(l *listener, p *process) *share {
-	if s := ps.links[link{l, p}]; s != nil || p == ps.moreProcs {
+// spot gives that of a process at a listener; beyond the bound, that of all further processes.
+func (ps *places) spot(l *listener, p *process) *spot {
+	switch {
+	case l == ps.none:
+		return p.at(&p.nowhere, l)
+	case l == ps.more:
+		return p.at(&p.beyond, l)
+	}
+	s := ps.links[link{l, p}]
+	if s != nil {
 		return s
 	}
-	if len(ps.links) >= maxLinks {
+	if len(ps.links) >= maxLinks && p != ps.moreProcs {
 		ps.limited = true
-		return nil
+		return ps.spot(l, ps.moreProcs)
 	}
-	s := &share{p: p}
+	s = &spot{listener: l, process: p}
 	ps.links[link{l, p}] = s
-	l.shares = append(l.shares, s)
+	if p != ps.moreProcs {
+		s.share = &share{p: p}
+		l.shares = append(l.shares, s.share)
+	}
 	return s
+}
+
+// at gives a spot without a share, made once.
+func (p *process) at(s **spot, l *listener) *spot {
+	if *s == nil {
+		*s = &spot{listener: l, process: p}
+	}
+	return *s
 }
 
 // record keeps a process record.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/format"
 )
 
@@ -63,7 +64,7 @@ func script(words string) []format.Event {
 func analyze(t *testing.T, events []format.Event, end *format.End, c Completeness) (string, *Result) {
 	t.Helper()
 	var pairs []string
-	a := New(&format.Header{}, Options{Pair: func(p *Pair) error {
+	a := New(&format.Header{}, Options{Pair: func(p *pairing.Pair) error {
 		s := "-"
 		if p.EnterSeq != 0 {
 			s = fmt.Sprint(p.EnterSeq) + s
@@ -188,7 +189,7 @@ func TestPairsUnderLoss(t *testing.T) {
 			}
 		}
 		used := map[uint64]int{}
-		a := New(&format.Header{}, Options{Pair: func(p *Pair) error {
+		a := New(&format.Header{}, Options{Pair: func(p *pairing.Pair) error {
 			used[p.EnterSeq]++
 			used[p.ReturnSeq]++
 			if p.EnterSeq != 0 && p.ReturnSeq != 0 && call[p.EnterSeq] != call[p.ReturnSeq] {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/findings"
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
 )
 
@@ -146,8 +147,8 @@ type ErrorListener struct {
 
 // UnpairedInfo is how many attempts have only one event for a reason.
 type UnpairedInfo struct {
-	Why   Why    `json:"why"`   // the reason
-	Count uint64 `json:"count"` // attempts
+	Why   pairing.Why `json:"why"`   // the reason
+	Count uint64      `json:"count"` // attempts
 }
 
 // ViaCount is how many attempts came by one way.
@@ -207,8 +208,6 @@ type ListenerInfo struct {
 	Comms        []string        `json:"comms"`          // names of them
 	TaskNetNS    []uint32        `json:"task_netns"`     // network namespaces, other than its own, of tasks that called accept on it; the first eight
 	Timeline     Timeline        `json:"timeline"`       // its history
-	Stopped      *Stop           `json:"stopped"`        // how it stopped listening, the last time; null: it did not, or that is not recorded
-	Stops        uint64          `json:"stops"`          // how often it stopped
 	Life         *Life           `json:"life"`           // what became of its connections; null: only accept was recorded
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
@@ -138,7 +139,7 @@ func TestResultIsStable(t *testing.T) {
 
 func TestNoAllocation(t *testing.T) {
 	batches := mix(1 << 16)
-	a := New(&format.Header{}, Options{Pair: func(*Pair) error { return nil }})
+	a := New(&format.Header{}, Options{Pair: func(*pairing.Pair) error { return nil }})
 	feed := func() {
 		for _, b := range batches {
 			_ = a.Add(b, false)

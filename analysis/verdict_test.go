@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/format"
 )
 
@@ -68,7 +69,7 @@ func batch(t *testing.T, seq *uint64, words string) *format.Batch {
 
 // told is a pair as words: "1-2" joins events 1 and 2, "1-" and "-2" stand alone;
 // "1-(2)3" took the socket from event 2; then the reason and the attempt.
-func told(p *Pair) string {
+func told(p *pairing.Pair) string {
 	s := ""
 	if p.EnterSeq != 0 {
 		s = fmt.Sprint(p.EnterSeq)
@@ -179,7 +180,7 @@ func TestVerdicts(t *testing.T) {
 	}
 	for _, c := range cases {
 		var got []string
-		a := New(&format.Header{}, Options{Pair: func(p *Pair) error { got = append(got, told(p)); return nil }})
+		a := New(&format.Header{}, Options{Pair: func(p *pairing.Pair) error { got = append(got, told(p)); return nil }})
 		seq, skipped := uint64(0), Completeness{Truncated: c.end == nil}
 		for i, part := range strings.Split(c.events, "||") {
 			if i > 0 {
@@ -220,7 +221,7 @@ func TestInvertedClocks(t *testing.T) {
 	b := batch(t, &seq, "e1 r1 e1 r1")
 	b.Events[1].BootNS = b.Events[0].BootNS - 500
 	var wait []int64
-	a := New(&format.Header{}, Options{Pair: func(p *Pair) error { wait = append(wait, p.WaitNS); return nil }})
+	a := New(&format.Header{}, Options{Pair: func(p *pairing.Pair) error { wait = append(wait, p.WaitNS); return nil }})
 	if err := a.Add(b, false); err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +313,7 @@ func TestEveryEventOnce(t *testing.T) {
 			o.MaxTasks = 3
 		}
 		used := map[uint64]int{}
-		o.Pair = func(p *Pair) error {
+		o.Pair = func(p *pairing.Pair) error {
 			used[p.EnterSeq]++
 			used[p.ReturnSeq]++
 			if p.EnterSeq != 0 && p.ReturnSeq != 0 && truth[p.EnterSeq] != truth[p.ReturnSeq] {
@@ -372,11 +373,11 @@ func TestLossIsPlaced(t *testing.T) {
 	for seed := range uint64(500) {
 		batches, _, lost := lossy(rand.New(rand.NewPCG(seed, 5)))
 		blame := uint64(0)
-		a := New(&format.Header{}, Options{Pair: func(p *Pair) error {
-			if p.Why == WhyReturnLost {
+		a := New(&format.Header{}, Options{Pair: func(p *pairing.Pair) error {
+			if p.Why == pairing.WhyReturnLost {
 				blame++
 			}
-			if p.Why == WhyMissed || p.Why == WhyBegan || p.Why == WhyTruncated || p.Why == WhySkipped || p.Why == WhyLimit {
+			if p.Why == pairing.WhyMissed || p.Why == pairing.WhyBegan || p.Why == pairing.WhyTruncated || p.Why == pairing.WhySkipped || p.Why == pairing.WhyLimit {
 				t.Errorf("seed %d: %s", seed, told(p))
 			}
 			return nil

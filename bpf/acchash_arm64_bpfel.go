@@ -18,7 +18,6 @@ import (
 const (
 	AccHashMapArmed                      = "armed"
 	AccHashMapAttempts                   = "attempts"
-	AccHashMapClients                    = "clients"
 	AccHashMapCounts                     = "counts"
 	AccHashMapEvents                     = "events"
 	AccHashMapFailed                     = "failed"
@@ -28,7 +27,6 @@ const (
 	AccHashMapPlaces                     = "places"
 	AccHashMapSimultaneous               = "simultaneous"
 	AccHashMapSleepers                   = "sleepers"
-	AccHashMapStopped                    = "stopped"
 	AccHashProgFentrySysAccept4          = "fentry___sys_accept4"
 	AccHashProgFentryChildForget         = "fentry_child_forget"
 	AccHashProgFentryConnRequest         = "fentry_conn_request"
@@ -36,9 +34,7 @@ const (
 	AccHashProgFentryFdInstall           = "fentry_fd_install"
 	AccHashProgFentryHashdance           = "fentry_hashdance"
 	AccHashProgFentryInetListen          = "fentry_inet_listen"
-	AccHashProgFentryInetListenSk        = "fentry_inet_listen_sk"
 	AccHashProgFentryIoAccept            = "fentry_io_accept"
-	AccHashProgFentryListenStop          = "fentry_listen_stop"
 	AccHashProgFentryQueueAdd            = "fentry_queue_add"
 	AccHashProgFentryTcpDone             = "fentry_tcp_done"
 	AccHashProgFentryTcpFin              = "fentry_tcp_fin"
@@ -50,7 +46,6 @@ const (
 	AccHashProgFexitIoAccept             = "fexit_io_accept"
 	AccHashProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
 	AccHashProgFexitListenStart          = "fexit_listen_start"
-	AccHashProgFexitMigrateSock          = "fexit_migrate_sock"
 	AccHashProgKprobeSysAccept4          = "kprobe___sys_accept4"
 	AccHashProgKprobeChildForget         = "kprobe_child_forget"
 	AccHashProgKprobeConnRequest         = "kprobe_conn_request"
@@ -72,9 +67,7 @@ const (
 	AccHashProgTpSysExit                 = "tp_sys_exit"
 	AccHashVarAddsInside                 = "adds_inside"
 	AccHashVarAddsSettled                = "adds_settled"
-	AccHashVarClientsNoted               = "clients_noted"
 	AccHashVarFullAtLimit                = "full_at_limit"
-	AccHashVarMovesTold                  = "moves_told"
 	AccHashVarMultishotFlag              = "multishot_flag"
 	AccHashVarPlacesFull                 = "places_full"
 	AccHashVarPolledFlag                 = "polled_flag"
@@ -146,9 +139,7 @@ type AccHashProgramSpecs struct {
 	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
 	FentryInetListen          *ebpf.ProgramSpec `ebpf:"fentry_inet_listen"`
-	FentryInetListenSk        *ebpf.ProgramSpec `ebpf:"fentry_inet_listen_sk"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
-	FentryListenStop          *ebpf.ProgramSpec `ebpf:"fentry_listen_stop"`
 	FentryQueueAdd            *ebpf.ProgramSpec `ebpf:"fentry_queue_add"`
 	FentryTcpDone             *ebpf.ProgramSpec `ebpf:"fentry_tcp_done"`
 	FentryTcpFin              *ebpf.ProgramSpec `ebpf:"fentry_tcp_fin"`
@@ -160,7 +151,6 @@ type AccHashProgramSpecs struct {
 	FexitIoAccept             *ebpf.ProgramSpec `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
 	FexitListenStart          *ebpf.ProgramSpec `ebpf:"fexit_listen_start"`
-	FexitMigrateSock          *ebpf.ProgramSpec `ebpf:"fexit_migrate_sock"`
 	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
 	KprobeChildForget         *ebpf.ProgramSpec `ebpf:"kprobe_child_forget"`
 	KprobeConnRequest         *ebpf.ProgramSpec `ebpf:"kprobe_conn_request"`
@@ -188,7 +178,6 @@ type AccHashProgramSpecs struct {
 type AccHashMapSpecs struct {
 	Armed        *ebpf.MapSpec `ebpf:"armed"`
 	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
-	Clients      *ebpf.MapSpec `ebpf:"clients"`
 	Counts       *ebpf.MapSpec `ebpf:"counts"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	Failed       *ebpf.MapSpec `ebpf:"failed"`
@@ -198,7 +187,6 @@ type AccHashMapSpecs struct {
 	Places       *ebpf.MapSpec `ebpf:"places"`
 	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
-	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
 }
 
 // AccHashVariableSpecs contains global variables before they are loaded into the kernel.
@@ -207,9 +195,7 @@ type AccHashMapSpecs struct {
 type AccHashVariableSpecs struct {
 	AddsInside       *ebpf.VariableSpec `ebpf:"adds_inside"`
 	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
-	ClientsNoted     *ebpf.VariableSpec `ebpf:"clients_noted"`
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
-	MovesTold        *ebpf.VariableSpec `ebpf:"moves_told"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
@@ -254,7 +240,6 @@ func (o *AccHashObjects) Close() error {
 type AccHashMaps struct {
 	Armed        *ebpf.Map `ebpf:"armed"`
 	Attempts     *ebpf.Map `ebpf:"attempts"`
-	Clients      *ebpf.Map `ebpf:"clients"`
 	Counts       *ebpf.Map `ebpf:"counts"`
 	Events       *ebpf.Map `ebpf:"events"`
 	Failed       *ebpf.Map `ebpf:"failed"`
@@ -264,14 +249,12 @@ type AccHashMaps struct {
 	Places       *ebpf.Map `ebpf:"places"`
 	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers     *ebpf.Map `ebpf:"sleepers"`
-	Stopped      *ebpf.Map `ebpf:"stopped"`
 }
 
 func (m *AccHashMaps) Close() error {
 	return _AccHashClose(
 		m.Armed,
 		m.Attempts,
-		m.Clients,
 		m.Counts,
 		m.Events,
 		m.Failed,
@@ -281,7 +264,6 @@ func (m *AccHashMaps) Close() error {
 		m.Places,
 		m.Simultaneous,
 		m.Sleepers,
-		m.Stopped,
 	)
 }
 
@@ -291,9 +273,7 @@ func (m *AccHashMaps) Close() error {
 type AccHashVariables struct {
 	AddsInside       *ebpf.Variable `ebpf:"adds_inside"`
 	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
-	ClientsNoted     *ebpf.Variable `ebpf:"clients_noted"`
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
-	MovesTold        *ebpf.Variable `ebpf:"moves_told"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
@@ -327,9 +307,7 @@ type AccHashPrograms struct {
 	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
 	FentryInetListen          *ebpf.Program `ebpf:"fentry_inet_listen"`
-	FentryInetListenSk        *ebpf.Program `ebpf:"fentry_inet_listen_sk"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
-	FentryListenStop          *ebpf.Program `ebpf:"fentry_listen_stop"`
 	FentryQueueAdd            *ebpf.Program `ebpf:"fentry_queue_add"`
 	FentryTcpDone             *ebpf.Program `ebpf:"fentry_tcp_done"`
 	FentryTcpFin              *ebpf.Program `ebpf:"fentry_tcp_fin"`
@@ -341,7 +319,6 @@ type AccHashPrograms struct {
 	FexitIoAccept             *ebpf.Program `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
 	FexitListenStart          *ebpf.Program `ebpf:"fexit_listen_start"`
-	FexitMigrateSock          *ebpf.Program `ebpf:"fexit_migrate_sock"`
 	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
 	KprobeChildForget         *ebpf.Program `ebpf:"kprobe_child_forget"`
 	KprobeConnRequest         *ebpf.Program `ebpf:"kprobe_conn_request"`
@@ -372,9 +349,7 @@ func (p *AccHashPrograms) Close() error {
 		p.FentryFdInstall,
 		p.FentryHashdance,
 		p.FentryInetListen,
-		p.FentryInetListenSk,
 		p.FentryIoAccept,
-		p.FentryListenStop,
 		p.FentryQueueAdd,
 		p.FentryTcpDone,
 		p.FentryTcpFin,
@@ -386,7 +361,6 @@ func (p *AccHashPrograms) Close() error {
 		p.FexitIoAccept,
 		p.FexitIoFixedFdInstall,
 		p.FexitListenStart,
-		p.FexitMigrateSock,
 		p.KprobeSysAccept4,
 		p.KprobeChildForget,
 		p.KprobeConnRequest,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/format"
 )
 
@@ -36,7 +37,7 @@ func TestExecutableElsewhere(t *testing.T) {
 
 // A registered file is no descriptor, and the end of a multishot request is said.
 func TestUringWords(t *testing.T) {
-	p := analysis.Pair{Via: format.ViaIOUring, SockFD: 5, Uring: format.UringMultishot | format.UringRegistered, UringEnd: format.UringQueueFull, ReturnSeq: 1, TaskNetNS: 9}
+	p := pairing.Pair{Via: format.ViaIOUring, SockFD: 5, Uring: format.UringMultishot | format.UringRegistered, UringEnd: format.UringQueueFull, ReturnSeq: 1, TaskNetNS: 9}
 	line := string(AppendPairText(nil, &p, format.Clock{}, time.UTC))
 	for _, want := range []string{"io_uring registered file 5 multishot request", "the multishot accept ended (completion queue full)", "from another network namespace (9)"} {
 		if !strings.Contains(line, want) {

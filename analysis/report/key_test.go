@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/format"
 )
 
@@ -97,7 +98,7 @@ func TestKeysTellOfLines(t *testing.T) {
 		lines++
 		hold(AppendConnectionJSON(nil, c, format.Clock{}), ConnectionKeys())
 		return nil
-	}, Pair: func(p *analysis.Pair) error {
+	}, Pair: func(p *pairing.Pair) error {
 		lines++
 		hold(AppendPairJSON(nil, p, format.Clock{RealNS: 1}), PairKeys())
 		return nil
@@ -105,7 +106,7 @@ func TestKeysTellOfLines(t *testing.T) {
 	for _, c := range []analysis.Connection{{End: analysis.EndGone}, {End: analysis.EndError, TID: 1, Via: format.ViaIOUring, AcceptedSeq: 1, Counted: true}} {
 		hold(AppendConnectionJSON(nil, &c, format.Clock{}), ConnectionKeys())
 	}
-	for _, p := range []analysis.Pair{{}, {EnterSeq: 1, ReturnSeq: 2, Via: format.ViaIOUring, Uring: 3, UserData: 1 << 63, Armed: true, Why: analysis.WhyNoCall, Family: format.FamilyIPv6}} {
+	for _, p := range []pairing.Pair{{}, {EnterSeq: 1, ReturnSeq: 2, Via: format.ViaIOUring, Uring: 3, UserData: 1 << 63, Armed: true, Why: pairing.WhyNoCall, Family: format.FamilyIPv6}} {
 		hold(AppendPairJSON(nil, &p, format.Clock{}), PairKeys())
 	}
 	if lines < 20 {

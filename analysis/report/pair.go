@@ -5,12 +5,12 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/format"
 )
 
 // AppendPairText appends a pair as one line without a newline.
-func AppendPairText(dst []byte, p *analysis.Pair, c format.Clock, zone *time.Location) []byte {
+func AppendPairText(dst []byte, p *pairing.Pair, c format.Clock, zone *time.Location) []byte {
 	ns := p.EnterNS
 	if p.EnterSeq == 0 {
 		ns = p.ReturnNS
@@ -84,7 +84,7 @@ func AppendPairText(dst []byte, p *analysis.Pair, c format.Clock, zone *time.Loc
 
 // AppendPairJSON appends a pair as one JSON object without a newline, with the members
 // of [PairKeys].
-func AppendPairJSON(dst []byte, p *analysis.Pair, c format.Clock) []byte {
+func AppendPairJSON(dst []byte, p *pairing.Pair, c format.Clock) []byte {
 	return appendLine(dst, pairKeys, p, &c)
 }
 
@@ -144,7 +144,7 @@ var pairKeys = labelled(
 		"why one of the two events is not there, or what became of an interrupted attempt; null: both are there").words(whyWords()...),
 )
 
-type pair = analysis.Pair
+type pair = pairing.Pair
 
 // made reports whether there is, or was, a connection.
 func made(p *pair) bool { return p.Accepted() || p.ClientLost }
@@ -154,7 +154,7 @@ func pairLocal(p *pair) (netip.AddrPort, bool)  { return p.Local, made(p) }
 func pairRemote(p *pair) (netip.AddrPort, bool) { return p.Remote, made(p) }
 
 func whyWords() (words []string) {
-	for _, w := range analysis.Whys {
+	for _, w := range pairing.Whys {
 		words = append(words, string(w))
 	}
 	return words

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/format"
 )
 
@@ -200,7 +201,7 @@ func TestResultJSON(t *testing.T) {
 func TestPairLines(t *testing.T) {
 	var text, lines []byte
 	h, _, _ := capture(t, true)
-	o := analysis.Options{Pair: func(p *analysis.Pair) error {
+	o := analysis.Options{Pair: func(p *pairing.Pair) error {
 		text = append(AppendPairText(text, p, h.Clock, time.UTC), '\n')
 		n := len(lines)
 		lines = AppendPairJSON(lines, p, h.Clock)

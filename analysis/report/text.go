@@ -12,6 +12,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
@@ -255,17 +256,17 @@ func (t *text) totals() {
 }
 
 // whys explain the reasons for attempts with one event.
-var whys = map[analysis.Why]string{
-	analysis.WhyBlocked:    "still waiting in accept when recording ended",
-	analysis.WhyReturnLost: "their return was lost, the ring buffer was full",
-	analysis.WhyMissed:     "their return was missed, the kernel did not run the probe",
-	analysis.WhyEnterLost:  "counted above; their entry was lost or missed, so their wait is not known",
-	analysis.WhyBegan:      "counted above; they waited in accept already when recording began",
-	analysis.WhyDenied:     "counted above; seccomp refused the call before it came to accept",
-	analysis.WhyTruncated:  "the capture stops before what would tell",
-	analysis.WhySkipped:    "the other event may be in a part that was left out",
-	analysis.WhyLimit:      "too many threads were in accept at once to follow them",
-	analysis.WhyUnknown:    "the capture does not tell what became of their other event",
+var whys = map[pairing.Why]string{
+	pairing.WhyBlocked:    "still waiting in accept when recording ended",
+	pairing.WhyReturnLost: "their return was lost, the ring buffer was full",
+	pairing.WhyMissed:     "their return was missed, the kernel did not run the probe",
+	pairing.WhyEnterLost:  "counted above; their entry was lost or missed, so their wait is not known",
+	pairing.WhyBegan:      "counted above; they waited in accept already when recording began",
+	pairing.WhyDenied:     "counted above; seccomp refused the call before it came to accept",
+	pairing.WhyTruncated:  "the capture stops before what would tell",
+	pairing.WhySkipped:    "the other event may be in a part that was left out",
+	pairing.WhyLimit:      "too many threads were in accept at once to follow them",
+	pairing.WhyUnknown:    "the capture does not tell what became of their other event",
 }
 
 // quantileColumns are those of a table of durations.

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
@@ -38,10 +39,10 @@ func TestJSONDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/stats", "../../analysis/findings", "../../format")
+	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../format")
 	parts := map[string]string{
 		"events": fieldTable(eventFields()), "pairs": fieldTable(lineKinds["pairs"]()), "connections": fieldTable(lineKinds["connections"]()),
-		"ends": endTable(), "why": src.words(t, "analysis.Why"), "severities": src.words(t, "findings.Severity"), "witness": src.words(t, "analysis.Witness"), "halted": src.words(t, "format.Halted"),
+		"ends": endTable(), "why": src.words(t, "pairing.Why"), "severities": src.words(t, "findings.Severity"), "witness": src.words(t, "analysis.Witness"), "halted": src.words(t, "format.Halted"),
 	}
 	roots := map[string]reflect.Type{"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[info](), "verify": reflect.TypeFor[verified](),
 		"unreadable": reflect.TypeFor[unreadable](), "fields": reflect.TypeFor[field]()}
@@ -91,8 +92,8 @@ func TestJSONDocument(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if whys := src.consts["analysis.Why"]; len(whys) != len(analysis.Whys) {
-		t.Errorf("analysis.Whys has %d of %d", len(analysis.Whys), len(whys))
+	if whys := src.consts["pairing.Why"]; len(whys) != len(pairing.Whys) {
+		t.Errorf("analysis.Whys has %d of %d", len(pairing.Whys), len(whys))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/format"
 )
@@ -122,7 +123,7 @@ func (v *viewer) write(ns int64) error {
 	return v.ordered.add(ns, v.line)
 }
 
-func (v *viewer) pair(p *analysis.Pair) error {
+func (v *viewer) pair(p *pairing.Pair) error {
 	if v.o.json {
 		v.line = report.AppendPairJSON(v.line[:0], p, v.clock)
 	} else {

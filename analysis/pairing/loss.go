@@ -1,4 +1,4 @@
-package analysis
+package pairing
 
 import (
 	"cmp"
@@ -17,14 +17,14 @@ const (
 // span is a stretch of time, its ends not part of it.
 type span struct{ fromNS, toNS int64 }
 
-// losses says when returns of accept calls were lost: disjoint spans, in order.
-type losses struct {
+// Losses says when returns of accept calls were lost: disjoint spans, in order.
+type Losses struct {
 	spans   []span
 	dropped bool // the oldest were dropped
 }
 
-// add notes a loss of returns.
-func (ls *losses) add(l format.Loss) {
+// Add notes a loss of returns.
+func (ls *Losses) Add(l format.Loss) {
 	if l.Kind != format.Return || l.Hook != format.HookSysAccept4 || l.Count == 0 {
 		return
 	}
@@ -46,7 +46,7 @@ func (ls *losses) add(l format.Loss) {
 }
 
 // covers reports whether a return was lost that can be between two times.
-func (ls *losses) covers(fromNS, toNS int64) bool {
+func (ls *Losses) covers(fromNS, toNS int64) bool {
 	i, _ := slices.BinarySearchFunc(ls.spans, fromNS, func(x span, ns int64) int {
 		if x.toNS <= ns {
 			return -1
@@ -65,17 +65,17 @@ type undecided struct {
 }
 
 // wait puts an attempt without return aside until a loss explains it.
-func (ps *pairs) wait(t *task, toNS int64, maybe bool) error {
+func (ps *Pairs) wait(t *Task, toNS int64, maybe bool) error {
 	var err error
 	if len(ps.undecided) >= maxUndecided {
 		half := maxUndecided / 2
 		for i := range ps.undecided[:half] {
 			u := &ps.undecided[i]
 			u.pair.Why = WhyUnknown
-			if ps.losses.covers(u.pair.EnterNS, u.toNS) && !u.maybe {
+			if ps.Losses.covers(u.pair.EnterNS, u.toNS) && !u.maybe {
 				u.pair.Why = WhyReturnLost
 			}
-			if err = ps.emit(&u.pair); err != nil {
+			if err = ps.Emit(&u.pair); err != nil {
 				return err
 			}
 		}
@@ -86,17 +86,17 @@ func (ps *pairs) wait(t *task, toNS int64, maybe bool) error {
 	return nil
 }
 
-// decide emits the attempts that a loss now explains.
-func (ps *pairs) decide() error {
+// Decide emits the attempts that a loss now explains.
+func (ps *Pairs) Decide() error {
 	kept := ps.undecided[:0]
 	for i := range ps.undecided {
 		u := &ps.undecided[i]
-		if u.maybe || !ps.losses.covers(u.pair.EnterNS, u.toNS) {
+		if u.maybe || !ps.Losses.covers(u.pair.EnterNS, u.toNS) {
 			kept = append(kept, *u)
 			continue
 		}
 		u.pair.Why = WhyReturnLost
-		if err := ps.emit(&u.pair); err != nil {
+		if err := ps.Emit(&u.pair); err != nil {
 			return err
 		}
 	}

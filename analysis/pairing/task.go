@@ -1,4 +1,4 @@
-package analysis
+package pairing
 
 import "github.com/acc-project/acc/format"
 
@@ -9,11 +9,11 @@ const (
 	maxHeld = 1 << 14
 )
 
-// entry is what is kept of an entry until its return comes: a part of
+// Entry is what is kept of an entry until its return comes: a part of
 // format.Event, because a million of them may be open.
-type entry struct {
-	seq        uint64
-	ns         int64
+type Entry struct {
+	Seq        uint64
+	NS         int64
 	inode      uint64
 	comm       string
 	pid, uid   uint32
@@ -23,15 +23,15 @@ type entry struct {
 	flags      uint32
 	backlog    uint32
 	backlogMax uint32
-	sockfd     int32
+	SockFD     int32
 	family     format.Family
 	via        format.Via
 }
 
-func (n *entry) set(e *format.Event) {
-	*n = entry{
-		seq: e.Seq, ns: e.BootNS, inode: e.Listener, comm: e.Comm, pid: e.PID, uid: e.UID, proc: e.Proc, netns: e.NetNS, taskNetNS: e.TaskNetNS,
-		flags: e.Flags, backlog: e.Backlog, backlogMax: e.BacklogMax, sockfd: e.SockFD, family: e.Family, via: e.Via,
+func (n *Entry) set(e *format.Event) {
+	*n = Entry{
+		Seq: e.Seq, NS: e.BootNS, inode: e.Listener, comm: e.Comm, pid: e.PID, uid: e.UID, proc: e.Proc, netns: e.NetNS, taskNetNS: e.TaskNetNS,
+		flags: e.Flags, backlog: e.Backlog, backlogMax: e.BacklogMax, SockFD: e.SockFD, family: e.Family, via: e.Via,
 	}
 }
 
@@ -43,48 +43,47 @@ type extra struct {
 	facts format.Event
 }
 
-// task is what is known of one thread.
-type task struct {
-	tid        uint32
+// Task is what is known of one thread.
+type Task struct {
+	TID        uint32
 	attempt    uint32 // number of the open attempt in its call
-	skips      uint32 // of pairs, when the thread's last event came
-	open       bool   // entry is an attempt whose return has not come
+	Skips      uint32 // of pairs, when the thread's last event came
+	Open       bool   // entry is an attempt whose return has not come
 	known      bool   // an event of this thread came before
-	entry      entry
+	Entry      Entry
 	extra      *extra // nil: nothing waits
-	prev, next *task  // in the list of idle tasks
-	listener   *listener
-	process    *process
-	share      *share // of process in listener; nil: not found yet, or there is none
+	prev, next *Task  // in the list of idle tasks
+	Place      any    // what whoever follows the threads keeps with this one; pairs of it have it, too
 }
 
-func (t *task) held() bool  { return t.extra != nil && t.extra.held }
-func (t *task) noted() bool { return t.extra != nil && t.extra.noted }
+func (t *Task) held() bool  { return t.extra != nil && t.extra.held }
+func (t *Task) noted() bool { return t.extra != nil && t.extra.noted }
 
-// tasks holds the threads by id. Those without an open attempt stand in a list,
+// Tasks holds the threads by id. Those without an open attempt stand in a list,
 // longest idle first, and are forgotten when they are many: every operation takes
 // the same time, whatever order hostile input comes in.
-type tasks struct {
-	index  map[uint32]*task
+type Tasks struct {
+	index  map[uint32]*Task
 	max    int
-	last   *task // of the event before
-	idle   task  // head of the list
+	last   *Task // of the event before
+	idle   Task  // head of the list
 	idles  int
-	free   []*task
-	block  []task // not yet used
-	forget func(*task) error
-	forgot bool // some thread was forgotten, or not followed
+	free   []*Task
+	block  []Task // not yet used
+	forget func(*Task) error
+	Forgot bool // some thread was forgotten, or not followed
 }
 
-func newTasks(max int, forget func(*task) error) *tasks {
-	ts := &tasks{index: map[uint32]*task{}, max: max, forget: forget}
+// NewTasks makes an empty one for at most max threads; forget is called with each that is forgotten.
+func NewTasks(max int, forget func(*Task) error) *Tasks {
+	ts := &Tasks{index: map[uint32]*Task{}, max: max, forget: forget}
 	ts.idle.prev, ts.idle.next = &ts.idle, &ts.idle
 	return ts
 }
 
-// get gives a thread's task, out of the list of idle ones; nil if there are too many.
-func (ts *tasks) get(tid uint32) (*task, error) {
-	if t := ts.last; t != nil && t.tid == tid {
+// Get gives a thread's task, out of the list of idle ones; nil if there are too many.
+func (ts *Tasks) Get(tid uint32) (*Task, error) {
+	if t := ts.last; t != nil && t.TID == tid {
 		ts.unlink(t)
 		return t, nil
 	}
@@ -92,7 +91,7 @@ func (ts *tasks) get(tid uint32) (*task, error) {
 	if t == nil {
 		if len(ts.index) >= ts.max || ts.idles >= maxIdle {
 			if ts.idles == 0 {
-				ts.forgot = true
+				ts.Forgot = true
 				return nil, nil
 			}
 			if err := ts.drop(ts.idle.next); err != nil {
@@ -100,7 +99,7 @@ func (ts *tasks) get(tid uint32) (*task, error) {
 			}
 		}
 		t = ts.alloc()
-		t.tid = tid
+		t.TID = tid
 		ts.index[tid] = t
 	}
 	ts.unlink(t)
@@ -108,9 +107,9 @@ func (ts *tasks) get(tid uint32) (*task, error) {
 	return t, nil
 }
 
-// put takes a task back after its event.
-func (ts *tasks) put(t *task) {
-	if t.open {
+// Put takes a task back after its event.
+func (ts *Tasks) Put(t *Task) {
+	if t.Open {
 		return
 	}
 	t.prev, t.next = ts.idle.prev, &ts.idle
@@ -118,7 +117,7 @@ func (ts *tasks) put(t *task) {
 	ts.idles++
 }
 
-func (ts *tasks) unlink(t *task) {
+func (ts *Tasks) unlink(t *Task) {
 	if t.next == nil {
 		return
 	}
@@ -127,27 +126,27 @@ func (ts *tasks) unlink(t *task) {
 	ts.idles--
 }
 
-func (ts *tasks) drop(t *task) error {
+func (ts *Tasks) drop(t *Task) error {
 	ts.unlink(t)
-	ts.forgot = true
+	ts.Forgot = true
 	err := ts.forget(t)
-	delete(ts.index, t.tid)
+	delete(ts.index, t.TID)
 	if ts.last == t {
 		ts.last = nil
 	}
-	*t = task{}
+	*t = Task{}
 	ts.free = append(ts.free, t)
 	return err
 }
 
-func (ts *tasks) alloc() *task {
+func (ts *Tasks) alloc() *Task {
 	if n := len(ts.free); n > 0 {
 		t := ts.free[n-1]
 		ts.free = ts.free[:n-1]
 		return t
 	}
 	if len(ts.block) == 0 {
-		ts.block = make([]task, 256)
+		ts.block = make([]Task, 256)
 	}
 	t := &ts.block[0]
 	ts.block = ts.block[1:]

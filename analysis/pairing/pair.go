@@ -1,4 +1,7 @@
-package analysis
+// Package pairing joins the entry and the return of each attempt to accept, thread by thread, and
+// says of what has only one of them why. It knows no listener and no process but by their
+// numbers: whoever feeds it keeps what it knows of a thread in Task.Place.
+package pairing
 
 import (
 	"cmp"
@@ -75,9 +78,7 @@ type Pair struct {
 	Attempt             int             // 1, or more if earlier attempts of the same call were restarted
 	Why                 Why
 
-	listener *listener
-	process  *process
-	share    *share
+	Place any // of the thread's task, when the attempt began or, without an entry, ended
 }
 
 // Returned reports whether the attempt's outcome is known.
@@ -90,22 +91,22 @@ func (p *Pair) Failed() bool { return p.ReturnSeq != 0 && p.Ret < 0 && !p.Armed 
 // Accepted reports whether the attempt made a socket.
 func (p *Pair) Accepted() bool { return p.ReturnSeq != 0 && p.Ret >= 0 }
 
-// pairs joins the events of each task. A task is in one attempt at a time, so its
+// Pairs joins the events of each task. A task is in one attempt at a time, so its
 // entries and returns alternate; the marks that the kernel sets say where they
 // do not, and the account of losses why.
-type pairs struct {
-	skips     uint32 // parts of the capture that were left out so far
-	losses    losses
+type Pairs struct {
+	Skips     uint32 // parts of the capture that were left out so far
+	Losses    Losses
 	undecided []undecided
 	began     []Pair // returns that may be of attempts begun before the recording
 	extras    []*extra
 	held      int // extras in use
 	p         Pair
-	emit      func(*Pair) error // the pair is overwritten afterwards
+	Emit      func(*Pair) error // the pair is overwritten afterwards
 }
 
-// add takes the next event of t. Forgot says that t may have been known before.
-func (ps *pairs) add(t *task, e *format.Event, forgot bool) error {
+// Add takes the next event of t. Forgot says that t may have been known before.
+func (ps *Pairs) Add(t *Task, e *format.Event, forgot bool) error {
 	var err error
 	switch {
 	case e.Kind == format.Enter:
@@ -115,17 +116,17 @@ func (ps *pairs) add(t *task, e *format.Event, forgot bool) error {
 	default:
 		err = ps.returned(t, e, forgot)
 	}
-	t.known, t.skips = true, ps.skips
+	t.known, t.Skips = true, ps.Skips
 	return err
 }
 
-func (ps *pairs) enter(t *task, e *format.Event) error {
+func (ps *Pairs) enter(t *Task, e *format.Event) error {
 	attempt := uint32(1)
 	if t.extra != nil {
 		if t.held() && ps.continues(t, e) {
 			t.extra.pair.Why = WhyRestarted
 			attempt = uint32(t.extra.pair.Attempt) + 1
-		} else if t.skips != ps.skips {
+		} else if t.Skips != ps.Skips {
 			t.extra.pair.Why = WhySkipped
 		} else {
 			t.extra.pair.Why = WhyInterrupted
@@ -134,52 +135,52 @@ func (ps *pairs) enter(t *task, e *format.Event) error {
 			return err
 		}
 	}
-	if t.open {
+	if t.Open {
 		if err := ps.superseded(t, e.BootNS, e.Mark&format.MarkPrevMissed != 0, false); err != nil {
 			return err
 		}
 	}
-	t.entry.set(e)
-	t.open, t.attempt = true, attempt
+	t.Entry.set(e)
+	t.Open, t.attempt = true, attempt
 	return nil
 }
 
 // continues reports whether an entry is the interrupted call of t begun anew: the
 // same call in every argument, with nothing left out between.
-func (ps *pairs) continues(t *task, e *format.Event) bool {
+func (ps *Pairs) continues(t *Task, e *format.Event) bool {
 	p := &t.extra.pair
-	return t.skips == ps.skips && p.SockFD == e.SockFD && p.PID == e.PID && p.Proc == e.Proc && p.Flags == e.Flags &&
+	return t.Skips == ps.Skips && p.SockFD == e.SockFD && p.PID == e.PID && p.Proc == e.Proc && p.Flags == e.Flags &&
 		p.Via == e.Via && p.Listener == e.Listener
 }
 
 // superseded deals with the open attempt of t when an event shows that its return
 // is not in the capture. Missed: the kernel says that it missed it; maybe: it may have.
-func (ps *pairs) superseded(t *task, ns int64, missed, maybe bool) error {
+func (ps *Pairs) superseded(t *Task, ns int64, missed, maybe bool) error {
 	switch {
-	case t.skips != ps.skips:
-		return ps.alone(t, WhySkipped)
+	case t.Skips != ps.Skips:
+		return ps.Alone(t, WhySkipped)
 	case missed:
-		return ps.alone(t, WhyMissed)
+		return ps.Alone(t, WhyMissed)
 	}
-	t.open = false
+	t.Open = false
 	return ps.wait(t, ns, maybe)
 }
 
-// alone emits the open attempt without its return.
-func (ps *pairs) alone(t *task, why Why) error {
-	t.open = false
+// Alone emits the open attempt without its return.
+func (ps *Pairs) Alone(t *Task, why Why) error {
+	t.Open = false
 	ps.entered(&ps.p, t)
 	ps.p.Why = why
-	return ps.emit(&ps.p)
+	return ps.Emit(&ps.p)
 }
 
 // noCall takes a return inside of the kernel. One of do_accept of which the way is
 // not known may belong to a system call, whose return then follows on the same task.
-func (ps *pairs) noCall(t *task, e *format.Event) error {
+func (ps *Pairs) noCall(t *Task, e *format.Event) error {
 	if e.Via == format.ViaIOUring { // its thread may be in a call meanwhile
 		return ps.single(t, e, WhyNoCall)
 	}
-	if err := ps.settle(t); err != nil {
+	if err := ps.Settle(t); err != nil {
 		return err
 	}
 	if e.Hook == format.HookDoAccept && e.Via == format.ViaUnknown {
@@ -191,27 +192,27 @@ func (ps *pairs) noCall(t *task, e *format.Event) error {
 	return ps.single(t, e, WhyNoCall)
 }
 
-func (ps *pairs) returned(t *task, e *format.Event, forgot bool) error {
+func (ps *Pairs) returned(t *Task, e *format.Event, forgot bool) error {
 	const noEntry = format.MarkEnterLost | format.MarkBefore | format.MarkDenied
-	ours := t.open && e.Mark&noEntry == 0 && t.skips == ps.skips && (e.SockFD == t.entry.sockfd || e.SockFD == -1)
-	facts := t.noted() && t.skips == ps.skips && (e.Mark&format.MarkNoFacts != 0 && t.extra.facts.Accepted() ||
+	ours := t.Open && e.Mark&noEntry == 0 && t.Skips == ps.Skips && (e.SockFD == t.Entry.SockFD || e.SockFD == -1)
+	facts := t.noted() && t.Skips == ps.Skips && (e.Mark&format.MarkNoFacts != 0 && t.extra.facts.Accepted() ||
 		e.Failed() && t.extra.facts.Ret == e.Ret)
 	if !facts {
-		if err := ps.settle(t); err != nil {
+		if err := ps.Settle(t); err != nil {
 			return err
 		}
 	}
 	p := &ps.p
-	if !ours && t.open {
+	if !ours && t.Open {
 		if err := ps.superseded(t, e.BootNS, false, true); err != nil {
 			return err
 		}
 	}
 	if ours {
-		t.open = false
+		t.Open = false
 		ps.entered(p, t)
 		p.finish(e)
-		p.WaitNS = e.BootNS - t.entry.ns
+		p.WaitNS = e.BootNS - t.Entry.NS
 		if p.WaitNS < 0 {
 			p.WaitNS, p.Inverted = 0, true
 		}
@@ -226,7 +227,7 @@ func (ps *pairs) returned(t *task, e *format.Event, forgot bool) error {
 			p.Why = WhyBegan
 		case e.Mark&format.MarkEnterLost != 0:
 			p.Why = WhyEnterLost
-		case ps.skips != t.skips:
+		case ps.Skips != t.Skips:
 			p.Why = WhySkipped
 		case !t.known && !forgot:
 			p.Why = WhyBegan
@@ -250,17 +251,17 @@ func (ps *pairs) returned(t *task, e *format.Event, forgot bool) error {
 	case p.Why == WhyBegan:
 		p.Why = WhyUnknown
 	}
-	return ps.emit(p)
+	return ps.Emit(p)
 }
 
-// settle deals with what waited for the next event of t when that is a return that
+// Settle deals with what waited for the next event of t when that is a return that
 // does not explain it.
-func (ps *pairs) settle(t *task) error {
+func (ps *Pairs) Settle(t *Task) error {
 	if t.extra == nil {
 		return nil
 	}
 	t.extra.pair.Why = WhyUnknown // the entry between is not there: the same call again, or another
-	if t.skips != ps.skips {
+	if t.Skips != ps.Skips {
 		t.extra.pair.Why = WhySkipped
 	}
 	return ps.release(t)
@@ -268,7 +269,7 @@ func (ps *pairs) settle(t *task) error {
 
 // release emits what waits with t: an interrupted attempt as it is, a do_accept
 // event as an attempt of its own.
-func (ps *pairs) release(t *task) error {
+func (ps *Pairs) release(t *Task) error {
 	x := t.extra
 	if x == nil {
 		return nil
@@ -276,7 +277,7 @@ func (ps *pairs) release(t *task) error {
 	ps.drop(t)
 	if x.held {
 		ps.p = x.pair
-		return ps.emit(&ps.p)
+		return ps.Emit(&ps.p)
 	}
 	why := WhyNoCall
 	if x.facts.Via == format.ViaUnknown {
@@ -285,15 +286,15 @@ func (ps *pairs) release(t *task) error {
 	return ps.single(t, &x.facts, why)
 }
 
-func (ps *pairs) single(t *task, e *format.Event, why Why) error {
+func (ps *Pairs) single(t *Task, e *format.Event, why Why) error {
 	ps.p.begin(t, e)
 	ps.p.finish(e)
 	ps.p.Why = why
-	return ps.emit(&ps.p)
+	return ps.Emit(&ps.p)
 }
 
 // extra gives t room for what must wait; nil if too many threads have some.
-func (ps *pairs) extra(t *task) *extra {
+func (ps *Pairs) extra(t *Task) *extra {
 	if t.extra != nil || ps.held >= maxHeld {
 		return t.extra
 	}
@@ -308,34 +309,28 @@ func (ps *pairs) extra(t *task) *extra {
 }
 
 // drop takes the room away again. What is in it stays valid until the next extra.
-func (ps *pairs) drop(t *task) {
+func (ps *Pairs) drop(t *Task) {
 	ps.held--
 	ps.extras = append(ps.extras, t.extra)
 	t.extra = nil
 }
 
 // entered makes the pair of the open attempt of t, without a return.
-func (ps *pairs) entered(p *Pair, t *task) {
-	n := &t.entry
+func (ps *Pairs) entered(p *Pair, t *Task) {
+	n := &t.Entry
 	*p = Pair{} // and then its members: a literal would be made elsewhere and copied
-	p.EnterSeq, p.EnterNS, p.WaitNS = n.seq, n.ns, -1
-	p.PID, p.TID, p.UID, p.Proc, p.Comm = n.pid, t.tid, n.uid, n.proc, n.comm
-	p.Via, p.SockFD, p.Flags, p.NetNS, p.TaskNetNS, p.Listener, p.Family = n.via, n.sockfd, n.flags, n.netns, n.taskNetNS, n.inode, n.family
+	p.EnterSeq, p.EnterNS, p.WaitNS = n.Seq, n.NS, -1
+	p.PID, p.TID, p.UID, p.Proc, p.Comm = n.pid, t.TID, n.uid, n.proc, n.comm
+	p.Via, p.SockFD, p.Flags, p.NetNS, p.TaskNetNS, p.Listener, p.Family = n.via, n.SockFD, n.flags, n.netns, n.taskNetNS, n.inode, n.family
 	p.QueueEnter, p.QueueMax, p.Attempt = n.backlog, n.backlogMax, int(t.attempt)
-	p.listener, p.process, p.share = t.listener, t.process, t.share
-	if t.listener != nil {
-		p.ListenAddr, p.Name = t.listener.addr, t.listener.bound
-	}
+	p.Place = t.Place
 }
 
 // begin makes the pair of a return without entry.
-func (p *Pair) begin(t *task, e *format.Event) {
+func (p *Pair) begin(t *Task, e *format.Event) {
 	*p = Pair{
 		WaitNS: -1, PID: e.PID, TID: e.TID, UID: e.UID, Proc: e.Proc, Comm: e.Comm, Via: e.Via, SockFD: e.SockFD, Flags: e.Flags,
-		NetNS: e.NetNS, TaskNetNS: e.TaskNetNS, Attempt: 1, listener: t.listener, process: t.process, share: t.share,
-	}
-	if t.listener != nil {
-		p.ListenAddr, p.Name = t.listener.addr, t.listener.bound
+		NetNS: e.NetNS, TaskNetNS: e.TaskNetNS, Attempt: 1, Place: t.Place,
 	}
 }
 
@@ -371,28 +366,28 @@ func (p *Pair) socket(e *format.Event) {
 	}
 }
 
-// close emits all that waits or is open, each kind in the order of the capture.
-func (ps *pairs) close(ts *tasks, d *verdicts) error {
+// Close emits all that waits or is open, each kind in the order of the capture.
+func (ps *Pairs) Close(ts *Tasks, d *Verdicts) error {
 	for i := range ps.undecided {
 		u := &ps.undecided[i]
 		u.pair.Why = d.superseded(u)
-		if err := ps.emit(&u.pair); err != nil {
+		if err := ps.Emit(&u.pair); err != nil {
 			return err
 		}
 	}
 	for i := range ps.began {
 		ps.began[i].Why = d.began()
-		if err := ps.emit(&ps.began[i]); err != nil {
+		if err := ps.Emit(&ps.began[i]); err != nil {
 			return err
 		}
 	}
-	var last []*task
+	var last []*Task
 	for _, t := range ts.index {
-		if t.open || t.extra != nil {
+		if t.Open || t.extra != nil {
 			last = append(last, t)
 		}
 	}
-	slices.SortFunc(last, func(a, b *task) int { return cmp.Compare(a.entry.seq, b.entry.seq) })
+	slices.SortFunc(last, func(a, b *Task) int { return cmp.Compare(a.Entry.Seq, b.Entry.Seq) })
 	for _, t := range last {
 		if t.extra != nil {
 			t.extra.pair.Why = d.interrupted(t)
@@ -400,8 +395,8 @@ func (ps *pairs) close(ts *tasks, d *verdicts) error {
 				return err
 			}
 		}
-		if t.open {
-			if err := ps.alone(t, d.open(t)); err != nil {
+		if t.Open {
+			if err := ps.Alone(t, d.open(t)); err != nil {
 				return err
 			}
 		}
@@ -409,74 +404,74 @@ func (ps *pairs) close(ts *tasks, d *verdicts) error {
 	return nil
 }
 
-// verdicts says what became of attempts by what the whole capture tells.
-type verdicts struct {
-	truncated bool // it stops before its end
-	skips     uint32
-	missedIn  bool // the kernel missed entries
-	missedOut bool // and returns
-	losses    *losses
-	unplaced  bool // returns were lost of which no record says when
-	endNS     int64
-	blocked   map[uint32]int32 // descriptor by thread, of those in accept at the end
-	known     bool             // blocked is all of them
+// Verdicts says what became of attempts by what the whole capture tells.
+type Verdicts struct {
+	Truncated    bool // it stops before its end
+	Skips        uint32
+	MissedIn     bool // the kernel missed entries
+	MissedOut    bool // and returns
+	Losses       *Losses
+	Unplaced     bool // returns were lost of which no record says when
+	EndNS        int64
+	Blocked      map[uint32]int32 // descriptor by thread, of those in accept at the end
+	BlockedKnown bool             // blocked is all of them
 }
 
 // superseded: an attempt whose thread went on, its return not there.
-func (d *verdicts) superseded(u *undecided) Why {
-	lost := d.unplaced || d.losses.covers(u.pair.EnterNS, u.toNS)
+func (d *Verdicts) superseded(u *undecided) Why {
+	lost := d.Unplaced || d.Losses.covers(u.pair.EnterNS, u.toNS)
 	switch {
-	case lost && !(u.maybe && d.missedOut):
+	case lost && !(u.maybe && d.MissedOut):
 		return WhyReturnLost
 	case lost:
 		return WhyUnknown
-	case d.truncated:
+	case d.Truncated:
 		return WhyTruncated // the account of its loss may be in what is not there
-	case d.skips > 0:
+	case d.Skips > 0:
 		return WhySkipped
-	case d.missedOut && !d.losses.dropped:
+	case d.MissedOut && !d.Losses.dropped:
 		return WhyMissed
 	}
 	return WhyUnknown
 }
 
 // began: the first event of a thread is a return, and nothing marks it.
-func (d *verdicts) began() Why {
+func (d *Verdicts) began() Why {
 	switch {
-	case d.truncated:
+	case d.Truncated:
 		return WhyTruncated
-	case d.missedIn:
+	case d.MissedIn:
 		return WhyUnknown
 	}
 	return WhyBegan
 }
 
 // interrupted: the last event of a thread is a return with ERESTARTSYS.
-func (d *verdicts) interrupted(t *task) Why {
+func (d *Verdicts) interrupted(t *Task) Why {
 	switch {
-	case d.truncated:
+	case d.Truncated:
 		return WhyTruncated
-	case t.skips != d.skips:
+	case t.Skips != d.Skips:
 		return WhySkipped
 	}
 	return WhyInterrupted
 }
 
 // open: the last event of a thread is an entry.
-func (d *verdicts) open(t *task) Why {
-	if d.truncated {
+func (d *Verdicts) open(t *Task) Why {
+	if d.Truncated {
 		return WhyTruncated
 	}
-	if fd, ok := d.blocked[t.tid]; ok && (fd == t.entry.sockfd || fd < 0) {
+	if fd, ok := d.Blocked[t.TID]; ok && (fd == t.Entry.SockFD || fd < 0) {
 		return WhyBlocked
 	}
-	lost := d.unplaced || d.losses.covers(t.entry.ns, d.endNS)
+	lost := d.Unplaced || d.Losses.covers(t.Entry.NS, d.EndNS)
 	switch {
-	case t.skips != d.skips:
+	case t.Skips != d.Skips:
 		return WhySkipped
-	case !lost && !d.missedOut:
+	case !lost && !d.MissedOut:
 		return WhyBlocked // nothing else explains it
-	case !d.known || lost && d.missedOut:
+	case !d.BlockedKnown || lost && d.MissedOut:
 		return WhyUnknown // it may also sit there still
 	case lost:
 		return WhyReturnLost
