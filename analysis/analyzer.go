@@ -30,7 +30,7 @@ type Options struct {
 	// Account takes the batches, too, if it is not nil.
 	Account *audit.Account
 
-	MaxTasks     int // threads in accept at once; 0: 500,000
+	MaxTasks     int // threads in accept at once; 0: 450,000
 	MaxConns     int // connections at once; 0: 200,000
 	MaxPeers     int // remote addresses that are told apart; 0: 100,000
 	MaxListeners int // listening sockets; 0: 10,000
@@ -44,7 +44,7 @@ func (o *Options) defaults() {
 		}
 	}
 	set(&o.Top, 10)
-	set(&o.MaxTasks, 500_000)
+	set(&o.MaxTasks, 450_000)
 	set(&o.MaxConns, 200_000)
 	set(&o.MaxPeers, 100_000)
 	set(&o.MaxListeners, 10_000)

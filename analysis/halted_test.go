@@ -25,7 +25,7 @@ func TestHalted(t *testing.T) {
 		{"stopped in accept", format.HaltedStopped, 1, 3, "nobody returned from accept in 3.00 s, and 0 connections were in the queue at the start, 3 at the end: srv[5] is stopped", "kill -CONT 5"},
 		{"frozen", format.HaltedFrozen, 1, 3, "srv[5] is frozen with its cgroup", "docker unpause"},
 		{"in accept, and over the limit", "", 2, 9, "9 at the end: srv[5] sits in accept and takes none", "/proc/5/task/60/stack"},
-		{"over the limit", "", 0, 9, "nobody called accept in 3.00 s, and 0 connections were in the queue at the start, 9 at the end", "why does none come to accept?"},
+		{"over the limit", "", 0, 9, "nobody called accept in 3.00 s, and 0 connections were in the queue at the start, 9 at the end", "why does none call accept?"},
 		{"one that just came", "", 1, 1, "", ""},
 	} {
 		last := listener

@@ -26,12 +26,12 @@ func TestHungUp(t *testing.T) {
 				m.script(fmt.Sprintf("q%d g%d", 3000+i, 3000+i))
 				forgets(m, 3000+i, 8)
 			}
-		}, findings.Notice, "12 clients were in the queue when the listener stopped listening; all of them had hung up before"},
+		}, findings.Notice, "12 clients were in the queue when the listener stopped listening; all of them had sent FIN before"},
 		{"one of two", func(m *maker) {
 			m.script("q3000 q3001 g3000")
 			forgets(m, 3000, 8)
 			forgets(m, 3001, 1)
-		}, findings.Warning, "2 clients were in the queue when the listener stopped listening, and were reset; 1 of them had hung up before"},
+		}, findings.Warning, "2 clients were in the queue when the listener stopped listening, and were reset; 1 of them had sent FIN before"},
 		{"none", func(m *maker) {
 			m.script("q3000")
 			forgets(m, 3000, 1)
@@ -51,8 +51,8 @@ func TestHungUp(t *testing.T) {
 	}
 	for _, c := range []struct{ script, says string }{
 		{"q3000 w6000 q3001 w6000", "2 were still in the queue at the end, the oldest for 12.0 s"},
-		{"q3000 w3000 g3000 q3001 w9000", "the oldest for 12.0 s, and 1 of them had hung up by then"},
-		{"q3000 w3000 g3000 q3001 w9000 g3001", "the oldest for 12.0 s, and all had hung up by then"},
+		{"q3000 w3000 g3000 q3001 w9000", "the oldest for 12.0 s, and 1 of them had sent FIN by then"},
+		{"q3000 w3000 g3000 q3001 w9000 g3001", "the oldest for 12.0 s, and all had sent FIN by then"},
 	} {
 		m := newMaker(t, true)
 		m.serves(1, 100, 5)

@@ -267,7 +267,7 @@ func TestQueuedBefore(t *testing.T) {
 
 	m = newMaker(t, true) // each of those that wait is evidence
 	m.script("q1 q2 q3 w3000")
-	if _, r = m.analyze(Options{}); len(r.Findings) != 1 || len(r.Findings[0].Evidence) != 3 || !strings.Contains(r.Findings[0].Next, "why does none come") {
+	if _, r = m.analyze(Options{}); len(r.Findings) != 1 || len(r.Findings[0].Evidence) != 3 || !strings.Contains(r.Findings[0].Next, "why does none call") {
 		t.Errorf("%+v", r.Findings)
 	}
 

@@ -76,7 +76,7 @@ func TestVMHalted(t *testing.T) {
 		{"wait", "SIGSTOP", "capture.test[%d] is stopped, by a signal or a debugger"},
 		{"accept", "freezer", "capture.test[%d] is frozen with its cgroup"},
 		{"wait", "freezer", "capture.test[%d] is frozen with its cgroup"},
-		{"wait", "nothing", "capture.test[%d] did not come"},
+		{"wait", "nothing", "capture.test[%d] did not call accept"},
 	} {
 		t.Run(c.does+" "+c.by, func(t *testing.T) {
 			cmd := exec.Command(os.Args[0], "-test.run=^TestHaltedServer$")

@@ -71,7 +71,7 @@ func TestVMFindingStuck(t *testing.T) {
 			}, "--events", events)
 			if events == "lifecycle" { // whether anybody called accept is not in it
 				a.found(t, "slow-accept", "critical", "3 were still in the queue at the end, the oldest for ")
-				a.found(t, "slow-accept", "critical", fmt.Sprintf("capture.test[%d] did not come", os.Getpid()))
+				a.found(t, "slow-accept", "critical", fmt.Sprintf("capture.test[%d] did not call accept", os.Getpid()))
 				return
 			}
 			a.found(t, "slow-accept", "critical", where)

@@ -54,7 +54,7 @@ func aborted(c *Capture, l *Listener) []found {
 	}
 	return one(s, m.Count, m.Samples(),
 		"see that the program goes on after such an error, as accept(2) asks, and does not leave its loop; then the network, or what injects the error",
-		"%s: accept told of a connection that had failed already, %s (%s)", l.Label, say.CallsOf(m.Count, "time"), strings.Join(errs, ", "))
+		"%s: accept returned the error of a connection that had failed already, %s (%s)", l.Label, say.CallsOf(m.Count, "time"), strings.Join(errs, ", "))
 }
 
 // cutOff finds connections that accept took and then lost by an error.
@@ -82,16 +82,16 @@ func lostWithListener(c *Capture, l *Listener) []found {
 	s, became := Warning, ", and "+were(q.Lost)+" reset"
 	switch there := q.Lost - q.LostQuit; {
 	case there == 0:
-		s, became = Notice, "; "+allOf(q.Lost)+" had hung up before"
+		s, became = Notice, "; "+allOf(q.Lost)+" had sent FIN before"
 	case there >= manyLost:
 		s = Critical
 	}
 	if l.Tests {
 		s = Notice
-		became += "; it may be another acc that begins to record: it tries its probes so, with clients of its own"
+		became += "; it may be another acc that begins to record: acc tests its probes in this way, with clients of its own"
 	}
 	if q.LostQuit > 0 && s != Notice {
-		became += "; " + say.Ended(q.LostQuit) + " of them had hung up before"
+		became += "; " + say.Ended(q.LostQuit) + " of them had sent FIN before"
 	}
 	next := "drain the queue before a listener is " + cmp.Or(q.stopped("closed", "shut down"), "closed or shut down") +
 		": accept until EAGAIN, or hand it over to the next process"
@@ -147,11 +147,11 @@ func dead(c *Capture, l *Listener) []found {
 		if late > 0 {
 			more = fmt.Sprintf(", %s more had been closed by a client that had waited %s or longer", say.Ended(late), gone)
 		}
-		text = fmt.Sprintf("%s of %s accepted connections %s dead already, reset while in the queue%s",
+		text = fmt.Sprintf("%s of %s accepted connections %s dead on arrival: the client had sent RST while in the queue%s",
 			say.Calls(m.N()), say.Calls(l.Accepted), were(m.N()), more)
 	}
 	return one(s, n, evidence,
-		"if clients give up, slow-accept says how long they had waited; short-lived ones that reset at once are health checks or scans (acc analyze --connections)",
+		"if clients give up, slow-accept says how long they had waited; short-lived ones with a RST at once are health checks or scans (acc analyze --connections)",
 		"%s: %s", l.Label, text)
 }
 
@@ -162,7 +162,7 @@ func address(c *Capture, l *Listener) []found {
 		return nil
 	}
 	return one(Warning, m.Count, m.Samples(),
-		"acc explain SEQ FILE shows what it was told; if that is another address, do not trust its log for who connected, and find out what writes to its buffer",
+		"acc explain SEQ FILE shows both addresses; if they differ, do not trust the program's log for who connected, and find out what writes to its buffer",
 		"%s: %s was left with an address, or a length of it, that is not the peer's, %s", l.Label, l.By, c.say().CallsOf(m.Count, "time"))
 }
 
@@ -183,7 +183,7 @@ func uring(c *Capture) []found {
 		where = append(where[:most], fmt.Sprintf("%d more listeners", n-most))
 	}
 	return one(Notice, m.Count, m.Samples(),
-		"if that is not known of the program: seccomp, auditd and tools that trace system calls do not see these accepts",
+		"seccomp, auditd and tools that trace system calls do not see these accepts: check that the program is meant to use io_uring",
 		"%s accepted through io_uring: %s", c.say().CallsOf(m.Count, "connection"), strings.Join(where, ", "))
 }
 
@@ -195,13 +195,13 @@ func incomplete(c *Capture) []found {
 	if c.Complete || len(why) == 0 {
 		return nil
 	}
-	next := "acc info says what is missing where, and the lines above what that can be"
+	next := "acc info says what is missing, and where"
 	switch {
 	case c.Lost > 0 && c.EndReason == format.EndDiskFull:
-		next = "record again with more room on the disk; acc info says what was lost where"
+		next = "record again with more room on the disk; acc info says what was lost, and where"
 	case c.Lost > 0:
-		next = "record again with a larger --ring-size; acc info says what was lost where"
+		next = "record again with a larger --ring-size; acc info says what was lost, and where"
 	}
 	return one(Warning, c.Lost, c.Gap.Samples(), next,
-		"the capture is not complete (%s): findings tell of what is in it, and that nothing else was found proves nothing", strings.Join(why, ", "))
+		"the capture is not complete (%s): there may be more than the findings here", strings.Join(why, ", "))
 }

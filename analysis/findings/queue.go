@@ -23,13 +23,13 @@ func overflow(c *Capture, l *Listener) (list []found) {
 	const next = "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or look at its threads; " +
 		"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn"
 	if n := q.SYNs + q.ACKs; n > 0 {
-		list = one(s, n, m.Samples(), next, "%s refused clients %s, its accept queue was full (limit %s): %s, of %s%s",
+		list = one(s, n, m.Samples(), next, "%s refused clients %s because its accept queue was full (limit %s): %s, of %s%s",
 			l.Label, say.ConnsOf(n, "time"), q.limitWords(), q.packets(say), say.ConnsOf(q.Clients, "connection"), q.refusedWords(say))
 	}
 	if n := q.SYNQueue; n > 0 {
 		list = append(list, one(s, n, m.Samples(),
-			"see whether that is a SYN flood (many peers, no handshakes: ss -t state syn-recv) and that net.ipv4.tcp_syncookies is 1; "+
-				"then net.ipv4.tcp_max_syn_backlog", "%s dropped %s, its SYN queue was full", l.Label, say.ConnsOf(n, "SYN"))...)
+			"see whether that is a SYN flood (many peers, no handshakes: ss -t state syn-recv); set net.ipv4.tcp_syncookies to 1; "+
+				"then raise net.ipv4.tcp_max_syn_backlog", "%s dropped %s because its SYN queue was full", l.Label, say.ConnsOf(n, "SYN"))...)
 	}
 	return list
 }
@@ -97,7 +97,7 @@ func queueFull(c *Capture, l *Listener) []found {
 		if q.FullNS >= fullNS || 10*q.FullNS >= c.SpanNS {
 			s = Warning
 		}
-		return one(s, uint64(q.FullNS), m.Samples(), next, "%s for %s of %s, %s without a break", full,
+		return one(s, uint64(q.FullNS), m.Samples(), next, "%s for %s of %s; the longest stretch was %s", full,
 			say.WaitOf(q.FullNS), say.SpanOf(c.SpanNS), say.WaitOf(q.LongestNS))
 	case q != nil: // when it was shorter again is not recorded
 		return one(Notice, m.Count, m.Samples(), next, "%s when a client came, %s", full, say.ConnsOf(m.Count, "time"))
@@ -120,9 +120,9 @@ func listenDrops(c *Capture) (list []found) {
 		if x.Drops >= manyRefused {
 			s = Critical
 		}
-		next := "nstat -az TcpExtListenDrops TcpExtListenOverflows TcpExtTCPReqQFullDrop shows it live; then look for a security policy, a missing route to the client, or want of memory"
+		next := "nstat -az TcpExtListenDrops TcpExtListenOverflows TcpExtTCPReqQFullDrop shows it live; then look for a security policy, a missing route to the client, or too little memory"
 		if x.Reserved {
-			next = "ss -t state syn-recv shows the handshakes that wait; if they are that many, set net.ipv4.tcp_syncookies to 1 or raise net.ipv4.tcp_max_syn_backlog; else look for a missing route to the client, a security policy, or want of memory"
+			next = "ss -t state syn-recv shows the handshakes that wait; if they are that many, set net.ipv4.tcp_syncookies to 1 or raise net.ipv4.tcp_max_syn_backlog; else look for a missing route to the client, a security policy, or too little memory"
 		}
 		list = append(list, found{s, x.Drops, nil, next, fmt.Sprintf("the kernel dropped %s at listeners%s for another reason than a full queue%s",
 			c.say().SortedConns(x.Drops), c.where(x), x.DropsWhy), x.NetNS})

@@ -12,7 +12,7 @@ import (
 	"github.com/acc-project/acc/analysis/stats"
 )
 
-const lookAtOwner = "look at the threads of the process that owns the listener (ss -ltnp): why does none come to accept?"
+const lookAtOwner = "look at the threads of the process that owns the listener (ss -ltnp): why does none call accept?"
 
 // slowAccept finds clients that waited long in the accept queue, or still do.
 func slowAccept(c *Capture, l *Listener) []found {
@@ -110,11 +110,11 @@ func (q *Queue) waited(w *stats.Quantiles, by string, say stats.Figures) string 
 	if w.AtLeast > 0 {
 		most = "≥"
 	}
-	text := fmt.Sprintf("%s of %s clients waited %s or longer in the accept queue before %s took them (longest %s%s, p99 %s%s, median %s%s)",
+	text := fmt.Sprintf("%s of %s clients waited %s or longer in the accept queue before %s accepted them (longest %s%s, p99 %s%s, median %s%s)",
 		say.Conns(q.Over), say.Conns(w.Count), humanize.Duration(SlowNS), by, cmp.Or(say.Most(), most), humanize.Duration(w.Max),
 		cmp.Or(say.Mid(), most), humanize.Duration(w.P99), cmp.Or(say.Mid(), most), humanize.Duration(w.P50))
 	if q.Slow < q.Over && q.Slow > 0 {
-		text += fmt.Sprintf(", %s of them while fewer than one each %s was accepted", say.SortedConns(q.Slow), humanize.Duration(PaceNS))
+		text += fmt.Sprintf(", %s of them while fewer than one client each %s was accepted", say.SortedConns(q.Slow), humanize.Duration(PaceNS))
 	}
 	if w.AtLeast > 0 {
 		text += fmt.Sprintf(", %s of them since before the recording", say.Conns(w.AtLeast))
@@ -130,17 +130,17 @@ func stillWaiting(c *Capture, l *Listener) string {
 	switch {
 	case q.Quit == 0:
 	case q.Quit < q.Stuck:
-		text += fmt.Sprintf(", and %s of them had hung up by then", say.Ended(q.Quit))
+		text += fmt.Sprintf(", and %s of them had sent FIN by then", say.Ended(q.Quit))
 	case q.Stuck == 1:
-		text += ", and had hung up by then"
+		text += ", and had sent FIN by then"
 	default:
-		text += ", and all had hung up by then"
+		text += ", and all had sent FIN by then"
 	}
 	switch {
 	case l.Stands != "" && q.OldestNS >= SlowNS:
 		text += ": " + l.Stands
 	case len(l.Workers) == 0 && l.Began != "":
-		text += ": " + l.Began + " did not come"
+		text += ": " + l.Began + " did not call accept"
 	}
 	return text
 }
@@ -149,17 +149,17 @@ func stillWaiting(c *Capture, l *Listener) string {
 func slowNext(c *Capture, l *Listener) (who, next string) {
 	q := l.Queue
 	who = ": "
-	next = "the program comes to accept too seldom: see what its accepting thread does between two calls (acc analyze --pairs, perf, strace -p); " +
-		"accept in a thread of its own, or more workers"
+	next = "the program does not call accept often enough: see what its accepting thread does between two calls (acc analyze --pairs, perf, strace -p); " +
+		"then let a thread of its own accept, or start more workers"
 	switch {
 	case l.Attempts == 0 && !c.Blind:
 		who, next = l.suffix()+": nobody "+l.called()+"; ", cmp.Or(l.StandsDo, lookAtOwner)
 	case q.Slow == 0 && q.Stuck == 0 && c.Blind:
 		who = l.suffix() + ": "
-		next = "whether it took others meanwhile is not recorded (--events all does): see what its accepting thread does"
+		next = "accepts are not recorded, so it is not known whether it accepted others meanwhile (record with --events all); see what its accepting thread does"
 	case q.Slow == 0 && q.Stuck == 0:
 		who = l.suffix() + ": "
-		next = "it took the others at once: see why it stopped, or failed, before it came to these (fd-exhausted, acc analyze --pairs)"
+		next = "it accepted the others at once: see why it stopped, or failed, before it accepted these (fd-exhausted, acc analyze --pairs)"
 	}
 	if q.Stuck > 0 && q.OldestNS >= SlowNS && l.Stands != "" {
 		next = l.StandsDo

@@ -33,8 +33,8 @@ func herd(c *Capture, l *Listener) []found {
 		s = Warning
 	}
 	return one(s, vain, l.Marks[Herd].Samples(),
-		"let the kernel wake one: EPOLLEXCLUSIVE, blocking accept, or a listener for each worker with SO_REUSEPORT",
-		"%s: tasks woke up %s times and found the queue empty, for %s accepted connections", l.Label, c.say().Sorted(vain), c.say().Calls(l.Accepted))
+		"let the kernel wake only one task: EPOLLEXCLUSIVE, blocking accept, or a listener for each worker with SO_REUSEPORT",
+		"%s: tasks woke up %s times and found the queue empty, while %s connections were accepted", l.Label, c.say().Sorted(vain), c.say().Calls(l.Accepted))
 }
 
 // newAcceptor finds processes that accept where others did before.
@@ -49,12 +49,16 @@ func newAcceptor(c *Capture, l *Listener) []found {
 			names[i] = format.Quote(p)
 		}
 		return one(Warning, m.Count, m.Samples(),
-			"a listener that another program accepts from was handed over, or taken: see that the change was meant (who started it: acc analyze --json, processes)",
+			"the listener was handed over, or taken: check that this was meant (who started it: acc analyze --json, processes)",
 			"%s: another program accepts from it than before: %s (last %s)", l.Label, strings.Join(names, ", "), l.Came)
 	}
+	accepts := "accept"
+	if m.Count == 1 {
+		accepts = "accepts"
+	}
 	return one(Notice, m.Count, m.Samples(),
-		"a deploy or a worker that was started again; if nobody did that, see why the old ones died (dmesg, journal)",
-		"%s: %s started during the recording and now accepting from it (last %s)", l.Label, c.say().CallsOf(m.Count, "process"), l.Came)
+		"a deploy, or a worker that was started again; if nobody did that, see why the old ones died (dmesg, journal)",
+		"%s: %s started during the recording and now %s from it (last %s)", l.Label, c.say().CallsOf(m.Count, "process"), accepts, l.Came)
 }
 
 // place is where a group of workers accepts: one listener of many processes, or a
@@ -117,7 +121,7 @@ func unevenAt(c *Capture, at place, ls []*Listener) []found {
 	}
 	say := c.say()
 	return one(s, total, evidence,
-		"see what the idle ones do, and whether each has its connections to itself (SO_REUSEPORT) or all wait for one listener (epoll wakes the last that waits)",
+		"see what the idle ones do, and whether each has a listener of its own (SO_REUSEPORT) or all wait for one listener (epoll wakes the last that waits)",
 		"%s: of %d workers %s took %s of %s connections, %s took %s", at.addr, n, most.Who, say.Calls(most.Accepted), say.Calls(total),
 		least.Who, say.Calls(least.Accepted))
 }
