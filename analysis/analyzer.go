@@ -56,6 +56,7 @@ type Analyzer struct {
 	o       Options
 	header  format.Header
 	clock   format.Clock // the newest pair
+	clocks  *format.Clocks
 	end     *format.End
 	tasks   *pairing.Tasks
 	spare   pairing.Task // of a thread that is not followed
@@ -81,15 +82,16 @@ type Analyzer struct {
 	multishotEnds [format.NumUringEnds]uint64
 	gapMark       stats.Mark // what was read when a loss was told
 	lastSeq       uint64
-	behind        bool // a part was left out since the last event
-	startKnown    bool // the list of listeners at the start is complete
+	seqNS         int64 // time of that event
+	behind        bool  // a part was left out since the last event
+	startKnown    bool  // the list of listeners at the start is complete
 }
 
 // New begins the analysis of the capture with header h, of which it keeps a copy.
 func New(h *format.Header, o Options) *Analyzer {
 	o.defaults()
 	a := &Analyzer{
-		o: o, header: *h, clock: h.Clock, unpaired: map[pairing.Why]uint64{}, waits: stats.NewHistogram(3), badWaits: stats.NewHistogram(3),
+		o: o, header: *h, clock: h.Clock, clocks: format.NewClocks(h.Clock), unpaired: map[pairing.Why]uint64{}, waits: stats.NewHistogram(3), badWaits: stats.NewHistogram(3),
 		firstNS: math.MaxInt64, lastNS: math.MinInt64, rate: stats.NewSeries(h.Clock.BootNS, int64(time.Second), 4096),
 	}
 	a.witness = NewWitness(h)
@@ -107,6 +109,9 @@ func New(h *format.Header, o Options) *Analyzer {
 	a.tasks = pairing.NewTasks(o.MaxTasks, a.pairs.Settle)
 	return a
 }
+
+// Clocks are the clock pairs so far, by which times are placed.
+func (a *Analyzer) Clocks() *format.Clocks { return a.clocks }
 
 // blind reports whether a capture leaves out accept itself.
 func blind(h *format.Header) bool { return slices.Contains(h.Filters, "--events lifecycle") }
@@ -128,6 +133,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 	for _, c := range b.Clocks {
 		a.clock = c
 	}
+	a.clocks.Add(b.Clocks)
 	if err := a.snapshots(b, false); err != nil {
 		return err
 	}
@@ -138,7 +144,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 		a.pairs.Losses.Add(l)
 		a.conns.lostIn = a.conns.lostIn || l.Kind == format.Queued
 		a.conns.lostOut = a.conns.lostOut || l.Kind == format.Return
-		a.gapMark.Note(a.lastSeq, l.FromNS, 0)
+		a.gapMark.Note(a.lastSeq, a.seqNS, 0)
 	}
 	if len(b.Losses) > 0 {
 		if err := a.pairs.Decide(); err != nil {
@@ -186,7 +192,7 @@ func (a *Analyzer) event(e *format.Event) error {
 		a.behind = false
 		a.leftOut(e.Seq != a.lastSeq+1)
 	}
-	a.lastSeq = e.Seq
+	a.lastSeq, a.seqNS = e.Seq, e.BootNS
 	if e.Kind > format.Return {
 		return a.live(e)
 	}

@@ -249,20 +249,23 @@ func (a *Analyzer) captureInfo() CaptureInfo {
 		start := time.Unix(0, h.StartNS).UTC()
 		c.Start = &start
 	}
-	if c.Start != nil {
-		end := c.Start.Add(time.Duration(c.DurationNS))
-		c.End = &end
+	switch end := a.endNS(); {
+	case c.Start == nil:
+	case a.end != nil && a.end.Clock.Known() && end >= h.Clock.BootNS:
+		at := a.end.Clock.Time(end)
+		c.End = &at
+	default:
+		c.End = a.at(max(end, h.Clock.BootNS))
 	}
 	return c
 }
 
-// at places a boot time on the wall clock, by the clock at the start: a clock
-// that was set meanwhile does not move what happened. nil: that is not known.
+// at places a boot time on the wall clock. nil: that is not known.
 func (a *Analyzer) at(bootNS int64) *time.Time {
-	if !a.header.Clock.Known() {
+	if !a.clocks.Known(bootNS) {
 		return nil
 	}
-	t := a.header.Clock.Time(bootNS)
+	t := a.clocks.Time(bootNS)
 	return &t
 }
 
@@ -361,7 +364,7 @@ func (a *Analyzer) lastWord() string {
 	if a.events == 0 {
 		return "its beginning"
 	}
-	return fmt.Sprintf("event %d", a.events)
+	return fmt.Sprintf("event %d", a.lastSeq)
 }
 
 // times fills in waits and rates.
@@ -376,10 +379,7 @@ func (a *Analyzer) times(r *Result) {
 			r.Rate.Peak = rate
 			after := int64(i) * a.rate.WidthNS
 			r.Rate.PeakNS = r.Capture.StartNS + after
-			if r.Capture.Start != nil {
-				at := r.Capture.Start.Add(time.Duration(after))
-				r.Rate.PeakAt = &at
-			}
+			r.Rate.PeakAt = a.at(r.Rate.PeakNS)
 		}
 	}
 }

@@ -50,6 +50,9 @@ func (x *Examination) Add(b *format.Batch, skipped int) error {
 // End is END, nil if it did not come.
 func (x *Examination) End() *format.End { return x.end }
 
+// Clocks are the clock pairs so far, by which times are placed.
+func (x *Examination) Clocks() *format.Clocks { return x.analyzer.Clocks() }
+
 // Unchecked gives what could not be found out of END and content, a sentence each.
 func (x *Examination) Unchecked() []string { return x.account.Unchecked() }
 

@@ -259,7 +259,7 @@ func (e *Event) Failed() bool { return e.Kind == Return && e.Ret < 0 && e.Mark&M
 
 // Armed reports whether the event is an io_uring request that begins to wait:
 // neither an accepted connection nor a failure.
-func (e *Event) Armed() bool { return e.Mark&MarkArmed != 0 }
+func (e *Event) Armed() bool { return e.Kind == Return && e.Ret < 0 && e.Mark&MarkArmed != 0 }
 
 // Errno gives the positive error number of a return, 0 on success and on entries.
 func (e *Event) Errno() int32 {

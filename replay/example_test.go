@@ -24,7 +24,7 @@ func ExamplePlay() {
 		log.Fatal(err)
 	}
 	n, steps, last := 0, 0, int64(-1<<63)
-	ordered := replay.Order(r, replay.OrderOptions{Clock: r.Header().Clock})
+	ordered := replay.Order(r, replay.OrderOptions{})
 	err = replay.Play(context.Background(), ordered, replay.PlayOptions{}, func(*format.Batch) error { return nil },
 		func(e *format.Event) error {
 			if n++; e.BootNS < last {

@@ -9,7 +9,6 @@ const maxHeld = 1 << 16
 type hold struct {
 	order  []heldEvent
 	events []format.Event // by slot
-	clocks []format.Clock // by slot: the pair that was known when the event came
 	free   []int32        // slots not in use
 }
 
@@ -22,19 +21,19 @@ type heldEvent struct {
 func (h *hold) len() int { return len(h.order) }
 
 // copy takes an event into a slot.
-func (h *hold) copy(e *format.Event, c format.Clock) heldEvent {
+func (h *hold) copy(e *format.Event) heldEvent {
 	slot := int32(len(h.events))
 	if n := len(h.free); n > 0 {
 		slot, h.free = h.free[n-1], h.free[:n-1]
-		h.events[slot], h.clocks[slot] = *e, c
+		h.events[slot] = *e
 	} else {
-		h.events, h.clocks = append(h.events, *e), append(h.clocks, c)
+		h.events = append(h.events, *e)
 	}
 	return heldEvent{e.BootNS, slot}
 }
 
-// take gives an event and its clock, and frees its slot. The slice is valid until the next copy.
-func (h *hold) take(e heldEvent) ([]format.Event, format.Clock) {
+// take gives an event, and frees its slot. The slice is valid until the next copy.
+func (h *hold) take(e heldEvent) []format.Event {
 	h.free = append(h.free, e.slot)
-	return h.events[e.slot : e.slot+1], h.clocks[e.slot]
+	return h.events[e.slot : e.slot+1]
 }

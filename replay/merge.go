@@ -72,7 +72,6 @@ func (m *merger) run() bool {
 	}
 	m.left -= i - from
 	m.o.note(m.times[from:i], false)
-	m.o.given = m.o.clock
 	return m.yield(m.events[from:i])
 }
 
@@ -115,11 +114,10 @@ func (m *merger) one() bool {
 	}
 	ns := m.times[at]
 	if !m.gives(ns) {
-		m.o.hold.order = append(m.o.hold.order, m.o.hold.copy(&m.events[at], m.o.clock))
+		m.o.hold.order = append(m.o.hold.order, m.o.hold.copy(&m.events[at]))
 		return true
 	}
 	m.o.note(m.times[at:at+1], ns > m.floor)
-	m.o.given = m.o.clock
 	return m.yield(m.events[at : at+1])
 }
 

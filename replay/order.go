@@ -21,8 +21,6 @@ type OrderOptions struct {
 	// than 200 ms. The reader is called on a goroutine of its own: between two calls of
 	// Next, only its batches may be used.
 	Live bool
-	// Clock is the clock pair of the first events.
-	Clock format.Clock
 }
 
 // Ordered gives the batches of a capture with their events in order of time. Events of
@@ -36,9 +34,7 @@ type OrderOptions struct {
 // Its memory does not grow with the capture: at most 65,536 events wait. See [Ordered.Late].
 type Ordered struct {
 	r      Reader
-	floors []int64      // by frame: least time of the events behind it; nil: not known
-	clock  format.Clock // pair known to the batch read last
-	given  format.Clock // pair of the events that were given last
+	floors []int64 // by frame: least time of the events behind it; nil: not known
 	live   *live
 
 	hold     hold
@@ -55,7 +51,7 @@ type Ordered struct {
 
 // Order puts the batches of r in order of time. Their events must be in Events.
 func Order(r Reader, o OrderOptions) *Ordered {
-	d := &Ordered{r: r, clock: o.Clock, given: o.Clock, newestNS: math.MinInt64, givenNS: math.MinInt64}
+	d := &Ordered{r: r, newestNS: math.MinInt64, givenNS: math.MinInt64}
 	if o.Live {
 		d.live = &live{r: r, answers: make(chan answer, 1)}
 	}
@@ -98,10 +94,6 @@ func (l Late) String() string {
 // Late is what did not come in order of time so far.
 func (o *Ordered) Late() Late { return o.late }
 
-// Clock is the clock pair that was known when the events that Parts gave last came: the newest
-// one at their place in the capture.
-func (o *Ordered) Clock() format.Clock { return o.given }
-
 // Next gives the next batch. Its events are in Parts alone, which is to be taken once, to its
 // end, before the next call. Errors are the reader's; all events come before.
 func (o *Ordered) Next() (*format.Batch, error) {
@@ -116,14 +108,10 @@ func (o *Ordered) Next() (*format.Batch, error) {
 	if b == nil {
 		return o.release(o.live.due()), nil
 	}
-	for _, c := range b.Clocks {
-		o.clock = c
-	}
 	o.offset = b.Offset
 	o.times = b.AppendTimes(o.times[:0])
 	floor := o.floor(b)
 	if o.inOrder(floor) {
-		o.given = o.clock
 		return b, nil
 	}
 	return b.WithParts(func(yield func([]format.Event) bool) { o.merge(b.Events, floor, yield) }), nil
@@ -193,10 +181,8 @@ func (o *Ordered) inOrder(floor int64) bool {
 
 // giveHeld gives an event that waited. Full: there was no room for it to wait longer.
 func (o *Ordered) giveHeld(e heldEvent, full bool, yield func([]format.Event) bool) bool {
-	events, clock := o.hold.take(e)
 	o.note([]int64{e.ns}, full)
-	o.given = clock
-	return yield(events)
+	return yield(o.hold.take(e))
 }
 
 // note books events that are given, which are in order among themselves. Full: the first could not wait.

@@ -11,8 +11,8 @@ import (
 
 // AppendConnectionJSON appends a connection as one JSON object without a newline, with
 // the members of [ConnectionKeys].
-func AppendConnectionJSON(dst []byte, c *analysis.Connection, clock format.Clock) []byte {
-	return appendLine(dst, connectionKeys, c, &clock)
+func AppendConnectionJSON(dst []byte, c *analysis.Connection, clocks *format.Clocks) []byte {
+	return appendLine(dst, connectionKeys, c, clocks)
 }
 
 // connectionKeys are in the order in which they came to be: scripts may count on it.
@@ -115,7 +115,7 @@ const ConnectionHead = "      id  time             client                 listen
 
 // AppendConnectionText appends a connection as one line without a newline, in the
 // columns of ConnectionHead. Nothing in it can steer a terminal.
-func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock, zone *time.Location) []byte {
+func AppendConnectionText(dst []byte, c *analysis.Connection, clocks *format.Clocks, zone *time.Location) []byte {
 	cell := func(s string, width int) {
 		n := len(dst)
 		dst = append(dst, s...)
@@ -132,7 +132,7 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clock format.Clock
 		dst = append(dst, ' ')
 	}
 	cell(id, 0)
-	cell(string(clock.AppendMoment(nil, began(c), zone, "15:04:05.000000")), 15)
+	cell(string(clocks.AppendMoment(nil, began(c), zone, "15:04:05.000000")), 15)
 	cell(plain(c.Remote), 21)
 	cell(plain(c.Local), 21)
 	by := "-"

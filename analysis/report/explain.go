@@ -15,9 +15,9 @@ import (
 //
 // p is the record of the event's process, nil if there is none; h the capture's header.
 // Lines fit the width; 0: they are as long as they are.
-func Explain(e *format.Event, p *format.Process, h *format.Header, clock format.Clock, zone *time.Location, width int) string {
+func Explain(e *format.Event, p *format.Process, h *format.Header, clocks *format.Clocks, zone *time.Location, width int) string {
 	var b strings.Builder
-	at := clock.AppendMoment(nil, e.BootNS, zone, "2006-01-02 15:04:05.000000000 -07:00")
+	at := clocks.AppendMoment(nil, e.BootNS, zone, "2006-01-02 15:04:05.000000000 -07:00")
 	head := fmt.Sprintf("event %d: %s of %s at %s on cpu%d", e.Seq, e.Kind, e.Hook, at, e.CPU)
 	for _, s := range append([]string{head}, sentences(e)...) {
 		b.WriteString(strings.Join(wrap(s, width), "\n") + "\n")

@@ -38,7 +38,7 @@ func TestExecutableElsewhere(t *testing.T) {
 // A registered file is no descriptor, and the end of a multishot request is said.
 func TestUringWords(t *testing.T) {
 	p := pairing.Pair{Via: format.ViaIOUring, SockFD: 5, Uring: format.UringMultishot | format.UringRegistered, UringEnd: format.UringQueueFull, ReturnSeq: 1, TaskNetNS: 9}
-	line := string(AppendPairText(nil, &p, format.Clock{}, time.UTC))
+	line := string(AppendPairText(nil, &p, format.NewClocks(format.Clock{}), time.UTC))
 	for _, want := range []string{"io_uring registered file 5 multishot request", "the multishot accept ended (completion queue full)", "from another network namespace (9)"} {
 		if !strings.Contains(line, want) {
 			t.Errorf("the line lacks %q: %s", want, line)
@@ -47,7 +47,7 @@ func TestUringWords(t *testing.T) {
 	e := format.Event{Kind: format.Return, Hook: format.HookIOComplete, Via: format.ViaIOUring, Ret: -125, SockFD: -1, Uring: format.UringMultishot | format.UringRegistered,
 		UringEnd: format.UringThreadEnded, PID: 4, TID: 4, Comm: "srv", NetNS: 1, TaskNetNS: 2}
 	for _, said := range []string{string(format.AppendText(nil, &e, format.Clock{}, time.UTC)),
-		Explain(&e, nil, &format.Header{}, format.Clock{}, time.UTC, 0)} {
+		Explain(&e, nil, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0)} {
 		for _, want := range []string{"registered file", "ultishot accept ended (the thread that armed it has ended)", "another network namespace"} {
 			if !strings.Contains(said, want) || strings.Contains(said, "descriptor -1") {
 				t.Errorf("%q is not in %s", want, said)

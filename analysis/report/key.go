@@ -37,11 +37,11 @@ func keysOf[T any](list []lineKey[T]) []Key {
 type lineKey[T any] struct {
 	Key
 	label  string
-	append func(dst []byte, v *T, c *format.Clock) []byte
+	append func(dst []byte, v *T, c *format.Clocks) []byte
 }
 
 // appendLine appends an object without a newline.
-func appendLine[T any](dst []byte, keys []lineKey[T], v *T, c *format.Clock) []byte {
+func appendLine[T any](dst []byte, keys []lineKey[T], v *T, c *format.Clocks) []byte {
 	for i := range keys {
 		dst = keys[i].append(append(dst, keys[i].label...), v, c)
 	}
@@ -79,20 +79,21 @@ func (k lineKey[T]) words(words ...string) lineKey[T] {
 }
 
 func timeKey[T any](name string, bootNS func(*T) int64, doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc}, append: func(dst []byte, v *T, c *format.Clock) []byte {
-		return format.AppendTimeJSON(dst, bootNS(v), *c)
+	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc}, append: func(dst []byte, v *T, c *format.Clocks) []byte {
+		ns := bootNS(v)
+		return format.AppendTimeJSON(dst, ns, c.At(ns))
 	}}
 }
 
 func intKey[T any](name string, of func(*T) int64, doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "integer", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clock) []byte {
+	return lineKey[T]{Key: Key{Name: name, Type: "integer", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 		return strconv.AppendInt(dst, of(v), 10)
 	}}
 }
 
 // intOrNull is an integer that need not be known.
 func intOrNull[T any](name string, of func(*T) (n int64, known bool), doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "integer or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clock) []byte {
+	return lineKey[T]{Key: Key{Name: name, Type: "integer or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 		n, known := of(v)
 		if !known {
 			return append(dst, "null"...)
@@ -103,7 +104,7 @@ func intOrNull[T any](name string, of func(*T) (n int64, known bool), doc string
 
 // wideOrNull is intOrNull with all values of 64 bits.
 func wideOrNull[T any](name string, of func(*T) (n uint64, known bool), doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "integer or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clock) []byte {
+	return lineKey[T]{Key: Key{Name: name, Type: "integer or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 		n, known := of(v)
 		if !known {
 			return append(dst, "null"...)
@@ -113,14 +114,14 @@ func wideOrNull[T any](name string, of func(*T) (n uint64, known bool), doc stri
 }
 
 func textKey[T any](name string, of func(*T) string, doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "string", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clock) []byte {
+	return lineKey[T]{Key: Key{Name: name, Type: "string", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 		return format.AppendJSONString(dst, of(v))
 	}}
 }
 
 // textOrNull is text that need not be known.
 func textOrNull[T any](name string, of func(*T) (s string, known bool), doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clock) []byte {
+	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 		s, known := of(v)
 		if !known {
 			return append(dst, "null"...)
@@ -130,14 +131,14 @@ func textOrNull[T any](name string, of func(*T) (s string, known bool), doc stri
 }
 
 func boolKey[T any](name string, of func(*T) bool, doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "boolean", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clock) []byte {
+	return lineKey[T]{Key: Key{Name: name, Type: "boolean", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 		return strconv.AppendBool(dst, of(v))
 	}}
 }
 
 // boolOrNull is a boolean that need not be known.
 func boolOrNull[T any](name string, of func(*T) (yes, known bool), doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "boolean or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clock) []byte {
+	return lineKey[T]{Key: Key{Name: name, Type: "boolean or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 		yes, known := of(v)
 		if !known {
 			return append(dst, "null"...)
@@ -148,7 +149,7 @@ func boolOrNull[T any](name string, of func(*T) (yes, known bool), doc string) l
 
 // addrKey is an address.
 func addrKey[T any](name string, of func(*T) (a netip.AddrPort, known bool), doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clock) []byte {
+	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 		a, known := of(v)
 		if !known || !a.Addr().IsValid() {
 			return append(dst, "null"...)

@@ -17,7 +17,7 @@ import (
 // JSON says what the line for people says: when and how often a client was refused, that its
 // side was closed, that it was dead; and has a name for what no event tells of: none.
 func TestConnectionJSONTells(t *testing.T) {
-	clock := format.Clock{BootNS: 1e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()}
+	clock := format.NewClocks(format.Clock{BootNS: 1e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()})
 	refusals := []analysis.Refusal{{Seq: 4, NS: 2e9}, {Seq: 5, NS: 3e9}}
 	base := analysis.Connection{ID: 4, QueueWaitNS: -1, AliveNS: -1, HandshakeNS: -1, DeadNS: -1}
 	for _, x := range []struct {
@@ -96,18 +96,18 @@ func TestKeysTellOfLines(t *testing.T) {
 	lines := 0
 	slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
 		lines++
-		hold(AppendConnectionJSON(nil, c, format.Clock{}), ConnectionKeys())
+		hold(AppendConnectionJSON(nil, c, format.NewClocks(format.Clock{})), ConnectionKeys())
 		return nil
 	}, Pair: func(p *pairing.Pair) error {
 		lines++
-		hold(AppendPairJSON(nil, p, format.Clock{RealNS: 1}), PairKeys())
+		hold(AppendPairJSON(nil, p, format.NewClocks(format.Clock{RealNS: 1})), PairKeys())
 		return nil
 	}})
 	for _, c := range []analysis.Connection{{End: analysis.EndGone}, {End: analysis.EndError, TID: 1, Via: format.ViaIOUring, AcceptedSeq: 1, Counted: true}} {
-		hold(AppendConnectionJSON(nil, &c, format.Clock{}), ConnectionKeys())
+		hold(AppendConnectionJSON(nil, &c, format.NewClocks(format.Clock{})), ConnectionKeys())
 	}
 	for _, p := range []pairing.Pair{{}, {EnterSeq: 1, ReturnSeq: 2, Via: format.ViaIOUring, Uring: 3, UserData: 1 << 63, Armed: true, Why: pairing.WhyNoCall, Family: format.FamilyIPv6}} {
-		hold(AppendPairJSON(nil, &p, format.Clock{}), PairKeys())
+		hold(AppendPairJSON(nil, &p, format.NewClocks(format.Clock{})), PairKeys())
 	}
 	if lines < 20 {
 		t.Errorf("%d lines", lines)

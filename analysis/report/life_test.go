@@ -101,7 +101,7 @@ func TestLife(t *testing.T) {
 	var lines, objects []byte
 	var stories strings.Builder
 	tl := NewTimeline(10)
-	h := format.Clock{BootNS: 1e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()}
+	h := format.NewClocks(format.Clock{BootNS: 1e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()})
 	lines = append(lines, ConnectionHead+"\n"...)
 	told := map[string]bool{}
 	r, _, events := slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
@@ -109,7 +109,7 @@ func TestLife(t *testing.T) {
 		objects = append(AppendConnectionJSON(objects, c, h), '\n')
 		if kind := fmt.Sprint(c.End, c.Dead); !told[kind] {
 			told[kind] = true
-			stories.WriteString(Story(c, &format.Header{Clock: h}, h, time.UTC) + "\n")
+			stories.WriteString(Story(c, &format.Header{}, h, time.UTC) + "\n")
 		}
 		tl.Add(c)
 		return nil
@@ -154,7 +154,7 @@ func TestConnectionKeys(t *testing.T) {
 	n := 0
 	slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
 		n++
-		d := json.NewDecoder(bytes.NewReader(AppendConnectionJSON(nil, c, format.Clock{})))
+		d := json.NewDecoder(bytes.NewReader(AppendConnectionJSON(nil, c, format.NewClocks(format.Clock{}))))
 		var keys []string
 		for depth, key := 0, true; ; {
 			tok, err := d.Token()
@@ -187,10 +187,10 @@ func TestTimelineFits(t *testing.T) {
 			tl := NewTimeline(rows)
 			r, h, _ := slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error { tl.Add(c); return nil }})
 			var plain, color bytes.Buffer
-			if err := tl.Write(&plain, r, h.Clock, TextOptions{Width: width}); err != nil {
+			if err := tl.Write(&plain, r, format.NewClocks(h.Clock), TextOptions{Width: width}); err != nil {
 				t.Fatal(err)
 			}
-			if err := tl.Write(&color, r, h.Clock, TextOptions{Width: width, Color: true}); err != nil {
+			if err := tl.Write(&color, r, format.NewClocks(h.Clock), TextOptions{Width: width, Color: true}); err != nil {
 				t.Fatal(err)
 			}
 			lanes := 0
@@ -222,12 +222,12 @@ func TestHostileLife(t *testing.T) {
 	tl := NewTimeline(3)
 	tl.Add(&c)
 	var b bytes.Buffer
-	if err := tl.Write(&b, &analysis.Result{}, format.Clock{}, TextOptions{}); err != nil {
+	if err := tl.Write(&b, &analysis.Result{}, format.NewClocks(format.Clock{}), TextOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	e := format.Event{Kind: format.Return, Hook: format.HookSysAccept4, Comm: hostile, LName: hostile, RName: hostile, Ret: 3}
-	for _, s := range []string{string(AppendConnectionText(nil, &c, format.Clock{}, time.UTC)), string(AppendConnectionJSON(nil, &c, format.Clock{})), Story(&c, &format.Header{}, format.Clock{}, time.UTC),
-		b.String(), Explain(&e, nil, &format.Header{}, format.Clock{}, time.UTC, 0)} {
+	for _, s := range []string{string(AppendConnectionText(nil, &c, format.NewClocks(format.Clock{}), time.UTC)), string(AppendConnectionJSON(nil, &c, format.NewClocks(format.Clock{}))), Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC),
+		b.String(), Explain(&e, nil, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0)} {
 		printable(t, strings.ReplaceAll(s, "\ufffd", ""))
 	}
 }
@@ -235,7 +235,7 @@ func TestHostileLife(t *testing.T) {
 // A connection that was there before is told from the start of the recording on, and one
 // that is gone has no time of its end.
 func TestGoneIsNotOpen(t *testing.T) {
-	clock := format.Clock{BootNS: 100e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()}
+	clock := format.NewClocks(format.Clock{BootNS: 100e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()})
 	at := netip.MustParseAddrPort("192.0.2.80:80")
 	unknown := analysis.Connection{Before: true, StartNS: 100e9, Local: at, Remote: netip.MustParseAddrPort("198.51.100.1:1"), QueueWaitNS: -1, AliveNS: -1, End: analysis.EndGone}
 	open := unknown
@@ -272,7 +272,7 @@ func TestGoneIsNotOpen(t *testing.T) {
 // that only the list at the start tells of. Where accepts are not recorded, a connection
 // that was lost with its listener still is known to have been in the queue.
 func TestTimelineExplains(t *testing.T) {
-	clock := format.Clock{BootNS: 100e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()}
+	clock := format.NewClocks(format.Clock{BootNS: 100e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()})
 	c := analysis.Connection{ID: 1, Local: netip.MustParseAddrPort("192.0.2.80:80"), Remote: netip.MustParseAddrPort("198.51.100.1:1"), Listener: 7, ListenAddr: "0.0.0.0:80",
 		ListenOwner: "srv[5]", QueuedNS: 101e9, QueuedSeq: 1, AcceptUnknown: true, QueueWaitNS: -1, AliveNS: 9e9, EndNS: 110e9, End: analysis.EndByClient}
 	lost := c
@@ -321,7 +321,7 @@ func TestHalfClosed(t *testing.T) {
 		{analysis.EndResetByServer, 2e9, 8, "reset by the server, its side closed before it was accepted"},
 	} {
 		c.End, c.GoneNS, c.StateAtAccept, c.OldState = x.end, x.gone, x.state, 8
-		line, story := string(AppendConnectionText(nil, &c, format.Clock{}, time.UTC)), Story(&c, &format.Header{}, format.Clock{}, time.UTC)
+		line, story := string(AppendConnectionText(nil, &c, format.NewClocks(format.Clock{}), time.UTC)), Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC)
 		if !strings.HasSuffix(line, "  "+x.want) || !strings.Contains(story, "; "+x.want+".\n") {
 			t.Errorf("%s\n%s", line, story)
 		}
@@ -335,7 +335,7 @@ func TestHalfClosed(t *testing.T) {
 			if left == 8 {
 				want += ", the client's side closed before"
 			}
-			if line := string(AppendConnectionText(nil, &c, format.Clock{}, time.UTC)); !strings.HasSuffix(line, want) {
+			if line := string(AppendConnectionText(nil, &c, format.NewClocks(format.Clock{}), time.UTC)); !strings.HasSuffix(line, want) {
 				t.Errorf("%s, want %s", line, want)
 			}
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // AppendPairText appends a pair as one line without a newline.
-func AppendPairText(dst []byte, p *pairing.Pair, c format.Clock, zone *time.Location) []byte {
+func AppendPairText(dst []byte, p *pairing.Pair, c *format.Clocks, zone *time.Location) []byte {
 	ns := p.EnterNS
 	if p.EnterSeq == 0 {
 		ns = p.ReturnNS
@@ -84,8 +84,8 @@ func AppendPairText(dst []byte, p *pairing.Pair, c format.Clock, zone *time.Loca
 
 // AppendPairJSON appends a pair as one JSON object without a newline, with the members
 // of [PairKeys].
-func AppendPairJSON(dst []byte, p *pairing.Pair, c format.Clock) []byte {
-	return appendLine(dst, pairKeys, p, &c)
+func AppendPairJSON(dst []byte, p *pairing.Pair, c *format.Clocks) []byte {
+	return appendLine(dst, pairKeys, p, c)
 }
 
 var pairKeys = labelled(

@@ -202,9 +202,9 @@ func TestPairLines(t *testing.T) {
 	var text, lines []byte
 	h, _, _ := capture(t, true)
 	o := analysis.Options{Pair: func(p *pairing.Pair) error {
-		text = append(AppendPairText(text, p, h.Clock, time.UTC), '\n')
+		text = append(AppendPairText(text, p, format.NewClocks(h.Clock), time.UTC), '\n')
 		n := len(lines)
-		lines = AppendPairJSON(lines, p, h.Clock)
+		lines = AppendPairJSON(lines, p, format.NewClocks(h.Clock))
 		var v map[string]any
 		if err := json.Unmarshal(lines[n:], &v); err != nil {
 			t.Errorf("%s: %v", lines[n:], err)

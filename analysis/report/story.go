@@ -14,7 +14,7 @@ import (
 // Story tells the whole of one connection in words and times: its events in the
 // order of the clock, each with how long after the one before it. Nothing in it
 // can steer a terminal.
-func Story(c *analysis.Connection, h *format.Header, clock format.Clock, zone *time.Location) string {
+func Story(c *analysis.Connection, h *format.Header, clocks *format.Clocks, zone *time.Location) string {
 	s := &story{c: c}
 	s.tell()
 	slices.SortStableFunc(s.steps, func(a, b step) int { return cmp.Compare(a.ns, b.ns) })
@@ -34,8 +34,8 @@ func Story(c *analysis.Connection, h *format.Header, clock format.Clock, zone *t
 		}
 	}
 	fmt.Fprintf(&b, "\n%s%s\n\n", s.refused(), s.verdict())
-	if len(s.steps) > 0 && clock.Known() {
-		fmt.Fprintf(&b, "%s\n", clock.Time(s.steps[0].ns).In(zone).Format("2006-01-02 -07:00"))
+	if len(s.steps) > 0 && clocks.Known(s.steps[0].ns) {
+		fmt.Fprintf(&b, "%s\n", clocks.Time(s.steps[0].ns).In(zone).Format("2006-01-02 -07:00"))
 	}
 	last := int64(0)
 	for i, x := range s.steps {
@@ -47,7 +47,7 @@ func Story(c *analysis.Connection, h *format.Header, clock format.Clock, zone *t
 		if x.seq != 0 {
 			event = fmt.Sprintf("  (event %d)", x.seq)
 		}
-		fmt.Fprintf(&b, "  %s  %-9s  %s%s\n", clock.AppendMoment(nil, x.ns, zone, "15:04:05.000000"), after, x.text, event)
+		fmt.Fprintf(&b, "  %s  %-9s  %s%s\n", clocks.AppendMoment(nil, x.ns, zone, "15:04:05.000000"), after, x.text, event)
 		last = x.ns
 	}
 	if c.Counted {

@@ -105,7 +105,7 @@ var marks = []struct{ sign, means string }{
 
 // Write draws what was added, with what the result tells of each listener. Lines
 // fit the width, 80 if it is 0. Nothing in it can steer a terminal.
-func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clock format.Clock, o TextOptions) error {
+func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clocks *format.Clocks, o TextOptions) error {
 	o.Width = cmp.Or(o.Width, 80)
 	t := newText(r, o)
 	groups := make([]*group, 0, len(tl.groups))
@@ -125,7 +125,7 @@ func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clock format.Clock, o
 		_, err := w.Write(t.Bytes())
 		return err
 	}
-	d := drawing{text: t, used: map[string]bool{}, fromNS: fromNS, toNS: max(toNS, fromNS+1), clock: clock}
+	d := drawing{text: t, used: map[string]bool{}, fromNS: fromNS, toNS: max(toNS, fromNS+1), clocks: clocks}
 	d.lane = t.o.Width - labelWidth
 	for _, g := range groups {
 		d.group(g)
@@ -167,7 +167,7 @@ type drawing struct {
 	*text
 	fromNS, toNS int64
 	lane         int // cells
-	clock        format.Clock
+	clocks       *format.Clocks
 	used         map[string]bool // signs that are to be explained
 }
 
@@ -220,7 +220,7 @@ func (d *drawing) owner(g *group) string {
 }
 
 func (d *drawing) clockAt(ns int64) string {
-	return string(d.clock.AppendMoment(nil, ns, d.zone, "15:04:05.000"))
+	return string(d.clocks.AppendMoment(nil, ns, d.zone, "15:04:05.000"))
 }
 
 // queue draws the length of the accept queue.

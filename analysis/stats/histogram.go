@@ -20,18 +20,22 @@ const longest = int64(30 * 24 * 3600 * 1e9)
 
 // Histogram collects durations in a histogram of fixed size, and the longest exactly.
 type Histogram struct {
-	h       *hdrhistogram.Histogram // nil: nothing is collected
+	digits  int                     // 0: nothing is collected
+	h       *hdrhistogram.Histogram // nil: nothing was yet
 	maxNS   int64
 	atLeast uint64 // of them, lower bounds
 }
 
 // NewHistogram makes one that is exact to the given number of decimal digits:
-// 3 take 350 KB, 2 take 45 KB.
-func NewHistogram(digits int) Histogram { return Histogram{h: hdrhistogram.New(1, longest, digits)} }
+// 3 take 350 KB, 2 take 45 KB, once there is a duration.
+func NewHistogram(digits int) Histogram { return Histogram{digits: digits} }
 
 func (w *Histogram) Record(ns int64) {
 	if w.h == nil {
-		return
+		if w.digits == 0 {
+			return
+		}
+		w.h = hdrhistogram.New(1, longest, w.digits)
 	}
 	_ = w.h.RecordValue(min(max(ns, 1), longest)) // fails beyond its range only
 	w.maxNS = max(w.maxNS, ns)
@@ -53,4 +57,4 @@ func (w *Histogram) Quantiles() Quantiles {
 }
 
 // On reports whether it collects.
-func (w *Histogram) On() bool { return w.h != nil }
+func (w *Histogram) On() bool { return w.digits != 0 }

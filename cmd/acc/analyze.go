@@ -129,14 +129,15 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if o.top == 0 {
 		opts.Top = -1
 	}
-	v := &viewer{o: &o, w: w, view: view, header: in.Header(), clock: in.Clock(), zone: text.Zone}
+	v := &viewer{o: &o, w: w, view: view, header: in.Header(), zone: text.Zone}
 	if err := v.listen(&opts); err != nil {
 		return err
 	}
 	x := evidence.Examine(in.Start(), opts)
+	v.clocks = x.Clocks()
 	p := in.showProgress(errOut, view == viewPairs || view == viewConnections || view == viewConnection, out)
 	defer p.stop()
-	readErr := feed(ctx, in, x, &v.clock)
+	readErr := feed(ctx, in, x)
 	p.stop()
 	if !evidence.Ended(readErr) && !errors.As(readErr, new(*format.CorruptError)) {
 		return errors.Join(v.ordered.flush(), w.Flush(), o.unreadable(out, name, in.verdict(readErr, x.End(), nil)))
@@ -170,7 +171,7 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 }
 
 // feed gives all batches to the examination. The error is what ended reading.
-func feed(ctx context.Context, in *input, x *evidence.Examination, clock *format.Clock) error {
+func feed(ctx context.Context, in *input, x *evidence.Examination) error {
 	for {
 		if ctx.Err() != nil {
 			return exited(130)
@@ -178,9 +179,6 @@ func feed(ctx context.Context, in *input, x *evidence.Examination, clock *format
 		b, err := in.Next()
 		if err != nil {
 			return err
-		}
-		for _, c := range b.Clocks {
-			*clock = c
 		}
 		if err := x.Add(b, len(in.Skipped())); err != nil {
 			return err

@@ -90,8 +90,7 @@ func analyzeSmall(ctx context.Context, files []string, o analysis.Options) *anal
 	}
 	defer in.Close()
 	x := evidence.Examine(in.Start(), o)
-	clock := in.Clock()
-	readErr := feed(ctx, in, x, &clock) // what was read will do
+	readErr := feed(ctx, in, x) // what was read will do
 	r, err := x.Finish(readErr, nil)
 	if err != nil {
 		return nil

@@ -67,7 +67,6 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name str
 		return err
 	}
 	defer in.Close()
-	clock := in.Clock()
 	procs := map[uint32]*format.Process{}
 	p := in.showProgress(errOut, false, out)
 	defer p.stop()
@@ -87,24 +86,21 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name str
 			hole = [2]uint64{next, b.FirstSeq - 1}
 		}
 		next = b.FirstSeq + uint64(len(b.Events))
-		if n := len(b.Clocks); n > 0 {
-			clock = b.Clocks[n-1]
-		}
 		for _, p := range b.Processes {
 			if len(procs) < maxExplained {
 				procs[p.Num] = &p
 			}
 		}
+		if err := x.Add(b, len(in.Skipped())); err != nil {
+			return err
+		}
 		if seq >= b.FirstSeq && seq < next {
 			e := &b.Events[seq-b.FirstSeq]
-			text = report.Explain(e, procs[e.Proc], in.Header(), clock, o.zone(in.Header().ZoneSec), widthOf(out))
+			text = report.Explain(e, procs[e.Proc], in.Header(), x.Clocks(), o.zone(in.Header().ZoneSec), widthOf(out))
 			p.hide()
 			if _, err := io.WriteString(textOut(out), text); err != nil {
 				return err
 			}
-		}
-		if err := x.Add(b, len(in.Skipped())); err != nil {
-			return err
 		}
 	}
 	p.stop()

@@ -18,6 +18,7 @@ import (
 type later struct {
 	*input
 	order  *replay.Ordered
+	clocks *format.Clocks
 	clock  format.Clock // newest pair, by which reading is led to the time
 	from   time.Time    // zero: none are left out
 	end    format.Clock // of END, if it is known before it is read
@@ -41,7 +42,7 @@ const (
 // newLater puts an input in order of time. A --from that is not "" is the time, and if the
 // input has an index, reading begins there.
 func newLater(in *input, from string) (*later, error) {
-	l := &later{input: in, clock: in.Clock()}
+	l := &later{input: in, clock: in.Clock(), clocks: format.NewClocks(in.Clock())}
 	var frames []format.Frame
 	var index error
 	if in.bytes > 0 {
@@ -58,7 +59,7 @@ func newLater(in *input, from string) (*later, error) {
 	if from == "" {
 		l.examination = evidence.Examine(in.Start(), analysis.Options{})
 	}
-	l.order = replay.Order(examined{in, l.examination}, replay.OrderOptions{Frames: frames, Live: in.bytes == 0, Clock: in.Clock()})
+	l.order = replay.Order(examined{in, l.examination}, replay.OrderOptions{Frames: frames, Live: in.bytes == 0})
 	return l, nil
 }
 
@@ -154,7 +155,7 @@ func (l *later) nothing(start time.Time, end *format.End, zone *time.Location) s
 		}
 		return fmt.Sprintf("no event is recorded from %s on, until the recording ended at %s", at, ended.In(zone).Format(fromLayout))
 	case l.lastNS != 0:
-		return fmt.Sprintf("no event that can be read is of %s or later: recording began at %s, the last one is of %s", at, began, l.clock.Time(l.lastNS).In(zone).Format(fromLayout))
+		return fmt.Sprintf("no event that can be read is of %s or later: recording began at %s, the last one is of %s", at, began, l.clocks.Time(l.lastNS).In(zone).Format(fromLayout))
 	}
 	return fmt.Sprintf("no event that can be read is of %s or later: recording began at %s", at, began)
 }
@@ -167,8 +168,11 @@ func (l *later) boot(d time.Duration) int64 {
 // Next gives the next batch without the events before the time.
 func (l *later) Next() (*format.Batch, error) {
 	b, err := l.order.Next()
-	if err != nil || l.from.IsZero() {
+	if err != nil {
 		return b, err
+	}
+	if l.clocks.Add(b.Clocks); l.from.IsZero() {
+		return b, nil
 	}
 	for _, c := range b.Clocks {
 		l.clock = c
@@ -186,7 +190,7 @@ func (l *later) Next() (*format.Batch, error) {
 // since gives the events from the time on.
 func (l *later) since(events []format.Event) []format.Event {
 	for !l.from.IsZero() && len(events) > 0 {
-		if !l.order.Clock().Time(events[0].BootNS).Before(l.from) {
+		if !l.clocks.Time(events[0].BootNS).Before(l.from) {
 			l.from, l.none = time.Time{}, false
 			l.skipEvents(math.MinInt64)
 			break

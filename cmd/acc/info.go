@@ -14,7 +14,6 @@ import (
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/report"
-	"github.com/acc-project/acc/confine"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
@@ -43,7 +42,7 @@ error says why.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			worst := exitOK
 			ins, errs := openFiles(args)
-			confine.Reader(false)
+			confineReader(false)
 			for i, in := range ins {
 				if i > 0 && !o.json {
 					fmt.Fprintln(cmd.OutOrStdout())
@@ -93,7 +92,7 @@ type info struct {
 	Returns   *uint64                 `json:"returns"`          // of attempts, events
 	Accepted  *uint64                 `json:"accepted"`         // connections
 	PerAccept *float64                `json:"bytes_per_accept"` // bytes of complete frames a connection, 0 without any
-	First     *time.Time              `json:"first"`            // time of the first event
+	First     *time.Time              `json:"first"`            // time of the first event; null, too, if only the index was read: the clock pairs are in what lies between
 	Last      *time.Time              `json:"last"`             // time of the last event
 	Lost      uint64                  `json:"lost"`             // events, while recording: without what a repair left out
 	Processes *int                    `json:"processes"`        // records of processes

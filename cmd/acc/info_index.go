@@ -13,7 +13,7 @@ import (
 
 // smallCapture is up to how many bytes info reads all of a capture, which then takes
 // a fraction of a second.
-const smallCapture = 4 << 20
+var smallCapture int64 = 4 << 20
 
 // readIndex reads the first frame, END, index and tail, which must fit each other. It
 // reports false for a file that was not closed in order, or whose parts do not fit:
@@ -43,19 +43,11 @@ func (i *info) readIndex(in *input) (verdict error, ok bool) {
 		}
 	}
 	i.Read, i.Frames = readIndex, len(frames)
-	first, last := int64(math.MaxInt64), int64(math.MinInt64)
 	for _, f := range frames {
-		if f.Events > 0 {
-			i.Events += uint64(f.Events)
-			first, last = min(first, f.MinNS), max(last, f.MaxNS)
-		}
+		i.Events += uint64(f.Events)
 	}
 	if i.Events != i.End.Events {
 		return nil, false
-	}
-	if i.Events > 0 && in.Clock().Known() && i.End.Clock.Known() {
-		from, to := in.Clock().Time(first), in.Clock().Time(last)
-		i.First, i.Last = &from, &to
 	}
 	i.Integrity = audit.File{State: audit.Unchecked, Why: []string{}}
 	i.Recording = evidence.ByEnd(in.Header(), i.End)

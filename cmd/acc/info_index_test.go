@@ -23,7 +23,7 @@ func largeSample(t *testing.T, clean bool) (data []byte, accepted int) {
 		t.Fatal(err)
 	}
 	r, n := rand.New(rand.NewPCG(7, 8)), uint64(0)
-	for i := 0; out.Len() <= smallCapture+100_000; i++ {
+	for i := 0; int64(out.Len()) <= smallCapture+100_000; i++ {
 		e := format.Event{BootNS: int64(i+1) * 1000, Kind: format.Return, Hook: format.HookSysAccept4, CPUSeq: uint64(i + 1), UserData: r.Uint64(), Ret: -11}
 		if r.IntN(3) == 0 {
 			e.Ret = 5
@@ -85,7 +85,7 @@ func TestInfoByIndex(t *testing.T) {
 		t.Fatalf("all: %v\n%s", err, text)
 	}
 	if fast.Events != full.Events || fast.Frames != full.Frames || fast.Bytes != full.Bytes || fast.Lost != full.Lost || fast.Lost != 3 ||
-		!fast.First.Equal(*full.First) || !fast.Last.Equal(*full.Last) || fast.End.Reason != full.End.Reason || fast.Header.Host != full.Header.Host {
+		fast.First != nil || full.First == nil || fast.End.Reason != full.End.Reason || fast.Header.Host != full.Header.Host {
 		t.Errorf("by the index %+v, all %+v", fast, full)
 	}
 

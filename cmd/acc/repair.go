@@ -9,7 +9,6 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/report"
-	"github.com/acc-project/acc/confine"
 	"github.com/acc-project/acc/format"
 	"github.com/acc-project/acc/replay"
 )
@@ -74,7 +73,7 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 		return err
 	}
 	writing.Store(true)
-	confine.Reader(true)
+	confineReader(true)
 	p := in.showProgress(errOut, false, errOut)
 	defer p.stop()
 	note, end, err := replay.Repair(out.file, in.source, in.bytes, replay.RepairOptions{Tool: "acc " + toolVersion()})

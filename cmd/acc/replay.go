@@ -132,17 +132,14 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		out = textOut(out)
 	}
 	w := bufio.NewWriterSize(out, 64<<10)
-	clock := in.Clock()
+	clocks := source.clocks
 	var end *format.End
 	var line []byte
 	day := ""
 	batch := func(b *format.Batch) error {
-		for _, c := range b.Clocks {
-			clock = c
-		}
 		for _, l := range b.Losses {
 			fmt.Fprintf(errOut, "acc: %s %s %s events were lost on cpu%d between %s and %s\n", report.Count(l.Count), l.Hook, l.Kind, l.CPU,
-				clock.AppendMoment(nil, l.FromNS, time.UTC, lossLayout), clock.AppendMoment(nil, l.ToNS, time.UTC, lossLayout))
+				clocks.AppendMoment(nil, l.FromNS, time.UTC, lossLayout), clocks.AppendMoment(nil, l.ToNS, time.UTC, lossLayout))
 		}
 		if b.End != nil {
 			e := *b.End
@@ -151,7 +148,7 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		return nil
 	}
 	event := func(e *format.Event) error {
-		clock := source.order.Clock()
+		clock := clocks.At(e.BootNS)
 		if o.json {
 			line = format.AppendJSON(line[:0], e, clock)
 		} else {

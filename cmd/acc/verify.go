@@ -16,7 +16,6 @@ import (
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/report"
-	"github.com/acc-project/acc/confine"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/evidence/sshsig"
 	"github.com/acc-project/acc/format"
@@ -121,27 +120,28 @@ func (v *verified) witnessCode() int {
 
 // verified is what verify says of one file.
 type verified struct {
-	Schema    int              `json:"schema"`    // as in analyze
-	File      string           `json:"file"`      // as it was named
-	Verdict   string           `json:"verdict"`   // intact, unclean, truncated, corrupt, altered, unsigned or unconfirmed
-	Integrity audit.File       `json:"integrity"` // whether the file is as its recorder wrote it
-	Recording audit.Recording  `json:"recording"` // whether what happened is in it
-	Why       []string         `json:"why"`       // what is wrong, does not agree or could not be checked, a sentence each; empty: nothing
-	Capture   string           `json:"capture"`   // verdict without signature and heads
-	SHA256    string           `json:"sha256"`    // "" if reading gave up before the end
-	Bytes     int64            `json:"bytes"`     // of the file, as far as it was read
-	Head      string           `json:"head"`      // chain of the last frame that was read
-	Frames    uint32           `json:"frames"`    // that were read
-	Events    uint64           `json:"events"`    // that were read
-	ID        string           `json:"id"`        // capture id
-	Ended     bool             `json:"ended"`     // END is there
-	Clean     bool             `json:"clean"`     // and says that everything seen was written or counted
-	Missing   *missing         `json:"missing"`   // what a truncated capture lacks; null: nothing
-	Skipped   []format.Skip    `json:"skipped"`   // what is corrupt and was left out
-	Repaired  *format.Repaired `json:"repaired"`  // what was done to it; null: it is no repaired capture
-	Heads     []headResult     `json:"heads"`     // what became of each head that was asked for
-	Log       *logResult       `json:"log"`       // what the log of --checkpoints is worth; null: there is none
-	Signature signatureResult  `json:"signature"` // what became of the signature
+	Schema    int              `json:"schema"`     // as in analyze
+	File      string           `json:"file"`       // as it was named
+	Verdict   string           `json:"verdict"`    // intact, unclean, truncated, corrupt, altered, unsigned or unconfirmed
+	Integrity audit.File       `json:"integrity"`  // whether the file is as its recorder wrote it
+	Recording audit.Recording  `json:"recording"`  // whether what happened is in it
+	Why       []string         `json:"why"`        // what is wrong, does not agree or could not be checked, a sentence each; empty: nothing
+	Capture   string           `json:"capture"`    // verdict without signature and heads
+	SHA256    string           `json:"sha256"`     // "" if reading gave up before the end
+	Bytes     int64            `json:"bytes"`      // of the file, as far as it was read
+	Head      string           `json:"head"`       // chain of the last frame that was read
+	HeadBytes int64            `json:"head_bytes"` // up to which byte of the file that frame goes: what the head covers; 0: no frame was read
+	Frames    uint32           `json:"frames"`     // that were read
+	Events    uint64           `json:"events"`     // that were read
+	ID        string           `json:"id"`         // capture id
+	Ended     bool             `json:"ended"`      // END is there
+	Clean     bool             `json:"clean"`      // and says that everything seen was written or counted
+	Missing   *missing         `json:"missing"`    // what a truncated capture lacks; null: nothing
+	Skipped   []format.Skip    `json:"skipped"`    // what is corrupt and was left out
+	Repaired  *format.Repaired `json:"repaired"`   // what was done to it; null: it is no repaired capture
+	Heads     []headResult     `json:"heads"`      // what became of each head that was asked for
+	Log       *logResult       `json:"log"`        // what the log of --checkpoints is worth; null: there is none
+	Signature signatureResult  `json:"signature"`  // what became of the signature
 
 	Witness analysis.WitnessResult `json:"witness"` // what the kernel's own counters say
 
@@ -150,7 +150,7 @@ type verified struct {
 
 // missing is what a truncated capture lacks.
 type missing struct {
-	AfterEvent uint64     `json:"after_event"` // events before the place
+	AfterEvent uint64     `json:"after_event"` // number of the last event before the place, 0: there is none
 	AtByte     int64      `json:"at_byte"`     // where the place is
 	RestBytes  int64      `json:"rest_bytes"`  // bytes behind the place, of an incomplete frame
 	AfterTime  *time.Time `json:"after_time"`  // of the last event that was read; null: there is none, or its time is not known
@@ -185,7 +185,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 		sigs[i] = openSignature(name, o.signature)
 	}
 	ins, errs := openFiles(names)
-	confine.Reader(false)
+	confineReader(false)
 	worst := exitOK
 	for i, in := range ins {
 		v, err := (*verified)(nil), errs[i]
@@ -291,31 +291,28 @@ func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who
 func (v *verified) read(ctx context.Context, in *input, x *evidence.Examination, want *wanted) (last *format.Batch, err error) {
 	h := in.Header()
 	v.ID, v.Repaired = h.ID, h.Repaired
-	clock := in.Clock()
 	last = &format.Batch{}
 	for ctx.Err() == nil {
 		b, err := in.Next()
 		if err != nil {
 			return last, err
 		}
-		for _, c := range b.Clocks {
-			clock = c
-		}
 		v.Frames, v.Events, v.Head = b.Frame+1, v.Events+uint64(len(b.Events)), hex.EncodeToString(b.Chain[:])
+		v.HeadBytes = b.Offset + b.Bytes
 		last.Offset, last.Bytes = b.Offset, b.Bytes
-		if n := len(b.Events); n > 0 {
-			v.Missing = &missing{}
-			if clock.Known() {
-				at := clock.Time(b.Events[n-1].BootNS)
-				v.Missing.AfterTime = &at
-			}
-		}
 		if len(in.Skipped()) == 0 {
 			v.unbroken = b.End != nil
 			want.seen(b, v.Events)
 		}
 		if err := x.Add(b, len(in.Skipped())); err != nil {
 			return last, err
+		}
+		if n := len(b.Events); n > 0 {
+			v.Missing = &missing{AfterEvent: b.Events[n-1].Seq}
+			if ns := b.Events[n-1].BootNS; x.Clocks().Known(ns) {
+				at := x.Clocks().Time(ns)
+				v.Missing.AfterTime = &at
+			}
 		}
 	}
 	return last, ctx.Err()
@@ -362,7 +359,7 @@ func (v *verified) judge(in *input, readErr error, last *format.Batch, x *eviden
 		if v.Ended { // what was recorded is all there
 			miss.AfterTime = nil
 		}
-		miss.AfterEvent, miss.AtByte = v.Events, last.Offset+last.Bytes
+		miss.AtByte = last.Offset + last.Bytes
 		miss.RestBytes = v.Bytes - miss.AtByte
 		v.Missing = miss
 	}

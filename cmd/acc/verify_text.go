@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 	"strings"
 
@@ -55,7 +56,7 @@ func (v *verified) text(out io.Writer) error {
 	}
 	row("sha256", "%s", cmp.Or(v.SHA256, "not known: it was not read to its end"))
 	row("head", "%s", v.Head)
-	row("", "of %s frames with %s events, %d bytes", report.Count(uint64(v.Frames)), report.Count(v.Events), v.Bytes)
+	row("", "of %s with %s", many(int(v.Frames), "frame"), many(int(v.Events), "event")+v.covered())
 	v.headsText(row)
 	if r := v.Repaired; r != nil {
 		row("repaired", "from %s, %d bytes (%s)", q(r.SHA256), r.Bytes, q(r.Verdict))
@@ -67,6 +68,14 @@ func (v *verified) text(out io.Writer) error {
 	v.signatureText(row)
 	row("id", "%s", q(v.ID))
 	return s.write(textOut(out), widthOf(out))
+}
+
+// covered says how much of the file the head covers.
+func (v *verified) covered() string {
+	if v.HeadBytes == v.Bytes || v.Capture == audit.Intact || v.Capture == "unclean" { // behind them are index and tail alone
+		return fmt.Sprintf("; the file has %s bytes", report.Count(uint64(v.Bytes)))
+	}
+	return fmt.Sprintf(": up to byte %s; the file has %s bytes", report.Count(uint64(v.HeadBytes)), report.Count(uint64(v.Bytes)))
 }
 
 func (v *verified) signatureText(row func(name, format string, args ...any)) {

@@ -79,7 +79,7 @@ type viewer struct {
 	w        *bufio.Writer
 	view     view
 	header   *format.Header
-	clock    format.Clock
+	clocks   *format.Clocks
 	zone     *time.Location
 	line     []byte
 	lines    int
@@ -125,16 +125,16 @@ func (v *viewer) write(ns int64) error {
 
 func (v *viewer) pair(p *pairing.Pair) error {
 	if v.o.json {
-		v.line = report.AppendPairJSON(v.line[:0], p, v.clock)
+		v.line = report.AppendPairJSON(v.line[:0], p, v.clocks)
 	} else {
-		v.line = report.AppendPairText(v.line[:0], p, v.clock, v.zone)
+		v.line = report.AppendPairText(v.line[:0], p, v.clocks, v.zone)
 	}
 	return v.write(p.ReturnNS)
 }
 
 func (v *viewer) connection(c *analysis.Connection) error {
 	if v.o.json {
-		v.line = report.AppendConnectionJSON(v.line[:0], c, v.clock)
+		v.line = report.AppendConnectionJSON(v.line[:0], c, v.clocks)
 		return v.write(c.EndNS)
 	}
 	if v.lines == 0 {
@@ -143,7 +143,7 @@ func (v *viewer) connection(c *analysis.Connection) error {
 			return err
 		}
 	}
-	v.line = report.AppendConnectionText(v.line[:0], c, v.clock, v.zone)
+	v.line = report.AppendConnectionText(v.line[:0], c, v.clocks, v.zone)
 	return v.write(c.EndNS)
 }
 
@@ -151,7 +151,7 @@ func (v *viewer) story(c *analysis.Connection) error {
 	if v.o.json {
 		return v.connection(c)
 	}
-	text := report.Story(c, v.header, v.clock, v.zone)
+	text := report.Story(c, v.header, v.clocks, v.zone)
 	if v.lines++; v.lines > 1 {
 		text = "\n" + text
 	}
@@ -166,7 +166,7 @@ func (v *viewer) result(r *analysis.Result, o report.TextOptions) error {
 	}
 	switch {
 	case v.view == viewTimeline:
-		return v.timeline.Write(v.w, r, v.clock, o)
+		return v.timeline.Write(v.w, r, v.clocks, o)
 	case v.view == viewBrief:
 		return report.Brief(v.w, r, o)
 	case v.view != viewScreen:

@@ -1,0 +1,64 @@
+package format
+
+import (
+	"slices"
+	"time"
+)
+
+// maxPairs bounds the clock pairs that are kept: those of half a month.
+const maxPairs = 1 << 17
+
+// Clocks are the clock pairs of a capture, as far as it was read. An event's wall clock time
+// is by the newest pair that is not later than the event, else by the header's; docs/FORMAT.md has
+// the rule. Everything that acc prints of a time is by At. It is for one goroutine.
+type Clocks struct {
+	pairs []Clock // the header's, then later ones in order of time
+}
+
+// NewClocks begins with the header's pair, which need not be known.
+func NewClocks(header Clock) *Clocks { return &Clocks{pairs: []Clock{header}} }
+
+// Add takes the pairs of the next batch. One that is earlier than another before it in the
+// capture, which no recorder writes, does not count.
+func (c *Clocks) Add(pairs []Clock) {
+	for _, p := range pairs {
+		if n := len(c.pairs); p.Known() && (n == 1 || p.BootNS >= c.pairs[n-1].BootNS) {
+			c.pairs = append(c.pairs, p)
+		}
+	}
+	if len(c.pairs) > maxPairs { // every second one of the older half goes
+		kept := c.pairs[:1]
+		for i := 2; i < len(c.pairs); i++ {
+			if i%2 == 0 || i > maxPairs/2 {
+				kept = append(kept, c.pairs[i])
+			}
+		}
+		c.pairs = kept
+	}
+}
+
+// At is the pair that places a boot time on the wall clock.
+func (c *Clocks) At(bootNS int64) Clock {
+	last := len(c.pairs) - 1
+	if last == 0 || c.pairs[last].BootNS <= bootNS {
+		return c.pairs[last]
+	}
+	n, _ := slices.BinarySearchFunc(c.pairs[1:], bootNS, func(p Clock, ns int64) int {
+		if p.BootNS <= ns {
+			return -1
+		}
+		return 1
+	})
+	return c.pairs[n]
+}
+
+// Known reports whether a boot time has a place on the wall clock.
+func (c *Clocks) Known(bootNS int64) bool { return c.At(bootNS).Known() }
+
+// Time is when a boot time was; the clock must be known.
+func (c *Clocks) Time(bootNS int64) time.Time { return c.At(bootNS).Time(bootNS) }
+
+// AppendMoment is Clock.AppendMoment by the pair of the time.
+func (c *Clocks) AppendMoment(dst []byte, bootNS int64, zone *time.Location, layout string) []byte {
+	return c.At(bootNS).AppendMoment(dst, bootNS, zone, layout)
+}
