@@ -77,6 +77,7 @@ type Analyzer struct {
 
 	conns     *conns
 	listening listening
+	inAccept  inAccept
 	uring     stats.Mark // accepts through io_uring
 
 	multishotEnds [format.NumUringEnds]uint64
@@ -247,6 +248,7 @@ func (a *Analyzer) snapshot(s *format.Snapshot) error {
 		a.places.snapshot(&s.Listeners[i], s.Final)
 	}
 	if s.Final {
+		a.inAccept.take(s)
 		a.conns.left(s)
 		return nil
 	}
@@ -334,8 +336,13 @@ func (a *Analyzer) accepted(l *listener, proc *process, p *pairing.Pair) {
 			l.deadAhead++
 		}
 	}
+	l.strangers = l.strangers || p.PeerPID != p.PID
 	if p.Via == format.ViaIOUring {
-		a.uring.Note(p.ReturnSeq, p.ReturnNS, 0)
+		if a.isRecorder(proc.key.num) { // it may try its probes
+			l.marks.Note(findings.IOUringAccept, p.ReturnSeq, p.ReturnNS, 0)
+		} else {
+			a.uring.Note(p.ReturnSeq, p.ReturnNS, 0)
+		}
 		l.uring = proc
 	}
 	if s := p.Place.(*spot).share; s != nil {

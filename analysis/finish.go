@@ -48,7 +48,7 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	d := pairing.Verdicts{
 		Truncated: c.Truncated, Skips: a.pairs.Skips, MissedIn: g.missedIn > 0, MissedOut: g.missedOut > 0,
 		Losses: &a.pairs.Losses, Unplaced: g.lostOut > a.lost[format.HookSysAccept4][format.Return],
-		EndNS: a.clock.BootNS, Blocked: map[uint32]int32{},
+		EndNS: a.clock.BootNS, Blocked: map[uint32]int32{}, Left: a.inAccept.left,
 	}
 	if a.end != nil {
 		d.BlockedKnown = a.end.BlockedKnown
@@ -60,6 +60,8 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	if err := a.pairs.Close(a.tasks, &d); err != nil {
 		return nil, err
 	}
+	unseen := a.unseenReturns(&g)
+	g.missed, g.missedOut = g.missed+unseen, g.missedOut+unseen
 	if a.behind && !c.Truncated { // up to its end
 		p := a.header.Repaired
 		a.leftOut(p != nil && p.Events > 0 || a.end.Events > a.lastSeq)
@@ -80,7 +82,7 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()
 	r.Witness = a.witness.Finish()
-	r.Caveats = a.caveats(c, indexOnly, r, g.missedEnds)
+	r.Caveats = a.caveats(c, indexOnly, r, g.missedEnds, unseen)
 	r.Integrity, r.Recording = c.File, a.recording(&c, r)
 	r.Complete = len(r.Caveats) == 0
 	against := len(c.Against) > 0
@@ -270,7 +272,7 @@ func (a *Analyzer) at(bootNS int64) *time.Time {
 }
 
 // caveats says what keeps the counts from being exact.
-func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends uint64) []Caveat {
+func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unseen uint64) []Caveat {
 	list := []Caveat{}
 	add := func(id, format string, args ...any) { list = append(list, Caveat{id, fmt.Sprintf(format, args...)}) }
 	if c.Truncated {
@@ -313,8 +315,9 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends uint6
 		}
 	}
 	if n := r.Totals.Missed; n > 0 {
-		add("missed", "the kernel did not run a probe %d times, for want of kretprobe instances, or because another program ran on the CPU: %s are not in the capture",
-			n, a.missing(ends))
+		add("missed", "the kernel did not run a probe %d times: there were too few kretprobe instances, "+
+			"another program ran on the CPU, or another tracer came to the same function while calls waited in it; "+
+			"%s are not in the capture", n, a.missing(ends, unseen))
 	}
 	if r.Witness.Verdict == WitnessDiffers {
 		add("cross-check", "%s", r.Witness.Text)
@@ -336,9 +339,9 @@ func (cs *conns) allEnds() bool {
 	return cs.on && cs.final.known && !cs.limited && cs.unsure == 0 && cs.ends[EndGone]+cs.ends[EndNotRecorded] == 0
 }
 
-// missing names what the kernel did not run probes for, by END's account, and of the
-// ends of connections so many.
-func (a *Analyzer) missing(ends uint64) string {
+// missing names what the kernel did not run probes for, by END's account, of the
+// ends of connections so many, and beside that account so many returns.
+func (a *Analyzer) missing(ends, unseen uint64) string {
 	var sum [format.NumKinds]uint64
 	for _, t := range a.end.Totals {
 		if int(t.Kind) < format.NumKinds {
@@ -346,6 +349,7 @@ func (a *Analyzer) missing(ends uint64) string {
 		}
 	}
 	sum[format.Closed] = ends
+	sum[format.Return] += unseen
 	var parts []string
 	for kind, what := range map[format.Kind]string{
 		format.Enter: "the entries of %s attempts", format.Return: "the returns of %s attempts", format.Queued: "%s connections that were queued",

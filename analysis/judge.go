@@ -15,6 +15,8 @@ import (
 // judge works out the findings.
 func (a *Analyzer) judge(r *Result) {
 	a.places.twins()
+	others, tests := a.selfTests(append(slices.Clone(a.places.all), a.places.none, a.places.more))
+	r.SelfTests = tests
 	c := &findings.Capture{
 		Doubts: r.Doubts, Time: a.at, SpanNS: a.spanNS(), AtEnd: a.atEnd(), Blind: a.conns.blind, Uring: a.uring,
 		Complete: r.Complete, Lost: r.Totals.Lost, EndReason: r.Capture.EndReason, Gap: a.gapMark,
@@ -25,10 +27,10 @@ func (a *Analyzer) judge(r *Result) {
 	for i := range r.Witness.Spaces {
 		c.Spaces = append(c.Spaces, r.Witness.Spaces[i].summary(a.witness.blind))
 	}
-	for _, l := range append(slices.Clone(a.places.all), a.places.none, a.places.more) {
+	for _, l := range others {
 		c.Listeners = append(c.Listeners, a.summary(l))
 	}
-	c.New, c.NewNames = a.listening.all(a)
+	c.New, c.NewNames = a.listening.all(a, others)
 	r.Findings, r.Others.Findings, r.FindingCounts = findings.Judge(c, a.o.Top)
 }
 

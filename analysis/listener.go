@@ -67,6 +67,8 @@ type listener struct {
 	uring           *process // the last one that accepted at it through io_uring
 	twin            string   // what tells it apart from others of its name, "" if there are none
 	owned           string   // the process that began to listen, "" unknown
+	opener          uint32   // its record, if it may be another recorder
+	strangers       bool     // somebody else than the accepting process connected, or it is not known who
 	beganNS         int64
 	began           uint64   // event that says that it began to listen, 0 without one
 	seq             uint64   // its first event

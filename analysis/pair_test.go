@@ -93,6 +93,7 @@ func analyze(t *testing.T, events []format.Event, end *format.End, c Completenes
 
 func TestPairs(t *testing.T) {
 	clean := &format.End{Clean: true, BlockedKnown: true}
+	uncounted := &format.End{Clean: true, BlockedKnown: true}
 	blocked := &format.End{Clean: true, BlockedKnown: true, Blocked: []format.Blocked{{TID: 1, SockFD: 3}}}
 	lost := &format.End{Clean: true, Lost: 1, Totals: []format.ProbeTotal{{Kind: format.Return, Lost: 1}}}
 	missed := &format.End{Clean: true, Totals: []format.ProbeTotal{{Kind: format.Return, Missed: 1}}}
@@ -109,7 +110,8 @@ func TestPairs(t *testing.T) {
 		{"failed", "e1 r1:24", clean, Completeness{}, "1-2"},
 		{"blocked at the end", "e1 r1 e1", blocked, Completeness{}, "1-2 3-:blocked-at-end"},
 		{"two entries, nothing lost", "e1 e1 r1", clean, Completeness{}, "2-3 1-:unknown"},
-		{"return missed", "e1 E1 r1", clean, Completeness{}, "1-:return-missed 2-3"},
+		{"return missed", "e1 E1 r1", missed, Completeness{}, "1-:return-missed 2-3"},
+		{"return missed and not counted", "e1 E1 r1", uncounted, Completeness{}, "1-:return-missed 2-3"},
 		{"entry lost", "R1", clean, Completeness{}, "-1:entry-lost"},
 		{"return and next entry lost", "e1 R1 e1 r1", clean, Completeness{}, "-2:entry-lost 3-4 1-:unknown"},
 		{"open, returns were lost", "e1", lost, Completeness{}, "1-:unknown"},

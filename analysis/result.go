@@ -38,6 +38,7 @@ type Result struct {
 	Peers         []PeerInfo         `json:"peers"`          // most accepted first
 	Connections   ConnectionTotals   `json:"connections"`    // of TCP connections of listeners
 	Others        Others             `json:"others"`         // how many the lists leave out (--top)
+	SelfTests     []SelfTest         `json:"self_tests"`     // of other recorders, which findings leave out
 	LimitHit      bool               `json:"limit_hit"`      // a bound on memory made some of this inexact
 	Findings      []findings.Finding `json:"findings"`       // worst first
 	FindingCounts findings.Counts    `json:"finding_counts"` // how many there are, also those that the list leaves out

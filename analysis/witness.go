@@ -44,8 +44,9 @@ type Witness struct {
 	ended       []*space          // whose number another namespace got later
 	listeners   map[uint64]uint32 // the network namespaces of listeners, by inode number
 	cpus        int
-	final       bool // there was a reading of the end
-	unread      bool // no reading came before it although it is not the capture's first
+	unseen      uint64 // returns that were missed, as the next entries of their tasks say
+	final       bool   // there was a reading of the end
+	unread      bool   // no reading came before it although it is not the capture's first
 }
 
 // space is what is known of one network namespace.
@@ -318,6 +319,9 @@ func (w *Witness) event(e *format.Event) {
 		w.first, w.unread = e.Seq, e.Seq > 1 && !w.read
 	}
 	w.flight.see(e)
+	if e.Kind == format.Enter && e.Mark&format.MarkPrevMissed != 0 {
+		w.unseen++
+	}
 	what := uint8(0)
 	switch {
 	case e.Kind == format.Queued && e.Cause != format.CauseMoved:

@@ -38,7 +38,12 @@ func (w *Witness) excuses() []*excuse {
 		what = "queued connections"
 	}
 	lost, missed, left := w.losses()
+	unseen := int64(max(w.unseen, missed) - missed)
+	if w.blind {
+		unseen = 0
+	}
 	return []*excuse{
+		{unseen, "returns of accept were missed, and the kernel did not count them"},
 		{int64(lost), fmt.Sprintf("%s were lost, %s", what, w.cause())},
 		{int64(left), fmt.Sprintf("%s were recorded and %s", what, w.gone())},
 		{int64(missed), fmt.Sprintf("%s were missed by the kernel", what)},

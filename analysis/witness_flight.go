@@ -62,5 +62,6 @@ func (w *Witness) underWay() (n int64) {
 			n -= int64(t.Seen)
 		}
 	}
+	n -= int64(w.unseen) // these returned
 	return min(n, 2*int64(max(w.cpus, 1)), maxUnderWay)
 }

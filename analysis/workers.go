@@ -51,9 +51,20 @@ type listening struct {
 	names []string
 }
 
-func (ln *listening) note(l *listener, e *format.Event) {
-	ln.mark.Note(e.Seq, e.BootNS, 0)
+// note takes a Listen event. Test: the process may be a recorder that tries its probes, which is found out
+// in the end.
+func (ln *listening) note(l *listener, e *format.Event, test bool) {
 	l.owned, l.beganNS = nameOf(e.Comm, e.PID), e.BootNS
+	if test {
+		l.opener = e.Proc
+		return
+	}
+	ln.opened(l)
+}
+
+// opened tells of a listener.
+func (ln *listening) opened(l *listener) {
+	ln.mark.Note(l.began, l.beganNS, 0)
 	const names = 5
 	if len(ln.names) < names {
 		ln.names = append(ln.names, l.name()+" by "+l.owned)
@@ -62,11 +73,11 @@ func (ln *listening) note(l *listener, e *format.Event) {
 
 // all are the sockets that began to listen, and the first of them with who did that; also those
 // whose Listen event is not recorded, or was lost.
-func (ln *listening) all(a *Analyzer) (stats.Mark, []string) {
+func (ln *listening) all(a *Analyzer, listeners []*listener) (stats.Mark, []string) {
 	if !a.startKnown {
 		return ln.mark, ln.names
 	}
-	for _, l := range a.places.all {
+	for _, l := range listeners {
 		named := l.proto == format.ProtoTCP && l.addr.IsValid() || l.family == format.FamilyUnix && l.bound != ""
 		if l.began == 0 && !l.snap.before && l.attempts > 0 && l.seq != 0 && named {
 			ln.mark.Note(l.seq, l.seenNS, 0)

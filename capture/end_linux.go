@@ -37,10 +37,14 @@ func (s *session) close(why, detail string) error {
 	s.lookOff()
 	soon := time.Now().Add(500 * time.Millisecond)
 	shot := s.a.snapshot(true, func() bool { return time.Now().After(soon) })
+	soon = time.Now().Add(500 * time.Millisecond)
+	shot.BootNS = bootNS() // while returns are still recorded
+	shot.Blocked, shot.BlockedKnown = s.a.blocked(func() bool { return time.Now().After(soon) })
 	if err := s.witness.read(true, true); err != nil {
 		return errors.Join(err, s.a.detach())
 	}
 	s.witness.watch.close()
+	s.watcher.tracers.close()
 	time.Sleep(lastCalls)
 	if err := s.watcher.ending(); err != nil {
 		return errors.Join(err, s.a.detach())
@@ -70,7 +74,7 @@ func (s *session) close(why, detail string) error {
 	if s.off != "" && detail == "" {
 		end.Detail, end.Clean = s.off, false
 	}
-	s.a.caughtElsewhere(s.watcher.atExit(hits))
+	s.a.caughtElsewhere(s.watcher.counted(hits))
 	for i, p := range probes {
 		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded[i] - s.a.own[i], Lost: lost[i] + s.ledger.refused[i], Own: s.a.own[i], Missed: s.a.missed[i]}
 		for _, h := range hits {

@@ -64,6 +64,13 @@ func TestVMTwoRecorders(t *testing.T) {
 		r.stop(t)
 		i := info(t, paths[n])
 		// Each also sees the self-tests of those that start later.
+		text, err := exec.Command("/in/acc", "analyze", paths[n]).Output()
+		later := len(recorders) - 1 - n
+		none := strings.Contains(string(text), "findings: none")
+		said := strings.Contains(string(text), "left out of findings: ")
+		if err != nil || !none || said != (later > 0) {
+			t.Errorf("%d recorders began later: %v\n%s", later, err, text)
+		}
 		if s := i.Witness.Spaces; i.Lost != 0 || i.Witness.Verdict != "agrees" || s[0].Accepted != p.made || s[0].Unexplained != 0 {
 			t.Errorf("%d connections: %+v", p.made, i)
 		}

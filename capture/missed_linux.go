@@ -18,7 +18,7 @@ import (
 // caughtElsewhere takes from what kretprobes missed what sys_exit saw instead.
 func (a *attached) caughtElsewhere(n int64) {
 	for _, i := range []int{probeReturn, probeDoAccept} {
-		a.missed[i] -= min(a.missed[i], uint64(n))
+		a.missed[i] -= min(a.missed[i], uint64(max(n, 0)))
 	}
 }
 

@@ -84,6 +84,7 @@ var (
 // attached are live probes with their maps.
 type attached struct {
 	mode         Mode
+	waitedIn     []btf.TypeID // functions in which calls wait, with trampolines
 	note         string
 	probes       []probe
 	links        []link.Link // as probes, nil where it is not attached
@@ -135,7 +136,7 @@ func startProbes(o *Options) (*attached, error) {
 			if why != nil {
 				note = "this kernel has no " + string(modes[0]) + ": " + oneLine(why)
 			}
-			a.note = strings.Trim(note+"; "+a.note, "; ")
+			a.note, a.waitedIn = strings.Trim(note+"; "+a.note, "; "), waitedInIDs(types)
 			return a, nil
 		}
 		if why == nil {

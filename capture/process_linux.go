@@ -99,11 +99,16 @@ func (p *processes) introduce(raw *bpf.AccProcess) {
 		nsPID: raw.NsPid, pidNS: raw.Pidns, mntNS: raw.Mntns, exeInode: raw.ExeIno,
 	}
 	if raw.ExeIno != 0 {
-		in.exeDev = fmt.Sprintf("%d:%d", raw.ExeDev>>20, raw.ExeDev&(1<<20-1)) // dev_t within the kernel: 20 bits of minor
+		in.exeDev = deviceOf(raw)
 	}
 	p.introduced[k] = in
 	delete(p.known, k) // it called exec, or is in another cgroup: the next event gets a new record
 	p.recent = nil
+}
+
+// deviceOf is the device of a process's executable: dev_t within the kernel has 20 bits of minor.
+func deviceOf(raw *bpf.AccProcess) string {
+	return fmt.Sprintf("%d:%d", raw.ExeDev>>20, raw.ExeDev&(1<<20-1))
 }
 
 // joinParts makes a path of its names, of which the last one comes first, and "/"

@@ -107,6 +107,7 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 	h := &s.header
 	h.Tool, h.Command, h.Mode = o.Tool, o.Args, string(a.mode)
 	h.Probes, h.Limits = a.describe(o)
+	h.ExeDev, h.ExeInode = a.executable()
 	switch o.Events {
 	case EventsAccept:
 		h.Filters = append(h.Filters, "--events accept")
@@ -130,6 +131,9 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 	}
 	if s.watcher, err = newWatcher(a, o, blocked); err != nil {
 		return nil, err
+	}
+	if a.mode == ModeFentry {
+		s.watcher.tracers = watchTracers(a.waitedIn, func() { _ = s.ring.Flush() })
 	}
 	for _, r := range a.early {
 		if err := s.take(r.raw, r.own || a.tooEarly(r.raw)); err != nil {

@@ -103,6 +103,25 @@ func (a *attached) ours(e *bpf.AccEvent) bool {
 	return ring || slices.Contains(a.testInodes, e.Facts.Listener)
 }
 
+// executable is the recorder's own, as the kernel introduced it at the self-test.
+func (a *attached) executable() (dev string, inode uint64) {
+	pid := uint32(0) // as the kernel says it
+	for _, r := range a.early {
+		if e, ok := eventIn(r.raw); ok && a.ours(e) {
+			pid = e.Pid
+		}
+	}
+	for _, r := range a.early {
+		if len(r.raw) != int(unsafe.Sizeof(bpf.AccProcess{})) {
+			continue
+		}
+		if p := (*bpf.AccProcess)(unsafe.Pointer(unsafe.SliceData(r.raw))); p.Pid == pid && p.ExeIno != 0 {
+			return deviceOf(p), p.ExeIno
+		}
+	}
+	return "", 0
+}
+
 // owns takes note of a listener of the self-test, and gives its inode number.
 func (a *attached) owns(listener int) (inode uint64) {
 	var st unix.Stat_t

@@ -44,6 +44,11 @@ type watcher struct {
 	sleepers map[uint32]int // tasks that sat in accept when the recording began, and their process
 	until    time.Time      // when the first phase ends
 	checked  time.Time      // when it was last seen whether the sleepers live
+
+	tracers   *tracerWatch // nil: there are no trampolines, or it can't be had
+	shaken    time.Time    // until then, calls that waited when another tracer came or went are looked for
+	uncounted int64        // returns that sys_exit saw meanwhile, which the kernel did not count as missed
+	before    int64        // that it had seen by then
 }
 
 // set attaches or detaches a probe that comes later, if this kernel has it.
@@ -149,6 +154,13 @@ func (w *watcher) update(now time.Time) error {
 	if w.crowded = w.crowd(); w.crowded {
 		exits |= watchReturns
 	}
+	shaken, err := w.shake(now)
+	if err != nil {
+		return err
+	}
+	if shaken {
+		exits |= watchReturns
+	}
 	if w.o.Denied {
 		exits |= watchReturns | watchDenied
 	}
@@ -163,6 +175,38 @@ func (w *watcher) update(now time.Time) error {
 		return w.a.watchFDs(fds)
 	}
 	return nil
+}
+
+// shake reports whether calls are to be looked for that lost the program on their return.
+func (w *watcher) shake(now time.Time) (bool, error) {
+	came, was := w.tracers.changed(), !w.shaken.IsZero()
+	if !came && !was {
+		return false, nil
+	}
+	hits, _, _, err := w.a.counters()
+	if err != nil {
+		return false, err
+	}
+	switch atExit := w.atExit(hits); {
+	case came && !was:
+		w.before = atExit
+	case !came && now.After(w.shaken):
+		w.uncounted, w.shaken = w.uncounted+atExit-w.before, time.Time{}
+		return false, nil
+	}
+	if came {
+		w.shaken = now.Add(startWatch)
+	}
+	return true, nil
+}
+
+// counted is how many of the returns that sys_exit saw the kernel counted as missed.
+func (w *watcher) counted(hits map[uint32][numProbes]uint64) int64 {
+	n := w.atExit(hits)
+	if !w.shaken.IsZero() {
+		return w.before - w.uncounted
+	}
+	return n - w.uncounted
 }
 
 // crowd reports whether kretprobes may soon have no instance left, or whether a

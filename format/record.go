@@ -22,6 +22,8 @@ type Header struct {
 	Command   []string    `msgpack:"command" json:"command"`             // the recorder's command line
 	StartNS   int64       `msgpack:"start_ns" json:"start_ns"`           // start, CLOCK_REALTIME in Unix nanoseconds
 	MntNS     uint64      `msgpack:"mntns" json:"mntns"`                 // inode number of the recorder's mount namespace, 0 unknown
+	ExeDev    string      `msgpack:"exe_dev" json:"exe_dev"`             // the recorder's, as in process records
+	ExeInode  uint64      `msgpack:"exe_ino" json:"exe_ino"`             // its inode number, 0 unknown
 	Zone      string      `msgpack:"zone" json:"zone"`                   // time zone name of the host
 	ZoneSec   int         `msgpack:"zone_s" json:"zone_s"`               // its offset at the start, seconds east of UTC
 	Mode      string      `msgpack:"mode" json:"mode"`                   // "kprobe" or "fentry"

@@ -413,8 +413,9 @@ type Verdicts struct {
 	Losses       *Losses
 	Unplaced     bool // returns were lost of which no record says when
 	EndNS        int64
-	Blocked      map[uint32]int32 // descriptor by thread, of those in accept at the end
-	BlockedKnown bool             // blocked is all of them
+	Blocked      map[uint32]int32                     // descriptor by thread, of those in accept at the end
+	BlockedKnown bool                                 // blocked is all of them
+	Left         func(tid uint32, enterNS int64) bool // a task was not in accept shortly before the end; nil: not known
 }
 
 // superseded: an attempt whose thread went on, its return not there.
@@ -469,6 +470,8 @@ func (d *Verdicts) open(t *Task) Why {
 	switch {
 	case t.Skips != d.Skips:
 		return WhySkipped
+	case !lost && !d.MissedOut && d.Left != nil && d.Left(t.TID, t.Entry.NS):
+		return WhyUnknown
 	case !lost && !d.MissedOut:
 		return WhyBlocked // nothing else explains it
 	case !d.BlockedKnown || lost && d.MissedOut:

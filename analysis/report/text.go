@@ -320,7 +320,7 @@ func (t *text) more(n int, what string) {
 }
 
 func (t *text) footnotes() {
-	if len(t.r.Caveats)+len(t.r.Capture.Limits)+len(t.r.Witness.NotShown) > 0 {
+	if len(t.r.Caveats)+len(t.r.Capture.Limits)+len(t.r.Witness.NotShown)+len(t.r.SelfTests) > 0 {
 		t.WriteByte('\n')
 	}
 	for _, c := range t.r.Caveats {
@@ -332,4 +332,27 @@ func (t *text) footnotes() {
 	for _, text := range t.r.Witness.NotShownTexts() {
 		t.fold(amber, "not shown:", text)
 	}
+	if list := t.r.SelfTests; len(list) > 0 {
+		t.fold(amber, "left out of findings:", selfTestWords(list))
+	}
+}
+
+// selfTestWords says what other recorders did to try their probes.
+func selfTestWords(list []analysis.SelfTest) string {
+	var names []string
+	accepted, lost := uint64(0), uint64(0)
+	for _, s := range list {
+		names = append(names, s.Process)
+		accepted, lost = accepted+s.Accepted, lost+s.Lost
+	}
+	if n := len(names) - 3; n > 0 {
+		names = append(names[:3], fmt.Sprintf("%d more", n))
+	}
+	its, it := "its", "it"
+	if len(list) > 1 {
+		its, it = "their", "they"
+	}
+	return fmt.Sprintf("%s tried %s probes when %s began to record (root ran the same executable as this recorder's): "+
+		"%d accept%s and %d TCP connection%s of %s own", strings.Join(names, ", "), its, it,
+		accepted, plural(accepted), lost, plural(lost), its)
 }

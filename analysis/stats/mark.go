@@ -35,6 +35,15 @@ func (m *Mark) Note(seq uint64, ns, value int64) {
 	m.FirstNS, m.LastNS, m.High = min(m.FirstNS, ns), max(m.LastNS, ns), max(m.High, value)
 }
 
+// Join adds what another mark has, as far as its events are kept.
+func (m *Mark) Join(other *Mark) {
+	list := other.Samples()
+	for _, e := range list {
+		m.Note(e.Seq, e.NS, other.High)
+	}
+	m.Count += other.Count - uint64(len(list))
+}
+
 // Samples gives the events, in the order of the capture.
 func (m *Mark) Samples() []Sample {
 	if m == nil {
