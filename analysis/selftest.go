@@ -41,7 +41,7 @@ func (a *Analyzer) isRecorder(num uint32) bool {
 // testOf is the process record of the recorder that used a listener for its self-test, 0: it is none. It does
 // not suffice that a recorder has the listener: it also is as the self-test makes it, with no client but the recorder.
 func (l *listener) testOf(a *Analyzer) uint32 {
-	if l.snap.before || l.snap.ended || l.failed > 0 || l.strangers || len(l.shares) > 1 {
+	if l.snap.before || l.snap.ended || l.failed > 0 && !l.slotRefused() || l.strangers || len(l.shares) > 1 {
 		return 0
 	}
 	f := l.life
@@ -59,6 +59,12 @@ func (l *listener) testOf(a *Analyzer) uint32 {
 		}
 	}
 	return 0
+}
+
+// slotRefused reports whether the only failure at a listener is that of the request for a slot, which
+// kernels before 5.19 refuse with EINVAL when they have taken the connection.
+func (l *listener) slotRefused() bool {
+	return l.failed == 1 && l.accepted == 1 && l.uring != nil && l.errors[0].errno == 22
 }
 
 // autobound reports whether a name is one that the kernel chose (unix(7)), or not known.

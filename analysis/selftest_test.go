@@ -48,6 +48,11 @@ func TestSelfTests(t *testing.T) {
 		e.State, e.Mark = format.StateEstablished, format.MarkEnterLost
 		return e
 	}
+	refused := func(listener uint64, errno int32) format.Event { // a request for a slot that took a connection
+		e := unix(listener, format.ViaIOUring)
+		e.Ret, e.Mark, e.PeerPID, e.Inode = -errno, format.MarkClientLost, 0, 0
+		return e
+	}
 	lose := func(rport uint16) []format.Event {
 		return []format.Event{
 			tcp(format.Queued, format.HookHashdance, rport), tcp(format.Drop, format.HookChildForget, rport),
@@ -78,6 +83,15 @@ func TestSelfTests(t *testing.T) {
 			list[0].PeerPID++
 			return list
 		}, found: []string{"io-uring-accept"}, accepted: 1, lost: 2},
+		{what: "no slots on this kernel", events: func(list []format.Event) []format.Event {
+			return append(list, refused(20, 22))
+		}, accepted: 2, lost: 2},
+		{what: "another error", events: func(list []format.Event) []format.Event {
+			return append(list, refused(20, 14))
+		}, found: []string{"client-lost", "io-uring-accept"}, accepted: 1, lost: 2},
+		{what: "not by io_uring", events: func(list []format.Event) []format.Event {
+			return append(list, refused(21, 22))
+		}, found: []string{"client-lost"}, accepted: 1, lost: 2},
 		{what: "many", events: func(list []format.Event) []format.Event {
 			for n := range uint64(maxTestUNIX) {
 				list = append(list, unix(1000+n, format.ViaIOUring))
