@@ -63,6 +63,7 @@ type Connection struct {
 	Mark      uint16       // of its events
 	Cause     format.Cause // why it was queued, 0 not known
 	Lost      format.Cause // why it was lost with its listener, 0 not known
+	LostBy    string       // who stopped the listener then, name[pid], "" not known
 	Moves     uint32       // how often it was moved from one listener to another
 	MovedFrom string       // the listener that it was moved from last, "" not known
 

@@ -355,6 +355,7 @@ func (a *Analyzer) missing(ends, unseen uint64) string {
 		format.Enter: "the entries of %s attempts", format.Return: "the returns of %s attempts", format.Queued: "%s connections that were queued",
 		format.Closed: "at most the ends of %s connections", format.Drop: "at most %s refusals or losses from a queue",
 		format.State: "at most %s clients that closed before accept", format.Listen: "%s sockets that began to listen",
+		format.Stop: "%s listeners that stopped",
 	} {
 		if n := sum[kind]; n > 0 {
 			parts = append(parts, fmt.Sprintf(what, Count(n)))

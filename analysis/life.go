@@ -64,14 +64,15 @@ type rare struct {
 	dropSeq               uint64
 	dropNS                int64
 	dropCause             format.Cause
+	failed                bool // accept took it and failed
+	closed                bool
 	moves                 uint32
+	dropStop              *stop // of the listener
 	movedSeq              uint64
 	movedNS               int64
 	movedFrom             *listener
 	refusal               *refusal
 	left                  *format.Connection // what the snapshot at the end says of it
-	failed                bool               // accept took it and failed
-	closed                bool
 	end                   closing
 }
 
@@ -456,6 +457,9 @@ func (cs *conns) forgotten(e *format.Event, l *listener) error {
 	}
 	x := c.more()
 	x.dropSeq, x.dropNS, x.dropCause = e.Seq, e.BootNS, e.Cause
+	if l != nil {
+		x.dropStop = l.stop
+	}
 	if x.closed {
 		return cs.finish(c, "")
 	}

@@ -66,6 +66,9 @@ func (l *listener) limited(e *format.Event) {
 // listens takes a listen(): the first one, or another, which sets the queue's limit.
 func (l *listener) listens(e *format.Event) {
 	l.limited(e)
+	if l.stop != nil {
+		l.stop.again = true
+	}
 	if l.life != nil && !l.life.Blind {
 		l.life.depth(e.BootNS, e.Backlog > e.BacklogMax)
 	}

@@ -71,6 +71,7 @@ type listener struct {
 	strangers       bool     // somebody else than the accepting process connected, or it is not known who
 	beganNS         int64
 	began           uint64   // event that says that it began to listen, 0 without one
+	stop            *stop    // how it stopped listening, the last time; nil: it did not
 	seq             uint64   // its first event
 	seenNS          int64    // and when that was
 	came            *process // the last one that accepted at it for the first time, when others had
@@ -227,7 +228,7 @@ func (l *listener) look(e *format.Event, queue uint32) {
 
 // ofListener reports whether the socket columns of an event describe the listener.
 func ofListener(e *format.Event) bool {
-	return e.Kind == format.Enter || e.Kind == format.Listen || e.Kind == format.Return && e.Ret < 0 && e.Mark&format.MarkClientLost == 0
+	return e.Kind == format.Enter || e.Kind == format.Listen || e.Kind == format.Stop || e.Kind == format.Return && e.Ret < 0 && e.Mark&format.MarkClientLost == 0
 }
 
 func (ps *places) find(e *format.Event) *listener {

@@ -150,6 +150,9 @@ func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 		Timeline: Timeline{Accepted: []uint64{}, Failed: []uint64{}, Queue: []uint64{}},
 	}
 	a.queueInfo(&i, l)
+	if l.stop != nil {
+		i.Stopped, i.Stops = a.stopInfo(l.stop), l.stop.times
+	}
 	if l.addr.Addr().IsValid() {
 		i.LAddr = l.addr.Addr().String()
 	}

@@ -30,7 +30,6 @@ var countedOnly = []struct{ counter, before, what, after string }{
 	{"TcpExtTCPTimeWaitOverflow", "the kernel ended ", "connection", " without TIME-WAIT, because too many were in it (net.ipv4.tcp_max_tw_buckets)"},
 	{"TcpExtTCPFastOpenPassiveFail", "fast open failed for ", "SYN", ", and the kernel went on without it"},
 	{"TcpExtTCPFastOpenListenOverflow", "the fast open queue was full at ", "SYN", ", and the kernel went on without it"},
-	{"TcpExtTCPMigrateReqSuccess", "the kernel moved ", "client", " from a closed listener to another one of its SO_REUSEPORT group (net.ipv4.tcp_migrate_req)"},
 	{"TcpExtTCPMigrateReqFailure", "the kernel could not move ", "client", " from a closed listener to another one of its SO_REUSEPORT group"},
 	{"MPTcpExtMPCapableFallbackACK", "MPTCP was asked for and not used at ", "connection", ""},
 	{"TcpInErrs", "the kernel dropped ", "bad segment", " (checksum or length), of any TCP socket"},
@@ -38,6 +37,8 @@ var countedOnly = []struct{ counter, before, what, after string }{
 	{"TcpEstabResets", "", "established TCP connection", " ended by a reset, of any socket, clients' too"},
 	{"TcpOutRsts", "the kernel sent ", "reset", ", for any TCP socket, or because nobody listened"},
 }
+
+const countedMoves = "TcpExtTCPMigrateReqSuccess"
 
 // counterSimultaneous is the name of what the recorder counted itself.
 const counterSimultaneous = "simultaneous_opens"
@@ -118,6 +119,10 @@ func (x *WitnessSpace) notShown(recorded *sums, life bool) (list []NotShown) {
 		case life && n > seen:
 			add(q.counter, n-seen, "the kernel refused "+humanize.Plural(n-seen, "packet")+" more than recorded because the "+q.queue+" of a listener was full")
 		}
+	}
+	if n := x.Counters[countedMoves]; n > uint64(max(recorded.moved, 0)) {
+		n -= uint64(max(recorded.moved, 0))
+		add(countedMoves, n, "the kernel moved "+humanize.Plural(n, "client")+" more than recorded from a listener that stopped to another one of its SO_REUSEPORT group (net.ipv4.tcp_migrate_req)")
 	}
 	for _, c := range countedOnly {
 		if n := x.Counters[c.counter]; n > 0 {

@@ -181,6 +181,10 @@ func (a *Analyzer) live(e *format.Event) error {
 			a.listening.note(l, e, a.isRecorder(e.Proc))
 		}
 		l.listens(e)
+	case format.Stop:
+		if l != nil {
+			l.stopped(e)
+		}
 	}
 	return nil
 }
@@ -192,12 +196,15 @@ func (a *Analyzer) dropped(e *format.Event, l *listener) error {
 	}
 	f := a.places.life(l)
 	if e.Hook == format.HookChildForget {
-		f.Lost++
-		switch e.Cause {
-		case format.CauseListenerClosed:
-			f.LostClosed++
-		case format.CauseListenerShut:
-			f.LostShut++
+		by := l.stop.who(e.Cause)
+		if f.Lost++; f.Lost == 1 {
+			f.LostCause, f.LostBy = e.Cause, by
+		}
+		if f.LostCause != e.Cause {
+			f.LostCause = 0
+		}
+		if f.LostBy != by {
+			f.LostBy = ""
 		}
 		if e.State == format.StateCloseWait {
 			f.LostQuit++

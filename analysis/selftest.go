@@ -49,7 +49,7 @@ func (l *listener) testOf(a *Analyzer) uint32 {
 	case l.proto == format.ProtoTCP:
 		alone := l.attempts == 0 && l.addr.Addr().IsLoopback() && l.high.n <= testClients
 		if alone && (f == nil || f.Lost <= testClients && f.SYNs+f.ACKs+f.SYNQueue == 0 &&
-			f.Lost == f.LostClosed) {
+			(f.Lost == 0 || f.LostCause == format.CauseListenerClosed)) {
 			return l.opener
 		}
 	case l.family != 0 && l.family != format.FamilyUnix: // 0: not known, and who connected says it

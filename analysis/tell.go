@@ -199,7 +199,7 @@ func (cs *conns) fillRare(o *Connection, x *rare) {
 	}
 	o.GoneNS, o.GoneSeq, o.DropSeq = x.goneNS, x.goneSeq, x.dropSeq
 	x.refusal.fill(o)
-	o.MovedNS, o.MovedSeq, o.Moves, o.Lost = x.movedNS, x.movedSeq, x.moves, x.dropCause
+	o.MovedNS, o.MovedSeq, o.Moves, o.Lost, o.LostBy = x.movedNS, x.movedSeq, x.moves, x.dropCause, x.dropStop.who(x.dropCause)
 	if x.movedFrom != nil {
 		o.MovedFrom = x.movedFrom.name()
 		if x.movedFrom.key.inode != 0 {

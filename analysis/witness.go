@@ -71,6 +71,7 @@ type sums struct {
 	discarded int64 // made and dropped at once, see Discarded
 	overflows int64 // packets that were dropped because the accept queue was full
 	synQueue  int64 // or the SYN queue
+	moved     int64 // to another listener, in the queue or at the end of their handshake
 }
 
 func (s *sums) add(what uint8, n int64) {
@@ -80,6 +81,11 @@ func (s *sums) add(what uint8, n int64) {
 		fallthrough
 	case took:
 		s.accepted += n
+	case moves:
+		s.moved += n
+	case putMoved:
+		s.moved += n
+		fallthrough
 	case put:
 		s.queued += n
 	case forgot:
@@ -101,6 +107,8 @@ const (
 	discard
 	overflow
 	overflowSYN
+	moves
+	putMoved
 )
 
 // moment is an event that a counter can tell of.
@@ -324,7 +332,11 @@ func (w *Witness) event(e *format.Event) {
 	}
 	what := uint8(0)
 	switch {
-	case e.Kind == format.Queued && e.Cause != format.CauseMoved:
+	case e.Kind == format.Queued && e.Cause == format.CauseMoved:
+		what = moves
+	case e.Kind == format.Queued && e.Cause == format.CauseMovedHandshake:
+		what = putMoved
+	case e.Kind == format.Queued:
 		what = put
 	case e.Kind == format.Drop && e.Hook == format.HookChildForget:
 		what = forgot

@@ -308,5 +308,6 @@ func (s *space) between() sums {
 	return sums{
 		overflows: s.last.by.overflows + s.last.while.overflows - s.first.by.overflows,
 		synQueue:  s.last.by.synQueue + s.last.while.synQueue - s.first.by.synQueue,
+		moved:     s.last.by.moved + s.last.while.moved - s.first.by.moved,
 	}
 }

@@ -41,11 +41,11 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
  * The numbers of format.Kind, Hook, Via and the marks, which TestEnums of package
  * capture holds against those.
  */
-enum kind { ENTER = 1, RETURN, QUEUED, CLOSED, DROP, STATE, LISTEN };
+enum kind { ENTER = 1, RETURN, QUEUED, CLOSED, DROP, STATE, LISTEN, STOP };
 enum hook {
 	HOOK_SYS_ACCEPT4 = 1, HOOK_DO_ACCEPT, HOOK_IO_ACCEPT, HOOK_IO_COMPLETE, HOOK_KERNEL_ACCEPT, HOOK_SYS_EXIT, HOOK_FD_INSTALL,
 	HOOK_HASHDANCE, HOOK_QUEUE_ADD, HOOK_SET_STATE, HOOK_CONN_REQUEST, HOOK_SYN_RECV, HOOK_CHILD_FORGET, HOOK_LISTEN_START,
-	HOOK_TCP_DONE, HOOK_TCP_FIN, HOOK_INET_LISTEN,
+	HOOK_TCP_DONE, HOOK_TCP_FIN, HOOK_INET_LISTEN, HOOK_MIGRATE_SOCK, HOOK_LISTEN_STOP,
 };
 enum via { VIA_UNKNOWN, VIA_ACCEPT, VIA_ACCEPT4, VIA_SOCKETCALL, VIA_IO_URING, VIA_KERNEL };
 enum mark {
@@ -59,7 +59,8 @@ enum uring_end { GOES_ON, END_QUEUE_FULL, END_FAILED, END_CANCELLED, END_RING_CL
 enum cause {
 	CAUSE_UNKNOWN, CAUSE_HANDSHAKE, CAUSE_DEFER_DATA, CAUSE_DEFER_CLOSED, CAUSE_DEFER_RAN_OUT, CAUSE_COOKIE_ALWAYS,
 	CAUSE_COOKIE_FULL, CAUSE_FAST_OPEN, CAUSE_MOVED, CAUSE_MOVED_HANDSHAKE, CAUSE_ACCEPT_QUEUE_FULL, CAUSE_SYN_QUEUE_FULL,
-	CAUSE_ABORTED, CAUSE_COOKIE_DROPPED, CAUSE_LISTENER_CLOSED, CAUSE_LISTENER_SHUT,
+	CAUSE_ABORTED, CAUSE_COOKIE_DROPPED, CAUSE_LISTENER_CLOSED, CAUSE_LISTENER_STOPPED,
+	CAUSE_LISTENER_SHUT, CAUSE_LISTENER_DISCONNECTED, CAUSE_LISTENER_DESTROYED, CAUSE_LISTENER_EXITED,
 };
 
 /* Keeps an enum in BTF, and its members for Go. */
@@ -86,7 +87,8 @@ enum { IORING_OP_ACCEPT = 13, IORING_ACCEPT_MULTISHOT = 1, IOSQE_FIXED_FILE = 1 
 enum probe {
 	PROBE_ENTER, PROBE_RETURN, PROBE_DO_ACCEPT, PROBE_IO_ACCEPT, PROBE_IO_COMPLETE, PROBE_KERNEL_ACCEPT, PROBE_SYS_EXIT,
 	PROBE_FD_INSTALL, PROBE_HASHDANCE, PROBE_QUEUE_ADD, PROBE_CLOSED, PROBE_STATE, PROBE_CONN_REQUEST, PROBE_SYN_RECV,
-	PROBE_CHILD_FORGET, PROBE_LISTEN, PROBE_DONE, PROBE_FIN, PROBE_RELISTEN, NUM_PROBES,
+	PROBE_CHILD_FORGET, PROBE_LISTEN, PROBE_DONE, PROBE_FIN, PROBE_RELISTEN, PROBE_MIGRATE, PROBE_LISTEN_STOP,
+	NUM_PROBES,
 };
 EXPORT(probe);
 
@@ -117,7 +119,8 @@ struct event {
 	u8 has_addrlen;
 	char comm[16];
 	u32 uring_end; /* why a multishot request does not go on after this, END_ */
-	u32 spare;
+	u8 cause;      /* why a listener stopped, CAUSE_LISTENER_ */
+	u8 spare[3];
 };
 
 /* An event with the listener's name in the UNIX domain: a ring record of its own size. */
@@ -195,6 +198,7 @@ volatile const u32 with_fins = 0;       /* fentry_tcp_fin is there */
 volatile const u32 full_at_limit = 0;   /* the SYN queue is full when it holds its limit, not one more */
 volatile u32 adds_inside = 0;          /* inet_csk_complete_hashdance was seen to call inet_csk_reqsk_queue_add */
 volatile u32 adds_settled = 0;         /* else it does not */
+volatile u32 moves_told = 0;           /* fexit_migrate_sock is there */
 volatile u32 watch = 0;                /* what sys_exit is to look for */
 enum watch_for { WATCH_RETURNS = 1, WATCH_BEFORE = 2, WATCH_DENIED = 4, WATCH_ENDING = 8 };
 EXPORT(watch_for);

@@ -18,6 +18,7 @@ import (
 const (
 	Acc510MapArmed                      = "armed"
 	Acc510MapAttempts                   = "attempts"
+	Acc510MapClients                    = "clients"
 	Acc510MapCounts                     = "counts"
 	Acc510MapEvents                     = "events"
 	Acc510MapFailed                     = "failed"
@@ -27,12 +28,15 @@ const (
 	Acc510MapPlaces                     = "places"
 	Acc510MapSimultaneous               = "simultaneous"
 	Acc510MapSleepers                   = "sleepers"
+	Acc510MapStopped                    = "stopped"
 	Acc510ProgFentryChildForget         = "fentry_child_forget"
 	Acc510ProgFentryConnRequest         = "fentry_conn_request"
 	Acc510ProgFentryFdInstall           = "fentry_fd_install"
 	Acc510ProgFentryHashdance           = "fentry_hashdance"
 	Acc510ProgFentryInetListen          = "fentry_inet_listen"
+	Acc510ProgFentryInetListenSk        = "fentry_inet_listen_sk"
 	Acc510ProgFentryIoAccept            = "fentry_io_accept"
+	Acc510ProgFentryListenStop          = "fentry_listen_stop"
 	Acc510ProgFentryQueueAdd            = "fentry_queue_add"
 	Acc510ProgFentryTcpDone             = "fentry_tcp_done"
 	Acc510ProgFentryTcpFin              = "fentry_tcp_fin"
@@ -44,6 +48,7 @@ const (
 	Acc510ProgFexitIoAccept             = "fexit_io_accept"
 	Acc510ProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
 	Acc510ProgFexitListenStart          = "fexit_listen_start"
+	Acc510ProgFexitMigrateSock          = "fexit_migrate_sock"
 	Acc510ProgKprobeSysAccept4          = "kprobe___sys_accept4"
 	Acc510ProgKprobeChildForget         = "kprobe_child_forget"
 	Acc510ProgKprobeConnRequest         = "kprobe_conn_request"
@@ -64,7 +69,9 @@ const (
 	Acc510ProgTpIoUringComplete         = "tp_io_uring_complete"
 	Acc510VarAddsInside                 = "adds_inside"
 	Acc510VarAddsSettled                = "adds_settled"
+	Acc510VarClientsNoted               = "clients_noted"
 	Acc510VarFullAtLimit                = "full_at_limit"
+	Acc510VarMovesTold                  = "moves_told"
 	Acc510VarMultishotFlag              = "multishot_flag"
 	Acc510VarPlacesFull                 = "places_full"
 	Acc510VarPolledFlag                 = "polled_flag"
@@ -134,7 +141,9 @@ type Acc510ProgramSpecs struct {
 	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
 	FentryInetListen          *ebpf.ProgramSpec `ebpf:"fentry_inet_listen"`
+	FentryInetListenSk        *ebpf.ProgramSpec `ebpf:"fentry_inet_listen_sk"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
+	FentryListenStop          *ebpf.ProgramSpec `ebpf:"fentry_listen_stop"`
 	FentryQueueAdd            *ebpf.ProgramSpec `ebpf:"fentry_queue_add"`
 	FentryTcpDone             *ebpf.ProgramSpec `ebpf:"fentry_tcp_done"`
 	FentryTcpFin              *ebpf.ProgramSpec `ebpf:"fentry_tcp_fin"`
@@ -146,6 +155,7 @@ type Acc510ProgramSpecs struct {
 	FexitIoAccept             *ebpf.ProgramSpec `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
 	FexitListenStart          *ebpf.ProgramSpec `ebpf:"fexit_listen_start"`
+	FexitMigrateSock          *ebpf.ProgramSpec `ebpf:"fexit_migrate_sock"`
 	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
 	KprobeChildForget         *ebpf.ProgramSpec `ebpf:"kprobe_child_forget"`
 	KprobeConnRequest         *ebpf.ProgramSpec `ebpf:"kprobe_conn_request"`
@@ -172,6 +182,7 @@ type Acc510ProgramSpecs struct {
 type Acc510MapSpecs struct {
 	Armed        *ebpf.MapSpec `ebpf:"armed"`
 	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
+	Clients      *ebpf.MapSpec `ebpf:"clients"`
 	Counts       *ebpf.MapSpec `ebpf:"counts"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	Failed       *ebpf.MapSpec `ebpf:"failed"`
@@ -181,6 +192,7 @@ type Acc510MapSpecs struct {
 	Places       *ebpf.MapSpec `ebpf:"places"`
 	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
+	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
 }
 
 // Acc510VariableSpecs contains global variables before they are loaded into the kernel.
@@ -189,7 +201,9 @@ type Acc510MapSpecs struct {
 type Acc510VariableSpecs struct {
 	AddsInside       *ebpf.VariableSpec `ebpf:"adds_inside"`
 	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
+	ClientsNoted     *ebpf.VariableSpec `ebpf:"clients_noted"`
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
+	MovesTold        *ebpf.VariableSpec `ebpf:"moves_told"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
@@ -234,6 +248,7 @@ func (o *Acc510Objects) Close() error {
 type Acc510Maps struct {
 	Armed        *ebpf.Map `ebpf:"armed"`
 	Attempts     *ebpf.Map `ebpf:"attempts"`
+	Clients      *ebpf.Map `ebpf:"clients"`
 	Counts       *ebpf.Map `ebpf:"counts"`
 	Events       *ebpf.Map `ebpf:"events"`
 	Failed       *ebpf.Map `ebpf:"failed"`
@@ -243,12 +258,14 @@ type Acc510Maps struct {
 	Places       *ebpf.Map `ebpf:"places"`
 	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers     *ebpf.Map `ebpf:"sleepers"`
+	Stopped      *ebpf.Map `ebpf:"stopped"`
 }
 
 func (m *Acc510Maps) Close() error {
 	return _Acc510Close(
 		m.Armed,
 		m.Attempts,
+		m.Clients,
 		m.Counts,
 		m.Events,
 		m.Failed,
@@ -258,6 +275,7 @@ func (m *Acc510Maps) Close() error {
 		m.Places,
 		m.Simultaneous,
 		m.Sleepers,
+		m.Stopped,
 	)
 }
 
@@ -267,7 +285,9 @@ func (m *Acc510Maps) Close() error {
 type Acc510Variables struct {
 	AddsInside       *ebpf.Variable `ebpf:"adds_inside"`
 	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
+	ClientsNoted     *ebpf.Variable `ebpf:"clients_noted"`
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
+	MovesTold        *ebpf.Variable `ebpf:"moves_told"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
@@ -299,7 +319,9 @@ type Acc510Programs struct {
 	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
 	FentryInetListen          *ebpf.Program `ebpf:"fentry_inet_listen"`
+	FentryInetListenSk        *ebpf.Program `ebpf:"fentry_inet_listen_sk"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
+	FentryListenStop          *ebpf.Program `ebpf:"fentry_listen_stop"`
 	FentryQueueAdd            *ebpf.Program `ebpf:"fentry_queue_add"`
 	FentryTcpDone             *ebpf.Program `ebpf:"fentry_tcp_done"`
 	FentryTcpFin              *ebpf.Program `ebpf:"fentry_tcp_fin"`
@@ -311,6 +333,7 @@ type Acc510Programs struct {
 	FexitIoAccept             *ebpf.Program `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
 	FexitListenStart          *ebpf.Program `ebpf:"fexit_listen_start"`
+	FexitMigrateSock          *ebpf.Program `ebpf:"fexit_migrate_sock"`
 	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
 	KprobeChildForget         *ebpf.Program `ebpf:"kprobe_child_forget"`
 	KprobeConnRequest         *ebpf.Program `ebpf:"kprobe_conn_request"`
@@ -338,7 +361,9 @@ func (p *Acc510Programs) Close() error {
 		p.FentryFdInstall,
 		p.FentryHashdance,
 		p.FentryInetListen,
+		p.FentryInetListenSk,
 		p.FentryIoAccept,
+		p.FentryListenStop,
 		p.FentryQueueAdd,
 		p.FentryTcpDone,
 		p.FentryTcpFin,
@@ -350,6 +375,7 @@ func (p *Acc510Programs) Close() error {
 		p.FexitIoAccept,
 		p.FexitIoFixedFdInstall,
 		p.FexitListenStart,
+		p.FexitMigrateSock,
 		p.KprobeSysAccept4,
 		p.KprobeChildForget,
 		p.KprobeConnRequest,

@@ -81,28 +81,32 @@ type AccAttempt struct {
 type AccCause uint32
 
 const (
-	AccCauseCAUSE_UNKNOWN           AccCause = 0
-	AccCauseCAUSE_HANDSHAKE         AccCause = 1
-	AccCauseCAUSE_DEFER_DATA        AccCause = 2
-	AccCauseCAUSE_DEFER_CLOSED      AccCause = 3
-	AccCauseCAUSE_DEFER_RAN_OUT     AccCause = 4
-	AccCauseCAUSE_COOKIE_ALWAYS     AccCause = 5
-	AccCauseCAUSE_COOKIE_FULL       AccCause = 6
-	AccCauseCAUSE_FAST_OPEN         AccCause = 7
-	AccCauseCAUSE_MOVED             AccCause = 8
-	AccCauseCAUSE_MOVED_HANDSHAKE   AccCause = 9
-	AccCauseCAUSE_ACCEPT_QUEUE_FULL AccCause = 10
-	AccCauseCAUSE_SYN_QUEUE_FULL    AccCause = 11
-	AccCauseCAUSE_ABORTED           AccCause = 12
-	AccCauseCAUSE_COOKIE_DROPPED    AccCause = 13
-	AccCauseCAUSE_LISTENER_CLOSED   AccCause = 14
-	AccCauseCAUSE_LISTENER_SHUT     AccCause = 15
+	AccCauseCAUSE_UNKNOWN               AccCause = 0
+	AccCauseCAUSE_HANDSHAKE             AccCause = 1
+	AccCauseCAUSE_DEFER_DATA            AccCause = 2
+	AccCauseCAUSE_DEFER_CLOSED          AccCause = 3
+	AccCauseCAUSE_DEFER_RAN_OUT         AccCause = 4
+	AccCauseCAUSE_COOKIE_ALWAYS         AccCause = 5
+	AccCauseCAUSE_COOKIE_FULL           AccCause = 6
+	AccCauseCAUSE_FAST_OPEN             AccCause = 7
+	AccCauseCAUSE_MOVED                 AccCause = 8
+	AccCauseCAUSE_MOVED_HANDSHAKE       AccCause = 9
+	AccCauseCAUSE_ACCEPT_QUEUE_FULL     AccCause = 10
+	AccCauseCAUSE_SYN_QUEUE_FULL        AccCause = 11
+	AccCauseCAUSE_ABORTED               AccCause = 12
+	AccCauseCAUSE_COOKIE_DROPPED        AccCause = 13
+	AccCauseCAUSE_LISTENER_CLOSED       AccCause = 14
+	AccCauseCAUSE_LISTENER_STOPPED      AccCause = 15
+	AccCauseCAUSE_LISTENER_SHUT         AccCause = 16
+	AccCauseCAUSE_LISTENER_DISCONNECTED AccCause = 17
+	AccCauseCAUSE_LISTENER_DESTROYED    AccCause = 18
+	AccCauseCAUSE_LISTENER_EXITED       AccCause = 19
 )
 
 type AccCounters struct {
 	_         structs.HostLayout
-	Hits      [19]uint64
-	Lost      [19]uint64
+	Hits      [21]uint64
+	Lost      [21]uint64
 	NoAttempt uint64
 }
 
@@ -161,7 +165,8 @@ type AccEvent struct {
 	HasAddrlen uint8
 	Comm       [16]int8
 	UringEnd   uint32
-	Spare      uint32
+	Cause      uint8
+	Spare      [3]uint8
 }
 
 type AccHook uint32
@@ -184,6 +189,8 @@ const (
 	AccHookHOOK_TCP_DONE      AccHook = 15
 	AccHookHOOK_TCP_FIN       AccHook = 16
 	AccHookHOOK_INET_LISTEN   AccHook = 17
+	AccHookHOOK_MIGRATE_SOCK  AccHook = 18
+	AccHookHOOK_LISTEN_STOP   AccHook = 19
 )
 
 type AccKind uint32
@@ -196,6 +203,7 @@ const (
 	AccKindDROP   AccKind = 5
 	AccKindSTATE  AccKind = 6
 	AccKindLISTEN AccKind = 7
+	AccKindSTOP   AccKind = 8
 )
 
 type AccLifeEvent struct {
@@ -293,7 +301,9 @@ const (
 	AccProbePROBE_DONE          AccProbe = 16
 	AccProbePROBE_FIN           AccProbe = 17
 	AccProbePROBE_RELISTEN      AccProbe = 18
-	AccProbeNUM_PROBES          AccProbe = 19
+	AccProbePROBE_MIGRATE       AccProbe = 19
+	AccProbePROBE_LISTEN_STOP   AccProbe = 20
+	AccProbeNUM_PROBES          AccProbe = 21
 )
 
 type AccProcess struct {
@@ -367,6 +377,7 @@ const (
 const (
 	AccMapArmed                      = "armed"
 	AccMapAttempts                   = "attempts"
+	AccMapClients                    = "clients"
 	AccMapCounts                     = "counts"
 	AccMapEvents                     = "events"
 	AccMapFailed                     = "failed"
@@ -376,6 +387,7 @@ const (
 	AccMapPlaces                     = "places"
 	AccMapSimultaneous               = "simultaneous"
 	AccMapSleepers                   = "sleepers"
+	AccMapStopped                    = "stopped"
 	AccProgFentrySysAccept4          = "fentry___sys_accept4"
 	AccProgFentryChildForget         = "fentry_child_forget"
 	AccProgFentryConnRequest         = "fentry_conn_request"
@@ -383,7 +395,9 @@ const (
 	AccProgFentryFdInstall           = "fentry_fd_install"
 	AccProgFentryHashdance           = "fentry_hashdance"
 	AccProgFentryInetListen          = "fentry_inet_listen"
+	AccProgFentryInetListenSk        = "fentry_inet_listen_sk"
 	AccProgFentryIoAccept            = "fentry_io_accept"
+	AccProgFentryListenStop          = "fentry_listen_stop"
 	AccProgFentryQueueAdd            = "fentry_queue_add"
 	AccProgFentryTcpDone             = "fentry_tcp_done"
 	AccProgFentryTcpFin              = "fentry_tcp_fin"
@@ -395,6 +409,7 @@ const (
 	AccProgFexitIoAccept             = "fexit_io_accept"
 	AccProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
 	AccProgFexitListenStart          = "fexit_listen_start"
+	AccProgFexitMigrateSock          = "fexit_migrate_sock"
 	AccProgKprobeSysAccept4          = "kprobe___sys_accept4"
 	AccProgKprobeChildForget         = "kprobe_child_forget"
 	AccProgKprobeConnRequest         = "kprobe_conn_request"
@@ -416,7 +431,9 @@ const (
 	AccProgTpSysExit                 = "tp_sys_exit"
 	AccVarAddsInside                 = "adds_inside"
 	AccVarAddsSettled                = "adds_settled"
+	AccVarClientsNoted               = "clients_noted"
 	AccVarFullAtLimit                = "full_at_limit"
+	AccVarMovesTold                  = "moves_told"
 	AccVarMultishotFlag              = "multishot_flag"
 	AccVarPlacesFull                 = "places_full"
 	AccVarPolledFlag                 = "polled_flag"
@@ -488,7 +505,9 @@ type AccProgramSpecs struct {
 	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
 	FentryInetListen          *ebpf.ProgramSpec `ebpf:"fentry_inet_listen"`
+	FentryInetListenSk        *ebpf.ProgramSpec `ebpf:"fentry_inet_listen_sk"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
+	FentryListenStop          *ebpf.ProgramSpec `ebpf:"fentry_listen_stop"`
 	FentryQueueAdd            *ebpf.ProgramSpec `ebpf:"fentry_queue_add"`
 	FentryTcpDone             *ebpf.ProgramSpec `ebpf:"fentry_tcp_done"`
 	FentryTcpFin              *ebpf.ProgramSpec `ebpf:"fentry_tcp_fin"`
@@ -500,6 +519,7 @@ type AccProgramSpecs struct {
 	FexitIoAccept             *ebpf.ProgramSpec `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
 	FexitListenStart          *ebpf.ProgramSpec `ebpf:"fexit_listen_start"`
+	FexitMigrateSock          *ebpf.ProgramSpec `ebpf:"fexit_migrate_sock"`
 	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
 	KprobeChildForget         *ebpf.ProgramSpec `ebpf:"kprobe_child_forget"`
 	KprobeConnRequest         *ebpf.ProgramSpec `ebpf:"kprobe_conn_request"`
@@ -527,6 +547,7 @@ type AccProgramSpecs struct {
 type AccMapSpecs struct {
 	Armed        *ebpf.MapSpec `ebpf:"armed"`
 	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
+	Clients      *ebpf.MapSpec `ebpf:"clients"`
 	Counts       *ebpf.MapSpec `ebpf:"counts"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	Failed       *ebpf.MapSpec `ebpf:"failed"`
@@ -536,6 +557,7 @@ type AccMapSpecs struct {
 	Places       *ebpf.MapSpec `ebpf:"places"`
 	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
+	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
 }
 
 // AccVariableSpecs contains global variables before they are loaded into the kernel.
@@ -544,7 +566,9 @@ type AccMapSpecs struct {
 type AccVariableSpecs struct {
 	AddsInside       *ebpf.VariableSpec `ebpf:"adds_inside"`
 	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
+	ClientsNoted     *ebpf.VariableSpec `ebpf:"clients_noted"`
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
+	MovesTold        *ebpf.VariableSpec `ebpf:"moves_told"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
@@ -589,6 +613,7 @@ func (o *AccObjects) Close() error {
 type AccMaps struct {
 	Armed        *ebpf.Map `ebpf:"armed"`
 	Attempts     *ebpf.Map `ebpf:"attempts"`
+	Clients      *ebpf.Map `ebpf:"clients"`
 	Counts       *ebpf.Map `ebpf:"counts"`
 	Events       *ebpf.Map `ebpf:"events"`
 	Failed       *ebpf.Map `ebpf:"failed"`
@@ -598,12 +623,14 @@ type AccMaps struct {
 	Places       *ebpf.Map `ebpf:"places"`
 	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers     *ebpf.Map `ebpf:"sleepers"`
+	Stopped      *ebpf.Map `ebpf:"stopped"`
 }
 
 func (m *AccMaps) Close() error {
 	return _AccClose(
 		m.Armed,
 		m.Attempts,
+		m.Clients,
 		m.Counts,
 		m.Events,
 		m.Failed,
@@ -613,6 +640,7 @@ func (m *AccMaps) Close() error {
 		m.Places,
 		m.Simultaneous,
 		m.Sleepers,
+		m.Stopped,
 	)
 }
 
@@ -622,7 +650,9 @@ func (m *AccMaps) Close() error {
 type AccVariables struct {
 	AddsInside       *ebpf.Variable `ebpf:"adds_inside"`
 	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
+	ClientsNoted     *ebpf.Variable `ebpf:"clients_noted"`
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
+	MovesTold        *ebpf.Variable `ebpf:"moves_told"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
@@ -656,7 +686,9 @@ type AccPrograms struct {
 	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
 	FentryInetListen          *ebpf.Program `ebpf:"fentry_inet_listen"`
+	FentryInetListenSk        *ebpf.Program `ebpf:"fentry_inet_listen_sk"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
+	FentryListenStop          *ebpf.Program `ebpf:"fentry_listen_stop"`
 	FentryQueueAdd            *ebpf.Program `ebpf:"fentry_queue_add"`
 	FentryTcpDone             *ebpf.Program `ebpf:"fentry_tcp_done"`
 	FentryTcpFin              *ebpf.Program `ebpf:"fentry_tcp_fin"`
@@ -668,6 +700,7 @@ type AccPrograms struct {
 	FexitIoAccept             *ebpf.Program `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
 	FexitListenStart          *ebpf.Program `ebpf:"fexit_listen_start"`
+	FexitMigrateSock          *ebpf.Program `ebpf:"fexit_migrate_sock"`
 	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
 	KprobeChildForget         *ebpf.Program `ebpf:"kprobe_child_forget"`
 	KprobeConnRequest         *ebpf.Program `ebpf:"kprobe_conn_request"`
@@ -698,7 +731,9 @@ func (p *AccPrograms) Close() error {
 		p.FentryFdInstall,
 		p.FentryHashdance,
 		p.FentryInetListen,
+		p.FentryInetListenSk,
 		p.FentryIoAccept,
+		p.FentryListenStop,
 		p.FentryQueueAdd,
 		p.FentryTcpDone,
 		p.FentryTcpFin,
@@ -710,6 +745,7 @@ func (p *AccPrograms) Close() error {
 		p.FexitIoAccept,
 		p.FexitIoFixedFdInstall,
 		p.FexitListenStart,
+		p.FexitMigrateSock,
 		p.KprobeSysAccept4,
 		p.KprobeChildForget,
 		p.KprobeConnRequest,

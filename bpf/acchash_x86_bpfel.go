@@ -18,6 +18,7 @@ import (
 const (
 	AccHashMapArmed                      = "armed"
 	AccHashMapAttempts                   = "attempts"
+	AccHashMapClients                    = "clients"
 	AccHashMapCounts                     = "counts"
 	AccHashMapEvents                     = "events"
 	AccHashMapFailed                     = "failed"
@@ -27,6 +28,7 @@ const (
 	AccHashMapPlaces                     = "places"
 	AccHashMapSimultaneous               = "simultaneous"
 	AccHashMapSleepers                   = "sleepers"
+	AccHashMapStopped                    = "stopped"
 	AccHashProgFentrySysAccept4          = "fentry___sys_accept4"
 	AccHashProgFentryChildForget         = "fentry_child_forget"
 	AccHashProgFentryConnRequest         = "fentry_conn_request"
@@ -34,7 +36,9 @@ const (
 	AccHashProgFentryFdInstall           = "fentry_fd_install"
 	AccHashProgFentryHashdance           = "fentry_hashdance"
 	AccHashProgFentryInetListen          = "fentry_inet_listen"
+	AccHashProgFentryInetListenSk        = "fentry_inet_listen_sk"
 	AccHashProgFentryIoAccept            = "fentry_io_accept"
+	AccHashProgFentryListenStop          = "fentry_listen_stop"
 	AccHashProgFentryQueueAdd            = "fentry_queue_add"
 	AccHashProgFentryTcpDone             = "fentry_tcp_done"
 	AccHashProgFentryTcpFin              = "fentry_tcp_fin"
@@ -46,6 +50,7 @@ const (
 	AccHashProgFexitIoAccept             = "fexit_io_accept"
 	AccHashProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
 	AccHashProgFexitListenStart          = "fexit_listen_start"
+	AccHashProgFexitMigrateSock          = "fexit_migrate_sock"
 	AccHashProgKprobeSysAccept4          = "kprobe___sys_accept4"
 	AccHashProgKprobeChildForget         = "kprobe_child_forget"
 	AccHashProgKprobeConnRequest         = "kprobe_conn_request"
@@ -67,7 +72,9 @@ const (
 	AccHashProgTpSysExit                 = "tp_sys_exit"
 	AccHashVarAddsInside                 = "adds_inside"
 	AccHashVarAddsSettled                = "adds_settled"
+	AccHashVarClientsNoted               = "clients_noted"
 	AccHashVarFullAtLimit                = "full_at_limit"
+	AccHashVarMovesTold                  = "moves_told"
 	AccHashVarMultishotFlag              = "multishot_flag"
 	AccHashVarPlacesFull                 = "places_full"
 	AccHashVarPolledFlag                 = "polled_flag"
@@ -139,7 +146,9 @@ type AccHashProgramSpecs struct {
 	FentryFdInstall           *ebpf.ProgramSpec `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.ProgramSpec `ebpf:"fentry_hashdance"`
 	FentryInetListen          *ebpf.ProgramSpec `ebpf:"fentry_inet_listen"`
+	FentryInetListenSk        *ebpf.ProgramSpec `ebpf:"fentry_inet_listen_sk"`
 	FentryIoAccept            *ebpf.ProgramSpec `ebpf:"fentry_io_accept"`
+	FentryListenStop          *ebpf.ProgramSpec `ebpf:"fentry_listen_stop"`
 	FentryQueueAdd            *ebpf.ProgramSpec `ebpf:"fentry_queue_add"`
 	FentryTcpDone             *ebpf.ProgramSpec `ebpf:"fentry_tcp_done"`
 	FentryTcpFin              *ebpf.ProgramSpec `ebpf:"fentry_tcp_fin"`
@@ -151,6 +160,7 @@ type AccHashProgramSpecs struct {
 	FexitIoAccept             *ebpf.ProgramSpec `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
 	FexitListenStart          *ebpf.ProgramSpec `ebpf:"fexit_listen_start"`
+	FexitMigrateSock          *ebpf.ProgramSpec `ebpf:"fexit_migrate_sock"`
 	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
 	KprobeChildForget         *ebpf.ProgramSpec `ebpf:"kprobe_child_forget"`
 	KprobeConnRequest         *ebpf.ProgramSpec `ebpf:"kprobe_conn_request"`
@@ -178,6 +188,7 @@ type AccHashProgramSpecs struct {
 type AccHashMapSpecs struct {
 	Armed        *ebpf.MapSpec `ebpf:"armed"`
 	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
+	Clients      *ebpf.MapSpec `ebpf:"clients"`
 	Counts       *ebpf.MapSpec `ebpf:"counts"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	Failed       *ebpf.MapSpec `ebpf:"failed"`
@@ -187,6 +198,7 @@ type AccHashMapSpecs struct {
 	Places       *ebpf.MapSpec `ebpf:"places"`
 	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
+	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
 }
 
 // AccHashVariableSpecs contains global variables before they are loaded into the kernel.
@@ -195,7 +207,9 @@ type AccHashMapSpecs struct {
 type AccHashVariableSpecs struct {
 	AddsInside       *ebpf.VariableSpec `ebpf:"adds_inside"`
 	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
+	ClientsNoted     *ebpf.VariableSpec `ebpf:"clients_noted"`
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
+	MovesTold        *ebpf.VariableSpec `ebpf:"moves_told"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
@@ -240,6 +254,7 @@ func (o *AccHashObjects) Close() error {
 type AccHashMaps struct {
 	Armed        *ebpf.Map `ebpf:"armed"`
 	Attempts     *ebpf.Map `ebpf:"attempts"`
+	Clients      *ebpf.Map `ebpf:"clients"`
 	Counts       *ebpf.Map `ebpf:"counts"`
 	Events       *ebpf.Map `ebpf:"events"`
 	Failed       *ebpf.Map `ebpf:"failed"`
@@ -249,12 +264,14 @@ type AccHashMaps struct {
 	Places       *ebpf.Map `ebpf:"places"`
 	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers     *ebpf.Map `ebpf:"sleepers"`
+	Stopped      *ebpf.Map `ebpf:"stopped"`
 }
 
 func (m *AccHashMaps) Close() error {
 	return _AccHashClose(
 		m.Armed,
 		m.Attempts,
+		m.Clients,
 		m.Counts,
 		m.Events,
 		m.Failed,
@@ -264,6 +281,7 @@ func (m *AccHashMaps) Close() error {
 		m.Places,
 		m.Simultaneous,
 		m.Sleepers,
+		m.Stopped,
 	)
 }
 
@@ -273,7 +291,9 @@ func (m *AccHashMaps) Close() error {
 type AccHashVariables struct {
 	AddsInside       *ebpf.Variable `ebpf:"adds_inside"`
 	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
+	ClientsNoted     *ebpf.Variable `ebpf:"clients_noted"`
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
+	MovesTold        *ebpf.Variable `ebpf:"moves_told"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
@@ -307,7 +327,9 @@ type AccHashPrograms struct {
 	FentryFdInstall           *ebpf.Program `ebpf:"fentry_fd_install"`
 	FentryHashdance           *ebpf.Program `ebpf:"fentry_hashdance"`
 	FentryInetListen          *ebpf.Program `ebpf:"fentry_inet_listen"`
+	FentryInetListenSk        *ebpf.Program `ebpf:"fentry_inet_listen_sk"`
 	FentryIoAccept            *ebpf.Program `ebpf:"fentry_io_accept"`
+	FentryListenStop          *ebpf.Program `ebpf:"fentry_listen_stop"`
 	FentryQueueAdd            *ebpf.Program `ebpf:"fentry_queue_add"`
 	FentryTcpDone             *ebpf.Program `ebpf:"fentry_tcp_done"`
 	FentryTcpFin              *ebpf.Program `ebpf:"fentry_tcp_fin"`
@@ -319,6 +341,7 @@ type AccHashPrograms struct {
 	FexitIoAccept             *ebpf.Program `ebpf:"fexit_io_accept"`
 	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
 	FexitListenStart          *ebpf.Program `ebpf:"fexit_listen_start"`
+	FexitMigrateSock          *ebpf.Program `ebpf:"fexit_migrate_sock"`
 	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
 	KprobeChildForget         *ebpf.Program `ebpf:"kprobe_child_forget"`
 	KprobeConnRequest         *ebpf.Program `ebpf:"kprobe_conn_request"`
@@ -349,7 +372,9 @@ func (p *AccHashPrograms) Close() error {
 		p.FentryFdInstall,
 		p.FentryHashdance,
 		p.FentryInetListen,
+		p.FentryInetListenSk,
 		p.FentryIoAccept,
+		p.FentryListenStop,
 		p.FentryQueueAdd,
 		p.FentryTcpDone,
 		p.FentryTcpFin,
@@ -361,6 +386,7 @@ func (p *AccHashPrograms) Close() error {
 		p.FexitIoAccept,
 		p.FexitIoFixedFdInstall,
 		p.FexitListenStart,
+		p.FexitMigrateSock,
 		p.KprobeSysAccept4,
 		p.KprobeChildForget,
 		p.KprobeConnRequest,

@@ -266,7 +266,8 @@ static __always_inline void stamp(struct event *e, u8 kind, u8 hook, u64 seq, u6
 	e->has_addr = 0;
 	e->has_addrlen = 0;
 	e->uring_end = 0;
-	e->spare = 0;
+	e->cause = 0;
+	__builtin_memset(e->spare, 0, sizeof(e->spare));
 	__builtin_memset(&e->told, 0, sizeof(e->told));
 }
 

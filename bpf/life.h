@@ -4,6 +4,7 @@
  *
  *   inet_csk_complete_hashdance   the handshake is complete: queued
  *   inet_csk_reqsk_queue_add      the same by a SYN cookie, or with fast open
+ *   reuseport_migrate_sock        moved from the queue of a listener that stops to that of another
  *   tcp_done                      ended by a packet or a timer
  *   inet_sock_set_state           ended otherwise
  *   tcp_fin                       the peer is gone before accept
@@ -12,6 +13,8 @@
  *   inet_child_forget             lost from the queue when the listener was closed
  *   inet_csk_listen_start         a listener begins to be one
  *   inet_listen                   it is told to listen again: its queue gets another limit
+ *   __inet_listen_sk              the same of MPTCP
+ *   inet_csk_listen_stop          it does not listen any more
  *
  * No connection is noted anywhere: which of those that end belong to a listener, place.h tells.
  *
@@ -25,6 +28,7 @@
 #include "place.h"
 #include "connection.h"
 #include "drop.h"
+#include "listener.h"
 
 /*
  * Sockets of connect() to which a SYN came: two that connect to each other at once, or one that connects to
@@ -133,6 +137,7 @@ static __always_inline int hashdance(bool typed, void *sk, void *child, void *re
 		*slot = (u64)child;
 	if (!listener || !tp)
 		return 0;
+	forget_client(child);
 	return queued(typed, PROBE_HASHDANCE, HOOK_HASHDANCE, listener, tp, req, cookie, 0);
 }
 
@@ -157,9 +162,35 @@ static __always_inline int queue_add(bool typed, void *sk, void *req, void *chil
 	}
 	if (!listener || !tp)
 		return 0;
+	if (moves_told && BPF_CORE_READ((struct request_sock *)req, sk) == child)
+		return 0; /* it was in a queue already */
+	forget_client(child);
 	if (GET(typed, tp, fastopen_rsk))
 		mark = MARK_FAST_OPEN;
 	return queued(typed, PROBE_QUEUE_ADD, HOOK_QUEUE_ADD, listener, tp, req, cookie, mark);
+}
+
+/* A connection in the queue of a listener that stops is about to be put into that of another one. Of a request, its
+ * handshake's end tells. */
+static __always_inline int migrated(struct sock *sk, struct sock *child)
+{
+	struct tcp_sock *listener, *tp;
+	struct life_event *e;
+
+	if (!sk || child->__sk_common.skc_state == TCP_NEW_SYN_RECV)
+		return 0;
+	listener = as_tcp(TYPED, sk);
+	tp = as_tcp(TYPED, child);
+	if (!listener || !tp)
+		return 0;
+	e = reserve_life(PROBE_MIGRATE, QUEUED, HOOK_MIGRATE_SOCK);
+	if (!e)
+		return 0;
+	tell_connection(TYPED, e, tp, cookie_of(child));
+	read_listening(TYPED, e, listener);
+	e->cause = CAUSE_MOVED;
+	bpf_ringbuf_submit(e, 0);
+	return 0;
 }
 
 static __always_inline int child_forget(void *sk, void *child, u64 cookie)
@@ -171,7 +202,7 @@ static __always_inline int child_forget(void *sk, void *child, u64 cookie)
 	read_connection(e, child, cookie);
 	read_listening(0, e, sk);
 	if (e->proto == IPPROTO_TCP) /* of MPTCP, another socket says it */
-		e->cause = BPF_CORE_READ((struct sock *)sk, sk_shutdown) == SHUTDOWN_MASK ? CAUSE_LISTENER_CLOSED : CAUSE_LISTENER_SHUT;
+		e->cause = cause_of_loss(sk);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
@@ -203,7 +234,7 @@ static __always_inline void read_totals(bool typed, struct life_event *e, struct
 	e->min_rtt_us = rtt == ~0U ? 0 : rtt;
 }
 
-/* Gives a socket as TCP's if a listener made it; else NULL. */
+/* Gives a socket as TCP's if a listener made it, and it has not connected itself since; else NULL. */
 static __always_inline struct tcp_sock *of_listener(struct sock *sk)
 {
 	struct tcp_sock *tp;
@@ -213,7 +244,7 @@ static __always_inline struct tcp_sock *of_listener(struct sock *sk)
 	tp = as_tcp(TYPED, sk); /* not MPTCP's: its subflow has the same event */
 	if (!tp || (!sk->sk_max_ack_backlog && !is_place(sk, __builtin_bswap16(GET(TYPED, (struct inet_sock *)tp, inet_sport)))))
 		return 0;
-	return tp;
+	return is_client(sk) ? 0 : tp;
 }
 
 static __always_inline int ended(struct sock *sk, struct tcp_sock *tp, u32 probe, u8 hook, u8 old)
@@ -296,6 +327,10 @@ int tp_inet_sock_set_state(u64 *ctx)
 	}
 	if (new == TCP_SYN_RECV && old == TCP_SYN_SENT && sk->sk_protocol == IPPROTO_TCP)
 		return count_simultaneous(sk);
+	if (new == TCP_SYN_SENT && sk->sk_max_ack_backlog)
+		note_client(sk);
+	if (new == TCP_CLOSE && forget_client(sk))
+		return 0;
 	if (new != TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT || old == TCP_CLOSE)
 		return 0;
 	slot = pending_slot(ENDING);
@@ -347,49 +382,10 @@ int fentry_child_forget(u64 *ctx)
 	return child_forget((void *)ctx[0], (void *)ctx[2], cookie_of((void *)ctx[2]));
 }
 
-static __always_inline int listens(struct sock *sk, u32 probe, u8 hook, u64 limit)
+SEC("fexit/reuseport_migrate_sock")
+int fexit_migrate_sock(u64 *ctx)
 {
-	struct task_struct *task;
-	struct event *e;
-	u64 seq = 0;
-
-	if (sk->__sk_common.skc_state != TCP_LISTEN || sk->sk_protocol != IPPROTO_TCP)
-		return 0;
-	task = current_task();
-	introduce(task, 0);
-	e = reserve(probe, &seq, 0);
-	if (!e)
-		return 0;
-	describe(e, task, LISTEN, hook, seq);
-	e->sockfd = -1;
-	e->flags = 0;
-	e->ret = 0;
-	e->via = VIA_UNKNOWN;
-	__builtin_memset(&e->facts, 0, sizeof(e->facts));
-	e->facts.listener = inode_of(sk);
-	read_sock(&e->facts, sk, 0);
-	read_queue(&e->facts, sk, e->facts.proto);
-	if (hook == HOOK_INET_LISTEN)
-		e->facts.backlog_max = limit;
-	bpf_ringbuf_submit(e, 0);
-	return 0;
-}
-
-SEC("fexit/inet_csk_listen_start")
-int fexit_listen_start(u64 *ctx)
-{
-	return listens((struct sock *)ctx[0], PROBE_LISTEN, HOOK_LISTEN_START, 0);
-}
-
-/* listen() of a socket that listens only sets its limit, which then can't fail. */
-SEC("fentry/inet_listen")
-int fentry_inet_listen(u64 *ctx)
-{
-	struct sock *sk = ((struct socket *)ctx[0])->sk;
-
-	if (!sk)
-		return 0;
-	return listens(sk, PROBE_RELISTEN, HOOK_INET_LISTEN, (u32)ctx[1]);
+	return migrated((struct sock *)ctx[3], (struct sock *)ctx[1]);
 }
 
 /* Where the kernel has no trampolines. There are no cookies for these. */

@@ -61,4 +61,41 @@ static __always_inline bool is_place(struct sock *sk, u16 port)
 	return *last == p.netns || places_full || bpf_map_lookup_elem(&places, &p);
 }
 
+/*
+ * Sockets of connect() that have a limit, because they listened, or were accepted, before: a client's own
+ * connection. Each is forgotten when it ends.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, u64);
+	__type(value, u8);
+} clients SEC(".maps");
+
+volatile u32 clients_noted = 0; /* there has been one */
+
+static __noinline void note_client(struct sock *sk)
+{
+	u64 key = (u64)sk;
+	u8 one = 1;
+
+	bpf_map_update_elem(&clients, &key, &one, BPF_ANY);
+	clients_noted = 1;
+}
+
+static __always_inline bool is_client(void *sk)
+{
+	u64 key = (u64)sk;
+
+	return clients_noted && bpf_map_lookup_elem(&clients, &key);
+}
+
+/* Forgets a socket, whether it is one of these or not. */
+static __always_inline bool forget_client(void *sk)
+{
+	u64 key = (u64)sk;
+
+	return clients_noted && !bpf_map_delete_elem(&clients, &key);
+}
+
 #endif

@@ -50,7 +50,7 @@ func convert(e *format.Event, raw *bpf.AccEvent, n *names) {
 		BootNS: int64(raw.BootNs), Kind: format.Kind(raw.Kind), Hook: format.Hook(raw.Hook), Via: format.Via(raw.Via), Mark: raw.Mark, Uring: raw.Uring,
 		CPU: raw.Cpu, CPUSeq: raw.CpuSeq, PID: raw.Pid, TID: raw.Tid, UID: raw.Uid, Comm: n.of(raw.Comm),
 		Cgroup: raw.Cgroup, NetNS: f.Netns, SockFD: raw.Sockfd, Flags: raw.Flags,
-		HasAddr: raw.HasAddr != 0, HasAddrLen: raw.HasAddrlen != 0, AddrLenIn: raw.Told.AddrlenIn, UserData: raw.UserData, UringEnd: format.UringEnd(raw.UringEnd),
+		HasAddr: raw.HasAddr != 0, HasAddrLen: raw.HasAddrlen != 0, AddrLenIn: raw.Told.AddrlenIn, UserData: raw.UserData, UringEnd: format.UringEnd(raw.UringEnd), Cause: format.Cause(raw.Cause),
 		Ret: raw.Ret, Listener: f.Listener, Backlog: f.Backlog, BacklogMax: f.BacklogMax,
 		Family: family, Type: uint8(f.Type), Proto: f.Proto, State: uint8(f.State), LAddr: address(inet, &f.Laddr),
 	}

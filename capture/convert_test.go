@@ -93,7 +93,7 @@ func TestConvertArrives(t *testing.T) {
 	v := reflect.ValueOf(e)
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Name
-		others := lifeOnly[name] || name == "Seq" || name == "Proc" || name == "LName" || name == "RName" || name == "PeerPID" || name == "PeerUID"
+		others := lifeOnly[name] && name != "Cause" || name == "Seq" || name == "Proc" || name == "LName" || name == "RName" || name == "PeerPID" || name == "PeerUID"
 		if set := !v.Field(i).IsZero(); set == others {
 			t.Errorf("%s is set: %v", name, set)
 		}

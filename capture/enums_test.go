@@ -16,7 +16,7 @@ import (
 var enums = map[string]map[string]uint64{
 	"kind": {
 		"ENTER": uint64(format.Enter), "RETURN": uint64(format.Return), "QUEUED": uint64(format.Queued), "CLOSED": uint64(format.Closed),
-		"DROP": uint64(format.Drop), "STATE": uint64(format.State), "LISTEN": uint64(format.Listen),
+		"DROP": uint64(format.Drop), "STATE": uint64(format.State), "LISTEN": uint64(format.Listen), "STOP": uint64(format.Stop),
 	},
 	"hook": {
 		"HOOK_SYS_ACCEPT4": uint64(format.HookSysAccept4), "HOOK_DO_ACCEPT": uint64(format.HookDoAccept), "HOOK_IO_ACCEPT": uint64(format.HookIOAccept),
@@ -25,7 +25,8 @@ var enums = map[string]map[string]uint64{
 		"HOOK_QUEUE_ADD": uint64(format.HookQueueAdd), "HOOK_SET_STATE": uint64(format.HookSetState), "HOOK_CONN_REQUEST": uint64(format.HookConnRequest),
 		"HOOK_SYN_RECV": uint64(format.HookSynRecv), "HOOK_CHILD_FORGET": uint64(format.HookChildForget), "HOOK_LISTEN_START": uint64(format.HookListenStart),
 		"HOOK_TCP_DONE": uint64(format.HookTCPDone), "HOOK_TCP_FIN": uint64(format.HookTCPFin),
-		"HOOK_INET_LISTEN": uint64(format.HookInetListen),
+		"HOOK_INET_LISTEN": uint64(format.HookInetListen), "HOOK_MIGRATE_SOCK": uint64(format.HookMigrateSock),
+		"HOOK_LISTEN_STOP": uint64(format.HookListenStop),
 	},
 	"via": {
 		"VIA_UNKNOWN": uint64(format.ViaUnknown), "VIA_ACCEPT": uint64(format.ViaAccept), "VIA_ACCEPT4": uint64(format.ViaAccept4),
@@ -51,7 +52,9 @@ var enums = map[string]map[string]uint64{
 		"CAUSE_MOVED_HANDSHAKE": uint64(format.CauseMovedHandshake), "CAUSE_ACCEPT_QUEUE_FULL": uint64(format.CauseAcceptQueueFull),
 		"CAUSE_SYN_QUEUE_FULL": uint64(format.CauseSynQueueFull), "CAUSE_ABORTED": uint64(format.CauseAborted),
 		"CAUSE_COOKIE_DROPPED": uint64(format.CauseCookieDropped), "CAUSE_LISTENER_CLOSED": uint64(format.CauseListenerClosed),
-		"CAUSE_LISTENER_SHUT": uint64(format.CauseListenerShut),
+		"CAUSE_LISTENER_STOPPED": uint64(format.CauseListenerStopped), "CAUSE_LISTENER_SHUT": uint64(format.CauseListenerShut),
+		"CAUSE_LISTENER_DISCONNECTED": uint64(format.CauseListenerDisconnected),
+		"CAUSE_LISTENER_DESTROYED":    uint64(format.CauseListenerDestroyed), "CAUSE_LISTENER_EXITED": uint64(format.CauseListenerExited),
 	},
 	"watch_for": {
 		"WATCH_RETURNS": watchReturns, "WATCH_BEFORE": watchBefore, "WATCH_DENIED": watchDenied, "WATCH_ENDING": watchEnding,
@@ -61,7 +64,8 @@ var enums = map[string]map[string]uint64{
 		"PROBE_IO_COMPLETE": probeIOComplete, "PROBE_KERNEL_ACCEPT": probeKernelAccept, "PROBE_SYS_EXIT": probeSysExit,
 		"PROBE_FD_INSTALL": probeFDInstall, "PROBE_HASHDANCE": probeHashdance, "PROBE_QUEUE_ADD": probeQueueAdd, "PROBE_CLOSED": probeClosed,
 		"PROBE_STATE": probeState, "PROBE_CONN_REQUEST": probeConnRequest, "PROBE_SYN_RECV": probeSynRecv, "PROBE_CHILD_FORGET": probeChildForget,
-		"PROBE_LISTEN": probeListen, "PROBE_DONE": probeDone, "PROBE_FIN": probeFin, "PROBE_RELISTEN": probeRelisten, "NUM_PROBES": numProbes,
+		"PROBE_LISTEN": probeListen, "PROBE_DONE": probeDone, "PROBE_FIN": probeFin, "PROBE_RELISTEN": probeRelisten,
+		"PROBE_MIGRATE": probeMigrate, "PROBE_LISTEN_STOP": probeListenStop, "NUM_PROBES": numProbes,
 	},
 }
 

@@ -6,7 +6,7 @@ import (
 
 // numProbes and probes are what events are counted under in the kernel, in the
 // order of PROBE_* in the programs.
-const numProbes = 19
+const numProbes = 21
 
 var probes = [numProbes]struct {
 	hook format.Hook
@@ -31,6 +31,8 @@ var probes = [numProbes]struct {
 	{format.HookTCPDone, format.Closed},
 	{format.HookTCPFin, format.State},
 	{format.HookInetListen, format.Listen},
+	{format.HookMigrateSock, format.Queued},
+	{format.HookListenStop, format.Stop},
 }
 
 // The places in probes that the code names.
@@ -54,6 +56,8 @@ const (
 	probeDone
 	probeFin
 	probeRelisten
+	probeMigrate
+	probeListenStop
 )
 
 func probeOf(hook format.Hook, kind format.Kind) int {

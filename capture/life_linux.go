@@ -28,6 +28,8 @@ const (
 	noACK6Drops = "connections over IPv6 that are dropped at the end of their handshake are not seen"
 	noForgotten = "queued connections that are lost with their listener are not seen"
 	noListens   = "sockets that begin to listen are not seen"
+	noStops     = "when a listener stops, who stopped it and how is not seen, but for what clients it loses"
+	noMoves     = "connections in the queue of a listener that stops are not seen to be moved to another one (net.ipv4.tcp_migrate_req)"
 	noRelisten  = "listen() of a socket that listens already is not seen: that its queue gets another limit shows when a connection comes"
 	noNested    = "connections that end while the CPU is in another change of state are not seen to end"
 	noGone      = "clients that close their side before accept are not seen to do so"
@@ -46,6 +48,9 @@ var (
 		{program: "fentry_child_forget", symbol: "inet_child_forget", how: "fentry", index: probeChildForget, without: noForgotten},
 		{program: "fexit_listen_start", symbol: "inet_csk_listen_start", how: "fexit", index: probeListen, without: noListens},
 		{program: "fentry_inet_listen", symbol: "inet_listen", how: "fentry", index: probeRelisten, without: noRelisten},
+		{program: "fentry_inet_listen_sk", symbol: "__inet_listen_sk", how: "fentry", index: probeRelisten, without: noRelisten, never: true},
+		{program: "fentry_listen_stop", symbol: "inet_csk_listen_stop", how: "fentry", index: probeListenStop, without: noStops},
+		{program: "fexit_migrate_sock", symbol: "reuseport_migrate_sock", how: "fexit", index: probeMigrate, without: noMoves, never: true},
 		{program: "fentry_tcp_done", symbol: "tcp_done", how: "fentry", index: probeDone, without: noNested},
 		{program: "fentry_tcp_fin", symbol: "tcp_fin", how: "fentry", index: probeFin, without: noGone},
 		{program: "fentry_twsk_deschedule", symbol: "inet_twsk_deschedule_put", how: "fentry", index: probeConnRequest, without: noWaiting},
@@ -191,7 +196,7 @@ func (a *attached) testLife() error {
 		why = connectTwice(listener)
 	}
 	fired := map[string]bool{}
-	early, late := []string{noQueued, noListens, noRelisten, noNested, noGone}, []string{noClosed, noForgotten}
+	early, late := []string{noQueued, noListens, noRelisten, noNested, noGone}, []string{noClosed, noForgotten, noStops}
 	var err error
 	if why == nil {
 		err = a.awaitLife(fired, early)
@@ -211,6 +216,11 @@ func (a *attached) testLife() error {
 	}
 	for _, what := range append(early, late...) {
 		a.proved(what, fired[what])
+	}
+	if a.has(noMoves) {
+		if err := a.collection.Variables["moves_told"].Set(uint32(1)); err != nil {
+			return fmt.Errorf("set up the programs: %w", err)
+		}
 	}
 	if fired[noQueued] {
 		if err := a.collection.Variables["adds_settled"].Set(uint32(1)); err != nil {
@@ -244,12 +254,15 @@ func (a *attached) awaitLife(fired map[string]bool, tested []string) error {
 				case format.HookTCPFin:
 					fired[noGone] = true
 				}
-			} else if e, ok := eventIn(r.raw); ok && a.ours(e) && e.Kind == uint8(format.Listen) {
+			} else if e, ok := eventIn(r.raw); ok && a.ours(e) && e.Kind >= uint8(format.Listen) {
 				r.own = true
-				if e.Hook == uint8(format.HookInetListen) {
+				switch format.Hook(e.Hook) {
+				case format.HookInetListen:
 					fired[noRelisten] = true
-				} else {
+				case format.HookListenStart:
 					fired[noListens] = true
+				case format.HookListenStop:
+					fired[noStops] = true
 				}
 			}
 		}
@@ -346,6 +359,9 @@ func (a *attached) describeLife() (limits []string) {
 	}
 	if a.untestedLife != "" {
 		limits = append(limits, "the probes on the life of connections could not be tried at the start: "+a.untestedLife)
+	}
+	if slices.ContainsFunc(a.probes, func(p probe) bool { return p.program == "kprobe_hashdance" }) {
+		limits = append(limits, noListens, noRelisten, noStops, noMoves)
 	}
 	if !a.cookies {
 		limits = append(limits, "this kernel has no cookies of connections for probes: addresses and ports tell them apart")

@@ -156,7 +156,7 @@ func checkCase(t *testing.T, r *recording, run *caseRun, mode Mode) {
 			inside[e.TID] = true
 			continue
 		}
-		if e.Kind == format.Listen {
+		if e.Kind == format.Listen || e.Kind == format.Stop {
 			continue
 		}
 		call := e.Via == format.ViaAccept || e.Via == format.ViaAccept4 || e.Via == format.ViaSocketcall

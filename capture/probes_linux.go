@@ -34,6 +34,7 @@ type probe struct {
 	without string // what is not shown without it; "": it must be there
 	later   bool   // attached when it is needed, see watch
 	spare   bool   // what it would have told, another one tells if it is not run
+	never   bool   // a kernel without the function never does what it shows
 }
 
 const (
@@ -230,7 +231,7 @@ func place(want []probe, types *btf.Cache) (list []probe, limits []string) {
 			list = append(list, p)
 			continue
 		}
-		if p.without != noSlots || has("io_accept") { // kernels without that have no such slots
+		if !p.never && (p.without != noSlots || has("io_accept")) { // kernels without that have no such slots
 			limits = append(limits, p.without)
 		}
 	}

@@ -62,7 +62,7 @@ func TestTakeRandomAccepts(t *testing.T) {
 				return raw
 			},
 			valid: func(rnd *rand.Rand, raw *bpf.AccEvent) {
-				if raw.Kind != uint8(format.Enter) && raw.Kind != uint8(format.Return) && raw.Kind != uint8(format.Listen) {
+				if raw.Kind != uint8(format.Enter) && raw.Kind != uint8(format.Return) && raw.Kind != uint8(format.Listen) && raw.Kind != uint8(format.Stop) {
 					raw.Kind = uint8(format.Return)
 				}
 				if raw.Hook == 0 || raw.Hook >= format.NumHooks || probeOf(format.Hook(raw.Hook), format.Kind(raw.Kind)) >= numProbes {

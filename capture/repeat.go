@@ -43,7 +43,7 @@ func (r *repeats) of(raw *bpf.AccEvent) *repeat {
 // again reports whether raw is what the task did last.
 func (r *repeat) again(raw *bpf.AccEvent) bool {
 	return *steadyOf(raw) == *steadyOf(&r.raw) && (raw.Ret == r.raw.Ret || raw.Ret >= 0 && r.raw.Ret >= 0) && raw.Mark == 0 && inet(raw) &&
-		raw.Kind != uint8(format.Listen)
+		raw.Kind < uint8(format.Listen)
 }
 
 func inet(raw *bpf.AccEvent) bool {

@@ -14,7 +14,7 @@ type Kind uint8
 // The kinds of event. The zero value is no kind and never valid in a capture.
 // Enter and Return are the two ends of an attempt to accept, taken on the task
 // that accepts. The others are of the life of TCP connections and listeners; but
-// for Listen they come on whatever task the CPU runs, which is not recorded.
+// for Listen and Stop they come on whatever task the CPU runs, which is not recorded.
 const (
 	Enter  Kind = 1 // the function was entered: an attempt begins
 	Return Kind = 2 // the function returned: an attempt ends
@@ -23,10 +23,11 @@ const (
 	Drop   Kind = 5 // a listener refused or lost a connection; Hook says how
 	State  Kind = 6 // a connection that a listener got changed its state, in a way that matters
 	Listen Kind = 7 // a socket began to listen, or was told to listen again
+	Stop   Kind = 8 // a socket stopped listening; Cause says how
 )
 
 // NumKinds is one more than the largest Kind.
-const NumKinds = 8
+const NumKinds = 9
 
 // Hook names the kernel function an event was taken at.
 type Hook uint8
@@ -51,10 +52,12 @@ const (
 	HookTCPDone     Hook = 15 // tcp_done: Closed, by a packet or a timer
 	HookTCPFin      Hook = 16 // tcp_fin: State
 	HookInetListen  Hook = 17 // inet_listen: Listen of a socket that listens already: its queue gets another limit
+	HookMigrateSock Hook = 18 // reuseport_migrate_sock: a connection in a queue is moved to another one, Queued
+	HookListenStop  Hook = 19 // inet_csk_listen_stop: Stop
 )
 
 // NumHooks is one more than the largest Hook.
-const NumHooks = 18
+const NumHooks = 20
 
 // Via says by which way the kernel was asked to accept.
 type Via uint8
@@ -112,7 +115,7 @@ const (
 	MarkAddrDiffers
 )
 
-// Cause says why a connection was queued, or dropped.
+// Cause says why a connection was queued, or dropped, or a listener stopped.
 type Cause uint8
 
 // The causes. The zero value says that it is not known: captures before acc recorded causes have
@@ -131,8 +134,15 @@ const (
 	CauseSynQueueFull    Cause = 11 // Drop at the SYN: the SYN queue is full
 	CauseAborted         Cause = 12 // Drop at the last ACK: the accept queue is full, and tcp_abort_on_overflow has the client reset
 	CauseCookieDropped   Cause = 13 // Drop at the last ACK, of a SYN cookie: the accept queue is full
-	CauseListenerClosed  Cause = 14 // Drop of a queued connection: the listener was closed
-	CauseListenerShut    Cause = 15 // Drop of a queued connection: the listener stopped listening and was not closed: shutdown(2), or ss -K
+
+	// The rest are of Stop, and of Drop of a connection that was in the queue then.
+
+	CauseListenerClosed       Cause = 14 // the listener was closed
+	CauseListenerStopped      Cause = 15 // it was not closed; shutdown(2), connect(2) with AF_UNSPEC, or ss -K stopped it
+	CauseListenerShut         Cause = 16 // shutdown(2)
+	CauseListenerDisconnected Cause = 17 // connect(2) with AF_UNSPEC
+	CauseListenerDestroyed    Cause = 18 // a message to sock_diag, as ss -K sends it
+	CauseListenerExited       Cause = 19 // it was closed because its last process ended
 )
 
 // The bits of [Event.Uring].
@@ -162,7 +172,7 @@ const NumUringEnds = 6
 // with ==. What does not apply to an event is the zero value; [Fields] says what
 // applies to which events, the units, and where each value comes from.
 //
-// On an entry, a return that failed and a Listen, the socket columns (Family to
+// On an entry, a return that failed, a Listen and a Stop, the socket columns (Family to
 // State) describe the listener; on a return that succeeded, or lost a client, and
 // on all others they describe the connection's socket on this host. All events of
 // one connection have the same Cookie, where the kernel has cookies for probes
@@ -329,17 +339,17 @@ const (
 )
 
 var (
-	kindNames = map[int64]string{1: "enter", 2: "return", 3: "queued", 4: "closed", 5: "drop", 6: "state", 7: "listen"}
+	kindNames = map[int64]string{1: "enter", 2: "return", 3: "queued", 4: "closed", 5: "drop", 6: "state", 7: "listen", 8: "stop"}
 	hookNames = map[int64]string{
 		1: "__sys_accept4", 2: "do_accept", 3: "io_accept", 4: "io_uring_complete", 5: "kernel_accept", 6: "sys_exit", 7: "fd_install",
 		8: "inet_csk_complete_hashdance", 9: "inet_csk_reqsk_queue_add", 10: "inet_sock_set_state", 11: "tcp_conn_request",
 		12: "tcp_syn_recv_sock", 13: "inet_child_forget", 14: "inet_csk_listen_start",
-		15: "tcp_done", 16: "tcp_fin", 17: "inet_listen",
+		15: "tcp_done", 16: "tcp_fin", 17: "inet_listen", 18: "reuseport_migrate_sock", 19: "inet_csk_listen_stop",
 	}
 	causeNames = map[int64]string{
 		0: "", 1: "handshake", 2: "defer-data", 3: "defer-closed", 4: "defer-ran-out", 5: "cookie-always", 6: "cookie-syn-queue-full", 7: "fast-open",
 		8: "moved", 9: "moved-in-handshake", 10: "accept-queue-full", 11: "syn-queue-full", 12: "aborted", 13: "cookie-dropped",
-		14: "listener-closed", 15: "listener-shut-down",
+		14: "listener-closed", 15: "listener-stopped", 16: "listener-shut-down", 17: "listener-disconnected", 18: "listener-destroyed", 19: "listener-exited",
 	}
 	uringNames = map[int64]string{0: "", 1: "multishot", 2: "direct", 3: "multishot direct", 4: "registered", 5: "multishot registered",
 		6: "direct registered", 7: "multishot direct registered"}

@@ -55,7 +55,7 @@ type Field struct {
 }
 
 var (
-	onTask     = map[string][]int64{"kind": {int64(Enter), int64(Return), int64(Listen)}}
+	onTask     = map[string][]int64{"kind": {int64(Enter), int64(Return), int64(Listen), int64(Stop)}}
 	onEnter    = map[string][]int64{"kind": {int64(Enter)}}
 	onReturn   = map[string][]int64{"kind": {int64(Return)}}
 	onAccepted = map[string][]int64{"kind": {int64(Return)}, "errno": {0}}
@@ -64,6 +64,7 @@ var (
 	onState    = map[string][]int64{"kind": {int64(Closed), int64(State)}}
 	onClosed   = map[string][]int64{"kind": {int64(Closed)}}
 	onQueue    = map[string][]int64{"kind": {int64(Queued), int64(Drop)}}
+	onCause    = map[string][]int64{"kind": {int64(Queued), int64(Drop), int64(Stop)}}
 	onQueued   = map[string][]int64{"kind": {int64(Queued)}}
 
 	keyPlain []string // nil
@@ -81,7 +82,7 @@ var ev Event
 // columns. A field that another one's On or Key names stands before it.
 var Fields = prepare([]Field{
 	{FieldSpec: FieldSpec{Name: "kind", Type: Uint, On: nil, Key: keyPlain}, Names: kindNames,
-		Doc: "what happened: enter and return of an attempt to accept; queued, closed, drop, state of a TCP connection; listen", Source: "which probe was hit", at: unsafe.Offsetof(ev.Kind), size: 1},
+		Doc: "what happened: enter and return of an attempt to accept; queued, closed, drop, state of a TCP connection; listen and stop of a listener", Source: "which probe was hit", at: unsafe.Offsetof(ev.Kind), size: 1},
 	{FieldSpec: FieldSpec{Name: "errno", Type: Uint, On: onOutcome, Key: keyPlain}, Names: errnoNames,
 		Doc:    "error number of a failed return, 0 on success and on events that are no return; 512 is ERESTARTSYS: interrupted by a signal",
 		InJSON: "name of the error of a failed return, null on success and on events that are no return; ERESTARTSYS: interrupted by a signal", Source: "return value"},
@@ -184,8 +185,9 @@ var Fields = prepare([]Field{
 		Doc: "directions that were shut down, a sum: 1 receiving, 2 sending; 4 the peer's FIN had come, 8 ours was acknowledged", Source: "sock.sk_shutdown, skc_flags, tcp_sock.snd_una, write_seq", at: unsafe.Offsetof(ev.Shutdown), size: 1},
 	{FieldSpec: FieldSpec{Name: "syn_queue", Type: Uint, On: onQueue, Key: keyPort},
 		Doc: "requests in the listener's SYN queue", Source: "inet_connection_sock.icsk_accept_queue.qlen", at: unsafe.Offsetof(ev.SynQueue), size: 4},
-	{FieldSpec: FieldSpec{Name: "cause", Type: Uint, On: onQueue, Key: keyTask}, Names: causeNames,
-		Doc: "why a connection was queued or dropped: " + causeList(), InJSON: "why a connection was queued or dropped, empty if it is not known", Source: "the packet, the listener, settings of its network namespace", at: unsafe.Offsetof(ev.Cause), size: 1},
+	{FieldSpec: FieldSpec{Name: "cause", Type: Uint, On: onCause, Key: keyTask}, Names: causeNames,
+		Doc: "why a connection was queued or dropped, or a listener stopped: " + causeList(), InJSON: "why a connection was queued or dropped, or a listener stopped; empty if it is not known",
+		Source: "the packet, the listener, settings of its network namespace, the system call", at: unsafe.Offsetof(ev.Cause), size: 1},
 	{FieldSpec: FieldSpec{Name: "handshake_us", Type: Uint, On: onQueued, Key: keyPort}, Unit: "µs",
 		Doc: "from the first SYN-ACK to here, 0 if it is not known", Source: "tcp_request_sock.snt_synack", at: unsafe.Offsetof(ev.HandshakeUS), size: 4},
 	{FieldSpec: FieldSpec{Name: "bytes_in", Type: Uint, On: onClosed, Key: keyPort}, Unit: "B",

@@ -329,7 +329,7 @@ func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 	dst = append(dst, "  cpu"...)
 	dst = strconv.AppendUint(dst, uint64(e.CPU), 10)
 	dst = append(dst, "  "...)
-	if e.Kind != Enter && e.Kind != Return && e.Kind != Listen {
+	if e.Kind != Enter && e.Kind != Return && e.Kind != Listen && e.Kind != Stop {
 		return appendMarks(appendLife(dst, e), e)
 	}
 	dst = append(dst, Quote(e.Comm)...)
@@ -346,6 +346,9 @@ func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 		if e.Hook == HookInetListen {
 			dst = append(dst, " again"...)
 		}
+		return appendMarks(appendSocket(dst, e), e)
+	case Stop:
+		dst = append(append(append(dst, "stop: the listener "...), e.Cause.StopWords("")...), ' ')
 		return appendMarks(appendSocket(dst, e), e)
 	case Enter:
 		dst = append(dst, "enter   "...)

@@ -55,7 +55,7 @@ func TestFieldsTellOfJSON(t *testing.T) {
 			}
 		}
 	}
-	for _, kind := range []Kind{Enter, Return, Queued, Closed, Drop, State, Listen} {
+	for _, kind := range []Kind{Enter, Return, Queued, Closed, Drop, State, Listen, Stop} {
 		for n := int64(0); n < 1<<10; n++ {
 			e := Event{Kind: kind, Hook: HookSysAccept4, Mark: uint16(n), Ret: int32(-n)}
 			for i := range Fields {

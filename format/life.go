@@ -21,16 +21,36 @@ var causeWords = map[Cause]string{
 	CauseCookieAlways: "SYN cookie (always)", CauseCookieFull: "SYN cookie (sent when the SYN queue is full)", CauseFastOpen: "fast open",
 	CauseMoved: "moved from another listener", CauseMovedHandshake: "handshake moved from another listener",
 	CauseSynQueueFull: "SYN refused, the SYN queue is full", CauseAborted: "last ACK answered with a reset, the accept queue is full",
-	CauseCookieDropped:  "last ACK of a SYN cookie refused, the accept queue is full",
-	CauseListenerClosed: "lost in the queue, its listener was closed",
-	CauseListenerShut:   "lost in the queue, its listener was shut down",
+	CauseCookieDropped: "last ACK of a SYN cookie refused, the accept queue is full",
 }
 
 // dropWords say what a Drop of a hook is, unless its cause says more.
 var dropWords = map[Hook]string{
 	HookConnRequest: "SYN refused, the accept queue is full",
 	HookSynRecv:     "last ACK refused, the accept queue is full",
-	HookChildForget: "lost in the queue, its listener stopped listening",
+}
+
+// stopWords say how a listener stopped: what was done to it, and by which way.
+var stopWords = map[Cause][2]string{
+	CauseListenerClosed:       {"was closed"},
+	CauseListenerStopped:      {"was stopped", ", not closed (shutdown(2), connect(2) with AF_UNSPEC, or ss -K)"},
+	CauseListenerShut:         {"was shut down", " (shutdown(2))"},
+	CauseListenerDisconnected: {"was disconnected", " (connect(2) with AF_UNSPEC)"},
+	CauseListenerDestroyed:    {"was destroyed", " (a message to sock_diag, as ss -K sends it)"},
+	CauseListenerExited:       {"was closed", ", because the process ended"},
+}
+
+// StopWords says how a listener stopped, of the cause of a Stop, or of a Drop of a connection that was lost
+// with it: it "stopped listening" if no more is known. by is who did it, "" if that is not known.
+func (c Cause) StopWords(by string) string {
+	words, known := stopWords[c]
+	if !known {
+		return "stopped listening"
+	}
+	if by != "" {
+		by = " by " + by
+	}
+	return words[0] + by + words[1]
 }
 
 // appendLife appends what an event of a connection's life says: no task did it.
@@ -57,6 +77,9 @@ func appendLife(dst []byte, e *Event) []byte {
 		dst = append(append(append(append(dst, "  "...), StateName(e.OldState)...), " -> "...), StateName(e.State)...)
 	case Drop:
 		word := cmp.Or(causeWords[e.Why()], dropWords[e.Hook])
+		if e.Hook == HookChildForget {
+			word = "lost in the queue, its listener " + e.Cause.StopWords("")
+		}
 		dst = append(append(dst, "  "...), word...)
 	}
 	if e.Kind == Closed {

@@ -99,8 +99,9 @@ func maskOf(on map[string][]int64) (mask onMask, ok bool) {
 // onSet is a condition that some field of [Fields] has, a place in onMasks.
 type onSet uint8
 
-// onMasks are the conditions that fields have; the first one is all rows.
-var onMasks = []onMask{everyKind}
+// onMasks are the conditions that fields have, or had in captures before there was Stop; the first one is
+// all rows.
+var onMasks = []onMask{everyKind, 1<<Enter | 1<<Return | 1<<classFailed | 1<<Listen}
 
 // onOf gives the place of a condition in onMasks.
 func onOf(on map[string][]int64) (onSet, bool) {

@@ -61,8 +61,8 @@ func TestPythonReaderAgrees(t *testing.T) {
 // plainValue is a field's value as the script prints it, by Go's reflection-free
 // view of the event, and whether the event has the field.
 func plainValue(f *Field, e *Event) (any, bool) {
-	task := e.Kind == Enter || e.Kind == Return || e.Kind == Listen
-	conn := !(e.Kind == Enter || e.Kind == Listen)
+	task := e.Kind == Enter || e.Kind == Return || e.Kind == Listen || e.Kind == Stop
+	conn := !(e.Kind == Enter || e.Kind == Listen || e.Kind == Stop)
 	has := map[string]bool{}
 	set := func(on bool, names ...string) {
 		for _, name := range names {
@@ -76,7 +76,8 @@ func plainValue(f *Field, e *Event) (any, bool) {
 	set(conn && !(e.Kind == Return && e.Ret < 0), "cookie")
 	set(e.Kind == Return && e.Ret >= 0, "ret", "rname", "peer_pid", "peer_uid", "addrlen_out", "told_family", "told_addr", "told_port")
 	set(e.Kind == Closed || e.Kind == State, "old_state")
-	set(e.Kind == Queued || e.Kind == Drop, "syn_queue", "cause")
+	set(e.Kind == Queued || e.Kind == Drop, "syn_queue")
+	set(e.Kind == Queued || e.Kind == Drop || e.Kind == Stop, "cause")
 	set(e.Kind == Queued, "handshake_us")
 	set(e.Kind == Closed, "sock_err", "shutdown", "bytes_in", "bytes_out", "segs_in", "segs_out", "retransmits", "srtt_us", "min_rtt_us")
 	if h, ok := has[f.Name]; ok && !h {

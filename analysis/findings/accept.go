@@ -3,7 +3,6 @@ package findings
 // This file has the rules about single accepts and connections that went wrong.
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -93,22 +92,21 @@ func lostWithListener(c *Capture, l *Listener) []found {
 	if q.LostQuit > 0 && s != Notice {
 		became += "; " + say.Ended(q.LostQuit) + " of them had sent FIN before"
 	}
-	next := "drain the queue before a listener is " + cmp.Or(q.stopped("closed", "shut down"), "closed or shut down") +
+	next := "drain the queue before a listener is " + stopVerb(q.LostCause) +
 		": accept until EAGAIN, or hand it over to the next process"
-	how := cmp.Or(q.stopped("was closed", "was shut down (its socket stayed open: shutdown(2), or ss -K)"), "stopped listening")
 	return one(s, q.Lost, q.LostAt.Samples(), next, "%s%s: %s %s in the queue when the listener %s%s", l.Label, l.suffix(),
-		say.EndedOf(q.Lost, "client"), were(q.Lost), how, became)
+		say.EndedOf(q.Lost, "client"), were(q.Lost), q.LostCause.StopWords(q.LostBy), became)
 }
 
-// stopped is one of the two if all clients that were lost with the listener were lost in that way, else "".
-func (q *Queue) stopped(closed, shut string) string {
-	switch q.Lost {
-	case q.LostClosed:
-		return closed
-	case q.LostShut:
-		return shut
+// stopVerb is what is done to a listener that stops so.
+func stopVerb(c format.Cause) string {
+	switch c {
+	case format.CauseListenerClosed, format.CauseListenerExited:
+		return "closed"
+	case format.CauseListenerShut:
+		return "shut down"
 	}
-	return ""
+	return "closed or shut down"
 }
 
 func allOf(n uint64) string {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/stats"
+	"github.com/acc-project/acc/format"
 )
 
 // events makes a mark of n events, a second apart.
@@ -67,9 +68,10 @@ func TestRules(t *testing.T) {
 		{name: "descriptors of the system", l: Listener{Marks: marked(FDExhausted, 1), Errors: []ErrorCount{{23, 1}}}, want: "critical fd-exhausted", says: "ENFILE"},
 		{name: "aborted", l: Listener{Marks: marked(AcceptAborted, 1), Errors: []ErrorCount{{103, 1}}}, want: "notice accept-aborted", says: "ECONNABORTED 1"},
 		{name: "cut off", l: Listener{Marks: marked(ClientLost, 10)}, want: "critical client-lost"},
-		{name: "lost with the listener", l: Listener{Queue: &Queue{Lost: 1, LostClosed: 1}}, want: "warning client-lost", says: "was closed, and was reset"},
-		{name: "gone before that", l: Listener{Queue: &Queue{Lost: 1, LostQuit: 1, LostClosed: 1}}, want: "notice client-lost"},
-		{name: "a test of probes", l: Listener{Queue: &Queue{Lost: 2, LostClosed: 2}, Tests: true}, want: "notice client-lost", says: "another acc"},
+		{name: "lost with the listener", l: Listener{Queue: &Queue{Lost: 1, LostCause: format.CauseListenerClosed}}, want: "warning client-lost", says: "was closed, and was reset"},
+		{name: "lost by whom", l: Listener{Queue: &Queue{Lost: 1, LostCause: format.CauseListenerShut, LostBy: "srv[3]"}}, want: "warning client-lost", says: "was shut down by srv[3] (shutdown(2)), and was reset"},
+		{name: "gone before that", l: Listener{Queue: &Queue{Lost: 1, LostQuit: 1, LostCause: format.CauseListenerClosed}}, want: "notice client-lost"},
+		{name: "a test of probes", l: Listener{Queue: &Queue{Lost: 2, LostCause: format.CauseListenerClosed}, Tests: true}, want: "notice client-lost", says: "another acc"},
 		{name: "dead", l: Listener{Accepted: 5, Marks: marked(DeadOnArrival, 1)}, want: "notice dead-on-arrival", says: "1 of 5"},
 		{name: "many dead", l: Listener{Accepted: 50, DeadAhead: 10, Marks: marked(DeadOnArrival, 10)}, want: "critical dead-on-arrival"},
 		{name: "address", l: Listener{Marks: marked(AddressMismatch, 2)}, want: "warning address-mismatch"},

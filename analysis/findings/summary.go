@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/stats"
+	"github.com/acc-project/acc/format"
 )
 
 // Capture is what the rules look at of a whole capture.
@@ -130,7 +131,8 @@ type Queue struct {
 	NeverIn                    uint64          // of them, not queued by the end
 	Tried                      stats.Histogram // of the others, until they were queued
 	Aborted                    uint64          // of acks, answered with a reset
-	LostClosed, LostShut       uint64          // of lost, the listener was closed, or only stopped listening
+	LostCause                  format.Cause    // how the listener stopped that lost them, 0 not known, or in several ways
+	LostBy                     string          // name[pid] of who stopped it, "" not known, or several did
 	LimitLow, LimitHigh        uint32          // the least and the largest when they were
 	FullNS                     int64           // how long the queue was full
 	LongestNS                  int64           // without a break

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/format"
@@ -61,13 +62,13 @@ func aborted(c *analysis.Connection) bool {
 	return n > 0 && c.RefusedPackets == uint64(n) && c.Refusals[n-1].Cause == format.CauseAborted
 }
 
-// stopWords and stopsWords say what became of a listener with which connections were lost.
-var (
-	stopWords = map[format.Cause]string{0: "stopped listening", format.CauseListenerClosed: "was closed",
-		format.CauseListenerShut: "was shut down (its socket stayed open: shutdown(2), or ss -K)"}
-	stopsWords = map[format.Cause]string{0: "stops listening", format.CauseListenerClosed: "is closed",
-		format.CauseListenerShut: "is shut down (its socket stays open: shutdown(2), or ss -K)"}
-)
+// stopsWords says what becomes of a listener with which a connection is lost, and who does it.
+func stopsWords(c *analysis.Connection) string {
+	if is, ok := strings.CutPrefix(c.Lost.StopWords(c.LostBy), "was "); ok {
+		return "is " + is
+	}
+	return "stops listening"
+}
 
 func times(n uint32) string {
 	if n > 1 {

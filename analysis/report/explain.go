@@ -58,6 +58,8 @@ func sentences(e *format.Event) []string {
 			break
 		}
 		say("%s begins to listen on %s; its accept queue takes %d connections.", task(e), where(e), e.BacklogMax+1)
+	case format.Stop:
+		say("The listener %s %s. Its accept queue held %s then.", where(e), e.Cause.StopWords(fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(e.Comm), "?"), e.PID)), many(uint64(e.Backlog), "connection"))
 	case format.Queued:
 		say("%s The connection now waits for the program to accept it.", cameWords(e))
 		say("%s", queueWords(e))
@@ -187,7 +189,7 @@ func dropped(e *format.Event, say func(string, ...any)) {
 		if e.State == format.StateCloseWait {
 			end = "the client had closed its side already"
 		}
-		say("The listener %s while the connection from %s to %s was in its accept queue: %s.", stopWords[e.Cause], e.Peer(), e.Bound(), end)
+		say("The listener %s while the connection from %s to %s was in its accept queue: %s.", e.Cause.StopWords(""), e.Peer(), e.Bound(), end)
 	case e.Cause == format.CauseAborted:
 		say("The last ACK of the handshake of %s to %s was answered with a reset: the accept queue is full, and tcp_abort_on_overflow is 1.", e.Peer(), e.Bound())
 	case e.Cause == format.CauseCookieDropped:

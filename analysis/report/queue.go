@@ -23,6 +23,27 @@ func queueHigh(l *analysis.ListenerInfo) string {
 	return of(l.QueueHigh, l.QueueHighMax)
 }
 
+// stopped says when a listener stopped, who did it and how; "" if it did not.
+func (t *text) stopped(l *analysis.ListenerInfo) string {
+	s := l.Stopped
+	if s == nil {
+		return ""
+	}
+	text := s.Text + " at " + t.when(s.Time, s.BootNS, "15:04:05.000")
+	if s.Queue > 0 {
+		text += ", with " + many(uint64(s.Queue), "connection") + " in its accept queue"
+	}
+	switch {
+	case s.ListensAgain && l.Stops > 1:
+		text += fmt.Sprintf(", for the %d. time, and listens again", l.Stops)
+	case s.ListensAgain:
+		text += ", and listens again"
+	case l.Stops > 1:
+		text += fmt.Sprintf(", for the %d. time", l.Stops)
+	}
+	return text
+}
+
 // limits says which limits a queue had, if it had several, and when the queue was longest.
 func (t *text) limits(l *analysis.ListenerInfo) {
 	if len(l.Limits) < 2 {

@@ -29,7 +29,11 @@ func (t *text) listeners() {
 	t.WriteByte('\n')
 	t.print(layout(t.o.Width, columns, rows))
 	for i := range t.r.Listeners {
-		t.limits(&t.r.Listeners[i])
+		l := &t.r.Listeners[i]
+		t.limits(l)
+		if words := t.stopped(l); words != "" {
+			t.fold("", "", "  "+l.Addr+t.space(l)+" "+words)
+		}
 	}
 	t.more(t.r.Others.Listeners, "listeners")
 	for _, l := range t.r.Listeners {

@@ -113,7 +113,7 @@ func (s *story) verdict() string {
 	case c.End == analysis.EndAccept:
 		return fmt.Sprintf("Lost: accept of %s took it from the queue and failed, the client was cut off.", s.who())
 	case c.End == analysis.EndListener:
-		return "Lost: its listener " + stopWords[c.Lost] + " while it was in the accept queue" + s.inQueue() + "."
+		return "Lost: its listener " + c.Lost.StopWords(c.LostBy) + " while it was in the accept queue" + s.inQueue() + "."
 	case c.End == analysis.EndWaiting:
 		if c.WaitedNS > 0 {
 			return "Not accepted: it was in the accept queue when recording began and when it ended" + s.inQueue() + "."
@@ -248,7 +248,7 @@ func (s *story) tell() {
 	case analysis.EndAccept:
 		s.add(c.EndNS, c.DropSeq, "accept of %s fails after it took the connection, which is destroyed", s.who())
 	case analysis.EndListener:
-		s.add(c.EndNS, c.DropSeq, "the listener %s: the kernel resets the connection", stopsWords[c.Lost])
+		s.add(c.EndNS, c.DropSeq, "the listener %s: the kernel resets the connection", stopsWords(c))
 	case analysis.EndOpenCut:
 		s.add(c.EndNS, 0, "the capture stops: it is open")
 	case analysis.EndWaitingCut:

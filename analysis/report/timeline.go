@@ -193,6 +193,11 @@ func (d *drawing) group(g *group) {
 		d.line("", "", strings.Repeat(" ", labelWidth)+from+strings.Repeat("─", room/2)+span+strings.Repeat("─", room-room/2)+to)
 	}
 	d.queue(g)
+	for i := range d.r.Listeners {
+		if l := &d.r.Listeners[i]; l.Listener == g.inode && g.inode != 0 && l.Addr == g.name && l.Stopped != nil {
+			d.fold("", "", "the listener "+d.stopped(l))
+		}
+	}
 	slices.SortFunc(g.kept, func(a, b analysis.Connection) int {
 		return cmp.Or(cmp.Compare(began(&a), began(&b)), cmp.Compare(a.ID, b.ID))
 	})
