@@ -289,6 +289,7 @@ func (a *Analyzer) book(p *pairing.Pair) error {
 		s.attempt(p)
 	}
 	a.via[p.Via]++
+	l.shoots(p)
 	if p.UringEnd != format.UringGoesOn {
 		a.multishotEnds[min(p.UringEnd, format.NumUringEnds-1)]++
 	}

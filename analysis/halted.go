@@ -39,5 +39,5 @@ func (l *listener) stands(ps *places) (text, next string) {
 		return l.ownerOr(fmt.Sprintf("process %d", s.sitter.PID), ps) + " sits in accept and takes none",
 			fmt.Sprintf("see why thread %d of process %d does not run: ps -L -o tid,stat,wchan -p %d, /proc/%d/task/%d/stack", s.sitter.TID, s.sitter.PID, s.sitter.PID, s.sitter.PID, s.sitter.TID)
 	}
-	return "", ""
+	return l.shot.stands(ps)
 }

@@ -50,6 +50,9 @@ func (a *Analyzer) summary(l *listener) *findings.Listener {
 		s.Queue, s.Tests = &l.life.Queue, l.mayTestProbes()
 	}
 	s.Stands, s.StandsDo = l.stands(ps)
+	if l.shot != nil {
+		s.RingFull = l.shot.full
+	}
 	for _, e := range l.errors {
 		s.Errors = append(s.Errors, findings.ErrorCount{Errno: e.errno, Count: e.count})
 	}

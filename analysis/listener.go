@@ -61,14 +61,15 @@ type listener struct {
 	marks           findings.Marks
 	programs        []program // that accepted at it
 	snap            snap
-	guess           uint16   // port of a connection of it, while its address is not known
-	idle            bool     // nothing happened at it
-	deadAhead       uint64   // accepted and dead already, and others waited behind
-	uring           *process // the last one that accepted at it through io_uring
-	twin            string   // what tells it apart from others of its name, "" if there are none
-	owned           string   // the process that began to listen, "" unknown
-	opener          uint32   // its record, if it may be another recorder
-	strangers       bool     // somebody else than the accepting process connected, or it is not known who
+	guess           uint16     // port of a connection of it, while its address is not known
+	idle            bool       // nothing happened at it
+	deadAhead       uint64     // accepted and dead already, and others waited behind
+	uring           *process   // the last one that accepted at it through io_uring
+	twin            string     // what tells it apart from others of its name, "" if there are none
+	owned           string     // the process that began to listen, "" unknown
+	opener          uint32     // its record, if it may be another recorder
+	strangers       bool       // somebody else than the accepting process connected, or it is not known who
+	shot            *multishot // how multishot accepts at it ended, nil: none did
 	beganNS         int64
 	began           uint64   // event that says that it began to listen, 0 without one
 	stop            *stop    // how it stopped listening, the last time; nil: it did not

@@ -32,6 +32,7 @@ var countedOnly = []struct{ counter, before, what, after string }{
 	{"TcpExtTCPFastOpenListenOverflow", "the fast open queue was full at ", "SYN", ", and the kernel went on without it"},
 	{"TcpExtTCPMigrateReqFailure", "the kernel could not move ", "client", " from a closed listener to another one of its SO_REUSEPORT group"},
 	{"MPTcpExtMPCapableFallbackACK", "MPTCP was asked for and not used at ", "connection", ""},
+	{format.CounterMPJoinMACs, "", "subflow", " that was to join an MPTCP connection was reset (its HMAC was wrong, or the connection took no more subflows)"},
 	{"TcpInErrs", "the kernel dropped ", "bad segment", " (checksum or length), of any TCP socket"},
 	{"TcpAttemptFails", "", "TCP handshake", " failed, of any socket, clients' too"},
 	{"TcpEstabResets", "", "established TCP connection", " ended by a reset, of any socket, clients' too"},

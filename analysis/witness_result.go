@@ -46,6 +46,7 @@ type WitnessSpace struct {
 	QueuedKnown bool              `json:"queued_known"` // these two are exact
 	Forgotten   int64             `json:"forgotten"`    // connections in an accept queue when its listener was closed
 	Joined      uint64            `json:"joined"`       // connections that joined an MPTCP connection: never accepted
+	JoinsFailed uint64            `json:"joins_failed"` // connections that nobody accepted, as many as failed to join an MPTCP connection at most
 	Discarded   int64             `json:"discarded"`    // sockets made a second time for one handshake, and dropped at once: no connections
 	Queued      int64             `json:"queued"`       // events of connections that were queued, -1 if the capture has none
 	UnsureStart int64             `json:"unsure_start"` // events while the counters were first read, or of calls that were under way then: they may belong to the time before
@@ -268,13 +269,22 @@ func (w *Witness) compare(s *space) WitnessSpace {
 		x.MovedStart, x.MovedEnd = 0, 0
 		x.UnsureStart, x.UnsureEnd = s.first.while.queued, s.last.while.queued
 		x.Unexplained = int64(x.Opened) - x.Queued - int64(x.Joined) - x.Discarded
+		x.failedJoins()
 		x.discards()
 		return x
 	}
 	waiting := int64(x.QueuedEnd) - int64(x.QueuedStart)
 	x.Unexplained = int64(x.Opened) - x.Accepted - waiting - x.Forgotten - int64(x.Joined) - x.Discarded
+	x.failedJoins()
 	x.reasons(waiting)
 	return x
+}
+
+// failedJoins takes off the subflows that the kernel opened and reset when they were to join an MPTCP connection:
+// at most as many as it counted.
+func (x *WitnessSpace) failedJoins() {
+	x.JoinsFailed = min(x.Counters[format.CounterMPJoinMACs], uint64(max(x.Unexplained, 0)))
+	x.Unexplained -= int64(x.JoinsFailed)
 }
 
 // reasons says how a difference is accounted for.
@@ -291,6 +301,7 @@ func (x *WitnessSpace) reasons(waiting int64) {
 	}
 	add(x.Forgotten, "%d were waiting when their listener stopped listening")
 	add(int64(x.Joined), "%d joined an MPTCP connection")
+	add(int64(x.JoinsFailed), "%d were to join an MPTCP connection and were reset (MPJoinAckHMacFailure)")
 	add(x.Kernel, "%d of the accepted taken by the kernel for itself")
 	x.discards()
 }

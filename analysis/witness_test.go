@@ -30,6 +30,8 @@ func TestWitness(t *testing.T) {
 	discarded := format.Event{BootNS: 150, Kind: format.Closed, Hook: format.HookSetState, OldState: 3, State: 7, NetNS: 1, Proto: 6, SegsIn: 1}
 	joins := reading(200, 210, 12, 0)
 	joins.Values[format.CounterMPJoins] = 1
+	macs := reading(200, 210, 13, 0)
+	macs.Values[format.CounterMPJoinMACs] = 1
 	unknown := reading(200, 210, 12, 0)
 	unknown.QueuedKnown, unknown.QueuedMoved = false, 2
 	lossy := &format.End{Totals: []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: 3, Recorded: 1, Lost: 2}}}
@@ -54,6 +56,8 @@ func TestWitness(t *testing.T) {
 		{"forgotten", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150), forgotten}, nil, nil, WitnessAgrees, 0, "stopped listening"},
 		{"made twice", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), discarded, discarded}, nil, nil, WitnessAgrees, 0, "2 made twice"},
 		{"joined", 0, joins, []format.Event{takenAt(150)}, nil, nil, WitnessAgrees, 0, "MPTCP"},
+		{"failed to join", 0, macs, []format.Event{takenAt(150), takenAt(160)}, nil, nil, WitnessAgrees, 0, "1 were to join an MPTCP connection"},
+		{"more than failed to join", 0, macs, nil, nil, nil, WitnessDiffers, 2, "NOT accounted for"},
 		{"while read", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), takenAt(205), takenAt(206)}, nil, nil, WitnessExplained, 2, "while the counters were read"},
 		{"lost", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, lossy, WitnessExplained, 2, "2 returns of accept were lost"},
 		{"more than was lost", 0, reading(200, 210, 14, 0), []format.Event{takenAt(150)}, nil, lossy, WitnessDiffers, 3, "3 NOT accounted for"},

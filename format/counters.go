@@ -22,11 +22,12 @@ type Counters struct {
 
 // The counters that accept can be held against.
 const (
-	CounterPassiveOpens = "TcpPassiveOpens"       // connections that the kernel made of a request to a listener
-	CounterMPJoins      = "MPTcpExtMPJoinAckRx"   // those that joined an MPTCP connection, and are never accepted
-	CounterOverflows    = "TcpExtListenOverflows" // requests and handshakes that found the accept queue full
-	CounterDrops        = "TcpExtListenDrops"     // requests and connections that a listener dropped, whatever the reason
-	CounterSYNQueueFull = "TcpExtTCPReqQFullDrop" // requests that found the SYN queue full, and got no cookie
+	CounterPassiveOpens = "TcpPassiveOpens"              // connections that the kernel made of a request to a listener
+	CounterMPJoins      = "MPTcpExtMPJoinAckRx"          // those that joined an MPTCP connection, and are never accepted
+	CounterMPJoinMACs   = "MPTcpExtMPJoinAckHMacFailure" // those that were to join one, and were reset
+	CounterOverflows    = "TcpExtListenOverflows"        // requests and handshakes that found the accept queue full
+	CounterDrops        = "TcpExtListenDrops"            // requests and connections that a listener dropped, whatever the reason
+	CounterSYNQueueFull = "TcpExtTCPReqQFullDrop"        // requests that found the SYN queue full, and got no cookie
 )
 
 // CounterNames are the kernel's counters that a capture holds, from /proc/net/snmp
@@ -37,6 +38,7 @@ var CounterNames = []string{
 	"TcpExtTCPReqQFullDoCookies", CounterSYNQueueFull, "TcpExtTCPDeferAcceptDrop", "TcpExtTCPBacklogDrop", "TcpExtTCPTimeWaitOverflow",
 	"TcpExtTCPFastOpenPassive", "TcpExtTCPFastOpenPassiveFail", "TcpExtTCPFastOpenListenOverflow", "TcpExtTCPMigrateReqSuccess",
 	"TcpExtTCPMigrateReqFailure", "MPTcpExtMPCapableSYNRX", "MPTcpExtMPCapableACKRX", "MPTcpExtMPCapableFallbackACK", CounterMPJoins,
+	CounterMPJoinMACs,
 }
 
 // The settings that explain what a listener refuses.

@@ -59,6 +59,8 @@ func TestRules(t *testing.T) {
 		{name: "full for a second", l: Listener{Marks: marked(QueueFull, 1), Queue: &Queue{FullNS: 1e9}}, c: Capture{SpanNS: 60e9}, want: "warning queue-full"},
 		{name: "two slow waits of many", l: Listener{Attempts: 100, Queue: &Queue{Slow: 2, Over: 2, Waits: waits(slices.Repeat([]time.Duration{time.Millisecond}, 100)...)}}},
 		{name: "three slow waits", l: Listener{Attempts: 3, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e8, 2e8, 2e8)}}, want: "notice slow-accept", says: "3 of 3 clients waited 100 ms"},
+		{name: "a full ring", l: Listener{Attempts: 3, RingFull: 1, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e8, 2e8, 2e8)}}, want: "notice slow-accept",
+			says: "1 multishot accept of io_uring ended because the completion queue was full"},
 		{name: "half a second", l: Listener{Attempts: 3, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(6e8, 6e8, 6e8)}}, want: "warning slow-accept"},
 		{name: "a second", l: Listener{Attempts: 3, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e9, 2e9, 2e9)}}, want: "critical slow-accept"},
 		{name: "one left after 6 s", l: Listener{Attempts: 1, Queue: &Queue{Left: 1, LeftNS: 6e9}}, want: "critical slow-accept", says: "never accepted"},

@@ -44,6 +44,14 @@ func slowAccept(c *Capture, l *Listener) []found {
 		}
 	}
 	who, next := slowNext(c, l)
+	if l.RingFull > 0 {
+		parts = append(parts, say.CallsOf(l.RingFull, "multishot accept")+
+			" of io_uring ended because the completion queue was full, and accepts nobody more until the program asks again")
+		if next != l.StandsDo {
+			next = "let the program take completions out of the queue in time, or make that larger (IORING_SETUP_CQSIZE), " +
+				"and ask again when one comes without IORING_CQE_F_MORE"
+		}
+	}
 	return one(s, q.Slow+q.Stuck+q.Left, inOrder(evidence), next, "%s", l.Label+who+strings.Join(parts, "; "))
 }
 

@@ -66,6 +66,7 @@ type Listener struct {
 	Programs  []string // executables that accepted there
 	Came      string   // name[pid] of the newest process that accepted there
 	Uring     string   // name[pid] of who accepts there through io_uring, "" if nobody does
+	RingFull  uint64   // multishot accepts of io_uring that ended because the completion queue was full
 	DeadAhead uint64   // accepted and dead already, while others waited behind
 	FirstSeq  uint64   // its first event
 	FirstNS   int64
