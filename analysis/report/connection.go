@@ -2,6 +2,7 @@ package report
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -110,20 +111,79 @@ func goneBefore(c *conn) bool {
 	return c.GoneNS != 0 || c.AcceptedSeq != 0 && c.StateAtAccept == format.StateCloseWait || c.AcceptedSeq == 0 && c.End != analysis.EndOpen && c.LeftState == format.StateCloseWait
 }
 
-// ConnectionHead is the head of the lines of AppendConnectionText.
-const ConnectionHead = "      id  time             client                 listener               by                queued  alive      in         out        end"
+// ConnectionList lays out connections as lines in columns.
+type ConnectionList struct {
+	columns []connectionColumn
+	head    string
+}
 
-// AppendConnectionText appends a connection as one line without a newline, in the
-// columns of ConnectionHead. Nothing in it can steer a terminal.
-func AppendConnectionText(dst []byte, c *analysis.Connection, clocks *format.Clocks, zone *time.Location) []byte {
-	cell := func(s string, width int) {
-		n := len(dst)
-		dst = append(dst, s...)
-		for pad := width - runes(dst[n:]); pad > 0; pad-- {
-			dst = append(dst, ' ')
-		}
-		dst = append(dst, "  "...)
+type connectionColumn struct {
+	head  string
+	width int
+	yield int // columns are left out in falling order where the lines are too wide; 0: it stays
+	text  func(c *conn, clocks *format.Clocks, zone *time.Location) string
+}
+
+// endWidth is the room that the words about the end have at least.
+const endWidth = 20
+
+// NewConnectionList makes one whose lines fit the width where that is possible; 0: it has all
+// columns.
+func NewConnectionList(width int) *ConnectionList {
+	l := &ConnectionList{columns: []connectionColumn{
+		{"ended", 15, 0, func(c *conn, clocks *format.Clocks, zone *time.Location) string {
+			if c.EndNS == 0 || !c.End.Known() || c.End.Open() || c.End.Waiting() {
+				return "-"
+			}
+			return string(clocks.AppendMoment(nil, c.EndNS, zone, "15:04:05.000000"))
+		}},
+		{"began", 15, 6, func(c *conn, clocks *format.Clocks, zone *time.Location) string {
+			return string(clocks.AppendMoment(nil, began(c), zone, "15:04:05.000000"))
+		}},
+		{"client", 21, 0, func(c *conn, _ *format.Clocks, _ *time.Location) string { return plain(c.Remote) }},
+		{"listener", 21, 3, func(c *conn, _ *format.Clocks, _ *time.Location) string { return plain(c.Local) }},
+		{"by", 16, 1, func(c *conn, _ *format.Clocks, _ *time.Location) string { return acceptedBy(c) }},
+		{"queued", 7, 0, func(c *conn, _ *format.Clocks, _ *time.Location) string { return waited(c) }},
+		{"alive", 9, 2, func(c *conn, _ *format.Clocks, _ *time.Location) string { return known(c.AliveNS) }},
+		{"in", 9, 5, func(c *conn, _ *format.Clocks, _ *time.Location) string { return counted(c, c.BytesIn) }},
+		{"out", 9, 4, func(c *conn, _ *format.Clocks, _ *time.Location) string { return counted(c, c.BytesOut) }},
+	}}
+	total := 8 + gap + endWidth
+	for _, c := range l.columns {
+		total += c.width + gap
 	}
+	for width > 0 && total > width {
+		i := l.weakest()
+		if i < 0 {
+			break
+		}
+		total -= l.columns[i].width + gap
+		l.columns = slices.Delete(l.columns, i, i+1)
+	}
+	l.head = "      id  "
+	for _, c := range l.columns {
+		l.head += pad(c.head, c.width+gap)
+	}
+	l.head += "end"
+	return l
+}
+
+// weakest is the column that is left out next, -1 if none is.
+func (l *ConnectionList) weakest() int {
+	next := -1
+	for i, c := range l.columns {
+		if c.yield > 0 && (next < 0 || c.yield > l.columns[next].yield) {
+			next = i
+		}
+	}
+	return next
+}
+
+// Head is the line above the others, without a newline.
+func (l *ConnectionList) Head() string { return l.head }
+
+// Append appends a connection as one line without a newline. Nothing in it can steer a terminal.
+func (l *ConnectionList) Append(dst []byte, c *analysis.Connection, clocks *format.Clocks, zone *time.Location) []byte {
 	id := "-"
 	if c.ID != 0 {
 		id = strconv.FormatUint(c.ID, 10)
@@ -131,23 +191,15 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clocks *format.Clo
 	for range max(8-len(id), 0) {
 		dst = append(dst, ' ')
 	}
-	cell(id, 0)
-	cell(string(clocks.AppendMoment(nil, began(c), zone, "15:04:05.000000")), 15)
-	cell(plain(c.Remote), 21)
-	cell(plain(c.Local), 21)
-	by := "-"
-	if c.TID != 0 {
-		by = format.Quote(c.Comm) + "[" + strconv.FormatUint(uint64(c.PID), 10) + "]"
+	dst = append(append(dst, id...), "  "...)
+	for i := range l.columns {
+		n := len(dst)
+		dst = append(dst, l.columns[i].text(c, clocks, zone)...)
+		for space := l.columns[i].width - runes(dst[n:]); space > 0; space-- {
+			dst = append(dst, ' ')
+		}
+		dst = append(dst, "  "...)
 	}
-	cell(by, 16)
-	cell(waited(c), 7)
-	cell(known(c.AliveNS), 9)
-	in, out := "-", "-"
-	if c.Counted {
-		in, out = Bytes(int64(c.BytesIn)), Bytes(int64(c.BytesOut))
-	}
-	cell(in, 9)
-	cell(out, 9)
 	dst = append(dst, c.End...)
 	switch {
 	case c.Dead:
@@ -164,6 +216,31 @@ func AppendConnectionText(dst []byte, c *analysis.Connection, clocks *format.Clo
 		dst = append(strconv.AppendUint(append(dst, ", "...), uint64(c.Retransmits), 10), " sent again"...)
 	}
 	return dst
+}
+
+// ListedNS is the time by which lists order a connection: when it ended, else the last that is
+// known of it.
+func ListedNS(c *analysis.Connection) int64 {
+	if c.EndNS != 0 {
+		return c.EndNS
+	}
+	return max(began(c), c.QueuedNS, c.AcceptedNS, c.ClosedNS)
+}
+
+// acceptedBy is who accepted a connection, - if it is not known.
+func acceptedBy(c *conn) string {
+	if c.TID == 0 {
+		return "-"
+	}
+	return format.Quote(c.Comm) + "[" + strconv.FormatUint(uint64(c.PID), 10) + "]"
+}
+
+// counted is how many bytes a connection carried, - if that is not known.
+func counted(c *conn, n uint64) string {
+	if !c.Counted {
+		return "-"
+	}
+	return Bytes(int64(n))
 }
 
 // goneWords says of a client that it had closed its side before it was accepted, which it

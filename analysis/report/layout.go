@@ -67,3 +67,38 @@ func (t *text) indent(code, head, margin, rest string) {
 	}
 	t.WriteByte('\n')
 }
+
+// AppendFolded appends a line, broken between words so that each part fits the width; what
+// follows the first part is set in. Width 0 has room for all. There is no newline at the end.
+func AppendFolded(dst []byte, line []byte, width, indent int) []byte {
+	if width <= 0 || len(line) <= width || cells(string(line)) <= width {
+		return append(dst, line...)
+	}
+	margin := strings.Repeat(" ", indent)
+	rest, room := string(line), width
+	for cells(rest) > room {
+		at := breakAt(rest, room)
+		if at <= 0 {
+			break
+		}
+		dst = append(append(append(dst, strings.TrimRight(rest[:at], " ")...), '\n'), margin...)
+		rest, room = strings.TrimLeft(rest[at:], " "), width-indent
+	}
+	return append(dst, rest...)
+}
+
+// breakAt is the last space of a text by which its beginning fits a width, 0 if there is none
+// behind its first word.
+func breakAt(s string, width int) int {
+	at, seen, used := 0, false, 0
+	for i, r := range s {
+		if r == ' ' && seen {
+			at = i
+		}
+		seen = seen || r != ' '
+		if used += cellWidth.RuneWidth(r); used > width {
+			break
+		}
+	}
+	return at
+}

@@ -102,10 +102,10 @@ func TestLife(t *testing.T) {
 	var stories strings.Builder
 	tl := NewTimeline(10)
 	h := format.NewClocks(format.Clock{BootNS: 1e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()})
-	lines = append(lines, ConnectionHead+"\n"...)
+	lines = append(lines, NewConnectionList(0).Head()+"\n"...)
 	told := map[string]bool{}
 	r, _, events := slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
-		lines = append(AppendConnectionText(lines, c, h, time.UTC), '\n')
+		lines = append(NewConnectionList(0).Append(lines, c, h, time.UTC), '\n')
 		objects = append(AppendConnectionJSON(objects, c, h), '\n')
 		if kind := fmt.Sprint(c.End, c.Dead); !told[kind] {
 			told[kind] = true
@@ -226,7 +226,7 @@ func TestHostileLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := format.Event{Kind: format.Return, Hook: format.HookSysAccept4, Comm: hostile, LName: hostile, RName: hostile, Ret: 3}
-	for _, s := range []string{string(AppendConnectionText(nil, &c, format.NewClocks(format.Clock{}), time.UTC)), string(AppendConnectionJSON(nil, &c, format.NewClocks(format.Clock{}))), Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC),
+	for _, s := range []string{string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)), string(AppendConnectionJSON(nil, &c, format.NewClocks(format.Clock{}))), Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC),
 		b.String(), Explain(&e, nil, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0)} {
 		printable(t, strings.ReplaceAll(s, "\ufffd", ""))
 	}
@@ -250,7 +250,7 @@ func TestGoneIsNotOpen(t *testing.T) {
 	if s := b.String(); !strings.Contains(s, "03:00:00.000─") || !strings.Contains(s, " 10.0 s ") || !strings.Contains(s, "─03:00:10.000") {
 		t.Errorf("%s", s)
 	}
-	if s := string(AppendConnectionText(nil, &unknown, clock, time.UTC)); !strings.Contains(s, "  03:00:00.000000  ") || !strings.HasSuffix(s, "gone by the end, its end was not seen") {
+	if s := string(NewConnectionList(0).Append(nil, &unknown, clock, time.UTC)); !strings.Contains(s, "  03:00:00.000000  ") || !strings.HasSuffix(s, "gone by the end, its end was not seen") {
 		t.Errorf("%s", s)
 	}
 	if s := Story(&unknown, &format.Header{}, clock, time.UTC); !strings.Contains(s, "gone by the end") || strings.Contains(s, "recording ends") || !strings.Contains(s, "03:00:00.000000             recording begins") {
@@ -321,7 +321,7 @@ func TestHalfClosed(t *testing.T) {
 		{analysis.EndResetByServer, 2e9, 8, "reset by the server, its side closed before it was accepted"},
 	} {
 		c.End, c.GoneNS, c.StateAtAccept, c.OldState = x.end, x.gone, x.state, 8
-		line, story := string(AppendConnectionText(nil, &c, format.NewClocks(format.Clock{}), time.UTC)), Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC)
+		line, story := string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)), Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC)
 		if !strings.HasSuffix(line, "  "+x.want) || !strings.Contains(story, "; "+x.want+".\n") {
 			t.Errorf("%s\n%s", line, story)
 		}
@@ -335,7 +335,7 @@ func TestHalfClosed(t *testing.T) {
 			if left == 8 {
 				want += ", the client's side closed before"
 			}
-			if line := string(AppendConnectionText(nil, &c, format.NewClocks(format.Clock{}), time.UTC)); !strings.HasSuffix(line, want) {
+			if line := string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)); !strings.HasSuffix(line, want) {
 				t.Errorf("%s, want %s", line, want)
 			}
 		}

@@ -129,7 +129,7 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if o.top == 0 {
 		opts.Top = -1
 	}
-	v := &viewer{o: &o, w: w, view: view, header: in.Header(), zone: text.Zone}
+	v := &viewer{o: &o, w: w, view: view, header: in.Header(), zone: text.Zone, width: text.Width, file: in.bytes > 0}
 	if err := v.listen(&opts); err != nil {
 		return err
 	}

@@ -14,7 +14,8 @@ const (
 )
 
 // timedLines writes lines in order of time. Analysis gives them in the order of the file, where
-// those of two CPUs can stand the wrong way round by some milliseconds.
+// those of two CPUs can stand the wrong way round by some milliseconds, and a client that gave up is
+// known long after its last packet.
 type timedLines struct {
 	w        io.Writer
 	held     heldLines
@@ -22,6 +23,10 @@ type timedLines struct {
 	bytes    int   // of the lines that wait
 	newestNS int64 // of all lines
 	free     [][]byte
+	all      bool // wait for as many lines as there is room for: the input is a file
+
+	day  func(ns int64) string // of a line, which is said when it changes; nil: never
+	last string
 }
 
 type timedLine struct {
@@ -43,7 +48,7 @@ func (l *timedLines) add(ns int64, text []byte) error {
 	l.number++
 	l.bytes += len(text)
 	l.newestNS = max(l.newestNS, ns)
-	for len(l.held) > maxLinesHeld || l.bytes > maxLineBytes || len(l.held) > 0 && l.held[0].ns < l.newestNS-linesWindow {
+	for len(l.held) > maxLinesHeld || l.bytes > maxLineBytes || !l.all && len(l.held) > 0 && l.held[0].ns < l.newestNS-linesWindow {
 		if err := l.write(); err != nil {
 			return err
 		}
@@ -65,6 +70,14 @@ func (l *timedLines) flush() error {
 func (l *timedLines) write() error {
 	line := heap.Pop(&l.held).(timedLine)
 	l.bytes -= len(line.text)
+	if l.day != nil {
+		if day := l.day(line.ns); day != l.last {
+			l.last = day
+			if _, err := io.WriteString(l.w, day+"\n"); err != nil {
+				return err
+			}
+		}
+	}
 	_, err := l.w.Write(line.text)
 	if cap(line.text) <= 4096 && len(l.free) < 1024 {
 		l.free = append(l.free, line.text)

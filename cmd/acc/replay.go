@@ -128,13 +128,14 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	p := in.showProgress(errOut, true, out)
 	defer p.stop()
 	errOut = p
+	width := widthOf(out)
 	if !o.json {
 		out = textOut(out)
 	}
 	w := bufio.NewWriterSize(out, 64<<10)
 	clocks := source.clocks
 	var end *format.End
-	var line []byte
+	var line, text []byte
 	day := ""
 	batch := func(b *format.Batch) error {
 		for _, l := range b.Losses {
@@ -152,15 +153,12 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		if o.json {
 			line = format.AppendJSON(line[:0], e, clock)
 		} else {
-			d := "boot+: since the host's start, the clock is lost"
-			if clock.Known() {
-				d = clock.Time(e.BootNS).In(zone).Format("2006-01-02 -07:00")
-			}
-			if d != day {
+			if d := dayOf(e.BootNS, clock, zone); d != day {
 				day = d
 				fmt.Fprintf(w, "%s  %s\n", d, host)
 			}
-			line = format.AppendText(line[:0], e, clock, zone)
+			text = format.AppendText(text[:0], e, clock, zone)
+			line = report.AppendFolded(line[:0], text, width, 10)
 		}
 		_, err := w.Write(append(line, '\n'))
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/format"
 )
 
 // widthOf is the width of the terminal that out is, else COLUMNS if it is set, else 0.
@@ -105,4 +106,12 @@ func (o *zoneOptions) zone(hostSec int) *time.Location {
 		return time.Local
 	}
 	return report.Zone(hostSec)
+}
+
+// dayOf is the day of a time, as it is said above the lines of that day.
+func dayOf(bootNS int64, clock format.Clock, zone *time.Location) string {
+	if !clock.Known() {
+		return "boot+: since the host's start, the clock is lost"
+	}
+	return clock.Time(bootNS).In(zone).Format("2006-01-02 -07:00")
 }

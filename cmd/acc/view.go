@@ -81,15 +81,22 @@ type viewer struct {
 	header   *format.Header
 	clocks   *format.Clocks
 	zone     *time.Location
+	file     bool // the input is one, not a pipe
+	width    int  // of lines, 0: they are as long as they are
 	line     []byte
+	folded   []byte
 	lines    int
+	list     *report.ConnectionList
 	timeline *report.Timeline
 	ordered  timedLines
 }
 
 // listen makes the analysis tell what the view lists.
 func (v *viewer) listen(o *analysis.Options) error {
-	v.ordered.w = v.w
+	v.ordered.w, v.ordered.all = v.w, v.file
+	if !v.o.json {
+		v.ordered.day = func(ns int64) string { return dayOf(ns, v.clocks.At(ns), v.zone) }
+	}
 	switch v.view {
 	case viewPairs:
 		o.Pair = v.pair
@@ -119,6 +126,10 @@ func (v *viewer) listen(o *analysis.Options) error {
 // write ends the line, which is of a time.
 func (v *viewer) write(ns int64) error {
 	v.lines++
+	if !v.o.json {
+		v.folded = report.AppendFolded(v.folded[:0], v.line, v.width, 10)
+		v.line, v.folded = v.folded, v.line
+	}
 	v.line = append(v.line, '\n')
 	return v.ordered.add(ns, v.line)
 }
@@ -135,16 +146,17 @@ func (v *viewer) pair(p *pairing.Pair) error {
 func (v *viewer) connection(c *analysis.Connection) error {
 	if v.o.json {
 		v.line = report.AppendConnectionJSON(v.line[:0], c, v.clocks)
-		return v.write(c.EndNS)
+		return v.write(report.ListedNS(c))
 	}
-	if v.lines == 0 {
+	if v.list == nil {
 		v.lines++
-		if _, err := v.w.WriteString(report.ConnectionHead + "\n"); err != nil {
+		v.list = report.NewConnectionList(v.width)
+		if _, err := v.w.WriteString(v.list.Head() + "\n"); err != nil {
 			return err
 		}
 	}
-	v.line = report.AppendConnectionText(v.line[:0], c, v.clocks, v.zone)
-	return v.write(c.EndNS)
+	v.line = v.list.Append(v.line[:0], c, v.clocks, v.zone)
+	return v.write(report.ListedNS(c))
 }
 
 func (v *viewer) story(c *analysis.Connection) error {
