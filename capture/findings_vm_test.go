@@ -341,7 +341,7 @@ func TestVMFindingHerd(t *testing.T) {
 		t.Fatalf("%d calls found nothing", n)
 	}
 	// One that finds nothing is normal after each that does not, and one at the end.
-	a.found(t, "herd", "notice", fmt.Sprintf("%s: tasks woke up %d times and found the queue empty, for %d accepted connections", where, rounds*(threads-2)-1, rounds))
+	a.found(t, "herd", "notice", fmt.Sprintf("%s: tasks woke up %d times and found the queue empty, while %d connections were accepted", where, rounds*(threads-2)-1, rounds))
 }
 
 // TestVMFindingWorker is a worker of TestVMFindingWorkers: it accepts as many
