@@ -21,7 +21,8 @@ type Options struct {
 	// one whose return is not there can be at the end. The pair is overwritten
 	// afterwards. An error of it ends the analysis.
 	Pair func(*pairing.Pair) error
-	Top  int // rows in each list of the result; 0: 10, negative: all
+	Top  int  // rows in each list of the result; 0: 10, negative: all
+	Sort Sort // order of listeners, processes and peers, before they are cut to Top rows
 
 	// Connection is called with each TCP connection when it has ended, or at the
 	// end, as Pair is.

@@ -36,7 +36,7 @@ func (a *Analyzer) lists(r *Result) {
 	r.Listeners, r.Processes = []ListenerInfo{}, []ProcessInfo{}
 	busiest := slices.DeleteFunc(slices.Clone(ps.all), func(l *listener) bool { return l.idle })
 	slices.SortFunc(busiest, func(x, y *listener) int {
-		return cmp.Or(cmp.Compare(y.accepted, x.accepted), cmp.Compare(y.attempts, x.attempts), x.addr.Compare(y.addr),
+		return cmp.Or(a.o.Sort.listeners(x, y), cmp.Compare(y.accepted, x.accepted), cmp.Compare(y.attempts, x.attempts), x.addr.Compare(y.addr),
 			cmp.Compare(x.key.inode, y.key.inode), cmp.Compare(x.key.netns, y.key.netns))
 	})
 	busiest, r.Others.Listeners = top(busiest, a.o.Top)
@@ -50,11 +50,12 @@ func (a *Analyzer) lists(r *Result) {
 			Cgroup: rec.Cgroup, Container: rec.Container, Runtime: rec.Runtime, Unit: rec.Unit, Pod: rec.Pod, NSPID: rec.NSPID, NetNS: rec.NetNS, PIDNS: rec.PIDNS, Attempts: p.attempts, Accepted: p.accepted, Failed: p.failed})
 	}
 	slices.SortFunc(r.Processes, func(x, y ProcessInfo) int {
-		return cmp.Or(cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(y.Attempts, x.Attempts), cmp.Compare(x.Proc, y.Proc), cmp.Compare(x.PID, y.PID))
+		return cmp.Or(a.o.Sort.processes(&x, &y), cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(y.Attempts, x.Attempts),
+			cmp.Compare(x.Proc, y.Proc), cmp.Compare(x.PID, y.PID))
 	})
 	r.Peers = ps.peers.list()
 	slices.SortFunc(r.Peers, func(x, y PeerInfo) int {
-		return cmp.Or(cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(x.Addr, y.Addr))
+		return cmp.Or(a.o.Sort.peers(&x, &y), cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(x.Addr, y.Addr))
 	})
 	r.Processes, r.Others.Processes = top(r.Processes, a.o.Top)
 	r.Peers, r.Others.Peers = top(r.Peers, a.o.Top)

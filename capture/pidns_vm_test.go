@@ -77,7 +77,7 @@ func TestVMInPIDNamespace(t *testing.T) {
 				if own {
 					unseen = 1
 				}
-				if w := i.Witness; mine != p.made-unseen || other != 0 || i.Lost != 0 || w.Spaces[0].Opened != p.made || w.Spaces[0].Unexplained != unseen ||
+				if w := i.Witness; mine != p.made-unseen || other != 0 || i.Lost != 0 || w.Spaces[0].Opened < p.made || w.Spaces[0].Unexplained != unseen ||
 					strings.Contains(w.Text, "calls that began before the recording could not be looked for") != own {
 					t.Errorf("%d connections: %d recorded, %d of other processes; %+v", p.made, mine, other, i)
 				}

@@ -25,6 +25,7 @@ type analyzeOptions struct {
 	timeline    bool
 	salvage     bool
 	top         int
+	sort        string
 	color       string
 	failOn      string
 	brief       bool
@@ -76,6 +77,7 @@ by the client's address and port; --timeline draws them. docs/JSON.md explains t
 	f.StringVar(&o.failOn, "fail-on", "", "exit with 8 if there is a finding of this `SEVERITY` or worse: notice, warning or critical")
 	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
 	f.IntVar(&o.top, "top", 10, "`ROWS` in each table; 0: all")
+	f.StringVar(&o.sort, "sort", string(analysis.SortAccepted), "order the tables by this `COLUMN`: accepted, failed, queue, wait or name")
 	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto, always or never; auto heeds NO_COLOR")
 	o.zoneOptions.flags(cmd)
 	severities := make([]string, len(findings.Severities))
@@ -84,9 +86,14 @@ by the client's address and port; --timeline draws them. docs/JSON.md explains t
 	}
 	values(cmd, "fail-on", severities...)
 	values(cmd, "color", "auto", "always", "never")
+	sorts := make([]string, len(analysis.Sorts))
+	for i, s := range analysis.Sorts {
+		sorts[i] = string(s)
+	}
+	values(cmd, "sort", sorts...)
 	values(cmd, "top", "0\tall rows", "10", "50", "100")
 	complete(cmd, "connection", clients)
-	group(cmd, "What to print", "brief", "pairs", "connections", "connection", "timeline", "json", "top", "color", "utc", "local")
+	group(cmd, "What to print", "brief", "pairs", "connections", "connection", "timeline", "json", "top", "sort", "color", "utc", "local")
 	group(cmd, "What to read", "read", "salvage")
 	group(cmd, "For scripts", "fail-on")
 	return cmd
@@ -112,6 +119,9 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if o.top < 0 {
 		return &usageError{fmt.Errorf("--top %d is less than nothing", o.top), "--top 0 shows all rows"}
 	}
+	if !slices.Contains(analysis.Sorts, analysis.Sort(o.sort)) {
+		return &usageError{fmt.Errorf("--sort %q is neither accepted, failed, queue, wait nor name", o.sort), "like --sort wait"}
+	}
 	if o.failOn != "" && !slices.Contains(findings.Severities, findings.Severity(o.failOn)) {
 		return &usageError{fmt.Errorf("--fail-on %q is neither notice, warning nor critical", o.failOn), "like --fail-on warning"}
 	}
@@ -125,7 +135,7 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 		out = textOut(out)
 	}
 	w := bufio.NewWriterSize(out, 64<<10)
-	opts := analysis.Options{Top: o.top}
+	opts := analysis.Options{Top: o.top, Sort: analysis.Sort(o.sort)}
 	if o.top == 0 {
 		opts.Top = -1
 	}
