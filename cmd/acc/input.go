@@ -19,7 +19,7 @@ import (
 // oneCapture wants one argument, a capture file or -.
 func oneCapture(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return usage(cmd, fmt.Errorf("name one capture file, or - for standard input, not %d", len(args)))
+		return usage(cmd, fmt.Errorf("%s reads one capture, a file or - for standard input, not %d; info and verify read several", cmd.Name(), len(args)))
 	}
 	return nil
 }
@@ -71,6 +71,10 @@ func openFile(name string) (*input, error) {
 	}
 	f, err := os.Open(name)
 	if err != nil {
+		return nil, err
+	}
+	if err := refuseFolder(f); err != nil {
+		f.Close()
 		return nil, err
 	}
 	in.file, in.source = f, &meteredFile{File: f}

@@ -35,7 +35,7 @@ type verifyOptions struct {
 func newVerifyCommand() *cobra.Command {
 	o := verifyOptions{}
 	cmd := &cobra.Command{
-		Use:   "verify FILE...",
+		Use:   "verify FILE|FOLDER...",
 		Short: "Prove that a capture is intact and, by a signature or a kept chain head, genuine",
 		Long: `Verify reads captures from beginning to end and holds everything in them against
 everything else: checksums, hash chain, numbers, END with its account, index, tail. It
@@ -180,6 +180,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 	if err != nil {
 		return err
 	}
+	names = expandFolders(names)
 	sigs := make([]signatureFile, len(names))
 	for i, name := range names {
 		sigs[i] = openSignature(name, o.signature)

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/acc-project/acc/format"
+)
+
+// expandFolders puts the captures of a folder (*.acc, in the order of their names) in its place.
+func expandFolders(names []string) (list []string) {
+	for _, name := range names {
+		files := capturesIn(name)
+		if name == "-" || len(files) == 0 {
+			files = []string{name}
+		}
+		list = append(list, files...)
+	}
+	return list
+}
+
+// capturesIn are the captures of a folder, none if it is none.
+func capturesIn(name string) []string {
+	if st, err := os.Stat(name); err != nil || !st.IsDir() {
+		return nil
+	}
+	files, _ := filepath.Glob(filepath.Join(globQuote(name), "*.acc")) // fails for a bad pattern only
+	return files
+}
+
+// globQuote makes a name mean itself in a pattern.
+func globQuote(name string) string {
+	var b []byte
+	for i := range len(name) {
+		if c := name[i]; c == '*' || c == '?' || c == '[' || c == '\\' && filepath.Separator != '\\' {
+			b = append(b, '\\')
+		}
+		b = append(b, name[i])
+	}
+	return string(b)
+}
+
+// refuseFolder is the error of reading a folder as a capture.
+func refuseFolder(f *os.File) error {
+	switch st, err := f.Stat(); {
+	case err != nil || !st.IsDir():
+		return nil
+	case len(capturesIn(f.Name())) == 0:
+		return &hinted{fmt.Errorf("%s is a folder without a capture (*.acc)", format.Quote(f.Name())), "name a capture, or a folder in which captures are"}
+	}
+	return &hinted{fmt.Errorf("%s is a folder, and this command reads one capture", format.Quote(f.Name())), "acc info FOLDER lists the captures in it; name one of them"}
+}
