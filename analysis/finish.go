@@ -9,6 +9,7 @@ import (
 
 	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/pairing"
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -33,16 +34,58 @@ type gaps struct {
 // no use afterwards.
 func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	g := a.gaps()
+	indexOnly := a.judgeFile(&c)
+	if err := a.closePairs(&c, &g); err != nil {
+		return nil, err
+	}
+	unseen := a.unseenReturns(&g)
+	g.missed, g.missedOut = g.missed+unseen, g.missedOut+unseen
+	if err := a.closeConnections(&c, &g); err != nil {
+		return nil, err
+	}
+	a.places.peers.flush()
+	a.places.limited = a.places.limited || a.places.peers.more > 0
+	r := &Result{Schema: SchemaVersion, Totals: a.totals, LimitHit: a.places.limited || a.unfollowed > 0 || a.conns.limited}
+	r.Totals.Lost, r.Totals.Missed = a.lostAtOnce(g.lost), g.missed
+	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
+	r.Capture = a.captureInfo()
+	r.Witness = a.witness.Finish()
+	r.Caveats = a.caveats(c, indexOnly, r, g.missedEnds, unseen)
+	r.Integrity, r.Recording = c.File, a.recording(&c, r)
+	r.Complete = len(r.Caveats) == 0
+	r.Doubts = a.doubts(&c, &g, r.Witness.missing())
+	for _, l := range a.places.all { // a queue that nobody came to is worth a row
+		if l.idle && (l.snap.start > 0 || l.snap.ended && l.snap.end > 0) {
+			a.places.wake(l)
+		}
+	}
+	a.connections(r)
+	a.lastDepths()
+	a.lists(r)
+	a.times(r)
+	a.judge(r)
+	return r, nil
+}
+
+// judgeFile completes what reading said of the file: a repaired one lacks what the repair left
+// out, and one without END is truncated. indexOnly: nothing but its index and tail are missing.
+func (a *Analyzer) judgeFile(c *Completeness) (indexOnly bool) {
 	if c.File.State == "" {
 		c.File = audit.Judge(nil, a.end != nil && !c.Truncated, c.Skipped, c.Against)
 	}
-	if p := a.header.Repaired; p != nil { // what the repair left out is left out here
+	p := a.header.Repaired
+	if p != nil {
 		c.Skipped = append(c.Skipped, format.Skip{Bytes: p.Lost, Events: p.Events, Reason: p.Why})
 		c.Truncated = c.Truncated || !p.Ended
 	}
-	indexOnly := c.Truncated && a.end != nil && (a.header.Repaired == nil || a.header.Repaired.Ended)
-	c.Truncated = c.Truncated && !indexOnly
-	if c.Truncated = c.Truncated || a.end == nil; !c.Truncated && len(c.Skipped) > 0 && a.pairs.Skips == 0 {
+	indexOnly = c.Truncated && a.end != nil && (p == nil || p.Ended)
+	c.Truncated = c.Truncated && !indexOnly || a.end == nil
+	return indexOnly
+}
+
+// closePairs ends the attempts that are open or wait for word of a loss.
+func (a *Analyzer) closePairs(c *Completeness, g *gaps) error {
+	if !c.Truncated && len(c.Skipped) > 0 && a.pairs.Skips == 0 {
 		a.pairs.Skips++ // a part that nothing followed
 	}
 	d := pairing.Verdicts{
@@ -57,55 +100,42 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 		}
 		a.places.sit(a.end.Blocked)
 	}
-	if err := a.pairs.Close(a.tasks, &d); err != nil {
-		return nil, err
-	}
-	unseen := a.unseenReturns(&g)
-	g.missed, g.missedOut = g.missed+unseen, g.missedOut+unseen
+	return a.pairs.Close(a.tasks, &d)
+}
+
+// closeConnections ends the connections that have no end yet. If every one that a listener got has
+// its end, ends that the kernel missed are others': of clients on this host.
+func (a *Analyzer) closeConnections(c *Completeness, g *gaps) error {
 	if a.behind && !c.Truncated { // up to its end
 		p := a.header.Repaired
 		a.leftOut(p != nil && p.Events > 0 || a.end.Events > a.lastSeq)
 	}
 	a.conns.cut = c.Truncated
 	if err := a.conns.close(a.endNS()); err != nil {
-		return nil, err
+		return err
 	}
-	if g.missedEnds > 0 && g.lost == 0 && !c.Truncated && len(c.Skipped) == 0 && a.conns.allEnds() { // they were other ends: of clients on this host
+	if g.missedEnds > 0 && g.lost == 0 && !c.Truncated && len(c.Skipped) == 0 && a.conns.allEnds() {
 		g.missed -= g.missedEnds
 		g.lostLife -= g.missedEnds
 		g.missedEnds = 0
 	}
-	a.places.peers.flush()
-	a.places.limited = a.places.limited || a.places.peers.more > 0
-	r := &Result{Schema: SchemaVersion, Totals: a.totals, LimitHit: a.places.limited || a.unfollowed > 0 || a.conns.limited}
-	r.Totals.Lost, r.Totals.Missed = a.lostAtOnce(g.lost), g.missed
-	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
-	r.Capture = a.captureInfo()
-	r.Witness = a.witness.Finish()
-	r.Caveats = a.caveats(c, indexOnly, r, g.missedEnds, unseen)
-	r.Integrity, r.Recording = c.File, a.recording(&c, r)
-	r.Complete = len(r.Caveats) == 0
+	return nil
+}
+
+// doubts says which figures are not exact. Missing: the kernel counted connections that the capture
+// has no account of.
+func (a *Analyzer) doubts(c *Completeness, g *gaps, missing bool) (d stats.Doubts) {
 	against := len(c.Against) > 0
-	blind := c.Truncated || len(c.Skipped) > 0 || !a.end.Clean || against || r.Witness.missing()
-	r.Doubts.Attempts = blind || g.lostIn+g.missedIn+g.lostOther > 0
-	r.Doubts.Outcomes = blind || g.lostOut+g.missedOut+g.lostOther > 0
-	r.Doubts.Waits = r.Doubts.Attempts || r.Doubts.Outcomes || a.unfollowed > 0
-	r.Doubts.Lists = r.Doubts.Attempts || r.Doubts.Outcomes || a.places.limited
-	r.Doubts.Connections = r.Doubts.Outcomes || g.lostLife > 0 || a.conns.limited
-	r.Doubts.Span = c.Truncated || len(c.Skipped) > 0 && a.headless()
-	r.Doubts.Parts = a.conns.skips > 0 || !c.Truncated && !a.end.Clean || against
-	r.Doubts.Ends = r.Doubts.Parts || g.lostOut+g.missedOut+g.lostOther+g.lostLife > 0 || a.conns.limited || c.Truncated && a.conns.pending > 0
-	for _, l := range a.places.all { // a queue that nobody came to is worth a row
-		if l.idle && (l.snap.start > 0 || l.snap.ended && l.snap.end > 0) {
-			a.places.wake(l)
-		}
-	}
-	a.connections(r)
-	a.lastDepths()
-	a.lists(r)
-	a.times(r)
-	a.judge(r)
-	return r, nil
+	blind := c.Truncated || len(c.Skipped) > 0 || !a.end.Clean || against || missing
+	d.Attempts = blind || g.lostIn+g.missedIn+g.lostOther > 0
+	d.Outcomes = blind || g.lostOut+g.missedOut+g.lostOther > 0
+	d.Waits = d.Attempts || d.Outcomes || a.unfollowed > 0
+	d.Lists = d.Attempts || d.Outcomes || a.places.limited
+	d.Connections = d.Outcomes || g.lostLife > 0 || a.conns.limited
+	d.Span = c.Truncated || len(c.Skipped) > 0 && a.headless()
+	d.Parts = a.conns.skips > 0 || !c.Truncated && !a.end.Clean || against
+	d.Ends = d.Parts || g.lostOut+g.missedOut+g.lostOther+g.lostLife > 0 || a.conns.limited || c.Truncated && a.conns.pending > 0
+	return d
 }
 
 // headless reports whether the header of the capture is lost.
