@@ -63,6 +63,31 @@ func newLater(in *input, from string) (*later, error) {
 	return l, nil
 }
 
+// untilOf reads an --until; zero without one.
+func (l *later) untilOf(until string) (time.Time, error) {
+	if until == "" {
+		return time.Time{}, nil
+	}
+	if !l.end.Known() && l.bytes > 0 {
+		if frames, err := format.ReadIndex(l.file, l.bytes); err == nil {
+			l.end = l.endClock(frames)
+		}
+	}
+	t, err := timeOf("--until", until, l.Start(), l.end)
+	switch {
+	case err != nil:
+		return t, err
+	case !l.clock.Known():
+		return t, &hinted{fmt.Errorf("%s: --until needs a clock, and that of the capture is lost with its header", l.name), "without --until, all is printed"}
+	case !l.from.IsZero() && t.Before(l.from):
+		return t, &usageError{errors.New("--until is before --from"), "times are on the recorded host's clock"}
+	}
+	return t, nil
+}
+
+// errUntil ends a replay where --until says.
+var errUntil = errors.New("the time of --until has come")
+
 // examined is an input whose batches an examination takes in the order of the file.
 type examined struct {
 	*input
@@ -82,7 +107,7 @@ func (l *later) begin(from string, frames []format.Frame, index error) error {
 	if len(frames) > 0 {
 		l.end = l.endClock(frames)
 	}
-	t, err := timeOf(from, l.Start(), l.end)
+	t, err := timeOf("--from", from, l.Start(), l.end)
 	if err != nil {
 		return err
 	}
@@ -219,7 +244,7 @@ func startOf(h *format.Header) time.Time {
 // timeOf reads a time of a capture: of the day, with date and zone, or how long
 // after the start. One of a day that is before the start is of the next day if the recording
 // went on past midnight: until the clock of its end, or, where that is not known, if it is nearer.
-func timeOf(s string, h *format.Header, end format.Clock) (time.Time, error) {
+func timeOf(flag, s string, h *format.Header, end format.Clock) (time.Time, error) {
 	start := startOf(h)
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
 		return t, nil
@@ -234,9 +259,9 @@ func timeOf(s string, h *format.Header, end format.Clock) (time.Time, error) {
 		}
 		return at, nil
 	}
-	d, err := durationOf("--from", s)
+	d, err := durationOf(flag, s)
 	if err != nil {
-		return time.Time{}, &usageError{fmt.Errorf("--from %q is not a time", s), "like --from 15:04:05, --from 2026-11-24T15:04:05Z, or --from 90s"}
+		return time.Time{}, &usageError{fmt.Errorf("%s %q is not a time", flag, s), fmt.Sprintf("like %s 15:04:05, %[1]s 2026-11-24T15:04:05Z, or %[1]s 90s", flag)}
 	}
 	return start.Add(d), nil
 }

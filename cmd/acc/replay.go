@@ -23,6 +23,7 @@ type replayOptions struct {
 	speed   string
 	maxGap  string
 	from    string
+	until   string
 	json    bool
 	salvage bool
 	zoneOptions
@@ -43,6 +44,7 @@ that is not one of the capture is said.`,
   acc replay --speed 10 --max-gap 2s incident.acc
   acc replay --speed max --json incident.acc
   acc replay --from 90s incident.acc
+  acc replay --from 22:13:20 --until 22:13:25 incident.acc
   ssh prod sudo acc record -o - | acc replay -`,
 		Args:              oneCapture,
 		ValidArgsFunction: oneCaptureFile,
@@ -55,13 +57,15 @@ that is not one of the capture is said.`,
 	f.StringVar(&o.speed, "speed", "1", "this many `TIMES` as fast as it happened, or max")
 	f.StringVar(&o.maxGap, "max-gap", "0", "longest pause between two events, a `TIME` like 2s; 0: as long as it was")
 	f.StringVar(&o.from, "from", "", "begin at this `TIME`: 15:04:05 on the recorded host's clock, 2026-11-24T15:04:05Z, or 90s after the start")
+	f.StringVar(&o.until, "until", "", "stop at this `TIME`, which is given like that of --from; what follows is not read")
 	f.BoolVar(&o.json, "json", false, "print JSON, one object a line")
 	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
 	o.zoneOptions.flags(cmd)
 	values(cmd, "speed", "1\tas fast as it happened", "10\tten times as fast", "max\tat once")
 	values(cmd, "max-gap", "0\tas long as it was", "1s", "10s")
 	values(cmd, "from")
-	group(cmd, "Pace", "speed", "max-gap", "from")
+	values(cmd, "until")
+	group(cmd, "Pace", "speed", "max-gap", "from", "until")
 	group(cmd, "Times", "utc", "local")
 	group(cmd, "What to read", "read", "salvage")
 	return cmd
@@ -120,6 +124,10 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		return err
 	}
 	zone, host := o.zone(in.Header().ZoneSec), format.Quote(in.Header().Host)
+	until, err := source.untilOf(o.until)
+	if err != nil {
+		return err
+	}
 	if o.from != "" {
 		if why := early(source.from, startOf(in.Start()), zone); why != "" {
 			fmt.Fprintf(errOut, "acc: %s\n", why)
@@ -150,6 +158,9 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	}
 	event := func(e *format.Event) error {
 		clock := clocks.At(e.BootNS)
+		if !until.IsZero() && clock.Known() && clock.Time(e.BootNS).After(until) {
+			return errUntil
+		}
 		if o.json {
 			line = format.AppendJSON(line[:0], e, clock)
 		} else {
@@ -173,6 +184,10 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	}
 	if ctx.Err() != nil {
 		return exited(130)
+	}
+	if errors.Is(err, errUntil) {
+		fmt.Fprintf(errOut, "acc: %s: stopped at %s as --until says; what follows was not read\n", in.name, until.In(zone).Format(fromLayout))
+		return nil
 	}
 	if why := source.nothing(startOf(in.Start()), end, zone); why != "" {
 		fmt.Fprintf(errOut, "acc: %s\n", why)
