@@ -22,6 +22,7 @@ const (
 	exitVerify    = 6
 	exitEnv       = 7
 	exitFound     = 8
+	exitCounters  = 9
 )
 
 // exitCodes says what each means; README.md has the same table.
@@ -32,12 +33,13 @@ var exitCodes = []struct {
 	{exitOK, "success"},
 	{exitError, "error"},
 	{exitUsage, "the command line is wrong"},
-	{exitTruncated, "the capture is truncated, its recording did not close cleanly, or it was repaired; or, of acc verify, the kernel's counters do not agree"},
+	{exitTruncated, "the capture is truncated, its recording did not close cleanly, or it was repaired"},
 	{exitCorrupt, "the capture is corrupt: damaged, or what it says of itself does not fit what it holds"},
 	{exitLimit, "a limit was reached and the result is incomplete; or the disk is full"},
 	{exitVerify, "acc verify: a signature or a kept chain head does not match, or there is none"},
 	{exitEnv, "cannot record here: missing privileges or kernel support"},
 	{exitFound, "acc analyze --fail-on: there is a finding of that severity or worse"},
+	{exitCounters, "acc verify: the file is intact, and the kernel counted other connections than were recorded"},
 }
 
 // Groups of commands in acc --help.

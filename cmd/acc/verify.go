@@ -56,7 +56,8 @@ the damage on, can't be confirmed: that is said beside. It is if a head before d
 
 The verdict is on the file. A recording that lost events, or whose kernel counted other
 connections, is incomplete in an intact file: that is printed beside the verdict. If
-the kernel counted others, and nothing in the capture accounts for it, the exit code is 3.
+the kernel counted others, and nothing in the capture accounts for it, the exit code of an
+intact file is 9.
 
 The chain alone does not stop a forger, who can compute it anew. Against that helps a
 signature (acc sign, or ssh-keygen -Y sign), which is looked for in FILE.sig, or a head
@@ -110,12 +111,24 @@ var verdictCodes = map[string]int{
 	"unconfirmed": exitVerify,
 }
 
-// witnessCode is the exit code of the cross-check.
-func (v *verified) witnessCode() int {
-	if v.Witness.Verdict == analysis.WitnessDiffers {
-		return exitTruncated
+// exitCode is that of the verdict; of an intact file, that of the cross-check.
+func (v *verified) exitCode() int {
+	if v.Verdict == audit.Intact && v.Witness.Verdict == analysis.WitnessDiffers {
+		return exitCounters
 	}
-	return exitOK
+	return verdictCodes[v.Verdict]
+}
+
+// worse is the worse of two exit codes. What the cross-check says is no fault of a file: it is
+// the least.
+func worse(a, b int) int {
+	switch {
+	case a == exitCounters && b != exitOK:
+		return b
+	case b == exitCounters && a != exitOK:
+		return a
+	}
+	return max(a, b)
 }
 
 // verified is what verify says of one file.
@@ -208,9 +221,9 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 			err = v.text(out)
 		}
 		if err != nil {
-			worst = max(worst, exitCode(err, errOut))
+			worst = worse(worst, exitCode(err, errOut))
 		} else {
-			worst = max(worst, verdictCodes[v.Verdict], v.witnessCode())
+			worst = worse(worst, v.exitCode())
 		}
 		ins[i], sigs[i] = nil, signatureFile{} // what it took is not kept
 	}
