@@ -30,7 +30,7 @@ type Connection struct {
 	SynNS         int64 // its first SYN was answered
 	EstablishedNS int64
 	QueuedNS      int64
-	GoneNS        int64 // the peer had closed its side, before it was accepted
+	GoneNS        int64 // the peer had sent FIN, before it was accepted
 	MovedNS       int64 // tcp_migrate_req had moved it to another listener, the last time
 	AcceptedNS    int64
 	ClosedNS      int64

@@ -43,7 +43,7 @@ func TestUnseenReturns(t *testing.T) {
 		return r
 	}
 	r := capture(entry(150, 0), entry(160, format.MarkPrevMissed), returned)
-	says := strings.Contains(r.Witness.Text, "1 returns of accept were missed, and the kernel did not count them") &&
+	says := strings.Contains(r.Witness.Text, "1 return of accept was missed, and the kernel did not count it") &&
 		!strings.Contains(r.Witness.Text, "had not returned")
 	if r.Complete || r.Totals.Missed != 1 || r.Recording.Missed != 1 || !r.Doubts.Outcomes ||
 		r.Witness.Verdict != WitnessExplained || !says {

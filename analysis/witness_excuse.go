@@ -28,14 +28,15 @@ func (x *WitnessSpace) twice(blind bool) int64 {
 // takes of it is not there for the others.
 type excuse struct {
 	left int64
-	text string
+	one  string // of a single one
+	text string // of several
 }
 
 // excuses are those that the capture holds.
 func (w *Witness) excuses() []*excuse {
-	what := "returns of accept"
+	one, what := "return of accept", "returns of accept"
 	if w.blind {
-		what = "queued connections"
+		one, what = "queued connection", "queued connections"
 	}
 	lost, missed, left := w.losses()
 	unseen := int64(max(w.unseen, missed) - missed)
@@ -43,12 +44,12 @@ func (w *Witness) excuses() []*excuse {
 		unseen = 0
 	}
 	return []*excuse{
-		{unseen, "returns of accept were missed, and the kernel did not count them"},
-		{int64(lost), fmt.Sprintf("%s were lost, %s", what, w.cause())},
-		{int64(left), fmt.Sprintf("%s were recorded and %s", what, w.gone())},
-		{int64(missed), fmt.Sprintf("%s were missed by the kernel", what)},
-		{max(w.noFacts-w.facts, 0), "accepted without what says of which protocol"},
-		{w.underWay(), "calls had not returned at the end"},
+		{unseen, "return of accept was missed, and the kernel did not count it", "returns of accept were missed, and the kernel did not count them"},
+		{int64(lost), fmt.Sprintf("%s was lost, %s", one, w.cause()), fmt.Sprintf("%s were lost, %s", what, w.cause())},
+		{int64(left), fmt.Sprintf("%s was recorded, and %s", one, w.gone()), fmt.Sprintf("%s were recorded, and %s", what, w.gone())},
+		{int64(missed), one + " was missed by the kernel", what + " were missed by the kernel"},
+		{max(w.noFacts-w.facts, 0), "was accepted with an unknown protocol", "were accepted with an unknown protocol"},
+		{w.underWay(), "call of accept had not returned at the end", "calls of accept had not returned at the end"},
 	}
 }
 
@@ -61,26 +62,29 @@ func (w *Witness) judge(x *WitnessSpace, pool []*excuse) {
 	lost, missed, left := w.losses()
 	if twice := x.twice(w.blind); twice > x.UnsureEnd && !w.oneCPU && lost+missed+left == 0 && (w.end == nil || w.end.Clean) {
 		x.Verdict = WitnessExplained
-		x.Reasons = append(x.Reasons, fmt.Sprintf("%d may have been counted twice: of one handshake the kernel makes two sockets if two CPUs end it at the same time, and drops one", twice))
+		x.Reasons = append(x.Reasons, fmt.Sprintf("the kernel may have counted %d twice: when two CPUs end one handshake at the same time, it makes two sockets and drops one", twice))
 		return
 	}
 	rest := max(x.Unexplained, -x.Unexplained)
-	reason := func(n int64, text string) {
-		if n > 0 {
-			x.Reasons = append(x.Reasons, fmt.Sprintf("%d %s", n, text))
+	reason := func(n int64, one, text string) {
+		switch {
+		case n == 1:
+			x.Reasons = append(x.Reasons, "1 "+one)
+		case n > 1:
+			x.Reasons = append(x.Reasons, Count(uint64(n))+" "+text)
 		}
 	}
 	own := func(unsure, moved int64) {
 		rest = max(rest-max(unsure, 0), 0)
 		rest = max(rest-max(moved, 0), 0)
-		reason(unsure, "accepted while the counters were read")
-		reason(moved, "came while the accept queues were read")
+		reason(unsure, "was accepted while acc read the counters", "were accepted while acc read the counters")
+		reason(moved, "came while acc read the accept queues", "came while acc read the accept queues")
 	}
 	if x.Unexplained > 0 {
 		own(x.UnsureEnd, x.MovedEnd)
 		for _, e := range pool {
 			taken := min(rest, max(e.left, 0))
-			reason(e.left, e.text)
+			reason(e.left, e.one, e.text)
 			rest, e.left = rest-taken, e.left-taken
 		}
 	} else {
@@ -91,9 +95,9 @@ func (w *Witness) judge(x *WitnessSpace, pool []*excuse) {
 	}
 	x.Verdict = WitnessDiffers
 	if w.before && x.Unexplained > 0 { // how many is not known either
-		x.Reasons = append(x.Reasons, "calls that began before the recording could not be looked for")
+		x.Reasons = append(x.Reasons, "acc could not look for calls that began before the recording")
 	}
 	if !w.blind && !w.forgotKnown && x.Unexplained > 0 {
-		x.Reasons = append(x.Reasons, "connections that waited when their listener stopped listening are not recorded here")
+		x.Reasons = append(x.Reasons, "this recording has no events of connections that waited when their listener stopped")
 	}
 }

@@ -99,9 +99,9 @@ func TestWitnessNumberUsedAgain(t *testing.T) {
 		verdict string
 		says    string
 	}{
-		{2, WitnessPartly, "the kernel counted the same: 3 TCP connections (counters began anew"},
-		{3, WitnessExplained, "can be accounted for (1 may have been counted twice"},
-		{9, WitnessDiffers, "in network namespace 1 the kernel counted 8 TCP connections, 1 were recorded as accepted: 7 NOT accounted for; 1 of 2 network namespaces agree"},
+		{2, WitnessPartly, "the kernel counted the same: 3 TCP connections (the counters began anew"},
+		{3, WitnessExplained, "is explained: the kernel may have counted 1 twice"},
+		{9, WitnessDiffers, "in network namespace 1 the kernel counted 8 TCP connections, 1 was recorded as accepted: 7 NOT accounted for; 1 of 2 network namespaces agree"},
 	} {
 		w := NewWitness(&format.Header{CPUs: 2})
 		w.Add(&format.Batch{Counters: []format.Counters{at(1, 100, false)}, Events: []format.Event{takenAt(3 * second), takenAt(4 * second)}})

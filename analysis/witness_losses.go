@@ -35,7 +35,7 @@ func (w *Witness) cause() string {
 // gone is what became of events that were recorded.
 func (w *Witness) gone() string {
 	if w.repaired != nil {
-		return "were left out by the repair"
+		return "left out by the repair"
 	}
 	return "could not be read"
 }

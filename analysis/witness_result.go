@@ -108,16 +108,16 @@ func (w *Witness) Finish() WitnessResult {
 			what = "queued"
 		}
 		if early > 0 {
-			reasons = append(reasons, fmt.Sprintf("%s more %s before the counters were first read", Count(uint64(early)), what))
+			reasons = append(reasons, fmt.Sprintf("%s more %s before acc first read the counters", Count(uint64(early)), wereWhat(early, what)))
 		}
 		if behind > 0 {
-			reasons = append(reasons, fmt.Sprintf("%s more %s after they were last read", Count(uint64(behind)), what))
+			reasons = append(reasons, fmt.Sprintf("%s more %s after acc last read them", Count(uint64(behind)), wereWhat(behind, what)))
 		}
 	}
 	agrees, where := r.Verdict == WitnessAgrees, ""
 	if r.Others > 0 && r.Verdict != WitnessSilent {
 		where = fmt.Sprintf(" in %d of %d network namespaces", len(r.Spaces), len(r.Spaces)+r.Others)
-		reasons = append(reasons, fmt.Sprintf("%d more accepted in the %s whose counters are not known", r.Unwitnessed, others(r.Others)))
+		reasons = append(reasons, fmt.Sprintf("%d more accepted in the %s whose counters acc could not read", r.Unwitnessed, others(r.Others)))
 		if agrees {
 			r.Verdict = WitnessPartly
 		}
@@ -125,17 +125,17 @@ func (w *Witness) Finish() WitnessResult {
 	if worst := r.longest(); worst.outside() > 0 {
 		where += fmt.Sprintf(" in %s of %s", Duration(worst.SpanNS), Duration(worst.SpanNS+worst.outside()))
 		if worst.BeforeNS > 0 {
-			reasons = append(reasons, "of the time before that nothing is known")
+			reasons = append(reasons, "the counters say nothing of the time before that")
 		}
 		if worst.AfterNS > 0 {
-			reasons = append(reasons, "of the time after that nothing is known")
+			reasons = append(reasons, "the counters say nothing of the time after that")
 		}
 		if agrees {
 			r.Verdict = WitnessPartly
 		}
 	}
 	if anew {
-		reasons = append(reasons, "counters began anew: another network namespace got the number of one that ended, and of the time between nothing is known")
+		reasons = append(reasons, "the counters began anew, because another network namespace got the number of one that ended; they say nothing of the time between")
 		if agrees {
 			r.Verdict = WitnessPartly
 		}
@@ -143,9 +143,9 @@ func (w *Witness) Finish() WitnessResult {
 	counts := humanize.Plural(total.Opened, "TCP connection")
 	switch {
 	case w.blind:
-		counts += fmt.Sprintf(", %d were recorded as queued", total.Queued)
+		counts += recordedAs(total.Queued, "queued")
 	case !agrees || int64(total.Opened) != total.Accepted:
-		counts += fmt.Sprintf(", %d were recorded as accepted", total.Accepted)
+		counts += recordedAs(total.Accepted, "accepted")
 	}
 	switch r.Verdict {
 	case WitnessSilent:
@@ -153,7 +153,7 @@ func (w *Witness) Finish() WitnessResult {
 	case WitnessAgrees, WitnessPartly:
 		r.Text = "the kernel counted the same" + where + ": " + counts
 	case WitnessExplained:
-		r.Text = fmt.Sprintf("the kernel counted %s"+where+"; the difference of %d can be accounted for", counts, total.Unexplained)
+		r.Text = fmt.Sprintf("the kernel counted %s"+where+"; the difference of %d is explained", counts, total.Unexplained)
 	case WitnessDiffers:
 		r.Text = r.disagreement(w.blind)
 		if len(r.Spaces) > 1 { // it has the reasons of each
@@ -162,7 +162,11 @@ func (w *Witness) Finish() WitnessResult {
 		r.Text += where
 	}
 	if len(reasons) > 0 {
-		r.Text += " (" + strings.Join(reasons, ", ") + ")"
+		open, end := " (", ")"
+		if r.Verdict == WitnessExplained {
+			open, end = ": ", ""
+		}
+		r.Text += open + strings.Join(reasons, "; ") + end
 	}
 	return r
 }
@@ -205,7 +209,7 @@ func (r *WitnessResult) disagreement(blind bool) string {
 		if len(r.Spaces) > 1 {
 			text = fmt.Sprintf("in network namespace %d %s", x.NetNS, text)
 			if len(x.Reasons) > 0 {
-				text += " (" + strings.Join(x.Reasons, ", ") + ")"
+				text += " (" + strings.Join(x.Reasons, "; ") + ")"
 			}
 		}
 		texts = append(texts, text)
@@ -221,9 +225,11 @@ func (r *WitnessResult) disagreement(blind bool) string {
 
 // difference says how the counters of a namespace and the events differ.
 func (x *WitnessSpace) difference(blind bool) string {
-	counts := fmt.Sprintf("%s, %d were recorded as accepted", humanize.Plural(x.Opened, "TCP connection"), x.Accepted)
+	counts := humanize.Plural(x.Opened, "TCP connection")
 	if blind {
-		counts = fmt.Sprintf("%s, %d were recorded as queued", humanize.Plural(x.Opened, "TCP connection"), x.Queued)
+		counts += recordedAs(x.Queued, "queued")
+	} else {
+		counts += recordedAs(x.Accepted, "accepted")
 	}
 	if x.Unexplained < 0 {
 		return fmt.Sprintf("the kernel counted %s: %d more than the kernel counted", counts, -x.Unexplained)
@@ -294,22 +300,26 @@ func (x *WitnessSpace) reasons(waiting int64) {
 			x.Reasons = append(x.Reasons, fmt.Sprintf(format, n))
 		}
 	}
+	are := "were"
+	if x.Forgotten == 1 {
+		are = "was"
+	}
 	if waiting > 0 {
 		add(waiting, "%d more waiting in an accept queue at the end")
 	} else {
 		add(-waiting, "%d fewer waiting in an accept queue at the end")
 	}
-	add(x.Forgotten, "%d were waiting when their listener stopped listening")
+	add(x.Forgotten, "%d "+are+" waiting when their listener stopped listening")
 	add(int64(x.Joined), "%d joined an MPTCP connection")
-	add(int64(x.JoinsFailed), "%d were to join an MPTCP connection and were reset (MPJoinAckHMacFailure)")
-	add(x.Kernel, "%d of the accepted taken by the kernel for itself")
+	add(int64(x.JoinsFailed), "%d tried to join an MPTCP connection and got a reset (MPJoinAckHMacFailure)")
+	add(x.Kernel, "the kernel took %d of the accepted for itself")
 	x.discards()
 }
 
 // discards tells of the sockets that were no connections.
 func (x *WitnessSpace) discards() {
 	if x.Discarded > 0 {
-		x.Reasons = append(x.Reasons, fmt.Sprintf("%d made twice: two CPUs ended one handshake at the same time, and the kernel dropped the second socket", x.Discarded))
+		x.Reasons = append(x.Reasons, fmt.Sprintf("the kernel made %d twice: two CPUs ended one handshake at the same time, and it dropped the second socket", x.Discarded))
 	}
 }
 
@@ -321,4 +331,20 @@ func (s *space) between() sums {
 		synQueue:  s.last.by.synQueue + s.last.while.synQueue - s.first.by.synQueue,
 		moved:     s.last.by.moved + s.last.while.moved - s.first.by.moved,
 	}
+}
+
+// wereWhat is what happened to n connections.
+func wereWhat(n int64, what string) string {
+	if n == 1 {
+		return "was " + what
+	}
+	return "were " + what
+}
+
+// recordedAs says how many connections the capture has.
+func recordedAs(n int64, what string) string {
+	if n == 1 {
+		return ", 1 was recorded as " + what
+	}
+	return fmt.Sprintf(", %d were recorded as %s", n, what)
 }

@@ -54,21 +54,21 @@ func TestWitness(t *testing.T) {
 		{"still queued", 1, reading(200, 210, 13, 3), []format.Event{takenAt(150)}, nil, nil, WitnessAgrees, 0, "2 more waiting"},
 		{"a client lost, failures, UNIX", 0, reading(200, 210, 11, 0), []format.Event{lostClient, again, local, udp}, nil, nil, WitnessAgrees, 0, ""},
 		{"forgotten", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150), forgotten}, nil, nil, WitnessAgrees, 0, "stopped listening"},
-		{"made twice", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), discarded, discarded}, nil, nil, WitnessAgrees, 0, "2 made twice"},
+		{"made twice", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), discarded, discarded}, nil, nil, WitnessAgrees, 0, "the kernel made 2 twice"},
 		{"joined", 0, joins, []format.Event{takenAt(150)}, nil, nil, WitnessAgrees, 0, "MPTCP"},
-		{"failed to join", 0, macs, []format.Event{takenAt(150), takenAt(160)}, nil, nil, WitnessAgrees, 0, "1 were to join an MPTCP connection"},
+		{"failed to join", 0, macs, []format.Event{takenAt(150), takenAt(160)}, nil, nil, WitnessAgrees, 0, "1 tried to join an MPTCP connection"},
 		{"more than failed to join", 0, macs, nil, nil, nil, WitnessDiffers, 2, "NOT accounted for"},
-		{"while read", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), takenAt(205), takenAt(206)}, nil, nil, WitnessExplained, 2, "while the counters were read"},
+		{"while read", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), takenAt(205), takenAt(206)}, nil, nil, WitnessExplained, 2, "while acc read the counters"},
 		{"lost", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, lossy, WitnessExplained, 2, "2 returns of accept were lost"},
 		{"more than was lost", 0, reading(200, 210, 14, 0), []format.Event{takenAt(150)}, nil, lossy, WitnessDiffers, 3, "3 NOT accounted for"},
-		{"counted twice", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150)}, nil, nil, WitnessExplained, 1, "1 may have been counted twice"},
+		{"counted twice", 0, reading(200, 210, 12, 0), []format.Event{takenAt(150)}, nil, nil, WitnessExplained, 1, "the kernel may have counted 1 twice"},
 		{"missing", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, nil, WitnessDiffers, 2, ""},
 		{"too many", 0, reading(200, 210, 11, 0), []format.Event{began, takenAt(150), takenAt(160)}, nil, nil, WitnessDiffers, -1, ""},
-		{"the queue moved", 0, unknown, nil, nil, nil, WitnessExplained, 2, "while the accept queues were read"},
-		{"elsewhere", 0, reading(200, 210, 10, 0), []format.Event{elsewhere}, nil, nil, WitnessPartly, 0, "the same in 1 of 2 network namespaces: 0 TCP connections (1 more accepted in the other one, whose counters are not known)"},
-		{"elsewhere, and lost", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), elsewhere, elsewhere}, nil, lossy, WitnessExplained, 2, "the kernel counted 3 TCP connections, 1 were recorded as accepted in 1 of 2 network namespaces; the difference of 2 can be accounted for (2 returns of accept were lost, the ring was full, 2 more accepted in the other one, whose counters are not known)"},
+		{"the queue moved", 0, unknown, nil, nil, nil, WitnessExplained, 2, "while acc read the accept queues"},
+		{"elsewhere", 0, reading(200, 210, 10, 0), []format.Event{elsewhere}, nil, nil, WitnessPartly, 0, "the same in 1 of 2 network namespaces: 0 TCP connections (1 more accepted in the other one, whose counters acc could not read)"},
+		{"elsewhere, and lost", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), elsewhere, elsewhere}, nil, lossy, WitnessExplained, 2, "the kernel counted 3 TCP connections, 1 was recorded as accepted in 1 of 2 network namespaces; the difference of 2 is explained: 2 returns of accept were lost, the ring was full; 2 more accepted in the other one, whose counters acc could not read"},
 		{"on a full disk", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, &full, WitnessExplained, 2, "2 returns of accept were lost, the disk or the ring was full"},
-		{"left out by salvage", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, whole, WitnessExplained, 2, "2 returns of accept were recorded and could not be read"},
+		{"left out by salvage", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, whole, WitnessExplained, 2, "2 returns of accept were recorded, and could not be read"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := NewWitness(&format.Header{})
@@ -112,7 +112,7 @@ func TestWitness(t *testing.T) {
 	w := NewWitness(&format.Header{Filters: []string{"--events lifecycle"}, Probes: []format.Probe{{Hook: format.HookHashdance, Kind: format.Queued}}})
 	w.Add(&format.Batch{Counters: []format.Counters{reading(95, 105, 10, 0)}, Events: []format.Event{queued, discarded, discarded}})
 	w.Add(&format.Batch{Counters: []format.Counters{reading(200, 210, 13, 0)}, End: &format.End{Clean: true}})
-	if r := w.Finish(); r.Verdict != WitnessAgrees || r.Spaces[0].Discarded != 2 || !strings.Contains(r.Text, "2 made twice") {
+	if r := w.Finish(); r.Verdict != WitnessAgrees || r.Spaces[0].Discarded != 2 || !strings.Contains(r.Text, "the kernel made 2 twice") {
 		t.Errorf("%+v", r)
 	}
 	// Who sat in accept before is a reason, but of no known size.
@@ -129,10 +129,10 @@ func TestWitness(t *testing.T) {
 		told uint64
 		says string
 	}{
-		{0, "(2 returns of accept were recorded and were left out by the repair)"},
-		{1, "(1 returns of accept were lost, the ring was full, 1 returns of accept were recorded and were left out by the repair)"},
-		{2, "(2 returns of accept were lost, the ring was full)"},
-		{5, "(2 returns of accept were lost, the ring was full)"},
+		{0, "is explained: 2 returns of accept were recorded, and left out by the repair"},
+		{1, "is explained: 1 return of accept was lost, the ring was full; 1 return of accept was recorded, and left out by the repair"},
+		{2, "is explained: 2 returns of accept were lost, the ring was full"},
+		{5, "is explained: 2 returns of accept were lost, the ring was full"},
 	} {
 		w := NewWitness(&format.Header{Repaired: &format.Repaired{}})
 		w.Add(&format.Batch{Counters: []format.Counters{reading(95, 105, 10, 0)}, Events: []format.Event{takenAt(150)},
@@ -190,14 +190,14 @@ func TestWitnessUnderWay(t *testing.T) {
 		want   string // the verdict
 		says   string
 	}{
-		{"taken before the end, returned after it", nil, []format.Event{enter(150, 1)}, []format.Event{returns(200*second+20, 1, 7)}, 11, nil, WitnessExplained, "1 accepted while the counters were read"},
+		{"taken before the end, returned after it", nil, []format.Event{enter(150, 1)}, []format.Event{returns(200*second+20, 1, 7)}, 11, nil, WitnessExplained, "1 was accepted while acc read the counters"},
 		{"long after it", nil, []format.Event{enter(150, 1)}, []format.Event{returns(202*second, 1, 7)}, 11, nil, WitnessDiffers, "1 NOT accounted for"},
 		{"began only then", nil, nil, []format.Event{enter(200*second+15, 1), returns(200*second+20, 1, 7)}, 11, nil, WitnessDiffers, "1 NOT accounted for"},
 		{"another's", nil, []format.Event{enter(150, 1)}, []format.Event{enter(200*second+15, 2), returns(200*second+20, 2, 7)}, 11, nil, WitnessDiffers, "1 NOT accounted for"},
 		{"its connection came only then", nil, []format.Event{enter(150, 1)}, []format.Event{queued(200*second+15, 7), returns(200*second+20, 1, 7)}, 11, nil, WitnessDiffers, "1 NOT accounted for"},
-		{"taken before the start, returned after it", []format.Event{enter(90, 1)}, []format.Event{returns(110, 1, 7)}, nil, 10, nil, WitnessExplained, "1 accepted while the counters were read"},
+		{"taken before the start, returned after it", []format.Event{enter(90, 1)}, []format.Event{returns(110, 1, 7)}, nil, 10, nil, WitnessExplained, "1 was accepted while acc read the counters"},
 		{"counted by both", []format.Event{enter(90, 1)}, []format.Event{returns(110, 1, 7)}, nil, 11, nil, WitnessAgrees, "the same: 1 TCP connection"},
-		{"never returned", nil, []format.Event{enter(150, 1)}, nil, 11, totals(1, 0), WitnessExplained, "1 calls had not returned at the end"},
+		{"never returned", nil, []format.Event{enter(150, 1)}, nil, 11, totals(1, 0), WitnessExplained, "1 call of accept had not returned at the end"},
 		{"all returned", nil, []format.Event{enter(150, 1)}, nil, 11, totals(3, 3), WitnessDiffers, "1 NOT accounted for"},
 		{"one began before", nil, []format.Event{enter(150, 1)}, nil, 11, totals(3, 4), WitnessDiffers, "1 NOT accounted for"},
 	} {

@@ -111,7 +111,7 @@ func TestVMCauses(t *testing.T) {
 		}
 		t.Cleanup(func() { unix.Close(silent); unix.Close(talks) }) // other tests wait for all connections to end
 		is("deferred, sends", talks, format.CauseDeferData, "its first data came")
-		is("deferred, closes", closes, format.CauseDeferClosed, "closed its side without data")
+		is("deferred, closes", closes, format.CauseDeferClosed, "sent FIN without data")
 		is("deferred, silent", silent, format.CauseDeferRanOut, "TCP_DEFER_ACCEPT ran out after", "no data had come")
 		_, err := unix.Write(talks, []byte("x"))
 		l.try(errors.Join(err, unix.Close(closes)))

@@ -13,7 +13,7 @@ const (
 	SlowNS      = 100e6 // in the accept queue: a client feels it
 	PaceNS      = 20e6  // between two accepts: a server that takes clients faster has much to do
 	SlowerNS    = 1e9   // as long as TCP waits before it sends again
-	GoneNS      = 1e9   // a client that closed its side after so long in the queue gave up
+	GoneNS      = 1e9   // a client that sent FIN after so long in the queue gave up
 	verySlowNS  = 5e9   // as long as clients commonly wait at all
 	fullNS      = 1e9   // the queue full for so long in all is no burst
 	manyRefused = 10

@@ -111,8 +111,8 @@ type Queue struct {
 	Stuck    uint64          // not accepted by the end
 	OldestNS int64           // the longest of those
 	StuckAt  stats.Mark      // when they were queued
-	Quit     uint64          // of them, the client has closed its side
-	LateGone uint64          // of the accepted, waited goneNS or longer, and the peer had closed its side
+	Quit     uint64          // of them, the client has sent FIN
+	LateGone uint64          // of the accepted, waited goneNS or longer, and the peer had sent FIN
 	LateDead uint64          // of the accepted, dead already, waited slowNS or longer
 	ClosedIn uint64          // ended in the queue, never accepted
 	Left     uint64          // of them, and of those lost, slowNS or later
@@ -124,7 +124,7 @@ type Queue struct {
 	Gone                       stats.Mark // the accepted that had given up
 	Lost                       uint64     // when it was closed
 	LostAt                     stats.Mark
-	LostQuit                   uint64          // of them, the client had closed its side
+	LostQuit                   uint64          // of them, the client had sent FIN
 	SYNs                       uint64          // refused: at the SYN
 	ACKs                       uint64          // at the last ACK
 	SYNQueue                   uint64          // at the SYN, the SYN queue was full

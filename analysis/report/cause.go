@@ -14,7 +14,7 @@ func queuedWords(c *analysis.Connection) string {
 	case format.CauseDeferData:
 		return "its first data came: queued at the listener (TCP_DEFER_ACCEPT)"
 	case format.CauseDeferClosed:
-		return "the client closed its side without data: queued at the listener (TCP_DEFER_ACCEPT)"
+		return "the client sent FIN without data: queued at the listener (TCP_DEFER_ACCEPT)"
 	case format.CauseDeferRanOut:
 		after := ""
 		if c.SynNS != 0 {

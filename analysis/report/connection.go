@@ -38,7 +38,7 @@ var connectionKeys = labelled(
 	intOrNull("retransmits", func(c *conn) (int64, bool) { return int64(c.Retransmits), c.Counted }, "segments sent again; the same"),
 	intOrNull("srtt_us", func(c *conn) (int64, bool) { return int64(c.SRTTUS), c.Counted && c.SRTTUS != 0 }, "smoothed round trip time when it ended; null: not measured"),
 	textOrNull("state_at_accept", func(c *conn) (string, bool) { return format.StateName(c.StateAtAccept), c.AcceptedSeq != 0 },
-		"state of the TCP connection when accept returned it: established; close-wait: the client had closed its side; closed: dead on arrival").words(wordsOf("state")...),
+		"state of the TCP connection when accept returned it: established; close-wait: the client had sent FIN; closed: dead on arrival").words(wordsOf("state")...),
 	textKey("end_reason", func(c *conn) string { return string(c.End) }, "how it ended, or was at the end, in words for people; end says the same as one word").words(endReasons()...),
 	intOrNull("queue_wait_at_least_ns", func(c *conn) (int64, bool) { return c.InQueue() },
 		"of one that was in the queue when recording began, how long the recording saw it there; null for others"),
@@ -55,7 +55,7 @@ var connectionKeys = labelled(
 	boolOrNull("accepted", accepted, "whether accept gave it to the program; null: not known, for it may have been before the recording, or in a part of the capture that is missing, or accepts are not recorded"),
 	boolKey("dead_on_arrival", func(c *conn) bool { return c.Dead }, "it was closed already when accept returned it"),
 	intOrNull("dead_ns", func(c *conn) (int64, bool) { return c.DeadNS, c.Dead && c.DeadNS >= 0 }, "and had been for so long"),
-	boolKey("gone_before_accept", goneBefore, "the client had closed its side before it was accepted, which it may do when it has sent its request, or before it was lost or the recording ended"),
+	boolKey("gone_before_accept", goneBefore, "the client had sent FIN before it was accepted, which it may do when it has sent its request, or before it was lost or the recording ended"),
 	intOrNull("gone_ns", func(c *conn) (int64, bool) { return c.GoneNS, c.GoneNS != 0 }, "when it did; null, too, if that was before the recording"),
 	intKey("refused_packets", func(c *conn) int64 { return int64(c.RefusedPackets) }, "packets of its handshake that were dropped because a queue was full"),
 	intOrNull("first_refused_ns", func(c *conn) (int64, bool) { return firstRefused(c), len(c.Refusals) > 0 }, "when the first of them was dropped"),
@@ -68,7 +68,7 @@ var connectionKeys = labelled(
 	wideOrNull("cookie", func(c *conn) (uint64, bool) { return c.Cookie, c.Cookie != 0 }, "socket cookie, the same in all its events"),
 	intOrNull("inode", func(c *conn) (int64, bool) { return int64(c.Inode), c.Inode != 0 }, "inode number of the accepted socket"),
 	textOrNull("old_state", func(c *conn) (string, bool) { return format.StateName(c.OldState), c.ClosedSeq != 0 },
-		"state of the TCP connection before it closed; close-wait: the client had closed its side").words(wordsOf("state")...),
+		"state of the TCP connection before it closed; close-wait: the client had sent FIN").words(wordsOf("state")...),
 	textOrNull("left_state", func(c *conn) (string, bool) {
 		return format.StateName(c.LeftState), c.LeftState != 0 && c.ClosedSeq == 0
 	},
@@ -80,6 +80,11 @@ var connectionKeys = labelled(
 	boolOrNull("handed_over", func(c *conn) (bool, bool) {
 		return c.HandedOver(), c.AcceptedSeq != 0 && c.End.Open() && (c.HoldersKnown && len(c.Holders) > 0 || c.HandedOver())
 	}, "another process than the one that accepted it had it open when recording ended; null: not known"),
+	textOrNull("cause", func(c *conn) (string, bool) { return c.Cause.String(), c.Cause != 0 },
+		"why it was queued: its handshake, TCP_DEFER_ACCEPT, a SYN cookie, fast open, a move; null: not known").words(wordsOf("cause")...),
+	textOrNull("lost_cause", func(c *conn) (string, bool) { return c.Lost.String(), c.Lost != 0 },
+		"how its listener stopped, if it was lost with it; null: it was not, or that is not known").words(wordsOf("cause")...),
+	intKey("moves", func(c *conn) int64 { return int64(c.Moves) }, "how often it was moved from a listener that stopped to another one (tcp_migrate_req)"),
 )
 
 type conn = analysis.Connection
@@ -106,7 +111,7 @@ func accepted(c *conn) (yes, known bool) {
 	return false, c.QueuedSeq != 0 && c.End.Known() && c.End != analysis.EndWaitingCut && !c.AcceptUnknown
 }
 
-// goneBefore reports whether the client had closed its side before anybody accepted it.
+// goneBefore reports whether the client had sent FIN before anybody accepted it.
 func goneBefore(c *conn) bool {
 	return c.GoneNS != 0 || c.AcceptedSeq != 0 && c.StateAtAccept == format.StateCloseWait || c.AcceptedSeq == 0 && c.End != analysis.EndOpen && c.LeftState == format.StateCloseWait
 }
@@ -243,7 +248,7 @@ func counted(c *conn, n uint64) string {
 	return Bytes(int64(n))
 }
 
-// goneWords says of a client that it had closed its side before it was accepted, which it
+// goneWords says of a client that it had sent FIN before it was accepted, which it
 // may do when it has sent its request: that alone is no giving up; or before it was never
 // accepted, or before the server reset the connection.
 func goneWords(c *analysis.Connection) string {
@@ -253,11 +258,11 @@ func goneWords(c *analysis.Connection) string {
 	case c.Dead:
 		return ""
 	case c.AcceptedSeq != 0 && early:
-		return ", its side closed before it was accepted"
+		return ", the client sent FIN before it was accepted"
 	case c.AcceptedSeq != 0 && c.End == analysis.EndResetByServer && c.OldState == closeWait:
-		return ", after the client had closed its side"
+		return ", after the client had sent FIN"
 	case c.AcceptedSeq == 0 && (early || c.LeftState == closeWait):
-		return ", the client's side closed before"
+		return ", the client had sent FIN"
 	}
 	return ""
 }

@@ -177,7 +177,7 @@ func took(e *format.Event) string {
 
 func stateWords(e *format.Event) string {
 	if e.State == format.StateCloseWait {
-		return ": the client has closed its side"
+		return ": the client has sent FIN"
 	}
 	return ""
 }
@@ -187,7 +187,7 @@ func dropped(e *format.Event, say func(string, ...any)) {
 	case e.Hook == format.HookChildForget:
 		end := "the kernel resets it, the client sees its connection break"
 		if e.State == format.StateCloseWait {
-			end = "the client had closed its side already"
+			end = "the client had sent FIN already"
 		}
 		say("The listener %s while the connection from %s to %s was in its accept queue: %s.", e.Cause.StopWords(""), e.Peer(), e.Bound(), end)
 	case e.Cause == format.CauseAborted:
@@ -197,11 +197,11 @@ func dropped(e *format.Event, say func(string, ...any)) {
 	case e.Hook == format.HookSynRecv && e.Cause == 0:
 		say("The last ACK of the handshake of %s to %s was refused: the accept queue is full.", e.Peer(), e.Bound())
 	case e.Mark&format.MarkSynQueue != 0:
-		say("A SYN of %s to %s was dropped: the SYN queue is full (%d requests). The client sends it again after a second.", e.Peer(), e.Bound(), e.SynQueue)
+		say("A SYN of %s to %s was dropped: the SYN queue is full (%d requests). A client that still wants the connection sends it again: Linux after about a second.", e.Peer(), e.Bound(), e.SynQueue)
 	case e.Hook == format.HookSynRecv:
 		say("The last ACK of the handshake of %s to %s was dropped: the accept queue is full. The client believes that it is connected.", e.Peer(), e.Bound())
 	default:
-		say("A SYN of %s to %s was dropped: the accept queue is full. The client sends it again after a second.", e.Peer(), e.Bound())
+		say("A SYN of %s to %s was dropped: the accept queue is full. A client that still wants the connection sends it again: Linux after about a second.", e.Peer(), e.Bound())
 	}
 	if e.Hook != format.HookChildForget {
 		say("%s", queueWords(e))
@@ -222,7 +222,7 @@ func returned(e *format.Event, say func(string, ...any)) {
 		case 7:
 			say("It was dead on arrival: the client had reset it while it was in the queue.")
 		case 8:
-			say("The client had closed its side already; what it sent can still be read.")
+			say("The client had sent FIN already; what it sent can still be read.")
 		}
 		if e.Mark&format.MarkAddrDiffers != 0 {
 			if e.ToldAddr == e.RAddr && e.ToldPort == e.RPort && e.RAddr.IsValid() {

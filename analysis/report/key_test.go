@@ -35,16 +35,16 @@ func TestConnectionJSONTells(t *testing.T) {
 		}, "closed by the server, refused 2×", `end="closed-by-server" accepted=true refused_packets=2 last_refused_ns=3000000000 refused_ns=7000000000 queue_wait_ns=500000000 gone_before_accept=false`},
 		{"half closed", func(c *analysis.Connection) {
 			c.End, c.QueuedSeq, c.AcceptedSeq, c.GoneNS, c.StateAtAccept = analysis.EndByClient, 1, 2, 4e9, format.StateCloseWait
-		}, "its side closed before it was accepted", `gone_before_accept=true gone_ns=4000000000 dead_on_arrival=false dead_ns=null refused_packets=0 first_refused_ns=null`},
+		}, "the client sent FIN before it was accepted", `gone_before_accept=true gone_ns=4000000000 dead_on_arrival=false dead_ns=null refused_packets=0 first_refused_ns=null`},
 		{"half closed before the recording", func(c *analysis.Connection) {
 			c.End, c.Before, c.StartNS, c.AcceptedSeq, c.StateAtAccept = analysis.EndOpen, true, 1e9, 2, format.StateCloseWait
-		}, "its side closed before it was accepted", `before=true began_ns=1000000000 gone_before_accept=true gone_ns=null`},
+		}, "the client sent FIN before it was accepted", `before=true began_ns=1000000000 gone_before_accept=true gone_ns=null`},
 		{"dead", func(c *analysis.Connection) {
 			c.End, c.QueuedSeq, c.AcceptedSeq, c.StateAtAccept, c.Dead, c.DeadNS = analysis.EndResetByClient, 1, 2, 7, true, 6e8
 		}, "dead on arrival", `end="reset-by-client" dead_on_arrival=true dead_ns=600000000 accepted=true gone_before_accept=false`},
 		{"reset by the server", func(c *analysis.Connection) {
 			c.End, c.QueuedSeq, c.AcceptedSeq, c.StateAtAccept, c.ClosedSeq, c.OldState = analysis.EndResetByServer, 1, 2, 1, 3, format.StateCloseWait
-		}, "reset by the server, after the client had closed its side", `end="reset-by-server" old_state="close-wait" left_state=null gone_before_accept=false`},
+		}, "reset by the server, after the client had sent FIN", `end="reset-by-server" old_state="close-wait" left_state=null gone_before_accept=false`},
 		{"never accepted", func(c *analysis.Connection) { c.End, c.QueuedSeq = analysis.EndResetByClient, 1 }, "never accepted", `accepted=false`},
 		{"not known", func(c *analysis.Connection) {
 			c.End, c.QueuedSeq, c.AcceptUnknown = analysis.EndResetByClient, 1, true

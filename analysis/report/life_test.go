@@ -150,7 +150,7 @@ func TestLife(t *testing.T) {
 // Each line has exactly the keys that are promised, in their order.
 func TestConnectionKeys(t *testing.T) {
 	const want = "id laddr lport raddr rport pid comm via established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns netns listener " +
-		"ts began_ns end end_ns before accepted dead_on_arrival dead_ns gone_before_accept gone_ns refused_packets first_refused_ns last_refused_ns refused_ns handshake_ns alive_ns cookie inode old_state left_state holders holders_known handed_over"
+		"ts began_ns end end_ns before accepted dead_on_arrival dead_ns gone_before_accept gone_ns refused_packets first_refused_ns last_refused_ns refused_ns handshake_ns alive_ns cookie inode old_state left_state holders holders_known handed_over cause lost_cause moves"
 	n := 0
 	slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
 		n++
@@ -313,12 +313,12 @@ func TestHalfClosed(t *testing.T) {
 		state uint8
 		want  string
 	}{
-		{analysis.EndByClient, 2e9, 8, "closed by the client, its side closed before it was accepted"},
-		{analysis.EndByClient, 0, 8, "closed by the client, its side closed before it was accepted"}, // it was in the queue when recording began
-		{analysis.EndResetByClient, 2e9, 8, "reset by the client, its side closed before it was accepted"},
+		{analysis.EndByClient, 2e9, 8, "closed by the client, the client sent FIN before it was accepted"},
+		{analysis.EndByClient, 0, 8, "closed by the client, the client sent FIN before it was accepted"}, // it was in the queue when recording began
+		{analysis.EndResetByClient, 2e9, 8, "reset by the client, the client sent FIN before it was accepted"},
 		{analysis.EndByServer, 0, 1, "closed by the server"},
-		{analysis.EndResetByServer, 0, 1, "reset by the server, after the client had closed its side"},
-		{analysis.EndResetByServer, 2e9, 8, "reset by the server, its side closed before it was accepted"},
+		{analysis.EndResetByServer, 0, 1, "reset by the server, after the client had sent FIN"},
+		{analysis.EndResetByServer, 2e9, 8, "reset by the server, the client sent FIN before it was accepted"},
 	} {
 		c.End, c.GoneNS, c.StateAtAccept, c.OldState = x.end, x.gone, x.state, 8
 		line, story := string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)), Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC)
@@ -333,7 +333,7 @@ func TestHalfClosed(t *testing.T) {
 			c.End, c.LeftState = end, left
 			want := "  " + string(end)
 			if left == 8 {
-				want += ", the client's side closed before"
+				want += ", the client had sent FIN"
 			}
 			if line := string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)); !strings.HasSuffix(line, want) {
 				t.Errorf("%s, want %s", line, want)

@@ -61,6 +61,9 @@ func runSign(out, errOut io.Writer, name string, o signOptions) error {
 	if o.namespace == "" {
 		return &usageError{errors.New("--namespace is empty"), "the usual one is " + defaultNamespace}
 	}
+	if (o.output == "-" || o.output == "" && name == "-") && out == io.Writer(os.Stdout) && isClosed(os.Stdout) {
+		return &hinted{errors.New("standard output is closed"), "use -o FILE"}
+	}
 	signer, done, err := sshsig.LoadKey(o.key)
 	if errors.Is(err, sshsig.ErrEncrypted) {
 		return &hinted{err, "ssh-add " + strings.TrimSuffix(o.key, ".pub") + " puts it into the agent"}
