@@ -50,6 +50,7 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()
 	r.Witness = a.witness.Finish()
+	r.Witness.NotShown = append(r.Witness.NotShown, a.places.unixRefusals()...)
 	r.Caveats = a.caveats(c, indexOnly, r, g.missedEnds, unseen)
 	r.Integrity, r.Recording = c.File, a.recording(&c, r)
 	r.Complete = len(r.Caveats) == 0

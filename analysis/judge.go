@@ -38,7 +38,7 @@ func (a *Analyzer) judge(r *Result) {
 func (a *Analyzer) summary(l *listener) *findings.Listener {
 	ps := &a.places
 	s := &findings.Listener{
-		Inode: l.key.inode, NetNS: l.key.netns, Addr: l.addr, Label: l.label(ps), Owner: l.ownerOr("", ps), Labelled: l.twin != "",
+		Inode: l.key.inode, NetNS: l.key.netns, Addr: l.addr, Unix: l.family == format.FamilyUnix, Label: l.label(ps), Owner: l.ownerOr("", ps), Labelled: l.twin != "",
 		By: l.by(ps), Began: l.owned, Attempts: l.attempts, Accepted: l.accepted, Marks: l.marks,
 		FullHigh: l.fullHigh.n, FullLimit: l.fullHigh.max, DeadAhead: l.deadAhead, FirstSeq: l.seq, FirstNS: l.seenNS,
 		Snapshot: findings.Snapshot{

@@ -13,7 +13,7 @@ import (
 // and their last reading, and of which the capture has no event.
 type NotShown struct {
 	NetNS   uint32 `json:"netns"`   // inode number of the network namespace
-	Counter string `json:"counter"` // as nstat(8) prints it; "simultaneous_opens" is acc's own
+	Counter string `json:"counter"` // as nstat(8) prints it; "simultaneous_opens" and "unix_queue_full" are acc's own
 	Count   uint64 `json:"count"`   // how often it happened
 	Text    string `json:"text"`    // the same as a sentence
 }
@@ -54,6 +54,22 @@ func (w *Witness) simultaneous() (list []NotShown) {
 			text := " received a SYN while connecting (self-connect, or simultaneous open of two sockets); " +
 				"such a connection has no listener and no accept"
 			list = append(list, NotShown{s.NetNS, counterSimultaneous, s.Count, humanize.Plural(s.Count, "TCP socket") + text})
+		}
+	}
+	return list
+}
+
+// counterUnixFull is the name of how often a UNIX listener's queue was seen full.
+const counterUnixFull = "unix_queue_full"
+
+// unixRefusals says where clients of UNIX sockets may have been refused: a connect that finds the
+// queue full waits, or fails with EAGAIN (unix_stream_connect), and no counter or event shows it.
+func (ps *places) unixRefusals() (list []NotShown) {
+	for _, l := range ps.all {
+		if n := max(l.full, min(uint64(l.fullHigh.n), 1)); l.family == format.FamilyUnix && n > 0 {
+			text := fmt.Sprintf("acc saw the accept queue of UNIX socket %s full %s; a client's connect that failed meanwhile (EAGAIN) is not recorded",
+				l.name(), humanize.Plural(n, "time"))
+			list = append(list, NotShown{l.key.netns, counterUnixFull, n, text})
 		}
 	}
 	return list

@@ -121,3 +121,37 @@ func TestSettings(t *testing.T) {
 		t.Errorf("%+v", s.of)
 	}
 }
+
+// A UNIX listener whose queue was full may have refused clients, which no event shows; the hints are
+// for UNIX sockets.
+func TestUnixQueueFull(t *testing.T) {
+	a := New(&format.Header{Clock: format.Clock{BootNS: 1, RealNS: 1e18}, StartNS: 1e18}, Options{})
+	b := &format.Batch{}
+	for i := range 12 {
+		e := format.Event{
+			Seq: uint64(i + 1), Kind: format.Enter, Hook: format.HookSysAccept4, Via: format.ViaAccept4, TID: 7, PID: 7, NetNS: 1, SockFD: 3, BootNS: int64(i + 2),
+			Family: format.FamilyUnix, Listener: 70, LName: "/run/x.sock", Type: 1, State: 10, Backlog: 6, BacklogMax: 5,
+		}
+		if i%2 == 1 {
+			e.Kind, e.Ret, e.Backlog = format.Return, 9, 5
+		}
+		b.Events = append(b.Events, e)
+	}
+	if err := a.Add(b, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Add(&format.Batch{End: &format.End{Clean: true, Events: 12, BlockedKnown: true, Clock: format.Clock{BootNS: 99, RealNS: 1e18 + 98}}}, false); err != nil {
+		t.Fatal(err)
+	}
+	r, err := a.Finish(Completeness{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "acc saw the accept queue of UNIX socket /run/x.sock full 6 times; a client's connect that failed meanwhile (EAGAIN) is not recorded"
+	if list := r.Witness.NotShownTexts(); len(list) != 1 || list[0] != want {
+		t.Errorf("%q", list)
+	}
+	if len(r.Findings) != 1 || r.Findings[0].ID != "queue-full" || !strings.Contains(r.Findings[0].Next, "ss -lxn") || strings.Contains(r.Findings[0].Next, "ss -ltn") {
+		t.Errorf("%+v", r.Findings)
+	}
+}

@@ -89,7 +89,11 @@ func queueFull(c *Capture, l *Listener) []found {
 	if m == nil && (q == nil || q.Blind || q.FullNS == 0) {
 		return nil
 	}
-	const next = "while it is full, new clients are refused: see queue-overflow and slow-accept; ss -ltn shows it live (Recv-Q over Send-Q)"
+	next := "while it is full, new clients are refused: see queue-overflow and slow-accept; ss -ltn shows it live (Recv-Q over Send-Q)"
+	if l.Unix {
+		next = "while it is full, a client's connect waits, or fails with EAGAIN if it is non-blocking, which acc does not record: " +
+			"see slow-accept; ss -lxn shows it live (Recv-Q over Send-Q)"
+	}
 	full := fmt.Sprintf("%s: the accept queue was full (%s, limit %d)", l.Label, say.Conns(uint64(l.FullHigh)), l.FullLimit)
 	switch {
 	case q != nil && !q.Blind:

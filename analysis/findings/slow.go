@@ -12,7 +12,14 @@ import (
 	"github.com/acc-project/acc/analysis/stats"
 )
 
-const lookAtOwner = "look at the threads of the process that owns the listener (ss -ltnp): why does none call accept?"
+// lookAtOwner is what to do where nobody calls accept.
+func (l *Listener) lookAtOwner() string {
+	list := "ss -ltnp"
+	if l.Unix {
+		list = "ss -lxnp"
+	}
+	return "look at the threads of the process that owns the listener (" + list + "): why does none call accept?"
+}
 
 // slowAccept finds clients that waited long in the accept queue, or still do.
 func slowAccept(c *Capture, l *Listener) []found {
@@ -84,7 +91,7 @@ func neverCame(c *Capture, l *Listener) []found {
 	if l.Attempts > 0 || !n.Ended || n.End == 0 {
 		return nil
 	}
-	called, because, next := l.called(), "", lookAtOwner
+	called, because, next := l.called(), "", l.lookAtOwner()
 	if l.Stands != "" {
 		because, next = ": "+l.Stands, l.StandsDo
 	}
@@ -161,7 +168,7 @@ func slowNext(c *Capture, l *Listener) (who, next string) {
 		"then let a thread of its own accept, or start more workers"
 	switch {
 	case l.Attempts == 0 && !c.Blind:
-		who, next = l.suffix()+": nobody "+l.called()+"; ", cmp.Or(l.StandsDo, lookAtOwner)
+		who, next = l.suffix()+": nobody "+l.called()+"; ", cmp.Or(l.StandsDo, l.lookAtOwner())
 	case q.Slow == 0 && q.Stuck == 0 && c.Blind:
 		who = l.suffix() + ": "
 		next = "accepts are not recorded, so it is not known whether it accepted others meanwhile (record with --events all); see what its accepting thread does"

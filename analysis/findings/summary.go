@@ -47,6 +47,7 @@ type Listener struct {
 	Inode     uint64
 	NetNS     uint32
 	Addr      netip.AddrPort // invalid if it has none
+	Unix      bool           // it is a UNIX socket
 	Label     string         // what sentences call it: its address, with what tells it apart from others
 	Owner     string         // name[pid] of whose it is, "" if that is not known
 	Labelled  bool           // the label names the owner
