@@ -138,3 +138,17 @@ func TestPreempts(t *testing.T) {
 		}
 	}
 }
+
+func TestRoomForTasks(t *testing.T) {
+	for loadavg, want := range map[string]uint32{
+		"0.20 0.18 0.12 1/80 11206":        1 << 12, // few tasks
+		"0.20 0.18 0.12 1/10000 11206":     20000,
+		"0.20 0.18 0.12 9/4194304 4194303": 1 << 20,
+		"":                                 1 << 20, // not known
+		"0.20 0.18 0.12 1/x 11206":         1 << 20,
+	} {
+		if n := roomForTasks(loadavg); n != want {
+			t.Errorf("%q: %d, not %d", loadavg, n, want)
+		}
+	}
+}

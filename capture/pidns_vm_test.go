@@ -78,7 +78,7 @@ func TestVMInPIDNamespace(t *testing.T) {
 					unseen = 1
 				}
 				if w := i.Witness; mine != p.made-unseen || other != 0 || i.Lost != 0 || w.Spaces[0].Opened < p.made || w.Spaces[0].Unexplained != unseen ||
-					strings.Contains(w.Text, "calls that began before the recording could not be looked for") != own {
+					strings.Contains(w.Text, "could not look for calls that began before the recording") != own {
 					t.Errorf("%d connections: %d recorded, %d of other processes; %+v", p.made, mine, other, i)
 				}
 				figure(t, mode, "with %s /proc: %d of %d connections, by the host's ids", proc, mine, p.made)

@@ -300,6 +300,7 @@ func (a *attached) load(o *Options, types *btf.Cache, object func() (*ebpf.Colle
 	if o.RingBytes != 0 {
 		spec.Maps["events"].MaxEntries = uint32(o.RingBytes)
 	}
+	spec.Maps["sleepers"].MaxEntries = roomForTasks(readLine("/proc/loadavg"))
 	if err := a.setLife(o, spec); err != nil {
 		return nil, err
 	}
@@ -332,6 +333,21 @@ func (a *attached) load(o *Options, types *btf.Cache, object func() (*ebpf.Colle
 		}
 	}
 	return nil, err
+}
+
+// roomForTasks is the size of the map of tasks that sit in accept when the recording begins: twice the tasks of the
+// host by /proc/loadavg. Its empty buckets alone are 16 bytes each; a million of them would be a quarter of acc's memory.
+func roomForTasks(loadavg string) uint32 {
+	const least, most = 1 << 12, 1 << 20
+	n := uint64(most / 2)
+	if f := strings.Fields(loadavg); len(f) > 3 {
+		if _, all, ok := strings.Cut(f[3], "/"); ok {
+			if v, err := strconv.ParseUint(all, 10, 32); err == nil {
+				n = v
+			}
+		}
+	}
+	return uint32(min(max(2*n, least), most))
 }
 
 // attach makes the probes live: returns first, so that no attempt begins whose

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"time"
 	"unsafe"
 
@@ -53,6 +54,7 @@ func Record(ctx context.Context, w io.Writer, o Options) (Result, error) {
 		return r, explain(err)
 	}
 	defer a.close()
+	debug.FreeOSMemory() // what reading the kernel's types took is several times what recording takes
 	s, err := newSession(w, &o, a, space)
 	if err != nil {
 		return r, err

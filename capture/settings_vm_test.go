@@ -13,9 +13,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// lookTime is more than twice what passes before acc reads settings that were written.
+const lookTime = 500 * time.Millisecond
 
 // counted is what acc analyze --json says of the kernel's counters and settings.
 type counted struct {
@@ -75,6 +79,7 @@ func TestVMListenDrops(t *testing.T) {
 		sysctl(t, "net.ipv4.tcp_syncookies", "0")
 		sysctl(t, "net.ipv4.tcp_max_syn_backlog", "16")
 		sysctl(t, "net.ipv4.tcp_no_metrics_save", "1")
+		time.Sleep(lookTime) // what is written and written back sooner acc need not have read
 		s := l.serve(unix.AF_INET, 0, 128, nil)
 		defer unix.Close(s.fd)
 		for range 40 { // they hear no SYN-ACK
@@ -88,6 +93,7 @@ func TestVMListenDrops(t *testing.T) {
 			}
 		}
 		l.until("27 SYNs are dropped", func() bool { return otherDrops()-from >= 27 })
+		time.Sleep(lookTime)
 	})
 	least := otherDrops() - from
 	r.stop(t)
