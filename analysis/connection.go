@@ -133,6 +133,7 @@ const (
 	EndByServer      End = "closed by the server"
 	EndByClient      End = "closed by the client"
 	EndByBoth        End = "closed by both at once"
+	EndWriteRefused  End = "closed by the client; what the server wrote after that was refused"
 	EndResetByClient End = "reset by the client"
 	EndResetByServer End = "reset by the server"
 	EndTimeout       End = "timed out"
@@ -154,6 +155,7 @@ const (
 
 var endIDs = map[End]string{
 	EndByServer: "closed-by-server", EndByClient: "closed-by-client", EndByBoth: "closed-by-both", EndResetByClient: "reset-by-client",
+	EndWriteRefused:  "closed-by-client-write-refused",
 	EndResetByServer: "reset-by-server", EndTimeout: "timed-out", EndKilled: "killed", EndError: "network-error", EndListener: "lost-with-listener",
 	EndAccept: "lost-in-accept", EndRefused: "refused", EndOpen: "open", EndWaiting: "waiting", EndGone: "gone", EndNotRecorded: "not-recorded",
 	EndOpenCut: "open-so-far", EndWaitingCut: "waiting-so-far", EndRefusedCut: "refused-so-far",
@@ -193,13 +195,20 @@ func (e End) Told() bool {
 // first goes through FIN-WAIT, the other one through CLOSE-WAIT and LAST-ACK. A
 // socket that closes out of ESTABLISHED or CLOSE-WAIT without an error was closed
 // with data unread or without lingering, by an RST (tcp_close, tcp_disconnect).
-func endOf(oldState uint8, sockErr uint16) End {
+//
+// A peer that has closed in the ordinary way, by a FIN, answers what is written to it
+// after that with an RST (RFC 9293, 3.10.7.1). Where no program had the connection, served
+// false, nobody can have written, and the peer reset it by itself.
+func endOf(oldState uint8, sockErr uint16, served bool) End {
 	switch sockErr {
-	case 104, 32, 111:
+	case errnoReset, errnoPipe, errnoConnRefused:
+		if served && (oldState == format.StateCloseWait || oldState == format.StateLastAck) {
+			return EndWriteRefused
+		}
 		return EndResetByClient
-	case 110:
+	case errnoTimedOut:
 		return EndTimeout
-	case 103:
+	case errnoAborted:
 		return EndKilled
 	case 0:
 	default:
@@ -225,4 +234,7 @@ func Discarded(e *format.Event) bool {
 }
 
 // EndOf says who closed the connection of a Closed event.
-func EndOf(e *format.Event) End { return endOf(e.OldState, e.SockErr) }
+func EndOf(e *format.Event) End {
+	served := e.Inode != 0 || e.OldState == format.StateLastAck // a program has it open, or had and closed it
+	return endOf(e.OldState, e.SockErr, served)
+}

@@ -7,6 +7,15 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
+// Errors of a connection, as Linux numbers them.
+const (
+	errnoPipe        = 32  // EPIPE
+	errnoAborted     = 103 // ECONNABORTED
+	errnoReset       = 104 // ECONNRESET
+	errnoTimedOut    = 110 // ETIMEDOUT
+	errnoConnRefused = 111 // ECONNREFUSED
+)
+
 // meanings says what an error of accept means for whoever reads it at night;
 // accept(2) and the kernel's source.
 var meanings = map[int32]string{

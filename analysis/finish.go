@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
@@ -354,7 +355,7 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unse
 		add("cross-check", "%s", r.Witness.Text)
 	}
 	if a.unfollowed > 0 {
-		add("limit", "more than %d threads were in accept at once: %d events of others were not paired", a.o.MaxTasks, a.unfollowed)
+		add("limit", "more than %d threads were in accept at once: %s of others not paired", a.o.MaxTasks, humanize.Plural(a.unfollowed, "event"))
 	}
 	if a.conns.limited {
 		add("limit", "there were more than %d connections at once: the ends of the oldest were not followed", a.o.MaxConns)

@@ -82,7 +82,7 @@ const maxNotShown = 30
 func (r *WitnessResult) NotShownTexts() (list []string) {
 	for i, n := range r.NotShown {
 		if i == maxNotShown {
-			return append(list, fmt.Sprintf("%d more counters grew; --json has them in witness.not_shown", len(r.NotShown)-i))
+			return append(list, fmt.Sprintf("%s grew; --json has all in witness.not_shown", humanize.Plural(uint64(len(r.NotShown)-i), "more counter")))
 		}
 		text := n.Text
 		if len(r.Spaces) > 1 && n.NetNS != 0 {

@@ -18,7 +18,7 @@ func (cs *conns) finish(c *conn, end End) error {
 	case x != nil && x.dropSeq != 0:
 		end = EndListener
 	case x != nil && x.closed:
-		end = endOf(x.end.oldState, x.end.sockErr)
+		end = endOf(x.end.oldState, x.end.sockErr, c.served())
 	}
 	if end.Open() && (x == nil || x.left == nil) {
 		cs.unsure++
@@ -55,6 +55,12 @@ func (cs *conns) finish(c *conn, end End) error {
 	}
 	cs.remove(c)
 	return err
+}
+
+// served reports whether a program had a connection that closed, and could write to it.
+func (c *conn) served() bool {
+	accepted := c.acceptSeq != 0 && c.state != format.StateClosed // else it was dead on arrival
+	return accepted || c.rare.end.inode != 0 || c.rare.end.oldState == format.StateLastAck
 }
 
 func (cs *conns) count(accepted bool, end End) {

@@ -215,7 +215,7 @@ func (r *WitnessResult) disagreement(blind bool) string {
 		texts = append(texts, text)
 	}
 	if n := len(texts) - maxDisagreeing; n > 0 {
-		texts = append(texts[:maxDisagreeing], fmt.Sprintf("and %d more network namespaces differ", n))
+		texts = append(texts[:maxDisagreeing], "and "+humanize.Plural(uint64(n), "more network namespace"))
 	}
 	if agree > 0 {
 		texts = append(texts, fmt.Sprintf("%d of %d network namespaces agree", agree, len(r.Spaces)))

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/format"
 )
 
@@ -206,12 +207,12 @@ func (a *Account) Contradictions() []string {
 	}
 	for _, p := range inOrder(a.losses) {
 		if n := a.losses[p]; n > 0 && !known[p] && !a.repair {
-			a.contradict("END does not account for %d lost events of %s of %s, which its loss records count", n, p.kind, p.hook)
+			a.contradict("END does not account for %s of %s of %s, which its loss records count", humanize.Plural(n, "lost event"), p.kind, p.hook)
 		}
 	}
 	for _, p := range inOrder(a.counts) {
 		if n := a.counts[p]; n > 0 && !known[p] {
-			a.contradict("END does not account for %d events of %s of %s", n, p.kind, p.hook)
+			a.contradict("END does not account for %s of %s of %s", humanize.Plural(n, "event"), p.kind, p.hook)
 		}
 	}
 	return a.against

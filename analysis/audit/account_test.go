@@ -43,7 +43,7 @@ func TestAccount(t *testing.T) {
 		{name: "a copy of the midst of a gap", events: accepts(1, 7, 4, 3, 5, 4), lost: 2, want: "event 6 has number 4"},
 		{name: "late ones", events: accepts(4, 1, 9, 3, 2, 7, 5, 6, 8)},
 		{name: "no number", events: accepts(0, 1), want: "1 events have no number"},
-		{name: "no account", events: accepts(1), none: true, want: "does not account for 1 events"},
+		{name: "no account", events: accepts(1), none: true, want: "does not account for 1 event of"},
 		{name: "of nobody", events: stranger, want: "event 2 is of a process that no record"},
 		{name: "two of a number", events: accepts(1), twice: true, want: "the same number"},
 	} {

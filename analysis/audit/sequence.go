@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/format"
 )
 
@@ -232,7 +233,7 @@ func (s *numbers) backwards() string {
 	a := &s.backOne
 	text := fmt.Sprintf("event %d, %s of %s on CPU %d, is of %v before one that came earlier there", a.seq, a.on.kind, a.on.hook, a.on.cpu, time.Duration(s.backBy))
 	if s.back > 1 {
-		text += fmt.Sprintf("; so are %d more", s.back-1)
+		text += fmt.Sprintf("; %s in all", humanize.Plural(s.back, "event"))
 	}
 	return text
 }
@@ -244,7 +245,7 @@ func (s *numbers) twice() (list []string) {
 			a.seq, a.number, a.on.kind, a.on.hook, a.on.cpu))
 	}
 	if more := s.doubled - uint64(len(s.again)); more > 0 {
-		list = append(list, fmt.Sprintf("%d more events have a number that an event before them has", more))
+		list = append(list, humanize.Plural(more, "more event")+" with the number of an earlier one")
 	}
 	return list
 }

@@ -53,7 +53,7 @@ func Judge(readErr error, ended bool, skipped []format.Skip, against []string) F
 	corrupt := new(format.CorruptError)
 	for i, s := range skipped {
 		if i == maxPlaces {
-			f.Why = append(f.Why, fmt.Sprintf("and in %d more places", len(skipped)-i))
+			f.Why = append(f.Why, "and in "+humanize.Plural(uint64(len(skipped)-i), "more place"))
 			break
 		}
 		f.Why = append(f.Why, fmt.Sprintf("at byte %d, %s: %s", s.Offset, humanize.LeftOut(s.Bytes, 0, s.Events), s.Reason))

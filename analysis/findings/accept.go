@@ -26,13 +26,17 @@ func fdExhausted(c *Capture, l *Listener) []found {
 	if m == nil {
 		return nil
 	}
-	text, next := "accept failed %s in %s because the process (%s) had no descriptor left (EMFILE); a client that is queued then waits until one is free",
+	text, next := "accept failed %s because the process (%s) had no descriptor left (EMFILE); a client that is queued then waits until one is free",
 		"ls /proc/PID/fd | wc -l against its limit (prlimit -n -p PID; LimitNOFILE= of its unit); if the number only grows, something is not closed"
 	if slices.ContainsFunc(l.Errors, func(e ErrorCount) bool { return e.Errno == enfile }) {
-		text, next = "accept failed %s in %s because the whole system had no descriptor left (ENFILE; %s accepts there); a client that is queued then waits until one is free",
+		text, next = "accept failed %s because the whole system had no descriptor left (ENFILE; %s accepts there); a client that is queued then waits until one is free",
 			"cat /proc/sys/fs/file-nr against fs.file-max; lsof for who holds most"
 	}
-	return one(Critical, m.Count, m.Samples(), next, "%s: "+text, l.Label, say.CallsOf(m.Count, "time"), say.CallsFor(m.LastNS-m.FirstNS), l.By)
+	often := say.CallsOf(m.Count, "time")
+	if span := m.LastNS - m.FirstNS; m.Count > 1 && span > 0 {
+		often += " in " + say.CallsFor(span)
+	}
+	return one(Critical, m.Count, m.Samples(), next, "%s: "+text, l.Label, often, l.By)
 }
 
 // aborted finds accepts that returned the error of a connection.
@@ -116,6 +120,13 @@ func allOf(n uint64) string {
 	return "all of them"
 }
 
+func themOrIt(n uint64) string {
+	if n == 1 {
+		return "it"
+	}
+	return "them"
+}
+
 // dead finds connections that were over before the program had them.
 func dead(c *Capture, l *Listener) []found {
 	m, say := l.Marks[DeadOnArrival], c.say()
@@ -138,15 +149,15 @@ func dead(c *Capture, l *Listener) []found {
 		s = Warning
 	}
 	gone := humanize.Duration(GoneNS)
-	text := fmt.Sprintf("%s of %s accepted connections had been closed by a client that had waited %s or longer",
-		say.Ended(late), say.Calls(l.Accepted), gone)
+	text := fmt.Sprintf("%s of %s had been closed by a client that had waited %s or longer",
+		say.Ended(late), say.CallsOf(l.Accepted, "accepted connection"), gone)
 	if m.N() > 0 {
 		more := ""
 		if late > 0 {
 			more = fmt.Sprintf(", %s more had been closed by a client that had waited %s or longer", say.Ended(late), gone)
 		}
-		text = fmt.Sprintf("%s of %s accepted connections %s dead on arrival: the client had sent RST while in the queue%s",
-			say.Calls(m.N()), say.Calls(l.Accepted), were(m.N()), more)
+		text = fmt.Sprintf("%s of %s %s dead on arrival: the client had sent RST while in the queue%s",
+			say.Calls(m.N()), say.CallsOf(l.Accepted, "accepted connection"), were(m.N()), more)
 	}
 	return one(s, n, evidence,
 		"if clients give up, slow-accept says how long they had waited; short-lived ones with a RST at once are health checks or scans (acc analyze --connections)",
@@ -178,7 +189,7 @@ func uring(c *Capture) []found {
 		}
 	}
 	if n := len(where); n > most {
-		where = append(where[:most], fmt.Sprintf("%d more listeners", n-most))
+		where = append(where[:most], humanize.Plural(uint64(n-most), "more listener"))
 	}
 	return one(Notice, m.Count, m.Samples(),
 		"seccomp, auditd and tools that trace system calls do not see these accepts: check that the program is meant to use io_uring",

@@ -110,7 +110,7 @@ func queueFull(c *Capture, l *Listener) []found {
 	if m.Count >= manyRefused || 100*m.Count >= l.Attempts {
 		s = Warning
 	}
-	return one(s, m.Count, m.Samples(), next, "%s at %s entries and returns of accept", full, say.Events(m.Count))
+	return one(s, m.Count, m.Samples(), next, "%s at %s of accept", full, say.EventsOf(m.Count, "event"))
 }
 
 // listenDrops finds what listeners dropped for a reason of which there are no events.

@@ -53,7 +53,7 @@ func slowAccept(c *Capture, l *Listener) []found {
 	who, next := slowNext(c, l)
 	if l.RingFull > 0 {
 		parts = append(parts, say.CallsOf(l.RingFull, "multishot accept")+
-			" of io_uring ended because the completion queue was full, and accepts nobody more until the program asks again")
+			" of io_uring ended because the completion queue was full; the kernel accepts nobody until the program asks again")
 		if next != l.StandsDo {
 			next = "let the program take completions out of the queue in time, or make that larger (IORING_SETUP_CQSIZE), " +
 				"and ask again when one comes without IORING_CQE_F_MORE"
@@ -102,13 +102,18 @@ func neverCame(c *Capture, l *Listener) []found {
 		if l.Queue != nil {
 			evidence = l.Queue.StuckAt.Samples()
 		}
-		return one(Critical, uint64(n.End), evidence, next, "%s%s: nobody %s in %s, and %d connections were in the queue at the start, %d at the end%s",
-			l.Label, l.suffix(), called, c.say().SpanOf(c.SpanNS), n.Start, n.End, because)
+		return one(Critical, uint64(n.End), evidence, next, "%s%s: nobody %s in %s, and %s in the queue at the start, %d at the end%s",
+			l.Label, l.suffix(), called, c.say().SpanOf(c.SpanNS), connsWere(n.Start), n.End, because)
 	case l.Queue == nil && !n.Before:
-		return one(Warning, uint64(n.End), nil, next, "%s%s began to listen during the recording, and nobody %s: %d connections were in its queue at the end%s",
-			l.Label, l.suffix(), called, n.End, because)
+		return one(Warning, uint64(n.End), nil, next, "%s%s began to listen during the recording, and nobody %s: %s in its queue at the end%s",
+			l.Label, l.suffix(), called, connsWere(n.End), because)
 	}
 	return nil
+}
+
+// connsWere is how many connections were somewhere.
+func connsWere(n uint32) string {
+	return humanize.Plural(uint64(n), "connection") + " " + were(uint64(n))
 }
 
 // called is what nobody did at a listener.
@@ -125,8 +130,8 @@ func (q *Queue) waited(w *stats.Quantiles, by string, say stats.Figures) string 
 	if w.AtLeast > 0 {
 		most = "≥"
 	}
-	text := fmt.Sprintf("%s of %s clients waited %s or longer in the accept queue before %s accepted them (longest %s%s, p99 %s%s, median %s%s)",
-		say.Conns(q.Over), say.Conns(w.Count), humanize.Duration(SlowNS), by, cmp.Or(say.Most(), most), humanize.Duration(w.Max),
+	text := fmt.Sprintf("%s of %s waited %s or longer in the accept queue before %s accepted %s (longest %s%s, p99 %s%s, median %s%s)",
+		say.Conns(q.Over), say.ConnsOf(w.Count, "client"), humanize.Duration(SlowNS), by, themOrIt(w.Count), cmp.Or(say.Most(), most), humanize.Duration(w.Max),
 		cmp.Or(say.Mid(), most), humanize.Duration(w.P99), cmp.Or(say.Mid(), most), humanize.Duration(w.P50))
 	if q.Slow < q.Over && q.Slow > 0 {
 		text += fmt.Sprintf(", %s of them while fewer than one client each %s was accepted", say.SortedConns(q.Slow), humanize.Duration(PaceNS))

@@ -34,7 +34,8 @@ func herd(c *Capture, l *Listener) []found {
 	}
 	return one(s, vain, l.Marks[Herd].Samples(),
 		"let the kernel wake only one task: EPOLLEXCLUSIVE, blocking accept, or a listener for each worker with SO_REUSEPORT",
-		"%s: tasks woke up %s times and found the queue empty, while %s connections were accepted", l.Label, c.say().Sorted(vain), c.say().Calls(l.Accepted))
+		"%s: tasks woke up %s times and found the queue empty, while %s %s accepted", l.Label, c.say().Sorted(vain),
+		c.say().CallsOf(l.Accepted, "connection"), were(l.Accepted))
 }
 
 // newAcceptor finds processes that accept where others did before.

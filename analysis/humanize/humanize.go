@@ -20,7 +20,7 @@ func Count(n uint64) string {
 // LeftOut says what was left out of a capture: bytes, in how many places (0: it goes without saying), and
 // the events that are known to be missing with them.
 func LeftOut(bytes int64, places int, events uint64) string {
-	text := Count(uint64(bytes)) + " bytes"
+	text := Plural(uint64(bytes), "byte")
 	switch places {
 	case 0:
 	case 1:
@@ -31,7 +31,7 @@ func LeftOut(bytes int64, places int, events uint64) string {
 	if events == 0 {
 		return text + ", events in it unknown"
 	}
-	return text + ", with at least " + Count(events) + " events"
+	return text + ", with at least " + Plural(events, "event")
 }
 
 // Duration writes nanoseconds with three digits and a unit that suits: 812 ns,
@@ -70,10 +70,26 @@ func Plural(n uint64, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	if strings.HasSuffix(what, "s") {
-		what += "e"
+	return Count(n) + " " + Nouns(n, what)
+}
+
+// Nouns is what is counted, as a plural unless there is one of it: "1 more process".
+func Nouns(n uint64, what string) string {
+	switch {
+	case n == 1:
+		return what
+	case strings.HasSuffix(what, "s"):
+		return what + "es"
 	}
-	return Count(n) + " " + what + "s"
+	return what + "s"
+}
+
+// Were is was for one, were for more.
+func Were(n uint64) string {
+	if n == 1 {
+		return "was"
+	}
+	return "were"
 }
 
 // Lost says how many events were lost.

@@ -72,7 +72,7 @@ func stopsWords(c *analysis.Connection) string {
 
 func times(n uint32) string {
 	if n > 1 {
-		return fmt.Sprintf(", for the %d. time", n)
+		return fmt.Sprintf(", its move number %d", n)
 	}
 	return ""
 }

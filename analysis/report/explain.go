@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/format"
 )
 
@@ -54,10 +55,10 @@ func sentences(e *format.Event) []string {
 		returned(e, say)
 	case format.Listen:
 		if e.Hook == format.HookInetListen {
-			say("%s calls listen again on %s: its accept queue takes %d connections from now on, and holds %d.", task(e), where(e), uint64(e.BacklogMax)+1, e.Backlog)
+			say("%s calls listen again on %s: its accept queue takes %s from now on, and holds %d.", task(e), where(e), many(uint64(e.BacklogMax)+1, "connection"), e.Backlog)
 			break
 		}
-		say("%s begins to listen on %s; its accept queue takes %d connections.", task(e), where(e), e.BacklogMax+1)
+		say("%s begins to listen on %s; its accept queue takes %s.", task(e), where(e), many(uint64(e.BacklogMax)+1, "connection"))
 	case format.Stop:
 		say("The listener %s %s. Its accept queue held %s then.", where(e), e.Cause.StopWords(fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(e.Comm), "?"), e.PID)), many(uint64(e.Backlog), "connection"))
 	case format.Queued:
@@ -73,9 +74,9 @@ func sentences(e *format.Event) []string {
 		c := analysis.EndOf(e)
 		say("The connection from %s to %s has ended: %s (it was %s).", e.Peer(), e.Bound(), c, format.StateName(e.OldState))
 		in, out := e.StreamBytes()
-		say("The client sent %s and got %s; %s segments had to be sent again.", Bytes(int64(in)), Bytes(int64(out)), Count(uint64(e.Retransmits)))
+		say("The client sent %s and got %s; %s had to be sent again.", Bytes(int64(in)), Bytes(int64(out)), humanize.Plural(uint64(e.Retransmits), "segment"))
 		if e.SockErr != 0 {
-			say("The program is told %s when it uses the socket.", format.ErrnoName(int32(e.SockErr)))
+			say("The program gets the error %s when it uses the socket.", format.ErrnoName(int32(e.SockErr)))
 		}
 	case format.Drop:
 		dropped(e, say)
@@ -100,8 +101,8 @@ const causeMarks = format.MarkSynCookie | format.MarkFastOpen | format.MarkDefer
 // markWords explain the marks of an event, by bit.
 var markWords = [16]string{
 	"The entry of this attempt was not written: how long it took is not known.",
-	"The return of this thread's previous attempt was not seen.",
-	"What socket was made was not seen by this event.",
+	"The return of this thread's previous attempt is not recorded.",
+	"Which socket was made is not recorded in this event.",
 	"Nothing was there to accept: the io_uring request waits. That is no failure.",
 	"The attempt failed after it had taken a connection, which the kernel then destroyed: a client was cut off.",
 	"The attempt began before the recording.",
@@ -112,7 +113,7 @@ var markWords = [16]string{
 	"The listener had let the connection wait for its first data (TCP_DEFER_ACCEPT). Whether data came, the client closed or the time ran out is not recorded.",
 	"It was the SYN queue that was full.",
 	"The program's buffer was too short for the peer's address, which was cut, as accept(2) says.",
-	"The address in the program's buffer, or the length that it was told, was not the peer's when the call returned.",
+	"The address in the program's buffer, or its length, was not the peer's when the call returned.",
 }
 
 func task(e *format.Event) string {
@@ -197,7 +198,7 @@ func dropped(e *format.Event, say func(string, ...any)) {
 	case e.Hook == format.HookSynRecv && e.Cause == 0:
 		say("The last ACK of the handshake of %s to %s was refused: the accept queue is full.", e.Peer(), e.Bound())
 	case e.Mark&format.MarkSynQueue != 0:
-		say("A SYN of %s to %s was dropped: the SYN queue is full (%d requests). A client that still wants the connection sends it again: Linux after about a second.", e.Peer(), e.Bound(), e.SynQueue)
+		say("A SYN of %s to %s was dropped: the SYN queue is full (%s). A client that still wants the connection sends it again: Linux after about a second.", e.Peer(), e.Bound(), many(uint64(e.SynQueue), "request"))
 	case e.Hook == format.HookSynRecv:
 		say("The last ACK of the handshake of %s to %s was dropped: the accept queue is full. The client believes that it is connected.", e.Peer(), e.Bound())
 	default:
@@ -226,9 +227,9 @@ func returned(e *format.Event, say func(string, ...any)) {
 		}
 		if e.Mark&format.MarkAddrDiffers != 0 {
 			if e.ToldAddr == e.RAddr && e.ToldPort == e.RPort && e.RAddr.IsValid() {
-				say("The program was told the peer's address, and a length of it that is wrong: %d.", e.AddrLenOut)
+				say("The peer's address was returned to the program with a wrong length: %d.", e.AddrLenOut)
 			} else {
-				say("The program was told that the peer is %s %s port %d; it is %s.", e.ToldFamily, e.ToldAddr, e.ToldPort, e.Peer())
+				say("The peer address returned to the program is %s %s port %d; the peer is %s.", e.ToldFamily, e.ToldAddr, e.ToldPort, e.Peer())
 			}
 		}
 	default:

@@ -5,6 +5,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/findings"
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/stats"
 )
 
@@ -26,7 +27,7 @@ func (t *text) findings() {
 	for _, f := range t.r.Findings {
 		words := f.Text
 		if f.More > 0 {
-			words += fmt.Sprintf("; and the same at %s more listeners of %s", Count(uint64(f.More)), f.Owner)
+			words += fmt.Sprintf("; and the same at %s of %s", humanize.Plural(uint64(f.More), "more listener"), f.Owner)
 		}
 		t.indent(colors[f.Severity], "  "+t.severity(&f)+" "+f.ID+":", "   ", words)
 		if s := t.evidence(&f); s != "" {
@@ -34,7 +35,7 @@ func (t *text) findings() {
 		}
 		t.indent("", "    next:", "     ", f.Next)
 	}
-	t.more(t.r.Others.Findings, "findings of these kinds")
+	t.more(t.r.Others.Findings, "finding")
 }
 
 // evidence names the events of a finding.
@@ -44,7 +45,7 @@ func (t *text) evidence(f *findings.Finding) string {
 	}
 	clock := func(e findings.Evidence) string { return t.when(e.Time, e.BootNS, "15:04:05.000") }
 	first, last := f.Evidence[0], f.Evidence[0]
-	s := "events"
+	s := humanize.Nouns(uint64(len(f.Evidence)), "event")
 	for i, e := range f.Evidence {
 		if i > 0 {
 			s += ","
@@ -81,27 +82,28 @@ func (t *text) connections() {
 	if c.BeginUnknown > 0 {
 		head += fmt.Sprintf("; %s whose beginning is missing", about(c.BeginUnknown, true))
 	}
-	all := count(c.Seen) + " connections:"
-	if c.Seen == 1 {
-		all = count(1) + " connection:"
-	}
-	t.line(bold, all, head)
+	t.line(bold, count(c.Seen)+" "+humanize.Nouns(c.Seen, "connection")+":", head)
 	var rows [][]string
 	for _, e := range c.Ends {
 		rows = append(rows, []string{"  " + t.ended(e), string(e.Reason) + silent(c, e.Reason)})
 	}
 	t.list(rows)
 	if n := c.Dead; n > 0 {
-		t.line(amber, "  "+count(n), " of the accepted were dead on arrival: reset while they were in the queue")
+		t.line(amber, "  "+count(n), fmt.Sprintf(" of the accepted %s dead on arrival: reset while in the queue", humanize.Were(n)))
 	}
 	if n := c.RefusedSYN + c.RefusedACK; n > 0 {
-		t.line(red, "  "+count(n), fmt.Sprintf(" packets of new clients refused, the accept queue was full (%s SYNs, %s last ACKs)", count(c.RefusedSYN), count(c.RefusedACK)))
+		kinds := count(c.RefusedSYN) + " " + humanize.Nouns(c.RefusedSYN, "SYN")
+		if c.RefusedACK > 0 {
+			kinds += ", " + count(c.RefusedACK) + " " + humanize.Nouns(c.RefusedACK, "last ACK")
+		}
+		t.fold(red, "  "+count(n), fmt.Sprintf("%s of new clients refused: the accept queue was full (%s)", humanize.Nouns(n, "packet"), kinds))
 	}
 	if n := c.RefusedSYNQueue; n > 0 {
-		t.line(red, "  "+count(n), " SYNs refused, the SYN queue was full")
+		t.line(red, "  "+count(n), " "+humanize.Nouns(n, "SYN")+" refused: the SYN queue was full")
 	}
 	if n := c.Discarded; n > 0 {
-		t.line("", "  "+count(n), " more sockets were made and dropped at once: two CPUs ended one handshake at the same time")
+		t.fold("", "  "+count(n), fmt.Sprintf("more %s made and dropped at once: two CPUs ended one handshake at the same time",
+			humanize.Nouns(n, "socket")+" "+humanize.Were(n)))
 	}
 	rows = nil
 	for _, q := range []struct {
@@ -125,7 +127,7 @@ func (t *text) connections() {
 func silent(c *analysis.ConnectionTotals, end analysis.End) string {
 	switch n := c.Silent - c.SilentWaiting - c.SilentGone; {
 	case end.Waiting() && c.SilentWaiting > 0:
-		return fmt.Sprintf(", %s of them from the beginning on", Count(c.SilentWaiting))
+		return fmt.Sprintf(", %s since before the recording", Count(c.SilentWaiting))
 	case end.Open() && n > 0:
 		return fmt.Sprintf(", nothing happened to %s of them", Count(n))
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/findings"
+	"github.com/acc-project/acc/analysis/humanize"
 )
 
 // maxHeadlines is how many lines the answer takes at most, with the one about the capture itself.
@@ -80,7 +81,11 @@ func (t *text) findingCounts() string {
 	var counts []string
 	for i, n := range []int{t.r.FindingCounts.Critical, t.r.FindingCounts.Warning, t.r.FindingCounts.Notice} {
 		if n > 0 {
-			counts = append(counts, fmt.Sprintf("%d %s", n, findings.Severities[i]))
+			word := string(findings.Severities[i])
+			if findings.Severities[i] != findings.Critical {
+				word = humanize.Nouns(uint64(n), word)
+			}
+			counts = append(counts, fmt.Sprintf("%d %s", n, word))
 		}
 	}
 	return strings.Join(counts, ", ")

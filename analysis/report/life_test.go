@@ -109,7 +109,7 @@ func TestLife(t *testing.T) {
 		objects = append(AppendConnectionJSON(objects, c, h), '\n')
 		if kind := fmt.Sprint(c.End, c.Dead); !told[kind] {
 			told[kind] = true
-			stories.WriteString(Story(c, &format.Header{}, h, time.UTC) + "\n")
+			stories.WriteString(Story(c, &format.Header{}, h, time.UTC, 0) + "\n")
 		}
 		tl.Add(c)
 		return nil
@@ -226,7 +226,7 @@ func TestHostileLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := format.Event{Kind: format.Return, Hook: format.HookSysAccept4, Comm: hostile, LName: hostile, RName: hostile, Ret: 3}
-	for _, s := range []string{string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)), string(AppendConnectionJSON(nil, &c, format.NewClocks(format.Clock{}))), Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC),
+	for _, s := range []string{string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)), string(AppendConnectionJSON(nil, &c, format.NewClocks(format.Clock{}))), Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0),
 		b.String(), Explain(&e, nil, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0)} {
 		printable(t, strings.ReplaceAll(s, "\ufffd", ""))
 	}
@@ -253,7 +253,7 @@ func TestGoneIsNotOpen(t *testing.T) {
 	if s := string(NewConnectionList(0).Append(nil, &unknown, clock, time.UTC)); !strings.Contains(s, "  03:00:00.000000  ") || !strings.HasSuffix(s, "gone by the end, its end was not seen") {
 		t.Errorf("%s", s)
 	}
-	if s := Story(&unknown, &format.Header{}, clock, time.UTC); !strings.Contains(s, "gone by the end") || strings.Contains(s, "recording ends") || !strings.Contains(s, "03:00:00.000000             recording begins") {
+	if s := Story(&unknown, &format.Header{}, clock, time.UTC, 0); !strings.Contains(s, "gone by the end") || strings.Contains(s, "recording ends") || !strings.Contains(s, "03:00:00.000000             recording begins") {
 		t.Errorf("%s", s)
 	}
 	b.Reset()
@@ -321,7 +321,7 @@ func TestHalfClosed(t *testing.T) {
 		{analysis.EndResetByServer, 2e9, 8, "reset by the server, the client sent FIN before it was accepted"},
 	} {
 		c.End, c.GoneNS, c.StateAtAccept, c.OldState = x.end, x.gone, x.state, 8
-		line, story := string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)), Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC)
+		line, story := string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)), Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0)
 		if !strings.HasSuffix(line, "  "+x.want) || !strings.Contains(story, "; "+x.want+".\n") {
 			t.Errorf("%s\n%s", line, story)
 		}

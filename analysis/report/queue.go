@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/humanize"
 )
 
 // queueHigh is the longest that an accept queue was, with the limit that it had then, and whether it was full.
@@ -14,7 +15,7 @@ func queueHigh(l *analysis.ListenerInfo) string {
 	case l.FullHigh > 0 && l.FullHigh == l.QueueHigh:
 		return of(l.FullHigh, l.FullHighMax) + " FULL"
 	case l.FullHigh > 0: // it was longer when it had another limit
-		return of(l.QueueHigh, l.QueueHighMax) + ", FULL at " + of(l.FullHigh, l.FullHighMax)
+		return of(l.QueueHigh, l.QueueHighMax) + ", FULL " + of(l.FullHigh, l.FullHighMax)
 	case l.QueueHigh == 0 && l.QueueMax > 0:
 		return of(0, l.QueueMax)
 	case l.QueueHighMax == 0:
@@ -35,11 +36,11 @@ func (t *text) stopped(l *analysis.ListenerInfo) string {
 	}
 	switch {
 	case s.ListensAgain && l.Stops > 1:
-		text += fmt.Sprintf(", for the %d. time, and listens again", l.Stops)
+		text += fmt.Sprintf(", and listens again (it stopped %d times)", l.Stops)
 	case s.ListensAgain:
 		text += ", and listens again"
 	case l.Stops > 1:
-		text += fmt.Sprintf(", for the %d. time", l.Stops)
+		text += fmt.Sprintf(" (it stopped %d times)", l.Stops)
 	}
 	return text
 }
@@ -58,7 +59,7 @@ func (t *text) limits(l *analysis.ListenerInfo) {
 	}
 	more := ""
 	if l.MoreLimits > 0 {
-		more = fmt.Sprintf(" and %s more changes", Count(l.MoreLimits))
+		more = " and " + humanize.Plural(l.MoreLimits, "more change")
 	}
-	t.fold("", "", fmt.Sprintf("  the queue of %s had the limit %s%s", l.Addr, strings.Join(list, ", then "), more))
+	t.indent("", " ", "    ", fmt.Sprintf("the queue of %s had the limit %s%s", l.Addr, strings.Join(list, ", then "), more))
 }

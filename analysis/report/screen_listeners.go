@@ -16,7 +16,7 @@ func (t *text) listeners() {
 		return
 	}
 	columns := []column{
-		{head: "listener", yield: 1, least: 23}, {head: "by", yield: 3, least: 9}, {head: "accepted"}, {head: "failed"},
+		{head: "listener", yield: 1, least: 23}, {head: "by", yield: 3, least: 6}, {head: "accepted"}, {head: "failed"},
 		{head: "queue high"}, {head: "p99 in call"}, {head: "in accept", yield: 4}, {yield: 9},
 	}
 	if t.r.Connections.Recorded {
@@ -32,10 +32,10 @@ func (t *text) listeners() {
 		l := &t.r.Listeners[i]
 		t.limits(l)
 		if words := t.stopped(l); words != "" {
-			t.fold("", "", "  "+l.Addr+t.space(l)+" "+words)
+			t.indent("", " ", "    ", l.Addr+t.space(l)+" "+words)
 		}
 	}
-	t.more(t.r.Others.Listeners, "listeners")
+	t.more(t.r.Others.Listeners, "listener")
 	for _, l := range t.r.Listeners {
 		if len(l.TaskNetNS) > 0 {
 			t.fold(
@@ -90,7 +90,7 @@ func acceptors(l *analysis.ListenerInfo) string {
 	for i := range comms {
 		comms[i] = cut(format.Quote(l.Comms[i]), 15)
 	}
-	by := strings.Join(comms, " ")
+	by := strings.Join(comms, ", ")
 	if n := len(l.PIDs); n > 1 {
 		by += fmt.Sprintf(" (%d)", n)
 	}

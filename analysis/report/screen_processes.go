@@ -31,8 +31,8 @@ func (t *text) processes() {
 			)
 		}
 	}
-	t.more(t.r.Others.Processes, "processes")
-	t.more(t.r.Others.Peers, "peers")
+	t.more(t.r.Others.Processes, "process")
+	t.more(t.r.Others.Peers, "peer")
 }
 
 // processesBesidePeers lays out both tables in one, nil if there is no room for that.

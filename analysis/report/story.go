@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/format"
 )
 
 // Story tells the whole of one connection in words and times: its events in the
 // order of the clock, each with how long after the one before it. Nothing in it
-// can steer a terminal.
-func Story(c *analysis.Connection, h *format.Header, clocks *format.Clocks, zone *time.Location) string {
+// can steer a terminal. Lines fit the width; 0: they are as long as they are.
+func Story(c *analysis.Connection, h *format.Header, clocks *format.Clocks, zone *time.Location, width int) string {
 	s := &story{c: c}
 	s.tell()
 	slices.SortStableFunc(s.steps, func(a, b step) int { return cmp.Compare(a.ns, b.ns) })
@@ -67,7 +68,27 @@ func Story(c *analysis.Connection, h *format.Header, clocks *format.Clocks, zone
 	if c.Process != nil {
 		b.WriteString("\n" + ProcessText(c.Process, h, zone))
 	}
-	return b.String()
+	return foldAll(b.String(), width, stepIndent)
+}
+
+// stepIndent is where the text of a step begins.
+const stepIndent = 30
+
+// foldAll breaks the lines of a text so that they fit the width. What begins with a space goes on
+// at the indent, other lines at their beginning.
+func foldAll(text string, width, indent int) string {
+	var folded []byte
+	for line := range strings.Lines(text) {
+		line, newline := strings.CutSuffix(line, "\n")
+		margin := 0
+		if strings.HasPrefix(line, " ") {
+			margin = indent
+		}
+		if folded = AppendFolded(folded, []byte(line), width, margin); newline {
+			folded = append(folded, '\n')
+		}
+	}
+	return string(folded)
 }
 
 // refused says, of a connection that was refused at first, for how long.
@@ -183,7 +204,7 @@ func (s *story) tell() {
 		s.add(r.NS, r.Seq, "%s", refusalWords(&r))
 	}
 	if n := c.RefusedPackets - uint64(len(c.Refusals)); n > 0 {
-		s.add(c.Refusals[len(c.Refusals)-1].NS, 0, "%s more of its packets are dropped", Count(n))
+		s.add(c.Refusals[len(c.Refusals)-1].NS, 0, "and %s dropped", humanize.Plural(n, "more packet"))
 	}
 	if c.Before {
 		s.add(c.StartNS, 0, "recording begins: it is there already")
@@ -205,11 +226,11 @@ func (s *story) tell() {
 		}
 		s.add(c.MovedNS, c.MovedSeq, "the listener%s stops; the kernel moves it to the queue of socket %d (tcp_migrate_req)%s", from, c.Listener, times(c.Moves))
 	}
-	s.add(c.GoneNS, c.GoneSeq, "the client closes its side, before it is accepted")
+	s.add(c.GoneNS, c.GoneSeq, "the client sends FIN, before it is accepted")
 	if c.EnterSeq != 0 {
 		text := "%s calls %s"
 		if c.QueuedSeq != 0 && c.EnterNS > c.QueuedNS {
-			text = "%s calls %s, which it was not in until now"
+			text = "%s calls %s (it was not waiting in accept)"
 		} else if c.QueuedSeq != 0 {
 			text = "%s calls %s and waits for a client"
 		}
@@ -241,7 +262,7 @@ func (s *story) tell() {
 			s.add(c.AcceptedNS, c.AcceptedSeq, "the multishot accept ended (%s)", c.UringEnd.Words())
 		}
 		if c.Mark&format.MarkAddrDiffers != 0 {
-			s.add(c.AcceptedNS, c.AcceptedSeq, "the program was told another address than the client's, or another length of it")
+			s.add(c.AcceptedNS, c.AcceptedSeq, "the peer address returned to the program, or its length, is not the client's")
 		}
 	}
 	switch c.End {

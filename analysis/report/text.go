@@ -12,6 +12,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
@@ -96,6 +97,11 @@ func bound(n uint64, doubt bool) string {
 	return Count(n)
 }
 
+// boundOf does so with what is counted.
+func boundOf(n uint64, what string, doubt bool) string {
+	return bound(n, doubt) + " " + humanize.Nouns(n, what)
+}
+
 // about writes a count that may differ either way if doubt says so.
 func about(n uint64, doubt bool) string {
 	switch {
@@ -139,7 +145,7 @@ func (t *text) head() {
 	c := &t.r.Capture
 	t.line(bold, "accept", fmt.Sprintf(" on %s, Linux %s, %s probes, by %s", name(c.Host), name(c.Kernel), name(c.Mode), name(c.Tool)))
 	d := &t.r.Doubts
-	t.line("", "", fmt.Sprintf("%s (%s%s), %s events", t.span(), mark(false, d.Span), Duration(c.DurationNS), bound(c.Events, d.Attempts || d.Outcomes || d.Connections)))
+	t.line("", "", fmt.Sprintf("%s (%s%s), %s", t.span(), mark(false, d.Span), Duration(c.DurationNS), boundOf(c.Events, "event", d.Attempts || d.Outcomes || d.Connections)))
 	t.state()
 	switch v := &t.r.Witness; v.Verdict {
 	case analysis.WitnessAgrees, analysis.WitnessExplained:
@@ -210,18 +216,22 @@ func (t *text) totals() {
 	t.WriteByte('\n')
 	waits := ""
 	if x.Armed > 0 {
-		waits = fmt.Sprintf(", %s that wait (io_uring)", t.outcomes(x.Armed))
+		waits = fmt.Sprintf(", %s armed (io_uring requests that wait)", t.outcomes(x.Armed))
 	}
-	t.line(bold, t.attempts(x.Attempts)+" attempts:", fmt.Sprintf(" %s accepted, %s failed, %s without a return%s",
-		t.outcomes(x.Accepted), t.outcomes(x.Failed), t.open(x.EntryOnly), waits))
+	open := ""
+	if x.EntryOnly > 0 {
+		open = fmt.Sprintf(", %s without a return", t.open(x.EntryOnly))
+	}
+	t.line(bold, t.attempts(x.Attempts)+" "+humanize.Nouns(x.Attempts, "attempt")+":", fmt.Sprintf(" %s accepted, %s failed%s%s",
+		t.outcomes(x.Accepted), t.outcomes(x.Failed), open, waits))
 	if x.ClientsLost > 0 {
 		t.line(red, "  "+t.outcomes(x.ClientsLost), " of the failed had taken a connection, which was lost with it")
 	}
 	if x.ClosedEarly > 0 {
-		t.line(amber, "  "+t.outcomes(x.ClosedEarly), " accepted when the peer had reset them already")
+		t.line(amber, "  "+t.outcomes(x.ClosedEarly), " accepted after the peer had reset "+themOrIt(x.ClosedEarly))
 	}
 	if x.Restarted > 0 {
-		t.line("", "", fmt.Sprintf("  %s interrupted by a signal and begun anew: %s calls", t.outcomes(x.Restarted), about(x.Calls, t.r.Doubts.Attempts || t.r.Doubts.Outcomes)))
+		t.line("", "", fmt.Sprintf("  %s interrupted by a signal and begun anew: %s %s", t.outcomes(x.Restarted), about(x.Calls, t.r.Doubts.Attempts || t.r.Doubts.Outcomes), humanize.Nouns(x.Calls, "call")))
 	}
 	var ways []string
 	for _, v := range t.r.Via {
@@ -306,6 +316,13 @@ func (t *text) times() {
 	}
 }
 
+func themOrIt(n uint64) string {
+	if n == 1 {
+		return "it"
+	}
+	return "them"
+}
+
 func plural(n uint64) string {
 	if n == 1 {
 		return ""
@@ -315,7 +332,7 @@ func plural(n uint64) string {
 
 func (t *text) more(n int, what string) {
 	if n > 0 {
-		t.line("", "", fmt.Sprintf("  … and %s more %s (--top)", bound(uint64(n), t.r.Doubts.Lists), what))
+		t.line("", "", fmt.Sprintf("  … and %s (--top)", boundOf(uint64(n), "more "+what, t.r.Doubts.Lists)))
 	}
 }
 

@@ -333,7 +333,7 @@ func (d *drawing) cell(c *analysis.Connection, x int, last bool, phases *[numPha
 		switch c.End {
 		case analysis.EndOpen, analysis.EndWaiting, analysis.EndOpenCut, analysis.EndWaitingCut:
 			return d.sign(bold, endOpen)
-		case analysis.EndByServer, analysis.EndByClient, analysis.EndByBoth:
+		case analysis.EndByServer, analysis.EndByClient, analysis.EndByBoth, analysis.EndWriteRefused:
 			if !c.Dead {
 				return d.sign(bold, endClosed)
 			}

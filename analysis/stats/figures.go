@@ -33,6 +33,11 @@ func (g Figures) Events(n uint64) string {
 	return marked("≥", g.Attempts || g.Outcomes, humanize.Count(n))
 }
 
+// EventsOf is Events with what is counted.
+func (g Figures) EventsOf(n uint64, what string) string {
+	return marked("≥", g.Attempts || g.Outcomes, humanize.Plural(n, what))
+}
+
 // Sorted is a count that depends on how calls follow each other.
 func (g Figures) Sorted(n uint64) string {
 	return marked("~", g.Attempts || g.Outcomes, humanize.Count(n))

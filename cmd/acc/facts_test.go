@@ -226,7 +226,7 @@ func (r *factReader) info(command string, args ...string) {
 	table := rows(got.out)
 	first := func(name string) string { return strings.Join(table[name][:min(len(table[name]), 1)], "") }
 	r.noteText("", command, first("events"), `^([\d,]+)[,:]`, "events")
-	r.noteText("", command, first("lost"), `^(?:at least )?([\d,]+)( events|;)`, "lost")
+	r.noteText("", command, first("lost"), `^(?:at least )?([\d,]+)( events?|;)`, "lost")
 	r.noteText("", command, first("id"), `(.*)`, "id")
 	if o["read"] != readAll {
 		return // the rest is not said, or not looked at
@@ -234,8 +234,8 @@ func (r *factReader) info(command string, args ...string) {
 	r.noteJSON("", command+" --json", o, "verdict", "verdict", "file", "integrity.state", "file, because", "integrity.why", "recording", "recording.state",
 		"recording, because", "recording.why", "accepted", "accepted", "first event", "first", "last event", "last", "frames", "frames",
 		"cross-check", "witness.verdict", "cross-check", "recording.cross_check", "cross-check in words", "witness.text")
-	r.noteText("", command, first("events"), `returns, ([\d,]+) accepted`, "accepted")
-	r.noteText("", command, first("size"), `in (\d+) frames`, "frames")
+	r.noteText("", command, first("events"), `returns?, ([\d,]+) accepted`, "accepted")
+	r.noteText("", command, first("size"), `in (\d+) frames?`, "frames")
 	r.noteText("", command, first("time"), ` for (\S+ ?\S*), ended by`, "duration")
 	r.noteStates("", command, first("file"), first("recording"))
 	if why := table["file"][1:]; len(why) > 0 {
@@ -262,7 +262,7 @@ func (r *factReader) verify() {
 	table := rows(got.out)
 	first := func(name string) string { return strings.Join(table[name][:min(len(table[name]), 1)], "") }
 	r.noteStates("", "verify", first("file"), first("recording"))
-	r.noteText("", "verify", got.out, `with ([\d,]+) events`, "events")
+	r.noteText("", "verify", got.out, `with ([\d,]+) events?`, "events")
 	r.noteText("", "verify", got.out, `the file has ([\d,]+) bytes`, "bytes of the file")
 	r.noteText("", "verify", strings.ToLower(first("verdict")), `^(\w+)`, "verdict")
 	r.noteText("", "verify", first("id"), `(.*)`, "id")
@@ -298,8 +298,8 @@ func (r *factReader) analyze(salvage bool) {
 			}
 		}
 	}
-	r.noteText(scope, name, got.out, `(?m)^20\d\d.* \([≥~]?([^)]*)\), [≥~]?[\d,]+ events$`, "duration")
-	r.noteText(scope, name, got.out, `(?m)\), [≥~]?([\d,]+) events$`, "events")
+	r.noteText(scope, name, got.out, `(?m)^20\d\d.* \([≥~]?([^)]*)\), [≥~]?[\d,]+ events?$`, "duration")
+	r.noteText(scope, name, got.out, `(?m)\), [≥~]?([\d,]+) events?$`, "events")
 	r.noteText(scope, name, got.out, `(?m)^[≥~]*([\d,]+) attempts?: [≥~]*([\d,]+) accepted, [≥~]*([\d,]+) failed`, "attempts", "accepted", "failed")
 	r.noteText(scope, name, got.out, `(?m)^[≥~]*([\d,]+) connections?[:,]`, "connections")
 	answer, screen, _ := strings.Cut("\n"+got.out, "\naccept on ")

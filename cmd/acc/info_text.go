@@ -9,6 +9,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/format"
 )
@@ -66,8 +67,15 @@ func (i *info) states(row func(name, format string, args ...any)) {
 // origin says where and when the capture was taken.
 func (i *info) origin(row func(name, format string, args ...any), zone *time.Location) {
 	h, q := i.Header, format.Quote
-	row("host", "%s, Linux %s %s, %d CPUs", q(h.Host), q(h.Kernel), q(h.Arch), h.CPUs)
-	row("recorded by", "%s, %s probes", q(h.Tool), q(h.Mode))
+	host := []string{cmp.Or(q(h.Host), "not known")}
+	if kernel := strings.TrimSpace(q(h.Kernel) + " " + q(h.Arch)); kernel != "" {
+		host = append(host, "Linux "+kernel)
+	}
+	if h.CPUs > 0 {
+		host = append(host, humanize.Plural(uint64(h.CPUs), "CPU"))
+	}
+	row("host", "%s", strings.Join(host, ", "))
+	row("recorded by", "%s, %s probes", cmp.Or(q(h.Tool), "?"), cmp.Or(q(h.Mode), "?"))
 	i.time(row, zone)
 	for _, s := range i.Steps[:min(len(i.Steps), 10)] {
 		row(
@@ -99,7 +107,7 @@ func (i *info) probes(row func(name, format string, args ...any)) {
 	for _, p := range i.Header.Probes {
 		extra := ""
 		if p.MaxActive > 0 {
-			extra = fmt.Sprintf(", %d instances", p.MaxActive)
+			extra = ", " + humanize.Plural(uint64(p.MaxActive), "instance")
 		}
 		row(name, "%s of %s%s", format.Quote(p.How), format.Quote(p.Symbol), extra)
 		name = ""
@@ -158,11 +166,11 @@ func (i *info) time(row func(name, format string, args ...any), zone *time.Locat
 func (i *info) whole(row func(name, format string, args ...any)) {
 	row(
 		"events",
-		"%s: %s returns, %s accepted; %d processes",
+		"%s: %s, %s accepted; %s",
 		report.Count(i.Events),
-		report.Count(*i.Returns),
+		humanize.Plural(*i.Returns, "return"),
 		report.Count(*i.Accepted),
-		*i.Processes,
+		humanize.Plural(uint64(*i.Processes), "process"),
 	)
 	size := i.size()
 	if *i.PerAccept > 0 {
@@ -196,13 +204,13 @@ func (i *info) size() string {
 		i.Verdict == "unreadable"; damaged &&
 		i.InFrames < i.Bytes {
 		return fmt.Sprintf(
-			"%s, of which %s in %d frames can be read",
+			"%s, of which %s in %s can be read",
 			report.Bytes(i.Bytes),
 			report.Bytes(i.InFrames),
-			i.Frames,
+			many(i.Frames, "frame"),
 		)
 	}
-	return fmt.Sprintf("%s in %d frames", report.Bytes(i.Bytes), i.Frames)
+	return fmt.Sprintf("%s in %s", report.Bytes(i.Bytes), many(i.Frames, "frame"))
 }
 
 // losses prints the account: what was seen, recorded, lost and missed.
@@ -218,18 +226,18 @@ func (i *info) losses(row func(name, format string, args ...any)) {
 	case r != nil && r.Events > 0:
 		lost := "nothing"
 		if i.Lost > 0 {
-			lost = report.Count(i.Lost) + " events"
+			lost = humanize.Plural(i.Lost, "event")
 		}
 		row(
 			"lost",
-			"%s while recording; the repair left out %s events, which count as lost here:",
+			"%s while recording; the repair left out %s, counted as lost here:",
 			lost,
-			report.Count(r.Events),
+			humanize.Plural(r.Events, "event"),
 		)
 	case i.Lost == 0:
 		row("lost", "nothing")
 	default:
-		row("lost", "%s events", report.Count(i.Lost))
+		row("lost", "%s", humanize.Plural(i.Lost, "event"))
 	}
 }
 

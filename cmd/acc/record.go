@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/capture"
 	"github.com/acc-project/acc/format"
@@ -231,7 +232,7 @@ func endsBy(c *capture.Options) string {
 		by = append(by, c.Duration.String())
 	}
 	if c.MaxEvents > 0 {
-		by = append(by, report.Count(c.MaxEvents)+" events")
+		by = append(by, humanize.Plural(c.MaxEvents, "event"))
 	}
 	return strings.Join(by, " or ") + " ends it"
 }
@@ -246,27 +247,27 @@ func summary(w io.Writer, out *output, r *capture.Result) {
 		}
 		missed += t.Missed
 	}
-	fmt.Fprintf(w, "acc: recorded for %s: %s events, %s of them ends of attempts to accept; %s\n", r.Elapsed.Round(10*time.Millisecond),
-		report.Count(r.End.Events), report.Count(returns), report.Bytes(r.Bytes))
+	fmt.Fprintf(w, "acc: recorded for %s: %s, %s; %s\n", r.Elapsed.Round(10*time.Millisecond),
+		humanize.Plural(r.End.Events, "event"), humanize.Plural(returns, "accept call"), report.Bytes(r.Bytes))
 	switch {
 	case r.End.Reason == format.EndDiskFull:
-		fmt.Fprintf(w, "acc: ENDED EARLY: %s; %s events were lost\n", format.Quote(r.End.Detail), report.Count(r.End.Lost))
+		fmt.Fprintf(w, "acc: ENDED EARLY: %s; %s\n", format.Quote(r.End.Detail), humanize.Lost(r.End.Lost))
 	case r.End.Lost == 0 && missed == 0:
 		fmt.Fprintf(w, "acc: nothing was lost\n")
 	case r.End.Lost > 0:
-		fmt.Fprintf(w, "acc: LOST %s events: the ring buffer was full; --ring-size makes it larger\n", report.Count(r.End.Lost))
+		fmt.Fprintf(w, "acc: LOST %s: the ring buffer was full; --ring-size makes it larger\n", humanize.Plural(r.End.Lost, "event"))
 	}
 	if missed > 0 {
-		fmt.Fprintf(w, "acc: MISSED %s hits: the kernel did not run a probe; acc info tells which and why that happens\n", report.Count(missed))
+		fmt.Fprintf(w, "acc: MISSED %s: the kernel did not run a probe; acc info says which, and why that happens\n", humanize.Plural(missed, "hit"))
 	}
 	if n := len(r.End.Blocked); n > 0 {
-		fmt.Fprintf(w, "acc: %s tasks are waiting in accept\n", report.Count(uint64(n)))
+		fmt.Fprintf(w, "acc: at the end %s waited in accept\n", humanize.Plural(uint64(n), "task"))
 	}
 	if r.Kept != nil {
 		fmt.Fprintf(w, "acc: not all privileges could be given up: %s\n", format.Quote(strings.ReplaceAll(r.Kept.Error(), "\n", "; ")))
 	}
 	if !r.End.Clean {
-		fmt.Fprintf(w, "acc: the recording is NOT in order: %s\n", format.Quote(r.End.Detail))
+		fmt.Fprintf(w, "acc: the recording was NOT closed cleanly: %s\n", format.Quote(r.End.Detail))
 	}
 	switch {
 	case out.stdout:

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/analysis"
-	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/format"
 	"github.com/acc-project/acc/replay"
 )
@@ -92,8 +92,8 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 		return err
 	}
 	fmt.Fprintf(errOut, "acc: %s: %s\n", format.Quote(in.name), format.Quote(note.Why))
-	fmt.Fprintf(errOut, "acc: %s events are in %s; left out: %s\n", report.Count(end.Events),
-		format.Quote(out.name), analysis.LeftOut(note.Lost, max(note.Places, 1), note.Events))
+	fmt.Fprintf(errOut, "acc: %s has %s; left out: %s\n", format.Quote(out.name),
+		humanize.Plural(end.Events, "event"), analysis.LeftOut(note.Lost, max(note.Places, 1), note.Events))
 	if out.name != "-" {
 		fmt.Fprintf(errOut, "acc: next: acc analyze %s; keep %s, which is the evidence\n", format.Quote(out.name), format.Quote(in.name))
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
@@ -147,7 +148,7 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	day := ""
 	batch := func(b *format.Batch) error {
 		for _, l := range b.Losses {
-			fmt.Fprintf(errOut, "acc: %s %s %s events were lost on cpu%d between %s and %s\n", report.Count(l.Count), l.Hook, l.Kind, l.CPU,
+			fmt.Fprintf(errOut, "acc: %s of %s lost on cpu%d between %s and %s\n", humanize.Plural(l.Count, l.Kind.String()+" event"), l.Hook, l.CPU,
 				clocks.AppendMoment(nil, l.FromNS, time.UTC, lossLayout), clocks.AppendMoment(nil, l.ToNS, time.UTC, lossLayout))
 		}
 		if b.End != nil {

@@ -163,7 +163,7 @@ func (v *viewer) story(c *analysis.Connection) error {
 	if v.o.json {
 		return v.connection(c)
 	}
-	text := report.Story(c, v.header, v.clocks, v.zone)
+	text := report.Story(c, v.header, v.clocks, v.zone, v.width)
 	if v.lines++; v.lines > 1 {
 		text = "\n" + text
 	}
