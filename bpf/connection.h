@@ -8,7 +8,8 @@ enum {
 	TCP_NEW_SYN_RECV,
 };
 #define SHUTDOWN_MASK 3 /* both directions, as close() of a listener leaves it */
-enum { SHUT_FIN_CAME = 4, SHUT_FIN_ACKED = 8 }; /* beside sk_shutdown's own */
+/* Beside sk_shutdown's own. What the program read of what came is told since there is SHUT_READ_KNOWN. */
+enum { SHUT_FIN_CAME = 4, SHUT_FIN_ACKED = 8, SHUT_READ_KNOWN = 16, SHUT_UNREAD = 32, SHUT_NOTHING_READ = 64 };
 
 /* A ring record of its own size. */
 struct life_event {

@@ -169,6 +169,8 @@ struct minmax {
 struct tcp_sock {
 	bool is_mptcp; /* where there is MPTCP */
 	struct tcp_request_sock *fastopen_rsk;
+	u32 rcv_nxt;
+	u32 copied_seq;
 	u64 bytes_received;
 	u64 bytes_acked;
 	u32 segs_in;

@@ -212,11 +212,19 @@ static __always_inline void read_totals(bool typed, struct life_event *e, struct
 {
 	struct sock *sk = (struct sock *)tp;
 	u32 rtt = GET(typed, tp, rtt_min.s[0].v);
+	u32 unread = GET(typed, tp, rcv_nxt) - GET(typed, tp, copied_seq); /* close() leaves it as it was */
+	bool fin = GET(typed, sk, __sk_common.skc_flags) & 1 << SOCK_DONE;
 
 	e->sock_err = GET(typed, sk, sk_err);
 	e->shutdown = GET(typed, sk, sk_shutdown);
-	if (GET(typed, sk, __sk_common.skc_flags) & 1 << SOCK_DONE)
+	if (fin)
 		e->shutdown |= SHUT_FIN_CAME;
+	e->bytes_in = GET(typed, tp, bytes_received);
+	e->shutdown |= SHUT_READ_KNOWN;
+	if (unread > fin)
+		e->shutdown |= SHUT_UNREAD;
+	if (unread == (u32)e->bytes_in || e->bytes_in == fin) /* a FIN is read, too, when the program is told of it */
+		e->shutdown |= SHUT_NOTHING_READ;
 	switch (e->old_state) {
 	case TCP_FIN_WAIT1:
 	case TCP_FIN_WAIT2:
@@ -225,7 +233,6 @@ static __always_inline void read_totals(bool typed, struct life_event *e, struct
 		if (GET(typed, tp, snd_una) == GET(typed, tp, write_seq))
 			e->shutdown |= SHUT_FIN_ACKED;
 	}
-	e->bytes_in = GET(typed, tp, bytes_received);
 	e->bytes_out = GET(typed, tp, bytes_acked);
 	e->segs_in = GET(typed, tp, segs_in);
 	e->segs_out = GET(typed, tp, segs_out);

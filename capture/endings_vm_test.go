@@ -180,6 +180,100 @@ func TestVMEndings(t *testing.T) {
 	}
 }
 
+// What a server read of what a client sent is told, however the connection ends.
+func TestVMReading(t *testing.T) {
+	needVM(t)
+	const none, all = 0, -1
+	for _, mode := range exactModes(t) {
+		t.Run(string(mode), func(t *testing.T) {
+			l := &lifeTest{t: t}
+			type truth struct {
+				what string
+				port uint16
+				read format.Reading
+			}
+			var list []truth
+			// serve makes a connection of which the server reads so many bytes of 300, and which one side ends.
+			serve := func(s *server, what string, send, read int, want format.Reading, end func(client, fd int)) {
+				client, fd := l.pair(s)
+				list = append(list, truth{what, portOf(t, client), want})
+				if send > 0 {
+					_, err := unix.Write(client, make([]byte, send))
+					l.try(err)
+					unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 5000)
+				}
+				if read == all {
+					read = send
+				}
+				if read > 0 {
+					n, err := unix.Read(fd, make([]byte, read))
+					l.try(err)
+					if n != read {
+						t.Errorf("%s: %d read", what, n)
+					}
+				}
+				end(client, fd)
+			}
+			first := func(client, fd int) { // the server ends
+				l.try(unix.Close(fd))
+				unix.Poll([]unix.PollFd{{Fd: int32(client), Events: unix.POLLIN}}, 5000)
+				l.try(unix.Close(client))
+			}
+			last := func(client, fd int) {
+				l.try(unix.Close(client))
+				unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}, 5000)
+				l.try(unix.Close(fd))
+			}
+			told := func(client, fd int) { // and reads the end
+				l.try(unix.Close(client))
+				l.untilEnd(fd)
+				l.try(unix.Close(fd))
+			}
+			later := func(client, fd int) { // the client sends to one that has closed
+				l.try(unix.Close(fd))
+				unix.Poll([]unix.PollFd{{Fd: int32(client), Events: unix.POLLIN}}, 5000)
+				_, _ = unix.Write(client, make([]byte, 10))
+				l.try(unix.Close(client))
+			}
+			r := recordWhile(t, Options{Mode: mode}, func() {
+				s := l.serve(unix.AF_INET, 0, 7, nil)
+				defer unix.Close(s.fd)
+				serve(s, "nothing came, the server first", 0, none, format.ReadNothing, first)
+				serve(s, "nothing came, the client first", 0, none, format.ReadNothing, told)
+				serve(s, "nothing was read, the server first", 300, none, format.ReadNothing, first)
+				serve(s, "nothing was read, the client first", 300, none, format.ReadNothing, last)
+				serve(s, "nothing was read, it came after the close", 0, none, format.ReadNothing, later)
+				serve(s, "a part, the server first", 300, 100, format.ReadPart, first)
+				serve(s, "a part, the client first", 300, 100, format.ReadPart, last)
+				serve(s, "a byte", 300, 1, format.ReadPart, first)
+				serve(s, "all, the server first", 300, all, format.ReadAll, first)
+				serve(s, "all, the client first", 300, all, format.ReadAll, last)
+				serve(s, "all and the end", 300, all, format.ReadAll, told)
+				serve(s, "all, more came after the close", 300, all, format.ReadAll, later)
+				serve(s, "one of one", 1, all, format.ReadAll, first)
+				serve(s, "one of one, the client first", 1, all, format.ReadAll, last)
+				serve(s, "none of one", 1, none, format.ReadNothing, first)
+				serve(s, "none of one, the client first", 1, none, format.ReadNothing, last)
+				waitClosed(t)
+			})
+			for _, x := range list {
+				n := 0
+				for i := range r.events {
+					if e := &r.events[i]; e.Kind == format.Closed && e.RPort == x.port {
+						if n++; e.Read() != x.read {
+							t.Errorf("%s: %d, not %d: %+v", x.what, e.Read(), x.read, e)
+						}
+					}
+				}
+				if n != 1 {
+					t.Errorf("%s: ended %d times", x.what, n)
+				}
+			}
+			checkTotals(t, &r, 0)
+		})
+	}
+}
+
 // A full SYN queue drops SYNs where there are no SYN cookies, as many as the kernel
 // counts; one for a connection in TIME-WAIT is told as dropped only if it is, which
 // depends on the kernel.

@@ -2,8 +2,11 @@ package format
 
 // What a Closed event's shutdown says beside the kernel's own two bits.
 const (
-	finCame  = 4
-	finAcked = 8
+	finCame     = 4
+	finAcked    = 8
+	readKnown   = 16
+	leftUnread  = 32
+	nothingRead = 64
 )
 
 // StreamBytes are the bytes of a Closed event's connection, as programs count them: without the
@@ -42,4 +45,30 @@ func (c *Connection) StreamBytes() (in, out uint64) {
 		out = max(out, 1) - 1
 	}
 	return in, out
+}
+
+// Reading is what the program read of what a connection brought.
+type Reading uint8
+
+// The readings.
+const (
+	ReadUnknown Reading = iota
+	ReadAll             // all that came
+	ReadPart            // bytes were left unread
+	ReadNothing         // no byte was read: none came, or all were left
+)
+
+// Read tells what the program had read of the bytes of a Closed event. Captures of before acc recorded it tell only that
+// nothing was read where nothing came.
+func (e *Event) Read() Reading {
+	in, _ := e.StreamBytes()
+	switch {
+	case in == 0 || e.Shutdown&nothingRead != 0:
+		return ReadNothing
+	case e.Shutdown&readKnown == 0:
+		return ReadUnknown
+	case e.Shutdown&leftUnread != 0:
+		return ReadPart
+	}
+	return ReadAll
 }

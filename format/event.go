@@ -234,7 +234,7 @@ type Event struct {
 	// The life of a TCP connection.
 	OldState    uint8  // TCP state before State
 	SockErr     uint16 // error number that the socket was left with, of Closed: 104 reset by the peer, 110 timed out ...
-	Shutdown    uint8  // directions that were shut down, of Closed: 1 receiving, 2 sending
+	Shutdown    uint8  // directions that were shut down, of Closed, and what the program read: see Read
 	SynQueue    uint32 // requests in the listener's SYN queue
 	Cause       Cause  // why a connection was queued or dropped, of Queued and Drop
 	HandshakeUS uint32 // microseconds from the SYN that began the connection to here, of Queued; 0 not known

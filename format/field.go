@@ -182,7 +182,7 @@ var Fields = prepare([]Field{
 	{FieldSpec: FieldSpec{Name: "sock_err", Type: Uint, On: onClosed, Key: keyPort}, Names: errnoNames,
 		Doc: "error that the socket was left with", InJSON: "name of the error that the socket was left with, empty if there is none", Source: "sock.sk_err", at: unsafe.Offsetof(ev.SockErr), size: 2},
 	{FieldSpec: FieldSpec{Name: "shutdown", Type: Uint, On: onClosed, Key: keyPort},
-		Doc: "directions that were shut down, a sum: 1 receiving, 2 sending; 4 the peer's FIN had come, 8 ours was acknowledged", Source: "sock.sk_shutdown, skc_flags, tcp_sock.snd_una, write_seq", at: unsafe.Offsetof(ev.Shutdown), size: 1},
+		Doc: "directions that were shut down, a sum: 1 receiving, 2 sending; 4 the peer's FIN had come, 8 ours was acknowledged; 16 what the program read is known: 32 it left bytes unread, 64 it read no byte", Source: "sock.sk_shutdown, skc_flags, tcp_sock.snd_una, write_seq, rcv_nxt, copied_seq", at: unsafe.Offsetof(ev.Shutdown), size: 1},
 	{FieldSpec: FieldSpec{Name: "syn_queue", Type: Uint, On: onQueue, Key: keyPort},
 		Doc: "requests in the listener's SYN queue", Source: "inet_connection_sock.icsk_accept_queue.qlen", at: unsafe.Offsetof(ev.SynQueue), size: 4},
 	{FieldSpec: FieldSpec{Name: "cause", Type: Uint, On: onCause, Key: keyTask}, Names: causeNames,
