@@ -51,13 +51,14 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()
 	r.Witness = a.witness.Finish()
-	r.Witness.NotShown = append(r.Witness.NotShown, a.places.unixRefusals()...)
+	r.Witness.NotShown = append(r.Witness.NotShown, a.places.unixRefusals(a.end)...)
+	a.places.refusedConnects(a.end)
 	r.Caveats = a.caveats(c, indexOnly, r, g.missedEnds, unseen)
 	r.Integrity, r.Recording = c.File, a.recording(&c, r)
 	r.Complete = len(r.Caveats) == 0
 	r.Doubts = a.doubts(&c, &g, r.Witness.missing())
 	for _, l := range a.places.all { // a queue that nobody came to is worth a row
-		if l.idle && (l.snap.start > 0 || l.snap.ended && l.snap.end > 0) {
+		if l.idle && (l.refused > 0 || l.snap.start > 0 || l.snap.ended && l.snap.end > 0) {
 			a.places.wake(l)
 		}
 	}

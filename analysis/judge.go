@@ -40,7 +40,7 @@ func (a *Analyzer) summary(l *listener) *findings.Listener {
 	s := &findings.Listener{
 		Inode: l.key.inode, NetNS: l.key.netns, Addr: l.addr, Unix: l.family == format.FamilyUnix, Label: l.label(ps), Owner: l.ownerOr("", ps), Labelled: l.twin != "",
 		By: l.by(ps), Began: l.owned, Attempts: l.attempts, Accepted: l.accepted, Marks: l.marks,
-		FullHigh: l.fullHigh.n, FullLimit: l.fullHigh.max, DeadAhead: l.deadAhead, FirstSeq: l.seq, FirstNS: l.seenNS,
+		Refused: l.refused, Counted: a.end != nil && a.end.UnixCounted, FullHigh: l.fullHigh.n, FullLimit: l.fullHigh.max, DeadAhead: l.deadAhead, FirstSeq: l.seq, FirstNS: l.seenNS,
 		Snapshot: findings.Snapshot{
 			Before: l.snap.before, Ended: l.snap.ended, Start: l.snap.start, End: l.snap.end, Limit: l.snap.limit,
 			Sits: l.snap.sits, Halted: l.snap.halted.Halted != "",

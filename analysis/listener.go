@@ -51,6 +51,7 @@ type listener struct {
 	queueMax        uint32  // the last of them
 	steered         uint64  // connections that came by another port than its own
 	full            uint64
+	refused         uint64 // connects of UNIX clients, the queue was full
 	firstNS, lastNS int64 // first and last accepted, 0: none
 	waits           stats.Histogram
 	detailed        bool

@@ -157,6 +157,7 @@ func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 	if l.addr.Addr().IsValid() {
 		i.LAddr = l.addr.Addr().String()
 	}
+	i.UnixRefused = l.refused
 	if l.accepted > 0 {
 		i.First, i.Last = a.at(l.firstNS), a.at(l.lastNS)
 	}

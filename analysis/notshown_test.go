@@ -125,6 +125,41 @@ func TestSettings(t *testing.T) {
 // A UNIX listener whose queue was full may have refused clients, which no event shows; the hints are
 // for UNIX sockets.
 func TestUnixQueueFull(t *testing.T) {
+	const notCounted = "acc saw the accept queue of UNIX socket /run/x.sock full 6 times; a client's connect that failed meanwhile (EAGAIN) is not recorded"
+	r := unixQueueFull(t, &format.End{})
+	if list := r.Witness.NotShownTexts(); len(list) != 1 || list[0] != notCounted {
+		t.Errorf("%q", list)
+	}
+	if len(r.Findings) != 1 || r.Findings[0].ID != "queue-full" || !strings.Contains(r.Findings[0].Next, "ss -lxn") || strings.Contains(r.Findings[0].Next, "ss -ltn") {
+		t.Errorf("%+v", r.Findings)
+	}
+	r = unixQueueFull(t, &format.End{UnixCounted: true})
+	if list := r.Witness.NotShownTexts(); len(list) != 0 || len(r.Findings) != 1 {
+		t.Errorf("nobody was refused: %q, %+v", list, r.Findings)
+	}
+	// Clients of another network namespace reach a path, but no abstract name.
+	r = unixQueueFull(t, &format.End{UnixCounted: true, UnixUnseen: 1, UnixRefused: []format.UnixRefused{
+		{NetNS: 1, Name: "/run/x.sock", Count: 7}, {NetNS: 1, Name: "x.sock", Count: 2}, {NetNS: 2, Name: "/run/x.sock", Count: 1}, {Count: 3},
+	}})
+	want := []string{
+		"7 connects to UNIX socket /run/x.sock failed with EAGAIN because its accept queue was full; acc counts these, it has no event of each; at least so many: 1 connect was not looked at",
+	}
+	list := r.Witness.NotShownTexts()
+	if len(list) != 4 || list[0] != want[0] || !strings.Contains(list[1], "2 connects to UNIX socket x.sock") || !strings.Contains(list[3], "3 connects to further UNIX sockets") {
+		t.Errorf("%q", list)
+	}
+	if l := r.Listeners[0]; l.UnixRefused != 8 {
+		t.Errorf("the listener refused %d", l.UnixRefused)
+	}
+	f := r.Findings[0]
+	if f.ID != "queue-overflow" || f.Severity != "warning" || !strings.HasSuffix(f.Text, " refused 8 connects because its accept queue was full: each got EAGAIN") || f.Evidence == nil {
+		t.Errorf("%+v", f)
+	}
+}
+
+// unixQueueFull analyzes a capture with a UNIX listener whose queue was full.
+func unixQueueFull(t *testing.T, end *format.End) *Result {
+	t.Helper()
 	a := New(&format.Header{Clock: format.Clock{BootNS: 1, RealNS: 1e18}, StartNS: 1e18}, Options{})
 	b := &format.Batch{}
 	for i := range 12 {
@@ -140,18 +175,13 @@ func TestUnixQueueFull(t *testing.T) {
 	if err := a.Add(b, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Add(&format.Batch{End: &format.End{Clean: true, Events: 12, BlockedKnown: true, Clock: format.Clock{BootNS: 99, RealNS: 1e18 + 98}}}, false); err != nil {
+	end.Clean, end.Events, end.BlockedKnown, end.Clock = true, 12, true, format.Clock{BootNS: 99, RealNS: 1e18 + 98}
+	if err := a.Add(&format.Batch{End: end}, false); err != nil {
 		t.Fatal(err)
 	}
 	r, err := a.Finish(Completeness{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "acc saw the accept queue of UNIX socket /run/x.sock full 6 times; a client's connect that failed meanwhile (EAGAIN) is not recorded"
-	if list := r.Witness.NotShownTexts(); len(list) != 1 || list[0] != want {
-		t.Errorf("%q", list)
-	}
-	if len(r.Findings) != 1 || r.Findings[0].ID != "queue-full" || !strings.Contains(r.Findings[0].Next, "ss -lxn") || strings.Contains(r.Findings[0].Next, "ss -ltn") {
-		t.Errorf("%+v", r.Findings)
-	}
+	return r
 }

@@ -209,6 +209,7 @@ type ListenerInfo struct {
 	Comms        []string        `json:"comms"`          // names of them
 	TaskNetNS    []uint32        `json:"task_netns"`     // network namespaces, other than its own, of tasks that called accept on it; the first eight
 	Timeline     Timeline        `json:"timeline"`       // its history
+	UnixRefused  uint64          `json:"unix_refused"`   // connects to a UNIX listener that its full queue refused (EAGAIN); 0, too, where acc did not count them
 	Stopped      *Stop           `json:"stopped"`        // how it stopped listening, the last time; null: it did not, or that is not recorded
 	Stops        uint64          `json:"stops"`          // how often it stopped
 	Life         *Life           `json:"life"`           // what became of its connections; null: only accept was recorded

@@ -499,3 +499,4 @@ int tp_sys_exit(struct trace_event_raw_sys_exit *ctx)
 #endif
 
 #include "life.h"
+#include "refused.h"

@@ -26,6 +26,7 @@ const (
 	Acc510MapPending                    = "pending"
 	Acc510MapPlacedLast                 = "placed_last"
 	Acc510MapPlaces                     = "places"
+	Acc510MapRefused                    = "refused"
 	Acc510MapSimultaneous               = "simultaneous"
 	Acc510MapSleepers                   = "sleepers"
 	Acc510MapStopped                    = "stopped"
@@ -49,6 +50,7 @@ const (
 	Acc510ProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
 	Acc510ProgFexitListenStart          = "fexit_listen_start"
 	Acc510ProgFexitMigrateSock          = "fexit_migrate_sock"
+	Acc510ProgFexitUnixConnect          = "fexit_unix_connect"
 	Acc510ProgKprobeSysAccept4          = "kprobe___sys_accept4"
 	Acc510ProgKprobeChildForget         = "kprobe_child_forget"
 	Acc510ProgKprobeConnRequest         = "kprobe_conn_request"
@@ -85,6 +87,7 @@ const (
 	Acc510VarUnusedPlace                = "unused_place"
 	Acc510VarUnusedProbe                = "unused_probe"
 	Acc510VarUnusedProcess              = "unused_process"
+	Acc510VarUnusedUnixTarget           = "unused_unix_target"
 	Acc510VarUnusedUring                = "unused_uring"
 	Acc510VarUnusedUringEnd             = "unused_uring_end"
 	Acc510VarUnusedVia                  = "unused_via"
@@ -156,6 +159,7 @@ type Acc510ProgramSpecs struct {
 	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
 	FexitListenStart          *ebpf.ProgramSpec `ebpf:"fexit_listen_start"`
 	FexitMigrateSock          *ebpf.ProgramSpec `ebpf:"fexit_migrate_sock"`
+	FexitUnixConnect          *ebpf.ProgramSpec `ebpf:"fexit_unix_connect"`
 	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
 	KprobeChildForget         *ebpf.ProgramSpec `ebpf:"kprobe_child_forget"`
 	KprobeConnRequest         *ebpf.ProgramSpec `ebpf:"kprobe_conn_request"`
@@ -190,6 +194,7 @@ type Acc510MapSpecs struct {
 	Pending      *ebpf.MapSpec `ebpf:"pending"`
 	PlacedLast   *ebpf.MapSpec `ebpf:"placed_last"`
 	Places       *ebpf.MapSpec `ebpf:"places"`
+	Refused      *ebpf.MapSpec `ebpf:"refused"`
 	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
 	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
@@ -217,6 +222,7 @@ type Acc510VariableSpecs struct {
 	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
+	UnusedUnixTarget *ebpf.VariableSpec `ebpf:"unused_unix_target"`
 	UnusedUring      *ebpf.VariableSpec `ebpf:"unused_uring"`
 	UnusedUringEnd   *ebpf.VariableSpec `ebpf:"unused_uring_end"`
 	UnusedVia        *ebpf.VariableSpec `ebpf:"unused_via"`
@@ -256,6 +262,7 @@ type Acc510Maps struct {
 	Pending      *ebpf.Map `ebpf:"pending"`
 	PlacedLast   *ebpf.Map `ebpf:"placed_last"`
 	Places       *ebpf.Map `ebpf:"places"`
+	Refused      *ebpf.Map `ebpf:"refused"`
 	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers     *ebpf.Map `ebpf:"sleepers"`
 	Stopped      *ebpf.Map `ebpf:"stopped"`
@@ -273,6 +280,7 @@ func (m *Acc510Maps) Close() error {
 		m.Pending,
 		m.PlacedLast,
 		m.Places,
+		m.Refused,
 		m.Simultaneous,
 		m.Sleepers,
 		m.Stopped,
@@ -301,6 +309,7 @@ type Acc510Variables struct {
 	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
 	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
+	UnusedUnixTarget *ebpf.Variable `ebpf:"unused_unix_target"`
 	UnusedUring      *ebpf.Variable `ebpf:"unused_uring"`
 	UnusedUringEnd   *ebpf.Variable `ebpf:"unused_uring_end"`
 	UnusedVia        *ebpf.Variable `ebpf:"unused_via"`
@@ -334,6 +343,7 @@ type Acc510Programs struct {
 	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
 	FexitListenStart          *ebpf.Program `ebpf:"fexit_listen_start"`
 	FexitMigrateSock          *ebpf.Program `ebpf:"fexit_migrate_sock"`
+	FexitUnixConnect          *ebpf.Program `ebpf:"fexit_unix_connect"`
 	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
 	KprobeChildForget         *ebpf.Program `ebpf:"kprobe_child_forget"`
 	KprobeConnRequest         *ebpf.Program `ebpf:"kprobe_conn_request"`
@@ -376,6 +386,7 @@ func (p *Acc510Programs) Close() error {
 		p.FexitIoFixedFdInstall,
 		p.FexitListenStart,
 		p.FexitMigrateSock,
+		p.FexitUnixConnect,
 		p.KprobeSysAccept4,
 		p.KprobeChildForget,
 		p.KprobeConnRequest,

@@ -324,6 +324,13 @@ type AccProcess struct {
 	Cgroup   [12][128]uint8
 }
 
+type AccUnixTarget struct {
+	_     structs.HostLayout
+	Netns uint32
+	Len   uint32
+	Path  [128]uint8
+}
+
 type AccUring uint32
 
 const (
@@ -385,6 +392,7 @@ const (
 	AccMapPending                    = "pending"
 	AccMapPlacedLast                 = "placed_last"
 	AccMapPlaces                     = "places"
+	AccMapRefused                    = "refused"
 	AccMapSimultaneous               = "simultaneous"
 	AccMapSleepers                   = "sleepers"
 	AccMapStopped                    = "stopped"
@@ -410,6 +418,7 @@ const (
 	AccProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
 	AccProgFexitListenStart          = "fexit_listen_start"
 	AccProgFexitMigrateSock          = "fexit_migrate_sock"
+	AccProgFexitUnixConnect          = "fexit_unix_connect"
 	AccProgKprobeSysAccept4          = "kprobe___sys_accept4"
 	AccProgKprobeChildForget         = "kprobe_child_forget"
 	AccProgKprobeConnRequest         = "kprobe_conn_request"
@@ -447,6 +456,7 @@ const (
 	AccVarUnusedPlace                = "unused_place"
 	AccVarUnusedProbe                = "unused_probe"
 	AccVarUnusedProcess              = "unused_process"
+	AccVarUnusedUnixTarget           = "unused_unix_target"
 	AccVarUnusedUring                = "unused_uring"
 	AccVarUnusedUringEnd             = "unused_uring_end"
 	AccVarUnusedVia                  = "unused_via"
@@ -520,6 +530,7 @@ type AccProgramSpecs struct {
 	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
 	FexitListenStart          *ebpf.ProgramSpec `ebpf:"fexit_listen_start"`
 	FexitMigrateSock          *ebpf.ProgramSpec `ebpf:"fexit_migrate_sock"`
+	FexitUnixConnect          *ebpf.ProgramSpec `ebpf:"fexit_unix_connect"`
 	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
 	KprobeChildForget         *ebpf.ProgramSpec `ebpf:"kprobe_child_forget"`
 	KprobeConnRequest         *ebpf.ProgramSpec `ebpf:"kprobe_conn_request"`
@@ -555,6 +566,7 @@ type AccMapSpecs struct {
 	Pending      *ebpf.MapSpec `ebpf:"pending"`
 	PlacedLast   *ebpf.MapSpec `ebpf:"placed_last"`
 	Places       *ebpf.MapSpec `ebpf:"places"`
+	Refused      *ebpf.MapSpec `ebpf:"refused"`
 	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
 	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
@@ -582,6 +594,7 @@ type AccVariableSpecs struct {
 	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
+	UnusedUnixTarget *ebpf.VariableSpec `ebpf:"unused_unix_target"`
 	UnusedUring      *ebpf.VariableSpec `ebpf:"unused_uring"`
 	UnusedUringEnd   *ebpf.VariableSpec `ebpf:"unused_uring_end"`
 	UnusedVia        *ebpf.VariableSpec `ebpf:"unused_via"`
@@ -621,6 +634,7 @@ type AccMaps struct {
 	Pending      *ebpf.Map `ebpf:"pending"`
 	PlacedLast   *ebpf.Map `ebpf:"placed_last"`
 	Places       *ebpf.Map `ebpf:"places"`
+	Refused      *ebpf.Map `ebpf:"refused"`
 	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers     *ebpf.Map `ebpf:"sleepers"`
 	Stopped      *ebpf.Map `ebpf:"stopped"`
@@ -638,6 +652,7 @@ func (m *AccMaps) Close() error {
 		m.Pending,
 		m.PlacedLast,
 		m.Places,
+		m.Refused,
 		m.Simultaneous,
 		m.Sleepers,
 		m.Stopped,
@@ -666,6 +681,7 @@ type AccVariables struct {
 	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
 	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
+	UnusedUnixTarget *ebpf.Variable `ebpf:"unused_unix_target"`
 	UnusedUring      *ebpf.Variable `ebpf:"unused_uring"`
 	UnusedUringEnd   *ebpf.Variable `ebpf:"unused_uring_end"`
 	UnusedVia        *ebpf.Variable `ebpf:"unused_via"`
@@ -701,6 +717,7 @@ type AccPrograms struct {
 	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
 	FexitListenStart          *ebpf.Program `ebpf:"fexit_listen_start"`
 	FexitMigrateSock          *ebpf.Program `ebpf:"fexit_migrate_sock"`
+	FexitUnixConnect          *ebpf.Program `ebpf:"fexit_unix_connect"`
 	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
 	KprobeChildForget         *ebpf.Program `ebpf:"kprobe_child_forget"`
 	KprobeConnRequest         *ebpf.Program `ebpf:"kprobe_conn_request"`
@@ -746,6 +763,7 @@ func (p *AccPrograms) Close() error {
 		p.FexitIoFixedFdInstall,
 		p.FexitListenStart,
 		p.FexitMigrateSock,
+		p.FexitUnixConnect,
 		p.KprobeSysAccept4,
 		p.KprobeChildForget,
 		p.KprobeConnRequest,

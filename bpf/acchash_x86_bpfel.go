@@ -26,6 +26,7 @@ const (
 	AccHashMapPending                    = "pending"
 	AccHashMapPlacedLast                 = "placed_last"
 	AccHashMapPlaces                     = "places"
+	AccHashMapRefused                    = "refused"
 	AccHashMapSimultaneous               = "simultaneous"
 	AccHashMapSleepers                   = "sleepers"
 	AccHashMapStopped                    = "stopped"
@@ -51,6 +52,7 @@ const (
 	AccHashProgFexitIoFixedFdInstall     = "fexit_io_fixed_fd_install"
 	AccHashProgFexitListenStart          = "fexit_listen_start"
 	AccHashProgFexitMigrateSock          = "fexit_migrate_sock"
+	AccHashProgFexitUnixConnect          = "fexit_unix_connect"
 	AccHashProgKprobeSysAccept4          = "kprobe___sys_accept4"
 	AccHashProgKprobeChildForget         = "kprobe_child_forget"
 	AccHashProgKprobeConnRequest         = "kprobe_conn_request"
@@ -88,6 +90,7 @@ const (
 	AccHashVarUnusedPlace                = "unused_place"
 	AccHashVarUnusedProbe                = "unused_probe"
 	AccHashVarUnusedProcess              = "unused_process"
+	AccHashVarUnusedUnixTarget           = "unused_unix_target"
 	AccHashVarUnusedUring                = "unused_uring"
 	AccHashVarUnusedUringEnd             = "unused_uring_end"
 	AccHashVarUnusedVia                  = "unused_via"
@@ -161,6 +164,7 @@ type AccHashProgramSpecs struct {
 	FexitIoFixedFdInstall     *ebpf.ProgramSpec `ebpf:"fexit_io_fixed_fd_install"`
 	FexitListenStart          *ebpf.ProgramSpec `ebpf:"fexit_listen_start"`
 	FexitMigrateSock          *ebpf.ProgramSpec `ebpf:"fexit_migrate_sock"`
+	FexitUnixConnect          *ebpf.ProgramSpec `ebpf:"fexit_unix_connect"`
 	KprobeSysAccept4          *ebpf.ProgramSpec `ebpf:"kprobe___sys_accept4"`
 	KprobeChildForget         *ebpf.ProgramSpec `ebpf:"kprobe_child_forget"`
 	KprobeConnRequest         *ebpf.ProgramSpec `ebpf:"kprobe_conn_request"`
@@ -196,6 +200,7 @@ type AccHashMapSpecs struct {
 	Pending      *ebpf.MapSpec `ebpf:"pending"`
 	PlacedLast   *ebpf.MapSpec `ebpf:"placed_last"`
 	Places       *ebpf.MapSpec `ebpf:"places"`
+	Refused      *ebpf.MapSpec `ebpf:"refused"`
 	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
 	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
@@ -223,6 +228,7 @@ type AccHashVariableSpecs struct {
 	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
+	UnusedUnixTarget *ebpf.VariableSpec `ebpf:"unused_unix_target"`
 	UnusedUring      *ebpf.VariableSpec `ebpf:"unused_uring"`
 	UnusedUringEnd   *ebpf.VariableSpec `ebpf:"unused_uring_end"`
 	UnusedVia        *ebpf.VariableSpec `ebpf:"unused_via"`
@@ -262,6 +268,7 @@ type AccHashMaps struct {
 	Pending      *ebpf.Map `ebpf:"pending"`
 	PlacedLast   *ebpf.Map `ebpf:"placed_last"`
 	Places       *ebpf.Map `ebpf:"places"`
+	Refused      *ebpf.Map `ebpf:"refused"`
 	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers     *ebpf.Map `ebpf:"sleepers"`
 	Stopped      *ebpf.Map `ebpf:"stopped"`
@@ -279,6 +286,7 @@ func (m *AccHashMaps) Close() error {
 		m.Pending,
 		m.PlacedLast,
 		m.Places,
+		m.Refused,
 		m.Simultaneous,
 		m.Sleepers,
 		m.Stopped,
@@ -307,6 +315,7 @@ type AccHashVariables struct {
 	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
 	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
+	UnusedUnixTarget *ebpf.Variable `ebpf:"unused_unix_target"`
 	UnusedUring      *ebpf.Variable `ebpf:"unused_uring"`
 	UnusedUringEnd   *ebpf.Variable `ebpf:"unused_uring_end"`
 	UnusedVia        *ebpf.Variable `ebpf:"unused_via"`
@@ -342,6 +351,7 @@ type AccHashPrograms struct {
 	FexitIoFixedFdInstall     *ebpf.Program `ebpf:"fexit_io_fixed_fd_install"`
 	FexitListenStart          *ebpf.Program `ebpf:"fexit_listen_start"`
 	FexitMigrateSock          *ebpf.Program `ebpf:"fexit_migrate_sock"`
+	FexitUnixConnect          *ebpf.Program `ebpf:"fexit_unix_connect"`
 	KprobeSysAccept4          *ebpf.Program `ebpf:"kprobe___sys_accept4"`
 	KprobeChildForget         *ebpf.Program `ebpf:"kprobe_child_forget"`
 	KprobeConnRequest         *ebpf.Program `ebpf:"kprobe_conn_request"`
@@ -387,6 +397,7 @@ func (p *AccHashPrograms) Close() error {
 		p.FexitIoFixedFdInstall,
 		p.FexitListenStart,
 		p.FexitMigrateSock,
+		p.FexitUnixConnect,
 		p.KprobeSysAccept4,
 		p.KprobeChildForget,
 		p.KprobeConnRequest,

@@ -127,7 +127,10 @@ func vsockName(b *[16]byte) string {
 // unixName is the name that a socket in the UNIX domain is bound to: a path, or @
 // and an abstract name, as ss and /proc/net/unix write it; "" if it has none.
 func unixName(raw *bpf.AccNamedEvent) string {
-	name := raw.Name.Path[:min(int(raw.Name.Len), len(raw.Name.Path))]
+	return boundName(raw.Name.Path[:min(int(raw.Name.Len), len(raw.Name.Path))])
+}
+
+func boundName(name []byte) string {
 	switch {
 	case len(name) == 0:
 		return ""

@@ -95,6 +95,12 @@ func (s *session) close(why, detail string) error {
 	if end.SimultaneousOpens, err = s.a.simultaneousOpens(); err != nil {
 		return err
 	}
+	if end.UnixCounted = s.a.has(noUnixRefused); end.UnixCounted {
+		if end.UnixRefused, err = s.a.unixRefused(); err != nil {
+			return err
+		}
+		end.UnixUnseen = s.a.unseen
+	}
 	end.Blocked, end.BlockedKnown = s.a.blocked(func() bool { return time.Now().After(deadline) })
 	s.end = end
 	s.end.Events = s.writer.Events()

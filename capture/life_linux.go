@@ -54,6 +54,7 @@ var (
 		{program: "fentry_tcp_done", symbol: "tcp_done", how: "fentry", index: probeDone, without: noNested},
 		{program: "fentry_tcp_fin", symbol: "tcp_fin", how: "fentry", index: probeFin, without: noGone},
 		{program: "fentry_twsk_deschedule", symbol: "inet_twsk_deschedule_put", how: "fentry", index: probeConnRequest, without: noWaiting},
+		unixRefusals,
 		lifeStates,
 	}
 	// Where the kernel has no trampolines. Programs of kprobes get no cookies.
@@ -189,6 +190,9 @@ func (a *attached) notePlaces(listeners []format.ListenSocket) error {
 func (a *attached) testLife() error {
 	if !a.hasLife() {
 		return nil
+	}
+	if err := a.testUnixRefused(); err != nil {
+		return err
 	}
 	a.testPlace = bpf.AccPlace{Netns: uint32(namespace("/proc/thread-self/ns/net"))}
 	listener, why := a.listenOnce()
@@ -361,7 +365,7 @@ func (a *attached) describeLife() (limits []string) {
 		limits = append(limits, "the probes on the life of connections could not be tried at the start: "+a.untestedLife)
 	}
 	if slices.ContainsFunc(a.probes, func(p probe) bool { return p.program == "kprobe_hashdance" }) {
-		limits = append(limits, noListens, noRelisten, noStops, noMoves)
+		limits = append(limits, noListens, noRelisten, noStops, noMoves, noUnixRefused)
 	}
 	if !a.cookies {
 		limits = append(limits, "this kernel has no cookies of connections for probes: addresses and ports tell them apart")

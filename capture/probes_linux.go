@@ -30,7 +30,7 @@ type probe struct {
 	program string // its name in acc.bpf.c
 	symbol  string
 	how     string // "kprobe", "kretprobe", "fentry", "fexit", "tracepoint", "raw_tp" or "tp_btf"
-	index   int    // in probes
+	index   int    // in probes; -1: it only counts
 	without string // what is not shown without it; "": it must be there
 	later   bool   // attached when it is needed, see watch
 	spare   bool   // what it would have told, another one tells if it is not run
@@ -106,6 +106,7 @@ type attached struct {
 	untested     string            // why probes for io_uring could not be tried, "" if they were
 	others       map[string]bool   // kretprobes of tracefs that are not ours
 	missed       [numProbes]uint64
+	unseen       uint64 // hits that the probe which only counts missed
 }
 
 // startProbes makes the probes of the mode live, and tries them: what loads and
@@ -431,8 +432,11 @@ func (a *attached) detachProbe(i int, profile map[string]uint64) error {
 		return nil
 	}
 	a.links[i] = nil
-	if p.program != lifeStates.program || a.preempted || !a.has(noNested) { // else another program tells what interrupts it
-		a.missed[p.index] += missedBy(l, a.collection.Programs[p.program], p, profile)
+	switch missed := missedBy(l, a.collection.Programs[p.program], p, profile); {
+	case p.index < 0:
+		a.unseen += missed
+	case p.program != lifeStates.program || a.preempted || !a.has(noNested): // else another program tells what interrupts it
+		a.missed[p.index] += missed
 	}
 	if err := l.Close(); err != nil {
 		return fmt.Errorf("detach %s from %s: %w", p.how, p.symbol, err)
@@ -450,6 +454,9 @@ func (a *attached) close() {
 // describe lists the probes for the header, and what they can't show.
 func (a *attached) describe(o *Options) (list []format.Probe, limits []string) {
 	for _, p := range a.probes {
+		if p.index < 0 {
+			continue
+		}
 		rec := format.Probe{Hook: probes[p.index].hook, Kind: probes[p.index].kind, How: p.how, Symbol: p.symbol}
 		if p.how == "kretprobe" {
 			rec.MaxActive = a.instances

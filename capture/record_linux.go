@@ -143,7 +143,7 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 		}
 	}
 	a.early = nil
-	if err := a.forgetSimultaneousOpens(); err != nil {
+	if err := errors.Join(a.forgetSimultaneousOpens(), a.forgetUnixRefused()); err != nil {
 		return nil, err
 	}
 	return s, s.writer.Flush() // what was there is kept whatever comes

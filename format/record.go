@@ -208,6 +208,19 @@ type End struct {
 	// SimultaneousOpens are connections without a listener, so without accept. A capture
 	// without probes of connections, and one of an older recorder, has none.
 	SimultaneousOpens []SimultaneousOpens `msgpack:"simultaneous_opens,omitempty" json:"simultaneous_opens,omitempty"`
+
+	// Connects to UNIX sockets that a full queue refused (EAGAIN). A capture without probes of
+	// connections, and one of an older recorder, has none of these and UnixCounted is false.
+	UnixCounted bool          `msgpack:"unix_counted,omitempty" json:"unix_counted,omitempty"` // they were counted
+	UnixRefused []UnixRefused `msgpack:"unix_refused,omitempty" json:"unix_refused,omitempty"` // by what the clients connected to
+	UnixUnseen  uint64        `msgpack:"unix_unseen,omitempty" json:"unix_unseen,omitempty"`   // connects, refused or not, that the kernel did not run the probe for
+}
+
+// UnixRefused counts connects that a full accept queue refused.
+type UnixRefused struct {
+	NetNS uint32 `msgpack:"netns" json:"netns"` // of the clients, 0: what follows is of those beyond the first 256 names
+	Name  string `msgpack:"name" json:"name"`   // what they connected to, as they gave it; written as [Event.LName]
+	Count uint64 `msgpack:"count" json:"count"` // connects
 }
 
 // SimultaneousOpens counts the TCP sockets of a network namespace that received a SYN while

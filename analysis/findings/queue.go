@@ -13,13 +13,15 @@ import (
 // overflow finds clients that were refused because a queue was full.
 func overflow(c *Capture, l *Listener) (list []found) {
 	m, q, say := l.Marks[QueueOverflow], l.Queue, c.say()
+	if l.Refused > 0 {
+		return one(refusedSeverity(l.Refused), l.Refused, nil, "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or look at its threads; "+
+			"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn; ss -lxn shows the queue live (Recv-Q over Send-Q)",
+			"%s refused %s because its accept queue was full: each got EAGAIN", l.Label, say.ConnsOf(l.Refused, "connect"))
+	}
 	if m == nil || q == nil {
 		return nil
 	}
-	s := Warning
-	if m.Count >= manyRefused {
-		s = Critical
-	}
+	s := refusedSeverity(m.Count)
 	const next = "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or look at its threads; " +
 		"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn"
 	if n := q.SYNs + q.ACKs; n > 0 {
@@ -32,6 +34,14 @@ func overflow(c *Capture, l *Listener) (list []found) {
 				"then raise net.ipv4.tcp_max_syn_backlog", "%s dropped %s because its SYN queue was full", l.Label, say.ConnsOf(n, "SYN"))...)
 	}
 	return list
+}
+
+// refusedSeverity is how bad it is to refuse clients so often.
+func refusedSeverity(n uint64) Severity {
+	if n >= manyRefused {
+		return Critical
+	}
+	return Warning
 }
 
 // packets names the packets that were refused.
@@ -91,8 +101,12 @@ func queueFull(c *Capture, l *Listener) []found {
 	}
 	next := "while it is full, new clients are refused: see queue-overflow and slow-accept; ss -ltn shows it live (Recv-Q over Send-Q)"
 	if l.Unix {
-		next = "while it is full, a client's connect waits, or fails with EAGAIN if it is non-blocking, which acc does not record: " +
-			"see slow-accept; ss -lxn shows it live (Recv-Q over Send-Q)"
+		refused := "which this recording did not count"
+		if l.Counted {
+			refused = "see queue-overflow"
+		}
+		next = "while it is full, a client's connect waits (see slow-accept), or fails with EAGAIN if it is non-blocking (" + refused +
+			"); ss -lxn shows it live (Recv-Q over Send-Q)"
 	}
 	full := fmt.Sprintf("%s: the accept queue was full (%s, limit %d)", l.Label, say.Conns(uint64(l.FullHigh)), l.FullLimit)
 	switch {

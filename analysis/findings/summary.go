@@ -60,6 +60,8 @@ type Listener struct {
 	Queue     *Queue   // nil: nothing but accepts is known of it
 	FullHigh  uint32   // longest queue of when it was full
 	FullLimit uint32   // its limit then
+	Refused   uint64   // connects of UNIX clients that the full queue refused
+	Counted   bool     // those were counted
 	Snapshot  Snapshot // what the lists of sockets at the start and the end say
 	Stands    string   // what keeps the process from accepting at the end, "" if that is not known
 	StandsDo  string   // what to do about it
