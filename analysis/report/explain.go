@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -14,13 +15,21 @@ import (
 // Explain says in words what one event means, and then every field that it has
 // and that is not empty, with its meaning. Nothing in it can steer a terminal.
 //
-// p is the record of the event's process, nil if there is none; h the capture's header.
+// p is the record of the event's process, nil if there is none; listener what the event's
+// listener is bound to, if that is known; h the capture's header.
 // Lines fit the width; 0: they are as long as they are.
-func Explain(e *format.Event, p *format.Process, h *format.Header, clocks *format.Clocks, zone *time.Location, width int) string {
+func Explain(e *format.Event, p *format.Process, listener netip.AddrPort, h *format.Header, clocks *format.Clocks, zone *time.Location, width int) string {
 	var b strings.Builder
 	at := clocks.AppendMoment(nil, e.BootNS, zone, "2006-01-02 15:04:05.000000000 -07:00")
 	head := fmt.Sprintf("event %d: %s of %s at %s on cpu%d", e.Seq, e.Kind, e.Hook, at, e.CPU)
-	for _, s := range append([]string{head}, sentences(e)...) {
+	list := append([]string{head}, sentences(e)...)
+	if accepted := e.Kind == format.Return && e.Accepted(); accepted || e.Kind == format.Queued {
+		list = append(list, steered(e.Local(), listener))
+	}
+	for _, s := range list {
+		if s == "" {
+			continue
+		}
 		b.WriteString(strings.Join(wrap(s, width), "\n") + "\n")
 	}
 	b.WriteByte('\n')
@@ -34,7 +43,7 @@ func Explain(e *format.Event, p *format.Process, h *format.Header, clocks *forma
 	}
 	b.WriteString(Paragraphs(width, rows))
 	if p != nil {
-		b.WriteString("\n" + ProcessText(p, h, zone))
+		b.WriteString("\n" + foldAll(ProcessText(p, h, zone), width, processIndent))
 	}
 	return b.String()
 }

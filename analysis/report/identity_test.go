@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +48,7 @@ func TestUringWords(t *testing.T) {
 	e := format.Event{Kind: format.Return, Hook: format.HookIOComplete, Via: format.ViaIOUring, Ret: -125, SockFD: -1, Uring: format.UringMultishot | format.UringRegistered,
 		UringEnd: format.UringThreadEnded, PID: 4, TID: 4, Comm: "srv", NetNS: 1, TaskNetNS: 2}
 	for _, said := range []string{string(format.AppendText(nil, &e, format.Clock{}, time.UTC)),
-		Explain(&e, nil, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0)} {
+		Explain(&e, nil, netip.AddrPort{}, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0)} {
 		for _, want := range []string{"registered file", "ultishot accept ended (the thread that armed it has ended)", "another network namespace"} {
 			if !strings.Contains(said, want) || strings.Contains(said, "descriptor -1") {
 				t.Errorf("%q is not in %s", want, said)

@@ -132,7 +132,7 @@ func TestLife(t *testing.T) {
 		e := &events[i]
 		if kind := fmt.Sprint(e.Kind, e.Hook, e.Ret < 0, e.State); !done[kind] {
 			done[kind] = true
-			text, fields, _ := strings.Cut(Explain(e, nil, &format.Header{}, h, time.UTC, 0), "\n\n")
+			text, fields, _ := strings.Cut(Explain(e, nil, netip.AddrPort{}, &format.Header{}, h, time.UTC, 0), "\n\n")
 			explained.WriteString(text + "\n\n")
 			for _, want := range []string{"kind ", "boot_ns ", "rport "} {
 				if !strings.Contains(fields, "  "+want) && (want != "rport " || e.Kind != format.Enter) {
@@ -227,7 +227,7 @@ func TestHostileLife(t *testing.T) {
 	}
 	e := format.Event{Kind: format.Return, Hook: format.HookSysAccept4, Comm: hostile, LName: hostile, RName: hostile, Ret: 3}
 	for _, s := range []string{string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)), string(AppendConnectionJSON(nil, &c, format.NewClocks(format.Clock{}))), Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0),
-		b.String(), Explain(&e, nil, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0)} {
+		b.String(), Explain(&e, nil, netip.AddrPort{}, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0)} {
 		printable(t, strings.ReplaceAll(s, "\ufffd", ""))
 	}
 }

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -34,7 +35,12 @@ func Story(c *analysis.Connection, h *format.Header, clocks *format.Clocks, zone
 			fmt.Fprintf(&b, ", socket %d in network namespace %d", c.Listener, c.NetNS)
 		}
 	}
-	fmt.Fprintf(&b, "\n%s%s\n\n", s.refused(), s.verdict())
+	fmt.Fprintf(&b, "\n%s%s\n", s.refused(), s.verdict())
+	listener, _ := netip.ParseAddrPort(c.ListenAddr) // else it has none
+	if text := steered(c.Local, listener); text != "" {
+		b.WriteString(text + "\n")
+	}
+	b.WriteByte('\n')
 	if len(s.steps) > 0 && clocks.Known(s.steps[0].ns) {
 		fmt.Fprintf(&b, "%s\n", clocks.Time(s.steps[0].ns).In(zone).Format("2006-01-02 -07:00"))
 	}
@@ -46,7 +52,7 @@ func Story(c *analysis.Connection, h *format.Header, clocks *format.Clocks, zone
 		}
 		event := ""
 		if x.seq != 0 {
-			event = fmt.Sprintf("  (event %d)", x.seq)
+			event = fmt.Sprintf("  (event%s%d)", together, x.seq)
 		}
 		fmt.Fprintf(&b, "  %s  %-9s  %s%s\n", clocks.AppendMoment(nil, x.ns, zone, "15:04:05.000000"), after, x.text, event)
 		last = x.ns
@@ -65,14 +71,19 @@ func Story(c *analysis.Connection, h *format.Header, clocks *format.Clocks, zone
 		}
 		b.WriteByte('\n')
 	}
+	text := strings.ReplaceAll(foldAll(b.String(), width, stepIndent), together, " ")
 	if c.Process != nil {
-		b.WriteString("\n" + ProcessText(c.Process, h, zone))
+		text += "\n" + foldAll(ProcessText(c.Process, h, zone), width, processIndent)
 	}
-	return foldAll(b.String(), width, stepIndent)
+	return text
 }
 
-// stepIndent is where the text of a step begins.
-const stepIndent = 30
+const (
+	stepIndent    = 30 // where the text of a step begins
+	processIndent = 19 // and that of a line of a process record
+
+	together = "\u00a0" // a space at which no line is broken; no name has one, as it is not printable
+)
 
 // foldAll breaks the lines of a text so that they fit the width. What begins with a space goes on
 // at the indent, other lines at their beginning.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -58,8 +59,36 @@ to say on standard error whether the file is intact and the recording complete.`
 	return cmd
 }
 
-// maxExplained bounds the process records that are kept until the event comes.
+// maxExplained bounds the process records, and the listeners, that are kept until the event comes.
 const maxExplained = 50_000
+
+// listenerAddrs are what listening sockets are bound to, by inode number.
+type listenerAddrs map[uint64]netip.AddrPort
+
+// add keeps those that a batch names up to an event.
+func (l listenerAddrs) add(b *format.Batch, upTo uint64) {
+	keep := func(inode uint64, at netip.AddrPort) {
+		if _, known := l[inode]; at.IsValid() && inode != 0 && (known || len(l) < maxExplained) {
+			l[inode] = at
+		}
+	}
+	for i := range b.Snapshots {
+		for _, s := range b.Snapshots[i].Listeners {
+			if addr, err := netip.ParseAddr(s.LAddr); err == nil {
+				keep(s.Listener, netip.AddrPortFrom(addr, s.LPort))
+			}
+		}
+	}
+	for i := range b.Events {
+		e := &b.Events[i]
+		if e.Seq > upTo {
+			return
+		}
+		if e.Kind == format.Listen || e.Kind == format.Enter { // others have the connection's end
+			keep(e.Listener, e.Local())
+		}
+	}
+}
 
 func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name string, o explainOptions) error {
 	in, err := openCapture(name, format.ReaderOptions{Salvage: o.salvage})
@@ -67,7 +96,7 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name str
 		return err
 	}
 	defer in.Close()
-	procs := map[uint32]*format.Process{}
+	procs, listeners := map[uint32]*format.Process{}, listenerAddrs{}
 	p := in.showProgress(errOut, false, out)
 	defer p.stop()
 	x := evidence.Examine(in.Start(), analysis.Options{})
@@ -91,12 +120,13 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name str
 				procs[p.Num] = &p
 			}
 		}
+		listeners.add(b, seq)
 		if err := x.Add(b, len(in.Skipped())); err != nil {
 			return err
 		}
 		if seq >= b.FirstSeq && seq < next {
 			e := &b.Events[seq-b.FirstSeq]
-			text = report.Explain(e, procs[e.Proc], in.Header(), x.Clocks(), o.zone(in.Header().ZoneSec), widthOf(out))
+			text = report.Explain(e, procs[e.Proc], listeners[e.Listener], in.Header(), x.Clocks(), o.zone(in.Header().ZoneSec), widthOf(out))
 			p.hide()
 			if _, err := io.WriteString(textOut(out), text); err != nil {
 				return err
@@ -112,9 +142,9 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name str
 		return err
 	}
 	verdict := in.verdict(readErr, x.End(), r)
+	tellState(errOut, in, r)
 	switch {
 	case text != "":
-		tellState(errOut, in, r)
 		return verdict
 	case verdict != nil && hole[0] > 0:
 		return fmt.Errorf("event %d is in a part that was left out, of events %d to %d: %w", seq, hole[0], hole[1], verdict)
