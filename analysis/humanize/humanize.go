@@ -54,6 +54,19 @@ func Duration(ns int64) string {
 	return fmt.Sprintf("%dd%dh", h/24, h%24)
 }
 
+// Bytes writes a size with three digits and a binary unit.
+func Bytes(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	f, i := float64(n), 0
+	for f >= 1000 && i < len(units)-1 {
+		f, i = f/1024, i+1
+	}
+	if i == 0 {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	return Digits(f) + " " + units[i]
+}
+
 // Digits writes a number that is not negative with three digits, or all of them before the point.
 func Digits(f float64) string {
 	switch {

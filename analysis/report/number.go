@@ -2,7 +2,6 @@ package report
 
 import (
 	"math"
-	"strconv"
 	"strings"
 
 	"github.com/acc-project/acc/analysis"
@@ -17,17 +16,7 @@ func Count(n uint64) string { return analysis.Count(n) }
 func Duration(ns int64) string { return analysis.Duration(ns) }
 
 // Bytes writes a size with three digits and a binary unit.
-func Bytes(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	f, i := float64(n), 0
-	for f >= 1000 && i < len(units)-1 {
-		f, i = f/1024, i+1
-	}
-	if i == 0 {
-		return strconv.FormatInt(n, 10) + " B"
-	}
-	return humanize.Digits(f) + " " + units[i]
-}
+func Bytes(n int64) string { return humanize.Bytes(n) }
 
 func rate(f float64) string {
 	if f >= 1000 {

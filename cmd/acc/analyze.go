@@ -150,14 +150,14 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	readErr := feed(ctx, in, x)
 	p.stop()
 	if !evidence.Ended(readErr) && !errors.As(readErr, new(*format.CorruptError)) {
-		return errors.Join(v.ordered.flush(), w.Flush(), o.unreadable(out, name, in.verdict(readErr, x.End(), nil)))
+		return errors.Join(v.ordered.flush(), w.Flush(), o.unreadable(out, name, in.Verdict(readErr, x.End(), nil)))
 	}
 	// What stands before a damaged place is right.
 	result, err := x.Finish(readErr, in.Skipped())
 	if err != nil {
 		return err
 	}
-	verdict := in.verdict(readErr, x.End(), result)
+	verdict := in.Verdict(readErr, x.End(), result)
 	if err := v.result(result, text); err != nil {
 		return errors.Join(w.Flush(), err)
 	}

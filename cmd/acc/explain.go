@@ -135,13 +135,13 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name str
 	}
 	p.stop()
 	if !evidence.Ended(readErr) && !errors.As(readErr, new(*format.CorruptError)) {
-		return in.verdict(readErr, x.End(), nil)
+		return in.Verdict(readErr, x.End(), nil)
 	}
 	r, err := x.Finish(readErr, in.Skipped())
 	if err != nil {
 		return err
 	}
-	verdict := in.verdict(readErr, x.End(), r)
+	verdict := in.Verdict(readErr, x.End(), r)
 	tellState(errOut, in, r)
 	switch {
 	case text != "":

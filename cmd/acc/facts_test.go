@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
 
@@ -228,7 +229,7 @@ func (r *factReader) info(command string, args ...string) {
 	r.noteText("", command, first("events"), `^([\d,]+)[,:]`, "events")
 	r.noteText("", command, first("lost"), `^(?:at least )?([\d,]+)( events?|;)`, "lost")
 	r.noteText("", command, first("id"), `(.*)`, "id")
-	if o["read"] != readAll {
+	if o["read"] != evidence.ReadAll {
 		return // the rest is not said, or not looked at
 	}
 	r.noteJSON("", command+" --json", o, "verdict", "verdict", "file", "integrity.state", "file, because", "integrity.why", "recording", "recording.state",

@@ -1,7 +1,8 @@
 package main
 
+// This file reads the chain heads that verify is given.
+
 import (
-	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -10,70 +11,27 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/evidence/checkpoints"
 	"github.com/acc-project/acc/format"
 )
 
-// wantedHead is a head of a chain that was kept elsewhere.
-type wantedHead struct {
-	frame  int64  // number of the frame, -1 unknown
-	events uint64 // in the capture up to it, 0 unknown
-	bytes  int64  // of the capture up to it, 0 unknown
-	head   string
-	logged bool // by a log, not by --head
-	found  *headResult
-	other  bool // the frame is there and has another head
-}
-
-// headResult is what became of it.
-type headResult struct {
-	Head   string `json:"head"`   // chain head that was asked for, hexadecimal
-	Frame  int64  `json:"frame"`  // its number, -1 unknown
-	Status string `json:"status"` // found, differs (the frame is there and is another), missing, or unconfirmed: damage, a repair or a log that contradicts itself leaves it open
-	Found  bool   `json:"found"`  // everything up to it is as it was then
-	Bytes  int64  `json:"bytes"`  // of the capture up to it, 0 if it was not found
-	Events uint64 `json:"events"` // in the capture up to it, 0 if it was not found
-}
-
-const (
-	headFound       = "found"
-	headDiffers     = "differs"
-	headMissing     = "missing"
-	headUnconfirmed = "unconfirmed"
-)
-
-// logResult is what the log of --checkpoints is worth.
-type logResult struct {
-	Form           string   `json:"form"`           // journal (journalctl -o json: the kernel says who wrote), syslog (any user of the host can write such a line) or output (whoever may write there can)
-	Checkpoints    int      `json:"checkpoints"`    // lines of this capture that count
-	Others         int      `json:"others"`         // lines of any capture that contain a checkpoint, and that acc did not write as far as the log says
-	Writer         string   `json:"writer"`         // who wrote the first of them, "" if the log does not say
-	Contradictions []string `json:"contradictions"` // what in it can't all be acc's; empty: nothing
-}
-
-// kept is what verify's options say of heads.
-type kept struct {
-	heads []wantedHead
-	log   *checkpoints.Log // nil: none
-}
-
 // headsOf reads the heads of --head and --checkpoints, and says what does not count.
-func headsOf(errOut io.Writer, args []string, name string) (*kept, error) {
-	k := &kept{}
+func headsOf(errOut io.Writer, args []string, name string) (*evidence.Kept, error) {
+	k := &evidence.Kept{}
 	for _, a := range args {
-		w := wantedHead{frame: -1, head: strings.ToLower(a)}
+		w := evidence.Head{Frame: -1, Hex: strings.ToLower(a)}
 		if frame, head, ok := strings.Cut(a, ":"); ok {
 			n, err := strconv.ParseUint(frame, 10, 32)
 			if err != nil {
 				return nil, &usageError{fmt.Errorf("--head %q: the frame is not a number", a), "like --head 12:HEX"}
 			}
-			w.frame, w.head = int64(n), strings.ToLower(head)
+			w.Frame, w.Hex = int64(n), strings.ToLower(head)
 		}
-		if b, err := hex.DecodeString(w.head); err != nil || len(b) != 32 {
+		if b, err := hex.DecodeString(w.Hex); err != nil || len(b) != 32 {
 			return nil, &usageError{fmt.Errorf("--head %q is not 64 hexadecimal digits", a), "acc verify prints the head of a capture"}
 		}
-		k.heads = append(k.heads, w)
+		k.Heads = append(k.Heads, w)
 	}
 	if name == "" {
 		return k, nil
@@ -94,7 +52,7 @@ func headsOf(errOut io.Writer, args []string, name string) (*kept, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", inputName(name), err)
 	}
-	k.log = log
+	k.Log = log
 	if log.Others > 0 {
 		fmt.Fprintf(errOut, "acc: %s: lines that contain a checkpoint and do not count, since the log does not say that acc wrote them: %d, the first is line %d\n",
 			format.Quote(inputName(name)), log.Others, log.First)
@@ -110,161 +68,4 @@ func headsOf(errOut io.Writer, args []string, name string) (*kept, error) {
 		return nil, err
 	}
 	return k, nil
-}
-
-// wanted are the heads that are looked for in one capture.
-type wanted struct {
-	heads  []wantedHead
-	frames map[int64][]int // places in heads, by frame, -1: any
-}
-
-// of gives what is wanted of a capture, and what the log is worth for it.
-func (k *kept) of(id string) (*wanted, *logResult) {
-	w := &wanted{heads: append([]wantedHead(nil), k.heads...), frames: map[int64][]int{}}
-	var r *logResult
-	if k.log != nil {
-		lines, against, passed := k.log.Of(id)
-		r = &logResult{Form: string(k.log.Form), Checkpoints: len(lines), Others: k.log.Others + passed, Contradictions: append([]string{}, against...)}
-		for i, c := range lines {
-			if i == 0 && c.Writer.PID != "" {
-				r.Writer = c.Writer.String()
-			}
-			w.heads = append(w.heads, wantedHead{frame: c.Frame, events: c.Events, bytes: c.Bytes, head: hex.EncodeToString(c.Head[:]), logged: true})
-		}
-	}
-	for i, h := range w.heads {
-		w.frames[h.frame] = append(w.frames[h.frame], i)
-	}
-	return w, r
-}
-
-// seen notes which wanted heads a frame of the capture answers.
-func (w *wanted) seen(b *format.Batch, events uint64) {
-	head := ""
-	for _, places := range [][]int{w.frames[int64(b.Frame)], w.frames[-1]} {
-		for _, i := range places {
-			h := &w.heads[i]
-			if h.found != nil {
-				continue
-			}
-			if head == "" {
-				head = hex.EncodeToString(b.Chain[:])
-			}
-			if h.head == head {
-				h.found = &headResult{Head: head, Frame: int64(b.Frame), Status: headFound, Found: true, Bytes: b.Offset + b.Bytes, Events: events}
-			} else {
-				h.other = h.other || h.frame >= 0
-			}
-		}
-	}
-}
-
-// contradicted adds to the log what contradicts it in the capture: a head that is found
-// vouches for everything before it, also for the heads of it. last is its last frame.
-func (w *wanted) contradicted(r *logResult, last int64) {
-	newest := int64(-1)
-	for _, h := range w.heads {
-		if h.found != nil {
-			newest = max(newest, h.found.Frame)
-		}
-	}
-	for _, h := range w.heads {
-		switch {
-		case !h.logged:
-		case h.found != nil && (h.found.Bytes != h.bytes && h.found.Frame != last || h.found.Events != h.events): // the index is behind the last
-			r.Contradictions = append(r.Contradictions, fmt.Sprintf("frame %d has its head, but ends at byte %d after %d events, not at byte %d after %d",
-				h.frame, h.found.Bytes, h.found.Events, h.bytes, h.events))
-		case h.found == nil && h.frame < newest:
-			r.Contradictions = append(r.Contradictions, fmt.Sprintf("frame %d has another head than its line says, and a kept head of frame %d vouches for it", h.frame, newest))
-		}
-	}
-}
-
-// judgeHeads holds the capture against the wanted heads. What damage, a cut, a repair or
-// a log that contradicts itself leaves open is not confirmed; it accuses nobody.
-func (v *verified) judgeHeads(w *wanted, log *logResult) {
-	if log != nil {
-		w.contradicted(log, int64(v.Frames)-1)
-		v.Log = log
-	}
-	doubtful := log != nil && len(log.Contradictions) > 0
-	open := 0
-	var last, differs, cut, lost *wantedHead // open: that of the latest frame; else the first
-	counts := map[**wantedHead]int{}
-	note := func(p **wantedHead, h *wantedHead) {
-		*p = cmp.Or(*p, h)
-		counts[p]++
-	}
-	for i := range w.heads {
-		h := &w.heads[i]
-		result := headResult{Head: h.head, Frame: h.frame, Status: headMissing}
-		switch {
-		case h.found != nil:
-			result = *h.found
-		case h.logged && doubtful:
-			result.Status = headUnconfirmed
-		case v.Repaired != nil, !h.other && !v.unbroken:
-			result.Status = headUnconfirmed
-			open++
-			if last == nil || h.frame > last.frame {
-				last = h
-			}
-		case h.other:
-			result.Status = headDiffers
-			note(&differs, h)
-		case h.frame >= 0:
-			note(&cut, h)
-		default:
-			note(&lost, h)
-		}
-		v.Heads = append(v.Heads, result)
-	}
-	more := func(p **wantedHead) string {
-		if n := counts[p]; n > 1 {
-			return fmt.Sprintf("; so are %d more kept heads", n-1)
-		}
-		return ""
-	}
-	if differs != nil {
-		v.forge("frame %d has another head than the one that was kept: it, or something before it, was changed%s", differs.frame, more(&differs))
-	}
-	if cut != nil {
-		v.forge("frame %d was written and is missing, yet the capture has an end: it was cut and closed anew%s", cut.frame, more(&cut))
-	}
-	if lost != nil {
-		v.forge("the kept head %.16s… is not in the capture%s", lost.head, more(&lost))
-	}
-	if log != nil && (differs != nil && differs.logged || cut != nil && cut.logged) && log.Form != string(checkpoints.Journal) {
-		v.Why = append(v.Why, "or someone else wrote such a line into the log, which does not prove who wrote it: journalctl -t acc -o json does")
-	}
-	if doubtful {
-		why := fmt.Sprintf("the log contradicts itself, so not all of it is acc's: %s", log.Contradictions[0])
-		if n := len(log.Contradictions); n > 1 {
-			why += fmt.Sprintf("; and %d times more", n-1)
-		}
-		v.unconfirm(why)
-	}
-	v.openHeads(w, open, last)
-}
-
-// openHeads says why heads are not confirmed, open of them, of which last is of the
-// latest frame, or why there are none.
-func (v *verified) openHeads(w *wanted, open int, last *wantedHead) {
-	asked := len(w.heads) > 0 || v.Log != nil
-	switch {
-	case open > 0 && v.Repaired != nil:
-		v.unconfirm(fmt.Sprintf("it is repaired: the kept heads are of the original (sha256 %s): verify that", v.Repaired.SHA256))
-	case open > 0 && len(v.Skipped) > 0:
-		v.Why = append(v.Why, fmt.Sprintf("%d of %d kept heads can't be confirmed: the chain is broken at byte %d", open, len(w.heads), v.Skipped[0].Offset))
-	case open > 0 && last.events > 0:
-		v.Why = append(v.Why, fmt.Sprintf("frame %d was written and is missing: the capture had at least %d events", last.frame, last.events))
-	case open > 0 && last.frame >= 0:
-		v.Why = append(v.Why, fmt.Sprintf("frame %d was written and is missing", last.frame))
-	case open > 0:
-		v.Why = append(v.Why, fmt.Sprintf("the kept head %.16s… can't be confirmed: it is not in what is left of the capture", last.head))
-	case asked && len(w.heads) == 0 && v.ID == "" && v.Capture != audit.Intact && v.Capture != "unclean":
-		v.Why = append(v.Why, "no kept head can be confirmed: the header, which says what capture it is, is damaged")
-	case asked && len(w.heads) == 0:
-		v.unconfirm("no head of this capture was kept: none of those that are given is of it")
-	}
 }

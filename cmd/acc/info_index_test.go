@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
 
@@ -72,7 +73,7 @@ func TestInfoByIndex(t *testing.T) {
 		return i, text, err
 	}
 	fast, text, err := ask(data, false)
-	if err != nil || fast.Read != readIndex || fast.Verdict != "unchecked" || fast.Accepted != nil || fast.Witness != nil || fast.Start != nil {
+	if err != nil || fast.Read != evidence.ReadIndex || fast.Verdict != "unchecked" || fast.Accepted != nil || fast.Witness != nil || fast.Start != nil {
 		t.Fatalf("by the index: %v\n%s", err, text)
 	}
 	for _, want := range []string{"NOT looked at", "by the index", "acc info --full"} {
@@ -81,7 +82,7 @@ func TestInfoByIndex(t *testing.T) {
 		}
 	}
 	full, text, err := ask(data, true)
-	if err != nil || full.Read != readAll || *full.Accepted != uint64(accepted) || strings.Contains(text, "NOT looked at") {
+	if err != nil || full.Read != evidence.ReadAll || *full.Accepted != uint64(accepted) || strings.Contains(text, "NOT looked at") {
 		t.Fatalf("all: %v\n%s", err, text)
 	}
 	if fast.Events != full.Events || fast.Frames != full.Frames || fast.Bytes != full.Bytes || fast.Lost != full.Lost || fast.Lost != 3 ||
@@ -90,7 +91,7 @@ func TestInfoByIndex(t *testing.T) {
 	}
 
 	unclosed, _ := largeSample(t, false)
-	if i, text, err := ask(unclosed, false); !errors.As(err, new(*unclean)) || i.Read != readIndex || i.Verdict != "unclean" {
+	if i, text, err := ask(unclosed, false); !errors.As(err, new(*evidence.UncleanError)) || i.Read != evidence.ReadIndex || i.Verdict != "unclean" {
 		t.Errorf("in disorder: %v\n%s", err, text)
 	}
 	frames, err := format.ReadIndex(bytes.NewReader(data), int64(len(data)))
@@ -101,11 +102,11 @@ func TestInfoByIndex(t *testing.T) {
 	for what, at := range map[string]int64{"header": 120, "link before END": frames[len(frames)-2].At + 30, "END": end + 120, "index": int64(len(data)) - 110, "tail": int64(len(data)) - 20} {
 		bad := bytes.Clone(data)
 		bad[at] ^= 1
-		if i, text, err := ask(bad, false); err == nil || i.Read != readAll || i.Verdict != "corrupt" {
+		if i, text, err := ask(bad, false); err == nil || i.Read != evidence.ReadAll || i.Verdict != "corrupt" {
 			t.Errorf("%s: %v\n%s", what, err, text)
 		}
 	}
-	if i, text, err := ask(data[:end], false); !errors.Is(err, format.ErrTruncated) || i.Read != readAll || i.Verdict != "truncated" {
+	if i, text, err := ask(data[:end], false); !errors.Is(err, format.ErrTruncated) || i.Read != evidence.ReadAll || i.Verdict != "truncated" {
 		t.Errorf("cut: %v\n%s", err, text)
 	}
 	middle := bytes.Clone(data)

@@ -11,6 +11,7 @@ import (
 	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
 
@@ -20,14 +21,14 @@ func (i *info) text(out io.Writer, width int, zone *time.Location) error {
 	row, h := s.row, i.Header
 	i.states(row)
 	i.losses(row)
-	if i.Read == readAll {
+	if i.Read == evidence.ReadAll {
 		row("cross-check", "%s", i.Witness.Text)
 		list(row, "not shown", i.Witness.NotShownTexts())
 	}
 	list(row, "can't show", h.Limits)
 	list(row, "filters", h.Filters)
 	i.origin(row, zone)
-	if i.Read == readAll {
+	if i.Read == evidence.ReadAll {
 		i.whole(row)
 	} else {
 		i.outline(row)
@@ -119,7 +120,7 @@ func (i *info) fileState() string {
 	switch {
 	case i.Integrity.State == audit.Intact:
 		return "intact: every frame, END, index and tail are there and fit"
-	case i.Read == readIndex:
+	case i.Read == evidence.ReadIndex:
 		return report.FileState(&i.Integrity) + " (acc info --full, acc verify)"
 	}
 	return report.FileState(&i.Integrity)
@@ -132,14 +133,14 @@ func (i *info) time(row func(name, format string, args ...any), zone *time.Locat
 	switch {
 	case i.Header.StartNS != 0:
 		start = time.Unix(0, i.Header.StartNS).In(zone).Format(layout)
-	case i.clock.Known():
-		start = i.clock.Time(i.clock.BootNS).
+	case i.Clock.Known():
+		start = i.Clock.Time(i.Clock.BootNS).
 			UTC().
 			Format(layout) +
 			", the first event, by a later clock: the header is lost"
-	case i.clock.BootNS != 0:
+	case i.Clock.BootNS != 0:
 		start = string(
-			format.AppendBoot(nil, i.clock.BootNS),
+			format.AppendBoot(nil, i.Clock.BootNS),
 		) + ", the first event; the date is not known: the header is lost"
 	}
 	switch {
@@ -147,16 +148,16 @@ func (i *info) time(row func(name, format string, args ...any), zone *time.Locat
 		row("time", "from %s, end unknown", start)
 	case i.End.Clock == format.Clock{}:
 		row("time", "from %s, ended by %s", start, format.Quote(cmp.Or(i.End.Reason, "?")))
-	case i.End.Clock.BootNS < i.clock.BootNS || i.End.Clock.BootNS-i.clock.BootNS < 0: // which may overflow
+	case i.End.Clock.BootNS < i.Clock.BootNS || i.End.Clock.BootNS-i.Clock.BootNS < 0: // which may overflow
 		row("time", "from %s, ended by %s; END's time does not fit", start, format.Quote(cmp.Or(i.End.Reason, "?")))
 	case i.Header.Repaired != nil && !i.Header.Repaired.Ended:
-		row("time", "%s for at least %s, end unknown", start, report.Duration(i.End.Clock.BootNS-i.clock.BootNS))
+		row("time", "%s for at least %s, end unknown", start, report.Duration(i.End.Clock.BootNS-i.Clock.BootNS))
 	default:
 		row(
 			"time",
 			"%s for %s, ended by %s",
 			start,
-			report.Duration(i.End.Clock.BootNS-i.clock.BootNS),
+			report.Duration(i.End.Clock.BootNS-i.Clock.BootNS),
 			format.Quote(cmp.Or(i.End.Reason, "?")),
 		)
 	}
@@ -178,11 +179,11 @@ func (i *info) whole(row func(name, format string, args ...any)) {
 	}
 	row("size", "%s", size)
 	i.settings(row)
-	i.Start.text(row, "at the start")
+	inventoryText(i.Start, row, "at the start")
 	if i.End != nil && i.Finish.Blocked == 0 {
 		tasks(row, "at the end", i.End.Blocked, len(i.End.Blocked), i.End.BlockedKnown)
 	}
-	i.Finish.text(row, "at the end")
+	inventoryText(i.Finish, row, "at the end")
 }
 
 // settings prints which of the kernel's settings changed meanwhile, and when.
@@ -191,7 +192,7 @@ func (i *info) settings(row func(name, format string, args ...any)) {
 	for _, x := range i.Witness.Spaces {
 		for _, c := range x.SettingChanges {
 			changes = append(changes, fmt.Sprintf("%s: %d, then %d, seen %s after the start, in network namespace %d",
-				c.Name, c.From, c.To, report.Duration(max(c.BootNS-i.clock.BootNS, 0)), c.NetNS))
+				c.Name, c.From, c.To, report.Duration(max(c.BootNS-i.Clock.BootNS, 0)), c.NetNS))
 		}
 	}
 	list(row, "changed", changes[:min(len(changes), 20)])

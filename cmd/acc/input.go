@@ -9,8 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/acc-project/acc/analysis"
-	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/confine"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
@@ -30,16 +28,14 @@ var confineReader = confine.Reader
 
 // input is an open capture.
 type input struct {
-	*format.Reader
-	file   *os.File
-	source *meteredFile // file, as it is read
-	name   string
-	size   int64 // of the file, 0 if it is none
-	bytes  int64 // the same, but 0 of a compressed file, too: a pipe can make wait
-	inside bool  // read the capture in a file that gzip or zstd compressed as a whole
-	opts   format.ReaderOptions
-	clock  format.Clock
-	taken  *format.Batch // that was read to find the clock, and is not yet given
+	*evidence.Capture // nil before begin
+	file              *os.File
+	source            *meteredFile // file, as it is read
+	name              string
+	size              int64 // of the file, 0 if it is none
+	bytes             int64 // the same, but 0 of a compressed file, too: a pipe can make wait
+	inside            bool  // read the capture in a file that gzip or zstd compressed as a whole
+	opts              format.ReaderOptions
 }
 
 func (in *input) Close() { in.file.Close() }
@@ -135,12 +131,12 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 		}
 		return fmt.Errorf("%s: %w", in.name, err)
 	}
-	in.Reader = reader
+	var again io.ReadSeeker
 	if in.bytes > 0 {
-		return in.scanClock()
+		again = in.source
 	}
-	in.takeClock()
-	return nil
+	in.Capture, err = evidence.NewCapture(in.name, reader, again)
+	return err
 }
 
 // head gives the first bytes of the input: of a file, or what was kept of a pipe.
@@ -158,61 +154,3 @@ func (in *input) isEmpty() bool {
 	st, err := in.file.Stat()
 	return err == nil && st.Mode().IsRegular() && st.Size() == 0
 }
-
-// verdict turns what ended reading into what to say: nil at the end of an intact
-// capture that was closed cleanly and not repaired. The result is nil if not all was read.
-func (in *input) verdict(err error, end *format.End, r *analysis.Result) error {
-	skipped := in.Skipped()
-	ended := errors.Is(err, io.EOF) || errors.Is(err, format.ErrTruncated)
-	switch {
-	case ended && len(skipped) > 0:
-		err = &format.CorruptError{Offset: skipped[0].Offset, Reason: skipped[0].Reason + skippedNote(skipped)}
-	case ended && r != nil && r.Integrity.State == audit.Corrupt:
-		return &evidence.MismatchError{Name: in.name, Why: r.Integrity.Why}
-	case errors.Is(err, io.EOF) && end != nil && (!end.Clean || in.Header().Repaired != nil):
-		return &unclean{in.name, end, in.Header().Repaired}
-	case err == nil, errors.Is(err, io.EOF):
-		return nil
-	}
-	return fmt.Errorf("%s: %w", in.name, err)
-}
-
-func skippedNote(skipped []format.Skip) string {
-	bytes, events := int64(0), uint64(0)
-	for _, s := range skipped {
-		bytes += s.Bytes
-		events += s.Events
-	}
-	return fmt.Sprintf(" (salvage left out %s)", analysis.LeftOut(bytes, len(skipped), events))
-}
-
-// unclean is an intact file whose recording was not closed cleanly, or that was repaired.
-type unclean struct {
-	name     string
-	end      *format.End
-	repaired *format.Repaired
-}
-
-func (e *unclean) Error() string { return e.name + ": " + uncleanWhy(e.end, e.repaired) }
-
-// uncleanWhy says what is wrong with a capture that is unclean; r is nil if it was not repaired.
-func uncleanWhy(end *format.End, r *format.Repaired) string {
-	if r == nil {
-		why := fmt.Sprintf("the recording was not closed cleanly (%s)", end.Reason)
-		if end.Detail != "" {
-			why += ": " + end.Detail
-		}
-		return why
-	}
-	why := fmt.Sprintf("this was repaired from a %s capture; left out: %s", r.Verdict, analysis.LeftOut(r.Lost, max(r.Places, 1), r.Events))
-	switch {
-	case r.Ended && !end.Clean:
-		return why + "; " + uncleanWhy(end, nil)
-	case end.Detail != "":
-		why += "; " + end.Detail
-	}
-	return why
-}
-
-// Is makes it the same kind of verdict as a truncated capture.
-func (e *unclean) Is(target error) bool { return target == format.ErrTruncated }

@@ -25,6 +25,7 @@ import (
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
 
@@ -39,12 +40,12 @@ func TestJSONDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../format")
+	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../evidence", "../../format")
 	parts := map[string]string{
 		"events": fieldTable(eventFields()), "pairs": fieldTable(lineKinds["pairs"]()), "connections": fieldTable(lineKinds["connections"]()),
 		"ends": endTable(), "why": src.words(t, "pairing.Why"), "severities": src.words(t, "findings.Severity"), "witness": src.words(t, "analysis.Witness"), "halted": src.words(t, "format.Halted"),
 	}
-	roots := map[string]reflect.Type{"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[info](), "verify": reflect.TypeFor[verified](),
+	roots := map[string]reflect.Type{"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[evidence.Info](), "verify": reflect.TypeFor[evidence.Verification](),
 		"unreadable": reflect.TypeFor[unreadable](), "fields": reflect.TypeFor[field]()}
 	users := map[reflect.Type]int{}
 	for _, root := range roots {

@@ -16,12 +16,13 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
 
 // schemaRoots are the kinds of JSON objects that acc prints, other than lines.
 var schemaRoots = map[string]reflect.Type{
-	"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[info](), "verify": reflect.TypeFor[verified](),
+	"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[evidence.Info](), "verify": reflect.TypeFor[evidence.Verification](),
 	"unreadable": reflect.TypeFor[unreadable](), "field": reflect.TypeFor[field](),
 }
 
@@ -130,7 +131,7 @@ const schemaFile = "schema.json"
 
 // The schema is that of the types that are printed.
 func TestSchema(t *testing.T) {
-	m := &schemaMaker{readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../format"), object{}}
+	m := &schemaMaker{readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../evidence", "../../format"), object{}}
 	for name, of := range schemaRoots {
 		m.define(of)
 		if own := strings.ReplaceAll(objectName(of), " ", "_"); own != name {

@@ -194,12 +194,12 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		fmt.Fprintf(errOut, "acc: %s\n", why)
 	}
 	if source.examination == nil || !evidence.Ended(err) && !errors.As(err, new(*format.CorruptError)) {
-		return in.verdict(err, end, nil)
+		return in.Verdict(err, end, nil)
 	}
 	r, finishErr := source.examination.Finish(err, in.Skipped())
 	if finishErr != nil {
 		return finishErr
 	}
 	tellState(errOut, in, r)
-	return in.verdict(err, end, r)
+	return in.Verdict(err, end, r)
 }

@@ -2,23 +2,16 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
-	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/evidence"
-	"github.com/acc-project/acc/evidence/sshsig"
-	"github.com/acc-project/acc/format"
 )
 
 type verifyOptions struct {
@@ -107,8 +100,8 @@ unreadable, and error says why.`,
 
 // verdicts of verify, and the exit codes that go with them.
 var verdictCodes = map[string]int{
-	"intact": exitOK, "unclean": exitTruncated, "truncated": exitTruncated, "corrupt": exitCorrupt, "altered": exitVerify, "unsigned": exitVerify,
-	"unconfirmed": exitVerify,
+	"intact": exitOK, evidence.Unclean: exitTruncated, "truncated": exitTruncated, "corrupt": exitCorrupt, "altered": exitVerify, evidence.Unsigned: exitVerify,
+	evidence.Unconfirmed: exitVerify,
 }
 
 // exitCode is that of the verdict; of an intact file, that of the cross-check.
@@ -131,43 +124,8 @@ func worse(a, b int) int {
 	return max(a, b)
 }
 
-// verified is what verify says of one file.
-type verified struct {
-	Schema    int              `json:"schema"`     // as in analyze
-	File      string           `json:"file"`       // as it was named
-	Verdict   string           `json:"verdict"`    // intact, unclean, truncated, corrupt, altered, unsigned or unconfirmed
-	Integrity audit.File       `json:"integrity"`  // whether the file is as its recorder wrote it
-	Recording audit.Recording  `json:"recording"`  // whether what happened is in it
-	Why       []string         `json:"why"`        // what is wrong, does not agree or could not be checked, a sentence each; empty: nothing
-	Capture   string           `json:"capture"`    // verdict without signature and heads
-	SHA256    string           `json:"sha256"`     // "" if reading gave up before the end
-	Bytes     int64            `json:"bytes"`      // of the file, as far as it was read
-	Head      string           `json:"head"`       // chain of the last frame that was read
-	HeadBytes int64            `json:"head_bytes"` // up to which byte of the file that frame goes: what the head covers; 0: no frame was read
-	Frames    uint32           `json:"frames"`     // that were read
-	Events    uint64           `json:"events"`     // that were read
-	ID        string           `json:"id"`         // capture id
-	Ended     bool             `json:"ended"`      // END is there
-	Clean     bool             `json:"clean"`      // and says that everything seen was written or counted
-	Missing   *missing         `json:"missing"`    // what a truncated capture lacks; null: nothing
-	Skipped   []format.Skip    `json:"skipped"`    // what is corrupt and was left out
-	Repaired  *format.Repaired `json:"repaired"`   // what was done to it; null: it is no repaired capture
-	Heads     []headResult     `json:"heads"`      // what became of each head that was asked for
-	Log       *logResult       `json:"log"`        // what the log of --checkpoints is worth; null: there is none
-	Signature signatureResult  `json:"signature"`  // what became of the signature
-
-	Witness analysis.WitnessResult `json:"witness"` // what the kernel's own counters say
-
-	unbroken bool // the chain is, from the header to END
-}
-
-// missing is what a truncated capture lacks.
-type missing struct {
-	AfterEvent uint64     `json:"after_event"` // number of the last event before the place, 0: there is none
-	AtByte     int64      `json:"at_byte"`     // where the place is
-	RestBytes  int64      `json:"rest_bytes"`  // bytes behind the place, of an incomplete frame
-	AfterTime  *time.Time `json:"after_time"`  // of the last event that was read; null: there is none, or its time is not known
-}
+// verified is what verify says of one file, to be printed.
+type verified struct{ *evidence.Verification }
 
 func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o verifyOptions) error {
 	if o.signature != "" && len(names) > 1 {
@@ -194,7 +152,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 		return err
 	}
 	names = expandFolders(names)
-	sigs := make([]signatureFile, len(names))
+	sigs := make([]evidence.SignatureFile, len(names))
 	for i, name := range names {
 		sigs[i] = openSignature(name, o.signature)
 	}
@@ -204,16 +162,17 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 	for i, in := range ins {
 		v, err := (*verified)(nil), errs[i]
 		if err == nil {
-			v = &verified{Schema: analysis.SchemaVersion, File: in.name,
-				Why: []string{}, Skipped: []format.Skip{}, Heads: []headResult{}}
-			err = v.verify(ctx, in, sigs[i], who, heads, &o, errOut)
+			v, err = verifyInput(ctx, in, errOut, evidence.VerifyOptions{
+				Name: in.name, Kept: heads, Signature: sigs[i], SignatureRequired: o.signature != "", Signers: who.allowed, Revoked: who.revoked,
+				Identity: o.identity, Namespace: o.namespace, Endless: in.bytes == 0,
+			})
 		}
 		switch {
 		case err != nil && o.json:
 			err = errors.Join(err, tellUnreadable(out, names[i], err))
 		case err != nil:
 		case o.json:
-			err = encodeJSON(out, v)
+			err = encodeJSON(out, v.Verification)
 		default:
 			if i > 0 {
 				fmt.Fprintln(out)
@@ -225,7 +184,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 		} else {
 			worst = worse(worst, v.exitCode())
 		}
-		ins[i], sigs[i] = nil, signatureFile{} // what it took is not kept
+		ins[i], sigs[i] = nil, evidence.SignatureFile{} // what it took is not kept
 	}
 	if worst != exitOK {
 		return exited(worst)
@@ -233,229 +192,17 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 	return nil
 }
 
-// verify reads the capture once, and judges it.
-func (v *verified) verify(ctx context.Context, in *input, sig signatureFile, who *signerLists, kept *kept, o *verifyOptions, errOut io.Writer) error {
-	sum := sha256.New()
-	hashes := []hash.Hash{sum}
-	var signed hash.Hash
-	parsed, sigErr := sig.parse()
-	if parsed != nil {
-		signed, _ = sshsig.NewHash(parsed.Hash)
-		hashes = append(hashes, signed)
-	}
-	counted := &countedReader{r: in.source}
-	tee := &hashedReader{countedReader: counted, hashes: hashes, exact: signed != nil}
+// verifyInput verifies an input and closes it.
+func verifyInput(ctx context.Context, in *input, errOut io.Writer, o evidence.VerifyOptions) (*verified, error) {
 	defer in.Close()
 	p := in.showProgress(errOut, false, errOut)
 	defer p.stop()
-	x := evidence.Examine(&format.Header{}, analysis.Options{})
-	last := &format.Batch{}
-	readErr := in.begin(tee, true)
-	id := ""
-	if readErr == nil {
-		id = in.Header().ID
-	}
-	want, log := kept.of(id)
-	if readErr == nil {
-		x = evidence.Examine(in.Start(), analysis.Options{})
-		last, readErr = v.read(ctx, in, x, want)
-	}
+	v, err := evidence.Verify(ctx, in.source, func(r io.Reader) (*evidence.Capture, error) {
+		err := in.begin(r, true)
+		return in.Capture, err
+	}, o)
 	if ctx.Err() != nil {
-		return exited(130)
+		return nil, exited(130)
 	}
-	corrupt := new(format.CorruptError)
-	if !errors.Is(readErr, io.EOF) && !errors.Is(readErr, format.ErrTruncated) && !errors.As(readErr, &corrupt) {
-		return readErr
-	}
-	rest, most := io.Reader(tee), int64(-1)
-	if in.bytes == 0 && corrupt.Reason != "" { // reading may have given up
-		rest, most = io.LimitReader(tee, 1), 1
-	}
-	n, err := io.Copy(io.Discard, rest) // what reading left over
-	if err != nil {
-		return fmt.Errorf("read %s: %w", in.name, err)
-	}
-	v.Bytes = counted.n
-	endless := n == most
-	p.stop()
-	if !endless && tee.hole == 0 {
-		v.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	}
-	if err := v.judge(in, readErr, last, x); err != nil {
-		return err
-	}
-	if tee.hole > 0 {
-		v.Why = append(v.Why, fmt.Sprintf("no SHA-256: %s of the file are holes, which acc does not read", report.Bytes(tee.hole)))
-	}
-	if endless {
-		v.Why = append(v.Why, corrupt.Error())
-	}
-	v.Verdict = v.Capture
-	v.judgeHeads(want, log)
-	var digest []byte
-	if signed != nil {
-		digest = signed.Sum(nil)
-	}
-	v.judgeSignature(sig, parsed, sigErr, digest, who, o)
-	return nil
-}
-
-// read goes through the capture and notes what it says, and the wanted heads on
-// the way. A head counts only while the chain from the beginning is unbroken.
-func (v *verified) read(ctx context.Context, in *input, x *evidence.Examination, want *wanted) (last *format.Batch, err error) {
-	h := in.Header()
-	v.ID, v.Repaired = h.ID, h.Repaired
-	last = &format.Batch{}
-	for ctx.Err() == nil {
-		b, err := in.Next()
-		if err != nil {
-			return last, err
-		}
-		v.Frames, v.Events, v.Head = b.Frame+1, v.Events+uint64(len(b.Events)), hex.EncodeToString(b.Chain[:])
-		v.HeadBytes = b.Offset + b.Bytes
-		last.Offset, last.Bytes = b.Offset, b.Bytes
-		if len(in.Skipped()) == 0 {
-			v.unbroken = b.End != nil
-			want.seen(b, v.Events)
-		}
-		if err := x.Add(b, len(in.Skipped())); err != nil {
-			return last, err
-		}
-		if n := len(b.Events); n > 0 {
-			v.Missing = &missing{AfterEvent: b.Events[n-1].Seq}
-			if ns := b.Events[n-1].BootNS; x.Clocks().Known(ns) {
-				at := x.Clocks().Time(ns)
-				v.Missing.AfterTime = &at
-			}
-		}
-	}
-	return last, ctx.Err()
-}
-
-// judge gives the verdict on the capture itself.
-func (v *verified) judge(in *input, readErr error, last *format.Batch, x *evidence.Examination) error {
-	if corrupt := new(format.CorruptError); in.Reader == nil && errors.As(readErr, &corrupt) { // no frame of it can be read
-		v.Skipped = append(v.Skipped, format.Skip{Bytes: v.Bytes, Reason: corrupt.Reason})
-	} else if in.Reader != nil {
-		v.Skipped = append(v.Skipped, in.Skipped()...)
-	}
-	r, err := x.Finish(readErr, v.Skipped)
-	if err != nil {
-		return err
-	}
-	v.Integrity, v.Recording, v.Witness = r.Integrity, r.Recording, r.Witness
-	end := x.End()
-	v.Ended, v.Clean = end != nil, end != nil && end.Clean
-	miss := v.Missing
-	v.Missing = nil
-	v.Capture = v.Integrity.State
-	v.Why = append(v.Why, v.Integrity.Why...)
-	if v.Capture == audit.Intact && (!end.Clean || in.Header().Repaired != nil) {
-		v.Capture = "unclean"
-		v.Why = append(v.Why, uncleanWhy(end, in.Header().Repaired))
-	}
-	v.Why = append(v.Why, x.Unchecked()...)
-	if v.Witness.Verdict == analysis.WitnessDiffers { // which is no fault of the file
-		n := int64(0)
-		for _, s := range v.Witness.Spaces {
-			n += s.Unexplained
-		}
-		why := fmt.Sprintf("%d TCP connections are not accounted for", n)
-		if n < 0 {
-			why = fmt.Sprintf("%d TCP connections more were recorded than there were", -n)
-		}
-		v.Why = append(v.Why, "the kernel's own counters do not agree: "+why)
-	}
-	if errors.Is(readErr, format.ErrTruncated) || !v.Ended {
-		if miss == nil {
-			miss = &missing{}
-		}
-		if v.Ended { // what was recorded is all there
-			miss.AfterTime = nil
-		}
-		miss.AtByte = last.Offset + last.Bytes
-		miss.RestBytes = v.Bytes - miss.AtByte
-		v.Missing = miss
-	}
-	return nil
-}
-
-// forge makes the verdict that a proof of origin failed.
-func (v *verified) forge(format string, args ...any) {
-	v.Verdict = audit.Altered
-	v.Why = append(v.Why, fmt.Sprintf(format, args...))
-	v.Integrity.Why = append(v.Integrity.Why, fmt.Sprintf(format, args...))
-	if v.Integrity.State == audit.Intact {
-		v.Integrity.State = audit.Altered
-	}
-}
-
-// unconfirm makes it the verdict that nothing which was kept vouches for the file,
-// unless there is a worse one.
-func (v *verified) unconfirm(why string) {
-	if v.Verdict != audit.Altered && v.Verdict != "corrupt" {
-		v.Verdict = "unconfirmed"
-	}
-	v.Why = append(v.Why, why)
-}
-
-// countedReader counts the bytes that it gave.
-type countedReader struct {
-	r io.Reader
-	n int64
-}
-
-func (c *countedReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
-}
-
-// SkipHole makes it a [format.HoleSkipper].
-func (c *countedReader) SkipHole() (int64, error) {
-	sparse, ok := c.r.(format.HoleSkipper)
-	if !ok {
-		return 0, nil
-	}
-	n, err := sparse.SkipHole()
-	c.n += n
-	return n, err
-}
-
-// largeHole is from how many bytes on a hole is not read for the sake of a hash.
-const largeHole = 64 << 20
-
-// hashedReader hashes what it gives, holes included but for large ones.
-type hashedReader struct {
-	*countedReader
-	hashes []hash.Hash
-	exact  bool  // all is hashed
-	hole   int64 // bytes of large holes
-}
-
-func (r *hashedReader) Read(p []byte) (int, error) {
-	n, err := r.countedReader.Read(p)
-	for _, h := range r.hashes {
-		h.Write(p[:n])
-	}
-	return n, err
-}
-
-// SkipHole makes it a [format.HoleSkipper].
-func (r *hashedReader) SkipHole() (int64, error) {
-	if r.exact {
-		return 0, nil
-	}
-	n, err := r.countedReader.SkipHole()
-	if n >= largeHole {
-		r.hole += n
-		return n, err
-	}
-	var zeros [4096]byte
-	for left := n; left > 0; left -= int64(len(zeros)) {
-		for _, h := range r.hashes {
-			h.Write(zeros[:min(left, int64(len(zeros)))])
-		}
-	}
-	return n, err
+	return &verified{v}, err
 }

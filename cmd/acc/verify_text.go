@@ -9,19 +9,20 @@ import (
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/evidence/checkpoints"
 	"github.com/acc-project/acc/format"
 )
 
 // verdictWords are the verdicts in words.
 var verdictWords = map[string]string{
-	audit.Intact:    "intact: every frame, END, index and tail are there and fit",
-	"unclean":       "UNCLEAN: all that is in it fits, but the recording was not closed cleanly, or it was repaired",
-	audit.Truncated: "TRUNCATED: it stops before its end",
-	audit.Corrupt:   "CORRUPT: it holds what its recorder did not write",
-	audit.Altered:   "ALTERED: it is not what was signed or kept",
-	"unsigned":      "UNSIGNED: no valid signature from an allowed signer",
-	"unconfirmed":   "NOT CONFIRMED: no kept chain head vouches for it",
+	audit.Intact:         "intact: every frame, END, index and tail are there and fit",
+	evidence.Unclean:     "UNCLEAN: all that is in it fits, but the recording was not closed cleanly, or it was repaired",
+	audit.Truncated:      "TRUNCATED: it stops before its end",
+	audit.Corrupt:        "CORRUPT: it holds what its recorder did not write",
+	audit.Altered:        "ALTERED: it is not what was signed or kept",
+	evidence.Unsigned:    "UNSIGNED: no valid signature from an allowed signer",
+	evidence.Unconfirmed: "NOT CONFIRMED: no kept chain head vouches for it",
 }
 
 // text prints the result for a person: the verdict first.
@@ -72,7 +73,7 @@ func (v *verified) text(out io.Writer) error {
 
 // covered says how much of the file the head covers.
 func (v *verified) covered() string {
-	if v.HeadBytes == v.Bytes || v.Capture == audit.Intact || v.Capture == "unclean" { // behind them are index and tail alone
+	if v.HeadBytes == v.Bytes || v.Capture == audit.Intact || v.Capture == evidence.Unclean { // behind them are index and tail alone
 		return fmt.Sprintf("; the file has %s bytes", report.Count(uint64(v.Bytes)))
 	}
 	return fmt.Sprintf(": up to byte %s; the file has %s bytes", report.Count(uint64(v.HeadBytes)), report.Count(uint64(v.Bytes)))
@@ -123,7 +124,7 @@ func (v *verified) headsText(row func(name, format string, args ...any)) {
 	}
 	say("%s of %s found", report.Count(uint64(found)), report.Count(uint64(len(v.Heads))))
 	if newest >= 0 {
-		switch h, ended := v.Heads[newest], v.Capture == audit.Intact || v.Capture == "unclean"; {
+		switch h, ended := v.Heads[newest], v.Capture == audit.Intact || v.Capture == evidence.Unclean; {
 		case v.Head != h.Head:
 			say("%.16s…: frame %d; the first %d bytes are what was written then, the %d behind them are proven by nothing", h.Head, h.Frame, h.Bytes, v.Bytes-h.Bytes)
 		case ended:
@@ -142,9 +143,9 @@ func (v *verified) headsText(row func(name, format string, args ...any)) {
 			break
 		}
 		switch {
-		case h.Status == headDiffers:
+		case h.Status == evidence.HeadDiffers:
 			say("%.16s…: NOT THAT OF FRAME %d", h.Head, h.Frame)
-		case h.Status == headMissing:
+		case h.Status == evidence.HeadMissing:
 			say("%.16s…: NOT IN THE CAPTURE", h.Head)
 		case v.Log != nil && len(v.Log.Contradictions) > 0:
 			say("%.16s…: not confirmed: the log contradicts itself", h.Head)
