@@ -84,9 +84,10 @@ type Analyzer struct {
 	multishotEnds [format.NumUringEnds]uint64
 	gapMark       stats.Mark // what was read when a loss was told
 	lastSeq       uint64
-	seqNS         int64 // time of that event
-	behind        bool  // a part was left out since the last event
-	startKnown    bool  // the list of listeners at the start is complete
+	seqNS         int64           // time of that event
+	behind        bool            // a part was left out since the last event
+	startKnown    bool            // the list of listeners at the start is complete
+	startSpaces   map[uint32]bool // the network namespaces that it has; nil: all
 }
 
 // New begins the analysis of the capture with header h, of which it keeps a copy.
@@ -254,6 +255,12 @@ func (a *Analyzer) snapshot(s *format.Snapshot) error {
 		return nil
 	}
 	a.startKnown = s.ListenersKnown
+	for _, ns := range s.NetNS {
+		if a.startSpaces == nil {
+			a.startSpaces = map[uint32]bool{}
+		}
+		a.startSpaces[ns] = true
+	}
 	return a.conns.snapshot(s)
 }
 

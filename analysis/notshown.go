@@ -14,7 +14,7 @@ import (
 // and their last reading, and of which the capture has no event.
 type NotShown struct {
 	NetNS   uint32 `json:"netns"`   // inode number of the network namespace
-	Counter string `json:"counter"` // as nstat(8) prints it; "simultaneous_opens", "unix_connects_refused" and "unix_queue_full" are acc's own
+	Counter string `json:"counter"` // as nstat(8) prints it; "simultaneous_opens", "namespace_not_read", "unix_connects_refused" and "unix_queue_full" are acc's own
 	Count   uint64 `json:"count"`   // how often it happened
 	Text    string `json:"text"`    // the same as a sentence
 }
@@ -143,7 +143,7 @@ func (r *WitnessResult) NotShownTexts() (list []string) {
 			return append(list, fmt.Sprintf("%s grew; --json has all in witness.not_shown", humanize.Plural(uint64(len(r.NotShown)-i), "more counter")))
 		}
 		text := n.Text
-		if len(r.Spaces) > 1 && n.NetNS != 0 {
+		if len(r.Spaces) > 1 && n.NetNS != 0 && n.Counter != counterUnread {
 			text += fmt.Sprintf(" (network namespace %d)", n.NetNS)
 		}
 		list = append(list, text)

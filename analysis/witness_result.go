@@ -76,6 +76,7 @@ func (w *Witness) Finish() WitnessResult {
 		r.Spaces = append(r.Spaces, x)
 	}
 	r.NotShown = append(r.NotShown, w.simultaneous()...)
+	r.NotShown = append(r.NotShown, w.unreadSpaces()...)
 	slices.SortStableFunc(r.NotShown, func(a, b NotShown) int { return cmp.Compare(a.NetNS, b.NetNS) })
 	slices.SortFunc(r.Spaces, func(a, b WitnessSpace) int {
 		return cmp.Or(cmp.Compare(b.Opened, a.Opened), cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.SpanNS, b.SpanNS))
@@ -85,19 +86,11 @@ func (w *Witness) Finish() WitnessResult {
 		w.judge(&r.Spaces[i], pool)
 	}
 	total, reasons := r.sum()
-	other := func(s *space) {
-		if s.sums.accepted > 0 && (s.first == nil || s.last == nil) {
-			r.Unwitnessed += uint64(s.sums.accepted)
-			r.Others++
-		}
+	unread := w.elsewhere()
+	for _, s := range unread {
+		r.Unwitnessed += uint64(s.sums.accepted)
 	}
-	for _, s := range w.spaces {
-		other(s)
-	}
-	for _, s := range w.ended {
-		other(s)
-	}
-	other(w.rest)
+	r.Others = len(unread)
 	anew := slices.ContainsFunc(w.ended, func(s *space) bool { return s.first != nil })
 	if len(reasons) > 6 {
 		reasons = append(reasons[:6], "and more")
@@ -117,7 +110,7 @@ func (w *Witness) Finish() WitnessResult {
 	agrees, where := r.Verdict == WitnessAgrees, ""
 	if r.Others > 0 && r.Verdict != WitnessSilent {
 		where = fmt.Sprintf(" in %d of %d network namespaces", len(r.Spaces), len(r.Spaces)+r.Others)
-		reasons = append(reasons, fmt.Sprintf("%d more accepted in the %s whose counters acc could not read", r.Unwitnessed, others(r.Others)))
+		reasons = append(reasons, w.unreadWords(unread)...)
 		if agrees {
 			r.Verdict = WitnessPartly
 		}
@@ -235,14 +228,6 @@ func (x *WitnessSpace) difference(blind bool) string {
 		return fmt.Sprintf("the kernel counted %s: %d more than the kernel counted", counts, -x.Unexplained)
 	}
 	return fmt.Sprintf("the kernel counted %s: %d NOT accounted for", counts, x.Unexplained)
-}
-
-// others names namespaces by their number.
-func others(n int) string {
-	if n == 1 {
-		return "other one,"
-	}
-	return fmt.Sprintf("other %d,", n)
 }
 
 // compare holds a namespace's events against its counters.

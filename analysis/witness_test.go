@@ -36,6 +36,7 @@ func TestWitness(t *testing.T) {
 	unknown.QueuedKnown, unknown.QueuedMoved = false, 2
 	lossy := &format.End{Totals: []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: 3, Recorded: 1, Lost: 2}}}
 	full, whole := *lossy, &format.End{Totals: []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Seen: 3, Recorded: 3}}}
+	nobodyThere := &format.End{Clean: true, Unread: []format.UnreadNetNS{{NetNS: 2, Why: "nobody was in it"}}}
 	full.Reason = format.EndDiskFull
 	for _, c := range []struct {
 		name        string
@@ -65,8 +66,9 @@ func TestWitness(t *testing.T) {
 		{"missing", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, nil, WitnessDiffers, 2, ""},
 		{"too many", 0, reading(200, 210, 11, 0), []format.Event{began, takenAt(150), takenAt(160)}, nil, nil, WitnessDiffers, -1, ""},
 		{"the queue moved", 0, unknown, nil, nil, nil, WitnessExplained, 2, "while acc read the accept queues"},
-		{"elsewhere", 0, reading(200, 210, 10, 0), []format.Event{elsewhere}, nil, nil, WitnessPartly, 0, "the same in 1 of 2 network namespaces: 0 TCP connections (1 more accepted in the other one, whose counters acc could not read)"},
-		{"elsewhere, and lost", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), elsewhere, elsewhere}, nil, lossy, WitnessExplained, 2, "the kernel counted 3 TCP connections, 1 was recorded as accepted in 1 of 2 network namespaces; the difference of 2 is explained: 2 returns of accept were lost, the ring was full; 2 more accepted in the other one, whose counters acc could not read"},
+		{"elsewhere", 0, reading(200, 210, 10, 0), []format.Event{elsewhere}, nil, nil, WitnessPartly, 0, "the same in 1 of 2 network namespaces: 0 TCP connections (1 more accepted in network namespace 2, whose counters acc could not read)"},
+		{"elsewhere, and lost", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150), elsewhere, elsewhere}, nil, lossy, WitnessExplained, 2, "the kernel counted 3 TCP connections, 1 was recorded as accepted in 1 of 2 network namespaces; the difference of 2 is explained: 2 returns of accept were lost, the ring was full; 2 more accepted in network namespace 2, whose counters acc could not read"},
+		{"elsewhere, and why", 0, reading(200, 210, 10, 0), []format.Event{elsewhere}, nil, nobodyThere, WitnessPartly, 0, "(1 more accepted in network namespace 2, whose counters acc could not read: nobody was in it)"},
 		{"on a full disk", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, &full, WitnessExplained, 2, "2 returns of accept were lost, the disk or the ring was full"},
 		{"left out by salvage", 0, reading(200, 210, 13, 0), []format.Event{takenAt(150)}, nil, whole, WitnessExplained, 2, "2 returns of accept were recorded, and could not be read"},
 	} {

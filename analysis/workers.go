@@ -79,6 +79,9 @@ func (ln *listening) all(a *Analyzer, listeners []*listener) (stats.Mark, []stri
 	}
 	for _, l := range listeners {
 		named := l.proto == format.ProtoTCP && l.addr.IsValid() || l.family == format.FamilyUnix && l.bound != ""
+		if a.startSpaces != nil && !a.startSpaces[l.key.netns] { // it may have listened there before
+			continue
+		}
 		if l.began == 0 && !l.snap.before && l.attempts > 0 && l.seq != 0 && named {
 			ln.mark.Note(l.seq, l.seenNS, 0)
 			if len(ln.names) < 5 {

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"os"
@@ -23,6 +24,10 @@ type witness struct {
 	last  map[uint32]format.Counters // what was recorded last
 	watch *settingsWatch
 	write func(format.Counters) error
+
+	complete bool            // find looked at all processes
+	unread   map[uint32]bool // namespaces of sockets that could not be read, and whether a task was in it
+	seen     uint32          // the namespace that sees was asked for last
 }
 
 // read records the counters of every network namespace that is known: all if
@@ -86,7 +91,12 @@ func (w *witness) meet(p *format.Process) error {
 	if w.procs == nil || w.procs[ns] != "" || len(w.procs) >= maxNamespaces {
 		return nil
 	}
-	proc := "/proc/" + strconv.FormatUint(uint64(p.PID), 10)
+	return w.enter(ns, "/proc/"+strconv.FormatUint(uint64(p.PID), 10))
+}
+
+// enter reads the counters of a network namespace that is new, if the process or the thread with
+// a directory of /proc is in it.
+func (w *witness) enter(ns uint32, proc string) error {
 	found := map[uint32]format.Counters{}
 	w.look(map[uint32]string{ns: proc}, found)
 	c, ok := found[ns]
@@ -97,13 +107,74 @@ func (w *witness) meet(p *format.Process) error {
 	return w.write(c)
 }
 
+// sees takes note of the network namespace of an event's socket. A process can have a listener in one that
+// it is not in, and neither is another one; or one of its threads alone is. Task: the /proc directory of
+// the task whose event it is, if that is in it, else "".
+func (w *witness) sees(ns uint32, task func() string) error {
+	if ns == w.seen || ns == 0 {
+		return nil
+	}
+	w.seen = ns
+	if _, read := w.last[ns]; read || w.last == nil {
+		return nil
+	}
+	dir := task()
+	if dir != "" && len(w.procs) < maxNamespaces {
+		if err := w.enter(ns, dir); err != nil || w.procs[ns] != "" {
+			return err
+		}
+	}
+	if w.unread == nil {
+		w.unread = map[uint32]bool{}
+	}
+	if len(w.unread) < maxNamespaces {
+		w.unread[ns] = w.unread[ns] || dir != ""
+	}
+	return nil
+}
+
+// Why the counters and the listeners of a network namespace are not in the capture.
+const (
+	unreadNobody = "no process was in it when acc looked"
+	unreadGone   = "who was in it had gone when acc looked"
+	unreadMany   = "there were too many network namespaces"
+	unreadLate   = "acc had no time to look at all processes"
+)
+
+// unreadSpaces says which network namespaces had sockets with events, and no counters could be read.
+func (w *witness) unreadSpaces() (list []format.UnreadNetNS) {
+	for ns, inside := range w.unread {
+		if _, read := w.last[ns]; read {
+			continue
+		}
+		why := unreadNobody
+		switch {
+		case inside:
+			why = unreadGone
+		case len(w.procs) >= maxNamespaces:
+			why = unreadMany
+		case !w.complete:
+			why = unreadLate
+		}
+		list = append(list, format.UnreadNetNS{NetNS: ns, Why: why})
+	}
+	slices.SortFunc(list, func(a, b format.UnreadNetNS) int { return cmp.Compare(a.NetNS, b.NetNS) })
+	return list
+}
+
 // find looks for a process in each network namespace.
 func (w *witness) find() {
 	deadline := time.Now().Add(time.Second)
+	known := w.procs
 	w.procs = map[uint32]string{}
-	eachNamespace(func() bool { return time.Now().After(deadline) || len(w.procs) >= maxNamespaces }, func(proc string, ns uint32) {
+	w.complete = eachNamespace(func() bool { return time.Now().After(deadline) || len(w.procs) >= maxNamespaces }, func(proc string, ns uint32) {
 		w.procs[ns] = proc
 	})
+	for ns, proc := range known { // one that only a thread is in
+		if w.procs[ns] == "" && len(w.procs) < maxNamespaces && namespace(proc+"/ns/net") == uint64(ns) {
+			w.procs[ns] = proc
+		}
+	}
 }
 
 // eachNamespace gives a process in each network namespace that one is in.

@@ -101,6 +101,7 @@ func (s *session) close(why, detail string) error {
 		}
 		end.UnixUnseen = s.a.unseen
 	}
+	end.Unread = s.witness.unreadSpaces()
 	end.Blocked, end.BlockedKnown = s.a.blocked(func() bool { return time.Now().After(deadline) })
 	s.end = end
 	s.end.Events = s.writer.Events()

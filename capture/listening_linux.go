@@ -42,6 +42,7 @@ func listSockets(shot *format.Snapshot, connections bool, giveUp func() bool) {
 		if !askNamespace(shot, proc, ns, own, connections, giveUp) {
 			readTCP(shot, proc, ns, connections, giveUp)
 		}
+		shot.NetNS = append(shot.NetNS, ns)
 		list, ok := readUNIX(proc+"/net/unix", giveUp)
 		shot.ListenersKnown = shot.ListenersKnown && ok
 		for i := range list {

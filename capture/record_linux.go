@@ -362,11 +362,22 @@ func (s *session) take(record []byte, own bool) error {
 		return err
 	}
 	e.Proc = num
+	if err := s.witness.sees(e.NetNS, func() string { return taskDir(e) }); err != nil {
+		return err
+	}
 	if err := s.writer.Event(e); err != nil {
 		return err
 	}
 	*last = repeat{*raw, s.writer.Last(), s.processes.version}
 	return nil
+}
+
+// taskDir is the /proc directory of the task of an event, if that is in the network namespace of the socket.
+func taskDir(e *format.Event) string {
+	if e.TaskNetNS != 0 {
+		return ""
+	}
+	return fmt.Sprintf("/proc/%d/task/%d", e.PID, e.TID)
 }
 
 // book books an event in the ledger.
@@ -417,6 +428,9 @@ func (s *session) takeLife(raw *bpf.AccLifeEvent, own bool) error {
 	if s.full != nil {
 		s.ledger.refuse(hit(e))
 		return nil
+	}
+	if err := s.witness.sees(e.NetNS, func() string { return "" }); err != nil {
+		return err
 	}
 	if err := s.writer.Event(e); err != nil {
 		return err

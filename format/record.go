@@ -104,6 +104,10 @@ type Snapshot struct {
 	ConnectionsKnown bool           `msgpack:"connections_known" json:"connections_known"` // the list is complete
 	Blocked          []Blocked      `msgpack:"blocked" json:"blocked"`
 	BlockedKnown     bool           `msgpack:"blocked_known" json:"blocked_known"` // the list is complete
+
+	// NetNS are the network namespaces whose sockets were looked at: those that a process was in. Without any, as
+	// in a capture of an older recorder, all that there were count as looked at.
+	NetNS []uint32 `msgpack:"netns,omitempty" json:"netns,omitempty"`
 }
 
 // Connection is one TCP connection of a listener in a snapshot.
@@ -209,11 +213,20 @@ type End struct {
 	// without probes of connections, and one of an older recorder, has none.
 	SimultaneousOpens []SimultaneousOpens `msgpack:"simultaneous_opens,omitempty" json:"simultaneous_opens,omitempty"`
 
+	Unread []UnreadNetNS `msgpack:"unread_netns,omitempty" json:"unread_netns,omitempty"` // network namespaces whose counters could not be read
+
 	// Connects to UNIX sockets that a full queue refused (EAGAIN). A capture without probes of
 	// connections, and one of an older recorder, has none of these and UnixCounted is false.
 	UnixCounted bool          `msgpack:"unix_counted,omitempty" json:"unix_counted,omitempty"` // they were counted
 	UnixRefused []UnixRefused `msgpack:"unix_refused,omitempty" json:"unix_refused,omitempty"` // by what the clients connected to
 	UnixUnseen  uint64        `msgpack:"unix_unseen,omitempty" json:"unix_unseen,omitempty"`   // connects, refused or not, that the kernel did not run the probe for
+}
+
+// UnreadNetNS is a network namespace with sockets that have events, of which no counters could be read, nor a list
+// of what listens there.
+type UnreadNetNS struct {
+	NetNS uint32 `msgpack:"netns" json:"netns"`
+	Why   string `msgpack:"why" json:"why"` // a sentence: "no process was in it when acc looked" ...
 }
 
 // UnixRefused counts connects that a full accept queue refused.
