@@ -7,8 +7,9 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// Errors of a connection, as Linux numbers them.
+// Errors of accept and of connections, as Linux numbers them.
 const (
+	errnoInvalid     = 22  // EINVAL
 	errnoPipe        = 32  // EPIPE
 	errnoAborted     = 103 // ECONNABORTED
 	errnoReset       = 104 // ECONNRESET
@@ -19,22 +20,22 @@ const (
 // meanings says what an error of accept means for whoever reads it at night;
 // accept(2) and the kernel's source.
 var meanings = map[int32]string{
-	1:   "a security policy or firewall rule forbids it",
-	4:   "a signal interrupted the call",
-	9:   "the descriptor is not open",
-	11:  "nothing was queued; normal for a non-blocking server",
-	12:  "no memory for the socket; connections stay queued",
-	14:  "bad address buffer: a client was taken and cut off",
-	22:  "the socket does not listen (any more), or bad flags or buffer length",
-	23:  "the whole system is out of descriptors; connections stay queued",
-	24:  "the process is out of descriptors (ulimit -n); connections stay queued",
-	71:  "protocol error",
-	88:  "the descriptor is not a socket",
-	95:  "this type of socket can't accept",
-	103: "the connection was aborted before it was accepted",
-	105: "no memory for network buffers",
-	125: "the request was cancelled: by the program, or because its ring or the thread that armed it ended",
-	512: "interrupted by a signal: begun anew, EINTR, or killed",
+	1:            "a security policy or firewall rule forbids it",
+	4:            "a signal interrupted the call",
+	9:            "the descriptor is not open",
+	11:           "nothing was queued; normal for a non-blocking server",
+	12:           "no memory for the socket; connections stay queued",
+	14:           "bad address buffer: a client was taken and cut off",
+	errnoInvalid: "the socket does not listen (any more), or bad flags or buffer length",
+	23:           "the whole system is out of descriptors; connections stay queued",
+	24:           "the process is out of descriptors (ulimit -n); connections stay queued",
+	71:           "protocol error",
+	88:           "the descriptor is not a socket",
+	95:           "this type of socket can't accept",
+	errnoAborted: "the connection was aborted before it was accepted",
+	105:          "no memory for network buffers",
+	125:          "the request was cancelled: by the program, or because its ring or the thread that armed it ended",
+	512:          "interrupted by a signal: begun anew, EINTR, or killed",
 }
 
 // Meaning says what an error of accept means, in words; "" if there is no more to

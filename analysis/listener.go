@@ -52,7 +52,7 @@ type listener struct {
 	steered         uint64  // connections that came by another port than its own
 	full            uint64
 	refused         uint64 // connects of UNIX clients, the queue was full
-	firstNS, lastNS int64 // first and last accepted, 0: none
+	firstNS, lastNS int64  // first and last accepted, 0: none
 	waits           stats.Histogram
 	detailed        bool
 	took, bad       stats.Series

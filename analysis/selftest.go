@@ -64,7 +64,7 @@ func (l *listener) testOf(a *Analyzer) uint32 {
 // slotRefused reports whether the only failure at a listener is that of the request for a slot, which
 // kernels before 5.19 refuse with EINVAL when they have taken the connection.
 func (l *listener) slotRefused() bool {
-	return l.failed == 1 && l.accepted == 1 && l.uring != nil && l.errors[0].errno == 22
+	return l.failed == 1 && l.accepted == 1 && l.uring != nil && l.errors[0].errno == errnoInvalid
 }
 
 // autobound reports whether a name is one that the kernel chose (unix(7)), or not known.

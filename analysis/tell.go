@@ -154,8 +154,13 @@ func (cs *conns) fill(c *conn, end End) {
 		cs.fillRare(o, x)
 	}
 	o.AcceptUnknown = o.AcceptedSeq == 0 && (cs.blind || cs.acceptMissing(c))
+	cs.fillDurations(o, c)
+}
+
+// fillDurations works out how long a connection waited, lived, and was dead before it was accepted.
+func (cs *conns) fillDurations(o *Connection, c *conn) {
 	began := c.queuedNS
-	switch {
+	switch end := o.End; {
 	case c.queuedSeq != 0 && c.acceptSeq != 0:
 		o.QueueWaitNS = max(c.acceptNS-c.queuedNS, 0)
 	case o.AcceptUnknown && end != EndListener && !end.Waiting():

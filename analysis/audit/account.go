@@ -178,6 +178,12 @@ func (a *Account) Contradictions() []string {
 	if a.doubled && !a.repair {
 		a.contradict("two processes have the same number")
 	}
+	a.totals()
+	return a.against
+}
+
+// totals holds the account of END against the events and the records of losses.
+func (a *Account) totals() {
 	lost := uint64(0)
 	known := map[counted]bool{}
 	for _, t := range a.end.Totals {
@@ -215,7 +221,6 @@ func (a *Account) Contradictions() []string {
 			a.contradict("END does not account for %s of %s of %s", humanize.Plural(n, "event"), p.kind, p.hook)
 		}
 	}
-	return a.against
 }
 
 // inOrder gives the probes of counts by hook and kind, so that each command lists the same.

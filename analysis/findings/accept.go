@@ -13,11 +13,21 @@ import (
 )
 
 // aborts are the errors by which accept says that a connection failed while it was queued, accept(2).
-var aborts = map[int32]bool{64: true, 71: true, 92: true, 100: true, 101: true, 103: true, 112: true, 113: true}
+var aborts = map[int32]bool{
+	64:  true, // ENONET
+	71:  true, // EPROTO
+	92:  true, // ENOPROTOOPT
+	100: true, // ENETDOWN
+	101: true, // ENETUNREACH
+	103: true, // ECONNABORTED
+	112: true, // EHOSTDOWN
+	113: true, // EHOSTUNREACH
+}
 
 // Aborted reports whether accept says by an error that a connection failed while it was queued.
 func Aborted(errno int32) bool { return aborts[errno] }
 
+// enfile is ENFILE: the whole system is out of descriptors.
 const enfile = 23
 
 // fdExhausted finds accepts that failed for want of a descriptor.

@@ -219,24 +219,36 @@ func (ps *Pairs) returned(t *Task, e *format.Event, forgot bool) error {
 	} else {
 		p.begin(t, e)
 		p.finish(e)
-		p.Why = WhyUnknown
-		switch {
-		case e.Mark&format.MarkDenied != 0:
-			p.Why = WhyDenied
-		case e.Mark&format.MarkBefore != 0:
-			p.Why = WhyBegan
-		case e.Mark&format.MarkEnterLost != 0:
-			p.Why = WhyEnterLost
-		case ps.Skips != t.Skips:
-			p.Why = WhySkipped
-		case !t.known && !forgot:
-			p.Why = WhyBegan
-		}
+		p.Why = ps.whyAlone(t, e, forgot)
 	}
 	if facts {
 		p.facts(&t.extra.facts)
 		ps.drop(t)
 	}
+	return ps.decide(t, e, ours)
+}
+
+// whyAlone says why a return has no entry.
+func (ps *Pairs) whyAlone(t *Task, e *format.Event, forgot bool) Why {
+	switch {
+	case e.Mark&format.MarkDenied != 0:
+		return WhyDenied
+	case e.Mark&format.MarkBefore != 0:
+		return WhyBegan
+	case e.Mark&format.MarkEnterLost != 0:
+		return WhyEnterLost
+	case ps.Skips != t.Skips:
+		return WhySkipped
+	case !t.known && !forgot:
+		return WhyBegan
+	}
+	return WhyUnknown
+}
+
+// decide emits the pair of a return, or keeps it until what it is shows later: an interrupted call
+// that may be begun anew, or a return without entry that may have begun before the recording.
+func (ps *Pairs) decide(t *Task, e *format.Event, ours bool) error {
+	p := &ps.p
 	switch {
 	case p.Errno == errRestart && ours:
 		if x := ps.extra(t); x != nil {

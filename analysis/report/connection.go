@@ -252,16 +252,15 @@ func counted(c *conn, n uint64) string {
 // may do when it has sent its request: that alone is no giving up; or before it was never
 // accepted, or before the server reset the connection.
 func goneWords(c *analysis.Connection) string {
-	const closeWait = 8
-	early := c.GoneNS != 0 || c.StateAtAccept == closeWait
+	early := c.GoneNS != 0 || c.StateAtAccept == format.StateCloseWait
 	switch {
 	case c.Dead:
 		return ""
 	case c.AcceptedSeq != 0 && early:
 		return ", the client sent FIN before it was accepted"
-	case c.AcceptedSeq != 0 && c.End == analysis.EndResetByServer && c.OldState == closeWait:
+	case c.AcceptedSeq != 0 && c.End == analysis.EndResetByServer && c.OldState == format.StateCloseWait:
 		return ", after the client had sent FIN"
-	case c.AcceptedSeq == 0 && (early || c.LeftState == closeWait):
+	case c.AcceptedSeq == 0 && (early || c.LeftState == format.StateCloseWait):
 		return ", the client had sent FIN"
 	}
 	return ""

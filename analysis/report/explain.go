@@ -229,9 +229,9 @@ func returned(e *format.Event, say func(string, ...any)) {
 		}
 		say("%s got a connection by %s: %s, from %s to %s.", task(e), e.Via, what, cmp.Or(e.Peer(), "a peer that is not known"), where(e))
 		switch e.State {
-		case 7:
+		case format.StateClosed:
 			say("It was dead on arrival: the client had reset it while it was in the queue.")
-		case 8:
+		case format.StateCloseWait:
 			say("The client had sent FIN already; what it sent can still be read.")
 		}
 		if e.Mark&format.MarkAddrDiffers != 0 {

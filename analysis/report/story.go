@@ -238,6 +238,13 @@ func (s *story) tell() {
 		s.add(c.MovedNS, c.MovedSeq, "the listener%s stops; the kernel moves it to the queue of socket %d (tcp_migrate_req)%s", from, c.Listener, times(c.Moves))
 	}
 	s.add(c.GoneNS, c.GoneSeq, "the client sends FIN, before it is accepted")
+	s.tellAccept()
+	s.tellEnd()
+}
+
+// tellAccept tells of the call that accepted the connection.
+func (s *story) tellAccept() {
+	c := s.c
 	if c.EnterSeq != 0 {
 		text := "%s calls %s"
 		if c.QueuedSeq != 0 && c.EnterNS > c.QueuedNS {
@@ -247,35 +254,41 @@ func (s *story) tell() {
 		}
 		s.add(c.EnterNS, c.EnterSeq, text, s.who(), c.Via)
 	}
-	if c.AcceptedSeq != 0 {
-		what := fmt.Sprintf("descriptor %d", c.Ret)
-		if c.Mark&format.MarkNoFD != 0 {
-			what = "a socket"
-		}
-		state := ""
-		if c.StateAtAccept != 1 {
-			state = ", in state " + format.StateName(c.StateAtAccept)
-		}
-		through := c.Via.String()
-		if c.Via == format.ViaIOUring {
-			through += " (" + format.UringName(c.Uring&^format.UringRegistered)
-			if c.Uring&format.UringRegistered != 0 {
-				through += "," + string(format.AppendSockFD(nil, c.Via, c.Uring, c.SockFD))
-			}
-			through += ")"
-		}
-		foreign := ""
-		if c.TaskNetNS != 0 && c.Via != format.ViaKernel {
-			foreign = fmt.Sprintf(", accepted from another network namespace (%d)", c.TaskNetNS)
-		}
-		s.add(c.AcceptedNS, c.AcceptedSeq, "accepted by %s through %s: %s%s%s", s.who(), through, what, state, foreign)
-		if c.UringEnd != format.UringGoesOn {
-			s.add(c.AcceptedNS, c.AcceptedSeq, "the multishot accept ended (%s)", c.UringEnd.Words())
-		}
-		if c.Mark&format.MarkAddrDiffers != 0 {
-			s.add(c.AcceptedNS, c.AcceptedSeq, "the peer address returned to the program, or its length, is not the client's")
-		}
+	if c.AcceptedSeq == 0 {
+		return
 	}
+	what := fmt.Sprintf("descriptor %d", c.Ret)
+	if c.Mark&format.MarkNoFD != 0 {
+		what = "a socket"
+	}
+	state := ""
+	if c.StateAtAccept != format.StateEstablished {
+		state = ", in state " + format.StateName(c.StateAtAccept)
+	}
+	through := c.Via.String()
+	if c.Via == format.ViaIOUring {
+		through += " (" + format.UringName(c.Uring&^format.UringRegistered)
+		if c.Uring&format.UringRegistered != 0 {
+			through += "," + string(format.AppendSockFD(nil, c.Via, c.Uring, c.SockFD))
+		}
+		through += ")"
+	}
+	foreign := ""
+	if c.TaskNetNS != 0 && c.Via != format.ViaKernel {
+		foreign = fmt.Sprintf(", accepted from another network namespace (%d)", c.TaskNetNS)
+	}
+	s.add(c.AcceptedNS, c.AcceptedSeq, "accepted by %s through %s: %s%s%s", s.who(), through, what, state, foreign)
+	if c.UringEnd != format.UringGoesOn {
+		s.add(c.AcceptedNS, c.AcceptedSeq, "the multishot accept ended (%s)", c.UringEnd.Words())
+	}
+	if c.Mark&format.MarkAddrDiffers != 0 {
+		s.add(c.AcceptedNS, c.AcceptedSeq, "the peer address returned to the program, or its length, is not the client's")
+	}
+}
+
+// tellEnd tells how it ended, or was at the end.
+func (s *story) tellEnd() {
+	c := s.c
 	switch c.End {
 	case analysis.EndAccept:
 		s.add(c.EndNS, c.DropSeq, "accept of %s fails after it took the connection, which is destroyed", s.who())
