@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
@@ -54,16 +55,16 @@ func (o *Options) defaults() {
 
 // Analyzer takes a capture's batches one after another. It is for one goroutine.
 type Analyzer struct {
-	o       Options
-	header  format.Header
-	clock   format.Clock // the newest pair
-	clocks  *format.Clocks
-	end     *format.End
-	tasks   *pairing.Tasks
-	spare   pairing.Task // of a thread that is not followed
-	pairs   pairing.Pairs
-	places  places
-	witness *Witness
+	o      Options
+	header format.Header
+	clock  format.Clock // the newest pair
+	clocks *format.Clocks
+	end    *format.End
+	tasks  *pairing.Tasks
+	spare  pairing.Task // of a thread that is not followed
+	pairs  pairing.Pairs
+	places places
+	check  *crosscheck.Check
 
 	events          uint64
 	firstNS, lastNS int64
@@ -97,12 +98,12 @@ func New(h *format.Header, o Options) *Analyzer {
 		o: o, header: *h, clock: h.Clock, clocks: format.NewClocks(h.Clock), unpaired: map[pairing.Why]uint64{}, waits: stats.NewHistogram(3), badWaits: stats.NewHistogram(3),
 		firstNS: math.MaxInt64, lastNS: math.MinInt64, rate: stats.NewSeries(h.Clock.BootNS, int64(time.Second), 4096),
 	}
-	a.witness = NewWitness(h)
+	a.check = crosscheck.New(h)
 	a.places = newPlaces(h, &a.o)
 	a.pairs.Emit = a.book
 	a.conns = newConns(&a.places, a.o.MaxConns)
 	a.conns.emit = a.o.Connection
-	a.conns.blind = blind(h)
+	a.conns.blind = crosscheck.Blind(h)
 	a.conns.causes = slices.ContainsFunc(h.Fields, func(f format.FieldSpec) bool { return f.Name == "cause" })
 	for _, p := range h.Probes {
 		if p.Kind > format.Return {
@@ -116,9 +117,6 @@ func New(h *format.Header, o Options) *Analyzer {
 // Clocks are the clock pairs so far, by which times are placed.
 func (a *Analyzer) Clocks() *format.Clocks { return a.clocks }
 
-// blind reports whether a capture leaves out accept itself.
-func blind(h *format.Header) bool { return slices.Contains(h.Filters, "--events lifecycle") }
-
 // Add takes the next batch; nothing of it is kept. Skipped says that a part of
 // the capture before it was left out. The error is that of Options.Pair.
 func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
@@ -126,7 +124,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 		a.pairs.Skips++
 		a.behind = true
 	}
-	a.witness.records(b)
+	a.check.Records(b)
 	if a.o.Account != nil {
 		a.o.Account.Records(b)
 	}
@@ -159,7 +157,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 			a.o.Account.Events(events)
 		}
 		for i := range events {
-			a.witness.event(&events[i])
+			a.check.Event(&events[i])
 			if err := a.event(&events[i]); err != nil {
 				return err
 			}

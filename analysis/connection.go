@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/format"
 )
 
@@ -225,13 +226,8 @@ func endOf(oldState uint8, sockErr uint16, served bool) End {
 	return EndResetByServer
 }
 
-// Discarded reports whether an event tells of a socket that never was a connection. When
-// two CPUs end one handshake at the same time, both make a socket for it, which
-// PassiveOpens counts; the one that comes second finds the other in the table and drops
-// its own out of SYN-RECV before anybody has seen it (inet_ehash_nolisten).
-func Discarded(e *format.Event) bool {
-	return e.Kind == format.Closed && e.Hook == format.HookSetState && e.OldState == format.StateSynRecv && e.Inode == 0 && e.BytesIn == 0 && e.BytesOut == 0
-}
+// Discarded reports whether an event tells of a socket that never was a connection.
+func Discarded(e *format.Event) bool { return crosscheck.Discarded(e) }
 
 // EndOf says who closed the connection of a Closed event.
 func EndOf(e *format.Event) End {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
@@ -50,13 +51,13 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Totals.Lost, r.Totals.Missed = a.lostAtOnce(g.lost), g.missed
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()
-	r.Witness = a.witness.Finish()
-	r.Witness.NotShown = append(r.Witness.NotShown, a.places.unixRefusals(a.end)...)
+	r.CrossCheck = a.check.Finish()
+	r.CrossCheck.NotShown = append(r.CrossCheck.NotShown, a.places.unixRefusals(a.end)...)
 	a.places.refusedConnects(a.end)
 	r.Caveats = a.caveats(c, indexOnly, r, g.missedEnds, unseen)
 	r.Integrity, r.Recording = c.File, a.recording(&c, r)
 	r.Complete = len(r.Caveats) == 0
-	r.Doubts = a.doubts(&c, &g, r.Witness.missing())
+	r.Doubts = a.doubts(&c, &g, missing(&r.CrossCheck))
 	for _, l := range a.places.all { // a queue that nobody came to is worth a row
 		if l.idle && (l.refused > 0 || l.snap.start > 0 || l.snap.ended && l.snap.end > 0) {
 			a.places.wake(l)
@@ -352,8 +353,8 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unse
 			"another program ran on the CPU, or another tracer came to the same function while calls waited in it; "+
 			"%s are not in the capture", n, a.missing(ends, unseen))
 	}
-	if r.Witness.Verdict == WitnessDiffers {
-		add("cross-check", "%s", r.Witness.Text)
+	if r.CrossCheck.Verdict == crosscheck.VerdictDiffers {
+		add("cross-check", "%s", r.CrossCheck.Text)
 	}
 	if a.unfollowed > 0 {
 		add("limit", "more than %d threads were in accept at once: %s of others not paired", a.o.MaxTasks, humanize.Plural(a.unfollowed, "event"))

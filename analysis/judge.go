@@ -24,8 +24,8 @@ func (a *Analyzer) judge(r *Result) {
 	for _, x := range r.Caveats {
 		c.Caveats = append(c.Caveats, x.ID)
 	}
-	for i := range r.Witness.Spaces {
-		c.Spaces = append(c.Spaces, r.Witness.Spaces[i].summary(a.witness.blind))
+	for i := range r.CrossCheck.Spaces {
+		c.Spaces = append(c.Spaces, spaceOf(&r.CrossCheck.Spaces[i], a.conns.blind))
 	}
 	for _, l := range others {
 		c.Listeners = append(c.Listeners, a.summary(l))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
@@ -153,7 +154,7 @@ type places struct {
 
 func newPlaces(h *format.Header, o *Options) places {
 	return places{
-		startNS: h.Clock.BootNS, o: o, blind: blind(h),
+		startNS: h.Clock.BootNS, o: o, blind: crosscheck.Blind(h),
 		listeners: map[listenerKey]*listener{}, none: &listener{}, more: &listener{},
 		processes: map[processKey]*process{}, moreProcs: &process{}, records: map[uint32]*format.Process{},
 		links: map[link]*spot{}, ports: map[port]*listener{}, waiting: map[port]uint32{}, peers: newPeers(o.MaxPeers),

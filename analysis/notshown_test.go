@@ -1,11 +1,11 @@
 package analysis
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
@@ -46,7 +46,7 @@ func TestListenDrops(t *testing.T) {
 			t.Fatal(err)
 		}
 		i := slices.IndexFunc(r.Findings, func(f findings.Finding) bool { return f.ID == "listen-drops" })
-		line := slices.IndexFunc(r.Witness.NotShown, func(n NotShown) bool { return n.Counter == format.CounterDrops })
+		line := slices.IndexFunc(r.CrossCheck.NotShown, func(n crosscheck.NotShown) bool { return n.Counter == format.CounterDrops })
 		if c.severity == "" {
 			if i >= 0 || line >= 0 {
 				t.Errorf("%s: %+v", c.name, r.Findings)
@@ -65,76 +65,19 @@ func TestListenDrops(t *testing.T) {
 	}
 }
 
-// Each counter that grew is either told of by events or by a line.
-func TestNotShown(t *testing.T) {
-	inEvents := []string{format.CounterPassiveOpens, "TcpActiveOpens", "TcpExtSyncookiesRecv", "TcpExtTCPFastOpenPassive",
-		"MPTcpExtMPCapableSYNRX", "MPTcpExtMPCapableACKRX", format.CounterMPJoins}
-	for _, name := range format.CounterNames {
-		from, to := reading(100, 110, 10, 0), reading(200, 210, 10, 0)
-		from.Values[name], to.Values[name] = 10, 12
-		w := NewWitness(&format.Header{})
-		w.Add(&format.Batch{Counters: []format.Counters{from, to}})
-		r := w.Finish()
-		shown := slices.ContainsFunc(r.NotShown, func(n NotShown) bool {
-			return n.Counter == name && n.Count == 2 && n.NetNS == 1 && strings.Contains(n.Text, "2")
-		})
-		if want := !slices.Contains(inEvents, name); shown != want {
-			t.Errorf("%s: %+v", name, r.NotShown)
-		}
-	}
-	// With events, only what they lack.
-	w := NewWitness(&format.Header{Probes: []format.Probe{{Hook: format.HookConnRequest, Kind: format.Drop}}})
-	drop := format.Event{BootNS: 150, Kind: format.Drop, Hook: format.HookConnRequest, NetNS: 1, Proto: 6}
-	syn := drop
-	syn.Mark = format.MarkSynQueue
-	w.Add(&format.Batch{Counters: []format.Counters{dropsAt(100, 0, 0, 0, 1, 1)}, Events: []format.Event{drop, drop, syn}})
-	w.Add(&format.Batch{Counters: []format.Counters{dropsAt(200, 5, 3, 1, 1, 1)}})
-	r := w.Finish()
-	if len(r.NotShown) != 2 || r.NotShown[1].Counter != format.CounterOverflows || r.NotShown[1].Count != 1 || r.NotShown[0].Count != 1 {
-		t.Errorf("%+v", r.NotShown)
-	}
-}
-
-// A setting is known at a time by the reading before it, in its own namespace.
-func TestSettings(t *testing.T) {
-	var s Settings
-	other := dropsAt(150, 0, 0, 0, 2, 256)
-	other.NetNS = 2
-	for _, c := range []format.Counters{dropsAt(100, 0, 0, 0, 1, 128), other, dropsAt(200, 0, 0, 0, 1, 128), dropsAt(300, 0, 0, 0, 0, 128), {NetNS: 1, BootNS: 400}} {
-		s.Add(&c)
-	}
-	for _, c := range []struct {
-		netns uint32
-		ns    int64
-		want  int64
-		known bool
-	}{{1, 50, 1, true}, {1, 250, 1, true}, {1, 300, 0, true}, {1, 900, 0, true}, {2, 300, 2, true}, {3, 300, 0, false}} {
-		if v, known := s.At(c.netns, c.ns, format.SettingSyncookies); v != c.want || known != c.known {
-			t.Errorf("%+v: %d, %v", c, v, known)
-		}
-	}
-	want := []SettingChange{{1, format.SettingSyncookies, 1, 0, 300}}
-	if got := s.changes(1); !slices.Equal(got, want) || len(s.changes(2)) != 0 {
-		t.Errorf("%+v", got)
-	}
-	if !s.Ever(1, format.SettingSyncookies, 0) || s.Ever(2, format.SettingSyncookies, 0) || !maps.Equal(s.last(2), other.Settings) {
-		t.Errorf("%+v", s.of)
-	}
-}
-
 // A UNIX listener whose queue was full may have refused clients, which no event shows; the hints are
 // for UNIX sockets.
 func TestUnixQueueFull(t *testing.T) {
 	const notCounted = "acc saw the accept queue of UNIX socket /run/x.sock full 6 times; a client's connect that failed meanwhile (EAGAIN) is not recorded"
 	r := unixQueueFull(t, &format.End{})
-	if list := r.Witness.NotShownTexts(); len(list) != 1 || list[0] != notCounted {
+	if list := r.CrossCheck.NotShownTexts(); len(list) != 1 || list[0] != notCounted {
 		t.Errorf("%q", list)
 	}
 	if len(r.Findings) != 1 || r.Findings[0].ID != "queue-full" || !strings.Contains(r.Findings[0].Next, "ss -lxn") || strings.Contains(r.Findings[0].Next, "ss -ltn") {
 		t.Errorf("%+v", r.Findings)
 	}
 	r = unixQueueFull(t, &format.End{UnixCounted: true})
-	if list := r.Witness.NotShownTexts(); len(list) != 0 || len(r.Findings) != 1 {
+	if list := r.CrossCheck.NotShownTexts(); len(list) != 0 || len(r.Findings) != 1 {
 		t.Errorf("nobody was refused: %q, %+v", list, r.Findings)
 	}
 	// Clients of another network namespace reach a path, but no abstract name.
@@ -144,7 +87,7 @@ func TestUnixQueueFull(t *testing.T) {
 	want := []string{
 		"7 connects to UNIX socket /run/x.sock failed with EAGAIN because its accept queue was full; acc counts these, it has no event of each; at least so many: 1 connect was not looked at",
 	}
-	list := r.Witness.NotShownTexts()
+	list := r.CrossCheck.NotShownTexts()
 	if len(list) != 4 || list[0] != want[0] || !strings.Contains(list[1], "2 connects to UNIX socket x.sock") || !strings.Contains(list[3], "3 connects to further UNIX sockets") {
 		t.Errorf("%q", list)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/humanize"
 )
 
@@ -12,7 +13,7 @@ import (
 func (a *Analyzer) recording(c *Completeness, r *Result) audit.Recording {
 	s := audit.Recording{
 		State: audit.Complete, Why: []string{}, Lost: r.Totals.Lost, Missed: r.Totals.Missed, ClosedCleanly: a.end != nil && a.end.Clean,
-		CrossCheck: r.Witness.Verdict,
+		CrossCheck: r.CrossCheck.Verdict,
 	}
 	lacks := func(yes bool, format string, args ...any) {
 		if yes {
@@ -27,13 +28,13 @@ func (a *Analyzer) recording(c *Completeness, r *Result) audit.Recording {
 	lacks(a.end != nil && !a.end.Clean && !c.Truncated, "it was not closed cleanly")
 	lacks(s.Lost > 0, "%s", humanize.Lost(s.Lost))
 	lacks(s.Missed > 0, "%s", humanize.Missed(s.Missed))
-	lacks(r.Witness.Verdict == WitnessDiffers, "the kernel's counters do not agree")
+	lacks(r.CrossCheck.Verdict == crosscheck.VerdictDiffers, "the kernel's counters do not agree")
 	return s
 }
 
 // missing reports whether the kernel counted connections that the capture has no account of.
-func (w *WitnessResult) missing() bool {
-	if w.Verdict != WitnessDiffers {
+func missing(w *crosscheck.Comparison) bool {
+	if w.Verdict != crosscheck.VerdictDiffers {
 		return false
 	}
 	for _, s := range w.Spaces {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
@@ -17,31 +18,31 @@ const SchemaVersion = 1
 // and times that end in _ns are nanoseconds. Lists are never null and have a
 // stable order.
 type Result struct {
-	Schema        int                `json:"schema"`         // version of the JSON Schema: 1; it grows when a key goes or means something else
-	Capture       CaptureInfo        `json:"capture"`        // where and when it was taken
-	Integrity     audit.File         `json:"integrity"`      // whether the file is as its recorder wrote it
-	Recording     audit.Recording    `json:"recording"`      // whether what happened is in it
-	Complete      bool               `json:"complete"`       // both, and no limit of the analysis was hit: every figure is exact
-	Doubts        stats.Doubts       `json:"doubts"`         // which figures are not exact
-	Caveats       []Caveat           `json:"caveats"`        // why the capture does not tell all; empty: it does
-	Witness       WitnessResult      `json:"witness"`        // what the kernel's own counters say of it
-	Totals        Totals             `json:"totals"`         // of attempts to accept
-	Errors        []ErrorCount       `json:"errors"`         // of failed attempts, most frequent first
-	Unpaired      []UnpairedInfo     `json:"unpaired"`       // how many attempts have only one of their two events, by reason
-	Wait          stats.Quantiles    `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 0.1 %
-	FailedWait    stats.Quantiles    `json:"failed_wait_ns"` // from entry to return of failed attempts, exact to 0.1 %
-	Rate          Rate               `json:"rate"`           // accepted connections a second
-	Via           []ViaCount         `json:"via"`            // attempts by the way in which the kernel was asked
-	MultishotEnds []MultishotEnd     `json:"multishot_ends"` // multishot requests of io_uring that ended, by reason
-	Listeners     []ListenerInfo     `json:"listeners"`      // most accepted first
-	Processes     []ProcessInfo      `json:"processes"`      // most accepted first
-	Peers         []PeerInfo         `json:"peers"`          // most accepted first
-	Connections   ConnectionTotals   `json:"connections"`    // of TCP connections of listeners
-	Others        Others             `json:"others"`         // how many the lists leave out (--top)
-	SelfTests     []SelfTest         `json:"self_tests"`     // of other recorders, which findings leave out
-	LimitHit      bool               `json:"limit_hit"`      // a bound on memory made some of this inexact
-	Findings      []findings.Finding `json:"findings"`       // worst first
-	FindingCounts findings.Counts    `json:"finding_counts"` // how many there are, also those that the list leaves out
+	Schema        int                   `json:"schema"`         // version of the JSON Schema: 1; it grows when a key goes or means something else
+	Capture       CaptureInfo           `json:"capture"`        // where and when it was taken
+	Integrity     audit.File            `json:"integrity"`      // whether the file is as its recorder wrote it
+	Recording     audit.Recording       `json:"recording"`      // whether what happened is in it
+	Complete      bool                  `json:"complete"`       // both, and no limit of the analysis was hit: every figure is exact
+	Doubts        stats.Doubts          `json:"doubts"`         // which figures are not exact
+	Caveats       []Caveat              `json:"caveats"`        // why the capture does not tell all; empty: it does
+	CrossCheck    crosscheck.Comparison `json:"cross_check"`    // what the kernel's own counters say of it
+	Totals        Totals                `json:"totals"`         // of attempts to accept
+	Errors        []ErrorCount          `json:"errors"`         // of failed attempts, most frequent first
+	Unpaired      []UnpairedInfo        `json:"unpaired"`       // how many attempts have only one of their two events, by reason
+	Wait          stats.Quantiles       `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 0.1 %
+	FailedWait    stats.Quantiles       `json:"failed_wait_ns"` // from entry to return of failed attempts, exact to 0.1 %
+	Rate          Rate                  `json:"rate"`           // accepted connections a second
+	Via           []ViaCount            `json:"via"`            // attempts by the way in which the kernel was asked
+	MultishotEnds []MultishotEnd        `json:"multishot_ends"` // multishot requests of io_uring that ended, by reason
+	Listeners     []ListenerInfo        `json:"listeners"`      // most accepted first
+	Processes     []ProcessInfo         `json:"processes"`      // most accepted first
+	Peers         []PeerInfo            `json:"peers"`          // most accepted first
+	Connections   ConnectionTotals      `json:"connections"`    // of TCP connections of listeners
+	Others        Others                `json:"others"`         // how many the lists leave out (--top)
+	SelfTests     []SelfTest            `json:"self_tests"`     // of other recorders, which findings leave out
+	LimitHit      bool                  `json:"limit_hit"`      // a bound on memory made some of this inexact
+	Findings      []findings.Finding    `json:"findings"`       // worst first
+	FindingCounts findings.Counts       `json:"finding_counts"` // how many there are, also those that the list leaves out
 }
 
 // CaptureInfo says where and when the capture was taken.

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/format"
 )
@@ -43,11 +44,11 @@ func TestUnseenReturns(t *testing.T) {
 		return r
 	}
 	r := capture(entry(150, 0), entry(160, format.MarkPrevMissed), returned)
-	says := strings.Contains(r.Witness.Text, "1 return of accept was missed, and the kernel did not count it") &&
-		!strings.Contains(r.Witness.Text, "had not returned")
+	says := strings.Contains(r.CrossCheck.Text, "1 return of accept was missed, and the kernel did not count it") &&
+		!strings.Contains(r.CrossCheck.Text, "had not returned")
 	if r.Complete || r.Totals.Missed != 1 || r.Recording.Missed != 1 || !r.Doubts.Outcomes ||
-		r.Witness.Verdict != WitnessExplained || !says {
-		t.Errorf("%+v\n%+v", r.Recording, r.Witness)
+		r.CrossCheck.Verdict != crosscheck.VerdictExplained || !says {
+		t.Errorf("%+v\n%+v", r.Recording, r.CrossCheck)
 	}
 	// Without another entry: it was not in accept any more.
 	r = capture(entry(110, 0), returned, entry(180, 0))

@@ -198,7 +198,7 @@ func TestVMNamespaceAlone(t *testing.T) {
 				Opened, Accepted int
 				Verdict          string
 			}
-		}
+		} `json:"cross_check"`
 	}
 	if err := errors.Join(err, json.Unmarshal(out, &a)); err != nil {
 		t.Fatal(err)

@@ -41,7 +41,7 @@ type counted struct {
 				From, To int64
 			} `json:"setting_changes"`
 		}
-	}
+	} `json:"cross_check"`
 }
 
 // What a listener drops because a part of net.ipv4.tcp_max_syn_backlog is reserved is a

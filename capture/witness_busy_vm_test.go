@@ -67,7 +67,7 @@ func TestVMWitnessBusy(t *testing.T) {
 				MovedEnd    int  `json:"moved_end"`
 				Unexplained int  `json:"unexplained"`
 			}
-		}
+		} `json:"cross_check"`
 	}
 	if err := errors.Join(err, json.Unmarshal(out, &i)); err != nil {
 		t.Fatalf("%v\n%s", err, out)

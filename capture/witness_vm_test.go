@@ -124,7 +124,7 @@ type told struct {
 			Unexplained int            `json:"unexplained"`
 			Counters    map[string]int `json:"counters"`
 		} `json:"spaces"`
-	} `json:"witness"`
+	} `json:"cross_check"`
 }
 
 // info asks acc itself for a capture.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/format"
 )
@@ -89,7 +90,7 @@ func Ended(readErr error) bool {
 
 // ByEnd says what END alone tells of a recording whose events were not read.
 func ByEnd(h *format.Header, end *format.End) audit.Recording {
-	r := audit.Recording{State: audit.Unchecked, Why: []string{}, Lost: end.Lost, ClosedCleanly: end.Clean, CrossCheck: analysis.WitnessSilent}
+	r := audit.Recording{State: audit.Unchecked, Why: []string{}, Lost: end.Lost, ClosedCleanly: end.Clean, CrossCheck: crosscheck.VerdictSilent}
 	if p := h.Repaired; p != nil {
 		r.Why = append(r.Why, "the file was damaged and repaired: parts are missing")
 		if p.Ended { // what the repair left out counts as lost

@@ -90,7 +90,7 @@ func ExampleDescribe() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(i.Verdict, verdict, i.Header.Host, *i.Accepted, "accepted", i.Lost, "lost;", i.Witness.Text)
+	fmt.Println(i.Verdict, verdict, i.Header.Host, *i.Accepted, "accepted", i.Lost, "lost;", i.CrossCheck.Text)
 	// Output:
 	// intact <nil> vm 6 accepted 0 lost; the kernel counted the same: 6 TCP connections
 }

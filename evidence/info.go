@@ -8,39 +8,40 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/format"
 )
 
 // Info is what a capture says of itself. What only its events and records tell is
 // nil if they were not read.
 type Info struct {
-	Schema    int                     `json:"schema"`           // as in analyze
-	File      string                  `json:"file"`             // as it was named
-	Verdict   string                  `json:"verdict"`          // intact, unclean, truncated, corrupt or unreadable (by the input); unchecked: closed cleanly, by the index alone
-	Why       string                  `json:"why"`              // what is wrong, "" if nothing
-	Integrity audit.File              `json:"integrity"`        // whether the file is as its recorder wrote it
-	Recording audit.Recording         `json:"recording"`        // whether what happened is in it
-	Read      string                  `json:"read"`             // all, or index: beginning, end and index
-	Bytes     int64                   `json:"bytes"`            // of the file, or that were read of a pipe
-	InFrames  int64                   `json:"frame_bytes"`      // bytes of the complete frames: without what can't be read, the index and the tail
-	Frames    int                     `json:"frames"`           // that are complete
-	Events    uint64                  `json:"events"`           // in the capture
-	Returns   *uint64                 `json:"returns"`          // of attempts, events
-	Accepted  *uint64                 `json:"accepted"`         // connections
-	PerAccept *float64                `json:"bytes_per_accept"` // bytes of complete frames a connection, 0 without any
-	First     *time.Time              `json:"first"`            // time of the first event; null, too, if only the index was read: the clock pairs are in what lies between
-	Last      *time.Time              `json:"last"`             // time of the last event
-	Lost      uint64                  `json:"lost"`             // events, while recording: without what a repair left out
-	Processes *int                    `json:"processes"`        // records of processes
-	Steps     []ClockStep             `json:"clock_steps"`      // the first hundred times that the wall clock was set
-	Skipped   []format.Skip           `json:"skipped"`          // what is corrupt and was left out
-	Header    *format.Header          `json:"header"`           // of the capture
-	End       *format.End             `json:"end"`              // null if it is missing
-	Losses    []format.Loss           `json:"losses"`           // the first hundred
-	Start     *Inventory              `json:"at_start"`         // what was there when recording began
-	Finish    *Inventory              `json:"at_end"`           // what was there when it ended; the tasks are also in end
-	Witness   *analysis.WitnessResult `json:"witness"`          // what the kernel's own counters say
-	Clock     format.Clock            `json:"-"`                // see [Capture.Clock]
+	Schema     int                    `json:"schema"`           // as in analyze
+	File       string                 `json:"file"`             // as it was named
+	Verdict    string                 `json:"verdict"`          // intact, unclean, truncated, corrupt or unreadable (by the input); unchecked: closed cleanly, by the index alone
+	Why        string                 `json:"why"`              // what is wrong, "" if nothing
+	Integrity  audit.File             `json:"integrity"`        // whether the file is as its recorder wrote it
+	Recording  audit.Recording        `json:"recording"`        // whether what happened is in it
+	Read       string                 `json:"read"`             // all, or index: beginning, end and index
+	Bytes      int64                  `json:"bytes"`            // of the file, or that were read of a pipe
+	InFrames   int64                  `json:"frame_bytes"`      // bytes of the complete frames: without what can't be read, the index and the tail
+	Frames     int                    `json:"frames"`           // that are complete
+	Events     uint64                 `json:"events"`           // in the capture
+	Returns    *uint64                `json:"returns"`          // of attempts, events
+	Accepted   *uint64                `json:"accepted"`         // connections
+	PerAccept  *float64               `json:"bytes_per_accept"` // bytes of complete frames a connection, 0 without any
+	First      *time.Time             `json:"first"`            // time of the first event; null, too, if only the index was read: the clock pairs are in what lies between
+	Last       *time.Time             `json:"last"`             // time of the last event
+	Lost       uint64                 `json:"lost"`             // events, while recording: without what a repair left out
+	Processes  *int                   `json:"processes"`        // records of processes
+	Steps      []ClockStep            `json:"clock_steps"`      // the first hundred times that the wall clock was set
+	Skipped    []format.Skip          `json:"skipped"`          // what is corrupt and was left out
+	Header     *format.Header         `json:"header"`           // of the capture
+	End        *format.End            `json:"end"`              // null if it is missing
+	Losses     []format.Loss          `json:"losses"`           // the first hundred
+	Start      *Inventory             `json:"at_start"`         // what was there when recording began
+	Finish     *Inventory             `json:"at_end"`           // what was there when it ended; the tasks are also in end
+	CrossCheck *crosscheck.Comparison `json:"cross_check"`      // what the kernel's own counters say
+	Clock      format.Clock           `json:"-"`                // see [Capture.Clock]
 }
 
 // What is read of a capture to describe it.
@@ -130,7 +131,7 @@ func Describe(c *Capture) (i *Info, verdict, err error) {
 		*i.PerAccept = float64(i.InFrames) / float64(*i.Accepted)
 	}
 	i.Events, i.Lost, i.First, i.Last = r.Capture.Events, r.Recording.Lost, r.Capture.First, r.Capture.Last
-	i.Witness, i.Integrity, i.Recording = &r.Witness, r.Integrity, r.Recording
+	i.CrossCheck, i.Integrity, i.Recording = &r.CrossCheck, r.Integrity, r.Recording
 	verdict = c.Verdict(readErr, x.End(), r)
 	i.judge(c, verdict)
 	return i, verdict, nil

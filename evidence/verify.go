@@ -14,6 +14,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/evidence/sshsig"
 	"github.com/acc-project/acc/format"
@@ -44,7 +45,7 @@ type Verification struct {
 	Log       *LogResult       `json:"log"`        // what the log of --checkpoints is worth; null: there is none
 	Signature SignatureResult  `json:"signature"`  // what became of the signature
 
-	Witness analysis.WitnessResult `json:"witness"` // what the kernel's own counters say
+	CrossCheck crosscheck.Comparison `json:"cross_check"` // what the kernel's own counters say
 
 	unbroken bool // the chain is, from the header to END
 }
@@ -193,7 +194,7 @@ func (v *Verification) judge(c *Capture, readErr error, last *format.Batch, x *E
 	if err != nil {
 		return err
 	}
-	v.Integrity, v.Recording, v.Witness = r.Integrity, r.Recording, r.Witness
+	v.Integrity, v.Recording, v.CrossCheck = r.Integrity, r.Recording, r.CrossCheck
 	end := x.End()
 	v.Ended, v.Clean = end != nil, end != nil && end.Clean
 	miss := v.Missing
@@ -205,9 +206,9 @@ func (v *Verification) judge(c *Capture, readErr error, last *format.Batch, x *E
 		v.Why = append(v.Why, uncleanWhy(end, c.Header().Repaired))
 	}
 	v.Why = append(v.Why, x.Unchecked()...)
-	if v.Witness.Verdict == analysis.WitnessDiffers { // which is no fault of the file
+	if v.CrossCheck.Verdict == crosscheck.VerdictDiffers { // which is no fault of the file
 		n := int64(0)
-		for _, s := range v.Witness.Spaces {
+		for _, s := range v.CrossCheck.Spaces {
 			n += s.Unexplained
 		}
 		why := fmt.Sprintf("%d TCP connections are not accounted for", n)

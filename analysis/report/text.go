@@ -12,6 +12,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
@@ -147,14 +148,14 @@ func (t *text) head() {
 	d := &t.r.Doubts
 	t.line("", "", fmt.Sprintf("%s (%s%s), %s", t.span(), mark(false, d.Span), Duration(c.DurationNS), boundOf(c.Events, "event", d.Attempts || d.Outcomes || d.Connections)))
 	t.state()
-	switch v := &t.r.Witness; v.Verdict {
-	case analysis.WitnessAgrees, analysis.WitnessExplained:
+	switch v := &t.r.CrossCheck; v.Verdict {
+	case crosscheck.VerdictAgrees, crosscheck.VerdictExplained:
 		t.fold("", "cross-check with kernel counters:", v.Text)
-	case analysis.WitnessPartly:
+	case crosscheck.VerdictPartly:
 		t.fold(amber, "cross-check with kernel counters:", v.Text)
-	case analysis.WitnessDiffers:
+	case crosscheck.VerdictDiffers:
 		t.fold(red, "cross-check with kernel counters:", v.Text)
-	case analysis.WitnessSilent:
+	case crosscheck.VerdictSilent:
 		if c.EndReason != "" { // each recorder that ends in order reads them
 			t.fold(amber, "cross-check with kernel counters:", v.Text)
 		}
@@ -337,7 +338,7 @@ func (t *text) more(n int, what string) {
 }
 
 func (t *text) footnotes() {
-	if len(t.r.Caveats)+len(t.r.Capture.Limits)+len(t.r.Witness.NotShown)+len(t.r.SelfTests) > 0 {
+	if len(t.r.Caveats)+len(t.r.Capture.Limits)+len(t.r.CrossCheck.NotShown)+len(t.r.SelfTests) > 0 {
 		t.WriteByte('\n')
 	}
 	for _, c := range t.r.Caveats {
@@ -346,7 +347,7 @@ func (t *text) footnotes() {
 	for _, l := range t.r.Capture.Limits {
 		t.fold(amber, "not shown:", format.Quote(l))
 	}
-	for _, text := range t.r.Witness.NotShownTexts() {
+	for _, text := range t.r.CrossCheck.NotShownTexts() {
 		t.fold(amber, "not shown:", text)
 	}
 	if list := t.r.SelfTests; len(list) > 0 {

@@ -73,7 +73,7 @@ func TestInfoByIndex(t *testing.T) {
 		return i, text, err
 	}
 	fast, text, err := ask(data, false)
-	if err != nil || fast.Read != evidence.ReadIndex || fast.Verdict != "unchecked" || fast.Accepted != nil || fast.Witness != nil || fast.Start != nil {
+	if err != nil || fast.Read != evidence.ReadIndex || fast.Verdict != "unchecked" || fast.Accepted != nil || fast.CrossCheck != nil || fast.Start != nil {
 		t.Fatalf("by the index: %v\n%s", err, text)
 	}
 	for _, want := range []string{"NOT looked at", "by the index", "acc info --full"} {

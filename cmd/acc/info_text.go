@@ -22,8 +22,8 @@ func (i *info) text(out io.Writer, width int, zone *time.Location) error {
 	i.states(row)
 	i.losses(row)
 	if i.Read == evidence.ReadAll {
-		row("cross-check", "%s", i.Witness.Text)
-		list(row, "not shown", i.Witness.NotShownTexts())
+		row("cross-check", "%s", i.CrossCheck.Text)
+		list(row, "not shown", i.CrossCheck.NotShownTexts())
 	}
 	list(row, "can't show", h.Limits)
 	list(row, "filters", h.Filters)
@@ -189,7 +189,7 @@ func (i *info) whole(row func(name, format string, args ...any)) {
 // settings prints which of the kernel's settings changed meanwhile, and when.
 func (i *info) settings(row func(name, format string, args ...any)) {
 	var changes []string
-	for _, x := range i.Witness.Spaces {
+	for _, x := range i.CrossCheck.Spaces {
 		for _, c := range x.SettingChanges {
 			changes = append(changes, fmt.Sprintf("%s: %d, then %d, seen %s after the start, in network namespace %d",
 				c.Name, c.From, c.To, report.Duration(max(c.BootNS-i.Clock.BootNS, 0)), c.NetNS))

@@ -40,10 +40,10 @@ func TestJSONDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../evidence", "../../format")
+	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck", "../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../evidence", "../../format")
 	parts := map[string]string{
 		"events": fieldTable(eventFields()), "pairs": fieldTable(lineKinds["pairs"]()), "connections": fieldTable(lineKinds["connections"]()),
-		"ends": endTable(), "why": src.words(t, "pairing.Why"), "severities": src.words(t, "findings.Severity"), "witness": src.words(t, "analysis.Witness"), "halted": src.words(t, "format.Halted"),
+		"ends": endTable(), "why": src.words(t, "pairing.Why"), "severities": src.words(t, "findings.Severity"), "cross-check": src.words(t, "crosscheck.Verdict"), "halted": src.words(t, "format.Halted"),
 	}
 	roots := map[string]reflect.Type{"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[evidence.Info](), "verify": reflect.TypeFor[evidence.Verification](),
 		"unreadable": reflect.TypeFor[unreadable](), "fields": reflect.TypeFor[field]()}

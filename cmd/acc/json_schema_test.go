@@ -131,7 +131,7 @@ const schemaFile = "schema.json"
 
 // The schema is that of the types that are printed.
 func TestSchema(t *testing.T) {
-	m := &schemaMaker{readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../evidence", "../../format"), object{}}
+	m := &schemaMaker{readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck", "../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../evidence", "../../format"), object{}}
 	for name, of := range schemaRoots {
 		m.define(of)
 		if own := strings.ReplaceAll(objectName(of), " ", "_"); own != name {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/evidence"
 )
 
@@ -106,7 +106,7 @@ var verdictCodes = map[string]int{
 
 // exitCode is that of the verdict; of an intact file, that of the cross-check.
 func (v *verified) exitCode() int {
-	if v.Verdict == audit.Intact && v.Witness.Verdict == analysis.WitnessDiffers {
+	if v.Verdict == audit.Intact && v.CrossCheck.Verdict == crosscheck.VerdictDiffers {
 		return exitCounters
 	}
 	return verdictCodes[v.Verdict]

@@ -63,8 +63,8 @@ func (v *verified) text(out io.Writer) error {
 		row("repaired", "from %s, %d bytes (%s)", q(r.SHA256), r.Bytes, q(r.Verdict))
 		row("", "not in here: %s", analysis.LeftOut(r.Lost, max(r.Places, 1), r.Events))
 	}
-	if v.Witness.Text != "" {
-		row("cross-check", "%s", q(v.Witness.Text))
+	if v.CrossCheck.Text != "" {
+		row("cross-check", "%s", q(v.CrossCheck.Text))
 	}
 	v.signatureText(row)
 	row("id", "%s", q(v.ID))

@@ -1,10 +1,12 @@
-package analysis
+package crosscheck
 
 import "github.com/acc-project/acc/format"
 
+// This file counts the events that are known to be missing.
+
 // losses says how many of the events that count were lost by the recorder, were missed
 // by the kernel, and are left out, by damage or a repair, by END's account.
-func (w *Witness) losses() (lost, missed, left uint64) {
+func (w *Check) losses() (lost, missed, left uint64) {
 	if w.end == nil {
 		return 0, 0, 0
 	}
@@ -25,7 +27,7 @@ func (w *Witness) losses() (lost, missed, left uint64) {
 }
 
 // cause is why the recorder loses events.
-func (w *Witness) cause() string {
+func (w *Check) cause() string {
 	if w.end != nil && w.end.Reason == format.EndDiskFull {
 		return "the disk or the ring was full"
 	}
@@ -33,7 +35,7 @@ func (w *Witness) cause() string {
 }
 
 // gone is what became of events that were recorded.
-func (w *Witness) gone() string {
+func (w *Check) gone() string {
 	if w.repaired != nil {
 		return "left out by the repair"
 	}

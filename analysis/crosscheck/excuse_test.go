@@ -1,4 +1,4 @@
-package analysis
+package crosscheck
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ import (
 const hundredMissing = 1000
 
 // attack is a capture whose accepts somebody took out, and which gives a reason for that.
-func attack(h *format.Header, edit func(first, last *format.Counters, end *format.End, events *[]format.Event)) WitnessResult {
+func attack(h *format.Header, edit func(first, last *format.Counters, end *format.End, events *[]format.Event)) Comparison {
 	const second = int64(time.Second)
 	first, last := reading(1*second, 1*second+1000, 0, 0), reading(100*second, 100*second+1000, hundredMissing, 0)
 	last.Final = true
@@ -26,14 +26,14 @@ func attack(h *format.Header, edit func(first, last *format.Counters, end *forma
 		events = append(events, e)
 	}
 	edit(&first, &last, end, &events)
-	w := NewWitness(h)
+	w := New(h)
 	w.Add(&format.Batch{Counters: []format.Counters{first}, Events: events})
 	w.Add(&format.Batch{Counters: []format.Counters{last}, End: end})
 	return w.Finish()
 }
 
 // No reason that a capture gives is wider than what can have been, whoever wrote it.
-func TestWitnessExcusesAreBounded(t *testing.T) {
+func TestCheckExcusesAreBounded(t *testing.T) {
 	const second = int64(time.Second)
 	type edit = func(first, last *format.Counters, end *format.End, events *[]format.Event)
 	life := &format.Header{CPUs: 4, Probes: []format.Probe{{Hook: format.HookHashdance, Kind: format.Queued}}}
@@ -79,7 +79,7 @@ func TestWitnessExcusesAreBounded(t *testing.T) {
 		if h == nil {
 			h = &format.Header{CPUs: 2}
 		}
-		if r := attack(h, c.edit); r.Verdict != WitnessDiffers {
+		if r := attack(h, c.edit); r.Verdict != VerdictDiffers {
 			t.Errorf("%s: %s: %s", c.name, r.Verdict, r.Text)
 		}
 	}
@@ -87,7 +87,7 @@ func TestWitnessExcusesAreBounded(t *testing.T) {
 
 // Counters that begin anew say that another namespace has the number, and of the time
 // between nothing; what is missing before or after is missing.
-func TestWitnessNumberUsedAgain(t *testing.T) {
+func TestCheckNumberUsedAgain(t *testing.T) {
 	const second = int64(time.Second)
 	at := func(s int64, opened uint64, final bool) format.Counters {
 		c := reading(s*second, s*second+1000, opened, 0)
@@ -99,11 +99,11 @@ func TestWitnessNumberUsedAgain(t *testing.T) {
 		verdict string
 		says    string
 	}{
-		{2, WitnessPartly, "the kernel counted the same: 3 TCP connections (the counters began anew"},
-		{3, WitnessExplained, "is explained: the kernel may have counted 1 twice"},
-		{9, WitnessDiffers, "in network namespace 1 the kernel counted 8 TCP connections, 1 was recorded as accepted: 7 NOT accounted for; 1 of 2 network namespaces agree"},
+		{2, VerdictPartly, "the kernel counted the same: 3 TCP connections (the counters began anew"},
+		{3, VerdictExplained, "is explained: the kernel may have counted 1 twice"},
+		{9, VerdictDiffers, "in network namespace 1 the kernel counted 8 TCP connections, 1 was recorded as accepted: 7 NOT accounted for; 1 of 2 network namespaces agree"},
 	} {
-		w := NewWitness(&format.Header{CPUs: 2})
+		w := New(&format.Header{CPUs: 2})
 		w.Add(&format.Batch{Counters: []format.Counters{at(1, 100, false)}, Events: []format.Event{takenAt(3 * second), takenAt(4 * second)}})
 		w.Add(&format.Batch{Counters: []format.Counters{at(10, 102, false)}})
 		w.Add(&format.Batch{Counters: []format.Counters{at(20, 1, false)}, Events: []format.Event{takenAt(25 * second)}})
@@ -116,7 +116,7 @@ func TestWitnessNumberUsedAgain(t *testing.T) {
 
 // Namespaces are judged one by one: what one has too much is not what another one lacks,
 // and a loss is a reason once. An accept is of the namespace that its listener is in.
-func TestWitnessOneByOne(t *testing.T) {
+func TestCheckOneByOne(t *testing.T) {
 	of := func(netns uint32, from, opened uint64) format.Counters {
 		c := reading(int64(from), int64(from)+10, opened, 0)
 		c.NetNS = netns
@@ -138,15 +138,15 @@ func TestWitnessOneByOne(t *testing.T) {
 		verdict string
 		says    string
 	}{
-		{"five too many here, five too few there", nil, taken(1, 7, 10), 0, WitnessDiffers,
+		{"five too many here, five too few there", nil, taken(1, 7, 10), 0, VerdictDiffers,
 			"in network namespace 1 the kernel counted 5 TCP connections, 10 were recorded as accepted: 5 more than the kernel counted; " +
 				"in network namespace 2 the kernel counted 5 TCP connections, 0 were recorded as accepted: 5 NOT accounted for"},
 		{"by the listener", []format.Snapshot{{Listeners: []format.ListenSocket{{Listener: 7, NetNS: 1}, {Listener: 8, NetNS: 2}}}},
-			append(taken(1, 7, 5), taken(1, 8, 5)...), 0, WitnessAgrees, "the same: 10 TCP connections"},
-		{"one loss for two", nil, append(taken(1, 7, 2), taken(2, 8, 2)...), 3, WitnessDiffers, "NOT accounted for"},
-		{"losses for both", nil, append(taken(1, 7, 2), taken(2, 8, 2)...), 6, WitnessExplained, "6 returns of accept were lost"},
+			append(taken(1, 7, 5), taken(1, 8, 5)...), 0, VerdictAgrees, "the same: 10 TCP connections"},
+		{"one loss for two", nil, append(taken(1, 7, 2), taken(2, 8, 2)...), 3, VerdictDiffers, "NOT accounted for"},
+		{"losses for both", nil, append(taken(1, 7, 2), taken(2, 8, 2)...), 6, VerdictExplained, "6 returns of accept were lost"},
 	} {
-		w := NewWitness(&format.Header{CPUs: 2})
+		w := New(&format.Header{CPUs: 2})
 		w.Add(&format.Batch{Snapshots: c.shot, Counters: []format.Counters{of(1, 95, 10), of(2, 95, 10)}, Events: c.events})
 		end := &format.End{Totals: []format.ProbeTotal{{Hook: format.HookSysAccept4, Kind: format.Return, Lost: c.lost, Recorded: uint64(len(c.events))}}}
 		w.Add(&format.Batch{Counters: []format.Counters{of(1, 9e9, 15), of(2, 9e9, 15)}, End: end})

@@ -1,4 +1,4 @@
-package analysis
+package crosscheck
 
 import (
 	"cmp"
@@ -18,7 +18,7 @@ const maxUnread = 3
 
 // elsewhere gives the namespaces in which connections were accepted and whose counters were not
 // read twice, most connections first; all beyond maxSpaces are the last.
-func (w *Witness) elsewhere() (list []*space) {
+func (w *Check) elsewhere() (list []*space) {
 	other := func(s *space) {
 		if s.sums.accepted > 0 && (s.first == nil || s.last == nil) {
 			list = append(list, s)
@@ -38,7 +38,7 @@ func (w *Witness) elsewhere() (list []*space) {
 }
 
 // unreadWords says how many connections were accepted in each.
-func (w *Witness) unreadWords(list []*space) (words []string) {
+func (w *Check) unreadWords(list []*space) (words []string) {
 	for i, s := range list {
 		if i == maxUnread && len(list) > maxUnread+1 {
 			n := int64(0)
@@ -62,7 +62,7 @@ func (w *Witness) unreadWords(list []*space) (words []string) {
 }
 
 // whyUnread is what the recorder says of a namespace that it could not read.
-func (w *Witness) whyUnread(netns uint32) string {
+func (w *Check) whyUnread(netns uint32) string {
 	if w.end != nil {
 		for _, x := range w.end.Unread {
 			if x.NetNS == netns {
@@ -74,7 +74,7 @@ func (w *Witness) whyUnread(netns uint32) string {
 }
 
 // unreadSpaces lists those namespaces for "not shown".
-func (w *Witness) unreadSpaces() (list []NotShown) {
+func (w *Check) unreadSpaces() (list []NotShown) {
 	if w.end == nil {
 		return nil
 	}

@@ -1,8 +1,7 @@
-package analysis
+package crosscheck
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/format"
@@ -46,7 +45,7 @@ const countedMoves = "TcpExtTCPMigrateReqSuccess"
 const counterSimultaneous = "simultaneous_opens"
 
 // simultaneous says which connections had no listener.
-func (w *Witness) simultaneous() (list []NotShown) {
+func (w *Check) simultaneous() (list []NotShown) {
 	if w.end == nil {
 		return nil
 	}
@@ -60,87 +59,14 @@ func (w *Witness) simultaneous() (list []NotShown) {
 	return list
 }
 
-const (
-	counterUnixFull    = "unix_queue_full"       // how often a UNIX listener's queue was seen full
-	counterUnixRefused = "unix_connects_refused" // connects that a full queue refused
-)
-
-// unixRefusals says where clients of UNIX sockets were refused, as the recorder counted it. Where it
-// did not, it says where they may have been: a connect that finds the queue full waits, or fails with
-// EAGAIN (unix_stream_connect), and no counter of the kernel shows it.
-func (ps *places) unixRefusals(end *format.End) (list []NotShown) {
-	if end != nil && end.UnixCounted {
-		for _, x := range end.UnixRefused {
-			list = append(list, NotShown{x.NetNS, counterUnixRefused, x.Count, refusedText(&x, end.UnixUnseen)})
-		}
-		return list
-	}
-	for _, l := range ps.all {
-		if n := max(l.full, min(uint64(l.fullHigh.n), 1)); l.family == format.FamilyUnix && n > 0 {
-			text := fmt.Sprintf("acc saw the accept queue of UNIX socket %s full %s; a client's connect that failed meanwhile (EAGAIN) is not recorded",
-				l.name(), humanize.Plural(n, "time"))
-			list = append(list, NotShown{l.key.netns, counterUnixFull, n, text})
-		}
-	}
-	return list
-}
-
-// refusedText says how many connects to a name were refused. Unseen: so many were not looked at.
-func refusedText(x *format.UnixRefused, unseen uint64) string {
-	name := "UNIX socket " + format.Quote(x.Name)
-	if x.NetNS == 0 {
-		name = "further UNIX sockets"
-	}
-	text := fmt.Sprintf("%s to %s failed with EAGAIN because its accept queue was full; acc counts these, it has no event of each",
-		humanize.Plural(x.Count, "connect"), name)
-	if unseen > 0 {
-		text += fmt.Sprintf("; at least so many: %s not looked at", wereOf(unseen, "connect"))
-	}
-	return text
-}
-
-// wereOf is how many of something were.
-func wereOf(n uint64, what string) string {
-	if n == 1 {
-		return "1 " + what + " was"
-	}
-	return humanize.Plural(n, what) + " were"
-}
-
-// refusedConnects gives each UNIX listener the connects that its full queue refused. Clients give a
-// path as they know it: one that names no listener, or several, stays with "not shown".
-func (ps *places) refusedConnects(end *format.End) {
-	if end == nil || !end.UnixCounted {
-		return
-	}
-	for i := range end.UnixRefused {
-		x := &end.UnixRefused[i]
-		var found *listener
-		for _, l := range ps.all {
-			abstract := strings.HasPrefix(x.Name, "@")
-			if l.family != format.FamilyUnix || x.Name == "" || l.bound != x.Name || abstract && l.key.netns != x.NetNS {
-				continue
-			}
-			if found != nil {
-				found = nil
-				break
-			}
-			found = l
-		}
-		if found != nil {
-			found.refused += x.Count
-		}
-	}
-}
-
 // maxNotShown bounds how many such lines a screen has.
 const maxNotShown = 30
 
 // NotShownTexts are those sentences for a screen, each with its namespace if there are several.
-func (r *WitnessResult) NotShownTexts() (list []string) {
+func (r *Comparison) NotShownTexts() (list []string) {
 	for i, n := range r.NotShown {
 		if i == maxNotShown {
-			return append(list, fmt.Sprintf("%s grew; --json has all in witness.not_shown", humanize.Plural(uint64(len(r.NotShown)-i), "more counter")))
+			return append(list, fmt.Sprintf("%s grew; --json has all in cross_check.not_shown", humanize.Plural(uint64(len(r.NotShown)-i), "more counter")))
 		}
 		text := n.Text
 		if len(r.Spaces) > 1 && n.NetNS != 0 && n.Counter != counterUnread {
@@ -176,7 +102,7 @@ func (s *space) without(from, to *format.Counters) {
 }
 
 // notShown lists it for a namespace. life: dropped requests are recorded.
-func (x *WitnessSpace) notShown(recorded *sums, life bool) (list []NotShown) {
+func (x *Namespace) notShown(recorded *sums, life bool) (list []NotShown) {
 	add := func(counter string, n uint64, text string) {
 		list = append(list, NotShown{x.NetNS, counter, n, text})
 	}
@@ -207,14 +133,14 @@ func (x *WitnessSpace) notShown(recorded *sums, life bool) (list []NotShown) {
 	return list
 }
 
-// dropWords says how the settings explain such drops.
-func (x *WitnessSpace) dropWords() string {
+// DropWords says how the settings explain such drops.
+func (x *Namespace) DropWords() string {
 	cookies, known := x.Settings[format.SettingSyncookies]
 	switch {
 	case x.ReservedDrops > 0:
 		some := ""
 		if x.ReservedDrops < x.OtherDrops {
-			some = Count(x.ReservedDrops) + " of them meanwhile: "
+			some = humanize.Count(x.ReservedDrops) + " of them meanwhile: "
 		}
 		return fmt.Sprintf("; %snet.ipv4.tcp_syncookies was 0, which may be why: the kernel then reserves the last quarter of net.ipv4.tcp_max_syn_backlog = %d for clients that it knows, "+
 			"and drops a SYN of another one while more than %d handshakes wait at its listener", some, x.synBacklog, x.synBacklog-x.synBacklog>>2)

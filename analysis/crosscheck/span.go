@@ -1,10 +1,12 @@
-package analysis
+package crosscheck
+
+// This file says which time of the recording the readings do not cover.
 
 // outside says how long a namespace was recorded before the first reading of its
 // counters and after the last one. What the recorder itself needs for the readings of
 // its start and its end does not count, nor does the time before a namespace was met or
 // after it was gone.
-func (w *Witness) outside(s *space) (beforeNS, afterNS int64) {
+func (w *Check) outside(s *space) (beforeNS, afterNS int64) {
 	first, last := s.first, s.last
 	early, behind := w.beside(s)
 	from := s.fromNS
@@ -28,7 +30,7 @@ func (w *Witness) outside(s *space) (beforeNS, afterNS int64) {
 
 // beside is how many connections were recorded before the first reading of a namespace's
 // counters, and after the last one.
-func (w *Witness) beside(s *space) (early, behind int64) {
+func (w *Check) beside(s *space) (early, behind int64) {
 	if w.blind {
 		return s.first.by.queued, s.sums.queued - s.last.by.queued - s.last.while.queued
 	}
@@ -36,7 +38,7 @@ func (w *Witness) beside(s *space) (early, behind int64) {
 }
 
 // aside is that of all namespaces whose counters were read twice.
-func (w *Witness) aside() (early, behind int64) {
+func (w *Check) aside() (early, behind int64) {
 	for _, s := range w.all() {
 		before, after := w.beside(s)
 		early, behind = early+before, behind+after
@@ -45,11 +47,11 @@ func (w *Witness) aside() (early, behind int64) {
 }
 
 // outside is how much of the recording the readings do not cover.
-func (x *WitnessSpace) outside() int64 { return x.BeforeNS + x.AfterNS }
+func (x *Namespace) outside() int64 { return x.BeforeNS + x.AfterNS }
 
 // longest is the namespace of which the most is not covered.
-func (r *WitnessResult) longest() WitnessSpace {
-	worst := WitnessSpace{}
+func (r *Comparison) longest() Namespace {
+	worst := Namespace{}
 	for i := range r.Spaces {
 		if r.Spaces[i].outside() > worst.outside() {
 			worst = r.Spaces[i]

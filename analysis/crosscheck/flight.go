@@ -1,10 +1,12 @@
-package analysis
+package crosscheck
 
 import (
 	"net/netip"
 
 	"github.com/acc-project/acc/format"
 )
+
+// This file finds the calls that were under way while the counters were read.
 
 // flight is what began in the second after a reading of the counters. A call that did
 // not, and returned then, was under way while they were read: whether it had taken its
@@ -50,7 +52,7 @@ const maxUnderWay = 64
 
 // underWay is how many calls had not returned when the probes were stopped, as far as they can
 // have taken a connection.
-func (w *Witness) underWay() (n int64) {
+func (w *Check) underWay() (n int64) {
 	if w.end == nil || w.blind {
 		return 0
 	}

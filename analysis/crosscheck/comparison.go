@@ -1,4 +1,4 @@
-package analysis
+package crosscheck
 
 import (
 	"cmp"
@@ -11,29 +11,31 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// Verdicts of a witness.
+// This file compares both at the end, and puts the comparison into words.
+
+// Verdicts of a comparison.
 const (
-	WitnessAgrees    = "agrees"    // the kernel counted the same, or all of the difference is accounted for
-	WitnessPartly    = "partly"    // the same where the counters were read, but there is more: connections that were accepted in other namespaces, or a time that the readings do not cover
-	WitnessExplained = "explained" // there is a difference, and a reason for one of at least this size
-	WitnessDiffers   = "differs"   // there is one for which the capture holds no reason
-	WitnessSilent    = "silent"    // the capture has no two readings of the kernel's counters
+	VerdictAgrees    = "agrees"    // the kernel counted the same, or all of the difference is accounted for
+	VerdictPartly    = "partly"    // the same where the counters were read, but there is more: connections that were accepted in other namespaces, or a time that the readings do not cover
+	VerdictExplained = "explained" // there is a difference, and a reason for one of at least this size
+	VerdictDiffers   = "differs"   // there is one for which the capture holds no reason
+	VerdictSilent    = "silent"    // the capture has no two readings of the kernel's counters
 )
 
-// WitnessResult is what the kernel's counters say of a capture, over the time
+// Comparison is what the kernel's counters say of a capture, over the time
 // between its first and its last reading of them.
-type WitnessResult struct {
-	Verdict     string         `json:"verdict"`     // what comes of the comparison
-	Text        string         `json:"text"`        // the same as a sentence
-	Spaces      []WitnessSpace `json:"spaces"`      // each network namespace, most connections first
-	Unwitnessed uint64         `json:"unwitnessed"` // TCP connections accepted in namespaces whose counters were not read twice
-	Others      int            `json:"others"`      // those namespaces, at least; those in spaces were read
-	NotShown    []NotShown     `json:"not_shown"`   // what the kernel counted and no event shows
+type Comparison struct {
+	Verdict   string      `json:"verdict"`   // what comes of the comparison
+	Text      string      `json:"text"`      // the same as a sentence
+	Spaces    []Namespace `json:"spaces"`    // each network namespace, most connections first
+	Unchecked uint64      `json:"unchecked"` // TCP connections accepted in namespaces whose counters were not read twice
+	Others    int         `json:"others"`    // those namespaces, at least; those in spaces were read
+	NotShown  []NotShown  `json:"not_shown"` // what the kernel counted and no event shows
 }
 
-// WitnessSpace is one network namespace. Connections that the kernel made are
+// Namespace is one network namespace. Connections that the kernel made are
 // Opened = Accepted + (QueuedEnd - QueuedStart) + Forgotten + Joined + Discarded + Unexplained.
-type WitnessSpace struct {
+type Namespace struct {
 	NetNS       uint32            `json:"netns"`        // inode number of the network namespace
 	SpanNS      int64             `json:"span_ns"`      // time between the readings
 	BeforeNS    int64             `json:"before_ns"`    // time of the recording before the first reading, if it is not the one of the start
@@ -66,9 +68,9 @@ type WitnessSpace struct {
 	synBacklog int64
 }
 
-// Finish ends it.
-func (w *Witness) Finish() WitnessResult {
-	r := WitnessResult{Verdict: WitnessSilent, Spaces: []WitnessSpace{}, NotShown: []NotShown{}}
+// Finish compares what was recorded with what the kernel counted, after the last batch.
+func (w *Check) Finish() Comparison {
+	r := Comparison{Verdict: VerdictSilent, Spaces: []Namespace{}, NotShown: []NotShown{}}
 	for _, s := range w.all() {
 		x := w.compare(s)
 		recorded := s.between()
@@ -78,61 +80,35 @@ func (w *Witness) Finish() WitnessResult {
 	r.NotShown = append(r.NotShown, w.simultaneous()...)
 	r.NotShown = append(r.NotShown, w.unreadSpaces()...)
 	slices.SortStableFunc(r.NotShown, func(a, b NotShown) int { return cmp.Compare(a.NetNS, b.NetNS) })
-	slices.SortFunc(r.Spaces, func(a, b WitnessSpace) int {
+	slices.SortFunc(r.Spaces, func(a, b Namespace) int {
 		return cmp.Or(cmp.Compare(b.Opened, a.Opened), cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.SpanNS, b.SpanNS))
 	})
 	pool := w.excuses()
 	for i := range r.Spaces {
 		w.judge(&r.Spaces[i], pool)
 	}
-	total, reasons := r.sum()
 	unread := w.elsewhere()
 	for _, s := range unread {
-		r.Unwitnessed += uint64(s.sums.accepted)
+		r.Unchecked += uint64(s.sums.accepted)
 	}
 	r.Others = len(unread)
-	anew := slices.ContainsFunc(w.ended, func(s *space) bool { return s.first != nil })
-	if len(reasons) > 6 {
-		reasons = append(reasons[:6], "and more")
+	w.say(&r, unread)
+	return r
+}
+
+// maxReasons is how many reasons of a difference the sentence has.
+const maxReasons = 6
+
+// say puts the comparison into one sentence, and makes its verdict VerdictPartly where the counters
+// agree and do not cover all. unread are the namespaces whose counters were not read twice.
+func (w *Check) say(r *Comparison, unread []*space) {
+	total, reasons := r.sum()
+	if len(reasons) > maxReasons {
+		reasons = append(reasons[:maxReasons], "and more")
 	}
-	if early, behind := w.aside(); r.Verdict != WitnessSilent {
-		what := "accepted"
-		if w.blind {
-			what = "queued"
-		}
-		if early > 0 {
-			reasons = append(reasons, fmt.Sprintf("%s more %s before acc first read the counters", Count(uint64(early)), wereWhat(early, what)))
-		}
-		if behind > 0 {
-			reasons = append(reasons, fmt.Sprintf("%s more %s after acc last read them", Count(uint64(behind)), wereWhat(behind, what)))
-		}
-	}
-	agrees, where := r.Verdict == WitnessAgrees, ""
-	if r.Others > 0 && r.Verdict != WitnessSilent {
-		where = fmt.Sprintf(" in %d of %d network namespaces", len(r.Spaces), len(r.Spaces)+r.Others)
-		reasons = append(reasons, w.unreadWords(unread)...)
-		if agrees {
-			r.Verdict = WitnessPartly
-		}
-	}
-	if worst := r.longest(); worst.outside() > 0 {
-		where += fmt.Sprintf(" in %s of %s", Duration(worst.SpanNS), Duration(worst.SpanNS+worst.outside()))
-		if worst.BeforeNS > 0 {
-			reasons = append(reasons, "the counters say nothing of the time before that")
-		}
-		if worst.AfterNS > 0 {
-			reasons = append(reasons, "the counters say nothing of the time after that")
-		}
-		if agrees {
-			r.Verdict = WitnessPartly
-		}
-	}
-	if anew {
-		reasons = append(reasons, "the counters began anew, because another network namespace got the number of one that ended; they say nothing of the time between")
-		if agrees {
-			r.Verdict = WitnessPartly
-		}
-	}
+	agrees := r.Verdict == VerdictAgrees
+	where, uncovered := w.uncovered(r, unread)
+	reasons = append(reasons, uncovered...)
 	counts := humanize.Plural(total.Opened, "TCP connection")
 	switch {
 	case w.blind:
@@ -141,33 +117,74 @@ func (w *Witness) Finish() WitnessResult {
 		counts += recordedAs(total.Accepted, "accepted")
 	}
 	switch r.Verdict {
-	case WitnessSilent:
+	case VerdictSilent:
 		r.Text = "the capture does not hold two readings of the kernel's own counters"
-	case WitnessAgrees, WitnessPartly:
+	case VerdictAgrees, VerdictPartly:
 		r.Text = "the kernel counted the same" + where + ": " + counts
-	case WitnessExplained:
+	case VerdictExplained:
 		r.Text = fmt.Sprintf("the kernel counted %s"+where+"; the difference of %d is explained", counts, total.Unexplained)
-	case WitnessDiffers:
+	case VerdictDiffers:
 		r.Text = r.disagreement(w.blind)
 		if len(r.Spaces) > 1 { // it has the reasons of each
-			return r
+			return
 		}
 		r.Text += where
 	}
 	if len(reasons) > 0 {
 		open, end := " (", ")"
-		if r.Verdict == WitnessExplained {
+		if r.Verdict == VerdictExplained {
 			open, end = ": ", ""
 		}
 		r.Text += open + strings.Join(reasons, "; ") + end
 	}
-	return r
+}
+
+// uncovered says what the counters do not cover: connections before the first and after the last
+// reading, namespaces, and times. where belongs behind "counted the same".
+func (w *Check) uncovered(r *Comparison, unread []*space) (where string, reasons []string) {
+	partly := func() {
+		if r.Verdict == VerdictAgrees {
+			r.Verdict = VerdictPartly
+		}
+	}
+	if early, behind := w.aside(); r.Verdict != VerdictSilent {
+		what := "accepted"
+		if w.blind {
+			what = "queued"
+		}
+		if early > 0 {
+			reasons = append(reasons, fmt.Sprintf("%s more %s before acc first read the counters", humanize.Count(uint64(early)), wereWhat(early, what)))
+		}
+		if behind > 0 {
+			reasons = append(reasons, fmt.Sprintf("%s more %s after acc last read them", humanize.Count(uint64(behind)), wereWhat(behind, what)))
+		}
+	}
+	if r.Others > 0 && r.Verdict != VerdictSilent {
+		where = fmt.Sprintf(" in %d of %d network namespaces", len(r.Spaces), len(r.Spaces)+r.Others)
+		reasons = append(reasons, w.unreadWords(unread)...)
+		partly()
+	}
+	if worst := r.longest(); worst.outside() > 0 {
+		where += fmt.Sprintf(" in %s of %s", humanize.Duration(worst.SpanNS), humanize.Duration(worst.SpanNS+worst.outside()))
+		if worst.BeforeNS > 0 {
+			reasons = append(reasons, "the counters say nothing of the time before that")
+		}
+		if worst.AfterNS > 0 {
+			reasons = append(reasons, "the counters say nothing of the time after that")
+		}
+		partly()
+	}
+	if slices.ContainsFunc(w.ended, func(s *space) bool { return s.first != nil }) {
+		reasons = append(reasons, "the counters began anew, because another network namespace got the number of one that ended; they say nothing of the time between")
+		partly()
+	}
+	return where, reasons
 }
 
 // sum adds up the namespaces for the sentence, and gives the worst of their verdicts. A
 // difference of one does not make up for that of another one.
-func (r *WitnessResult) sum() (total WitnessSpace, reasons []string) {
-	order := []string{WitnessSilent, WitnessAgrees, WitnessExplained, WitnessDiffers}
+func (r *Comparison) sum() (total Namespace, reasons []string) {
+	order := []string{VerdictSilent, VerdictAgrees, VerdictExplained, VerdictDiffers}
 	for _, s := range r.Spaces {
 		if slices.Index(order, s.Verdict) > slices.Index(order, r.Verdict) {
 			r.Verdict = s.Verdict
@@ -189,16 +206,16 @@ func (r *WitnessResult) sum() (total WitnessSpace, reasons []string) {
 const maxDisagreeing = 3
 
 // disagreement names the namespaces whose counters differ, each with its own numbers.
-func (r *WitnessResult) disagreement(blind bool) string {
+func (r *Comparison) disagreement(blind bool) string {
 	var texts []string
 	agree := 0
 	for i := range r.Spaces {
 		x := &r.Spaces[i]
-		if x.Verdict != WitnessDiffers {
+		if x.Verdict != VerdictDiffers {
 			agree++
 			continue
 		}
-		text := x.difference(blind)
+		text := x.Difference(blind)
 		if len(r.Spaces) > 1 {
 			text = fmt.Sprintf("in network namespace %d %s", x.NetNS, text)
 			if len(x.Reasons) > 0 {
@@ -216,8 +233,8 @@ func (r *WitnessResult) disagreement(blind bool) string {
 	return strings.Join(texts, "; ")
 }
 
-// difference says how the counters of a namespace and the events differ.
-func (x *WitnessSpace) difference(blind bool) string {
+// Difference says how the counters of a namespace and the events differ.
+func (x *Namespace) Difference(blind bool) string {
 	counts := humanize.Plural(x.Opened, "TCP connection")
 	if blind {
 		counts += recordedAs(x.Queued, "queued")
@@ -231,14 +248,14 @@ func (x *WitnessSpace) difference(blind bool) string {
 }
 
 // compare holds a namespace's events against its counters.
-func (w *Witness) compare(s *space) WitnessSpace {
+func (w *Check) compare(s *space) Namespace {
 	grew := func(name string) uint64 {
 		if s.last.Values[name] < s.first.Values[name] {
 			return 0
 		}
 		return s.last.Values[name] - s.first.Values[name]
 	}
-	x := WitnessSpace{
+	x := Namespace{
 		NetNS: s.netns, SpanNS: max(s.last.BootNS-s.first.BootNS, 0), Opened: grew(format.CounterPassiveOpens), Joined: grew(format.CounterMPJoins),
 		Accepted: s.last.by.accepted - s.first.by.accepted, Kernel: s.last.by.kernel - s.first.by.kernel, Forgotten: s.last.by.forgotten - s.first.by.forgotten,
 		QueuedStart: s.first.Counters.Queued, QueuedEnd: s.last.Counters.Queued, QueuedKnown: s.first.QueuedKnown && s.last.QueuedKnown,
@@ -273,13 +290,13 @@ func (w *Witness) compare(s *space) WitnessSpace {
 
 // failedJoins takes off the subflows that the kernel opened and reset when they were to join an MPTCP connection:
 // at most as many as it counted.
-func (x *WitnessSpace) failedJoins() {
+func (x *Namespace) failedJoins() {
 	x.JoinsFailed = min(x.Counters[format.CounterMPJoinMACs], uint64(max(x.Unexplained, 0)))
 	x.Unexplained -= int64(x.JoinsFailed)
 }
 
 // reasons says how a difference is accounted for.
-func (x *WitnessSpace) reasons(waiting int64) {
+func (x *Namespace) reasons(waiting int64) {
 	add := func(n int64, format string) {
 		if n != 0 {
 			x.Reasons = append(x.Reasons, fmt.Sprintf(format, n))
@@ -302,7 +319,7 @@ func (x *WitnessSpace) reasons(waiting int64) {
 }
 
 // discards tells of the sockets that were no connections.
-func (x *WitnessSpace) discards() {
+func (x *Namespace) discards() {
 	if x.Discarded > 0 {
 		x.Reasons = append(x.Reasons, fmt.Sprintf("the kernel made %d twice: two CPUs ended one handshake at the same time, and it dropped the second socket", x.Discarded))
 	}

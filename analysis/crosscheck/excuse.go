@@ -1,6 +1,10 @@
-package analysis
+package crosscheck
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/acc-project/acc/analysis/humanize"
+)
 
 // This file judges a difference between the kernel's counters and the events: each
 // reason has a bound, and what goes beyond all of them is not explained.
@@ -13,7 +17,7 @@ const maxTwice = 100
 // and as much as what left them, no more than was not
 // (tcp_create_openreq_child counts before inet_csk_complete_hashdance finds that it
 // does not own the request).
-func (x *WitnessSpace) twice(blind bool) int64 {
+func (x *Namespace) twice(blind bool) int64 {
 	most := min(1+int64(x.Opened)/10_000, maxTwice)
 	if x.Queued >= 0 && !blind {
 		most = min(most, int64(x.Opened)-x.Queued-int64(x.Joined)-x.Discarded)
@@ -33,7 +37,7 @@ type excuse struct {
 }
 
 // excuses are those that the capture holds.
-func (w *Witness) excuses() []*excuse {
+func (w *Check) excuses() []*excuse {
 	one, what := "return of accept", "returns of accept"
 	if w.blind {
 		one, what = "queued connection", "queued connections"
@@ -54,14 +58,14 @@ func (w *Witness) excuses() []*excuse {
 }
 
 // judge says whether what is left of a namespace can be.
-func (w *Witness) judge(x *WitnessSpace, pool []*excuse) {
-	x.Verdict = WitnessAgrees
+func (w *Check) judge(x *Namespace, pool []*excuse) {
+	x.Verdict = VerdictAgrees
 	if x.Unexplained == 0 {
 		return
 	}
 	lost, missed, left := w.losses()
 	if twice := x.twice(w.blind); twice > x.UnsureEnd && !w.oneCPU && lost+missed+left == 0 && (w.end == nil || w.end.Clean) {
-		x.Verdict = WitnessExplained
+		x.Verdict = VerdictExplained
 		x.Reasons = append(x.Reasons, fmt.Sprintf("the kernel may have counted %d twice: when two CPUs end one handshake at the same time, it makes two sockets and drops one", twice))
 		return
 	}
@@ -71,7 +75,7 @@ func (w *Witness) judge(x *WitnessSpace, pool []*excuse) {
 		case n == 1:
 			x.Reasons = append(x.Reasons, "1 "+one)
 		case n > 1:
-			x.Reasons = append(x.Reasons, Count(uint64(n))+" "+text)
+			x.Reasons = append(x.Reasons, humanize.Count(uint64(n))+" "+text)
 		}
 	}
 	own := func(unsure, moved int64) {
@@ -90,10 +94,10 @@ func (w *Witness) judge(x *WitnessSpace, pool []*excuse) {
 	} else {
 		own(x.UnsureStart, x.MovedStart)
 	}
-	if x.Verdict = WitnessExplained; rest == 0 {
+	if x.Verdict = VerdictExplained; rest == 0 {
 		return
 	}
-	x.Verdict = WitnessDiffers
+	x.Verdict = VerdictDiffers
 	if w.before && x.Unexplained > 0 { // how many is not known either
 		x.Reasons = append(x.Reasons, "acc could not look for calls that began before the recording")
 	}

@@ -1,4 +1,4 @@
-package analysis
+package crosscheck
 
 import (
 	"strings"
@@ -10,7 +10,7 @@ import (
 
 // An agreement is of the time between the readings; if that is not the recording's, it is
 // said for how much of it.
-func TestWitnessSpan(t *testing.T) {
+func TestCheckSpan(t *testing.T) {
 	const second = int64(time.Second)
 	at := func(from int64, opened uint64, final bool) []format.Counters {
 		c := reading(from*second+5, from*second+6, opened, 0)
@@ -37,19 +37,19 @@ func TestWitnessSpan(t *testing.T) {
 		text    string
 	}{
 		{"all of it", []format.Batch{{Counters: at(1, 0, false), Events: events(1, 2, 28)}, {Counters: at(29, 2, true), Events: events(3, 30)}, {End: all}},
-			WitnessAgrees, "the kernel counted the same: 2 TCP connections"},
+			VerdictAgrees, "the kernel counted the same: 2 TCP connections"},
 		{"the start is lost with events", []format.Batch{{Events: events(3, 9, 10)}, {Counters: at(11, 4, false), Events: events(5, 12)}, {Counters: at(29, 5, true)}, {End: all}},
-			WitnessPartly, "the kernel counted the same in 18.0 s of 28.0 s: 1 TCP connection (2 more were accepted before acc first read the counters; the counters say nothing of the time before that)"},
+			VerdictPartly, "the kernel counted the same in 18.0 s of 28.0 s: 1 TCP connection (2 more were accepted before acc first read the counters; the counters say nothing of the time before that)"},
 		{"the start's reading is lost", []format.Batch{{Events: events(1, 4)}, {Counters: at(11, 4, false), Events: events(2, 12)}, {Counters: at(29, 5, true)}, {End: all}},
-			WitnessPartly, "in 18.0 s of 25.0 s"},
+			VerdictPartly, "in 18.0 s of 25.0 s"},
 		{"the end's reading is lost", []format.Batch{{Counters: at(1, 0, false), Events: events(1, 2)}, {Counters: at(11, 1, false), Events: events(2, 12, 26)}, {End: all}},
-			WitnessPartly, "the kernel counted the same in 10.0 s of 29.0 s: 1 TCP connection (1 more was accepted after acc last read them; the counters say nothing of the time after that)"},
+			VerdictPartly, "the kernel counted the same in 10.0 s of 29.0 s: 1 TCP connection (1 more was accepted after acc last read them; the counters say nothing of the time after that)"},
 		{"and what was recorded then", []format.Batch{{Counters: at(1, 0, false), Events: events(1, 2)}, {Counters: at(11, 1, false)}, {End: &lossy}},
-			WitnessPartly, "in 10.0 s of 29.0 s"},
+			VerdictPartly, "in 10.0 s of 29.0 s"},
 		{"a namespace that came late and went", []format.Batch{{Events: events(1, 14), Counters: at(14, 1, false)}, {Events: events(2, 15), Counters: at(16, 2, false)}, {Counters: elsewhere}, {End: all}},
-			WitnessAgrees, "the kernel counted the same: 1 TCP connection"},
+			VerdictAgrees, "the kernel counted the same: 1 TCP connection"},
 	} {
-		w := NewWitness(&format.Header{Clock: format.Clock{BootNS: second}})
+		w := New(&format.Header{Clock: format.Clock{BootNS: second}})
 		for i := range c.batches {
 			w.Add(&c.batches[i])
 		}

@@ -1,10 +1,13 @@
-package analysis
+package crosscheck
 
 import (
+	"slices"
 	"time"
 
 	"github.com/acc-project/acc/format"
 )
+
+// This file collects events and readings of the counters, by network namespace.
 
 // maxRecent bounds the events that are remembered by their time: more than come
 // between two readings of the counters' clock.
@@ -16,9 +19,9 @@ const maxSpaces = 10_000
 // late is by how much events can stand out of their order in time.
 const late = int64(time.Second)
 
-// Witness holds what was recorded against what the kernel itself counted. It takes
+// Check holds what was recorded against what the kernel itself counted. It takes
 // a capture's batches one after another. It is for one goroutine.
-type Witness struct {
+type Check struct {
 	queuedKnown bool // the capture has events of connections that were queued
 	blind       bool // and none of accept
 	dropsKnown  bool // it has events of requests that were dropped because a queue was full
@@ -165,10 +168,21 @@ func (b *boundary) unsure() int64 {
 	return b.while.accepted + b.while.forgotten + min(b.across.accepted+b.across.forgotten, maxUnderWay)
 }
 
-// NewWitness begins with the capture whose header is h.
-func NewWitness(h *format.Header) *Witness {
-	w := &Witness{
-		startNS: h.Clock.BootNS, spaces: map[uint32]*space{}, rest: &space{}, blind: blind(h), oneCPU: h.CPUs == 1, cpus: h.CPUs,
+// Blind reports whether a capture leaves out accept itself.
+func Blind(h *format.Header) bool { return slices.Contains(h.Filters, "--events lifecycle") }
+
+// Discarded reports whether an event tells of a socket that never was a connection. When
+// two CPUs end one handshake at the same time, both make a socket for it, which
+// PassiveOpens counts; the one that comes second finds the other in the table and drops
+// its own out of SYN-RECV before anybody has seen it (inet_ehash_nolisten).
+func Discarded(e *format.Event) bool {
+	return e.Kind == format.Closed && e.Hook == format.HookSetState && e.OldState == format.StateSynRecv && e.Inode == 0 && e.BytesIn == 0 && e.BytesOut == 0
+}
+
+// New begins with the capture whose header is h.
+func New(h *format.Header) *Check {
+	w := &Check{
+		startNS: h.Clock.BootNS, spaces: map[uint32]*space{}, rest: &space{}, blind: Blind(h), oneCPU: h.CPUs == 1, cpus: h.CPUs,
 		forgotKnown: len(h.Probes) == 0, repaired: h.Repaired, listeners: map[uint64]uint32{},
 	}
 	for _, p := range h.Probes {
@@ -180,15 +194,15 @@ func NewWitness(h *format.Header) *Witness {
 }
 
 // Add takes the next batch; nothing of it is kept.
-func (w *Witness) Add(b *format.Batch) {
-	w.records(b)
+func (w *Check) Add(b *format.Batch) {
+	w.Records(b)
 	for i := range b.Events {
-		w.event(&b.Events[i])
+		w.Event(&b.Events[i])
 	}
 }
 
-// records takes all of a batch but its events, which follow.
-func (w *Witness) records(b *format.Batch) {
+// Records takes all of a batch but its events, which follow.
+func (w *Check) Records(b *format.Batch) {
 	for i := range b.Counters {
 		w.counters(&b.Counters[i])
 	}
@@ -211,14 +225,14 @@ func (w *Witness) records(b *format.Batch) {
 
 // listensIn notes in which network namespace a listener is: in a capture of an older
 // recorder, accepts have the namespace of the task.
-func (w *Witness) listensIn(listener uint64, netns uint32) {
+func (w *Check) listensIn(listener uint64, netns uint32) {
 	if _, known := w.listeners[listener]; listener != 0 && netns != 0 && (known || len(w.listeners) < maxRecent) {
 		w.listeners[listener] = netns
 	}
 }
 
 // netnsOf is the namespace of an event's socket.
-func (w *Witness) netnsOf(e *format.Event) uint32 {
+func (w *Check) netnsOf(e *format.Event) uint32 {
 	if ns, known := w.listeners[e.Listener]; known && e.Kind == format.Return {
 		return ns
 	}
@@ -227,7 +241,7 @@ func (w *Witness) netnsOf(e *format.Event) uint32 {
 
 // replace begins a namespace anew: its counters began anew, so the kernel has given the
 // number of one that ended to another one.
-func (w *Witness) replace(s *space) *space {
+func (w *Check) replace(s *space) *space {
 	if len(w.spaces)+len(w.ended) >= maxSpaces {
 		return s
 	}
@@ -238,7 +252,7 @@ func (w *Witness) replace(s *space) *space {
 }
 
 // all gives each namespace whose counters were read twice.
-func (w *Witness) all() (list []*space) {
+func (w *Check) all() (list []*space) {
 	for _, s := range w.spaces {
 		if s.first != nil && s.last != nil {
 			list = append(list, s)
@@ -262,7 +276,7 @@ func ranBack(from, to *format.Counters) bool {
 	return false
 }
 
-func (w *Witness) space(netns uint32) *space {
+func (w *Check) space(netns uint32) *space {
 	if w.at == nil || w.at.netns != netns {
 		s := w.spaces[netns]
 		if s == nil && len(w.spaces) == maxSpaces {
@@ -279,7 +293,7 @@ func (w *Witness) space(netns uint32) *space {
 
 // counters takes a reading: what was recorded so far happened before it, but for
 // the last events.
-func (w *Witness) counters(c *format.Counters) {
+func (w *Check) counters(c *format.Counters) {
 	w.read = true
 	s := w.space(c.NetNS)
 	if s == w.rest {
@@ -315,11 +329,11 @@ func (w *Witness) counters(c *format.Counters) {
 }
 
 // counts reports whether events of the kind are what connections are counted by.
-func (w *Witness) counts(kind format.Kind) bool {
+func (w *Check) counts(kind format.Kind) bool {
 	return kind == format.Return || w.blind && kind == format.Queued
 }
 
-func (w *Witness) event(e *format.Event) {
+func (w *Check) Event(e *format.Event) {
 	if w.counts(e.Kind) {
 		w.counted++
 	}
