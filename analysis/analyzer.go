@@ -77,10 +77,9 @@ type Analyzer struct {
 	lost            [format.NumHooks][format.NumKinds]uint64 // by hook and kind, of loss records
 	unfollowed      uint64                                   // entries of threads beyond the bound
 
-	conns     *conns
-	listening listening
-	inAccept  inAccept
-	uring     stats.Mark // accepts through io_uring
+	conns    *conns
+	inAccept inAccept
+	uring    stats.Mark // accepts through io_uring
 
 	multishotEnds [format.NumUringEnds]uint64
 	gapMark       stats.Mark // what was read when a loss was told

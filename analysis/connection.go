@@ -78,7 +78,8 @@ type Connection struct {
 	DeadNS        int64           // and had been for so long
 
 	End         End
-	OldState    uint8 // TCP state before it closed
+	OldState    uint8          // TCP state before it closed
+	Read        format.Reading // what the program had read of what came, valid with ClosedSeq
 	SockErr     uint16
 	Counted     bool   // the next four are known: it closed, or was looked at when recording ended
 	BytesIn     uint64 // FINs are taken off

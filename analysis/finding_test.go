@@ -143,7 +143,7 @@ func TestFindings(t *testing.T) {
 			m.serves(1, 1000, 5)
 			m.limit = 2
 			m.script("q2001 q2002 q2003 w1500 e5 a5.2001 e5 a5.2002 e5 a5.2003")
-		}, "queue-full warning, slow-accept notice"},
+		}, "slow-accept warning (queue-full warning)"},
 		{"queue full, only accept recorded", func(m *maker) {
 			m.queue, m.limit = 129, 128
 			for i := range 20 {
@@ -365,6 +365,156 @@ func TestFindings(t *testing.T) {
 			m.serves(1, 100, 5)
 			m.serves(101, 10, 6)
 		}, "new-acceptor warning"},
+		{"turned away", func(m *maker) {
+			m.serves(1, 40, 5)
+			for i := range 10 {
+				m.queued(3000 + i)
+				m.enter(5)
+				m.accepts(5, 3000+i, 1)
+				e := m.closed(3000+i, 1, 0)
+				e.Shutdown, e.BytesIn, e.BytesOut = 16+32+64, 300, 0
+			}
+		}, "turned-away critical"},
+		{"idle connections that ran out of time", func(m *maker) {
+			m.serves(1, 40, 5)
+			for i := range 20 {
+				m.queued(3000 + i)
+				m.enter(5)
+				m.accepts(5, 3000+i, 1)
+			}
+			m.script("w1001")
+			for i := range 20 {
+				e := m.closed(3000+i, 4, 0)
+				e.BytesIn, e.BytesOut = 0, 0
+			}
+		}, ""},
+		{"closed after a request was read, as one that is answered later by another connection", func(m *maker) {
+			m.serves(1, 40, 5)
+			for i := range 20 {
+				m.queued(3000 + i)
+				m.enter(5)
+				m.accepts(5, 3000+i, 1)
+				e := m.closed(3000+i, 4, 0)
+				e.Shutdown, e.BytesOut = 16, 0
+			}
+		}, ""},
+		{"left unanswered", func(m *maker) {
+			m.serves(1, 40, 5)
+			for i := range 3 {
+				m.queued(3000 + i)
+				m.enter(5)
+				m.accepts(5, 3000+i, 1)
+				m.script("w300")
+				e := m.closed(3000+i, 9, 0)
+				e.BytesIn, e.BytesOut = 300, 0
+			}
+		}, "unanswered notice"},
+		{"checks that send nothing", func(m *maker) {
+			m.serves(1, 40, 5)
+			for i := range 30 {
+				m.queued(3000 + i)
+				m.enter(5)
+				m.accepts(5, 3000+i, 1)
+				e := m.closed(3000+i, 9, 0)
+				e.BytesIn, e.BytesOut = 1, 1
+				e.Shutdown = 4 + 8
+			}
+		}, ""},
+		{"a limit of two", func(m *maker) {
+			for i := range 12 {
+				m.queued(i + 1)
+			}
+			m.script("e5 a5.1 e5 a5.2")
+			for i := range 10 {
+				m.script("w150")
+				m.closed(i+1, 4, 0)
+				m.enter(5)
+				m.accepts(5, i+3, 1)
+			}
+		}, "concurrency-limit warning (slow-accept warning)"},
+		{"a loop that is busy, and closes what it has served", func(m *maker) {
+			next, n := 1, 0
+			for range 10 {
+				for range 6 {
+					n++
+					m.queued(n)
+				}
+				m.script("w150")
+				for range 5 {
+					if next <= n-6 {
+						m.closed(next, 4, 0)
+						next++
+					}
+				}
+				for i := range 6 {
+					m.enter(5)
+					m.accepts(5, n-5+i, 1)
+				}
+			}
+		}, "slow-accept notice"},
+		{"no descriptors, and those who wait for that", func(m *maker) {
+			m.serves(1, 1000, 5)
+			m.queued(3000)
+			m.queued(3001)
+			m.enter(5)
+			m.fails(5, 24)
+			m.script("w6000")
+			m.script("e5 a5.3000 e5 a5.3001")
+		}, "fd-exhausted critical (slow-accept notice)"},
+		{"a limit that was set to 0", func(m *maker) {
+			m.serves(1, 100, 5)
+			m.limit = 0
+			m.add(m.task(5, format.Event{Kind: format.Listen})).Hook = format.HookInetListen
+			m.script("w3000")
+			m.limit = 1000
+			m.add(m.task(5, format.Event{Kind: format.Listen})).Hook = format.HookInetListen
+		}, "limit-zero warning"},
+		{"a multishot request that ended", func(m *maker) {
+			m.serves(1, 100, 5)
+			m.queued(2000)
+			e := m.accepts(5, 2000, 1)
+			e.Hook, e.Via, e.Uring, e.UringEnd = format.HookDoAccept, format.ViaIOUring, format.UringMultishot, format.UringQueueFull
+		}, "io-uring-accept notice, io-uring-ended notice"},
+		{"held by a child that never accepts", func(m *maker) {
+			m.serves(1, 100, 5)
+			m.queued(2000)
+			m.script("w2000")
+			m.batch.Snapshots = append(m.batch.Snapshots, format.Snapshot{Final: true, BootNS: m.ns, Listeners: []format.ListenSocket{
+				{NetNS: 1, Listener: m.inode, Family: format.FamilyIPv4, Proto: 6, LAddr: "0.0.0.0", LPort: 80, Backlog: 1, BacklogMax: 1000,
+					Holders: []format.Holder{{PID: 77, Comm: "sleep"}}, HoldersKnown: true}}})
+		}, "abandoned critical (slow-accept warning)"},
+		{"passive FTP, and another one among it", func(m *maker) {
+			m.serves(1, 10, 5)
+			for i := range 14 {
+				m.inode, m.addr = uint64(100+i), fmt.Sprintf("0.0.0.0:%d", 40000+i)
+				m.add(m.task(5, format.Event{Kind: format.Listen, Hook: format.HookListenStart})).Hook = format.HookListenStart
+				m.serves(3000+i, 1, 5)
+				m.add(m.task(5, format.Event{Kind: format.Stop, Cause: format.CauseListenerClosed})).Hook = format.HookListenStop
+			}
+			m.inode, m.addr = 200, "0.0.0.0:31337"
+			e := m.add(m.task(5, format.Event{Kind: format.Listen}))
+			e.Hook, e.Comm = format.HookListenStart, "sh"
+		}, "new-listener notice"},
+		{"passive FTP alone", func(m *maker) {
+			m.serves(1, 10, 5)
+			m.add(m.task(5, format.Event{Kind: format.Listen})).Hook = format.HookInetListen
+			for i := range 14 {
+				m.inode, m.addr = uint64(100+i), fmt.Sprintf("0.0.0.0:%d", 40000+i)
+				m.add(m.task(5, format.Event{Kind: format.Listen, Hook: format.HookListenStart})).Hook = format.HookListenStart
+				m.serves(3000+i, 1, 5)
+				m.add(m.task(5, format.Event{Kind: format.Stop, Cause: format.CauseListenerClosed})).Hook = format.HookListenStop
+			}
+		}, ""},
+		{"lost at each restart", func(m *maker) {
+			for i := range 8 {
+				m.inode = uint64(100 + i)
+				m.add(m.task(5, format.Event{Kind: format.Listen, Hook: format.HookListenStart})).Hook = format.HookListenStart
+				m.queued(2000 + 2*i)
+				m.queued(2001 + 2*i)
+				m.script(fmt.Sprintf("f%d c%d:1 f%d c%d:1", 2000+2*i, 2000+2*i, 2001+2*i, 2001+2*i))
+				m.queue = 0
+			}
+		}, "client-lost critical (client-lost warning x8), new-listener notice"},
 		{"loss", func(m *maker) {
 			m.serves(1, 100, 5)
 			m.lost = 3
@@ -385,7 +535,19 @@ func TestFindings(t *testing.T) {
 		_, r := m.analyze(Options{}, start)
 		var got []string
 		for _, f := range r.Findings {
-			got = append(got, f.ID+" "+string(f.Severity))
+			what := f.ID + " " + string(f.Severity)
+			var parts []string
+			for _, p := range f.Parts {
+				parts = append(parts, p.ID+" "+string(p.Severity))
+				provoked[p.ID] = true
+			}
+			if n := len(parts); n > 1 && parts[0] == parts[n-1] {
+				parts = []string{fmt.Sprintf("%s x%d", parts[0], n)}
+			}
+			if len(parts) > 0 {
+				what += " (" + strings.Join(parts, ", ") + ")"
+			}
+			got = append(got, what)
 			provoked[f.ID] = true
 			if f.Text == "" || f.Next == "" || strings.Contains(f.Text+f.Next, "%!") || strings.Contains(f.Text, "\n") {
 				t.Errorf("%s: %+v", c.name, f)
@@ -402,6 +564,9 @@ func TestFindings(t *testing.T) {
 				}
 			}
 		}
+		if strings.Contains(c.name, "another one among it") && r.Findings[0].Text != "1 socket began to listen: 0.0.0.0:31337 by sh[5]" {
+			t.Errorf("%s: %s", c.name, r.Findings[0].Text)
+		}
 		slices.Sort(got)
 		if s := strings.Join(got, ", "); s != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, s, c.want)
@@ -415,6 +580,17 @@ func TestFindings(t *testing.T) {
 			t.Errorf("no test provokes %s", id)
 		}
 	}
+}
+
+// flat gives findings and what they are the cause of, each as one.
+func flat(list []findings.Finding) (all []findings.Finding) {
+	for _, f := range list {
+		all = append(all, f)
+		for _, p := range f.Parts {
+			all = append(all, findings.Finding{ID: p.ID, Severity: p.Severity, Text: p.Text, Evidence: p.Evidence})
+		}
+	}
+	return all
 }
 
 // Findings come worst first, and the rest is counted.
@@ -437,7 +613,7 @@ func TestFindingOrder(t *testing.T) {
 	if s := strings.Join(got, ","); s+"," != want || r.Others.Findings != 24 {
 		t.Errorf("got %q and %d more, want %q", s, r.Others.Findings, want)
 	}
-	if ids := findings.IDs(); len(ids) != 16 || len(slices.Compact(slices.Sorted(slices.Values(ids)))) != 16 {
+	if ids := findings.IDs(); len(ids) != 22 || len(slices.Compact(slices.Sorted(slices.Values(ids)))) != 22 {
 		t.Errorf("%v", ids)
 	}
 	if !findings.Critical.AtLeast(findings.Warning) || !findings.Warning.AtLeast(findings.Warning) || findings.Notice.AtLeast(findings.Warning) {

@@ -2,7 +2,11 @@ package analysis
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
 
@@ -39,5 +43,29 @@ func (l *listener) stands(ps *places) (text, next string) {
 		return l.ownerOr(fmt.Sprintf("process %d", s.sitter.PID), ps) + " sits in accept and takes none",
 			fmt.Sprintf("see why thread %d of process %d does not run: ps -L -o tid,stat,wchan -p %d, /proc/%d/task/%d/stack", s.sitter.TID, s.sitter.PID, s.sitter.PID, s.sitter.PID, s.sitter.TID)
 	}
-	return l.shot.stands(ps)
+	return "", ""
+}
+
+// abandoned tells who alone has a listener open at the end, if none of them ever accepted at it, or opened it.
+func (l *listener) abandoned(ps *places) *findings.Abandoned {
+	s := &l.snap
+	if !s.held || len(s.holders) == 0 || s.more > 0 || s.sits > 0 || l.uring != nil {
+		return nil
+	}
+	x := &findings.Abandoned{One: len(s.holders) == 1}
+	var names, ids []string
+	for _, h := range s.holders {
+		if strings.HasSuffix(l.owned, fmt.Sprintf("[%d]", h.PID)) || slices.ContainsFunc(l.shares, func(s *share) bool { return s.p.key.pid == h.PID }) {
+			return nil
+		}
+		names, ids = append(names, nameOf(h.Comm, h.PID)), append(ids, strconv.FormatUint(uint64(h.PID), 10))
+	}
+	x.By, x.Kill = strings.Join(names, ", "), strings.Join(ids, " ")
+	if x.Gone = l.owned; len(l.shares) > 0 {
+		x.Gone = l.by(ps)
+	}
+	if x.Gone == "" { // nothing says that another process served it
+		return nil
+	}
+	return x
 }

@@ -30,7 +30,7 @@ func (a *Analyzer) judge(r *Result) {
 	for _, l := range others {
 		c.Listeners = append(c.Listeners, a.summary(l))
 	}
-	c.New, c.NewNames = a.listening.all(a, others)
+	c.New, c.NewNames, c.NewNamed = a.opened(others)
 	r.Findings, r.Others.Findings, r.FindingCounts = findings.Judge(c, a.o.Top)
 }
 
@@ -51,8 +51,17 @@ func (a *Analyzer) summary(l *listener) *findings.Listener {
 	}
 	s.Stands, s.StandsDo = l.stands(ps)
 	if l.shot != nil {
-		s.RingFull = l.shot.full
+		s.Ended = l.shot.summary(ps)
 	}
+	if l.crowd != nil {
+		s.Crowd = l.crowd.summary()
+	}
+	l.zero.until(a.endNS())
+	s.Zero = findings.Zero{Mark: l.zero.mark, NS: l.zero.ns, By: l.zero.by}
+	if m := l.marks[findings.FDExhausted]; m != nil && l.zero.mark.Count > 0 {
+		s.Zero.Exhausted = m.FirstNS <= l.zero.mark.LastNS && m.LastNS >= l.zero.mark.FirstNS-1e9
+	}
+	s.Left = l.abandoned(ps)
 	for _, e := range l.errors {
 		s.Errors = append(s.Errors, findings.ErrorCount{Errno: e.errno, Count: e.count})
 	}

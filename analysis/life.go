@@ -84,12 +84,13 @@ type closing struct {
 	segsIn, segsOut, retransmits, srttUS, minRTTUS uint32
 	sockErr                                        uint16
 	oldState                                       uint8
+	read                                           format.Reading
 }
 
 func (x *closing) set(e *format.Event) {
 	*x = closing{
 		seq: e.Seq, inode: e.Inode, ns: e.BootNS, segsIn: e.SegsIn, segsOut: e.SegsOut, retransmits: e.Retransmits, srttUS: e.SRTTUS,
-		minRTTUS: e.MinRTTUS, sockErr: e.SockErr, oldState: e.OldState,
+		minRTTUS: e.MinRTTUS, sockErr: e.SockErr, oldState: e.OldState, read: e.Read(),
 	}
 	x.in, x.out = e.StreamBytes()
 }
@@ -331,8 +332,10 @@ func (cs *conns) accepted(e *format.Event, t *pairing.Task) error {
 	case l == nil:
 	case c.queuedSeq != 0 && l.life != nil:
 		l.life.waited(c.queuedNS, l.accepted-c.taken, e, false)
+		l.joined(e, c.queuedNS)
 	case c.before && c.unowned: // it waits at least since then
 		cs.ps.life(l).waited(cs.ps.startNS, l.accepted, e, true)
+		l.joined(e, cs.ps.startNS)
 	}
 	if !c.closed() {
 		return nil

@@ -347,7 +347,7 @@ func TestQueueFullBefore(t *testing.T) {
 		if f := r.Listeners[0].Life; f == nil || f.FullNS != want || f.FullLongestNS != want {
 			t.Errorf("%s: %+v", events, f)
 		}
-		if !slices.ContainsFunc(r.Findings, func(f findings.Finding) bool {
+		if !slices.ContainsFunc(flat(r.Findings), func(f findings.Finding) bool {
 			return f.ID == "queue-full" && f.Severity == findings.Warning && strings.Contains(f.Text, "(5, limit 4)") || f.ID == "queue-full" && strings.Contains(f.Text, "(6, limit 4)")
 		}) {
 			t.Errorf("%s: %+v", events, r.Findings)

@@ -3,6 +3,7 @@ package analysis
 import (
 	"time"
 
+	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -65,12 +66,43 @@ func (l *listener) limited(e *format.Event) {
 
 // listens takes a listen(): the first one, or another, which sets the queue's limit.
 func (l *listener) listens(e *format.Event) {
+	l.zero.listens(e, l.queueMax)
 	l.limited(e)
 	if l.stop != nil {
 		l.stop.again = true
 	}
 	if l.life != nil && !l.life.Blind {
 		l.life.depth(e.BootNS, e.Backlog > e.BacklogMax)
+	}
+}
+
+// zeroLimit is what is kept of a queue whose limit was set to 0, by which some servers refuse clients for a while.
+type zeroLimit struct {
+	mark    stats.Mark
+	ns      int64  // for how long in all
+	sinceNS int64  // 0: it is not 0 now
+	by      string // who did it first, name[pid]
+}
+
+// listens takes a listen() of a queue that had the limit of before.
+func (z *zeroLimit) listens(e *format.Event, before uint32) {
+	switch {
+	case e.BacklogMax == 0 && before > 0 && z.sinceNS == 0:
+		if z.mark.Count == 0 {
+			z.by = nameOf(e.Comm, e.PID)
+		}
+		z.mark.Note(e.Seq, e.BootNS, 0)
+		z.sinceNS = e.BootNS
+	case e.BacklogMax > 0:
+		z.until(e.BootNS)
+	}
+}
+
+// until ends a time with a limit of 0.
+func (z *zeroLimit) until(ns int64) {
+	if z.sinceNS != 0 {
+		z.ns += max(ns-z.sinceNS, 0)
+		z.sinceNS = 0
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 const (
 	maxDetailed = 256      // listeners with a histogram and a timeline; the others are counted only
 	maxForeign  = 8        // network namespaces of tasks that are kept of one listener
+	maxHolders  = 8        // processes that have one listener open at the end
 	maxErrnos   = 32       // errors that are told apart for one listener
 	maxLinks    = 100_000  // pairs of a listener and a process
 	maxText     = 16 << 20 // bytes of the texts of process records
@@ -71,6 +73,8 @@ type listener struct {
 	owned           string     // the process that began to listen, "" unknown
 	opener          uint32     // its record, if it may be another recorder
 	strangers       bool       // somebody else than the accepting process connected, or it is not known who
+	crowd           *crowd     // how many of its connections are open; nil: none was accepted
+	zero            zeroLimit  // that the limit of its queue was set to 0
 	shot            *multishot // how multishot accepts at it ended, nil: none did
 	beganNS         int64
 	began           uint64   // event that says that it began to listen, 0 without one
@@ -91,6 +95,9 @@ type snap struct {
 	sits       uint64              // tasks in accept at the end
 	sitter     format.Blocked      // one of them
 	halted     format.ListenSocket // with a process that did not run then
+	holders    []format.Holder     // processes that had it open then, where connections were in its queue
+	more       uint32              // further ones
+	held       bool                // all processes were looked at for that
 }
 
 // share is what one process did at one listener.
@@ -312,6 +319,10 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 	}
 	if final {
 		l.snap.end, l.snap.ended, l.snap.endLimit = s.Backlog, true, s.BacklogMax
+		l.snap.holders, l.snap.more, l.snap.held = slices.Clone(s.Holders[:min(len(s.Holders), maxHolders)]), s.MoreHolders, s.HoldersKnown
+		for i := range l.snap.holders {
+			l.snap.holders[i].Comm = short(l.snap.holders[i].Comm, 64)
+		}
 		if s.Halted != "" && s.PID != 0 {
 			l.snap.halted = format.ListenSocket{PID: s.PID, Comm: short(s.Comm, 64), Halted: s.Halted}
 		}

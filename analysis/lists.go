@@ -177,6 +177,7 @@ func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 		i.Life = &Life{
 			Queued: f.Queued, QueueWait: f.Waits.Quantiles(), FullNS: f.FullNS, FullLongestNS: f.LongestNS, RefusedSYN: f.SYNs, RefusedACK: f.ACKs,
 			RefusedSYNQueue: f.SYNQueue, RefusedClients: f.Clients, ClosedInQueue: f.ClosedIn, Waiting: f.Stuck, Lost: f.Lost,
+			TurnedAway: f.Outcomes.Turned, Unanswered: f.Outcomes.Unanswered, UnansweredFor: f.Outcomes.Waited.Quantiles(), Probes: f.Outcomes.Probes,
 		}
 	}
 	if l.detailed {

@@ -178,7 +178,7 @@ func (a *Analyzer) live(e *format.Event) error {
 		}
 		if e.Hook != format.HookInetListen && l.began == 0 {
 			l.began = e.Seq
-			a.listening.note(l, e, a.isRecorder(e.Proc))
+			l.opens(e, a.isRecorder(e.Proc))
 		}
 		l.listens(e)
 	case format.Stop:

@@ -110,6 +110,9 @@ type ConnectionTotals struct {
 	Closed           uint64          `json:"closed"`                 // seen to end
 	Discarded        uint64          `json:"discarded"`              // sockets, not in any other figure, that the kernel made twice for one handshake and dropped
 	Dead             uint64          `json:"dead_on_arrival"`        // closed when accept returned them
+	TurnedAway       uint64          `json:"turned_away"`            // of the accepted, those that the server ended within a second, before it had read a byte
+	Unanswered       uint64          `json:"unanswered"`             // of the accepted, those whose client sent something and left before a byte came back
+	Probes           uint64          `json:"probes"`                 // of the accepted, those whose client left when neither side had sent a byte
 	LostWithListener uint64          `json:"lost_with_listener"`     // in the queue when the listener stopped listening
 	RefusedSYN       uint64          `json:"refused_syn"`            // packets refused: SYNs, the accept queue was full
 	RefusedACK       uint64          `json:"refused_ack"`            // packets refused: last ACKs of handshakes, the accept queue was full
@@ -227,6 +230,10 @@ type Life struct {
 	RefusedSYNQueue uint64          `json:"refused_syn_queue"`   // packets refused: SYNs, the SYN queue was full
 	RefusedClients  uint64          `json:"refused_connections"` // connections that were refused at least once; the first 65,536 of all listeners are told apart
 	ClosedInQueue   uint64          `json:"closed_in_queue"`     // ended before any accept
+	TurnedAway      uint64          `json:"turned_away"`         // of the accepted, those that the server ended within a second, before it had read a byte
+	Unanswered      uint64          `json:"unanswered"`          // of the accepted, those whose client sent something and left before a byte came back
+	UnansweredFor   stats.Quantiles `json:"unanswered_ns"`       // from accept to when they left
+	Probes          uint64          `json:"probes"`              // of the accepted, those whose client left when neither side had sent a byte
 	Waiting         uint64          `json:"waiting"`             // in the queue at the end
 	Lost            uint64          `json:"lost_with_listener"`  // connections in the queue when the listener stopped listening
 }

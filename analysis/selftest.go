@@ -112,9 +112,6 @@ func (a *Analyzer) selfTests(all []*listener) (others []*listener, list []SelfTe
 	}
 	slices.SortFunc(list, func(x, y SelfTest) int { return cmp.Compare(x.PID, y.PID) })
 	for _, l := range others { // what waited for this is told
-		if l.opener != 0 {
-			a.listening.opened(l)
-		}
 		if m := l.marks[findings.IOUringAccept]; m != nil {
 			a.uring.Join(m)
 		}

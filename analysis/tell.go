@@ -115,9 +115,15 @@ func (cs *conns) sum(c *conn, o *Connection) {
 	if o.AcceptedSeq != 0 && o.ClosedSeq != 0 && !o.Dead {
 		cs.served.Record(max(o.ClosedNS-o.AcceptedNS, 0))
 	}
-	if l := c.listener; l != nil && l.life != nil {
-		l.life.ended(o)
+	if l := c.listener; l != nil {
+		if l.life != nil {
+			l.life.ended(o)
+		}
+		if l.crowd != nil {
+			l.crowd.ended(o)
+		}
 	}
+	cs.fared(o, c.listener)
 }
 
 // fill makes what is told of a connection.
@@ -229,7 +235,7 @@ func (cs *conns) fillRare(o *Connection, x *rare) {
 		return
 	}
 	e := &x.end
-	o.ClosedSeq, o.ClosedNS, o.OldState, o.SockErr = e.seq, e.ns, e.oldState, e.sockErr
+	o.ClosedSeq, o.ClosedNS, o.OldState, o.SockErr, o.Read = e.seq, e.ns, e.oldState, e.sockErr, e.read
 	o.SegsIn, o.SegsOut, o.Retransmits, o.SRTTUS, o.MinRTTUS = e.segsIn, e.segsOut, e.retransmits, e.srttUS, e.minRTTUS
 	o.BytesIn, o.BytesOut, o.Counted = e.in, e.out, true
 	if x.dropSeq == 0 {

@@ -58,7 +58,7 @@ func (s *session) close(why, detail string) error {
 		return errors.Join(detachErr, err)
 	}
 	late := time.Now().Add(time.Second) // now that nothing can be lost meanwhile
-	findHolders(shot.Connections, func() bool { return time.Now().After(late) })
+	findHolders(&shot, func() bool { return time.Now().After(late) })
 	if err := s.writer.Snapshot(shot); err != nil {
 		return errors.Join(detachErr, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,7 @@ type analyzed struct {
 	Findings []struct {
 		ID, Severity, Text string
 		Evidence           []struct{ Seq uint64 }
+		Parts              []struct{ ID, Severity, Text string }
 	}
 	Listeners []struct {
 		Addr string
@@ -64,11 +66,15 @@ func analyzeWhile(t *testing.T, work func(r *recorder), flags ...string) analyze
 	return a
 }
 
-// found fails unless there is a finding of a severity, "" for any, whose text has a part.
+// found fails unless there is a finding of a severity, "" for any, whose text has a part. It may be what another
+// one is the cause of.
 func (a *analyzed) found(t *testing.T, id, severity, part string) {
 	t.Helper()
+	is := func(i, s, text string) bool {
+		return i == id && (severity == "" || s == severity) && strings.Contains(text, part)
+	}
 	for _, f := range a.Findings {
-		if f.ID == id && (severity == "" || f.Severity == severity) && strings.Contains(f.Text, part) {
+		if is(f.ID, f.Severity, f.Text) || slices.ContainsFunc(f.Parts, func(p struct{ ID, Severity, Text string }) bool { return is(p.ID, p.Severity, p.Text) }) {
 			return
 		}
 	}

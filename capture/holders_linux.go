@@ -12,16 +12,30 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// maxHolders is how many processes that have a connection open are named.
+// maxHolders is how many processes that have a socket open are named.
 const maxHolders = 4
 
-// findHolders notes which processes have each accepted connection open, until it is to
-// give up: who accepted it may have handed it over, or share it with a child.
-func findHolders(connections []format.Connection, giveUp func() bool) {
-	open := map[string]*format.Connection{}
-	for i := range connections {
-		if c := &connections[i]; c.Inode != 0 {
-			open["socket:["+strconv.FormatUint(c.Inode, 10)+"]"] = c
+// heldSocket is where to note who has a socket open.
+type heldSocket struct {
+	holders *[]format.Holder
+	more    *uint32
+	known   *bool
+}
+
+// findHolders notes which processes have each accepted connection open, and each listener with
+// connections in its queue, until it is to give up: who accepted a connection may have handed it over, or share
+// it with a child, and a listener may be left to one that never accepts.
+func findHolders(shot *format.Snapshot, giveUp func() bool) {
+	open := map[string]heldSocket{}
+	link := func(inode uint64) string { return "socket:[" + strconv.FormatUint(inode, 10) + "]" }
+	for i := range shot.Connections {
+		if c := &shot.Connections[i]; c.Inode != 0 {
+			open[link(c.Inode)] = heldSocket{&c.Holders, &c.MoreHolders, &c.HoldersKnown}
+		}
+	}
+	for i := range shot.Listeners {
+		if l := &shot.Listeners[i]; l.Listener != 0 && l.Backlog > 0 {
+			open[link(l.Listener)] = heldSocket{&l.Holders, &l.MoreHolders, &l.HoldersKnown}
 		}
 	}
 	if len(open) == 0 {
@@ -46,20 +60,20 @@ func findHolders(connections []format.Connection, giveUp func() bool) {
 	}
 	if all {
 		for _, c := range open {
-			c.HoldersKnown = true
+			*c.known = true
 		}
 	}
 }
 
 // heldBy notes a process as holder of what it has open. False says that not all of its
 // descriptors could be looked at.
-func heldBy(pid uint32, proc string, open map[string]*format.Connection, giveUp func() bool) bool {
+func heldBy(pid uint32, proc string, open map[string]heldSocket, giveUp func() bool) bool {
 	fds, err := os.Open(proc + "/fd")
 	if err != nil {
 		return ended(err)
 	}
 	defer fds.Close()
-	held := map[*format.Connection]bool{} // once each
+	held := map[string]bool{} // once each
 	comm := ""
 	for {
 		names, err := fds.Readdirnames(1024)
@@ -71,19 +85,19 @@ func heldBy(pid uint32, proc string, open map[string]*format.Connection, giveUp 
 		}
 		for _, fd := range names {
 			link, _ := os.Readlink(proc + "/fd/" + fd)
-			c := open[link]
-			if c == nil || held[c] {
+			c, ok := open[link]
+			if !ok || held[link] {
 				continue
 			}
-			held[c] = true
+			held[link] = true
 			if comm == "" {
 				b, _ := os.ReadFile(proc + "/comm")
 				comm = strings.TrimSuffix(string(b), "\n")
 			}
-			if len(c.Holders) < maxHolders {
-				c.Holders = append(c.Holders, format.Holder{PID: pid, Comm: comm})
+			if len(*c.holders) < maxHolders {
+				*c.holders = append(*c.holders, format.Holder{PID: pid, Comm: comm})
 			} else {
-				c.MoreHolders++
+				*c.more++
 			}
 		}
 	}

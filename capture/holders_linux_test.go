@@ -35,7 +35,12 @@ func TestFindHolders(t *testing.T) {
 	}
 	defer func() { child.Process.Kill(); child.Wait() }()
 	list := []format.Connection{{Inode: st.Ino}, {Inode: 1}, {}}
-	findHolders(list, func() bool { return false })
+	findHolders(&format.Snapshot{Connections: list}, func() bool { return false })
+	ls := []format.ListenSocket{{Listener: st.Ino, Backlog: 1}, {Listener: st.Ino}}
+	findHolders(&format.Snapshot{Listeners: ls}, func() bool { return false })
+	if len(ls[0].Holders) != 2 || !ls[0].HoldersKnown || ls[1].Holders != nil || ls[1].HoldersKnown {
+		t.Errorf("a listener with a client, and one without: %+v", ls)
+	}
 	var pids []int
 	for _, h := range list[0].Holders {
 		pids = append(pids, int(h.PID))
@@ -50,7 +55,7 @@ func TestFindHolders(t *testing.T) {
 		t.Errorf("holders %v, want %v: %+v", pids, want, list)
 	}
 	late := []format.Connection{{Inode: st.Ino}}
-	findHolders(late, func() bool { return true })
+	findHolders(&format.Snapshot{Connections: late}, func() bool { return true })
 	if late[0].HoldersKnown || late[0].Holders != nil {
 		t.Errorf("it gave up, and says %+v", late[0])
 	}

@@ -134,7 +134,7 @@ type Connection struct {
 	HoldersKnown bool     `msgpack:"holders_known,omitempty" json:"holders_known,omitempty"` // the descriptors of all processes were looked at
 }
 
-// Holder is a process that had a connection open when recording ended.
+// Holder is a process that had a connection, or a listener, open when recording ended.
 type Holder struct {
 	PID  uint32 `msgpack:"pid" json:"pid"`   // initial pid namespace
 	Comm string `msgpack:"comm" json:"comm"` // name of the group leader
@@ -160,6 +160,11 @@ type ListenSocket struct {
 	LName      string `msgpack:"lname" json:"lname"`             // as [Event.LName]
 	Backlog    uint32 `msgpack:"backlog" json:"backlog"`         // length of the accept queue
 	BacklogMax uint32 `msgpack:"backlog_max" json:"backlog_max"` // its limit, 0 unknown
+
+	// At the end, of one with connections in its queue.
+	Holders      []Holder `msgpack:"holders,omitempty" json:"holders,omitempty"`             // processes that had it open, in the order of /proc
+	MoreHolders  uint32   `msgpack:"more_holders,omitempty" json:"more_holders,omitempty"`   // further ones
+	HoldersKnown bool     `msgpack:"holders_known,omitempty" json:"holders_known,omitempty"` // the descriptors of all processes were looked at
 }
 
 // Loss says that hits of one probe on one CPU were not written: the ring was

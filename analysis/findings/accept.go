@@ -86,12 +86,88 @@ func cutOff(c *Capture, l *Listener) []found {
 		c.say().CallsOf(m.Count, "client"), were(m.Count), l.By)
 }
 
-// lostWithListener finds clients that were in the queue when their listener stopped.
-func lostWithListener(c *Capture, l *Listener) []found {
-	q, say := l.Queue, c.say()
-	if q == nil || q.Lost == 0 {
-		return nil
+// lostWithListeners finds clients that were in the queue when their listener stopped. Those of one address, which
+// a server that is started again and again opens anew, are one finding.
+func lostWithListeners(c *Capture) (list []found) {
+	at := map[place][]*Listener{}
+	var order []place
+	for _, l := range c.Listeners {
+		if q := l.Queue; q == nil || q.Lost == 0 {
+			continue
+		}
+		p := place{l.NetNS, l.Addr}
+		if !l.Addr.IsValid() || l.Tests {
+			list = append(list, lostWithListener(c, l))
+			continue
+		}
+		if at[p] == nil {
+			order = append(order, p)
+		}
+		at[p] = append(at[p], l)
 	}
+	for _, p := range order {
+		of := make([]found, len(at[p]))
+		for i, l := range at[p] {
+			of[i] = lostWithListener(c, l)
+		}
+		if len(of) == 1 {
+			list = append(list, of[0])
+			continue
+		}
+		list = append(list, lostAgain(c, at[p], of))
+	}
+	return list
+}
+
+// lostAgain joins what was lost with listeners of one address.
+func lostAgain(c *Capture, ls []*Listener, of []found) found {
+	const parts = 8
+	f := found{severity: Notice, at: ls[len(ls)-1], next: of[0].next}
+	lost, quit := uint64(0), uint64(0)
+	var mark stats.Mark
+	for i, l := range ls {
+		lost, quit = lost+l.Queue.Lost, quit+l.Queue.LostQuit
+		mark.Join(&l.Queue.LostAt)
+		if i < parts {
+			f.parts = append(f.parts, of[i])
+		}
+	}
+	became := "were reset"
+	switch there := lost - quit; {
+	case there == 0:
+		became = "had sent FIN before"
+	case there >= manyLost:
+		f.severity = Critical
+	default:
+		f.severity = Warning
+	}
+	if quit > 0 && quit < lost {
+		became += fmt.Sprintf("; %s of them had sent FIN before", c.say().Ended(quit))
+	}
+	f.weight, f.evidence = lost, mark.Samples()
+	f.text = fmt.Sprintf("%s: %s were in the queue of %d sockets, one after another, when each stopped listening%s, and %s", ls[0].Addr,
+		c.say().EndedOf(lost, "client"), len(ls), program(ls), became)
+	f.next += "; if nobody restarts it on purpose, see why it ends (journalctl -u UNIT, coredumpctl)"
+	return f
+}
+
+// program names whose the listeners are, if all are of one program.
+func program(ls []*Listener) string {
+	name := func(l *Listener) string {
+		before, _, _ := strings.Cut(l.Owner, "[")
+		return before
+	}
+	for _, l := range ls {
+		if l.Owner == "" || name(l) != name(ls[0]) {
+			return ""
+		}
+	}
+	return " (" + name(ls[0]) + ", last " + ls[len(ls)-1].Owner + ")"
+}
+
+// lostWithListener is that of one listener.
+func lostWithListener(c *Capture, l *Listener) found {
+	q, say := l.Queue, c.say()
 	s, became := Warning, ", and "+were(q.Lost)+" reset"
 	switch there := q.Lost - q.LostQuit; {
 	case there == 0:
@@ -108,8 +184,9 @@ func lostWithListener(c *Capture, l *Listener) []found {
 	}
 	next := "drain the queue before a listener is " + stopVerb(q.LostCause) +
 		": accept until EAGAIN, or hand it over to the next process"
-	return one(s, q.Lost, q.LostAt.Samples(), next, "%s%s: %s %s in the queue when the listener %s%s", l.Label, l.suffix(),
-		say.EndedOf(q.Lost, "client"), were(q.Lost), q.LostCause.StopWords(q.LostBy), became)
+	return found{severity: s, weight: q.Lost, evidence: q.LostAt.Samples(), next: next, at: l,
+		text: fmt.Sprintf("%s%s: %s %s in the queue when the listener %s%s", l.Label, l.suffix(),
+			say.EndedOf(q.Lost, "client"), were(q.Lost), q.LostCause.StopWords(q.LostBy), became)}
 }
 
 // stopVerb is what is done to a listener that stops so.

@@ -142,8 +142,8 @@ func listenDrops(c *Capture) (list []found) {
 		if x.Reserved {
 			next = "ss -t state syn-recv shows the handshakes that wait; if they are that many, set net.ipv4.tcp_syncookies to 1 or raise net.ipv4.tcp_max_syn_backlog; else look for a missing route to the client, a security policy, or too little memory"
 		}
-		list = append(list, found{s, x.Drops, nil, next, fmt.Sprintf("the kernel dropped %s at listeners%s for another reason than a full queue%s",
-			c.say().SortedConns(x.Drops), c.where(x), x.DropsWhy), x.NetNS})
+		text := fmt.Sprintf("the kernel dropped %s at listeners%s for another reason than a full queue%s", c.say().SortedConns(x.Drops), c.where(x), x.DropsWhy)
+		list = append(list, found{severity: s, weight: x.Drops, next: next, text: text, netNS: x.NetNS})
 	}
 	return list
 }
@@ -170,7 +170,7 @@ func crossCheck(c *Capture) (list []found) {
 			next = "acc verify FILE says whether the file was altered; see docs/RELIABILITY.md"
 		}
 		text := fmt.Sprintf("cross-check with kernel counters%s: %s", c.where(x), x.Difference)
-		list = append(list, found{s, uint64(weight), nil, next, text, x.NetNS})
+		list = append(list, found{severity: s, weight: uint64(weight), next: next, text: text, netNS: x.NetNS})
 	}
 	return list
 }
@@ -182,7 +182,7 @@ func newListeners(c *Capture) []found {
 		return nil
 	}
 	say, names := c.say(), strings.Join(c.NewNames, ", ")
-	if more := n - uint64(len(c.NewNames)); more > 0 {
+	if more := n - c.NewNamed; more > 0 {
 		names += fmt.Sprintf(" and %s more", say.Sockets(more, humanize.Count))
 	}
 	return one(Notice, n, c.New.Samples(), "a deploy, or a restart; if nobody did that, find out who started the process", "%s began to listen: %s",

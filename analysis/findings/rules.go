@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/acc-project/acc/analysis/stats"
 )
@@ -19,6 +20,8 @@ const (
 	manyRefused = 10
 	manyDead    = 10
 	manyLost    = 10
+	manyTurned  = 10
+	fewTurned   = 3
 	herdEmpty   = 100 // wake-ups for nothing, fewer are no herd
 	unevenEach  = 50  // accepts for each worker, fewer say nothing
 	unevenAll   = 200
@@ -37,9 +40,15 @@ var rules = []rule{
 	{kind: SlowAccept, at: slowAccept},
 	{kind: QueueFull, at: queueFull},
 	{kind: FDExhausted, at: fdExhausted},
+	{kind: Abandon, at: abandoned},
+	{kind: LimitZero, at: zeroLimit},
+	{kind: UringEnded, at: shotEnded},
+	{kind: ConcurrencyLimit, at: concurrency},
+	{kind: TurnedAway, at: turnedAway},
+	{kind: Unanswered, at: unanswered},
 	{kind: AcceptAborted, at: aborted},
 	{kind: ClientLost, at: cutOff},
-	{kind: ClientLost, at: lostWithListener},
+	{kind: ClientLost, capture: lostWithListeners},
 	{kind: DeadOnArrival, at: dead},
 	{kind: AddressMismatch, at: address},
 	{kind: Herd, at: herd},
@@ -59,7 +68,10 @@ type found struct {
 	evidence []stats.Sample
 	next     string
 	text     string
-	netNS    uint32 // of what is about a namespace and no listener
+	netNS    uint32    // of what is about a namespace and no listener
+	at       *Listener // of what a rule for the whole capture says of one listener
+	lead     int64     // for how long before the first evidence it was so, at most
+	parts    []found   // of the same kind
 }
 
 // Judge applies all rules. At most keep findings of each kind are listed, negative: all, and
@@ -69,15 +81,24 @@ func Judge(c *Capture, keep int) (list []Finding, left int, counts Counts) {
 	for _, r := range rules {
 		if r.capture != nil {
 			for _, f := range r.capture(c) {
-				all = append(all, c.finding(r.kind, nil, f))
+				all = append(all, c.finding(r.kind, f.at, f))
 			}
-			continue
 		}
-		for _, l := range c.Listeners {
+	}
+	for _, l := range c.Listeners {
+		var of []judged
+		for _, r := range rules {
+			if r.at == nil {
+				continue
+			}
 			for _, f := range r.at(c, l) {
-				all = append(all, c.finding(r.kind, l, f))
+				of = append(of, c.finding(r.kind, l, f))
 			}
 		}
+		all = append(all, joined(of)...)
+	}
+	for i := range all {
+		all[i].Since, all[i].Until = c.times(all[i].span)
 	}
 	list, left = sorted(all, keep)
 	for _, f := range all {
@@ -98,20 +119,38 @@ type judged struct {
 	Finding
 	kind   Kind
 	weight uint64
+	span   span // when it was
+}
+
+// times gives the wall clock of a time, nil if that is not known.
+func (c *Capture) times(s span) (since, until *time.Time) {
+	if !s.known() {
+		return nil, nil
+	}
+	return c.Time(s.from), c.Time(s.to)
 }
 
 func (c *Capture) finding(kind Kind, l *Listener, f found) judged {
-	j := judged{Finding{ID: ids[kind], Severity: f.severity, Text: f.text, Next: f.next, Evidence: []Evidence{}, NetNS: f.netNS}, kind, f.weight}
+	j := judged{kind: kind, weight: f.weight, span: spanOf(f.evidence, f.lead)}
+	j.Finding = Finding{ID: ids[kind], Severity: f.severity, Text: f.text, Next: f.next, Evidence: c.evidence(f.evidence), NetNS: f.netNS, Parts: []Part{}}
+	for _, p := range f.parts {
+		j.Parts = append(j.Parts, Part{ids[kind], p.severity, p.text, c.evidence(p.evidence)})
+	}
 	if l != nil {
 		j.Listener, j.NetNS, j.Owner = l.Inode, l.NetNS, l.Owner
 	}
-	for _, e := range f.evidence {
-		if e.Seq == 0 {
-			continue // before the first event
-		}
-		j.Evidence = append(j.Evidence, Evidence{e.Seq, c.Time(e.NS), e.NS})
-	}
 	return j
+}
+
+// evidence gives the events that show something, with their times.
+func (c *Capture) evidence(samples []stats.Sample) []Evidence {
+	list := []Evidence{}
+	for _, e := range samples {
+		if e.Seq != 0 { // else before the first event
+			list = append(list, Evidence{e.Seq, c.Time(e.NS), e.NS})
+		}
+	}
+	return list
 }
 
 // perOwner is how many findings of a kind are shown for the listeners of one process, so that

@@ -20,6 +20,13 @@ func events(n int) *stats.Mark {
 	return m
 }
 
+// later makes a mark of an event so many seconds later.
+func later(s int64) *stats.Mark {
+	m := &stats.Mark{}
+	m.Note(1000, s*1e9, 0)
+	return m
+}
+
 func waits(list ...time.Duration) stats.Histogram {
 	h := stats.NewHistogram(3)
 	for _, d := range list {
@@ -59,8 +66,44 @@ func TestRules(t *testing.T) {
 		{name: "full for a second", l: Listener{Marks: marked(QueueFull, 1), Queue: &Queue{FullNS: 1e9}}, c: Capture{SpanNS: 60e9}, want: "warning queue-full"},
 		{name: "two slow waits of many", l: Listener{Attempts: 100, Queue: &Queue{Slow: 2, Over: 2, Waits: waits(slices.Repeat([]time.Duration{time.Millisecond}, 100)...)}}},
 		{name: "three slow waits", l: Listener{Attempts: 3, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e8, 2e8, 2e8)}}, want: "notice slow-accept", says: "3 of 3 clients waited 100 ms"},
-		{name: "a full ring", l: Listener{Attempts: 3, RingFull: 1, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e8, 2e8, 2e8)}}, want: "notice slow-accept",
-			says: "1 multishot accept of io_uring ended because the completion queue was full"},
+		{name: "one client, for long", l: Listener{Attempts: 1000, Queue: &Queue{Slow: 1, Over: 1, Waits: waits(append(slices.Repeat([]time.Duration{time.Millisecond}, 999), 15e9)...)}},
+			want: "notice slow-accept", says: "longest 15.0 s"},
+		{name: "a full ring, and asked again", l: Listener{Ended: ShotEnd{Full: *events(1), By: "srv[7]", Again: true}}, want: "notice io-uring-ended",
+			says: "1 multishot accept of srv[7] ended because the completion queue was full"},
+		{name: "a multishot that ended, and nobody asked again", c: Capture{AtEnd: "at the end"}, l: Listener{Ended: ShotEnd{Other: *events(1), By: "srv[7]", Words: "the attempt failed"}, Attempts: 1, Snapshot: Snapshot{Ended: true, End: 3}},
+			want: "critical io-uring-ended", says: "has not asked for another one since, and 3 clients waited at the end"},
+		{name: "a full ring makes clients wait", l: Listener{Attempts: 3, Ended: ShotEnd{Full: *events(1), Again: true}, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e9, 2e9, 2e9)}},
+			want: "critical io-uring-ended (slow-accept)"},
+		{name: "9 turned away", l: Listener{Queue: &Queue{Outcomes: Outcomes{Ended: 30, Served: 21, Turned: 9, TurnedAt: *events(9)}}}, want: "notice turned-away"},
+		{name: "2 turned away", l: Listener{Queue: &Queue{Outcomes: Outcomes{Ended: 30, Served: 28, Turned: 2}}}},
+		{name: "10 of 100 turned away", l: Listener{By: "srv[7]", Queue: &Queue{Outcomes: Outcomes{Ended: 100, Served: 90, Turned: 10}}}, want: "warning turned-away", says: "srv[7] turned away 10 of 100 clients"},
+		{name: "20 of 100 turned away", l: Listener{Queue: &Queue{Outcomes: Outcomes{Ended: 100, Served: 80, Turned: 20, TurnedSaid: 20}}}, want: "critical turned-away", says: "it sent something first"},
+		{name: "10 of 1,001 turned away", l: Listener{Queue: &Queue{Outcomes: Outcomes{Ended: 1001, Served: 991, Turned: 10}}}},
+		{name: "all closed at once", l: Listener{By: "srv[7]", Queue: &Queue{Outcomes: Outcomes{Ended: 10, Turned: 10}}}, want: "notice turned-away", says: "srv[7] closed each of 10 connections"},
+		{name: "all got something and were closed, as daytime does", l: Listener{Queue: &Queue{Outcomes: Outcomes{Ended: 10, Turned: 10, TurnedSaid: 10}}}},
+		{name: "unanswered", l: Listener{By: "srv[7]", Queue: &Queue{Outcomes: Outcomes{Ended: 100, Served: 100, Answered: 97, Unanswered: 3, Waited: waits(2e9, 2e9, 2e9)}}}, want: "notice unanswered",
+			says: "3 of 100 clients of srv[7] sent a request and left before a byte of an answer came, after up to 2.00 s (median 2.00 s); 97 were answered"},
+		{name: "many unanswered", l: Listener{Queue: &Queue{Outcomes: Outcomes{Ended: 100, Served: 100, Answered: 80, Unanswered: 20}}}, want: "critical unanswered"},
+		{name: "a protocol without answers", l: Listener{Queue: &Queue{Outcomes: Outcomes{Ended: 100, Served: 100, Unanswered: 100}}}},
+		{name: "a limit", l: Listener{By: "srv[7]", Attempts: 9, Crowd: &Crowd{Slow: 9, After: 9, Gaps: waits(7e5), Same: 9, Open: 8, Held: Held{NS: 30e9, Peer: addr, Silent: true}},
+			Queue: &Queue{Slow: 9, Over: 9, Waits: waits(slices.Repeat([]time.Duration{2e8}, 9)...)}}, want: "notice concurrency-limit (slow-accept)",
+			says: "srv[7] took the next client only when one of the 8 that it had left: it has a limit of 8 at once; 9 of 9 accepts"},
+		{name: "one at a time", l: Listener{Crowd: &Crowd{Slow: 3, After: 3, Gaps: waits(1e5), Same: 3, Open: 1}, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e8, 2e8, 2e8)}},
+			want: "notice concurrency-limit (slow-accept)", says: "it serves one at a time"},
+		{name: "busy, not limited", l: Listener{Crowd: &Crowd{Slow: 10, After: 7, Gaps: waits(1e5), Same: 10, Open: 8}, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e8, 2e8, 2e8)}}, want: "notice slow-accept"},
+		{name: "not always as many", l: Listener{Crowd: &Crowd{Slow: 10, After: 10, Gaps: waits(1e5), Same: 7, Open: 8}, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e8, 2e8, 2e8)}}, want: "notice slow-accept"},
+		{name: "limit set to 0", l: Listener{Marks: marked(QueueOverflow, 10), Zero: Zero{Mark: *events(2), NS: 3e9, By: "srv[7]", Exhausted: true}, Queue: &Queue{SYNs: 10, Clients: 3}},
+			want: "critical limit-zero (queue-overflow)", says: "srv[7] set the limit of its accept queue to 0 (listen(fd, 0)), 2 times, for 3.00 s in all, right after accept had failed for want of a descriptor"},
+		{name: "abandoned", c: Capture{AtEnd: "at the end"}, l: Listener{Snapshot: Snapshot{Ended: true, End: 2}, Attempts: 5, Left: &Abandoned{By: "sleep[9]", One: true, Gone: "srv[7]", Kill: "9"}},
+			want: "critical abandoned", says: "2 clients waited at the end, and only sleep[9] has the listener open, which never called accept; srv[7], which served it, has it no more"},
+		{name: "one cause", l: Listener{Marks: func() Marks {
+			m := marked(QueueOverflow, 10)
+			m[FDExhausted], m[QueueFull] = events(2), events(3)
+			return m
+		}(), Attempts: 9,
+			Queue: &Queue{SYNs: 10, FullNS: 2e9, Slow: 3, Over: 3, Waits: waits(2e8, 2e8, 2e8)}}, want: "critical fd-exhausted (slow-accept, queue-overflow, queue-full)"},
+		{name: "two causes", l: Listener{Marks: func() Marks { m := marked(FDExhausted, 1); m[QueueOverflow] = later(100); return m }(), Attempts: 9, Queue: &Queue{SYNs: 1}},
+			want: "critical fd-exhausted, warning queue-overflow"},
 		{name: "half a second", l: Listener{Attempts: 3, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(6e8, 6e8, 6e8)}}, want: "warning slow-accept"},
 		{name: "a second", l: Listener{Attempts: 3, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e9, 2e9, 2e9)}}, want: "critical slow-accept"},
 		{name: "one left after 6 s", l: Listener{Attempts: 1, Queue: &Queue{Left: 1, LeftNS: 6e9}}, want: "critical slow-accept", says: "never accepted"},
@@ -84,7 +127,7 @@ func TestRules(t *testing.T) {
 		{name: "uneven and refusing", l: Listener{Addr: addr, Workers: two(190, 10), Queue: &Queue{Slow: 3, Waits: waits(2e8)}}, want: "warning uneven-workers, notice slow-accept"},
 		{name: "another program", l: Listener{Marks: func() Marks { m := marked(NewAcceptor, 1); m[NewAcceptor].High = 1; return m }(), Programs: []string{"/a", "/b"}}, want: "warning new-acceptor", says: "/a, /b"},
 		{name: "a new worker", l: Listener{Marks: marked(NewAcceptor, 1)}, want: "notice new-acceptor"},
-		{name: "new listener", c: Capture{New: *events(2), NewNames: []string{"0.0.0.0:80 by srv[7]"}}, want: "notice new-listener", says: "and 1 more"},
+		{name: "new listener", c: Capture{New: *events(2), NewNames: []string{"0.0.0.0:80 by srv[7]"}, NewNamed: 1}, want: "notice new-listener", says: "and 1 more"},
 		{name: "io_uring", c: Capture{Uring: *events(1)}, l: Listener{Label: "0.0.0.0:80", Uring: "srv[7]"}, want: "notice io-uring-accept", says: "0.0.0.0:80 by srv[7]"},
 		{name: "accepts are missing", c: Capture{Spaces: []Space{{Differs: true, Unexplained: 3}}}, want: "critical cross-check"},
 		{name: "accepts too many", c: Capture{Spaces: []Space{{Differs: true, Unexplained: -3}}}, want: "warning cross-check"},
@@ -100,7 +143,16 @@ func TestRules(t *testing.T) {
 			list, left, counts := Judge(&c, 10)
 			got, text := []string{}, ""
 			for _, f := range list {
-				got = append(got, string(f.Severity)+" "+f.ID)
+				what := string(f.Severity) + " " + f.ID
+				var parts []string
+				for _, p := range f.Parts {
+					parts = append(parts, p.ID)
+					text += p.Text + "\n"
+				}
+				if len(parts) > 0 {
+					what += " (" + strings.Join(parts, ", ") + ")"
+				}
+				got = append(got, what)
 				text += f.Text + "\n"
 				if f.Next == "" || strings.Contains(f.Text, "%!") {
 					t.Errorf("%+v", f)

@@ -51,15 +51,10 @@ func slowAccept(c *Capture, l *Listener) []found {
 		}
 	}
 	who, next := slowNext(c, l)
-	if l.RingFull > 0 {
-		parts = append(parts, say.CallsOf(l.RingFull, "multishot accept")+
-			" of io_uring ended because the completion queue was full; the kernel accepts nobody until the program asks again")
-		if next != l.StandsDo {
-			next = "let the program take completions out of the queue in time, or make that larger (IORING_SETUP_CQSIZE), " +
-				"and ask again when one comes without IORING_CQE_F_MORE"
-		}
-	}
-	return one(s, q.Slow+q.Stuck+q.Left, inOrder(evidence), next, "%s", l.Label+who+strings.Join(parts, "; "))
+	return []found{{
+		severity: s, weight: q.Slow + q.Stuck + q.Left, evidence: inOrder(evidence), next: next,
+		text: l.Label + who + strings.Join(parts, "; "), lead: max(q.Waits.Quantiles().Max, q.LeftNS, q.OldestNS),
+	}}
 }
 
 // slowness is how bad the waits are, "" if they are no finding.
@@ -71,6 +66,9 @@ func (q *Queue) slowness() Severity {
 		longest = max(longest, q.OldestNS)
 	}
 	if q.Slow < 3 && !(q.Slow > 0 && 2*q.Slow >= w.Count) && !stuck {
+		if q.Slow > 0 && w.Max >= verySlowNS { // one client, but for so long
+			return Notice
+		}
 		return ""
 	}
 	switch {
@@ -79,7 +77,7 @@ func (q *Queue) slowness() Severity {
 		return Critical
 	case w.P99 >= SlowerNS/2, stuck && longest >= SlowerNS:
 		return Warning
-	case w.P99 >= SlowNS || q.Slower >= 3 || stuck:
+	case w.P99 >= SlowNS || q.Slower >= 3 || stuck || w.Max >= verySlowNS:
 		return Notice
 	}
 	return ""

@@ -19,6 +19,7 @@ type Capture struct {
 
 	New      stats.Mark // sockets that began to listen
 	NewNames []string   // the first of them, with who did that
+	NewNamed uint64     // how many these are
 
 	Uring stats.Mark // accepts through io_uring
 
@@ -57,21 +58,24 @@ type Listener struct {
 	Accepted  uint64
 	Errors    []ErrorCount
 	Marks     Marks
-	Queue     *Queue   // nil: nothing but accepts is known of it
-	FullHigh  uint32   // longest queue of when it was full
-	FullLimit uint32   // its limit then
-	Refused   uint64   // connects of UNIX clients that the full queue refused
-	Counted   bool     // those were counted
-	Snapshot  Snapshot // what the lists of sockets at the start and the end say
-	Stands    string   // what keeps the process from accepting at the end, "" if that is not known
-	StandsDo  string   // what to do about it
-	Workers   []Worker // processes that accept there
-	Programs  []string // executables that accepted there
-	Came      string   // name[pid] of the newest process that accepted there
-	Uring     string   // name[pid] of who accepts there through io_uring, "" if nobody does
-	RingFull  uint64   // multishot accepts of io_uring that ended because the completion queue was full
-	DeadAhead uint64   // accepted and dead already, while others waited behind
-	FirstSeq  uint64   // its first event
+	Queue     *Queue     // nil: nothing but accepts is known of it
+	FullHigh  uint32     // longest queue of when it was full
+	FullLimit uint32     // its limit then
+	Refused   uint64     // connects of UNIX clients that the full queue refused
+	Counted   bool       // those were counted
+	Snapshot  Snapshot   // what the lists of sockets at the start and the end say
+	Stands    string     // what keeps the process from accepting at the end, "" if that is not known
+	StandsDo  string     // what to do about it
+	Workers   []Worker   // processes that accept there
+	Programs  []string   // executables that accepted there
+	Came      string     // name[pid] of the newest process that accepted there
+	Uring     string     // name[pid] of who accepts there through io_uring, "" if nobody does
+	DeadAhead uint64     // accepted and dead already, while others waited behind
+	Crowd     *Crowd     // what slow accepts follow from; nil: there was none
+	Zero      Zero       // that the limit of the queue was set to 0
+	Left      *Abandoned // who alone has it open at the end, and never accepted; nil: somebody else has, or it is not known
+	Ended     ShotEnd    // how multishot accepts of io_uring ended
+	FirstSeq  uint64     // its first event
 	FirstNS   int64
 	Tests     bool // it looks like one by which another recorder tests its probes
 }
@@ -80,6 +84,64 @@ type Listener struct {
 type ErrorCount struct {
 	Errno int32
 	Count uint64
+}
+
+// Crowd is what slow accepts, of clients that had waited for SlowNS, follow from.
+type Crowd struct {
+	Slow  uint64          // all of them
+	After uint64          // of them, those right after the end of a connection
+	Gaps  stats.Histogram // between the end and the accept, of those
+	Same  uint64          // of all, those with which so many connections were open:
+	Open  int64           // as at most of them
+	Held  Held
+}
+
+// Held is the connection that was open for longest.
+type Held struct {
+	NS     int64
+	Peer   netip.AddrPort
+	Seq    uint64 // of its accept
+	Silent bool   // the client sent nothing
+	Open   bool   // it did not end
+}
+
+// Zero tells that a server set the limit of its queue to 0, and so refused clients.
+type Zero struct {
+	Mark      stats.Mark
+	NS        int64  // for how long in all
+	By        string // name[pid]
+	Exhausted bool   // accept had failed for want of a descriptor right before
+}
+
+// Abandoned is who has a listener open that those left who accepted at it, or began to listen.
+type Abandoned struct {
+	By   string // name[pid], the first few
+	One  bool   // it is one
+	Gone string // who is gone, name[pid]
+	Kill string // ids, as kill(1) takes them
+}
+
+// ShotEnd is how multishot accepts of io_uring at a listener ended.
+type ShotEnd struct {
+	Full  stats.Mark // because the completion queue was full
+	Other stats.Mark // for another reason
+	Words string     // why the last one ended
+	By    string     // name[pid] of whose it was
+	Again bool       // the program asked for another one after the last
+}
+
+// Outcomes is how the accepted connections of a listener fared, of those that were seen to end.
+type Outcomes struct {
+	Ended        uint64          // all of them
+	Served       uint64          // the server had read something
+	Answered     uint64          // and something went to the client
+	Turned       uint64          // the server ended them within TurnedNS, and had read nothing
+	TurnedSaid   uint64          // of those, something went to the client
+	TurnedAt     stats.Mark      // their ends
+	Unanswered   uint64          // the client had sent something, and left before a byte came back
+	Waited       stats.Histogram // from accept to that
+	UnansweredAt stats.Mark
+	Probes       uint64 // the client left, and neither side had sent a byte
 }
 
 // Snapshot is what the lists of sockets at the start and at the end say of a listener.
@@ -106,6 +168,7 @@ type Worker struct {
 type Queue struct {
 	Blind    bool // accepts are not recorded
 	Queued   uint64
+	Outcomes Outcomes
 	Waits    stats.Histogram // in the accept queue, of the accepted
 	Over     uint64          // of them, slowNS or longer
 	Slow     uint64          // of those, not because the server had others to take

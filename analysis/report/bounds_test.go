@@ -88,6 +88,11 @@ func figures(screen string) map[string]figure {
 // their order.
 func findingFigures(list []findings.Finding) map[string][]figure {
 	all := map[string][]figure{}
+	for _, f := range list { // each may be a part of another
+		for _, p := range f.Parts {
+			list = append(list, findings.Finding{ID: p.ID, Text: p.Text})
+		}
+	}
 	for _, f := range list {
 		var found []figure
 		for _, m := range told.FindAllStringSubmatch(f.Text, -1) {

@@ -85,6 +85,11 @@ var connectionKeys = labelled(
 	textOrNull("lost_cause", func(c *conn) (string, bool) { return c.Lost.String(), c.Lost != 0 },
 		"how its listener stopped, if it was lost with it; null: it was not, or that is not known").words(wordsOf("cause")...),
 	intKey("moves", func(c *conn) int64 { return int64(c.Moves) }, "how often it was moved from a listener that stopped to another one (tcp_migrate_req)"),
+	textOrNull("read", func(c *conn) (string, bool) { return c.Read.String(), c.ClosedSeq != 0 && c.Read != format.ReadUnknown },
+		"what the program had read of what the client sent when the connection ended; null: not known").words("all", "part", "nothing"),
+	textOrNull("outcome", func(c *conn) (string, bool) { return c.Outcome().ID(), c.Outcome() != "" },
+		"turned-away: the server ended it within a second and had read nothing; unanswered: the client had sent something and left before a byte came back; "+
+			"probe: the client left, and neither side had sent a byte; null: none of these, or not known").words("turned-away", "unanswered", "probe"),
 )
 
 type conn = analysis.Connection
@@ -213,6 +218,9 @@ func (l *ConnectionList) Append(dst []byte, c *analysis.Connection, clocks *form
 		dst = append(dst, ", never accepted"...)
 	default:
 		dst = append(dst, goneWords(c)...)
+	}
+	if o := c.Outcome(); o != "" {
+		dst = append(append(dst, ", "...), o...)
 	}
 	if n := c.RefusedPackets; n > 1 || n > 0 && !c.End.Refused() {
 		dst = append(strconv.AppendUint(append(dst, ", refused "...), n, 10), "×"...)

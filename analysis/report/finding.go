@@ -30,8 +30,19 @@ func (t *text) findings() {
 			words += fmt.Sprintf("; and the same at %s of %s", humanize.Plural(uint64(f.More), "more listener"), f.Owner)
 		}
 		t.indent(colors[f.Severity], "  "+t.severity(&f)+" "+f.ID+":", "   ", words)
-		if s := t.evidence(&f); s != "" {
+		if s := t.evidence(f.Evidence); s != "" {
 			t.indent("", "   ", "   ", s)
+		}
+		for _, p := range f.Parts {
+			words := p.Text
+			if s := t.evidence(p.Evidence); s != "" {
+				words += "; " + s
+			}
+			if p.ID == f.ID {
+				t.indent("", "    of these:", "     ", words)
+				continue
+			}
+			t.indent("", "    because of that:", "     ", p.ID+": "+words)
 		}
 		t.indent("", "    next:", "     ", f.Next)
 	}
@@ -39,14 +50,14 @@ func (t *text) findings() {
 }
 
 // evidence names the events of a finding.
-func (t *text) evidence(f *findings.Finding) string {
-	if len(f.Evidence) == 0 {
+func (t *text) evidence(list []findings.Evidence) string {
+	if len(list) == 0 {
 		return ""
 	}
 	clock := func(e findings.Evidence) string { return t.when(e.Time, e.BootNS, "15:04:05.000") }
-	first, last := f.Evidence[0], f.Evidence[0]
-	s := humanize.Nouns(uint64(len(f.Evidence)), "event")
-	for i, e := range f.Evidence {
+	first, last := list[0], list[0]
+	s := humanize.Nouns(uint64(len(list)), "event")
+	for i, e := range list {
 		if i > 0 {
 			s += ","
 		}
@@ -100,6 +111,18 @@ func (t *text) connections() {
 	}
 	if n := c.RefusedSYNQueue; n > 0 {
 		t.line(red, "  "+count(n), " "+humanize.Nouns(n, "SYN")+" refused: the SYN queue was full")
+	}
+	for _, x := range []struct {
+		n   uint64
+		say string
+	}{
+		{c.TurnedAway, "of the accepted turned away: closed by the server within a second, before it had read a byte"},
+		{c.Unanswered, "of the accepted left unanswered: the client had sent something, and left before a byte came back"},
+		{c.Probes, "of the accepted left without a byte: the client left, and neither side had sent one (a check, or a scan)"},
+	} {
+		if x.n > 0 {
+			t.fold("", "  "+count(x.n), x.say)
+		}
 	}
 	if n := c.Discarded; n > 0 {
 		t.fold("", "  "+count(n), fmt.Sprintf("more %s made and dropped at once: two CPUs ended one handshake at the same time",

@@ -50,11 +50,22 @@ func (t *text) answer() {
 	}
 	for i := range list {
 		f := &list[i]
-		t.line(colors[f.Severity], t.severity(f)+" "+f.ID+":", " "+f.Text)
+		t.line(colors[f.Severity], t.severity(f)+" "+headID(f)+":", " "+f.Text)
 	}
 	if n := total - len(list); n > 0 {
 		t.line("", "", fmt.Sprintf("findings in all: %s", t.findingCounts()))
 	}
+}
+
+// headID names a finding, and what it is the cause of.
+func headID(f *findings.Finding) string {
+	ids := []string{f.ID}
+	for _, p := range f.Parts {
+		if !slices.Contains(ids, p.ID) {
+			ids = append(ids, p.ID)
+		}
+	}
+	return strings.Join(ids, ", ")
 }
 
 // certain reports whether the file is intact and the recording complete.

@@ -150,7 +150,7 @@ func TestLife(t *testing.T) {
 // Each line has exactly the keys that are promised, in their order.
 func TestConnectionKeys(t *testing.T) {
 	const want = "id laddr lport raddr rport pid comm via established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns netns listener " +
-		"ts began_ns end end_ns before accepted dead_on_arrival dead_ns gone_before_accept gone_ns refused_packets first_refused_ns last_refused_ns refused_ns handshake_ns alive_ns cookie inode old_state left_state holders holders_known handed_over cause lost_cause moves"
+		"ts began_ns end end_ns before accepted dead_on_arrival dead_ns gone_before_accept gone_ns refused_packets first_refused_ns last_refused_ns refused_ns handshake_ns alive_ns cookie inode old_state left_state holders holders_known handed_over cause lost_cause moves read outcome"
 	n := 0
 	slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
 		n++
@@ -306,7 +306,8 @@ func TestTimelineExplains(t *testing.T) {
 // A client that closes its side and then is served is not told as one that gave up, and
 // one that resets after it was accepted not as if it had done so before.
 func TestHalfClosed(t *testing.T) {
-	c := analysis.Connection{ID: 1, QueuedSeq: 1, QueuedNS: 1e9, AcceptedSeq: 3, AcceptedNS: 3e9, TID: 5, PID: 5, Comm: "srv", QueueWaitNS: 2e9, AliveNS: 3e9, ClosedSeq: 4, ClosedNS: 4e9, EndNS: 4e9}
+	c := analysis.Connection{ID: 1, QueuedSeq: 1, QueuedNS: 1e9, AcceptedSeq: 3, AcceptedNS: 3e9, TID: 5, PID: 5, Comm: "srv", QueueWaitNS: 2e9, AliveNS: 3e9, ClosedSeq: 4, ClosedNS: 4e9, EndNS: 4e9,
+		Counted: true, BytesIn: 10, BytesOut: 10, Read: format.ReadAll}
 	for _, x := range []struct {
 		end   analysis.End
 		gone  int64
@@ -338,6 +339,41 @@ func TestHalfClosed(t *testing.T) {
 			if line := string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)); !strings.HasSuffix(line, want) {
 				t.Errorf("%s, want %s", line, want)
 			}
+		}
+	}
+}
+
+// How a connection fared stands in the list, in the story and in JSON.
+func TestOutcomes(t *testing.T) {
+	at := netip.MustParseAddrPort("192.0.2.1:80")
+	for _, x := range []struct {
+		end     analysis.End
+		in, out uint64
+		read    format.Reading
+		ms      int64
+		want    string // "": none
+		id      string
+	}{
+		{analysis.EndByServer, 0, 0, format.ReadNothing, 1, "closed by the server, turned away", `"turned-away"`},
+		{analysis.EndResetByServer, 300, 0, format.ReadNothing, 999, "reset by the server, turned away", `"turned-away"`},
+		{analysis.EndByServer, 300, 20, format.ReadNothing, 1, "closed by the server, turned away", `"turned-away"`},
+		{analysis.EndByServer, 0, 0, format.ReadNothing, 1001, "closed by the server", "null"}, // it idled
+		{analysis.EndByServer, 300, 0, format.ReadUnknown, 1, "closed by the server", "null"},
+		{analysis.EndByServer, 300, 0, format.ReadPart, 1, "closed by the server", "null"},
+		{analysis.EndByClient, 300, 0, format.ReadAll, 1, "closed by the client, left unanswered", `"unanswered"`},
+		{analysis.EndResetByClient, 300, 0, format.ReadNothing, 1, "reset by the client, left unanswered", `"unanswered"`},
+		{analysis.EndWriteRefused, 300, 0, format.ReadAll, 1, string(analysis.EndWriteRefused) + ", left unanswered", `"unanswered"`},
+		{analysis.EndByClient, 300, 1, format.ReadAll, 1, "closed by the client", "null"},
+		{analysis.EndByClient, 0, 0, format.ReadNothing, 1, "closed by the client, left without a byte", `"probe"`},
+		{analysis.EndTimeout, 0, 0, format.ReadNothing, 1, "timed out", "null"},
+	} {
+		c := analysis.Connection{ID: 1, Local: at, Remote: at, AcceptedSeq: 3, AcceptedNS: 3e9, ClosedSeq: 4, ClosedNS: 3e9 + x.ms*1e6, EndNS: 4e9, QueueWaitNS: -1,
+			AliveNS: -1, TID: 5, PID: 5, Comm: "srv", Counted: true, BytesIn: x.in, BytesOut: x.out, Read: x.read, End: x.end, StateAtAccept: 1}
+		clocks := format.NewClocks(format.Clock{})
+		line, story := string(NewConnectionList(0).Append(nil, &c, clocks, time.UTC)), Story(&c, &format.Header{}, clocks, time.UTC, 0)
+		j := string(AppendConnectionJSON(nil, &c, clocks))
+		if !strings.HasSuffix(line, "  "+x.want) || !strings.Contains(story, "; "+x.want+".\n") || !strings.Contains(j, `"outcome":`+x.id) {
+			t.Errorf("%+v:\n%s\n%s\n%s", x, line, story, j)
 		}
 	}
 }

@@ -175,7 +175,7 @@ func TestNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"start", "end", "first_event", "last_event", "peak_at"} { // without events and a clock
+	for _, name := range []string{"start", "end", "first_event", "last_event", "peak_at", "since", "until"} { // without events and a clock
 		if null := []byte(`"` + name + `":null`); bytes.Count(j, null) == 1 {
 			j = bytes.Replace(j, null, nil, 1)
 		}

@@ -176,7 +176,11 @@ func (s *story) verdict() string {
 	if c.End == analysis.EndNotRecorded {
 		end = "what became of it is not recorded"
 	}
-	text := fmt.Sprintf("Accepted by %s%s%s; %s%s.", s.who(), wait, alive, end, goneWords(c))
+	fared := ""
+	if o := c.Outcome(); o != "" {
+		fared = ", " + string(o)
+	}
+	text := fmt.Sprintf("Accepted by %s%s%s; %s%s%s.", s.who(), wait, alive, end, goneWords(c), fared)
 	if c.HandedOver() {
 		text += " At the end " + holderWords(c) + "."
 	}

@@ -1,0 +1,210 @@
+package findings
+
+// This file has the rules about limits that a server has of its own, and about whom it turns away.
+
+import (
+	"fmt"
+
+	"github.com/acc-project/acc/analysis/humanize"
+	"github.com/acc-project/acc/analysis/stats"
+)
+
+// TurnedNS is within what time of its accept a connection must be ended by the server, unread, to be one that it
+// turned away: what idles for longer is an idle connection that ran out of time.
+const TurnedNS = 1e9
+
+// share says how bad it is that so many of all met with something: "" if they are too few.
+func share(n, all uint64) Severity {
+	switch {
+	case n >= manyTurned && 5*n >= all:
+		return Critical
+	case n >= manyTurned && 100*n >= all:
+		return Warning
+	case n >= fewTurned && 100*n >= all:
+		return Notice
+	}
+	return ""
+}
+
+// turnedAway finds clients that the server closed before it had read a byte of theirs, while it served others.
+func turnedAway(c *Capture, l *Listener) []found {
+	if l.Queue == nil {
+		return nil
+	}
+	x, say := &l.Queue.Outcomes, c.say()
+	s := share(x.Turned, x.Ended)
+	if x.Served == 0 { // it may be how this protocol ends, and no more is known than that
+		if s == "" || s == Notice || x.TurnedSaid > 0 {
+			return nil
+		}
+		return one(Notice, x.Turned, x.TurnedAt.Samples(),
+			"see the server's log: is what it needs behind it (a backend, a database) there? who may connect (an allow-list)?",
+			"%s: %s closed each of %s within %s of its accept, and no byte went in either direction", l.Label, l.By,
+			say.CallsOf(x.Turned, "connection"), humanize.Duration(TurnedNS))
+	}
+	if s == "" {
+		return nil
+	}
+	said := ""
+	switch {
+	case x.TurnedSaid == x.Turned:
+		said = "; it sent something first, so that each may know why"
+	case x.TurnedSaid > 0:
+		said = fmt.Sprintf("; it sent something first to %s of them", say.Calls(x.TurnedSaid))
+	}
+	return one(s, x.Turned, x.TurnedAt.Samples(),
+		"a limit of the server's own, or of who may connect: see its log and its settings (of this kind are memcached -c, nginx worker_connections, sshd MaxStartups, "+
+			"MySQL max_connections, exim smtp_accept_max, vsftpd max_clients); a larger backlog does not help",
+		"%s: %s turned away %s of %s clients: it closed their connections within %s of accept and had read no byte of them, while it served %s%s",
+		l.Label, l.By, say.Calls(x.Turned), say.Calls(x.Ended), humanize.Duration(TurnedNS), others(say.Calls(x.Served)), said)
+}
+
+func others(n string) string {
+	if n == "1" {
+		return "1 other"
+	}
+	return n + " others"
+}
+
+// unanswered finds clients that sent something and left before a byte came back, while others were answered.
+func unanswered(c *Capture, l *Listener) []found {
+	if l.Queue == nil {
+		return nil
+	}
+	x, say := &l.Queue.Outcomes, c.say()
+	s := share(x.Unanswered, x.Ended)
+	if s == "" || x.Answered == 0 { // a protocol may have no answers
+		return nil
+	}
+	waited := ""
+	if w := x.Waited.Quantiles(); w.Count > 0 {
+		waited = fmt.Sprintf(", after up to %s (median %s)", say.Longest(w.Max), say.WaitOf(w.P50))
+	}
+	return one(s, x.Unanswered, x.UnansweredAt.Samples(),
+		"these gave up, or were told to: see what the server did with their requests meanwhile (its log has them as aborted: 499 of nginx, CD-- or CH-- of haproxy); "+
+			"acc analyze --connections lists them",
+		"%s: %s of %s clients of %s sent a request and left before a byte of an answer came%s; %s were answered", l.Label,
+		say.Calls(x.Unanswered), say.Calls(x.Ended), l.By, waited, say.Calls(x.Answered))
+}
+
+// concurrency finds servers that take the next client only when one of so many has left.
+func concurrency(c *Capture, l *Listener) []found {
+	x := l.Crowd
+	if x == nil || l.Queue == nil || x.Slow < 3 || 5*x.After < 4*x.Slow || 5*x.Same < 4*x.Slow || x.Open < 1 {
+		return nil
+	}
+	s := l.Queue.slowness()
+	gap := x.Gaps.Quantiles()
+	if s == "" || gap.Count == 0 {
+		return nil
+	}
+	say := c.say()
+	w := l.Queue.Waits.Quantiles()
+	limit := fmt.Sprintf("when one of the %d that it had left: it has a limit of %d at once", x.Open, x.Open)
+	if x.Open == 1 {
+		limit = "when the one before had left: it serves one at a time"
+	}
+	text := fmt.Sprintf("%s: %s took the next client only %s; %s of %s accepts of clients that had waited %s or longer came right after such an end "+
+		"(median %s later), and the longest wait was %s", l.Label, l.By, limit, say.Calls(x.After), say.Calls(x.Slow), humanize.Duration(SlowNS),
+		humanize.Duration(gap.P50), say.Longest(w.Max))
+	if h := &x.Held; h.NS > 0 {
+		text += "; " + h.words()
+	}
+	return one(s, x.Slow, l.Queue.Worst.List,
+		"a limit of the server's own: raise it (of this kind are haproxy maxconn, gunicorn --workers, Apache MaxRequestWorkers, php-fpm pm.max_children, socat max-children), "+
+			"or see why a client takes so long (acc analyze --connections --sort served); a larger backlog only makes the queue longer",
+		"%s", text)
+}
+
+// words says which connection was open for longest.
+func (h *Held) words() string {
+	how := "the one that was open for longest, %s, was from %s"
+	if h.Open {
+		how = "the one that has been open for longest, %s, is from %s"
+	}
+	text := fmt.Sprintf(how, humanize.Duration(h.NS), h.Peer)
+	if h.Silent {
+		text += ", which never sent a byte"
+	}
+	return text
+}
+
+// zeroLimit finds servers that set the limit of their queue to 0, which is how some refuse clients.
+func zeroLimit(c *Capture, l *Listener) []found {
+	z := &l.Zero
+	if z.Mark.Count == 0 {
+		return nil
+	}
+	say, after := c.say(), ""
+	if z.Exhausted {
+		after = ", right after accept had failed for want of a descriptor"
+	}
+	times := ""
+	if z.Mark.Count > 1 {
+		times = say.CallsOf(z.Mark.Count, "time") + ", "
+	}
+	return one(Warning, z.Mark.Count, z.Mark.Samples(),
+		"the server refuses clients on purpose while it has no room: raise its limit of connections (memcached -c) or of descriptors (LimitNOFILE= of its unit); the backlog is not the cause",
+		"%s: %s set the limit of its accept queue to 0 (listen(fd, 0)), %sfor %s in all%s", l.Label, z.By, times, say.WaitOf(z.NS), after)
+}
+
+// abandoned finds listeners whose clients wait while only processes have them open that never accepted.
+func abandoned(c *Capture, l *Listener) []found {
+	x := l.Left
+	if x == nil || l.Snapshot.End == 0 {
+		return nil
+	}
+	s := Warning
+	if q := l.Queue; q == nil || q.OldestNS >= SlowerNS || l.Snapshot.Start > 0 {
+		s = Critical
+	}
+	has, which := "have", "processes"
+	if x.One {
+		has, which = "has", "a process"
+	}
+	gone := ""
+	if x.Gone != "" {
+		gone = "; " + x.Gone + ", which served it, has it no more"
+	}
+	var evidence []stats.Sample
+	if l.Queue != nil {
+		evidence = l.Queue.StuckAt.Samples()
+	}
+	return one(s, uint64(l.Snapshot.End), evidence,
+		fmt.Sprintf("end %s (kill %s) and start the server again; so that this can't come again, let it open its listener with SOCK_CLOEXEC, which keeps it from %s that it starts", x.By, x.Kill, which),
+		"%s: %s waited %s, and only %s %s the listener open, which never called accept%s", l.Label,
+		c.say().EndedOf(uint64(l.Snapshot.End), "client"), c.AtEnd, x.By, has, gone)
+}
+
+// shotEnded finds multishot accepts of io_uring that ended: nobody is accepted then until the program asks again.
+func shotEnded(c *Capture, l *Listener) []found {
+	x, say := &l.Ended, c.say()
+	n := x.Full.Count
+	if x.Again || l.Snapshot.End == 0 {
+		if n == 0 {
+			return nil
+		}
+		return one(Notice, n, x.Full.Samples(), makeRoom,
+			"%s: %s of %s ended because the completion queue was full, and accepted nobody until the program asked again", l.Label,
+			say.CallsOf(n, "multishot accept"), x.By)
+	}
+	n += x.Other.Count
+	if n == 0 {
+		return nil
+	}
+	mark := x.Full
+	mark.Join(&x.Other)
+	next := askAgain
+	if x.Full.Count > 0 {
+		next = makeRoom
+	}
+	return one(Critical, n, mark.Samples(), next,
+		"%s: the multishot accept of %s ended (%s), the program has not asked for another one since, and %s waited %s", l.Label, x.By, x.Words,
+		say.EndedOf(uint64(l.Snapshot.End), "client"), c.AtEnd)
+}
+
+// What to do about multishot accepts that ended.
+const (
+	askAgain = "the program must ask for another one when a completion comes without IORING_CQE_F_MORE"
+	makeRoom = "let the program take completions out of the queue in time, or make that larger (IORING_SETUP_CQSIZE); " + askAgain
+)

@@ -1,0 +1,94 @@
+package analysis
+
+// This file tells how accepted connections fared: who was served, turned away, or left without an answer.
+
+import (
+	"github.com/acc-project/acc/analysis/findings"
+	"github.com/acc-project/acc/analysis/stats"
+	"github.com/acc-project/acc/format"
+)
+
+// Outcome says how an accepted connection fared, in words for people that are stable; "" if nothing of
+// these kinds is known of it.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeTurnedAway Outcome = "turned away"         // the server ended it within a second, and had read no byte of it
+	OutcomeUnanswered Outcome = "left unanswered"     // the client had sent something, and left before a byte came back
+	OutcomeProbe      Outcome = "left without a byte" // the client left, and neither side had sent anything
+)
+
+var outcomeIDs = map[Outcome]string{OutcomeTurnedAway: "turned-away", OutcomeUnanswered: "unanswered", OutcomeProbe: "probe"}
+
+// Outcomes are all ways in which a connection can fare that are told apart.
+func Outcomes() []Outcome { return []Outcome{OutcomeTurnedAway, OutcomeUnanswered, OutcomeProbe} }
+
+// ID is the outcome as one word, for programs, "" for none.
+func (o Outcome) ID() string { return outcomeIDs[o] }
+
+// Outcome says how the connection fared, of one that was accepted and seen to end.
+func (c *Connection) Outcome() Outcome {
+	if c.AcceptedSeq == 0 || c.ClosedSeq == 0 || c.Dead || c.DropSeq != 0 {
+		return ""
+	}
+	switch c.End {
+	case EndByServer, EndResetByServer, EndByBoth:
+		if c.Read == format.ReadNothing && c.ClosedNS-c.AcceptedNS <= findings.TurnedNS {
+			return OutcomeTurnedAway
+		}
+	case EndByClient, EndResetByClient, EndWriteRefused:
+		switch {
+		case c.BytesOut > 0:
+		case c.BytesIn > 0:
+			return OutcomeUnanswered
+		default:
+			return OutcomeProbe
+		}
+	}
+	return ""
+}
+
+// fared counts how a connection fared at its listener, and in all.
+func (cs *conns) fared(o *Connection, l *listener) {
+	if o.AcceptedSeq == 0 || o.ClosedSeq == 0 {
+		return
+	}
+	what := o.Outcome()
+	switch what {
+	case OutcomeTurnedAway:
+		cs.totals.TurnedAway++
+	case OutcomeUnanswered:
+		cs.totals.Unanswered++
+	case OutcomeProbe:
+		cs.totals.Probes++
+	}
+	if l == nil || l.life == nil {
+		return
+	}
+	x := &l.life.Outcomes
+	ns := max(o.ClosedNS-o.AcceptedNS, 0)
+	x.Ended++
+	if o.BytesOut > 0 {
+		x.Answered++
+	}
+	switch what {
+	case OutcomeTurnedAway:
+		x.Turned++
+		if o.BytesOut > 0 {
+			x.TurnedSaid++
+		}
+		x.TurnedAt.Note(o.ClosedSeq, o.ClosedNS, ns)
+	case OutcomeUnanswered:
+		if x.Unanswered++; !x.Waited.On() && l.detailed {
+			x.Waited = stats.NewHistogram(2)
+		}
+		x.Waited.Record(ns)
+		x.UnansweredAt.Note(o.ClosedSeq, o.ClosedNS, ns)
+	case OutcomeProbe:
+		x.Probes++
+	}
+	if o.Read == format.ReadAll || o.Read == format.ReadPart || o.Read == format.ReadUnknown && o.BytesOut > 0 {
+		x.Served++
+	}
+}
