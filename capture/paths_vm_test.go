@@ -3,6 +3,7 @@
 package capture
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type truth struct {
 	Error        string  `json:"error"`
 	PID          uint32  `json:"pid"`
 	ArmedMayVary bool    `json:"armed_may_vary"`
+	AnyOrder     bool    `json:"any_order"`
 	Want         []entry `json:"want"`
 }
 
@@ -168,11 +170,20 @@ func checkCase(t *testing.T, r *recording, run *caseRun, mode Mode) {
 	}
 	want := run.Want
 	if run.ArmedMayVary {
-		// The ring's end cancels what still waits.
+		// The ring's end cancels what still waits, after the program has told what it knows.
+		told := map[uint64]bool{}
+		for _, w := range want {
+			told[w.UserData] = told[w.UserData] || w.Errno == 125
+		}
 		got = slices.DeleteFunc(got, func(e format.Event) bool {
-			return e.Armed() || e.Hook == format.HookIOComplete && e.Errno() == 125 || e.Hook == format.HookKernelAccept && e.Errno() == 11
+			return e.Armed() || e.Hook == format.HookIOComplete && e.Errno() == 125 && !told[e.UserData] || e.Hook == format.HookKernelAccept && e.Errno() == 11
 		})
 		want = slices.DeleteFunc(slices.Clone(want), func(w entry) bool { return w.Armed })
+	}
+	if run.AnyOrder {
+		want = slices.Clone(want)
+		slices.SortStableFunc(want, func(a, b entry) int { return cmp.Compare(a.UserData, b.UserData) })
+		slices.SortStableFunc(got, func(a, b format.Event) int { return cmp.Compare(a.UserData, b.UserData) })
 	}
 	kernelName := os.Getenv("ACC_VM")
 	if why := unseen[run.Case][kernelName]; why != "" {

@@ -33,6 +33,7 @@ type result struct {
 	Error        string   `json:"error,omitempty"`
 	PID          int      `json:"pid"`
 	ArmedMayVary bool     `json:"armed_may_vary,omitempty"` // kernels differ in how often they look again
+	AnyOrder     bool     `json:"any_order,omitempty"`      // of requests: only that of each is known
 	Want         []*entry `json:"want"`
 }
 
@@ -72,17 +73,17 @@ type testCase struct {
 	run  func(*test)
 }
 
-var cases = slices.Concat(syscallCases, int80Cases, familyCases, uringCases, placeCases)
+var cases = slices.Concat(syscallCases, int80Cases, familyCases, uringCases, uringEndCases, placeCases)
 
 // children are what this program does when it is started by a case.
-var children = []testCase{{"one", childOne}, {"two", childTwo}, {"armed", childArmed}, {"block", childBlock}}
+var children = []testCase{{"one", childOne}, {"two", childTwo}, {"armed", childArmed}, {"block", childBlock}, {"killed", childKilled}}
 
 func init() {
 	runtime.LockOSThread() // a child accepts on its first thread: its TID is its PID
 }
 
 func main() {
-	time.Sleep(1) // the runtime opens its poller now, not when a case has taken all descriptors
+	time.Sleep(time.Nanosecond) // the runtime opens its poller now, not when a case has taken all descriptors
 	args := os.Args[1:]
 	switch {
 	case len(args) == 1 && args[0] == "-list":

@@ -200,6 +200,12 @@ func (r *ring) accept(l *socket, mode string, edit func(*sqe)) *request {
 
 // registered asks to accept from l as a registered file, of which it has no other descriptor.
 func (r *ring) registered(l *socket, at int, mode string, prio uint16) *request {
+	r.keep(l, at)
+	return r.acceptKept(l, at, mode, prio)
+}
+
+// keep makes l a registered file.
+func (r *ring) keep(l *socket, at int) {
 	files := [8]int32{-1, -1, -1, -1, -1, -1, -1, -1}
 	files[at] = int32(l.fd)
 	if errno := r.register(registerFiles, uintptr(unsafe.Pointer(&files)), uintptr(len(files))); errno != 0 {
@@ -207,8 +213,11 @@ func (r *ring) registered(l *socket, at int, mode string, prio uint16) *request 
 	}
 	unix.Close(l.fd)
 	l.fd = -1
-	q := r.accept(l, strings.TrimPrefix(mode+" registered", single+" "), func(s *sqe) { s.fd, s.flags, s.prio = int32(at), s.flags|sqeFixedFile, prio })
-	return q
+}
+
+// acceptKept asks to accept from that.
+func (r *ring) acceptKept(l *socket, at int, mode string, prio uint16) *request {
+	return r.accept(l, strings.TrimPrefix(mode+" registered", single+" "), func(s *sqe) { s.fd, s.flags, s.prio = int32(at), s.flags|sqeFixedFile, prio })
 }
 
 // number is what can be seen of the number of a registered file: from 5.19 on it stands in the request.
