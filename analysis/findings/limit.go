@@ -112,7 +112,7 @@ func concurrency(c *Capture, l *Listener) []found {
 	}
 	return one(s, x.Slow, l.Queue.Worst.List,
 		"a limit of the server's own: raise it (of this kind are haproxy maxconn, gunicorn --workers, Apache MaxRequestWorkers, php-fpm pm.max_children, socat max-children), "+
-			"or see why a client takes so long (acc analyze --connections --sort served); a larger backlog only makes the queue longer",
+			"or see why a client takes so long (acc analyze --timeline); a larger backlog only makes the queue longer",
 		"%s", text)
 }
 

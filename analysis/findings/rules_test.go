@@ -1,7 +1,11 @@
 package findings
 
 import (
+	"errors"
+	"flag"
+	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +52,7 @@ func TestRules(t *testing.T) {
 		return []Worker{{Process: 1, Who: "w[1]", Accepted: a, LastNS: 9e9}, {Process: 2, Who: "w[2]", Accepted: b, LastNS: 9e9}}
 	}
 	addr := netip.MustParseAddrPort("192.0.2.1:80")
+	seen := map[string]bool{}
 	for _, x := range []struct {
 		name string
 		c    Capture
@@ -84,6 +89,14 @@ func TestRules(t *testing.T) {
 		{name: "unanswered", l: Listener{By: "srv[7]", Queue: &Queue{Outcomes: Outcomes{Ended: 100, Served: 100, Answered: 97, Unanswered: 3, Waited: waits(2e9, 2e9, 2e9)}}}, want: "notice unanswered",
 			says: "3 of 100 clients of srv[7] sent a request and left before a byte of an answer came, after up to 2.00 s (median 2.00 s); 97 were answered"},
 		{name: "many unanswered", l: Listener{Queue: &Queue{Outcomes: Outcomes{Ended: 100, Served: 100, Answered: 80, Unanswered: 20}}}, want: "critical unanswered"},
+		{name: "10 unanswered of 100", l: Listener{Queue: &Queue{Outcomes: Outcomes{Ended: 100, Served: 100, Answered: 90, Unanswered: 10}}}, want: "warning unanswered"},
+		{name: "limit set to 0, and nobody came", l: Listener{Zero: Zero{Mark: *events(1), NS: 1e9, By: "srv[7]"}}, want: "warning limit-zero"},
+		{name: "abandoned just now", c: Capture{AtEnd: "at the end"}, want: "warning abandoned",
+			l: Listener{Snapshot: Snapshot{Ended: true, End: 1}, Attempts: 5, Left: &Abandoned{By: "sleep[9]", Kill: "9"}, Queue: &Queue{OldestNS: 1e9 - 1}}},
+		{name: "one at a time, half a second", want: "warning concurrency-limit (slow-accept)",
+			l: Listener{Crowd: &Crowd{Slow: 3, After: 3, Gaps: waits(1e5), Same: 3, Open: 1}, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(6e8, 6e8, 6e8)}}},
+		{name: "one at a time, a second", want: "critical concurrency-limit (slow-accept)",
+			l: Listener{Crowd: &Crowd{Slow: 3, After: 3, Gaps: waits(1e5), Same: 3, Open: 1}, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e9, 2e9, 2e9)}}},
 		{name: "a protocol without answers", l: Listener{Queue: &Queue{Outcomes: Outcomes{Ended: 100, Served: 100, Unanswered: 100}}}},
 		{name: "a limit", l: Listener{By: "srv[7]", Attempts: 9, Crowd: &Crowd{Slow: 9, After: 9, Gaps: waits(7e5), Same: 9, Open: 8, Held: Held{NS: 30e9, Peer: addr, Silent: true}},
 			Queue: &Queue{Slow: 9, Over: 9, Waits: waits(slices.Repeat([]time.Duration{2e8}, 9)...)}}, want: "notice concurrency-limit (slow-accept)",
@@ -119,6 +132,15 @@ func TestRules(t *testing.T) {
 		{name: "a test of probes", l: Listener{Queue: &Queue{Lost: 2, LostCause: format.CauseListenerClosed}, Tests: true}, want: "notice client-lost", says: "another acc"},
 		{name: "dead", l: Listener{Accepted: 5, Marks: marked(DeadOnArrival, 1)}, want: "notice dead-on-arrival", says: "1 of 5"},
 		{name: "many dead", l: Listener{Accepted: 50, DeadAhead: 10, Marks: marked(DeadOnArrival, 10)}, want: "critical dead-on-arrival"},
+		{name: "a hundredth dead", l: Listener{Accepted: 1000, DeadAhead: 10, Marks: marked(DeadOnArrival, 10)}, want: "warning dead-on-arrival"},
+		{name: "9 of a hundredth dead", l: Listener{Accepted: 900, DeadAhead: 9, Marks: marked(DeadOnArrival, 9)}, want: "notice dead-on-arrival"},
+		{name: "10 aborted, a hundredth", l: Listener{Accepted: 1000, Marks: marked(AcceptAborted, 10)}, want: "warning accept-aborted"},
+		{name: "10 aborted, less than that", l: Listener{Accepted: 1001, Marks: marked(AcceptAborted, 10)}, want: "notice accept-aborted"},
+		{name: "10 other drops", c: Capture{Spaces: []Space{{Drops: 10}}}, want: "critical listen-drops"},
+		{name: "as many in vain as accepted", l: Listener{Accepted: 100, Workers: []Worker{{Empty: 201, Accepted: 100, Threads: true}}}, want: "notice herd"},
+		{name: "4 times as many", l: Listener{Accepted: 100, Workers: []Worker{{Empty: 501, Accepted: 100, Threads: true}}}, want: "warning herd"},
+		{name: "9 lost", l: Listener{Queue: &Queue{Lost: 9, LostCause: format.CauseListenerClosed}}, want: "warning client-lost"},
+		{name: "10 lost", l: Listener{Queue: &Queue{Lost: 10, LostCause: format.CauseListenerClosed}}, want: "critical client-lost"},
 		{name: "address", l: Listener{Marks: marked(AddressMismatch, 2)}, want: "warning address-mismatch"},
 		{name: "99 in vain", l: Listener{Workers: []Worker{{Empty: 100, Threads: true}}}},
 		{name: "100 in vain", l: Listener{Workers: []Worker{{Empty: 101, Threads: true}}}, want: "warning herd"},
@@ -153,6 +175,12 @@ func TestRules(t *testing.T) {
 					what += " (" + strings.Join(parts, ", ") + ")"
 				}
 				got = append(got, what)
+				for _, p := range f.Parts {
+					seen[string(p.Severity)+" "+p.ID] = true
+				}
+				if len(f.Parts) == 0 || f.ID == ids[ConcurrencyLimit] { // else it is as bad as the worst of its parts
+					seen[string(f.Severity)+" "+f.ID] = true
+				}
 				text += f.Text + "\n"
 				if f.Next == "" || strings.Contains(f.Text, "%!") {
 					t.Errorf("%+v", f)
@@ -166,7 +194,54 @@ func TestRules(t *testing.T) {
 			}
 		})
 	}
+	// The words of levels name each severity that the rules give, and no other.
+	for _, id := range IDs() {
+		x := LevelsOf(id)
+		for severity, words := range map[Severity]string{Notice: x.Notice, Warning: x.Warning, Critical: x.Critical} {
+			if name := string(severity) + " " + id; seen[name] != (words != "") {
+				t.Errorf("%s: a case finds it: %v, the words are %q", name, seen[name], words)
+			}
+		}
+	}
 }
+
+// document is what explains findings.
+const document = "../../docs/FINDINGS.md"
+
+// docs/FINDINGS.md has the table of when each finding is how bad.
+func TestDocument(t *testing.T) {
+	data, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- table levels -->\n", "<!-- end -->\n"
+	text := strings.ReplaceAll(string(data), "\r\n", "\n")
+	before, rest, ok := strings.Cut(text, begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("%s has no table of levels", document)
+	}
+	var b strings.Builder
+	b.WriteString("| id | notice | warning | critical |\n|---|---|---|---|\n")
+	for _, id := range IDs() {
+		x := LevelsOf(id)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", id, x.Notice, x.Warning, x.Critical)
+		if !strings.Contains(text, "**`"+id+"`**") {
+			t.Errorf("%s does not explain %s", document, id)
+		}
+	}
+	want := before + begin + b.String() + end + after
+	if *update {
+		err = os.WriteFile(document, []byte(want), 0o644)
+	} else if text != want {
+		err = errors.New("it differs from the rules: go test ./analysis/findings -run TestDocument -update")
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+var update = flag.Bool("update", false, "write the table of docs/FINDINGS.md anew")
 
 // Each kind of finding has a rule.
 func TestEachKindHasARule(t *testing.T) {

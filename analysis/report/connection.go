@@ -240,6 +240,9 @@ func ListedNS(c *analysis.Connection) int64 {
 	return max(began(c), c.QueuedNS, c.AcceptedNS, c.ClosedNS)
 }
 
+// BeganNS is the first time that is known of a connection.
+func BeganNS(c *analysis.Connection) int64 { return began(c) }
+
 // acceptedBy is who accepted a connection, - if it is not known.
 func acceptedBy(c *conn) string {
 	if c.TID == 0 {

@@ -29,13 +29,14 @@ type analyzeOptions struct {
 	color       string
 	failOn      string
 	brief       bool
+	from, until string
 	zoneOptions
 }
 
 func newAnalyzeCommand() *cobra.Command {
 	o := analyzeOptions{}
 	cmd := &cobra.Command{
-		Use:     "analyze FILE",
+		Use:     "analyze FILE|FOLDER...",
 		Aliases: []string{"analyse"},
 		Short:   "Say what a capture shows: who accepted whom, how long it took, what failed",
 		Long: `Analyze pairs the entries and returns of a capture and prints on one screen what
@@ -46,24 +47,39 @@ may be more in the whole, ~ what may differ.
 
 Instead of the screen, --pairs lists the attempts, --connections the connections, one a
 line; --connection tells the whole story of one, named by the number of any event of it or
-by the client's address and port; --timeline draws them. docs/JSON.md explains the keys of
---json. - reads standard input.`,
+by the client's address and port; --timeline draws them. --from and --until choose attempts and
+connections of that time; the screen is always of the whole capture. docs/JSON.md explains the keys of
+--json. - reads standard input; of a folder, all *.acc in it are read, each for itself.`,
 		Example: `  acc analyze incident.acc
   acc analyze --json incident.acc
   acc analyze --fail-on warning incident.acc
   acc analyze --timeline incident.acc
+  acc analyze --brief *.acc
+  acc analyze --connections --from 22:13:20 --until 22:13:25 incident.acc
   acc analyze --connections incident.acc
   acc analyze --connections --json incident.acc
   acc analyze --connection 3 incident.acc
   acc analyze --pairs incident.acc
   acc analyze --pairs --json incident.acc`,
-		Args:              oneCapture,
-		ValidArgsFunction: oneCaptureFile,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage(cmd, errors.New("name a capture file, or - for standard input"))
+			}
+			return nil
+		},
+		ValidArgsFunction: captureFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("connection") && o.connection == "" {
 				return &usageError{errors.New("--connection names no connection"), "like --connection 12, or --connection 192.0.2.1:40000"}
 			}
-			return runAnalyze(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
+			if err := o.check(cmd); err != nil {
+				return err
+			}
+			names := expandFolders(args)
+			if len(names) > 1 {
+				return analyzeAll(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), names, o)
+			}
+			return runAnalyze(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), names[0], o)
 		},
 	}
 	takesRead(cmd)
@@ -78,6 +94,8 @@ by the client's address and port; --timeline draws them. docs/JSON.md explains t
 	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
 	f.IntVar(&o.top, "top", 10, "`ROWS` in each table; 0: all")
 	f.StringVar(&o.sort, "sort", string(analysis.SortAccepted), "order the tables by this `COLUMN`: accepted, failed, queue, wait or name")
+	f.StringVar(&o.from, "from", "", "list what was there at this `TIME` or later: 15:04:05 on the recorded host's clock, 2026-11-24T15:04:05Z, or 90s after the start")
+	f.StringVar(&o.until, "until", "", "list what was there at this `TIME` or before, which is given like that of --from")
 	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto, always or never; auto heeds NO_COLOR")
 	o.zoneOptions.flags(cmd)
 	severities := make([]string, len(findings.Severities))
@@ -94,9 +112,72 @@ by the client's address and port; --timeline draws them. docs/JSON.md explains t
 	values(cmd, "top", "0\tall rows", "10", "50", "100")
 	complete(cmd, "connection", clients)
 	group(cmd, "What to print", "brief", "pairs", "connections", "connection", "timeline", "json", "top", "sort", "color", "utc", "local")
-	group(cmd, "What to read", "read", "salvage")
+	group(cmd, "What to read", "read", "salvage", "from", "until")
 	group(cmd, "For scripts", "fail-on")
+	values(cmd, "from")
+	values(cmd, "until")
 	return cmd
+}
+
+// check refuses options that do not go together, and says why.
+func (o *analyzeOptions) check(cmd *cobra.Command) error {
+	view, err := o.view()
+	if err != nil {
+		return err
+	}
+	lists := view == viewPairs || view == viewConnections
+	switch {
+	case o.top < 0:
+		return &usageError{fmt.Errorf("--top must be 0 or more, not %d", o.top), "--top 0 shows all rows"}
+	case !slices.Contains(analysis.Sorts, analysis.Sort(o.sort)):
+		return &usageError{fmt.Errorf("--sort %q is neither accepted, failed, queue, wait nor name", o.sort), "like --sort wait"}
+	case o.failOn != "" && !slices.Contains(findings.Severities, findings.Severity(o.failOn)):
+		return &usageError{fmt.Errorf("--fail-on %q is neither notice, warning nor critical", o.failOn), "like --fail-on warning"}
+	case (o.from != "" || o.until != "") && !lists && view != viewTimeline:
+		return &usageError{
+			errors.New("--from and --until choose lines of a list: counts and findings are of the whole capture, as its account of losses is"),
+			"add --connections, --pairs or --timeline; acc replay --from prints events",
+		}
+	case cmd.Flags().Changed("sort") && view != viewScreen && view != viewBrief:
+		return &usageError{errors.New("--sort is for the tables of the screen: lists are in order of time"), "without --sort; for another order: --json and jq"}
+	case cmd.Flags().Changed("top") && (lists || view == viewConnection):
+		return &usageError{errors.New("--top is for tables: a list has every line"), "without --top; for the first lines: | head"}
+	}
+	return nil
+}
+
+// analyzeAll analyzes several captures, each for itself. Only the answers of people are printed so: the
+// lines of lists and JSON do not say which capture they are of.
+func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o analyzeOptions) error {
+	if view, _ := o.view(); o.json || view != viewScreen && view != viewBrief {
+		return &usageError{
+			fmt.Errorf("lists and JSON are of one capture, not of %d: they would not say which one a line is of", len(names)),
+			"run it for each: for f in *.acc; do acc analyze --json \"$f\"; done",
+		}
+	}
+	if i := slices.Index(names, "-"); i >= 0 && slices.Contains(names[i+1:], "-") {
+		return &usageError{errors.New("standard input can be read once"), "name - one time"}
+	}
+	ins, errs := openFiles(names)
+	worst := exitOK
+	for i, in := range ins {
+		if i > 0 {
+			fmt.Fprintln(out)
+		}
+		err := errs[i]
+		if err == nil {
+			fmt.Fprintf(out, "%s\n", format.Quote(in.name))
+			err = analyzeInput(ctx, out, errOut, in, o)
+		}
+		if err != nil {
+			worst = max(worst, exitCode(err, errOut))
+		}
+		ins[i] = nil // what it took is not kept
+	}
+	if worst != exitOK {
+		return exited(worst)
+	}
+	return nil
 }
 
 // unreadable is an error of reading with what JSON of one object says of it.
@@ -108,6 +189,19 @@ func (o *analyzeOptions) unreadable(out io.Writer, name string, err error) error
 }
 
 func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analyzeOptions) error {
+	if _, err := colorOf(o.color, out); err != nil {
+		return err
+	}
+	in, err := openFile(name)
+	if err != nil {
+		return o.unreadable(out, name, err)
+	}
+	return analyzeInput(ctx, out, errOut, in, o)
+}
+
+// analyzeInput analyzes an input of which nothing was read, and closes it.
+func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analyzeOptions) error {
+	defer in.Close()
 	color, err := colorOf(o.color, out)
 	if err != nil {
 		return err
@@ -116,20 +210,16 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if err != nil {
 		return err
 	}
-	if o.top < 0 {
-		return &usageError{fmt.Errorf("--top %d is less than nothing", o.top), "--top 0 shows all rows"}
-	}
-	if !slices.Contains(analysis.Sorts, analysis.Sort(o.sort)) {
-		return &usageError{fmt.Errorf("--sort %q is neither accepted, failed, queue, wait nor name", o.sort), "like --sort wait"}
-	}
-	if o.failOn != "" && !slices.Contains(findings.Severities, findings.Severity(o.failOn)) {
-		return &usageError{fmt.Errorf("--fail-on %q is neither notice, warning nor critical", o.failOn), "like --fail-on warning"}
-	}
-	in, err := openCapture(name, format.ReaderOptions{Salvage: o.salvage, Parts: true, Omit: []string{"cgroup"}}) // which nothing here looks at
-	if err != nil {
+	name := in.name
+	in.opts, in.inside = format.ReaderOptions{Salvage: o.salvage, Parts: true, Omit: []string{"cgroup"}}, true // which nothing here looks at
+	confineReader(false)
+	if err := in.begin(in.source, o.salvage); err != nil {
 		return o.unreadable(out, name, err)
 	}
-	defer in.Close()
+	shown, err := in.window(o.from, o.until)
+	if err != nil {
+		return err
+	}
 	text := report.TextOptions{Color: color, Width: widthOf(out), Height: heightOf(out), Zone: o.zone(in.Header().ZoneSec)}
 	if !o.json {
 		out = textOut(out)
@@ -139,7 +229,7 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	if o.top == 0 {
 		opts.Top = -1
 	}
-	v := &viewer{o: &o, w: w, view: view, header: in.Header(), zone: text.Zone, width: text.Width, file: in.bytes > 0}
+	v := &viewer{o: &o, w: w, view: view, header: in.Header(), zone: text.Zone, width: text.Width, file: in.bytes > 0, shown: shown}
 	if err := v.listen(&opts); err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func (l *later) untilOf(until string) (time.Time, error) {
 	}
 	if !l.end.Known() && l.bytes > 0 {
 		if frames, err := format.ReadIndex(l.file, l.bytes); err == nil {
-			l.end = l.endClock(frames)
+			l.end = l.input.endClock(frames)
 		}
 	}
 	t, err := timeOf("--until", until, l.Start(), l.end)
@@ -105,7 +105,7 @@ func (e examined) Next() (*format.Batch, error) {
 // begin reads a --from, and goes to where its time is if the input has an index.
 func (l *later) begin(from string, frames []format.Frame, index error) error {
 	if len(frames) > 0 {
-		l.end = l.endClock(frames)
+		l.end = l.input.endClock(frames)
 	}
 	t, err := timeOf("--from", from, l.Start(), l.end)
 	if err != nil {
@@ -132,8 +132,8 @@ func (l *later) begin(from string, frames []format.Frame, index error) error {
 }
 
 // endClock is the clock pair of END, where the index leads.
-func (l *later) endClock(frames []format.Frame) (none format.Clock) {
-	r, err := format.NewReader(io.NewSectionReader(l.file, 0, l.bytes), format.ReaderOptions{})
+func (in *input) endClock(frames []format.Frame) (none format.Clock) {
+	r, err := format.NewReader(io.NewSectionReader(in.file, 0, in.bytes), format.ReaderOptions{})
 	if err != nil || r.SkipTo(frames, math.MaxInt64) != nil {
 		return none
 	}

@@ -66,6 +66,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var value *pflag.InvalidValueError
 	switch {
+	case errors.As(err, &unknown) && ofOthers(cmd, unknown.GetSpecifiedName()) != "":
+		return &usageError{err, ofOthers(cmd, unknown.GetSpecifiedName())}
 	case errors.As(err, &unknown) && len(unknown.GetSpecifiedName()) > 1:
 		if like := flagLike(cmd, unknown.GetSpecifiedName()); like != "" {
 			return &usageError{err, "did you mean: --" + like}
@@ -75,6 +77,22 @@ func flagError(cmd *cobra.Command, err error) error {
 		return usage(cmd, fmt.Errorf("--%s %q is not %s", f.Name, value.GetValue(), kindOf(f)))
 	}
 	return usage(cmd, err)
+}
+
+// ofOthers says why a flag of other readers is none of this command, "" if there is nothing to say.
+func ofOthers(cmd *cobra.Command, flag string) string {
+	timed, whole := flag == "from" || flag == "until", "acc "+cmd.Name()+" is about a whole capture"
+	switch name := cmd.Name(); {
+	case timed && name == "explain":
+		return "acc explain is about one event; acc replay --" + flag + " prints those of a time"
+	case timed && (name == "info" || name == "verify" || name == "repair" || name == "sign"):
+		return whole + "; acc replay --" + flag + " prints the events of a time, acc analyze --connections --" + flag + " the connections"
+	case (flag == "top" || flag == "sort") && name == "replay":
+		return "acc replay prints all events in order of time; acc analyze has tables with --" + flag
+	case (flag == "top" || flag == "sort") && (name == "info" || name == "verify" || name == "explain"):
+		return "acc " + name + " has no tables; acc analyze has --" + flag
+	}
+	return ""
 }
 
 // kindOf says what the value of a flag must be.

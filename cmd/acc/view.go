@@ -89,6 +89,7 @@ type viewer struct {
 	list     *report.ConnectionList
 	timeline *report.Timeline
 	ordered  timedLines
+	shown    window
 }
 
 // listen makes the analysis tell what the view lists.
@@ -116,7 +117,9 @@ func (v *viewer) listen(o *analysis.Options) error {
 	case viewTimeline:
 		v.timeline = report.NewTimeline(cmp.Or(max(v.o.top, 0), 1000))
 		o.Connection = func(c *analysis.Connection) error {
-			v.timeline.Add(c)
+			if v.shown.has(v.clocks, report.BeganNS(c), report.ListedNS(c)) {
+				v.timeline.Add(c)
+			}
 			return nil
 		}
 	}
@@ -135,6 +138,9 @@ func (v *viewer) write(ns int64) error {
 }
 
 func (v *viewer) pair(p *pairing.Pair) error {
+	if began, ended := p.EnterNS, p.ReturnNS; !v.shown.has(v.clocks, cmp.Or(began, ended), cmp.Or(ended, began)) {
+		return nil
+	}
 	if v.o.json {
 		v.line = report.AppendPairJSON(v.line[:0], p, v.clocks)
 	} else {
@@ -144,6 +150,9 @@ func (v *viewer) pair(p *pairing.Pair) error {
 }
 
 func (v *viewer) connection(c *analysis.Connection) error {
+	if !v.shown.has(v.clocks, report.BeganNS(c), report.ListedNS(c)) {
+		return nil
+	}
 	if v.o.json {
 		v.line = report.AppendConnectionJSON(v.line[:0], c, v.clocks)
 		return v.write(report.ListedNS(c))
