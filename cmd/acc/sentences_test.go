@@ -26,7 +26,7 @@ var forbidden = map[string]*regexp.Regexp{
 	"a verb that does not fit one":        regexp.MustCompile(`(?:^|[^\d.,:])1 (?:client|connection|process|socket|of them) (?:were|have|are)\b`),
 	"one event called events":             regexp.MustCompile(`\bevents \d+ (?:at|from)\b`),
 	"a span of one event":                 regexp.MustCompile(`\b1 time in|\bin [≥~]?0 ns\b`),
-	"a count of many beside a singular":   regexp.MustCompile(`(?:^|[^\d.,:])(?:[2-9]|\d\d+) (?:accept|attempt|client|connection|event|frame|listener|packet|peer|process|socket|time)\b[^-\[]`),
+	"a count of many beside a singular":   regexp.MustCompile(`(?:^|[^\d.,:])(?:[2-9]|\d\d+) (?:accept|attempt|client|connection|event|frame|listener|packet|peer|process|socket|time)\b[^-\[…]`),
 	"names without a comma between them":  regexp.MustCompile(`before \w+ \w[\w.]* \(\d+\) accepted`),
 	"an ordinary number with a full stop": regexp.MustCompile(`\bfor the \d+\. time`),
 	"a value that Go prints":              regexp.MustCompile(`%!|<nil>|\{\d|\bmap\[`),
