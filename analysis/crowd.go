@@ -11,7 +11,7 @@ import (
 // nearNS is how soon after the end of a connection an accept is taken to follow from it.
 const nearNS = 10e6
 
-// maxCrowds bounds the numbers of open connections that are told apart at slow accepts.
+// maxCrowds bounds the numbers of open connections that are counted by themselves at slow accepts.
 const maxCrowds = 256
 
 // crowd is what is kept of that.

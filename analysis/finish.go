@@ -363,7 +363,7 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unse
 		add("limit", "there were more than %d connections at once: the ends of the oldest were not followed", a.o.MaxConns)
 	}
 	if a.places.limited {
-		add("limit", "there were more listeners, processes or peers than are told apart; the totals are right, the lists are not whole")
+		add("limit", "there were more listeners, processes or peers than acc counts by themselves; the totals are right, the lists are not whole")
 	}
 	return list
 }

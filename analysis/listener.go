@@ -20,7 +20,7 @@ const (
 	maxDetailed = 256      // listeners with a histogram and a timeline; the others are counted only
 	maxForeign  = 8        // network namespaces of tasks that are kept of one listener
 	maxHolders  = 8        // processes that have one listener open at the end
-	maxErrnos   = 32       // errors that are told apart for one listener
+	maxErrnos   = 32       // errors that are counted by themselves for one listener
 	maxLinks    = 100_000  // pairs of a listener and a process
 	maxText     = 16 << 20 // bytes of the texts of process records
 )

@@ -11,7 +11,7 @@ import (
 // peer on an IPv6 listener. Addresses gather until there are many: a table of many
 // peers is not in the cache, and loads that do not wait for each other overlap.
 type peers struct {
-	max   int // addresses that are told apart
+	max   int // addresses that are counted by themselves
 	slots []peer
 	used  int
 	key   [2]uint64 // of the hash, so that nobody can choose addresses that collide

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	maxRefusals = 1 << 16 // refused connections that are told apart at once
+	maxRefusals = 1 << 16 // refused connections that are counted by themselves at once
 	keepRefused = 8       // dropped packets of one that are kept
 	retryNS     = 130e9   // a client that was not heard of for so long has given up (net.ipv4.tcp_syn_retries)
 )

@@ -228,7 +228,7 @@ type Life struct {
 	RefusedSYN      uint64          `json:"refused_syn"`         // packets refused: SYNs, the accept queue was full
 	RefusedACK      uint64          `json:"refused_ack"`         // packets refused: last ACKs of handshakes, the accept queue was full
 	RefusedSYNQueue uint64          `json:"refused_syn_queue"`   // packets refused: SYNs, the SYN queue was full
-	RefusedClients  uint64          `json:"refused_connections"` // connections that were refused at least once; the first 65,536 of all listeners are told apart
+	RefusedClients  uint64          `json:"refused_connections"` // connections that were refused at least once; the first 65,536 of all listeners are counted by themselves
 	ClosedInQueue   uint64          `json:"closed_in_queue"`     // ended before any accept
 	TurnedAway      uint64          `json:"turned_away"`         // of the accepted, those that the server ended within a second, before it had read a byte
 	Unanswered      uint64          `json:"unanswered"`          // of the accepted, those whose client sent something and left before a byte came back

@@ -46,7 +46,7 @@ type Stop struct {
 	Text         string     `json:"text"`          // the same in words for people
 	By           string     `json:"by"`            // who did it, name[pid]
 	Queue        uint32     `json:"queue"`         // connections in the accept queue then
-	ListensAgain bool       `json:"listens_again"` // the socket was told to listen again after that
+	ListensAgain bool       `json:"listens_again"` // listen() was called on the socket again after that
 }
 
 func (a *Analyzer) stopInfo(s *stop) *Stop {

@@ -89,7 +89,7 @@ func TestVMSyslog(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := exec.Command("/in/acc", "verify", "--checkpoints", kept, path).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "the last; everything is what was written then") {
+	if err != nil || !strings.Contains(string(out), "the last; the whole file is as it was written then") {
 		t.Errorf("verify: %v\n%s\n%s", err, out, log)
 	}
 	r = startRecorder(t, "/in/acc", "record", "-o", other)

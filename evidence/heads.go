@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/evidence/checkpoints"
 	"github.com/acc-project/acc/format"
 )
@@ -128,10 +129,10 @@ func (w *wanted) contradicted(r *LogResult, last int64) {
 		switch {
 		case !h.logged:
 		case h.found != nil && (h.found.Bytes != h.bytes && h.found.Frame != last || h.found.Events != h.events): // the index is behind the last
-			r.Contradictions = append(r.Contradictions, fmt.Sprintf("frame %d has its head, but ends at byte %d after %d events, not at byte %d after %d",
+			r.Contradictions = append(r.Contradictions, fmt.Sprintf("frame %d has its chain head, but ends at byte %d after %d events, not at byte %d after %d",
 				h.frame, h.found.Bytes, h.found.Events, h.bytes, h.events))
 		case h.found == nil && h.frame < newest:
-			r.Contradictions = append(r.Contradictions, fmt.Sprintf("frame %d has another head than its line says, and a kept head of frame %d vouches for it", h.frame, newest))
+			r.Contradictions = append(r.Contradictions, fmt.Sprintf("frame %d has another chain head than its line says, and the kept chain head of frame %d vouches for it", h.frame, newest))
 		}
 	}
 }
@@ -177,18 +178,18 @@ func (v *Verification) judgeHeads(w *wanted, log *LogResult) {
 	}
 	more := func(p **wantedHead) string {
 		if n := counts[p]; n > 1 {
-			return fmt.Sprintf("; so are %d more kept heads", n-1)
+			return fmt.Sprintf("; the same of %s", humanize.Plural(uint64(n-1), "more kept chain head"))
 		}
 		return ""
 	}
 	if differs != nil {
-		v.forge("frame %d has another head than the one that was kept: it, or something before it, was changed%s", differs.frame, more(&differs))
+		v.forge("frame %d has another chain head than the kept one: it, or something before it, was changed%s", differs.frame, more(&differs))
 	}
 	if cut != nil {
 		v.forge("frame %d was written and is missing, yet the capture has an end: it was cut and closed anew%s", cut.frame, more(&cut))
 	}
 	if lost != nil {
-		v.forge("the kept head %.16s… is not in the capture%s", lost.head, more(&lost))
+		v.forge("the kept chain head %.16s… is not in the capture%s", lost.head, more(&lost))
 	}
 	if log != nil && (differs != nil && differs.logged || cut != nil && cut.logged) && log.Form != string(checkpoints.Journal) {
 		v.Why = append(v.Why, "or someone else wrote such a line into the log, which does not prove who wrote it: journalctl -t acc -o json does")
@@ -196,7 +197,7 @@ func (v *Verification) judgeHeads(w *wanted, log *LogResult) {
 	if doubtful {
 		why := fmt.Sprintf("the log contradicts itself, so not all of it is acc's: %s", log.Contradictions[0])
 		if n := len(log.Contradictions); n > 1 {
-			why += fmt.Sprintf("; and %d times more", n-1)
+			why += fmt.Sprintf("; and %s", humanize.Plural(uint64(n-1), "more contradiction"))
 		}
 		v.unconfirm(why)
 	}
@@ -209,18 +210,18 @@ func (v *Verification) openHeads(w *wanted, open int, last *wantedHead) {
 	asked := len(w.heads) > 0 || v.Log != nil
 	switch {
 	case open > 0 && v.Repaired != nil:
-		v.unconfirm(fmt.Sprintf("it is repaired: the kept heads are of the original (sha256 %s): verify that", v.Repaired.SHA256))
+		v.unconfirm(fmt.Sprintf("it is repaired: the kept chain heads are of the original (sha256 %s): verify that", v.Repaired.SHA256))
 	case open > 0 && len(v.Skipped) > 0:
-		v.Why = append(v.Why, fmt.Sprintf("%d of %d kept heads can't be confirmed: the chain is broken at byte %d", open, len(w.heads), v.Skipped[0].Offset))
+		v.Why = append(v.Why, fmt.Sprintf("%d of %d kept chain heads can't be confirmed: the chain is broken at byte %d", open, len(w.heads), v.Skipped[0].Offset))
 	case open > 0 && last.events > 0:
 		v.Why = append(v.Why, fmt.Sprintf("frame %d was written and is missing: the capture had at least %d events", last.frame, last.events))
 	case open > 0 && last.frame >= 0:
 		v.Why = append(v.Why, fmt.Sprintf("frame %d was written and is missing", last.frame))
 	case open > 0:
-		v.Why = append(v.Why, fmt.Sprintf("the kept head %.16s… can't be confirmed: it is not in what is left of the capture", last.head))
+		v.Why = append(v.Why, fmt.Sprintf("the kept chain head %.16s… can't be confirmed: it is not in what is left of the capture", last.head))
 	case asked && len(w.heads) == 0 && v.ID == "" && v.Capture != audit.Intact && v.Capture != Unclean:
-		v.Why = append(v.Why, "no kept head can be confirmed: the header, which says what capture it is, is damaged")
+		v.Why = append(v.Why, "no kept chain head can be confirmed: the header, which says what capture it is, is damaged")
 	case asked && len(w.heads) == 0:
-		v.unconfirm("no head of this capture was kept: none of those that are given is of it")
+		v.unconfirm("none of the chain heads that are given is of this capture")
 	}
 }

@@ -213,7 +213,7 @@ func (v *Verification) judge(c *Capture, readErr error, last *format.Batch, x *E
 		}
 		why := fmt.Sprintf("%d TCP connections are not accounted for", n)
 		if n < 0 {
-			why = fmt.Sprintf("%d TCP connections more were recorded than there were", -n)
+			why = fmt.Sprintf("%d more TCP connections were recorded than the kernel counted", -n)
 		}
 		v.Why = append(v.Why, "the kernel's own counters do not agree: "+why)
 	}

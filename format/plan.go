@@ -173,7 +173,7 @@ func makePlans() *plans {
 		}
 	}
 	if len(p.keyed[keyedConn].fields) != numPeer || len(p.keyed[keyedClosed].fields) != numClosed {
-		panic("format: repeats do not tell of all fields")
+		panic("format: repeats do not cover all fields")
 	}
 	for class := range p.of {
 		for on, mask := range onMasks {

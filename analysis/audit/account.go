@@ -173,7 +173,7 @@ func (a *Account) Contradictions() []string {
 		a.contradict("END says %d events, there are %d", a.end.Events, a.events)
 	}
 	if a.stranger != 0 && !a.repair {
-		a.contradict("event %d is of a process that no record before it tells of", a.stranger)
+		a.contradict("event %d is of a process that has no record before it", a.stranger)
 	}
 	if a.doubled && !a.repair {
 		a.contradict("two processes have the same number")

@@ -44,7 +44,7 @@ func TestAccount(t *testing.T) {
 		{name: "late ones", events: accepts(4, 1, 9, 3, 2, 7, 5, 6, 8)},
 		{name: "no number", events: accepts(0, 1), want: "1 events have no number"},
 		{name: "no account", events: accepts(1), none: true, want: "does not account for 1 event of"},
-		{name: "of nobody", events: stranger, want: "event 2 is of a process that no record"},
+		{name: "of nobody", events: stranger, want: "event 2 is of a process that has no record"},
 		{name: "two of a number", events: accepts(1), twice: true, want: "the same number"},
 	} {
 		b := &format.Batch{Header: &format.Header{}, Processes: []format.Process{{Num: 1}}, Events: c.events, MinNS: 100, MaxNS: 100}

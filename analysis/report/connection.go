@@ -19,7 +19,7 @@ func AppendConnectionJSON(dst []byte, c *analysis.Connection, clocks *format.Clo
 // connectionKeys are in the order in which they came to be: scripts may count on it.
 var connectionKeys = labelled(
 	wideOrNull("id", func(c *conn) (uint64, bool) { return c.ID, c.ID != 0 },
-		"number of the first event that tells of it, which --connection and acc explain take; null if it was there all the time without an event: then addresses, ports and netns name it"),
+		"number of its first event, which --connection and acc explain take; null if it was there all the time without an event: then addresses, ports and netns name it"),
 	addrKey("laddr", localOf, "local address"),
 	portKey("lport", localOf, "local port"),
 	addrKey("raddr", remoteOf, "client's address"),

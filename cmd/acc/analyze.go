@@ -39,17 +39,18 @@ func newAnalyzeCommand() *cobra.Command {
 		Use:     "analyze FILE|FOLDER...",
 		Aliases: []string{"analyse"},
 		Short:   "Say what a capture shows: who accepted whom, how long it took, what failed",
-		Long: `Analyze pairs the entries and returns of a capture and prints on one screen what
-happened: attempts, failures by error, time in accept, rates, listeners with their
-queues, processes and peers, what became of connections, and last what was found, worst
-first: docs/FINDINGS.md explains each. Of a capture that is not complete, ≥ marks what
-may be more in the whole, ~ what may differ.
+		Long: `Analyze prints on one screen what a capture shows: attempts to accept, failures by error,
+time in accept, rates, listeners with their queues, processes and peers, what became of
+connections, and last the findings, worst first; docs/FINDINGS.md explains each. In an
+incomplete capture, ≥ marks a number that may be higher in truth, ~ one that may differ.
+acc help screen explains the words.
 
-Instead of the screen, --pairs lists the attempts, --connections the connections, one a
-line; --connection tells the whole story of one, named by the number of any event of it or
-by the client's address and port; --timeline draws them. --from and --until choose attempts and
-connections of that time; the screen is always of the whole capture. docs/JSON.md explains the keys of
---json. - reads standard input; of a folder, all *.acc in it are read, each for itself.`,
+Instead of the screen, --pairs lists the attempts and --connections the connections, one a
+line. --connection tells the story of one connection: name it by the number of any of its
+events, or by the client's address and port. --timeline draws connections. --from and
+--until choose attempts and connections of a time; the screen is always of the whole
+capture. docs/JSON.md explains the keys of --json. - reads standard input; of a folder,
+analyze reads all *.acc in it, each by itself.`,
 		Example: `  acc analyze incident.acc
   acc analyze --json incident.acc
   acc analyze --fail-on warning incident.acc

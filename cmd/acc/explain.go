@@ -26,11 +26,12 @@ func newExplainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain SEQ FILE",
 		Short: "Say in words what one event means",
-		Long: `Explain prints what the event with sequence number SEQ means, in a few sentences, and
-then all its fields with their meanings. Findings of acc analyze name events so; for the
-whole story of an event's connection there is acc analyze --connection SEQ FILE. Of an
-event in a part that --salvage or a repair left out it says so. It reads all of the capture,
-to say on standard error whether the file is intact and the recording complete.`,
+		Long: `Explain prints what the event with sequence number SEQ means, in a few sentences, and then
+all its fields with their meanings. The findings of acc analyze name events by these
+numbers. For the whole story of the event's connection: acc analyze --connection SEQ FILE.
+If the event is in a part that --salvage or a repair left out, explain says so. It reads
+the whole capture, and prints on standard error whether the file is intact and the
+recording complete.`,
 		Example: `  acc explain 3 incident.acc
   acc explain -r incident.acc 3`,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {

@@ -83,8 +83,8 @@ Signs before a number
   without    exact
 
 Words
-  attempt          one call of accept, accept4 or one request of io_uring
-  without a return the call was still waiting when the recording ended, or its return is missing
+  attempt          one call of accept or accept4, or one request of io_uring
+  without a return its return is not in the capture: it was still waiting, or events are missing
   queued           the handshake is done; the connection waits in the accept queue
   queue high       the longest accept queue seen, and its limit; FULL: longer than the limit
   p99 queued       99 of 100 accepted connections waited no longer than this in the queue

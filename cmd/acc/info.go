@@ -21,11 +21,11 @@ func newInfoCommand() *cobra.Command {
 		Use:   "info FILE|FOLDER...",
 		Short: "Say what a capture is, whether its file is intact and its recording complete, and what was lost",
 		Long: `Info prints where, when and how captures were taken, whether the file is intact, whether
-the recording is complete, and what was lost or missed. It reads all of a file of up to 4 MiB. Of a larger one that was closed
-cleanly it reads the beginning, the end and the index between them, and says that it did
-not look at the rest; --full reads it. It works on truncated and on corrupt files. - reads
-standard input; of a folder, all *.acc in it are read. With --json, a file of which nothing can be read is an object, too: its
-error says why.`,
+the recording is complete, and what was lost or missed. It reads all of a file of up to
+4 MiB. Of a larger one that was closed cleanly it reads the beginning, the end and the
+index, and says that it did not look at the rest; --full reads all. It works on truncated
+and corrupt files. - reads standard input; of a folder, info reads all *.acc in it. With
+--json, a file that can't be read gives an object, too: its error says why.`,
 		ValidArgsFunction: captureFiles,
 		Example: `  acc info incident.acc
   acc info --full incident.acc

@@ -43,26 +43,29 @@ func newRecordCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "record [-o FILE] [flags] [-- COMMAND ARG...]",
 		Short: "Record accept on this host",
-		Long: `Record records every accept call of this host into a capture file until Ctrl-C,
---count, --duration, or, with a COMMAND, until that ends; then acc exits with the
-command's exit code. Whatever ends the recording ends the command too. The whole host is recorded, not only the command. It needs root,
-or, from Linux 6.1, CAP_BPF and CAP_PERFMON; and Linux 5.10 or newer.
+		Long: `Record writes every accept call of this host into a capture file, and what becomes of TCP
+connections. It ends at Ctrl-C, after --count or --duration, or when COMMAND ends; acc then
+exits with the exit code of COMMAND. When the recording ends first, acc ends COMMAND. A
+COMMAND does not limit what is recorded: that is always the whole host. Recording needs
+Linux 5.10 or newer, and root or, from Linux 6.1, CAP_BPF and CAP_PERFMON.
 
-The file is written with mode 0600, belongs to the user who called sudo, and is never
-overwritten without --force; -o - writes to standard output. A first Ctrl-C ends the
-recording in order, a second one at once. With --probe auto, fentry probes are used
-where the kernel has them and does not preempt them: unlike kretprobes they miss nothing
-when many threads are blocked in accept.
+The file has mode 0600 and belongs to the user who called sudo. An existing file is
+overwritten only with --force. -o - writes to standard output. The first Ctrl-C closes the
+capture cleanly, a second one stops at once. --probe auto uses fentry probes where the
+kernel has them and does not preempt them, else kprobes: kretprobes can miss returns when
+many threads are blocked in accept.
 
-When it records, acc gives up what it no longer needs of its rights; a COMMAND has its
-caller's. On a full disk it ends in order, counts what was lost, and exits with 5. If the
-file is deleted, replaced, truncated or overwritten, acc notices within a second, ends the
-recording and exits with 1. While acc writes a file, no other acc overwrites it.
+Once it records, acc gives up the rights that it no longer needs. COMMAND runs with the
+rights of its caller. When the disk is full, acc closes the capture cleanly, counts what
+was lost, and exits with 5. When the file is deleted, replaced, truncated or overwritten,
+acc notices within a second, ends the recording and exits with 1. While acc writes a file,
+no other acc overwrites it.
 
---checkpoint emits the head of the capture's hash chain while it is recorded. Kept where
-whoever can write to this host can't reach, like a remote syslog, it shows later with acc
-verify --checkpoints whether the capture was cut or written anew. The newest head can be
-older than the file by --checkpoint-every: nothing vouches yet for what came since.`,
+--checkpoint prints chain heads of the capture while it is recorded. Keep them where nobody
+who can write to this host can change them, such as a remote syslog. Later, acc verify
+--checkpoints compares the capture with them: that shows whether it was cut or written
+anew. The newest head can be --checkpoint-every older than the end of the file; a change
+behind it does not show.`,
 		Example: `  sudo acc record -o incident.acc
   sudo acc record -o web.acc -- nginx -g 'daemon off;'
   sudo acc record -d 30s

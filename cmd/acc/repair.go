@@ -23,12 +23,12 @@ func newRepairCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "repair BAD -o GOOD",
 		Short: "Write a new capture of all that can be read of a damaged one",
-		Long: `Repair reads a truncated or corrupt capture as --salvage does and writes a new one: the
+		Long: `Repair reads a truncated or corrupt capture as --salvage does, and writes a new one: all
 frames that can be read, byte for byte, so that events keep their numbers; a note of each
-gap; a header that says from which file it was made, by SHA-256; and an END that says how
-the recording ended, as the original's does, and whose account is of what is there. The
-damaged file stays as it is: it is the evidence. acc info, acc analyze and acc verify say
-of the new one that it is repaired and what it lacks, and exit with 3. The exit code of repair is 0 if it was written.`,
+gap; a header with the SHA-256 of the damaged file; and an END that says how the recording
+ended, with an account of what the new file holds. The damaged file stays as it is: it is
+the evidence. acc info, acc analyze and acc verify report that the new file is repaired and
+what it lacks, and exit with 3. Repair itself exits with 0 if it wrote the file.`,
 		ValidArgsFunction: oneCaptureFile,
 		Example: `  acc repair damaged.acc -o readable.acc
   acc info readable.acc`,

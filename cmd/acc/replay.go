@@ -35,12 +35,12 @@ func newReplayCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay FILE",
 		Short: "Print the events of a capture as they happened",
-		Long: `Replay prints the events of a capture, one a line, in order of time, at the pace at
-which they happened; - reads standard input, also while it is being recorded. Events that a
-live capture gives too late for that, by more than 200 ms, are counted. Times are in the
-zone of the recorded host, or UTC as JSON. The fields of JSON are listed by acc fields.
-With --from, a file's index leads to the time, and what lies before is not checked; a time
-that is not one of the capture is said.`,
+		Long: `Replay prints the events of a capture, one a line, in order of time, at the pace at which
+they happened. - reads standard input, also while the capture is being recorded. In a live
+capture an event can come too late for that order, by more than 200 ms; replay counts these.
+Times are in the zone of the recorded host; in JSON they are UTC. acc fields lists the keys
+of --json. With --from, replay jumps to the time by the file's index and does not check what
+lies before. It says so when the capture has no event at that time or later.`,
 		Example: `  acc replay incident.acc
   acc replay --speed 10 --max-gap 2s incident.acc
   acc replay --speed max --json incident.acc

@@ -26,15 +26,15 @@ func newSignCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sign FILE --key KEY",
 		Short: "Sign a capture with an SSH key",
-		Long: `Sign writes FILE.sig, a signature of the whole file in OpenSSH's format, which acc verify
-checks and ssh-keygen does:
+		Long: `Sign writes FILE.sig, a signature of the whole file in OpenSSH's format. acc verify checks
+it, and so does ssh-keygen:
 
   ssh-keygen -Y verify -f allowed_signers -I WHO -n file -s FILE.sig < FILE
 
-KEY is a private key, or a public one whose private half lies beside it or is in an
-ssh-agent, as an encrypted key must be. What ssh-keygen -Y sign -n file FILE writes is the same. A damaged
-capture can be signed, too: the signature says only who vouches for these bytes. - reads
-standard input and writes the signature to standard output.`,
+KEY is a private key, or a public key whose private half lies beside it or is in an
+ssh-agent. An encrypted key must be in the agent. ssh-keygen -Y sign -n file FILE writes
+the same. You can sign a damaged capture, too: a signature says only who vouches for these
+bytes. - reads standard input and writes the signature to standard output.`,
 		Example: `  acc sign incident.acc --key ~/.ssh/id_ed25519
   acc verify --allowed-signers ~/.ssh/allowed_signers incident.acc`,
 		Args:              oneCapture,

@@ -30,40 +30,43 @@ func newVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE|FOLDER...",
 		Short: "Prove that a capture is intact and, by a signature or a kept chain head, genuine",
-		Long: `Verify reads captures from beginning to end and holds everything in them against
-everything else: checksums, hash chain, numbers, END with its account, index, tail. It
-prints the SHA-256 of the file, as sha256sum does, and the head of its chain. It says
-whether the file is intact and whether the recording is complete, and gives one verdict:
+		Long: `Verify reads captures from beginning to end and compares everything in them: checksums,
+hash chain, numbers, END with its account, index, tail. It prints the SHA-256 of the file,
+as sha256sum does, and its chain head. It says whether the file is intact and whether the
+recording is complete, and gives one verdict:
 
-  intact       all of it is there and fits
-  unclean      the same, but the recording was not closed cleanly, or it was repaired
-  truncated    it stops before its end; what is missing is said
-  corrupt      it holds what its recorder did not write; where is said
-  altered      it fits, but is not what was signed, or not what a kept head says
-  unsigned     nobody who may has signed it; only if --allowed-signers or --signature asks
-  unconfirmed  heads are given, and none is of it, or it is repaired and they are of
-               its original, or the log of --checkpoints contradicts itself
+  intact       all parts are there and agree
+  unclean      intact, but the recording was not closed cleanly, or the file is repaired
+  truncated    it stops before its end; acc says what is missing
+  corrupt      it holds what its recorder did not write; acc says where
+  altered      its parts agree, but it is not what was signed, or differs from a kept
+               chain head
+  unsigned     no valid signature from an allowed signer (only with --allowed-signers or
+               --signature)
+  unconfirmed  chain heads are given and none confirms the file: they are of another
+               capture or, for a repaired one, of its original; or the log of
+               --checkpoints contradicts itself
 
-What is truncated or corrupt is not called altered because its signature, or a head from
-the damage on, can't be confirmed: that is said beside. It is if a head before differs.
+A truncated or corrupt file is not called altered when its signature, or a chain head from
+behind the damage, can't be confirmed; acc says that beside the verdict. It is called
+altered when a chain head before the damage differs.
 
-The verdict is on the file. A recording that lost events, or whose kernel counted other
-connections, is incomplete in an intact file: that is printed beside the verdict. If
-the kernel counted others, and nothing in the capture accounts for it, the exit code of an
-intact file is 9.
+The verdict is on the file. A recording that lost events is incomplete although its file is
+intact; acc prints both. Verify exits with 9 when the file is intact and the kernel counted
+connections that nothing in the capture accounts for.
 
-The chain alone does not stop a forger, who can compute it anew. Against that helps a
-signature (acc sign, or ssh-keygen -Y sign), which is looked for in FILE.sig, or a head
-that was kept elsewhere (acc record --checkpoint). A FILE.sig that is none, of which
-nothing was asked, is said and does not change the verdict. - reads standard input.
+Anyone who edits a capture can also recompute its hash chain. A signature (acc sign, or
+ssh-keygen -Y sign; in FILE.sig) or a chain head that was kept elsewhere (acc record
+--checkpoint) shows such a change. A FILE.sig that is no signature is reported, and changes
+the verdict only if you asked for a signature. - reads standard input.
 
---checkpoints reads a log. A line counts only where the log's own fields say that acc
-wrote it. Best is journalctl -o json: there the kernel says who wrote. A text log proves
-less, since any user can write in acc's name. If its lines contradict each other, the
-verdict is unconfirmed and not altered.
+--checkpoints reads a log. A line counts only if the log itself says that acc wrote it.
+The output of journalctl -o json proves most: the kernel says who wrote each line. In a
+text log any user can write in acc's name. If the lines of a log contradict each other,
+the verdict is unconfirmed, not altered.
 
-With --json, a file of which nothing can be read is an object, too: its verdict is
-unreadable, and error says why.`,
+With --json, a file that can't be read gives an object, too: its verdict is unreadable,
+and error says why.`,
 		ValidArgsFunction: captureFiles,
 		Example: `  acc verify incident.acc
   acc verify --allowed-signers ~/.ssh/allowed_signers --identity ops@example.org incident.acc
@@ -93,7 +96,7 @@ unreadable, and error says why.`,
 	values(cmd, "head")
 	values(cmd, "identity")
 	values(cmd, "namespace", defaultNamespace)
-	group(cmd, "Heads that were kept", "head", "checkpoints")
+	group(cmd, "Kept chain heads", "head", "checkpoints")
 	group(cmd, "Signature", "signature", "allowed-signers", "revoked", "identity", "namespace")
 	return cmd
 }

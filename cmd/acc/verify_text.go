@@ -56,7 +56,7 @@ func (v *verified) text(out io.Writer) error {
 		}
 	}
 	row("sha256", "%s", cmp.Or(v.SHA256, "not known: it was not read to its end"))
-	row("head", "%s", v.Head)
+	row("chain head", "%s", v.Head)
 	row("", "of %s with %s", many(int(v.Frames), "frame"), many(int(v.Events), "event")+v.covered())
 	v.headsText(row)
 	if r := v.Repaired; r != nil {
@@ -83,13 +83,13 @@ func (v *verified) signatureText(row func(name, format string, args ...any)) {
 	s, q := &v.Signature, format.Quote
 	switch s.Status {
 	case "good":
-		row("signature", "good, by %s, who may; key %s %s", q(s.Principals), q(strings.TrimPrefix(s.Type, "ssh-")), q(s.Key))
+		row("signature", "good, by the allowed signer %s; key %s %s", q(s.Principals), q(strings.TrimPrefix(s.Type, "ssh-")), q(s.Key))
 	case "valid":
-		row("signature", "fits, by the key %s %s; whose that is, --allowed-signers tells", q(strings.TrimPrefix(s.Type, "ssh-")), q(s.Key))
+		row("signature", "valid, by the key %s %s; --allowed-signers says whose that is", q(strings.TrimPrefix(s.Type, "ssh-")), q(s.Key))
 	case "bad":
 		row("signature", "BAD: %s", q(s.Why))
 	default:
-		row("signature", "none: nothing but the chain holds this file together, and anyone can compute that anew")
+		row("signature", "none. Without a signature, anyone who edits the file can also recompute its hash chain.")
 	}
 }
 
@@ -117,7 +117,7 @@ func (v *verified) headsText(row func(name, format string, args ...any)) {
 			}
 		}
 	}
-	name := "kept heads"
+	name := "chain heads"
 	say := func(format string, args ...any) {
 		row(name, format, args...)
 		name = ""
@@ -126,11 +126,11 @@ func (v *verified) headsText(row func(name, format string, args ...any)) {
 	if newest >= 0 {
 		switch h, ended := v.Heads[newest], v.Capture == audit.Intact || v.Capture == evidence.Unclean; {
 		case v.Head != h.Head:
-			say("%.16s…: frame %d; the first %d bytes are what was written then, the %d behind them are proven by nothing", h.Head, h.Frame, h.Bytes, v.Bytes-h.Bytes)
+			say("%.16s…: frame %d; the first %d bytes are as they were written then; nothing proves the %d behind them", h.Head, h.Frame, h.Bytes, v.Bytes-h.Bytes)
 		case ended:
-			say("%.16s…: frame %d, the last; everything is what was written then", h.Head, h.Frame)
+			say("%.16s…: frame %d, the last; the whole file is as it was written then", h.Head, h.Frame)
 		default:
-			say("%.16s…: frame %d, the last that is here; the first %d bytes are what was written then", h.Head, h.Frame, h.Bytes)
+			say("%.16s…: frame %d, the last that is here; the first %d bytes are as they were written then", h.Head, h.Frame, h.Bytes)
 		}
 	}
 	shown := 0
