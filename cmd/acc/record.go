@@ -135,16 +135,9 @@ func sizeOf(s string) (int, error) {
 
 func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	c := capture.Options{Mode: capture.Mode(o.probe), Events: capture.Events(o.events), MaxEvents: o.count, Denied: o.denied, Command: o.command, Confine: true, Args: os.Args, Tool: "acc " + toolVersion()}
-	switch c.Events {
-	case capture.EventsAll, capture.EventsAccept, capture.EventsLifecycle:
-	default:
-		return &usageError{fmt.Errorf("--events %q is not all, accept or lifecycle", o.events), "like --events accept"}
-	}
-	var err error
-	switch c.Mode {
-	case capture.ModeAuto, capture.ModeKprobe, capture.ModeFentry:
-	default:
-		return &usageError{fmt.Errorf("--probe %q is neither auto, kprobe nor fentry", o.probe), "auto chooses what suits the kernel"}
+	err := checkKinds(&c)
+	if err != nil {
+		return err
 	}
 	if c.Duration, err = durationOf("--duration", o.duration); err != nil {
 		return err
@@ -221,6 +214,21 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	}
 	if result.CommandExit < 0 && !result.End.Clean {
 		return exited(exitTruncated)
+	}
+	return nil
+}
+
+// checkKinds refuses kinds of probes and events that there are not.
+func checkKinds(c *capture.Options) error {
+	switch c.Events {
+	case capture.EventsAll, capture.EventsAccept, capture.EventsLifecycle:
+	default:
+		return &usageError{fmt.Errorf("--events %q is not all, accept or lifecycle", c.Events), "like --events accept"}
+	}
+	switch c.Mode {
+	case capture.ModeAuto, capture.ModeKprobe, capture.ModeFentry:
+	default:
+		return &usageError{fmt.Errorf("--probe %q is neither auto, kprobe nor fentry", c.Mode), "auto chooses what suits the kernel"}
 	}
 	return nil
 }

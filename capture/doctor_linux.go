@@ -1,0 +1,432 @@
+//go:build amd64 || arm64
+
+package capture
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/acc-project/acc/format"
+)
+
+// This file finds out whether this host can be recorded, and what a recording would not show.
+
+// Diagnose looks at all that recording depends on, and at last makes a recording of a connection to
+// itself over the loopback and reads it back. Of o, Mode, Events and RingBytes count. folder is where captures are
+// to be written, "" for none.
+func Diagnose(ctx context.Context, o Options, folder string) Diagnosis {
+	root := os.DirFS("/")
+	d := Diagnosis{Limits: []string{}}
+	d.Checks = append(d.Checks, look(root)...)
+	d.Checks = append(d.Checks, checkClock(), checkOthers(root))
+	if folder != "" {
+		d.Checks = append(d.Checks, checkFolder(folder))
+	}
+	d.Checks = append(d.Checks, d.try(ctx, o))
+	return d
+}
+
+// look makes the checks that take files of the host alone, which root has.
+func look(root fs.FS) []HostCheck {
+	return []HostCheck{
+		checkKernel(root), checkPrivileges(root), checkLockdown(root), checkTypes(root), checkKprobes(root), checkFtrace(root), checkParanoid(root),
+		checkTracefs(root), checkSeccomp(root), checkUserNamespace(root), checkPIDNamespace(root), checkCgroup(root), checkMemory(root),
+	}
+}
+
+func (c HostCheck) less(effect, remedy string) HostCheck {
+	c.Standing, c.Effect, c.Remedy = StandingLess, effect, remedy
+	return c
+}
+
+func (c HostCheck) broken(effect, remedy string) HostCheck {
+	c.Standing, c.Effect, c.Remedy = StandingBroken, effect, remedy
+	return c
+}
+
+func ok(name, found string, args ...any) HostCheck {
+	return HostCheck{Name: name, Standing: StandingOK, Found: fmt.Sprintf(found, args...)}
+}
+
+// line gives a file of one line, without its newline.
+func line(root fs.FS, path string) string {
+	b, _ := fs.ReadFile(root, path)
+	return strings.TrimSpace(string(b))
+}
+
+func checkKernel(root fs.FS) HostCheck {
+	release := line(root, "proc/sys/kernel/osrelease")
+	c := ok("kernel", "Linux %s on %s", release, runtime.GOARCH)
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err == nil && (major < 5 || major == 5 && minor < 10) {
+		return c.broken("acc needs Linux 5.10", "record on a host with a newer kernel")
+	}
+	if b, err := fs.ReadFile(root, "proc/kallsyms"); err == nil {
+		if e := symbols(b); e != nil {
+			return c.broken(e.Cause, e.Hint)
+		}
+	}
+	if preempts(root, release, line(root, "proc/sys/kernel/version")) {
+		return c.less("the kernel preempts fentry programs: kprobes are used, of which calls that wait in accept take an instance each (4,096)", "")
+	}
+	return c
+}
+
+func checkPrivileges(root fs.FS) HostCheck {
+	status, _ := fs.ReadFile(root, "proc/self/status")
+	caps, known := effective(status)
+	if !known {
+		return ok("privileges", "not known")
+	}
+	const all = 1<<41 - 1
+	var names []string
+	for _, x := range []struct {
+		bit  uint64
+		name string
+	}{{capSysAdmin, "SYS_ADMIN"}, {capBPF, "BPF"}, {capPerfmon, "PERFMON"}, {capSysPtrace, "SYS_PTRACE"}, {capDACReadSearch, "DAC_READ_SEARCH"}} {
+		if caps&x.bit != 0 {
+			names = append(names, "CAP_"+x.name)
+		}
+	}
+	c := ok("privileges", "user %d, %s", os.Geteuid(), strings.Join(names, " "))
+	switch {
+	case len(names) == 0:
+		c.Found = fmt.Sprintf("user %d, no capability that recording takes", os.Geteuid())
+	case caps&all == all:
+		c.Found = fmt.Sprintf("user %d, all capabilities", os.Geteuid())
+	}
+	switch {
+	case caps&capSysAdmin == 0 && caps&(capBPF|capPerfmon) != capBPF|capPerfmon:
+		return c.broken("the kernel lets nobody trace it without CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON", "run it as root: sudo acc doctor")
+	case caps&capSysPtrace == 0:
+		return c.less("executables and namespaces of other users' processes, and who sits in accept at the start, are not known", "add CAP_SYS_PTRACE, or run it as root")
+	}
+	return c
+}
+
+func checkLockdown(root fs.FS) HostCheck {
+	s := line(root, "sys/kernel/security/lockdown")
+	switch {
+	case s == "":
+		return ok("lockdown", "not in this kernel")
+	case strings.Contains(s, "[confidentiality]"):
+		return ok("lockdown", "confidentiality").broken("the kernel lets nobody trace it", "boot without lockdown=confidentiality; lockdown=integrity is no obstacle")
+	case strings.Contains(s, "[integrity]"):
+		return ok("lockdown", "integrity, which is no obstacle")
+	}
+	return ok("lockdown", "none")
+}
+
+func checkTypes(root fs.FS) HostCheck {
+	info, err := fs.Stat(root, "sys/kernel/btf/vmlinux")
+	if err != nil {
+		return ok("types", "no /sys/kernel/btf/vmlinux").broken("acc can't find fields in the kernel's structures", "use a kernel built with CONFIG_DEBUG_INFO_BTF, as distributions' kernels from 5.10 are")
+	}
+	return ok("types", "described by the kernel (BTF, %d KiB)", info.Size()/1024)
+}
+
+// blacklisted are those of the probes' functions that the kernel lets nobody probe.
+func blacklisted(root fs.FS) (list []string) {
+	b, _ := fs.ReadFile(root, "sys/kernel/debug/kprobes/blacklist")
+	for l := range strings.Lines(string(b)) {
+		f := strings.Fields(l)
+		if name := f[len(f)-1]; slices.Contains(returns, name) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+func checkKprobes(root fs.FS) HostCheck {
+	if _, err := fs.Stat(root, "sys/bus/event_source/devices/kprobe"); errors.Is(err, fs.ErrNotExist) && !hasAny(root, "sys/kernel/tracing/kprobe_events", "sys/kernel/debug/tracing/kprobe_events") {
+		return ok("kprobes", "not in this kernel (CONFIG_KPROBE_EVENTS is off)").broken("there is no way to see accept", "record on a host with a distribution kernel; replay and analyze work here")
+	}
+	c := ok("kprobes", "there")
+	if line(root, "sys/kernel/debug/kprobes/enabled") == "0" {
+		c.Found = "switched off by /sys/kernel/debug/kprobes/enabled"
+		return c.broken("probes would be attached and never fire", "echo 1 >/sys/kernel/debug/kprobes/enabled")
+	}
+	if list := blacklisted(root); len(list) > 0 {
+		c.Found = "the kernel lets nobody probe " + strings.Join(list, ", ")
+		return c.less("what these functions do is not seen", "")
+	}
+	return c
+}
+
+func checkFtrace(root fs.FS) HostCheck {
+	switch line(root, "proc/sys/kernel/ftrace_enabled") {
+	case "":
+		return ok("ftrace", "not in this kernel").less("fentry probes, which are cheaper, do not work: kprobes are used", "")
+	case "0":
+		return ok("ftrace", "switched off: kernel.ftrace_enabled is 0").broken("probes would be attached and never fire", "sysctl kernel.ftrace_enabled=1")
+	}
+	return ok("ftrace", "on")
+}
+
+func checkParanoid(root fs.FS) HostCheck {
+	level, err := strconv.Atoi(line(root, "proc/sys/kernel/perf_event_paranoid"))
+	if err != nil {
+		return ok("perf_event_paranoid", "not in this kernel")
+	}
+	c := ok("perf_event_paranoid", "%d", level)
+	status, _ := fs.ReadFile(root, "proc/self/status")
+	if caps, known := effective(status); known && caps&capSysAdmin == 0 && level > 2 {
+		return c.less("without CAP_SYS_ADMIN kprobes need 2 or less: fentry probes alone can work", "sysctl kernel.perf_event_paranoid=2, or run acc as root")
+	}
+	return c
+}
+
+func checkTracefs(root fs.FS) HostCheck {
+	for _, dir := range []string{"sys/kernel/tracing", "sys/kernel/debug/tracing"} {
+		if _, err := fs.Stat(root, dir+"/kprobe_events"); err == nil {
+			return ok("tracefs", "at /%s", dir)
+		}
+	}
+	return ok("tracefs", "not mounted, or not readable").less("how many returns had no kretprobe instance is not known, and kretprobes get fewer instances", "mount -t tracefs tracefs /sys/kernel/tracing")
+}
+
+func checkSeccomp(root fs.FS) HostCheck {
+	status := line(root, "proc/self/status")
+	_, rest, _ := strings.Cut(status, "\nSeccomp:")
+	mode, _, _ := strings.Cut(rest, "\n")
+	if strings.TrimSpace(mode) == "2" {
+		return ok("seccomp", "a filter is on this process").less("it may refuse bpf and perf_event_open, as container runtimes' default filters do", "run acc outside of the container, or with --security-opt seccomp=unconfined")
+	}
+	return ok("seccomp", "no filter on this process")
+}
+
+// Inode numbers of the first namespaces (include/linux/proc_ns.h).
+const (
+	firstUserNS = 4026531837
+	firstPIDNS  = 4026531836
+)
+
+func namespaceOf(root fs.FS, name string) uint64 {
+	link, err := fs.ReadLink(root, "proc/self/ns/"+name)
+	if err != nil {
+		return 0
+	}
+	_, num, _ := strings.Cut(strings.TrimSuffix(link, "]"), "[")
+	n, _ := strconv.ParseUint(num, 10, 64)
+	return n
+}
+
+func checkUserNamespace(root fs.FS) HostCheck {
+	switch n := namespaceOf(root, "user"); n {
+	case 0:
+		return ok("user namespace", "not known")
+	case firstUserNS:
+		return ok("user namespace", "the host's")
+	default:
+		return ok("user namespace", "its own (%d)", n).broken("the kernel asks for capabilities in the host's user namespace", "run acc on the host, not in a rootless container")
+	}
+}
+
+func checkPIDNamespace(root fs.FS) HostCheck {
+	switch n := namespaceOf(root, "pid"); n {
+	case 0:
+		return ok("pid namespace", "not known")
+	case firstPIDNS:
+		return ok("pid namespace", "the host's")
+	default:
+		return ok("pid namespace", "its own (%d)", n).less("/proc shows this container's processes alone: of others only what the kernel's events say is known, and not who sits in accept at the start",
+			"run acc on the host, or in a container with the host's processes (--pid=host, hostPID: true)")
+	}
+}
+
+func checkCgroup(root fs.FS) HostCheck {
+	switch {
+	case hasAny(root, "sys/fs/cgroup/cgroup.controllers"):
+		return ok("cgroups", "version 2")
+	case hasAny(root, "sys/fs/cgroup/memory", "sys/fs/cgroup/systemd", "sys/fs/cgroup/unified"):
+		return ok("cgroups", "version 1").less("cgroups' ids are not known where only version 1 is mounted; containers and units are told by paths all the same", "")
+	}
+	return ok("cgroups", "not mounted").less("containers and units are told by /proc alone", "")
+}
+
+// wantMemory is what a recorder with the usual ring takes at most while it starts (TestVMMemoryLimit).
+const wantMemory = 64 << 20
+
+func checkMemory(root fs.FS) HostCheck {
+	free := uint64(1 << 62)
+	found := "not known"
+	for l := range strings.Lines(line(root, "proc/meminfo")) {
+		if f := strings.Fields(l); len(f) > 1 && f[0] == "MemAvailable:" {
+			n, _ := strconv.ParseUint(f[1], 10, 64)
+			free, found = n<<10, fmt.Sprintf("%d MiB available", n>>10)
+		}
+	}
+	for l := range strings.Lines(line(root, "proc/self/cgroup")) {
+		path, ok := strings.CutPrefix(strings.TrimSpace(l), "0::/")
+		if !ok {
+			continue
+		}
+		dir := strings.Trim("sys/fs/cgroup/"+path, "/")
+		limit, err1 := strconv.ParseUint(line(root, dir+"/memory.max"), 10, 64)
+		used, err2 := strconv.ParseUint(line(root, dir+"/memory.current"), 10, 64)
+		if err1 == nil && err2 == nil && limit-min(used, limit) < free {
+			free = limit - min(used, limit)
+			found = fmt.Sprintf("%d MiB left of the %d MiB of this cgroup", free>>20, limit>>20)
+		}
+	}
+	if free < wantMemory {
+		return ok("memory", "%s", found).less("acc takes up to 64 MiB while it starts, of which 8 are its ring", "make --ring-size smaller, or give it more")
+	}
+	return ok("memory", "%s", found)
+}
+
+// checkClock asks the kernel how well the wall clock is kept, adjtimex(2).
+func checkClock() HostCheck {
+	var t unix.Timex
+	state, err := unix.Adjtimex(&t)
+	if err != nil {
+		return ok("clock", "not known: %v", err)
+	}
+	const unsynchronised = 0x40 // STA_UNSYNC
+	if state == unix.TIME_ERROR || t.Status&unsynchronised != 0 {
+		return ok("clock", "not synchronised").less("times of this host can't be compared with those of others", "start chrony, systemd-timesyncd or ntpd; durations within a capture are right all the same")
+	}
+	return ok("clock", "synchronised, wrong by at most %s", (time.Duration(t.Maxerror) * time.Microsecond).Round(time.Microsecond))
+}
+
+// checkOthers looks for other recorders.
+func checkOthers(root fs.FS) HostCheck {
+	procs, _ := fs.ReadDir(root, "proc")
+	var list []string
+	for _, p := range procs {
+		pid, err := strconv.Atoi(p.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		args := strings.Split(line(root, "proc/"+p.Name()+"/cmdline"), "\x00")
+		if line(root, "proc/"+p.Name()+"/comm") == "acc" && slices.Contains(args, "record") {
+			list = append(list, p.Name())
+		}
+	}
+	if len(list) > 0 {
+		return ok("other recorders", "acc record runs as process %s", strings.Join(list, ", ")).less("each costs the host what one costs; both record everything", "")
+	}
+	return ok("other recorders", "none")
+}
+
+// checkFolder looks whether a capture can be written.
+func checkFolder(folder string) HostCheck {
+	const little = 1 << 30
+	f, err := os.CreateTemp(folder, ".acc-doctor-*")
+	if err != nil {
+		return ok("output", "%s: %v", folder, errors.Unwrap(err)).broken("a capture can't be written there", "choose another folder with -o")
+	}
+	f.Close()
+	os.Remove(f.Name())
+	var st unix.Statfs_t
+	if err := unix.Statfs(folder, &st); err != nil {
+		return ok("output", "%s can be written", folder)
+	}
+	free := st.Bavail * uint64(st.Bsize)
+	c := ok("output", "%s: %d MiB free", folder, free>>20)
+	if free < little {
+		return c.less("a busy host fills that: some 10 bytes an accept, 40 with the life of its connection", "choose a larger disk with -o")
+	}
+	return c
+}
+
+// try makes a recording of a connection to itself, and reads it back.
+func (d *Diagnosis) try(ctx context.Context, o Options) HostCheck {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var port uint16
+	var doing error
+	var b bytes.Buffer
+	r, err := Record(ctx, &b, Options{Mode: o.Mode, Events: o.Events, RingBytes: o.RingBytes, Tool: "acc doctor", Ready: func(s Started) {
+		go func() {
+			defer cancel()
+			port, doing = acceptOnce()
+			time.Sleep(50 * time.Millisecond)
+		}()
+	}})
+	var env *EnvError
+	if errors.As(err, &env) {
+		return ok("recording", "impossible").broken(env.Cause, env.Hint)
+	}
+	if err := errors.Join(err, doing); err != nil {
+		remedy := "acc record -o FILE says more; please report it"
+		if slices.ContainsFunc(d.Checks, func(c HostCheck) bool { return c.Standing == StandingBroken }) {
+			remedy = "first do what stands above"
+		}
+		return ok("recording", "failed").broken(oneLine(err), remedy)
+	}
+	d.Mode = r.Mode
+	seen, limits, err := readBack(&b, port)
+	d.Limits = append(d.Limits, limits...)
+	took := time.Since(began).Round(10 * time.Millisecond)
+	c := ok("recording", "a connection to itself was recorded and read back (%s probes, %s)", r.Mode, took)
+	switch {
+	case err != nil:
+		return ok("recording", "could not be read back").broken(oneLine(err), "please report it")
+	case !seen && o.Events != EventsLifecycle:
+		return ok("recording", "%s probes are attached, and did not see acc's own accept", r.Mode).broken("captures of this host would lack accepts, and not say so", "please report it, with what acc doctor --json says")
+	}
+	d.Records = true
+	if slices.ContainsFunc(limits, func(l string) bool { return !strings.Contains(l, "--denied") }) {
+		return c.less("a recording here can't show all; the list is below", "")
+	}
+	return c
+}
+
+// acceptOnce accepts a connection to itself, and gives its listener's port.
+func acceptOnce() (port uint16, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	done := make(chan error, 1)
+	go func() {
+		c, err := net.DialTimeout("tcp", l.Addr().String(), 5*time.Second)
+		if err == nil {
+			c.Close()
+		}
+		done <- err
+	}()
+	c, err := l.Accept()
+	if err == nil {
+		c.Close()
+	}
+	return uint16(l.Addr().(*net.TCPAddr).Port), errors.Join(err, <-done)
+}
+
+// readBack looks for this process's accept at a port in a capture.
+func readBack(in io.Reader, port uint16) (seen bool, limits []string, err error) {
+	r, err := format.NewReader(in, format.ReaderOptions{})
+	if err != nil {
+		return false, nil, err
+	}
+	limits = r.Header().Limits
+	for {
+		b, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return seen, limits, nil
+		}
+		if err != nil {
+			return seen, limits, err
+		}
+		for i := range b.Events {
+			e := &b.Events[i]
+			seen = seen || e.Accepted() && e.LPort == port
+		}
+	}
+}

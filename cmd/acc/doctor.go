@@ -1,0 +1,119 @@
+package main
+
+// This file has acc doctor: can this host be recorded, and what would a recording not show?
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/capture"
+	"github.com/acc-project/acc/format"
+)
+
+func newDoctorCommand() *cobra.Command {
+	var o struct {
+		json          bool
+		probe, events string
+		output        string
+	}
+	cmd := &cobra.Command{
+		Use:   "doctor [flags]",
+		Short: "Say whether this host can be recorded",
+		Long: `Doctor looks at all that recording depends on: kernel, privileges, lockdown, tracing, namespaces, memory,
+the clock, other recorders, and the folder of --output. At last it records a connection to itself over the loopback and
+reads that back. What is in the way stands with what follows from it, and what to do. Nothing is changed, and no file stays.
+
+It exits with 7 where recording is impossible.`,
+		Example: `  sudo acc doctor
+  sudo acc doctor -o /var/lib/acc/web.acc
+  sudo acc doctor --json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c := capture.Options{Mode: capture.Mode(o.probe), Events: capture.Events(o.events)}
+			if err := checkKinds(&c); err != nil {
+				return err
+			}
+			folder := "."
+			if o.output == "-" {
+				folder = ""
+			} else if o.output != "" {
+				folder = filepath.Dir(o.output)
+			}
+			d := capture.Diagnose(cmd.Context(), c, folder)
+			var err error
+			if o.json {
+				err = encodeJSON(cmd.OutOrStdout(), &d)
+			} else {
+				err = writeDiagnosis(cmd.OutOrStdout(), &d, widthOf(cmd.OutOrStdout()))
+			}
+			if err == nil && !d.Records {
+				err = exited(exitEnv)
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.json, "json", false, "print JSON")
+	f.StringVar(&o.probe, "probe", "auto", "`KIND` of probes that would be used: auto, kprobe or fentry")
+	f.StringVar(&o.events, "events", "all", "`WHAT` would be recorded: all, accept or lifecycle")
+	f.StringVarP(&o.output, "output", "o", "", "capture `FILE` that would be written: is there room? - for standard output")
+	complete(cmd, "output", captureFiles)
+	values(cmd, "probe", "auto", "kprobe", "fentry")
+	values(cmd, "events", "all", "accept", "lifecycle")
+	return cmd
+}
+
+// standingWords are what the screen calls the standings.
+var standingWords = map[capture.Standing]string{capture.StandingOK: "ok", capture.StandingLess: "less", capture.StandingBroken: "NO"}
+
+// writeDiagnosis writes the answer, then a line for each check, with effect and remedy under it.
+func writeDiagnosis(w io.Writer, d *capture.Diagnosis, width int) error {
+	var b strings.Builder
+	broken, less := 0, 0
+	for _, c := range d.Checks {
+		switch c.Standing {
+		case capture.StandingBroken:
+			broken++
+		case capture.StandingLess:
+			less++
+		}
+	}
+	switch {
+	case d.Records && less == 0:
+		fmt.Fprintf(&b, "This host can be recorded (%s probes).\n", d.Mode)
+	case d.Records:
+		fmt.Fprintf(&b, "This host can be recorded (%s probes), with less than all: see the lines with \"less\".\n", d.Mode)
+	case broken > 0:
+		b.WriteString("This host can NOT be recorded as it is: see the lines with \"NO\".\n")
+	default:
+		b.WriteString("Whether this host can be recorded was not found out.\n")
+	}
+	b.WriteByte('\n')
+	for _, c := range d.Checks {
+		fold := func(text string, margin int) {
+			b.Write(report.AppendFolded(nil, []byte(format.Quote(text)), width, margin))
+			b.WriteByte('\n')
+		}
+		fold(fmt.Sprintf("%-4s  %-19s  %s", standingWords[c.Standing], c.Name, c.Found), 27)
+		if c.Effect != "" {
+			fold("      effect: "+c.Effect, 14)
+		}
+		if c.Remedy != "" {
+			fold("      remedy: "+c.Remedy, 14)
+		}
+	}
+	if len(d.Limits) > 0 {
+		b.WriteString("\nA recording here does not show:\n")
+		for _, l := range d.Limits {
+			b.Write(report.AppendFolded(nil, []byte("  "+format.Quote(l)), width, 4))
+			b.WriteByte('\n')
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
