@@ -129,11 +129,38 @@ struct named_event {
 	struct unix_name name;
 };
 
+/*
+ * What the entry of a call was, where its return does not say the same. What mostly stays the same comes first, so
+ * that it lies behind what does so in an event.
+ */
+struct entry {
+	u32 backlog_max;
+	u16 state;
+	u16 lport;
+	u8 laddr[16];
+	u16 mark;
+	u8 has_addr;
+	u8 has_addrlen;
+	u32 backlog;
+	u64 boot_ns;
+	u64 cpu_seq;
+	u32 cpu;
+	u32 spare;
+};
+
+/* Both events of a call that did not wait, a ring record of its own size: that of the return, and the entry. */
+struct call {
+	struct event event;
+	struct entry entry;
+};
+
+_Static_assert(offsetof(struct call, entry) == sizeof(struct event), "what stays the same of both lies together");
 _Static_assert(offsetof(struct named_event, event) == 0, "a named event begins with its event");
 _Static_assert(offsetof(struct facts, listener) == offsetof(struct facts, rport) + 4, "what varies of the facts comes first");
 _Static_assert(sizeof(struct event) % 8 == 0 && offsetof(struct event, comm) % 8 == 0, "names are copied as two words");
 
 const struct event *unused_event __attribute__((unused)); /* keep the types in BTF for Go */
+const struct call *unused_call __attribute__((unused));
 const struct named_event *unused_named_event __attribute__((unused));
 
 /* Whose an event is. */
@@ -147,10 +174,30 @@ struct identity {
 	u32 netns;
 };
 
+/*
+ * What is known of an entry of which no event tells yet, and what of it. In a place by the thread's number alone:
+ * the recorder looks there for what waits.
+ */
+enum deferral { NOT_DEFERRED, DEFERRED_ENTRY, DEFERRED_RETURN /* do_accept was seen to return: facts are of then */ };
+EXPORT(deferral);
+
 /* A task's attempt in flight. */
 struct attempt {
+	u64 turn;    /* of a place by the thread's number: that, and how often it was entered and left; 0 elsewhere */
+	u64 started; /* when its thread did, boot clock */
 	struct identity who;
+	struct facts in; /* the listener at the entry */
 	struct facts facts;
+	u64 enter_ns;
+	u64 enter_seq;
+	u32 enter_cpu;
+	u16 enter_mark;
+	u8 deferred; /* DEFERRED_ */
+	u8 untold;   /* no event tells of the entry yet, nor has it a number */
+	u8 has_addr;
+	u8 has_addrlen;
+	u8 via;
+	u8 in_flight; /* a system call, or kernel_accept */
 	u64 sk;        /* the listener's address, valid while the call holds its file */
 	u64 file;      /* a new file whose descriptor is not known yet; kernel_accept: where its socket is put */
 	u64 user_data; /* of the request */
@@ -164,21 +211,16 @@ struct attempt {
 	s32 ret;     /* of a request's attempt, as far as it is known */
 	u32 slot;    /* of a direct descriptor, as the request gives it: from 1, ~0 is any */
 	u16 mark;    /* of a request's attempt */
-	u8 via;
-	u8 in_flight; /* a system call, or kernel_accept */
 	u8 uring;     /* URING_*, of a request */
 	u8 request;   /* inside of io_accept */
 	u8 pending;   /* the request has an attempt that no event tells of yet */
 	u8 attempts;  /* the request has had an attempt in this call of io_accept */
 	u8 enter_lost;
-	u8 untold;   /* no event tells of the entry yet */
-	u8 enter_mark;
-	u8 has_addr;
-	u8 has_addrlen;
-	u64 enter_ns;
 	u8 done;     /* do_accept gave a socket and facts describe it */
 	u8 returned; /* the return was seen; the end of the system call is to come */
 };
+
+const struct attempt *unused_attempt __attribute__((unused));
 
 struct counters {
 	u64 hits[NUM_PROBES];
@@ -232,6 +274,30 @@ struct {
 	__type(key, u32);
 	__type(value, struct attempt);
 } attempts SEC(".maps");
+#endif
+
+/* An attempt for which there is no memory, until its entry is written. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct attempt);
+} spare SEC(".maps");
+
+#ifdef ACC_MODERN
+/*
+ * Where the calls of most threads are noted: by the thread's number, found without a call of the kernel and mapped by
+ * the recorder. Of two threads with the same place the one that came first has it until its call returns; the
+ * calls of the other are noted in attempts. turn is odd while a call is in flight.
+ */
+#define NUM_PLACES 2048
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, NUM_PLACES);
+	__type(key, u32);
+	__type(value, struct attempt);
+} calls SEC(".maps");
 #endif
 
 /* Tasks that sat in accept when the recording began, and their descriptor; filled by the recorder. */
@@ -445,10 +511,23 @@ static __always_inline int syscall_ends(struct pt_regs *regs, s32 ret)
 
 	if (via == VIA_UNKNOWN)
 		return 0;
+#ifdef ACC_MODERN
+	a = call_place(task);
+	if (a && a->returned && TURN(a) >> 32 == (u32)task->pid) {
+		a->returned = 0;
+		return 0;
+	}
+#endif
 	a = attempt_of(task, 0);
 	if (a && a->in_flight) {
+		if (watch & WATCH_ENDING)
+			return 0;
 		tell_return(task, a, PROBE_SYS_EXIT, HOOK_SYS_EXIT, ret);
 		a->in_flight = 0;
+#ifdef ACC_MODERN
+		if (a->turn)
+			LEAVE(a);
+#endif
 		return 0;
 	}
 	if (a && a->returned) {

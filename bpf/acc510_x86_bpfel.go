@@ -29,6 +29,7 @@ const (
 	Acc510MapRefused                    = "refused"
 	Acc510MapSimultaneous               = "simultaneous"
 	Acc510MapSleepers                   = "sleepers"
+	Acc510MapSpare                      = "spare"
 	Acc510MapStopped                    = "stopped"
 	Acc510ProgFentryChildForget         = "fentry_child_forget"
 	Acc510ProgFentryConnRequest         = "fentry_conn_request"
@@ -77,7 +78,10 @@ const (
 	Acc510VarMultishotFlag              = "multishot_flag"
 	Acc510VarPlacesFull                 = "places_full"
 	Acc510VarPolledFlag                 = "polled_flag"
+	Acc510VarUnusedAttempt              = "unused_attempt"
+	Acc510VarUnusedCall                 = "unused_call"
 	Acc510VarUnusedCause                = "unused_cause"
+	Acc510VarUnusedDeferral             = "unused_deferral"
 	Acc510VarUnusedEvent                = "unused_event"
 	Acc510VarUnusedHook                 = "unused_hook"
 	Acc510VarUnusedKind                 = "unused_kind"
@@ -197,6 +201,7 @@ type Acc510MapSpecs struct {
 	Refused      *ebpf.MapSpec `ebpf:"refused"`
 	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
+	Spare        *ebpf.MapSpec `ebpf:"spare"`
 	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
 }
 
@@ -212,7 +217,10 @@ type Acc510VariableSpecs struct {
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
+	UnusedAttempt    *ebpf.VariableSpec `ebpf:"unused_attempt"`
+	UnusedCall       *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
+	UnusedDeferral   *ebpf.VariableSpec `ebpf:"unused_deferral"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
@@ -265,6 +273,7 @@ type Acc510Maps struct {
 	Refused      *ebpf.Map `ebpf:"refused"`
 	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers     *ebpf.Map `ebpf:"sleepers"`
+	Spare        *ebpf.Map `ebpf:"spare"`
 	Stopped      *ebpf.Map `ebpf:"stopped"`
 }
 
@@ -283,6 +292,7 @@ func (m *Acc510Maps) Close() error {
 		m.Refused,
 		m.Simultaneous,
 		m.Sleepers,
+		m.Spare,
 		m.Stopped,
 	)
 }
@@ -299,7 +309,10 @@ type Acc510Variables struct {
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
+	UnusedAttempt    *ebpf.Variable `ebpf:"unused_attempt"`
+	UnusedCall       *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`
+	UnusedDeferral   *ebpf.Variable `ebpf:"unused_deferral"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`

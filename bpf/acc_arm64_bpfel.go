@@ -14,8 +14,10 @@ import (
 )
 
 type AccAttempt struct {
-	_   structs.HostLayout
-	Who struct {
+	_       structs.HostLayout
+	Turn    uint64
+	Started uint64
+	Who     struct {
 		_       structs.HostLayout
 		Cgroup  uint64
 		StartNs uint64
@@ -24,6 +26,28 @@ type AccAttempt struct {
 		Tid     uint32
 		Uid     uint32
 		Netns   uint32
+	}
+	In struct {
+		_          structs.HostLayout
+		Inode      uint64
+		Cookie     uint64
+		Raddr      [16]uint8
+		Backlog    uint32
+		Rport      uint16
+		Unused     uint16
+		Listener   uint64
+		BacklogMax uint32
+		Family     uint16
+		Type       uint16
+		Proto      uint16
+		State      uint16
+		Inner      uint16
+		Lport      uint16
+		PeerPid    uint32
+		PeerUid    uint32
+		Laddr      [16]uint8
+		Netns      uint32
+		Spare      uint32
 	}
 	Facts struct {
 		_          structs.HostLayout
@@ -47,6 +71,17 @@ type AccAttempt struct {
 		Netns      uint32
 		Spare      uint32
 	}
+	EnterNs    uint64
+	EnterSeq   uint64
+	EnterCpu   uint32
+	EnterMark  uint16
+	Deferred   uint8
+	Untold     uint8
+	HasAddr    uint8
+	HasAddrlen uint8
+	Via        uint8
+	InFlight   uint8
+	_          [4]byte
 	Sk         uint64
 	File       uint64
 	UserData   uint64
@@ -60,22 +95,34 @@ type AccAttempt struct {
 	Ret        int32
 	Slot       uint32
 	Mark       uint16
-	Via        uint8
-	InFlight   uint8
 	Uring      uint8
 	Request    uint8
 	Pending    uint8
 	Attempts   uint8
 	EnterLost  uint8
-	Untold     uint8
-	EnterMark  uint8
-	HasAddr    uint8
-	HasAddrlen uint8
-	_          [7]byte
-	EnterNs    uint64
 	Done       uint8
 	Returned   uint8
-	_          [6]byte
+	_          [3]byte
+}
+
+type AccCall struct {
+	_     structs.HostLayout
+	Event AccEvent
+	Entry struct {
+		_          structs.HostLayout
+		BacklogMax uint32
+		State      uint16
+		Lport      uint16
+		Laddr      [16]uint8
+		Mark       uint16
+		HasAddr    uint8
+		HasAddrlen uint8
+		Backlog    uint32
+		BootNs     uint64
+		CpuSeq     uint64
+		Cpu        uint32
+		Spare      uint32
+	}
 }
 
 type AccCause uint32
@@ -109,6 +156,14 @@ type AccCounters struct {
 	Lost      [21]uint64
 	NoAttempt uint64
 }
+
+type AccDeferral uint32
+
+const (
+	AccDeferralNOT_DEFERRED    AccDeferral = 0
+	AccDeferralDEFERRED_ENTRY  AccDeferral = 1
+	AccDeferralDEFERRED_RETURN AccDeferral = 2
+)
 
 type AccEvent struct {
 	_      structs.HostLayout
@@ -384,6 +439,7 @@ const (
 const (
 	AccMapArmed                      = "armed"
 	AccMapAttempts                   = "attempts"
+	AccMapCalls                      = "calls"
 	AccMapClients                    = "clients"
 	AccMapCounts                     = "counts"
 	AccMapEvents                     = "events"
@@ -395,6 +451,7 @@ const (
 	AccMapRefused                    = "refused"
 	AccMapSimultaneous               = "simultaneous"
 	AccMapSleepers                   = "sleepers"
+	AccMapSpare                      = "spare"
 	AccMapStopped                    = "stopped"
 	AccProgFentrySysAccept4          = "fentry___sys_accept4"
 	AccProgFentryChildForget         = "fentry_child_forget"
@@ -446,7 +503,10 @@ const (
 	AccVarMultishotFlag              = "multishot_flag"
 	AccVarPlacesFull                 = "places_full"
 	AccVarPolledFlag                 = "polled_flag"
+	AccVarUnusedAttempt              = "unused_attempt"
+	AccVarUnusedCall                 = "unused_call"
 	AccVarUnusedCause                = "unused_cause"
+	AccVarUnusedDeferral             = "unused_deferral"
 	AccVarUnusedEvent                = "unused_event"
 	AccVarUnusedHook                 = "unused_hook"
 	AccVarUnusedKind                 = "unused_kind"
@@ -558,6 +618,7 @@ type AccProgramSpecs struct {
 type AccMapSpecs struct {
 	Armed        *ebpf.MapSpec `ebpf:"armed"`
 	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
+	Calls        *ebpf.MapSpec `ebpf:"calls"`
 	Clients      *ebpf.MapSpec `ebpf:"clients"`
 	Counts       *ebpf.MapSpec `ebpf:"counts"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
@@ -569,6 +630,7 @@ type AccMapSpecs struct {
 	Refused      *ebpf.MapSpec `ebpf:"refused"`
 	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
+	Spare        *ebpf.MapSpec `ebpf:"spare"`
 	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
 }
 
@@ -584,7 +646,10 @@ type AccVariableSpecs struct {
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
+	UnusedAttempt    *ebpf.VariableSpec `ebpf:"unused_attempt"`
+	UnusedCall       *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
+	UnusedDeferral   *ebpf.VariableSpec `ebpf:"unused_deferral"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
@@ -626,6 +691,7 @@ func (o *AccObjects) Close() error {
 type AccMaps struct {
 	Armed        *ebpf.Map `ebpf:"armed"`
 	Attempts     *ebpf.Map `ebpf:"attempts"`
+	Calls        *ebpf.Map `ebpf:"calls"`
 	Clients      *ebpf.Map `ebpf:"clients"`
 	Counts       *ebpf.Map `ebpf:"counts"`
 	Events       *ebpf.Map `ebpf:"events"`
@@ -637,6 +703,7 @@ type AccMaps struct {
 	Refused      *ebpf.Map `ebpf:"refused"`
 	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers     *ebpf.Map `ebpf:"sleepers"`
+	Spare        *ebpf.Map `ebpf:"spare"`
 	Stopped      *ebpf.Map `ebpf:"stopped"`
 }
 
@@ -644,6 +711,7 @@ func (m *AccMaps) Close() error {
 	return _AccClose(
 		m.Armed,
 		m.Attempts,
+		m.Calls,
 		m.Clients,
 		m.Counts,
 		m.Events,
@@ -655,6 +723,7 @@ func (m *AccMaps) Close() error {
 		m.Refused,
 		m.Simultaneous,
 		m.Sleepers,
+		m.Spare,
 		m.Stopped,
 	)
 }
@@ -671,7 +740,10 @@ type AccVariables struct {
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
+	UnusedAttempt    *ebpf.Variable `ebpf:"unused_attempt"`
+	UnusedCall       *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`
+	UnusedDeferral   *ebpf.Variable `ebpf:"unused_deferral"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`

@@ -3,7 +3,6 @@
 #ifndef ACC_ACCEPT_H
 #define ACC_ACCEPT_H
 
-
 /* Writes the entry that is noted in a. listener: its socket, or NULL. */
 static __noinline void tell_enter(struct task_struct *task, struct attempt *a, void *listener)
 {
@@ -38,10 +37,125 @@ static __noinline void tell_enter(struct task_struct *task, struct attempt *a, v
 	bpf_ringbuf_submit(e, 0);
 }
 
+#ifdef ACC_MODERN
+/* Writes an entry that was deferred, with the number that it has: its call did wait, or is another one than those of
+ * which one record tells. */
+static __noinline void tell_deferred(struct attempt *a)
+{
+	struct event *e;
+
+	if (a->deferred == DEFERRED_ENTRY)
+		a->facts = a->in;
+	a->deferred = NOT_DEFERRED;
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (!e) {
+		struct counters *c = counters();
+
+		a->enter_lost = 1;
+		if (c)
+			__sync_fetch_and_add(&c->lost[PROBE_ENTER], 1);
+		return;
+	}
+	identify_again(e, &a->who);
+	stamp(e, ENTER, HOOK_SYS_ACCEPT4, a->enter_seq, a->enter_ns);
+	e->cpu = a->enter_cpu;
+	e->sockfd = a->sockfd;
+	e->flags = a->flags;
+	e->ret = 0;
+	e->via = a->via;
+	e->mark = a->enter_mark;
+	e->has_addr = a->has_addr;
+	e->has_addrlen = a->has_addrlen;
+	e->told.addrlen_in = a->addrlen_in;
+	e->facts = a->in;
+	bpf_ringbuf_submit(e, 0);
+}
+
+/*
+ * The attempt of the current task at a system call that begins. Nobody else has the place of the thread's number
+ * while turn is odd. NULL: the kernel gives no memory.
+ */
+static __always_inline struct attempt *begin_attempt(struct task_struct *task)
+{
+	struct attempt *a = call_place(task), *other;
+	u64 was, tid = (u32)task->pid, start = task->start_boottime;
+	bool mine;
+
+	if (!a)
+		return attempt_elsewhere(task, 1);
+	was = TURN(a);
+	if (was >> 32 == tid) {
+		mine = a->started == start;
+		if (was & 1 && a->deferred) /* its return was missed */
+			tell_deferred(a);
+		if (watch) {
+			if (was & 1 && mine) {
+				LEAVE(a);
+				other = attempt_elsewhere(task, 1);
+				if (other)
+					other->in_flight = 1;
+				return other;
+			}
+			a->returned = 0;
+			return attempt_elsewhere(task, 1);
+		}
+	} else {
+		if (was & 1 || watch)
+			return attempt_elsewhere(task, 1);
+		mine = 0;
+	}
+	if (__sync_val_compare_and_swap(&a->turn, was, tid << 32 | (u32)(((u32)was + 1) | 1)) != was)
+		return attempt_elsewhere(task, 1);
+	if (!mine) {
+		a->started = start;
+		a->known = 0;
+		a->who.tid = 0;
+		a->in_flight = 0;
+		a->deferred = NOT_DEFERRED;
+		__builtin_memset(&a->in, 0, sizeof(a->in));
+		other = attempt_elsewhere(task, 0);
+		if (other && other->in_flight) {
+			other->in_flight = 0;
+			a->in_flight = 1;
+		}
+	}
+	return a;
+}
+
+#define O_NONBLOCK 04000
+
+/*
+ * Leaves an entry whose call should not wait to the record of its return: there is a connection, or it does not wait
+ * for any. Another thread can be faster; then the recorder finds the entry. False: the entry is to be told of now.
+ */
+static __always_inline bool defer(struct task_struct *task, struct attempt *a, void *listener, u32 file_flags)
+{
+	struct counters *c;
+
+	if (!a->turn || !listener || (a->in.family != AF_INET && a->in.family != AF_INET6) || a->in.proto == IPPROTO_MPTCP)
+		return 0;
+	if (!a->in.backlog && !(file_flags & O_NONBLOCK))
+		return 0;
+	c = counters();
+	if (!c || watch)
+		return 0;
+	identify_task(&a->who, task);
+	a->untold = 0;
+	a->sk = (u64)listener;
+	a->enter_cpu = bpf_get_smp_processor_id();
+	a->enter_seq = add_one(&c->hits[PROBE_ENTER]);
+	a->deferred = DEFERRED_ENTRY;
+	return 1;
+}
+#else
+#define begin_attempt(task) attempt_of(task, 1)
+#define defer(task, a, listener, file_flags) 0
+#define tell_deferred(a)
+#endif
+
 /* Notes an entry that is to be told. */
 static __always_inline void note_accept(struct task_struct *task, struct attempt *a, s32 fd, u64 addr, u64 addrlen, u32 flags)
 {
-	__builtin_memset(&a->facts, 0, sizeof(a->facts));
 	a->enter_ns = bpf_ktime_get_boot_ns();
 	a->sockfd = fd;
 	a->flags = flags;
@@ -59,6 +173,7 @@ static __always_inline void note_accept(struct task_struct *task, struct attempt
 	a->pending = 0;
 	a->returned = 0;
 	a->enter_lost = 0;
+	a->deferred = NOT_DEFERRED;
 	a->untold = 1;
 	a->in_flight = 1;
 }
@@ -66,20 +181,30 @@ static __always_inline void note_accept(struct task_struct *task, struct attempt
 static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags)
 {
 	struct task_struct *task = current_task();
-	struct attempt *a = attempt_of(task, 1);
-	struct attempt spare;
+	struct attempt *a = begin_attempt(task);
+	struct file *file;
+	u32 zero = 0;
+	void *sk;
 
 	introduce(task, a);
 	if (!a) {
 		struct counters *c = counters();
 
-		if (c)
-			__sync_fetch_and_add(&c->no_attempt, 1);
-		__builtin_memset(&spare, 0, sizeof(spare));
-		a = &spare;
+		a = bpf_map_lookup_elem(&spare, &zero);
+		if (!c || !a)
+			return 0;
+		__sync_fetch_and_add(&c->no_attempt, 1);
+		a->who.tid = 0;
+		a->in_flight = 0;
 	}
 	note_accept(task, a, fd, addr, addrlen, flags);
-	tell_enter(task, a, read_listener(&a->facts, file_of(task, fd)));
+	__builtin_memset(&a->in, 0, sizeof(a->in));
+	file = file_of(task, fd);
+	sk = read_listener(&a->in, file);
+	if (sk && defer(task, a, sk, BPF_CORE_READ(file, f_flags)))
+		return 0;
+	a->facts = a->in;
+	tell_enter(task, a, sk);
 	return 0;
 }
 
@@ -88,7 +213,7 @@ static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags
 static __always_inline int enter_accept_noted(s32 fd, u64 addr, u64 addrlen, u32 flags)
 {
 	struct task_struct *task = current_task();
-	struct attempt *a = attempt_of(task, 1);
+	struct attempt *a = begin_attempt(task);
 
 	if (!a)
 		return enter_accept(fd, addr, addrlen, flags);
@@ -105,7 +230,10 @@ static __always_inline int enter_do_accept(struct file *file)
 	if (!a || !a->in_flight || !a->untold)
 		return 0;
 	introduce(task, a);
-	sk = typed_listener(&a->facts, file);
+	sk = typed_listener(&a->in, file);
+	if (defer(task, a, sk, file->f_flags))
+		return 0;
+	a->facts = a->in;
 	tell_enter(task, a, sk);
 	return 0;
 }
@@ -199,6 +327,10 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 		lost = made != 0;
 	}
 	if (a && a->in_flight) {
+		if (a->deferred) {
+			a->facts = a->in;
+			a->deferred = DEFERRED_RETURN;
+		}
 		if (a->sk)
 			read_queue(&a->facts, (void *)a->sk, a->facts.proto);
 		if (!IS(failed) || IS(lost))
@@ -247,6 +379,10 @@ static __always_inline int return_do_accept_typed(struct file *listener, struct 
 
 	if (!a || !a->in_flight || (IS(failed) && (s32)ret != -EAGAIN && (s32)ret != -ERESTARTSYS))
 		return return_do_accept(listener, ret);
+	if (a->deferred) {
+		a->facts = a->in;
+		a->deferred = DEFERRED_RETURN;
+	}
 	sock = bpf_sock_from_file(listener);
 	if (sock) {
 		sk = sock->sk;
@@ -270,8 +406,11 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 
 	if (a->untold) { /* it did not come to do_accept */
 		introduce(task, a);
+		__builtin_memset(&a->facts, 0, sizeof(a->facts));
 		tell_enter(task, a, read_listener(&a->facts, file_of(task, a->sockfd)));
 	}
+	if (a->deferred)
+		tell_deferred(a);
 	if (IS(accepted) && !a->done) {
 		/* What do_accept returned was not seen. The descriptor may still be open. */
 		u64 ino;
@@ -311,6 +450,79 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 		tell_address(e, a, a->facts.family == AF_UNIX ? file_of(task, ret) : 0);
 	bpf_ringbuf_submit(e, 0);
 }
+
+#ifdef ACC_MODERN
+/* As tell_address, where nearly always the program was told what the kernel knows. */
+static __always_inline u16 tell_address_v4(struct told *t, struct facts *f, struct attempt *a)
+{
+	u64 want = AF_INET | (u64)__builtin_bswap16(f->rport) << 16 | (u64)*(u32 *)f->raddr << 32, got = 0;
+	s32 out = 0;
+
+	if (f->family == AF_INET && a->addrlen_in >= 16) {
+		if (bpf_probe_read_user(&out, sizeof(out), (void *)a->addrlen))
+			return 0;
+		t->addrlen_out = out;
+		if (bpf_probe_read_user(&got, sizeof(got), (void *)a->addr))
+			return 0;
+		if (got == want && out == 16)
+			return 0;
+	}
+	return read_told(t, f, a->addr, a->addrlen, 0);
+}
+
+/* Whether one record can tell of the entry that was deferred and of a return. */
+static __always_inline bool is_call(struct attempt *a, s32 ret)
+{
+	return a->deferred == DEFERRED_RETURN && (a->done || ret < 0) && a->facts.family == a->in.family && a->facts.type == a->in.type &&
+	       a->facts.proto == a->in.proto && a->facts.netns == a->in.netns && a->facts.inner == a->in.inner;
+}
+
+/* Writes both events of the call in flight. */
+static __always_inline void tell_call(struct attempt *a, s32 ret)
+{
+	struct counters *c = counters();
+	struct call *r;
+	struct event *e;
+	u64 seq;
+
+	a->deferred = NOT_DEFERRED;
+	if (!c)
+		return;
+	seq = add_one(&c->hits[PROBE_RETURN]);
+	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
+	if (!r) {
+		__sync_fetch_and_add(&c->lost[PROBE_ENTER], 1);
+		__sync_fetch_and_add(&c->lost[PROBE_RETURN], 1);
+		return;
+	}
+	e = &r->event;
+	identify_again(e, &a->who);
+	stamp(e, RETURN, HOOK_SYS_ACCEPT4, seq, bpf_ktime_get_boot_ns());
+	e->ret = ret;
+	e->mark = a->mark;
+	e->sockfd = a->sockfd;
+	e->flags = a->flags;
+	e->via = a->via;
+	e->facts = a->facts;
+	r->entry.backlog_max = a->in.backlog_max;
+	r->entry.state = a->in.state;
+	r->entry.lport = a->in.lport;
+	*(u64 *)r->entry.laddr = *(u64 *)a->in.laddr;
+	*(u64 *)(r->entry.laddr + 8) = *(u64 *)(a->in.laddr + 8);
+	r->entry.mark = a->enter_mark;
+	r->entry.has_addr = a->has_addr;
+	r->entry.has_addrlen = a->has_addrlen;
+	r->entry.backlog = a->in.backlog;
+	r->entry.boot_ns = a->enter_ns;
+	r->entry.cpu_seq = a->enter_seq;
+	r->entry.cpu = a->enter_cpu;
+	r->entry.spare = 0;
+	e->told.addrlen_in = a->addrlen_in;
+	if (ret >= 0 && a->addr)
+		e->mark |= tell_address_v4(&e->told, &a->facts, a);
+	bpf_ringbuf_submit(r, 0);
+}
+#endif
 
 /* What is known of a call of which no entry was seen. */
 struct unknown {
@@ -360,6 +572,15 @@ static __always_inline int return_accept(s32 ret)
 	struct attempt *a = attempt_of(task, 0);
 
 	if (a && a->in_flight) {
+		if (watch & WATCH_ENDING)
+			return 0; /* the recorder looks for what is in flight */
+#ifdef ACC_MODERN
+		if (is_call(a, ret)) {
+			tell_call(a, ret);
+			attempt_done(a);
+			return 0;
+		}
+#endif
 		tell_return(task, a, PROBE_RETURN, HOOK_SYS_ACCEPT4, ret);
 		attempt_done(a);
 		return 0;

@@ -18,6 +18,7 @@ import (
 const (
 	AccHashMapArmed                      = "armed"
 	AccHashMapAttempts                   = "attempts"
+	AccHashMapCalls                      = "calls"
 	AccHashMapClients                    = "clients"
 	AccHashMapCounts                     = "counts"
 	AccHashMapEvents                     = "events"
@@ -29,6 +30,7 @@ const (
 	AccHashMapRefused                    = "refused"
 	AccHashMapSimultaneous               = "simultaneous"
 	AccHashMapSleepers                   = "sleepers"
+	AccHashMapSpare                      = "spare"
 	AccHashMapStopped                    = "stopped"
 	AccHashProgFentrySysAccept4          = "fentry___sys_accept4"
 	AccHashProgFentryChildForget         = "fentry_child_forget"
@@ -80,7 +82,10 @@ const (
 	AccHashVarMultishotFlag              = "multishot_flag"
 	AccHashVarPlacesFull                 = "places_full"
 	AccHashVarPolledFlag                 = "polled_flag"
+	AccHashVarUnusedAttempt              = "unused_attempt"
+	AccHashVarUnusedCall                 = "unused_call"
 	AccHashVarUnusedCause                = "unused_cause"
+	AccHashVarUnusedDeferral             = "unused_deferral"
 	AccHashVarUnusedEvent                = "unused_event"
 	AccHashVarUnusedHook                 = "unused_hook"
 	AccHashVarUnusedKind                 = "unused_kind"
@@ -192,6 +197,7 @@ type AccHashProgramSpecs struct {
 type AccHashMapSpecs struct {
 	Armed        *ebpf.MapSpec `ebpf:"armed"`
 	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
+	Calls        *ebpf.MapSpec `ebpf:"calls"`
 	Clients      *ebpf.MapSpec `ebpf:"clients"`
 	Counts       *ebpf.MapSpec `ebpf:"counts"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
@@ -203,6 +209,7 @@ type AccHashMapSpecs struct {
 	Refused      *ebpf.MapSpec `ebpf:"refused"`
 	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
+	Spare        *ebpf.MapSpec `ebpf:"spare"`
 	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
 }
 
@@ -218,7 +225,10 @@ type AccHashVariableSpecs struct {
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
+	UnusedAttempt    *ebpf.VariableSpec `ebpf:"unused_attempt"`
+	UnusedCall       *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
+	UnusedDeferral   *ebpf.VariableSpec `ebpf:"unused_deferral"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
@@ -260,6 +270,7 @@ func (o *AccHashObjects) Close() error {
 type AccHashMaps struct {
 	Armed        *ebpf.Map `ebpf:"armed"`
 	Attempts     *ebpf.Map `ebpf:"attempts"`
+	Calls        *ebpf.Map `ebpf:"calls"`
 	Clients      *ebpf.Map `ebpf:"clients"`
 	Counts       *ebpf.Map `ebpf:"counts"`
 	Events       *ebpf.Map `ebpf:"events"`
@@ -271,6 +282,7 @@ type AccHashMaps struct {
 	Refused      *ebpf.Map `ebpf:"refused"`
 	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers     *ebpf.Map `ebpf:"sleepers"`
+	Spare        *ebpf.Map `ebpf:"spare"`
 	Stopped      *ebpf.Map `ebpf:"stopped"`
 }
 
@@ -278,6 +290,7 @@ func (m *AccHashMaps) Close() error {
 	return _AccHashClose(
 		m.Armed,
 		m.Attempts,
+		m.Calls,
 		m.Clients,
 		m.Counts,
 		m.Events,
@@ -289,6 +302,7 @@ func (m *AccHashMaps) Close() error {
 		m.Refused,
 		m.Simultaneous,
 		m.Sleepers,
+		m.Spare,
 		m.Stopped,
 	)
 }
@@ -305,7 +319,10 @@ type AccHashVariables struct {
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
+	UnusedAttempt    *ebpf.Variable `ebpf:"unused_attempt"`
+	UnusedCall       *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`
+	UnusedDeferral   *ebpf.Variable `ebpf:"unused_deferral"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`

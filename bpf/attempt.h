@@ -10,8 +10,8 @@ static __always_inline struct counters *counters(void)
 	return bpf_map_lookup_elem(&counts, &zero);
 }
 
-/* The attempt of the current task; made if asked to. NULL: none. */
-static __always_inline struct attempt *attempt_of(struct task_struct *task, bool make)
+/* The attempt of the current task that is not noted by the thread's number; made if asked to. NULL: none. */
+static __always_inline struct attempt *attempt_elsewhere(struct task_struct *task, bool make)
 {
 #ifdef TASK_STORAGE
 	return bpf_task_storage_get(&attempts, task, 0, make ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
@@ -29,12 +29,53 @@ static __always_inline struct attempt *attempt_of(struct task_struct *task, bool
 #endif
 }
 
+#ifdef ACC_MODERN
+#define TURN(a) (*(volatile u64 *)&(a)->turn)
+
+/* Gives a place back. What was read and written there comes before. */
+#if defined(__TARGET_ARCH_x86)
+#define LEAVE(a) (*(volatile u64 *)&(a)->turn = (a)->turn + 1)
+#else
+#define LEAVE(a) __sync_fetch_and_add(&(a)->turn, 1)
+#endif
+
+/* The place of the current thread's number, whosever it is now. */
+static __always_inline struct attempt *call_place(struct task_struct *task)
+{
+	u32 at = task->pid & (NUM_PLACES - 1);
+
+	return bpf_map_lookup_elem(&calls, &at);
+}
+#endif
+
+/* The attempt of the current task; made if asked to. NULL: none. */
+static __always_inline struct attempt *attempt_of(struct task_struct *task, bool make)
+{
+#ifdef ACC_MODERN
+	struct attempt *a = call_place(task);
+	u64 turn;
+
+	if (a && !make) {
+		turn = TURN(a);
+		if (turn & 1 && turn >> 32 == (u32)task->pid)
+			return a;
+	}
+#endif
+	return attempt_elsewhere(task, make);
+}
+
 /* Forgets an attempt, but not that its return was seen while sys_exit may ask for it. */
 static __always_inline void attempt_done(struct attempt *a)
 {
 	a->in_flight = 0;
 	a->request = 0;
 	a->returned = 1;
+#ifdef ACC_MODERN
+	if (a->turn) {
+		LEAVE(a);
+		return;
+	}
+#endif
 #ifndef TASK_STORAGE
 	if (!watch) {
 		u32 tid = (u32)bpf_get_current_pid_tgid();
@@ -221,7 +262,7 @@ static __always_inline void keep_identity(struct identity *who, struct event *e)
 	};
 }
 
-/* Fills in what keep_identity kept. */
+/* Fills in what keep_identity kept, or identify_task read. */
 static __always_inline void identify_again(struct event *e, struct identity *who)
 {
 	e->cgroup = who->cgroup;
@@ -234,9 +275,7 @@ static __always_inline void identify_again(struct event *e, struct identity *who
 	*(u64 *)(e->comm + 8) = who->comm[1];
 }
 
-#ifdef TASK_STORAGE
-#define SAME_TASK 1
-
+#ifdef ACC_MODERN
 /* Reads again what is not the same for all of a task's attempts under one exec and in one cgroup. */
 static __always_inline void identify_anew(struct identity *who, struct task_struct *task)
 {
@@ -247,9 +286,26 @@ static __always_inline void identify_anew(struct identity *who, struct task_stru
 	who->uid = task->cred->uid.val;
 	who->netns = task->nsproxy->net_ns->ns.inum;
 }
+
+/* Reads whose the attempts of a task in a system call are. */
+static __always_inline void identify_task(struct identity *who, struct task_struct *task)
+{
+	if (!who->tid) {
+		who->cgroup = task->cgroups->dfl_cgrp->kn->id;
+		who->start_ns = task->group_leader->start_boottime;
+		who->pid = task->tgid;
+		who->tid = task->pid;
+	}
+	identify_anew(who, task);
+}
+#else
+#define identify_anew(who, task)
+#endif
+
+#ifdef TASK_STORAGE
+#define SAME_TASK 1
 #else
 #define SAME_TASK 0 /* what is noted under its number may be another's */
-#define identify_anew(who, task)
 #endif
 
 /* Fills in what every event has beside whose it is. */

@@ -250,6 +250,7 @@ struct file {
 	struct inode *f_inode;
 	void *private_data;
 	const void *f_op;
+	unsigned int f_flags;
 	struct path f_path;
 	struct callback_head f_task_work; /* from 6.7 */
 };

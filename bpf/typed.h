@@ -75,6 +75,7 @@ static __always_inline void *typed_listener(struct facts *f, struct file *file)
 	struct socket *sock = bpf_sock_from_file(file);
 	struct sock *sk;
 
+	__builtin_memset(f, 0, sizeof(*f));
 	if (!sock)
 		return 0;
 	sk = sock->sk;

@@ -5,6 +5,7 @@ package capture
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -57,6 +58,9 @@ func (s *session) close(why, detail string) error {
 	if err := s.drain(); err != nil {
 		return errors.Join(detachErr, err)
 	}
+	if _, err := s.writeWaiting(math.MaxInt64); err != nil {
+		return errors.Join(detachErr, err)
+	}
 	late := time.Now().Add(time.Second) // now that nothing can be lost meanwhile
 	findHolders(&shot, func() bool { return time.Now().After(late) })
 	if err := s.writer.Snapshot(shot); err != nil {
@@ -66,6 +70,7 @@ func (s *session) close(why, detail string) error {
 	if err != nil {
 		return errors.Join(detachErr, err)
 	}
+	lost[probeEnter] -= s.calls.lostTold()
 	s.ledger.finish(hits, ended.BootNS)
 	if err := s.ledger.losses(ended.BootNS+1, s.writer.Loss); err != nil {
 		return err

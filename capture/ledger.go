@@ -1,6 +1,8 @@
 package capture
 
 import (
+	"slices"
+
 	"github.com/acc-project/acc/format"
 )
 
@@ -126,12 +128,22 @@ func (l *ledger) jump(a *account, seq uint64, ns int64) {
 		a.last, a.lastNS = seq, ns
 		return
 	}
-	for i := range a.gaps {
+	for i := len(a.gaps) - 1; i >= 0; i-- { // mostly a young one
 		if g := &a.gaps[i]; g.first <= seq && seq <= g.last && g.count > 0 {
-			g.count--
 			l.lost--
+			if g.count--; g.count == 0 {
+				a.gaps = slices.Delete(a.gaps, i, i+1)
+			}
+			return
 		}
 	}
+}
+
+// missing reports whether numbers of a probe did not come that are older than before.
+func (l *ledger) missing(probe int, beforeNS int64) bool {
+	return slices.ContainsFunc(l.cpus, func(accounts *[numProbes]account) bool {
+		return accounts != nil && slices.ContainsFunc(accounts[probe].gaps, func(g gap) bool { return g.toNS < beforeNS })
+	})
 }
 
 // refuse takes back an event that was booked but could not be written.

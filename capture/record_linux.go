@@ -59,6 +59,7 @@ func Record(ctx context.Context, w io.Writer, o Options) (Result, error) {
 	if err != nil {
 		return r, err
 	}
+	defer s.calls.close()
 	err = s.run(ctx)
 	r.Mode, r.End, r.CommandExit, r.Kept = a.mode, s.end, s.commandExit, s.kept
 	r.Elapsed, r.Bytes = time.Since(s.started), s.writer.Bytes()
@@ -81,6 +82,7 @@ type session struct {
 	unixNames map[uint64]string // by the listener's inode number
 	processes processes
 	ledger    ledger
+	calls     calls
 	witness   witness
 	watcher   *watcher // nil until the snapshot is taken
 	event     format.Event
@@ -131,7 +133,10 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 	if err != nil {
 		return nil, err
 	}
-	if s.watcher, err = newWatcher(a, o, blocked); err != nil {
+	if s.calls, err = mapCalls(a.collection.Maps["calls"]); err != nil {
+		return nil, err
+	}
+	if s.watcher, err = newWatcher(a, o, blocked); err != nil { // from now on, calls are noted there
 		return nil, err
 	}
 	if a.mode == ModeFentry {
@@ -324,15 +329,25 @@ func (s *session) takeRecord() error { return s.take(s.record.RawSample, false) 
 
 // take records an event, or keeps what the kernel tells of a process. Own: it only counts.
 func (s *session) take(record []byte, own bool) error {
-	raw, ok := eventIn(record)
+	if c, ok := callIn(record); ok {
+		return s.takeCall(c, own)
+	}
+	if raw, ok := eventIn(record); ok {
+		return s.takeEvent(raw, record, own)
+	}
 	if l, ok := lifeIn(record); ok {
 		return s.takeLife(l, own)
 	}
-	if !ok {
-		if len(record) != int(unsafe.Sizeof(bpf.AccProcess{})) {
-			return fmt.Errorf("read ring buffer: a record has %d bytes", len(record))
-		}
-		s.processes.introduce((*bpf.AccProcess)(unsafe.Pointer(unsafe.SliceData(record))))
+	if len(record) != int(unsafe.Sizeof(bpf.AccProcess{})) {
+		return fmt.Errorf("read ring buffer: a record has %d bytes", len(record))
+	}
+	s.processes.introduce((*bpf.AccProcess)(unsafe.Pointer(unsafe.SliceData(record))))
+	return nil
+}
+
+// takeEvent records an event. record: all of its record, if it may be a named one.
+func (s *session) takeEvent(raw *bpf.AccEvent, record []byte, own bool) error {
+	if len(s.calls.told) > 0 && raw.Kind == uint8(format.Enter) && s.calls.isTold(raw) {
 		return nil
 	}
 	last := s.repeats.of(raw)
@@ -464,6 +479,9 @@ func (s *session) nextTick() time.Time {
 	if until := s.watcher.until; s.flushed.Before(until) && until.Before(next) {
 		next = until
 	}
+	if look := s.calls.look; !look.IsZero() && look.Before(next) {
+		next = look
+	}
 	if told := s.told.Add(statusEvery); s.o.Status != nil && told.Before(next) {
 		next = told
 	}
@@ -476,12 +494,15 @@ func (s *session) tick() error {
 	if err := s.watcher.update(now); err != nil {
 		return err
 	}
+	if err := s.lookForWaiting(now); err != nil {
+		return err
+	}
 	if !s.writer.Pending() {
 		s.flushed = now // a frame lives from its first event
 	}
 	if now.Sub(s.flushed) >= flushEvery {
 		s.flushed = now
-		if err := s.ledger.losses(bootNS()-int64(flushEvery), s.writer.Loss); err != nil {
+		if err := s.writeLosses(); err != nil {
 			return err
 		}
 		if err := s.writer.Flush(); err != nil {
@@ -516,4 +537,15 @@ func (s *session) tick() error {
 		s.o.Status(Status{Elapsed: now.Sub(s.started), Events: s.writer.Events(), Lost: s.ledger.lost, Bytes: s.writer.Bytes()})
 	}
 	return nil
+}
+
+// writeLosses writes what is lost for good. The entry of a call that waits is not: it is written now.
+func (s *session) writeLosses() error {
+	before := bootNS() - int64(flushEvery)
+	if s.ledger.missing(probeEnter, before) {
+		if _, err := s.writeWaiting(before + int64(flushEvery-callsAge)); err != nil {
+			return err
+		}
+	}
+	return s.ledger.losses(before, s.writer.Loss)
 }
