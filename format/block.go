@@ -26,6 +26,8 @@ type blockEncoder struct {
 	texts  [maxFields]texts
 	addrs  [maxFields]addrs
 	seams  seams // in what append appended to
+
+	pending pendingRows
 }
 
 // known is the event that came last of a task, kind and errno. A repeat changes but the values.
@@ -70,6 +72,7 @@ func (c *blockEncoder) begin() {
 
 // add adds an event, and gives the place in known of its task, kind and errno.
 func (c *blockEncoder) add(e *Event) (task int32) {
+	c.settle()
 	c.catchUp()
 	class := classOf(e)
 	p := &encoding.of[class]
@@ -197,117 +200,6 @@ func (c *blockEncoder) end(class rowClass, task int32, ns int64) {
 	c.firstNS, c.lastNS = min(c.firstNS, ns), max(c.lastNS, ns)
 }
 
-// repeat adds an event that is like the last one of a task, kind and errno.
-func (c *blockEncoder) repeat(task int32, r *Repeat) {
-	k := &c.known[task]
-	v := &k.values
-	class := rowClass(v[atKind])
-	if v[atErrno] != 0 {
-		class = classFailed
-	}
-	c.nameAgain(class, k)
-	if c.unlike != 0 {
-		c.quieten(class, k)
-	}
-	c.repeatAny(k, r.BootNS, r.CPUSeq, r.CPU, r.Backlog)
-	c.after(atTID, &c.keyed[keyedCPU].vals[k.num[keyedCPU]], v[atTID])
-	if class != rowClass(Enter) {
-		c.repeatOutcome(k, r)
-	}
-	c.lag[class%numClasses]++
-	c.end(class, task, r.BootNS)
-}
-
-// repeatOutcome is repeat for what only returns have.
-func (c *blockEncoder) repeatOutcome(k *known, r *Repeat) {
-	v := &k.values
-	c.drafts[atErrno].next(v[atErrno])
-	c.drafts[atInode].next(int64(r.Inode) - v[atInode])
-	v[atInode], v[atCookie], v[atRPort], v[atRAddr] = int64(r.Inode), int64(r.Cookie), int64(r.RPort), c.addrs[atRAddr].number(r.RAddr)
-	if v[atErrno] == 0 {
-		c.drafts[atRet].next(int64(r.Ret) - v[atRet])
-		c.drafts[atCookie].next(v[atCookie] - c.last[atCookie])
-		v[atRet], c.last[atCookie] = int64(r.Ret), v[atCookie]
-	}
-	c.repeatPeer(k)
-}
-
-// repeatAny puts what all kinds of events have.
-func (c *blockEncoder) repeatAny(k *known, ns int64, seq uint64, cpu, backlog uint32) {
-	v := &k.values
-	c.drafts[atKind].next(v[atKind])
-	c.drafts[atCPU].next(int64(cpu))
-	c.drafts[atHook].next(v[atHook])
-	c.drafts[atBootNS].next(ns - c.last[atBootNS])
-	c.drafts[atBacklog].next(int64(backlog) - v[atBacklog])
-	v[atBootNS], v[atBacklog], v[atSeq], c.last[atBootNS] = ns, int64(backlog), int64(seq), ns
-	if v[atCPU] != int64(cpu) {
-		v[atCPU] = int64(cpu)
-		if v[atKind] <= int64(Return) {
-			c.key(keyedCPU, k)
-		}
-		c.key(keyedProbe, k)
-	}
-	c.after(atSeq, &c.keyed[keyedProbe].vals[k.num[keyedProbe]], v[atSeq])
-}
-
-// repeatPeer puts who connected.
-func (c *blockEncoder) repeatPeer(k *known) {
-	c.key(keyedConn, k)
-	peer := c.keyed[keyedConn].vals[numPeer*k.num[keyedConn]:][:numPeer] // in the order of Fields
-	c.after(atRAddr, &peer[0], k.values[atRAddr])
-	c.after(atRPort, &peer[1], k.values[atRPort])
-}
-
-// repeatLife is repeat for Queued and Closed.
-func (c *blockEncoder) repeatLife(task int32, r *LifeRepeat) {
-	k := &c.known[task]
-	v := &k.values
-	class := rowClass(v[atKind])
-	if c.unlike != 0 {
-		c.quieten(class, k)
-	}
-	c.repeatAny(k, r.BootNS, r.CPUSeq, r.CPU, r.Backlog)
-	c.drafts[atErrno].next(0)
-	c.drafts[atInode].next(int64(r.Inode) - v[atInode])
-	v[atInode], v[atCookie], v[atRPort], v[atRAddr] = int64(r.Inode), int64(r.Cookie), int64(r.RPort), c.addrs[atRAddr].number(r.RAddr)
-	c.drafts[atCookie].next(v[atCookie] - c.last[atCookie])
-	c.last[atCookie] = v[atCookie]
-	c.repeatPeer(k)
-	if class == rowClass(Queued) {
-		c.after(atSynQueue, &c.keyed[keyedQueue].vals[k.num[keyedQueue]], int64(r.SynQueue))
-		c.after(atHandshake, &c.keyed[keyedQueued].vals[k.num[keyedQueued]], int64(r.HandshakeUS))
-	} else {
-		c.after(atOldState, &c.keyed[keyedState].vals[k.num[keyedState]], v[atOldState])
-		port := c.keyed[keyedClosed].vals[numClosed*k.num[keyedClosed]:][:numClosed] // in the order of Fields
-		c.after(atSockErr, &port[0], int64(r.SockErr))
-		c.after(atShutdown, &port[1], v[atShutdown])
-		c.after(atBytesIn, &port[2], int64(r.BytesIn))
-		c.after(atBytesOut, &port[3], int64(r.BytesOut))
-		c.after(atSegsIn, &port[4], int64(r.SegsIn))
-		c.after(atSegsOut, &port[5], int64(r.SegsOut))
-		c.after(atRetransmits, &port[6], int64(r.Retransmits))
-		c.after(atSRTT, &port[7], int64(r.SRTTUS))
-		c.after(atMinRTT, &port[8], int64(r.MinRTTUS))
-	}
-	c.lag[class%numClasses]++
-	c.end(class, task, r.BootNS)
-}
-
-// after puts the difference of n to what it is after.
-func (c *blockEncoder) after(f place, before *int64, n int64) {
-	c.drafts[f].next(n - *before)
-	*before, c.last[f] = n, n
-}
-
-// nameAgain notes that the peer's name, which is the difference to that of the row before whosever it
-// is, is another one.
-func (c *blockEncoder) nameAgain(class rowClass, k *known) {
-	if encoding.of[class%numClasses].has>>atRName&1 != 0 && k.of(atRName) != c.last.of(atRName) {
-		c.unlike |= 1 << atRName
-	}
-}
-
 // quieten puts the usual number, 0, into the columns of a class in which a repeat is like the event
 // before, if they have another one last.
 func (c *blockEncoder) quieten(class rowClass, k *known) {
@@ -333,6 +225,7 @@ func (c *blockEncoder) quieten(class rowClass, k *known) {
 
 // append appends the columns, in the order of Fields, as one msgpack array.
 func (c *blockEncoder) append(b []byte) []byte {
+	c.settle()
 	c.catchUp()
 	c.seams = c.seams[:0]
 	b = appendArrayLen(b, len(Fields))

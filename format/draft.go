@@ -31,6 +31,37 @@ func (d *draft) next(num int64) {
 	d.rows++
 }
 
+// nextSame makes num the number of the next n rows.
+func (d *draft) nextSame(num int64, n int32) {
+	if n > 0 {
+		d.next(num)
+		d.rows += n - 1
+	}
+}
+
+// nextAll is next for rows of these numbers.
+func (d *draft) nextAll(nums []int64) {
+	if d.dense {
+		for len(d.nums) < int(d.rows) {
+			d.nums = append(d.nums, d.last)
+		}
+		d.nums = append(d.nums, nums...)
+		d.rows += int32(len(nums))
+		if len(nums) > 0 {
+			d.last = nums[len(nums)-1]
+		}
+		return
+	}
+	last, row := d.last, d.rows
+	for i, num := range nums {
+		if num != last {
+			d.runs = append(d.runs, run{row + int32(i), num})
+			last = num
+		}
+	}
+	d.last, d.rows = last, row+int32(len(nums))
+}
+
 // note makes num the number of a row, and of those behind it.
 func (d *draft) note(row int32, num int64) {
 	if !d.dense {
