@@ -96,8 +96,9 @@ func (c *calls) waiting(beforeNS int64) (list []bpf.AccAttempt, more bool) {
 	time.Sleep(time.Millisecond)
 	for i := range found {
 		x := &found[i]
-		if again := *x.at; atomic.LoadUint64(&x.at.Turn) == x.copy.Turn && again.Deferred != uint8(bpf.AccDeferralNOT_DEFERRED) &&
-			again.In == x.copy.In && again.Who == x.copy.Who && again.EnterNs == x.copy.EnterNs && idOf(&again) == idOf(&x.copy) {
+		again := *x.at
+		settled := again.In == x.copy.In && again.Who == x.copy.Who && again.EnterNs == x.copy.EnterNs && idOf(&again) == idOf(&x.copy)
+		if settled && atomic.LoadUint64(&x.at.Turn) == x.copy.Turn && again.Deferred != uint8(bpf.AccDeferralNOT_DEFERRED) {
 			list = append(list, again)
 		} else {
 			more = true
@@ -112,8 +113,9 @@ func idOf(a *bpf.AccAttempt) enterID { return enterID{a.EnterCpu, a.EnterSeq} }
 func enterInFlight(a *bpf.AccAttempt) (raw bpf.AccEvent) {
 	w := &a.Who
 	raw = bpf.AccEvent{
-		BootNs: a.EnterNs, CpuSeq: a.EnterSeq, Cpu: a.EnterCpu, Facts: a.In, Cgroup: w.Cgroup, StartNs: w.StartNs, Pid: w.Pid, Tid: w.Tid, Uid: w.Uid,
-		Netns: w.Netns, Sockfd: a.Sockfd, Flags: a.Flags, Kind: uint8(format.Enter), Hook: uint8(format.HookSysAccept4), Via: a.Via, Mark: a.EnterMark,
+		BootNs: a.EnterNs, CpuSeq: a.EnterSeq, Cpu: a.EnterCpu, Kind: uint8(format.Enter), Hook: uint8(format.HookSysAccept4),
+		Cgroup: w.Cgroup, StartNs: w.StartNs, Pid: w.Pid, Tid: w.Tid, Uid: w.Uid, Netns: w.Netns,
+		Facts: a.In, Sockfd: a.Sockfd, Flags: a.Flags, Via: a.Via, Mark: a.EnterMark,
 		HasAddr: a.HasAddr, HasAddrlen: a.HasAddrlen, Comm: *(*[16]int8)(unsafe.Pointer(&w.Comm)),
 	}
 	raw.Told.AddrlenIn = a.AddrlenIn
@@ -146,11 +148,43 @@ func (s *session) takeCall(c *bpf.AccCall, own bool) error {
 	if s.calls.look.IsZero() {
 		s.calls.look = time.Unix(1, 0) // when the ring is empty
 	}
+	last, usual := s.repeatedCalls.of(c), !own && s.full == nil && len(s.calls.told) == 0
+	if usual && s.processes.version == last.version && s.writer.Has(last.enter) && s.writer.Has(last.ret) &&
+		last.again(c) {
+		if done, err := s.callAgain(last, c); done || err != nil {
+			return err
+		}
+	}
 	enter := enterOf(c)
 	if err := s.takeEvent(&enter, nil, own); err != nil {
 		return err
 	}
-	return s.takeEvent(&c.Event, nil, own)
+	if err := s.takeEvent(&c.Event, nil, own); err != nil {
+		return err
+	}
+	if usual { // both are the last ones of their kind now
+		*last = callRepeat{*c, s.repeats.of(&enter).row, s.repeats.of(&c.Event).row, s.processes.version}
+	}
+	return nil
+}
+
+// callAgain records a call of a task that does what it did last; false if the frame has no room for it.
+func (s *session) callAgain(last *callRepeat, c *bpf.AccCall) (bool, error) {
+	raw, in := &c.Event, &c.Entry
+	r := format.CallRepeat{
+		Enter:  format.EnterRepeat{BootNS: int64(in.BootNs), CPUSeq: in.CpuSeq, CPU: in.Cpu, Backlog: in.Backlog},
+		Return: repeatOf(raw),
+	}
+	done, err := s.writer.RepeatCall(last.enter, last.ret, &r)
+	if !done {
+		return false, err
+	}
+	s.ledger.take(probeEnter, in.Cpu, in.CpuSeq, int64(in.BootNs))
+	s.ledger.take(probeReturn, raw.Cpu, raw.CpuSeq, int64(raw.BootNs))
+	if len(s.watcher.sleepers) > 0 {
+		s.watcher.returned(raw.Tid, format.Hook(raw.Hook))
+	}
+	return true, err
 }
 
 // writeWaiting writes the entries before a time of calls that have not returned.
@@ -166,8 +200,8 @@ func (s *session) writeWaiting(beforeNS int64) (more bool, err error) {
 	return more, nil
 }
 
-// lookForWaiting writes the entries of calls that wait and should not have. Such a call has lost its connection to another
-// one, which wakes the recorder.
+// lookForWaiting writes the entries of calls that wait and should not have. Such a call has lost its connection to
+// another one, which wakes the recorder.
 func (s *session) lookForWaiting(now time.Time) error {
 	if s.calls.look.IsZero() || now.Before(s.calls.look) {
 		return nil

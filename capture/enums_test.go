@@ -59,6 +59,7 @@ var enums = map[string]map[string]uint64{
 	"watch_for": {
 		"WATCH_RETURNS": watchReturns, "WATCH_BEFORE": watchBefore, "WATCH_DENIED": watchDenied, "WATCH_ENDING": watchEnding,
 	},
+	"deferral": {"NOT_DEFERRED": 0, "DEFERRED_ENTRY": 1, "DEFERRED_RETURN": 2},
 	"probe": {
 		"PROBE_ENTER": probeEnter, "PROBE_RETURN": probeReturn, "PROBE_DO_ACCEPT": probeDoAccept, "PROBE_IO_ACCEPT": probeIOAccept,
 		"PROBE_IO_COMPLETE": probeIOComplete, "PROBE_KERNEL_ACCEPT": probeKernelAccept, "PROBE_SYS_EXIT": probeSysExit,

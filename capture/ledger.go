@@ -139,6 +139,24 @@ func (l *ledger) jump(a *account, seq uint64, ns int64) {
 	}
 }
 
+// lostBefore is how much is lost for good: numbers of calls in flight may still come.
+func (l *ledger) lostBefore(beforeNS int64) uint64 {
+	n := l.lost
+	for _, accounts := range l.cpus {
+		if accounts == nil {
+			continue
+		}
+		for probe := range accounts {
+			for _, g := range accounts[probe].gaps {
+				if g.toNS >= beforeNS {
+					n -= g.count
+				}
+			}
+		}
+	}
+	return n
+}
+
 // missing reports whether numbers of a probe did not come that are older than before.
 func (l *ledger) missing(probe int, beforeNS int64) bool {
 	return slices.ContainsFunc(l.cpus, func(accounts *[numProbes]account) bool {

@@ -42,9 +42,20 @@ func TestLedger(t *testing.T) {
 	// A young gap waits for what may still come.
 	l = ledger{}
 	take(0, 3, 1000)
+	if l.lost != 2 || l.lostBefore(500) != 0 || l.lostBefore(1001) != 2 || l.missing(probeEnter, 500) || !l.missing(probeEnter, 1001) {
+		t.Errorf("%d lost, %d before the gap, %d with it", l.lost, l.lostBefore(500), l.lostBefore(1001))
+	}
 	n := 0
 	_ = l.losses(500, func(format.Loss) error { n++; return nil })
 	if n != 0 {
 		t.Error("a gap was written before it was old")
+	}
+	// Calls that return in another order than they began leave nothing behind.
+	for seq := uint64(1000); seq < 2000; seq += 2 {
+		take(0, seq+1, int64(seq))
+		take(0, seq, int64(seq)+1)
+	}
+	if gaps := l.cpus[0][probeEnter].gaps; len(gaps) != 2 || l.lost != 2+996 {
+		t.Errorf("%d gaps, %d lost", len(gaps), l.lost)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"net/netip"
 	"reflect"
 	"testing"
 
@@ -83,6 +84,73 @@ func TestTakeRandomAccepts(t *testing.T) {
 		e.Proc, err = s.processes.number(raw)
 		return err
 	})
+}
+
+// The same of calls that did not wait: the capture holds the events that conversion gives of both of their ends.
+func TestTakeRandomCalls(t *testing.T) {
+	seed, n := rand.Uint64(), 15_000
+	if testing.Short() {
+		n = 5_000
+	}
+	t.Log("seed ", seed)
+	taken, told := newTake(t), newTake(t)
+	makes := &shaker[bpf.AccCall]{
+		rnd: rand.New(rand.NewPCG(seed, 3)), leaves: leavesOf(reflect.TypeFor[bpf.AccCall]()),
+		base: func(task int) (c bpf.AccCall) {
+			both := ringRecords(2)
+			c.Event, c.Entry.BootNs, c.Entry.CpuSeq, c.Entry.HasAddr = both[1], both[0].BootNs, both[0].CpuSeq, 1
+			c.Event.Tid, c.Event.Pid = uint32(task+1<<30), 1<<30
+			return c
+		},
+		valid: func(_ *rand.Rand, c *bpf.AccCall) {
+			c.Event.Kind, c.Event.Hook = uint8(format.Return), uint8(format.HookSysAccept4)
+			if c.Event.Ret == math.MinInt32 {
+				c.Event.Ret++
+			}
+			c.Event.Cpu %= 8
+			c.Entry.Cpu %= 8
+		},
+	}
+	for range n {
+		c := makes.next()
+		in, f := &c.Entry, c.Event.Facts
+		enter := c.Event
+		enter.BootNs, enter.CpuSeq, enter.Cpu, enter.Ret, enter.Kind = in.BootNs, in.CpuSeq, in.Cpu, 0, uint8(format.Enter)
+		enter.Mark, enter.HasAddr, enter.HasAddrlen, enter.Told.AddrlenOut = in.Mark, in.HasAddr, in.HasAddrlen, 0
+		enter.Facts.Backlog, enter.Facts.BacklogMax, enter.Facts.State, enter.Facts.Lport, enter.Facts.Laddr = in.Backlog, in.BacklogMax, in.State, in.Lport, in.Laddr
+		for _, raw := range []*bpf.AccEvent{&enter, &c.Event} {
+			var e format.Event
+			convert(&e, raw, &told.names)
+			if e.Family == format.FamilyUnix {
+				e.LName = told.unixName(raw, bytesOf(raw))
+			}
+			var err error
+			if e.Proc, err = told.processes.number(raw); err != nil {
+				t.Fatal(err)
+			}
+			if e.Kind == format.Enter { // of the new socket, which an entry does not know of
+				e.Inode, e.RAddr, e.RPort = 0, netip.Addr{}, 0
+			}
+			if err := told.writer.Event(&e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if enter.Facts.Listener != f.Listener || enter.Facts.Netns != f.Netns {
+			t.Fatal("an entry has another listener")
+		}
+		if err := taken.take(bytesOf(&c), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, want := taken.events(t), told.events(t)
+	if len(got) != 2*n || len(want) != 2*n {
+		t.Fatalf("%d and %d of %d events", len(got), len(want), 2*n)
+	}
+	for i := range got {
+		if got[i] != want[i] {
+			t.Fatalf("event %d: %+v, want %+v", i, got[i], want[i])
+		}
+	}
 }
 
 // The same of the life of connections.

@@ -76,17 +76,19 @@ type session struct {
 	writer  *format.Writer
 	header  format.Header
 
-	names     names
-	repeats   repeats
-	lives     lives
-	unixNames map[uint64]string // by the listener's inode number
-	processes processes
-	ledger    ledger
-	calls     calls
-	witness   witness
-	watcher   *watcher // nil until the snapshot is taken
-	event     format.Event
-	record    ringbuf.Record
+	names   names
+	repeats repeats
+
+	repeatedCalls repeatedCalls
+	lives         lives
+	unixNames     map[uint64]string // by the listener's inode number
+	processes     processes
+	ledger        ledger
+	calls         calls
+	witness       witness
+	watcher       *watcher // nil until the snapshot is taken
+	event         format.Event
+	record        ringbuf.Record
 
 	started     time.Time
 	flushed     time.Time // when the frame was last ended
@@ -413,12 +415,18 @@ func (s *session) again(last *repeat, raw *bpf.AccEvent) error {
 	if len(s.watcher.sleepers) > 0 {
 		s.watcher.returned(raw.Tid, format.Hook(raw.Hook))
 	}
-	r := format.Repeat{BootNS: int64(raw.BootNs), CPUSeq: raw.CpuSeq, CPU: raw.Cpu, Backlog: raw.Facts.Backlog}
+	r := repeatOf(raw)
+	return s.writer.Repeat(last.row, &r)
+}
+
+// repeatOf is what an event has that the task's last one need not have.
+func repeatOf(raw *bpf.AccEvent) format.Repeat {
+	f := &raw.Facts
+	r := format.Repeat{BootNS: int64(raw.BootNs), CPUSeq: raw.CpuSeq, CPU: raw.Cpu, Backlog: f.Backlog}
 	if raw.Kind == uint8(format.Return) && raw.Ret >= 0 {
-		f := &raw.Facts
 		r.Ret, r.Inode, r.Cookie, r.RPort, r.RAddr = raw.Ret, f.Inode, f.Cookie, f.Rport, address(format.Family(f.Family), &f.Raddr)
 	}
-	return s.writer.Repeat(last.row, &r)
+	return r
 }
 
 // takeLife records an event of a connection's life.
@@ -534,7 +542,7 @@ func (s *session) tick() error {
 	}
 	if s.o.Status != nil && now.Sub(s.told) >= statusEvery {
 		s.told = now
-		s.o.Status(Status{Elapsed: now.Sub(s.started), Events: s.writer.Events(), Lost: s.ledger.lost, Bytes: s.writer.Bytes()})
+		s.o.Status(Status{Elapsed: now.Sub(s.started), Events: s.writer.Events(), Lost: s.ledger.lostBefore(bootNS() - int64(flushEvery)), Bytes: s.writer.Bytes()})
 	}
 	return nil
 }

@@ -36,6 +36,39 @@ func BenchmarkTake(b *testing.B) {
 	b.ReportMetric(float64(s.writer.Bytes())/float64(b.N), "bytes/event")
 }
 
+// BenchmarkTakeCall is BenchmarkTake where each accept is one record: calls that do not wait.
+func BenchmarkTakeCall(b *testing.B) {
+	records := ringRecords(1 << 16)
+	calls := make([]bpf.AccCall, len(records)/2)
+	for i := range calls {
+		in, c := &records[2*i], &calls[i]
+		c.Event = records[2*i+1]
+		e := &c.Entry
+		e.BootNs, e.CpuSeq, e.Cpu, e.Backlog, e.BacklogMax, e.State, e.Lport = in.BootNs, in.CpuSeq, in.Cpu, in.Facts.Backlog, in.Facts.BacklogMax, 10, 80
+		e.HasAddr, e.HasAddrlen = 1, 1
+	}
+	s := &session{o: &Options{}, a: &attached{}, watcher: &watcher{}}
+	var err error
+	if s.writer, err = format.NewWriter(io.Discard, format.Header{}, format.WriterOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	s.processes.write = s.writer.Process
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := range b.N {
+		c := &calls[n%len(calls)]
+		if n >= len(calls) { // the counters go on
+			c.Event.CpuSeq += uint64(len(calls)) / 4
+			c.Entry.CpuSeq += uint64(len(calls)) / 4
+		}
+		if err := s.take(unsafe.Slice((*byte)(unsafe.Pointer(c)), unsafe.Sizeof(*c)), false); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "accepts/s")
+	b.ReportMetric(float64(s.writer.Bytes())/float64(b.N), "bytes/accept")
+}
+
 // BenchmarkTakeLife is BenchmarkTake with the life of the connections that are accepted: a
 // record of each is queued before, and one closed after.
 func BenchmarkTakeLife(b *testing.B) {
