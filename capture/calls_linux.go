@@ -97,8 +97,8 @@ func (c *calls) waiting(beforeNS int64) (list []bpf.AccAttempt, more bool) {
 	for i := range found {
 		x := &found[i]
 		again := *x.at
-		settled := again.In == x.copy.In && again.Who == x.copy.Who && again.EnterNs == x.copy.EnterNs && idOf(&again) == idOf(&x.copy)
-		if settled && atomic.LoadUint64(&x.at.Turn) == x.copy.Turn && again.Deferred != uint8(bpf.AccDeferralNOT_DEFERRED) {
+		settled := again.In == x.copy.In && again.Who == x.copy.Who && idOf(&again) == idOf(&x.copy)
+		if settled && again.EnterNs == x.copy.EnterNs && atomic.LoadUint64(&x.at.Turn) == x.copy.Turn && again.Deferred != uint8(bpf.AccDeferralNOT_DEFERRED) {
 			list = append(list, again)
 		} else {
 			more = true
@@ -149,11 +149,8 @@ func (s *session) takeCall(c *bpf.AccCall, own bool) error {
 		s.calls.look = time.Unix(1, 0) // when the ring is empty
 	}
 	last, usual := s.repeatedCalls.of(c), !own && s.full == nil && len(s.calls.told) == 0
-	if usual && s.processes.version == last.version && s.writer.Has(last.enter) && s.writer.Has(last.ret) &&
-		last.again(c) {
-		if done, err := s.callAgain(last, c); done || err != nil {
-			return err
-		}
+	if usual && s.processes.version == last.version && last.again(c) && s.callAgain(last, c) {
+		return nil
 	}
 	enter := enterOf(c)
 	if err := s.takeEvent(&enter, nil, own); err != nil {
@@ -168,23 +165,21 @@ func (s *session) takeCall(c *bpf.AccCall, own bool) error {
 	return nil
 }
 
-// callAgain records a call of a task that does what it did last; false if the frame has no room for it.
-func (s *session) callAgain(last *callRepeat, c *bpf.AccCall) (bool, error) {
-	raw, in := &c.Event, &c.Entry
-	r := format.CallRepeat{
-		Enter:  format.EnterRepeat{BootNS: int64(in.BootNs), CPUSeq: in.CpuSeq, CPU: in.Cpu, Backlog: in.Backlog},
-		Return: repeatOf(raw),
+// callAgain records a call of a task that does what it did last; false if it can't be said that way.
+func (s *session) callAgain(last *callRepeat, c *bpf.AccCall) bool {
+	raw, from := &c.Event, &c.Entry
+	in, out := s.writer.RepeatCall(last.enter, last.ret, from.Cpu, raw.Cpu)
+	if in == nil {
+		return false
 	}
-	done, err := s.writer.RepeatCall(last.enter, last.ret, &r)
-	if !done {
-		return false, err
-	}
-	s.ledger.take(probeEnter, in.Cpu, in.CpuSeq, int64(in.BootNs))
-	s.ledger.take(probeReturn, raw.Cpu, raw.CpuSeq, int64(raw.BootNs))
+	in.BootNS, in.CPUSeq, in.Backlog = int64(from.BootNs), from.CpuSeq, from.Backlog
+	fillRepeat(out, raw)
+	s.ledger.take(probeEnter, from.Cpu, from.CpuSeq, in.BootNS)
+	s.ledger.take(probeReturn, raw.Cpu, raw.CpuSeq, out.BootNS)
 	if len(s.watcher.sleepers) > 0 {
 		s.watcher.returned(raw.Tid, format.Hook(raw.Hook))
 	}
-	return true, err
+	return true
 }
 
 // writeWaiting writes the entries before a time of calls that have not returned.

@@ -353,8 +353,8 @@ func (s *session) takeEvent(raw *bpf.AccEvent, record []byte, own bool) error {
 		return nil
 	}
 	last := s.repeats.of(raw)
-	if !own && s.full == nil && s.writer.Has(last.row) && s.processes.version == last.version && last.again(raw) {
-		return s.again(last, raw)
+	if !own && s.full == nil && s.processes.version == last.version && last.again(raw) && s.again(last, raw) {
+		return nil
 	}
 	e := &s.event
 	convert(e, raw, &s.names)
@@ -406,8 +406,13 @@ func hit(e *format.Event) format.Hit {
 	return format.Hit{BootNS: e.BootNS, CPU: e.CPU, Kind: e.Kind, Hook: e.Hook}
 }
 
-// again records an event of a task that does what it did last.
-func (s *session) again(last *repeat, raw *bpf.AccEvent) error {
+// again records an event of a task that does what it did last; false if it can't be said that way.
+func (s *session) again(last *repeat, raw *bpf.AccEvent) bool {
+	row := s.writer.Repeat(last.row, raw.Cpu)
+	if row == nil {
+		return false
+	}
+	fillRepeat(row, raw)
 	s.ledger.take(probeOf(format.Hook(raw.Hook), format.Kind(raw.Kind)), raw.Cpu, raw.CpuSeq, int64(raw.BootNs))
 	if raw.Via == uint8(format.ViaIOUring) {
 		s.watcher.uring = true
@@ -415,31 +420,51 @@ func (s *session) again(last *repeat, raw *bpf.AccEvent) error {
 	if len(s.watcher.sleepers) > 0 {
 		s.watcher.returned(raw.Tid, format.Hook(raw.Hook))
 	}
-	r := repeatOf(raw)
-	return s.writer.Repeat(last.row, &r)
+	return true
 }
 
-// repeatOf is what an event has that the task's last one need not have.
-func repeatOf(raw *bpf.AccEvent) format.Repeat {
+// fillRepeat fills in what an event has that the task's last one need not have.
+func fillRepeat(row *format.RepeatRow, raw *bpf.AccEvent) {
 	f := &raw.Facts
-	r := format.Repeat{BootNS: int64(raw.BootNs), CPUSeq: raw.CpuSeq, CPU: raw.Cpu, Backlog: f.Backlog}
-	if raw.Kind == uint8(format.Return) && raw.Ret >= 0 {
-		r.Ret, r.Inode, r.Cookie, r.RPort, r.RAddr = raw.Ret, f.Inode, f.Cookie, f.Rport, address(format.Family(f.Family), &f.Raddr)
+	row.BootNS, row.CPUSeq, row.Backlog = int64(raw.BootNs), raw.CpuSeq, f.Backlog
+	if raw.Kind != uint8(format.Return) || raw.Ret < 0 {
+		row.Ret, row.Inode, row.Cookie, row.RPort, row.Addr = 0, 0, 0, 0, format.NoAddr
+		return
 	}
-	return r
+	row.Ret, row.Inode, row.Cookie, row.RPort, row.RAddr, row.Addr = raw.Ret, f.Inode, f.Cookie, f.Rport, f.Raddr, form(f.Family)
+}
+
+// form is the kind of the addresses of a family.
+func form(family uint16) format.AddrForm {
+	switch format.Family(family) {
+	case format.FamilyIPv4:
+		return format.AddrIPv4
+	case format.FamilyIPv6:
+		return format.AddrIPv6
+	}
+	return format.NoAddr
+}
+
+// lifeAgain records an event of a connection's life that is like the last one of its kind; false if it can't be said that way.
+func (s *session) lifeAgain(last format.Row, raw *bpf.AccLifeEvent) bool {
+	row, life := s.writer.RepeatLife(last, raw.Cpu)
+	if row == nil {
+		return false
+	}
+	row.BootNS, row.CPUSeq, row.Backlog, row.Inode, row.Cookie = int64(raw.BootNs), raw.CpuSeq, raw.Backlog, raw.Inode, raw.Cookie
+	row.RPort, row.RAddr, row.Addr = raw.Rport, raw.Raddr, form(raw.Family)
+	life.SynQueue, life.HandshakeUS, life.BytesIn, life.BytesOut = raw.SynQueue, raw.HandshakeUs, raw.BytesIn, raw.BytesOut
+	life.SegsIn, life.SegsOut, life.Retransmits, life.SockErr = raw.SegsIn, raw.SegsOut, raw.Retransmits, raw.SockErr
+	life.SRTTUS, life.MinRTTUS = raw.SrttUs, raw.MinRttUs
+	s.ledger.take(probeOf(format.Hook(raw.Hook), format.Kind(raw.Kind)), raw.Cpu, raw.CpuSeq, row.BootNS)
+	return true
 }
 
 // takeLife records an event of a connection's life.
 func (s *session) takeLife(raw *bpf.AccLifeEvent, own bool) error {
 	last, row := s.lives.of(raw)
-	if !own && s.full == nil && s.writer.Has(*row) && last.again(raw) {
-		s.ledger.take(probeOf(format.Hook(raw.Hook), format.Kind(raw.Kind)), raw.Cpu, raw.CpuSeq, int64(raw.BootNs))
-		return s.writer.RepeatLife(*row, &format.LifeRepeat{
-			BootNS: int64(raw.BootNs), CPUSeq: raw.CpuSeq, CPU: raw.Cpu, Backlog: raw.Backlog, Inode: raw.Inode, Cookie: raw.Cookie,
-			RAddr: address(format.Family(raw.Family), &raw.Raddr), RPort: raw.Rport, SynQueue: raw.SynQueue, HandshakeUS: raw.HandshakeUs,
-			BytesIn: raw.BytesIn, BytesOut: raw.BytesOut, SegsIn: raw.SegsIn, SegsOut: raw.SegsOut, Retransmits: raw.Retransmits,
-			SRTTUS: raw.SrttUs, MinRTTUS: raw.MinRttUs, SockErr: raw.SockErr,
-		})
+	if !own && s.full == nil && last.again(raw) && s.lifeAgain(*row, raw) {
+		return nil
 	}
 	e := &s.event
 	convertLife(e, raw)

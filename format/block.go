@@ -3,7 +3,6 @@ package format
 import (
 	"math"
 	"math/bits"
-	"net/netip"
 	"unsafe"
 )
 
@@ -273,41 +272,6 @@ func (c *blockEncoder) hits() []Hit {
 		list[row].BootNS = ns
 	}
 	return list
-}
-
-// A Repeat is an event that is like the last one of its task, kind and errno, but for this.
-type Repeat struct {
-	BootNS  int64
-	CPUSeq  uint64
-	CPU     uint32
-	Ret     int32 // of an accepted connection, as are those below
-	Inode   uint64
-	Cookie  uint64
-	RAddr   netip.Addr
-	RPort   uint16
-	Backlog uint32 // of all
-}
-
-// A LifeRepeat is a Queued or Closed event that is like the last one of its kind, but for this.
-type LifeRepeat struct {
-	BootNS      int64
-	CPUSeq      uint64
-	CPU         uint32
-	Backlog     uint32
-	Inode       uint64
-	Cookie      uint64
-	RAddr       netip.Addr
-	RPort       uint16
-	SynQueue    uint32 // of Queued
-	HandshakeUS uint32
-	BytesIn     uint64 // of Closed, as are those below
-	BytesOut    uint64
-	SegsIn      uint32
-	SegsOut     uint32
-	Retransmits uint32
-	SRTTUS      uint32
-	MinRTTUS    uint32
-	SockErr     uint16
 }
 
 // A Hit is an event, as far as losses tell.

@@ -4,7 +4,7 @@ package format
 // not the one before.
 type draft struct {
 	last  int64
-	rows  int32 // of a column that repeats tell of
+	rows  int32 // of a column that repeats have
 	on    onSet
 	soon  bool    // whether the next block's is dense
 	dense bool    // instead of runs:
@@ -23,23 +23,15 @@ func (d *draft) begin(on onSet) {
 	d.on, d.last, d.rows, d.runs, d.nums, d.dense = on, 0, 0, d.runs[:0], d.nums[:0], d.soon
 }
 
-// next makes num the number of the next row of a column that repeats tell of.
-func (d *draft) next(num int64) {
-	if num != d.last {
+// nextSame makes num the number of the next n rows of a column that repeats have.
+func (d *draft) nextSame(num int64, n int32) {
+	if n > 0 && num != d.last {
 		d.note(d.rows, num)
 	}
-	d.rows++
+	d.rows += n
 }
 
-// nextSame makes num the number of the next n rows.
-func (d *draft) nextSame(num int64, n int32) {
-	if n > 0 {
-		d.next(num)
-		d.rows += n - 1
-	}
-}
-
-// nextAll is next for rows of these numbers.
+// nextAll makes these the numbers of the next rows.
 func (d *draft) nextAll(nums []int64) {
 	if d.dense {
 		for len(d.nums) < int(d.rows) {

@@ -190,25 +190,6 @@ type Row struct {
 	task    int32  // place there
 }
 
-// Repeat records an event that is like the last one of its task, kind and errno, which before
-// names: [Writer.Has] must have said so.
-func (w *Writer) Repeat(before Row, r *Repeat) error {
-	if err := w.writable(); err != nil {
-		return err
-	}
-	w.block.repeat(before.task, r)
-	return w.added()
-}
-
-// RepeatLife is Repeat for Queued and Closed.
-func (w *Writer) RepeatLife(before Row, r *LifeRepeat) error {
-	if err := w.writable(); err != nil {
-		return err
-	}
-	w.block.repeatLife(before.task, r)
-	return w.added()
-}
-
 // Last names the event that [Writer.Event] recorded last, if it is of the current frame.
 func (w *Writer) Last() Row {
 	if w.block.rows == 0 {
