@@ -4,13 +4,17 @@ package main
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,9 +86,15 @@ func (s *screen) close() string {
 // elsewhere is the same as ever.
 func TestProgressOnTerminal(t *testing.T) {
 	data := sample("")
+	key := filepath.Join(t.TempDir(), "key")
+	_, private, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	block, err := ssh.MarshalPrivateKey(private, "")
+	must(t, err)
+	must(t, os.WriteFile(key, pem.EncodeToMemory(block), 0o600))
 	for _, args := range [][]string{
 		{"info", "--json", "-"}, {"verify", "--json", "-"}, {"analyze", "--json", "-"}, {"analyze", "--pairs", "-"},
-		{"replay", "--json", "--speed", "max", "-"}, {"explain", "1", "-"},
+		{"replay", "--json", "--speed", "max", "-"}, {"explain", "1", "-"}, {"sign", "--key", key, "-"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			t.Parallel()
