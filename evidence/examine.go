@@ -54,6 +54,9 @@ func (x *Examination) End() *format.End { return x.end }
 // Clocks are the clock pairs so far, by which times are placed.
 func (x *Examination) Clocks() *format.Clocks { return x.analyzer.Clocks() }
 
+// Events is how many events of a kind there were so far.
+func (x *Examination) Events(kind format.Kind) uint64 { return x.account.Of(kind) }
+
 // Unchecked gives what could not be found out of END and content, a sentence each.
 func (x *Examination) Unchecked() []string { return x.account.Unchecked() }
 

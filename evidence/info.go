@@ -126,7 +126,7 @@ func Describe(c *Capture) (i *Info, verdict, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	*i.Accepted = r.Totals.Accepted
+	*i.Returns, *i.Accepted = x.Events(format.Return), r.Totals.Accepted
 	if *i.Accepted > 0 {
 		*i.PerAccept = float64(i.InFrames) / float64(*i.Accepted)
 	}
@@ -171,12 +171,6 @@ func (i *Info) add(b *format.Batch, clock *format.Clock) {
 	for _, l := range b.Losses {
 		if len(i.Losses) < maxNamed {
 			i.Losses = append(i.Losses, l)
-		}
-	}
-	for n := range b.Events {
-		e := &b.Events[n]
-		if e.Kind == format.Return {
-			*i.Returns++
 		}
 	}
 	for n := range b.Snapshots {

@@ -162,19 +162,29 @@ func (v *Verification) read(ctx context.Context, c *Capture, x *Examination, wan
 		if err != nil {
 			return last, err
 		}
-		v.Frames, v.Events, v.Head = b.Frame+1, v.Events+uint64(len(b.Events)), hex.EncodeToString(b.Chain[:])
+		newest := format.Event{} // of the frame
+		watched := b.WithParts(func(yield func([]format.Event) bool) {
+			for events := range b.Parts() {
+				v.Events += uint64(len(events))
+				newest.Seq, newest.BootNS = events[len(events)-1].Seq, events[len(events)-1].BootNS
+				if !yield(events) {
+					return
+				}
+			}
+		})
+		if err := x.Add(watched, len(c.Skipped())); err != nil {
+			return last, err
+		}
+		v.Frames, v.Head = b.Frame+1, hex.EncodeToString(b.Chain[:])
 		v.HeadBytes = b.Offset + b.Bytes
 		last.Offset, last.Bytes = b.Offset, b.Bytes
 		if len(c.Skipped()) == 0 {
 			v.unbroken = b.End != nil
 			want.seen(b, v.Events)
 		}
-		if err := x.Add(b, len(c.Skipped())); err != nil {
-			return last, err
-		}
-		if n := len(b.Events); n > 0 {
-			v.Missing = &Missing{AfterEvent: b.Events[n-1].Seq}
-			if ns := b.Events[n-1].BootNS; x.Clocks().Known(ns) {
+		if newest.Seq > 0 {
+			v.Missing = &Missing{AfterEvent: newest.Seq}
+			if ns := newest.BootNS; x.Clocks().Known(ns) {
 				at := x.Clocks().Time(ns)
 				v.Missing.AfterTime = &at
 			}

@@ -49,6 +49,8 @@ type Field struct {
 	key   keyKind
 	label string   // of its JSON member
 	words []string // Names by number
+
+	members []string // the same as JSON has them, quoted
 	at    uintptr  // offset in Event
 	size  uintptr  // bytes; 0: not a member of Event but derived (errno)
 	sign  bool
@@ -225,8 +227,23 @@ func prepare(fields []Field) []Field {
 				f.words[v] = word
 			}
 		}
+		f.members = f.quoted()
 	}
 	return fields
+}
+
+// quoted gives what JSON has of the first numbers of a field with words.
+func (f *Field) quoted() (list []string) {
+	if f.at == markAt && f.size != 0 {
+		return nil // an array
+	}
+	for v := range f.words {
+		list = append(list, `"`+f.word(int64(v))+`"`)
+	}
+	if f.size == 0 && len(list) > 0 { // errno
+		list[0] = "null"
+	}
+	return list
 }
 
 // word is a number's word, or the number in decimal if it has none.

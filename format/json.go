@@ -77,13 +77,18 @@ func AppendTime(dst []byte, bootNS int64, c Clock) []byte {
 	return append(appendDigits(dst, t.Nanosecond(), 9), 'Z')
 }
 
-// appendDigits appends n, which is not negative, with that many digits.
+// appendDigits appends n, which is not negative, with that many digits, at most nine.
 func appendDigits(dst []byte, n, digits int) []byte {
 	at := len(dst)
 	dst = append(dst, "000000000"[:digits]...)
-	for i := at + digits - 1; i >= at; i-- {
-		dst[i] = byte('0' + n%10)
-		n /= 10
+	i := at + digits
+	for ; i-at > 1; i -= 2 {
+		pair := n % 100 * 2
+		n /= 100
+		dst[i-2], dst[i-1] = pairs[pair], pairs[pair+1]
+	}
+	if i > at {
+		dst[at] = byte('0' + n%10)
 	}
 	return dst
 }
@@ -109,13 +114,20 @@ var printed = func() (list [numClasses][]*Field) {
 // words give the word, errno is null on success. Names are text: bytes that are
 // not UTF-8 become U+FFFD, and whatever is not printable is escaped.
 func AppendJSON(dst []byte, e *Event, c Clock) []byte {
-	dst = strconv.AppendUint(append(dst, `{"seq":`...), e.Seq, 10)
+	dst = appendDecimal(append(dst, `{"seq":`...), e.Seq)
 	dst = AppendTimeJSON(append(dst, `,"ts":`...), e.BootNS, c)
 	if e.Kind >= NumKinds {
 		return append(dst, '}')
 	}
 	for _, f := range printed[classOf(e)] { // the ret of a failed return is stored as errno
-		dst = f.appendJSON(append(dst, f.label...), e)
+		dst = append(dst, f.label...)
+		if f.members != nil { // words
+			if v := f.Int(e); v >= 0 && v < int64(len(f.members)) {
+				dst = append(dst, f.members[v]...)
+				continue
+			}
+		}
+		dst = f.appendJSON(dst, e)
 	}
 	return append(dst, '}')
 }
@@ -238,9 +250,9 @@ func (f *Field) appendJSON(dst []byte, e *Event) []byte {
 	case f.Type == Bool:
 		return strconv.AppendBool(dst, v != 0)
 	case f.Type == Uint:
-		return strconv.AppendUint(dst, uint64(v), 10)
+		return appendDecimal(dst, uint64(v))
 	}
-	return strconv.AppendInt(dst, v, 10)
+	return appendSigned(dst, v)
 }
 
 func appendAddr(dst []byte, a netip.Addr, end byte) []byte {

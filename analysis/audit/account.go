@@ -44,8 +44,7 @@ type Account struct {
 	partFirst  int64 // of the events of the batch so far
 	partLast   int64
 	inBatch    bool // it has events
-	last       counted
-	run        uint64 // events of last that are not in counts yet
+	tally      [hooks][format.NumKinds]uint64 // events that are not in counts yet, of the hooks that acc knows
 	end        *format.End
 	repair     bool
 	numbers    numbers
@@ -114,11 +113,11 @@ func (a *Account) Events(events []format.Event) {
 	for i := range events {
 		e := &events[i]
 		first, last = min(first, e.BootNS), max(last, e.BootNS)
-		if p := (counted{e.Hook, e.Kind}); p != a.last {
-			a.counts[a.last] += a.run
-			a.last, a.run = p, 0
+		if e.Hook < hooks && e.Kind < format.NumKinds {
+			a.tally[e.Hook][e.Kind]++
+		} else {
+			a.counts[counted{e.Hook, e.Kind}]++
 		}
-		a.run++
 		a.numbers.add(e)
 		if e.Proc != a.proc {
 			if a.proc = e.Proc; e.Proc != 0 && !a.procs[e.Proc] && len(a.procs) < maxProcs && a.stranger == 0 {
@@ -141,6 +140,32 @@ func (a *Account) Close(b *format.Batch) {
 	}
 }
 
+// count puts the tally into counts.
+func (a *Account) count() {
+	for hook := range a.tally {
+		for kind, n := range a.tally[hook] {
+			if n > 0 {
+				a.counts[counted{format.Hook(hook), format.Kind(kind)}] += n
+			}
+		}
+	}
+	a.tally = [hooks][format.NumKinds]uint64{}
+}
+
+// Of is how many events of a kind there were so far.
+func (a *Account) Of(kind format.Kind) (n uint64) {
+	if a.counts == nil {
+		return 0
+	}
+	a.count()
+	for p, c := range a.counts {
+		if p.kind == kind {
+			n += c
+		}
+	}
+	return n
+}
+
 func (a *Account) contradict(format string, args ...any) {
 	if len(a.against) < maxContradictions {
 		a.against = append(a.against, fmt.Sprintf(format, args...))
@@ -154,8 +179,7 @@ func (a *Account) Contradictions() []string {
 	if a.counts == nil {
 		return nil
 	}
-	a.counts[a.last] += a.run
-	a.run = 0
+	a.count()
 	a.times()
 	if a.end == nil || a.end.Clean {
 		for _, s := range a.numbers.twice() {

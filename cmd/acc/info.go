@@ -170,7 +170,7 @@ func runInfo(out, errOut io.Writer, in *input, o infoOptions) error {
 		}
 	}
 	if !ok {
-		counted.R = in.source
+		counted.R, in.opts.Parts = in.source, true
 		if err := in.begin(counted, true); err != nil {
 			if o.json {
 				err = errors.Join(err, tellUnreadable(out, in.name, err))

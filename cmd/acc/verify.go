@@ -200,6 +200,7 @@ func verifyInput(ctx context.Context, in *input, errOut io.Writer, o evidence.Ve
 	defer in.Close()
 	p := in.showProgress(errOut, false, errOut)
 	defer p.stop()
+	in.opts.Parts = true
 	v, err := evidence.Verify(ctx, in.source, func(r io.Reader) (*evidence.Capture, error) {
 		err := in.begin(r, true)
 		return in.Capture, err

@@ -94,7 +94,7 @@ func read(acc, dir string, n int) error {
 
 // lastTime is when the last event of a capture was.
 func lastTime(acc, path string) (last time.Time, err error) {
-	out, err := exec.Command(acc, "info", "--json", path).Output()
+	out, err := exec.Command(acc, "info", "--full", "--json", path).Output()
 	if err != nil {
 		return last, fmt.Errorf("read %s: %w", path, err)
 	}
