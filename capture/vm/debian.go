@@ -32,6 +32,7 @@ func kernelNames() (names []string) {
 // packages are Debian's names of packages whose programs are called otherwise.
 var packages = map[string]string{
 	"qemu-system-x86_64": "qemu-system-x86", "qemu-system-aarch64": "qemu-system-arm", "busybox": "busybox-static", "nginx": "nginx-light", "ss": "iproute2", "xz": "xz-utils",
+	"mke2fs": "e2fsprogs",
 }
 
 // install installs the programs that are not there, by apt-get, and says which.
@@ -107,14 +108,11 @@ func fetchKernel(cache, name, arch string) (string, error) {
 	if i < 0 {
 		return "", fmt.Errorf("no kernel %q; there are %s", name, strings.Join(kernelNames(), ", "))
 	}
-	lock, err := os.Create(filepath.Join(cache, "lock"))
+	unlock, err := lockCache(cache)
 	if err != nil {
 		return "", err
 	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return "", fmt.Errorf("lock %s: %w", cache, err)
-	}
+	defer unlock()
 	dir := filepath.Join(cache, "linux-"+name)
 	if arch != "amd64" {
 		dir += "-" + arch
@@ -153,6 +151,19 @@ func fetchKernel(cache, name, arch string) (string, error) {
 		return "", err
 	}
 	return dir, os.Rename(filepath.Join(work, "modules"), filepath.Join(dir, "modules")) // the last step: it is complete
+}
+
+// lockCache waits until nobody else fills the cache.
+func lockCache(cache string) (unlock func(), err error) {
+	lock, err := os.Create(filepath.Join(cache, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("lock %s: %w", cache, err)
+	}
+	return func() { lock.Close() }, nil
 }
 
 // isKernel tells the packages with a kernel and its modules, from 7.0 in pieces.

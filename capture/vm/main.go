@@ -8,7 +8,9 @@
 //
 // The guest is a kernel from a Debian package and a file system in memory: what
 // -in and -bin name, busybox, modules, and an init that runs the command. What the command
-// leaves in /out comes back. The exit code is the command's; 124 if it took
+// leaves in /out comes back. With -root the command's file system is a Debian with the
+// packages that it names, of the kernel's suite, and /in, /out and /tmp are in memory all the same. What the command changes
+// is gone with the machine. The exit code is the command's; 124 if it took
 // too long, 125 if the machine failed. With -arch arm64 the guest's programs are
 // those of -in, built for it.
 package main
@@ -45,11 +47,13 @@ type options struct {
 	in      list
 	bin     list
 	modules list
+	root    list
 	out     string
 	timeout time.Duration
 	cmdline string
 	verbose bool
 	prepare bool
+	disk    string // image of the root file system, "" for none
 	command []string
 }
 
@@ -63,6 +67,7 @@ func main() {
 	flag.Var(&o.in, "in", "HOST[:GUEST] file or directory to put into the guest (default /in/NAME)")
 	flag.Var(&o.bin, "bin", "programs of the host to put into the guest with their libraries")
 	flag.Var(&o.modules, "modules", "kernel modules to load before the command, those that the kernel has")
+	flag.Var(&o.root, "root", "run the command in a Debian with these packages, on a disk that is made once")
 	flag.StringVar(&o.out, "out", "", "directory that gets what the command leaves in /out")
 	flag.DurationVar(&o.timeout, "timeout", 10*time.Minute, "longest run")
 	flag.StringVar(&o.cmdline, "append", "", "more for the kernel's command line")
@@ -88,10 +93,17 @@ func run(ctx context.Context, o *options) (int, error) {
 	if !ok {
 		return 2, fmt.Errorf("no architecture %q; there are amd64, arm64", o.arch)
 	}
+	if o.arch != "amd64" && len(o.root) > 0 {
+		return 2, errors.New("-root is of this machine's architecture, which the other one can't run")
+	}
 	if o.arch != "amd64" && len(o.bin) > 0 {
 		return 2, fmt.Errorf("-bin takes programs of this machine, which %s can't run", o.arch)
 	}
-	if err := install(append([]string{m.qemu}, o.bin...)); err != nil {
+	programs := append([]string{m.qemu}, o.bin...)
+	if len(o.root) > 0 {
+		programs = append(programs, "mmdebstrap", "mke2fs")
+	}
+	if err := install(programs); err != nil {
 		return exitMachine, err
 	}
 	cache, err := cacheDir()
@@ -99,6 +111,9 @@ func run(ctx context.Context, o *options) (int, error) {
 		return exitMachine, err
 	}
 	kernel, err := fetchKernel(cache, o.kernel, o.arch)
+	if err == nil && len(o.root) > 0 {
+		o.disk, err = fetchRoot(cache, o.kernel, o.root)
+	}
 	if err != nil || o.prepare {
 		return exitIf(err), err
 	}

@@ -50,7 +50,7 @@ func boot(ctx context.Context, dir, kernel string, m machine, o *options) (int, 
 	args := []string{
 		"-accel", "tcg,thread=single", "-nodefaults", "-display", "none", "-no-reboot", "-m", strconv.Itoa(o.mem),
 		"-kernel", kernel, "-initrd", filepath.Join(dir, "initrd"),
-		"-append", fmt.Sprintf("console=%s quiet panic=-1 oops=panic acc_kernel=%s acc_output=%s acc_result=%s %s", m.console, o.kernel, m.output, m.result, o.cmdline),
+		"-append", fmt.Sprintf("console=%s quiet panic=-1 oops=panic acc_kernel=%s acc_output=%s acc_result=%s %s%s", m.console, o.kernel, m.output, m.result, rootArgument(o), o.cmdline),
 		"-chardev", "file,id=console,path=" + console,
 		"-chardev", "stdio,id=output,signal=off",
 		"-chardev", "file,id=result,path=" + result,
@@ -60,6 +60,9 @@ func boot(ctx context.Context, dir, kernel string, m machine, o *options) (int, 
 		args = append(args, "-icount", "shift=0", "-smp", "1")
 	} else {
 		args = append(args, "-smp", strconv.Itoa(o.smp))
+	}
+	if o.disk != "" { // NVMe's driver is built into all of the kernels; writes go to a file that is removed
+		args = append(args, "-drive", "if=none,id=root,format=raw,snapshot=on,file="+o.disk, "-device", "nvme,serial=root,drive=root")
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
@@ -81,6 +84,14 @@ func boot(ctx context.Context, dir, kernel string, m machine, o *options) (int, 
 		return exitMachine, fmt.Errorf("the machine ended without a result: %w\n%s", err, lastLines(console, 30))
 	}
 	return code, nil
+}
+
+// rootArgument names the disk of the root file system to init.
+func rootArgument(o *options) string {
+	if o.disk == "" {
+		return ""
+	}
+	return "acc_root=/dev/nvme0n1 "
 }
 
 // unpack takes the exit code out of the guest's archive and everything else into dir.

@@ -53,6 +53,11 @@ func run() (int, error) {
 		return 125, err
 	}
 	loadModules(modules)
+	if disk := argument("acc_root"); disk != "" {
+		if err := switchRoot(disk); err != nil {
+			return 125, err
+		}
+	}
 	out, err := serial("/dev/" + argument("acc_output"))
 	if err != nil {
 		return 125, err
@@ -75,6 +80,49 @@ func run() (int, error) {
 		return 128 + int(ws.Signal()), nil
 	}
 	return cmd.ProcessState.ExitCode(), nil
+}
+
+// switchRoot makes the file system of a disk the root, as switch_root(8) does, with /in, /out and /tmp of this one.
+func switchRoot(disk string) error {
+	const root = "/newroot"
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return err
+	}
+	for tries := 0; ; tries++ { // the driver may still look for disks
+		err := unix.Mount(disk, root, "ext4", 0, "")
+		if err == nil {
+			break
+		}
+		if tries == 100 {
+			return fmt.Errorf("mount %s: %w", disk, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	for _, m := range []struct {
+		at   string
+		flag uintptr
+	}{
+		{"/proc", unix.MS_MOVE}, {"/sys", unix.MS_MOVE}, {"/dev", unix.MS_MOVE}, {"/in", unix.MS_BIND}, {"/out", unix.MS_BIND},
+	} {
+		if err := os.MkdirAll(root+m.at, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(m.at, root+m.at, "", m.flag, ""); err != nil {
+			return fmt.Errorf("mount %s of the root file system: %w", m.at, err)
+		}
+	}
+	for _, at := range []string{"/run", "/tmp"} {
+		if err := unix.Mount("tmpfs", root+at, "tmpfs", 0, "mode=1777"); err != nil {
+			return fmt.Errorf("mount %s of the root file system: %w", at, err)
+		}
+	}
+	if err := os.Chdir(root); err != nil {
+		return err
+	}
+	if err := errors.Join(unix.Mount(".", "/", "", unix.MS_MOVE, ""), unix.Chroot("."), os.Chdir("/")); err != nil {
+		return fmt.Errorf("switch to the root file system: %w", err)
+	}
+	return os.WriteFile("/etc/hosts", []byte("127.0.0.1 localhost vm\n::1 localhost\n"), 0o644)
 }
 
 // argument is what the kernel's command line says of a name.
