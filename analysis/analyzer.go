@@ -324,6 +324,8 @@ func (a *Analyzer) book(p *pairing.Pair) error {
 	}
 	if p.Why == pairing.WhyRestarted {
 		a.totals.Restarted++
+		l.restarted++
+		proc.restarted++
 	}
 	if a.o.Pair != nil {
 		return a.o.Pair(p)

@@ -201,9 +201,16 @@ func (e End) Told() bool {
 // A peer that has closed in the ordinary way, by a FIN, answers what is written to it
 // after that with an RST (RFC 9293, 3.10.7.1). Where no program had the connection, served
 // false, nobody can have written, and the peer reset it by itself.
-func endOf(oldState uint8, sockErr uint16, served bool) End {
+//
+// A server that has closed in both directions answers what still comes with an RST, and the kernel leaves ECONNRESET
+// in its socket as if the peer had reset it (tcp_rcv_state_process). The server closed; a peer's own RST at that time
+// changes nothing for it. After shutdown(SHUT_WR) alone the server still reads, and the peer's RST ends that.
+func endOf(oldState uint8, sockErr uint16, shutdown uint8, served bool) End {
 	switch sockErr {
 	case errnoReset, errnoPipe, errnoConnRefused:
+		if shutdown&shutReceiving != 0 && (oldState == format.StateFinWait1 || oldState == format.StateFinWait2) {
+			return EndByServer
+		}
 		if served && (oldState == format.StateCloseWait || oldState == format.StateLastAck) {
 			return EndWriteRefused
 		}
@@ -227,11 +234,14 @@ func endOf(oldState uint8, sockErr uint16, served bool) End {
 	return EndResetByServer
 }
 
+// shutReceiving is the bit of an event's Shutdown that the server reads no more (RCV_SHUTDOWN).
+const shutReceiving = 1
+
 // Discarded reports whether an event tells of a socket that never was a connection.
 func Discarded(e *format.Event) bool { return crosscheck.Discarded(e) }
 
 // EndOf says who closed the connection of a Closed event.
 func EndOf(e *format.Event) End {
 	served := e.Inode != 0 || e.OldState == format.StateLastAck // a program has it open, or had and closed it
-	return endOf(e.OldState, e.SockErr, served)
+	return endOf(e.OldState, e.SockErr, e.Shutdown, served)
 }

@@ -652,3 +652,33 @@ func TestFindingsOfOneProcess(t *testing.T) {
 		t.Errorf("all: %d, %+v, %d left out", len(list), r.FindingCounts, r.Others.Findings)
 	}
 }
+
+// FTP's passive sockets are told together, beside those that are not: a foreign socket among them stands for itself.
+func TestOneAccept(t *testing.T) {
+	m := newMaker(t, true)
+	start := m.listening()
+	m.serves(1, 10, 5)
+	for i := range 14 {
+		m.inode, m.addr = uint64(100+i), fmt.Sprintf("0.0.0.0:%d", 40000+i)
+		m.add(m.task(5, format.Event{Kind: format.Listen})).Hook = format.HookListenStart
+		m.serves(3000+i, 1, 5)
+		m.add(m.task(5, format.Event{Kind: format.Stop, Cause: format.CauseListenerClosed})).Hook = format.HookListenStop
+	}
+	m.inode, m.addr = 200, "0.0.0.0:31337"
+	e := m.add(m.task(5, format.Event{Kind: format.Listen}))
+	e.Hook, e.Comm = format.HookListenStart, "sh"
+	m.serves(4000, 1, 5)
+	_, r := m.analyze(Options{Top: -1}, start)
+	if len(r.OneAccept) != 1 || r.OneAccept[0].Sockets != 14 || r.OneAccept[0].Accepted != 14 || r.OneAccept[0].Program == "" {
+		t.Errorf("%+v", r.OneAccept)
+	}
+	var alone []string
+	for _, l := range r.Listeners {
+		if !l.OneAccept {
+			alone = append(alone, l.Addr)
+		}
+	}
+	if want := []string{"0.0.0.0:80", "0.0.0.0:31337"}; !slices.Equal(alone, want) || len(r.Listeners) != 16 {
+		t.Errorf("%d listeners, by themselves %v, want %v", len(r.Listeners), alone, want)
+	}
+}

@@ -83,14 +83,14 @@ type closing struct {
 	in, out                                        uint64
 	segsIn, segsOut, retransmits, srttUS, minRTTUS uint32
 	sockErr                                        uint16
-	oldState                                       uint8
+	oldState, shutdown                             uint8
 	read                                           format.Reading
 }
 
 func (x *closing) set(e *format.Event) {
 	*x = closing{
 		seq: e.Seq, inode: e.Inode, ns: e.BootNS, segsIn: e.SegsIn, segsOut: e.SegsOut, retransmits: e.Retransmits, srttUS: e.SRTTUS,
-		minRTTUS: e.MinRTTUS, sockErr: e.SockErr, oldState: e.OldState, read: e.Read(),
+		minRTTUS: e.MinRTTUS, sockErr: e.SockErr, oldState: e.OldState, shutdown: e.Shutdown, read: e.Read(),
 	}
 	x.in, x.out = e.StreamBytes()
 }

@@ -46,6 +46,8 @@ type listener struct {
 	attempts        uint64
 	accepted        uint64
 	failed          uint64
+	restarted       uint64 // of the failed
+	oneAccept       bool   // it is one of several that took one connection each
 	waiting         uint64
 	errors          []errnoCount
 	high, fullHigh  high    // the longest that the queue was, and of when it was full
@@ -127,7 +129,8 @@ type process struct {
 	key                        processKey
 	comm                       string
 	attempts, accepted, failed uint64
-	nowhere, beyond            *spot // of events without a listener, and at listeners beyond the bound
+	restarted                  uint64 // of the failed
+	nowhere, beyond            *spot  // of events without a listener, and at listeners beyond the bound
 }
 
 type processKey struct{ num, pid uint32 }

@@ -39,6 +39,7 @@ func (a *Analyzer) lists(r *Result) {
 		return cmp.Or(a.o.Sort.listeners(x, y), cmp.Compare(y.accepted, x.accepted), cmp.Compare(y.attempts, x.attempts), x.addr.Compare(y.addr),
 			cmp.Compare(x.key.inode, y.key.inode), cmp.Compare(x.key.netns, y.key.netns))
 	})
+	r.OneAccept = a.oneAccepts(busiest)
 	busiest, r.Others.Listeners = top(busiest, a.o.Top)
 	for _, l := range busiest {
 		r.Listeners = append(r.Listeners, a.listenerInfo(l))
@@ -47,7 +48,7 @@ func (a *Analyzer) lists(r *Result) {
 		rec := ps.recordOf(p.key.num)
 		r.Processes = append(r.Processes, ProcessInfo{Proc: p.key.num, PID: p.key.pid, Comm: cmp.Or(rec.Comm, p.comm), Exe: rec.Exe,
 			ExeDev: rec.ExeDev, ExeInode: rec.ExeInode, OtherMounts: rec.OtherMounts(&a.header), UID: rec.UID, MntNS: rec.MntNS,
-			Cgroup: rec.Cgroup, Container: rec.Container, Runtime: rec.Runtime, Unit: rec.Unit, Pod: rec.Pod, NSPID: rec.NSPID, NetNS: rec.NetNS, PIDNS: rec.PIDNS, Attempts: p.attempts, Accepted: p.accepted, Failed: p.failed})
+			Cgroup: rec.Cgroup, Container: rec.Container, Runtime: rec.Runtime, Unit: rec.Unit, Pod: rec.Pod, NSPID: rec.NSPID, NetNS: rec.NetNS, PIDNS: rec.PIDNS, Attempts: p.attempts, Accepted: p.accepted, Failed: p.failed, Restarted: p.restarted})
 	}
 	slices.SortFunc(r.Processes, func(x, y ProcessInfo) int {
 		return cmp.Or(a.o.Sort.processes(&x, &y), cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(y.Attempts, x.Attempts),
@@ -145,12 +146,13 @@ func (ps *places) twins() {
 func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 	i := ListenerInfo{
 		Listener: l.key.inode, NetNS: l.key.netns, Addr: l.name(), LPort: l.addr.Port(), Family: l.family.String(), Proto: protoName(l.proto),
-		Attempts: l.attempts, Accepted: l.accepted, Failed: l.failed, Waiting: max(l.waiting, l.snap.sits),
+		Attempts: l.attempts, Accepted: l.accepted, Failed: l.failed, Restarted: l.restarted, Waiting: max(l.waiting, l.snap.sits),
 		Errors: errorCounts(l.errors), QueueHigh: l.high.n, QueueMax: l.queueMax, Full: l.full, Wait: l.waits.Quantiles(),
 		Owner: l.ownerOr("", &a.places), Processes: []uint32{}, PIDs: []uint32{}, Comms: []string{}, TaskNetNS: append([]uint32{}, l.foreign...),
 		Timeline: Timeline{Accepted: []uint64{}, Failed: []uint64{}, Queue: []uint64{}},
 	}
 	a.queueInfo(&i, l)
+	i.OneAccept = l.oneAccept
 	if l.stop != nil {
 		i.Stopped, i.Stops = a.stopInfo(l.stop), l.stop.times
 	}

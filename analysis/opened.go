@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/acc-project/acc/analysis/stats"
@@ -118,4 +119,29 @@ func (a *Analyzer) passives(listeners []*listener) map[passive]uint64 {
 		}
 	}
 	return count
+}
+
+// oneAccepts marks the listeners that were opened for one connection each, and gives those of each program together.
+func (a *Analyzer) oneAccepts(listeners []*listener) []OneAccept {
+	list := []OneAccept{}
+	place := map[passive]int{}
+	count := a.passives(listeners)
+	for _, l := range listeners {
+		if !isPassive(l) || count[passiveOf(l)] < fewPassive {
+			continue
+		}
+		l.oneAccept = true
+		p := passiveOf(l)
+		i, ok := place[p]
+		if !ok {
+			i = len(list)
+			place[p], list = i, append(list, OneAccept{Addr: p.addr.String(), NetNS: p.netns, Program: p.who})
+		}
+		x := &list[i]
+		x.Sockets, x.Accepted, x.Failed = x.Sockets+1, x.Accepted+l.accepted, x.Failed+l.failed-l.restarted
+	}
+	slices.SortFunc(list, func(x, y OneAccept) int {
+		return cmp.Or(cmp.Compare(y.Sockets, x.Sockets), cmp.Compare(x.Program, y.Program), cmp.Compare(x.Addr, y.Addr), cmp.Compare(x.NetNS, y.NetNS))
+	})
+	return list
 }

@@ -35,6 +35,7 @@ type Result struct {
 	Via           []ViaCount            `json:"via"`            // attempts by the way in which the kernel was asked
 	MultishotEnds []MultishotEnd        `json:"multishot_ends"` // multishot requests of io_uring that ended, by reason
 	Listeners     []ListenerInfo        `json:"listeners"`      // most accepted first
+	OneAccept     []OneAccept           `json:"one_accept"`     // sockets that listened for one connection each, of one program together; they are among the listeners, too
 	Processes     []ProcessInfo         `json:"processes"`      // most accepted first
 	Peers         []PeerInfo            `json:"peers"`          // most accepted first
 	Connections   ConnectionTotals      `json:"connections"`    // of TCP connections of listeners
@@ -84,7 +85,7 @@ type Totals struct {
 	Lost        uint64 `json:"lost"`         // hits that the ring had no room for
 	Missed      uint64 `json:"missed"`       // hits that the kernel did not run a probe for
 	Calls       uint64 `json:"calls"`        // attempts, those of one restarted call counted once
-	Restarted   uint64 `json:"restarted"`    // attempts that a signal interrupted and after which the same call began anew
+	Restarted   uint64 `json:"restarted"`    // of the failed, those that a signal interrupted and after which the same call began anew
 	ClosedEarly uint64 `json:"closed_early"` // accepted connections that the peer had closed already
 	Inverted    uint64 `json:"inverted"`     // attempts whose return is stamped before their entry; their wait is 0
 }
@@ -191,6 +192,7 @@ type ListenerInfo struct {
 	Attempts     uint64          `json:"attempts"`       // to accept
 	Accepted     uint64          `json:"accepted"`       // attempts that gave a connection
 	Failed       uint64          `json:"failed"`         // attempts that gave an error
+	Restarted    uint64          `json:"restarted"`      // of the failed, those that a signal interrupted and after which the same call began anew: no failures for the program, and not in the column of the screen
 	Waiting      uint64          `json:"waiting"`        // attempts that were still blocked at the end
 	Errors       []ErrorCount    `json:"errors"`         // of failed attempts, most frequent first
 	QueueHigh    uint32          `json:"queue_high"`     // longest accept queue seen, at an event or at the start or the end
@@ -202,6 +204,7 @@ type ListenerInfo struct {
 	QueueMax     uint32          `json:"queue_max"`      // limit of the accept queue that was seen last; it is full when it is longer
 	Limits       []Limit         `json:"limits"`         // limits that the queue had, in their order, at most 16; more than one: listen(2) was called again
 	MoreLimits   uint64          `json:"more_limits"`    // changes of the limit beyond those
+	OneAccept    bool            `json:"one_accept"`     // it listened for one connection, as several others of its program did at other ports, like those of FTP's passive mode: one_accept of the result counts them
 	Steered      uint64          `json:"steered"`        // connections that came to another local port than the listener's: sk_lookup, TPROXY, bpf_sk_assign
 	Full         uint64          `json:"full"`           // events that found the queue full
 	Wait         stats.Quantiles `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 1 %
@@ -274,6 +277,18 @@ type ProcessInfo struct {
 	Attempts    uint64 `json:"attempts"`     // to accept
 	Accepted    uint64 `json:"accepted"`     // attempts that gave a connection
 	Failed      uint64 `json:"failed"`       // attempts that gave an error
+	Restarted   uint64 `json:"restarted"`    // of the failed, those that a signal interrupted and after which the same call began anew: no failures for the program, and not in the column of the screen
+}
+
+// OneAccept are sockets that a program which serves others at another listener opened for one connection each, three or more,
+// and closed again.
+type OneAccept struct {
+	Addr     string `json:"addr"`     // IP address that they listened on
+	NetNS    uint32 `json:"netns"`    // their network namespace
+	Program  string `json:"program"`  // name of the program
+	Sockets  uint64 `json:"sockets"`  // how many there were
+	Accepted uint64 `json:"accepted"` // connections that were accepted, one of a socket at most
+	Failed   uint64 `json:"failed"`   // attempts that gave an error, without those that a signal interrupted and that began anew
 }
 
 // PeerInfo is one remote address.

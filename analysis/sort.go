@@ -23,7 +23,7 @@ var Sorts = []Sort{SortAccepted, SortFailed, SortQueue, SortWait, SortName}
 func (s Sort) listeners(x, y *listener) int {
 	switch s {
 	case SortFailed:
-		return cmp.Compare(y.failed, x.failed)
+		return cmp.Compare(y.failed-y.restarted, x.failed-x.restarted)
 	case SortQueue:
 		return cmp.Compare(y.high.n, x.high.n)
 	case SortWait:
@@ -45,7 +45,7 @@ func (l *listener) wait() int64 {
 func (s Sort) processes(x, y *ProcessInfo) int {
 	switch s {
 	case SortFailed:
-		return cmp.Compare(y.Failed, x.Failed)
+		return cmp.Compare(y.Failed-y.Restarted, x.Failed-x.Restarted)
 	case SortName:
 		return cmp.Compare(x.Comm, y.Comm)
 	}

@@ -18,7 +18,7 @@ func (cs *conns) finish(c *conn, end End) error {
 	case x != nil && x.dropSeq != 0:
 		end = EndListener
 	case x != nil && x.closed:
-		end = endOf(x.end.oldState, x.end.sockErr, c.served())
+		end = endOf(x.end.oldState, x.end.sockErr, x.end.shutdown, c.served())
 	}
 	if end.Open() && (x == nil || x.left == nil) {
 		cs.unsure++

@@ -212,6 +212,19 @@ func TestVerdicts(t *testing.T) {
 		if x := r.Totals; x.Attempts != x.Accepted+x.Failed+x.EntryOnly || x.Attempts != uint64(len(want)) || x.Calls+x.Restarted != x.Attempts {
 			t.Errorf("%s: totals do not add up: %+v", c.name, x)
 		}
+		var listeners, processes uint64
+		for _, l := range r.Listeners {
+			listeners += l.Restarted
+			if l.Failed < l.Restarted {
+				t.Errorf("%s: %d failed, %d of them restarted", c.name, l.Failed, l.Restarted)
+			}
+		}
+		for _, p := range r.Processes {
+			processes += p.Restarted
+		}
+		if x := r.Totals.Restarted; listeners != x || processes != x {
+			t.Errorf("%s: %d restarted, %d at listeners, %d by processes", c.name, x, listeners, processes)
+		}
 	}
 }
 

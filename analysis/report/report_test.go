@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -235,5 +236,27 @@ func TestNumbers(t *testing.T) {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// Sockets of one accept are one row of the table of listeners, however many of them the list holds, and attempts that
+// began anew after a signal are no failures in it.
+func TestListenerRows(t *testing.T) {
+	ftp := analysis.ListenerInfo{Addr: "127.0.0.1:21", Accepted: 14, Attempts: 30, Failed: 16, Restarted: 14, Comms: []string{"vsftpd"}, Listener: 1}
+	r := &analysis.Result{Listeners: []analysis.ListenerInfo{ftp}, OneAccept: []analysis.OneAccept{{Addr: "127.0.0.1", Program: "vsftpd", Sockets: 14, Accepted: 14}}}
+	for i := range 9 {
+		r.Listeners = append(r.Listeners, analysis.ListenerInfo{Addr: fmt.Sprintf("127.0.0.1:%d", 40000+i), Accepted: 1, OneAccept: true, Stops: 1, Stopped: &analysis.Stop{}})
+	}
+	r.Others.Listeners = 5
+	x := newText(r, TextOptions{})
+	x.listeners()
+	got := x.String()
+	for _, want := range []string{`127\.0\.0\.1:21 +vsftpd +14 +2 `, `vsftpd: 14 sockets of one accept +vsftpd +14 +0`} {
+		if !regexp.MustCompile(want).MatchString(got) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, ":40000") || strings.Contains(got, "more") {
+		t.Errorf("sockets of one accept stand by themselves:\n%s", got)
 	}
 }

@@ -23,19 +23,34 @@ func (t *text) listeners() {
 		columns[5].head = "p99 queued"
 	}
 	var rows [][]string
+	shown := uint64(0) // of those of one accept, which are a row together
 	for i := range t.r.Listeners {
+		if t.r.Listeners[i].OneAccept {
+			shown++
+			continue
+		}
 		rows = append(rows, t.listenerRow(&t.r.Listeners[i]))
+	}
+	for i := range t.r.OneAccept {
+		rows = append(rows, t.oneAcceptRow(&t.r.OneAccept[i]))
 	}
 	t.WriteByte('\n')
 	t.print(layout(t.o.Width, columns, rows))
 	for i := range t.r.Listeners {
 		l := &t.r.Listeners[i]
+		if l.OneAccept {
+			continue
+		}
 		t.limits(l)
 		if words := t.stopped(l); words != "" {
 			t.indent("", " ", "    ", l.Addr+t.space(l)+" "+words)
 		}
 	}
-	t.more(t.r.Others.Listeners, "listener")
+	beyond := t.r.Others.Listeners
+	for _, x := range t.r.OneAccept {
+		beyond -= int(x.Sockets)
+	}
+	t.more(beyond+int(shown), "listener")
 	for _, l := range t.r.Listeners {
 		if len(l.TaskNetNS) > 0 {
 			t.fold(
@@ -49,6 +64,12 @@ func (t *text) listeners() {
 			)
 		}
 	}
+}
+
+// oneAcceptRow is the row of sockets that listened for one connection each.
+func (t *text) oneAcceptRow(x *analysis.OneAccept) []string {
+	name := cut(fmt.Sprintf("%s: %d sockets of one accept", format.Quote(x.Program), x.Sockets), 40)
+	return []string{"  " + name, cut(format.Quote(x.Program), 20), t.outcomes(x.Accepted), t.outcomes(x.Failed), "", "", "", ""}
 }
 
 // listenerRow is the row of one of them.
@@ -65,7 +86,7 @@ func (t *text) listenerRow(l *analysis.ListenerInfo) []string {
 	if q.Count > 0 {
 		wait = mark(waits, q.AtLeast > 0) + Duration(q.P99)
 	}
-	accepted, failed, waiting := t.outcomes(l.Accepted), t.outcomes(l.Failed), t.open(l.Waiting)
+	accepted, failed, waiting := t.outcomes(l.Accepted), t.outcomes(l.Failed-l.Restarted), t.open(l.Waiting)
 	if d.Span && l.Waiting == 0 && t.cut() { // who was is told at the end
 		waiting = "?"
 	}

@@ -63,7 +63,7 @@ func (t *text) processTable(width int) []string {
 				"  " + cut(format.Quote(p.Comm), 20),
 				strconv.FormatUint(uint64(p.PID), 10),
 				t.outcomes(p.Accepted),
-				t.outcomes(p.Failed),
+				t.outcomes(p.Failed - p.Restarted),
 				home(&p),
 				exe,
 			},
