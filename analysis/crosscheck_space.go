@@ -10,7 +10,8 @@ import (
 // spaceOf is what the rules of findings look at of a namespace.
 func spaceOf(x *crosscheck.Namespace, blind bool) findings.Space {
 	s := findings.Space{
-		NetNS: x.NetNS, Differs: x.Verdict == crosscheck.VerdictDiffers, Unexplained: x.Unexplained, Drops: x.OtherDrops, Reserved: x.ReservedDrops > 0,
+		NetNS: x.NetNS, Differs: x.Verdict == crosscheck.VerdictDiffers, Unexplained: x.Unexplained,
+		Drops: x.OtherDrops, Reserved: x.ReservedDrops > 0,
 	}
 	if s.Differs {
 		s.Difference = x.Difference(blind)

@@ -55,7 +55,8 @@ func (x *crowd) ended(o *Connection) {
 		x.lastEndNS = o.ClosedNS
 	}
 	if ns := o.EndNS - o.AcceptedNS; o.AcceptedNS != 0 && ns > x.held.NS {
-		x.held = findings.Held{NS: ns, Peer: o.Remote, Seq: o.AcceptedSeq, Silent: o.Counted && o.BytesIn == 0, Open: o.End.Open()}
+		x.held = findings.Held{NS: ns, Peer: o.Remote, Seq: o.AcceptedSeq, Silent: o.Counted && o.BytesIn == 0,
+			Open: o.End.Open()}
 	}
 }
 

@@ -47,7 +47,8 @@ func (d *depth) set(ns int64, level uint32) {
 
 // queueBefore is the length of the listener's queue just before an event.
 func queueBefore(e *format.Event) uint32 {
-	if e.Kind == format.Return && (e.Accepted() || e.Mark&format.MarkClientLost != 0) || e.Kind == format.Drop && e.Hook == format.HookChildForget {
+	if e.Kind == format.Return && (e.Accepted() || e.Mark&format.MarkClientLost != 0) || e.Kind == format.Drop &&
+		e.Hook == format.HookChildForget {
 		return e.Backlog + 1 // it is taken out already
 	}
 	return e.Backlog

@@ -46,7 +46,8 @@ func Meaning(errno int32) string { return meanings[errno] }
 func errorCounts(counts []errnoCount) []ErrorCount {
 	list := []ErrorCount{}
 	for _, c := range counts {
-		list = append(list, ErrorCount{Errno: c.errno, Name: format.ErrnoName(c.errno), Count: c.count, Meaning: meanings[c.errno], Listeners: []ErrorListener{}})
+		list = append(list, ErrorCount{Errno: c.errno, Name: format.ErrnoName(c.errno), Count: c.count,
+			Meaning: meanings[c.errno], Listeners: []ErrorListener{}})
 	}
 	slices.SortFunc(list, func(a, b ErrorCount) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Errno, b.Errno))

@@ -47,7 +47,8 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	}
 	a.places.peers.flush()
 	a.places.limited = a.places.limited || a.places.peers.more > 0
-	r := &Result{Schema: SchemaVersion, Totals: a.totals, LimitHit: a.places.limited || a.unfollowed > 0 || a.conns.limited}
+	r := &Result{Schema: SchemaVersion, Totals: a.totals, LimitHit: a.places.limited || a.unfollowed > 0 ||
+		a.conns.limited}
 	r.Totals.Lost, r.Totals.Missed = a.lostAtOnce(g.lost), g.missed
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()
@@ -138,7 +139,8 @@ func (a *Analyzer) doubts(c *Completeness, g *gaps, missing bool) (d stats.Doubt
 	d.Connections = d.Outcomes || g.lostLife > 0 || a.conns.limited
 	d.Span = c.Truncated || len(c.Skipped) > 0 && a.headless()
 	d.Parts = a.conns.skips > 0 || !c.Truncated && !a.end.Clean || against
-	d.Ends = d.Parts || g.lostOut+g.missedOut+g.lostOther+g.lostLife > 0 || a.conns.limited || c.Truncated && a.conns.pending > 0
+	d.Ends = d.Parts || g.lostOut+g.missedOut+g.lostOther+g.lostLife > 0 || a.conns.limited || c.Truncated &&
+		a.conns.pending > 0
 	return d
 }
 
@@ -159,7 +161,10 @@ func (a *Analyzer) lostQueued() bool {
 	if a.end == nil {
 		return a.conns.lostIn
 	}
-	return slices.ContainsFunc(a.end.Totals, func(t format.ProbeTotal) bool { return t.Kind == format.Queued && t.Lost+t.Missed > 0 })
+	return slices.ContainsFunc(a.end.Totals, func(t format.ProbeTotal) bool {
+		return t.Kind == format.Queued &&
+			t.Lost+t.Missed > 0
+	})
 }
 
 // endNS is when the capture ends.
@@ -208,7 +213,10 @@ func (a *Analyzer) connections(r *Result) {
 	for end, n := range cs.ends {
 		c.Ends = append(c.Ends, EndCount{end.ID(), end, n})
 	}
-	slices.SortFunc(c.Ends, func(x, y EndCount) int { return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Reason, y.Reason)) })
+	slices.SortFunc(c.Ends, func(x, y EndCount) int {
+		return cmp.Or(cmp.Compare(y.Count, x.Count),
+			cmp.Compare(x.Reason, y.Reason))
+	})
 	for _, l := range append(slices.Clone(a.places.all), a.places.none, a.places.more) {
 		if f := l.life; f != nil {
 			c.RefusedSYN += f.SYNs
@@ -233,7 +241,8 @@ func (a *Analyzer) gaps() (g gaps) {
 			if kind == format.Closed {
 				g.missedEnds += missed
 			}
-		case hook == format.HookDoAccept || hook == format.HookIOAccept || hook == format.HookIOComplete || hook == format.HookKernelAccept:
+		case hook == format.HookDoAccept || hook == format.HookIOAccept || hook == format.HookIOComplete ||
+			hook == format.HookKernelAccept:
 			g.lostOther += lost + missed
 		case kind == format.Enter:
 			g.lostIn += lost
@@ -313,10 +322,12 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unse
 		add("truncated", "the capture stops before its end: what happened after %s is not known", a.lastWord())
 	}
 	if indexOnly {
-		add("truncated", "the capture stops behind its end: the index is not whole, and nothing of the recording is missing")
+		add("truncated", "the capture stops behind its end: the index is not whole, and nothing of the recording is "+
+			"missing")
 	}
 	if p := a.header.Repaired; p != nil {
-		add("repaired", "the file was damaged after it was recorded, and this is what could be read of it (%s); left out: %s",
+		add("repaired", "the file was damaged after it was recorded, and this is what could be read of it (%s); left "+
+			"out: %s",
 			format.Quote(p.Why), LeftOut(p.Lost, max(p.Places, 1), p.Events))
 		for _, note := range p.Notes {
 			add("repaired", "%s", format.Quote(note))
@@ -339,7 +350,8 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unse
 		add("unclean", "%s", why)
 	}
 	if n := len(c.Against); n > 0 {
-		add("mismatch", "what the capture says of itself does not fit what it holds: %s", format.Quote(someOf(c.Against, 3)))
+		add("mismatch", "what the capture says of itself does not fit what it holds: %s",
+			format.Quote(someOf(c.Against, 3)))
 	}
 	if n := r.Totals.Lost; n > 0 {
 		if a.end != nil && a.end.Reason == format.EndDiskFull {
@@ -357,13 +369,16 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unse
 		add("cross-check", "%s", r.CrossCheck.Text)
 	}
 	if a.unfollowed > 0 {
-		add("limit", "more than %d threads were in accept at once: %s of others not paired", a.o.MaxTasks, humanize.Plural(a.unfollowed, "event"))
+		add("limit", "more than %d threads were in accept at once: %s of others not paired", a.o.MaxTasks,
+			humanize.Plural(a.unfollowed, "event"))
 	}
 	if a.conns.limited {
-		add("limit", "there were more than %d connections at once: the ends of the oldest were not followed", a.o.MaxConns)
+		add("limit", "there were more than %d connections at once: the ends of the oldest were not followed",
+			a.o.MaxConns)
 	}
 	if a.places.limited {
-		add("limit", "there were more listeners, processes or peers than acc counts by themselves; the totals are right, the lists are not whole")
+		add("limit", "there were more listeners, processes or peers than acc counts by themselves; the totals are "+
+			"right, the lists are not whole")
 	}
 	return list
 }
@@ -386,7 +401,8 @@ func (a *Analyzer) missing(ends, unseen uint64) string {
 	sum[format.Return] += unseen
 	var parts []string
 	for kind, what := range map[format.Kind]string{
-		format.Enter: "the entries of %s attempts", format.Return: "the returns of %s attempts", format.Queued: "%s connections that were queued",
+		format.Enter: "the entries of %s attempts", format.Return: "the returns of %s attempts",
+		format.Queued: "%s connections that were queued",
 		format.Closed: "at most the ends of %s connections", format.Drop: "at most %s refusals or losses from a queue",
 		format.State: "at most %s clients that closed before accept", format.Listen: "%s sockets that began to listen",
 		format.Stop: "%s listeners that stopped",

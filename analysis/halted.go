@@ -35,13 +35,16 @@ func (l *listener) stands(ps *places) (text, next string) {
 	switch {
 	case who.Halted == format.HaltedStopped:
 		return nameOf(who.Comm, who.PID) + " is stopped, by a signal or a debugger",
-			fmt.Sprintf("kill -CONT %d lets it go on; who stopped it: TracerPid in /proc/%d/status, the terminal that it runs in, or its parent (ps -o pid,ppid,tty,stat,cmd -p %d)", who.PID, who.PID, who.PID)
+			fmt.Sprintf("kill -CONT %d lets it go on; who stopped it: TracerPid in /proc/%d/status, the terminal "+
+				"that it runs in, or its parent (ps -o pid,ppid,tty,stat,cmd -p %d)", who.PID, who.PID, who.PID)
 	case who.Halted == format.HaltedFrozen:
 		return nameOf(who.Comm, who.PID) + " is frozen with its cgroup",
-			fmt.Sprintf("thaw the cgroup that /proc/%d/cgroup names (docker unpause, systemctl thaw, or 0 into its cgroup.freeze)", who.PID)
+			fmt.Sprintf("thaw the cgroup that /proc/%d/cgroup names (docker unpause, systemctl thaw, or 0 into its "+
+				"cgroup.freeze)", who.PID)
 	case s.sits > 0:
 		return l.ownerOr(fmt.Sprintf("process %d", s.sitter.PID), ps) + " sits in accept and takes none",
-			fmt.Sprintf("see why thread %d of process %d does not run: ps -L -o tid,stat,wchan -p %d, /proc/%d/task/%d/stack", s.sitter.TID, s.sitter.PID, s.sitter.PID, s.sitter.PID, s.sitter.TID)
+			fmt.Sprintf("see why thread %d of process %d does not run: ps -L -o tid,stat,wchan -p %d, "+
+				"/proc/%d/task/%d/stack", s.sitter.TID, s.sitter.PID, s.sitter.PID, s.sitter.PID, s.sitter.TID)
 	}
 	return "", ""
 }
@@ -55,7 +58,8 @@ func (l *listener) abandoned(ps *places) *findings.Abandoned {
 	x := &findings.Abandoned{One: len(s.holders) == 1}
 	var names, ids []string
 	for _, h := range s.holders {
-		if strings.HasSuffix(l.owned, fmt.Sprintf("[%d]", h.PID)) || slices.ContainsFunc(l.shares, func(s *share) bool { return s.p.key.pid == h.PID }) {
+		if strings.HasSuffix(l.owned, fmt.Sprintf("[%d]", h.PID)) ||
+			slices.ContainsFunc(l.shares, func(s *share) bool { return s.p.key.pid == h.PID }) {
 			return nil
 		}
 		names, ids = append(names, nameOf(h.Comm, h.PID)), append(ids, strconv.FormatUint(uint64(h.PID), 10))

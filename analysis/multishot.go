@@ -39,7 +39,8 @@ func (l *listener) shoots(p *pairing.Pair) {
 
 // summary is what the rules look at of it.
 func (x *multishot) summary(ps *places) findings.ShotEnd {
-	s := findings.ShotEnd{Full: x.full, Other: x.other, Words: x.end.Words(), By: "a process that is not known", Again: x.end == format.UringGoesOn}
+	s := findings.ShotEnd{Full: x.full, Other: x.other, Words: x.end.Words(), By: "a process that is not known",
+		Again: x.end == format.UringGoesOn}
 	if x.by != nil {
 		s.By = ps.who(x.by)
 	}

@@ -19,7 +19,8 @@ const (
 	OutcomeProbe      Outcome = "left without a byte" // the client left, and neither side had sent anything
 )
 
-var outcomeIDs = map[Outcome]string{OutcomeTurnedAway: "turned-away", OutcomeUnanswered: "unanswered", OutcomeProbe: "probe"}
+var outcomeIDs = map[Outcome]string{OutcomeTurnedAway: "turned-away", OutcomeUnanswered: "unanswered",
+	OutcomeProbe: "probe"}
 
 // Outcomes are all ways in which a connection can fare that are told apart.
 func Outcomes() []Outcome { return []Outcome{OutcomeTurnedAway, OutcomeUnanswered, OutcomeProbe} }

@@ -12,8 +12,9 @@ import (
 // recording says whether what happened is in the capture: the one place that decides it.
 func (a *Analyzer) recording(c *Completeness, r *Result) audit.Recording {
 	s := audit.Recording{
-		State: audit.Complete, Why: []string{}, Lost: r.Totals.Lost, Missed: r.Totals.Missed, ClosedCleanly: a.end != nil && a.end.Clean,
-		CrossCheck: r.CrossCheck.Verdict,
+		State: audit.Complete, Why: []string{}, Lost: r.Totals.Lost, Missed: r.Totals.Missed,
+		ClosedCleanly: a.end != nil && a.end.Clean,
+		CrossCheck:    r.CrossCheck.Verdict,
 	}
 	lacks := func(yes bool, format string, args ...any) {
 		if yes {

@@ -57,7 +57,8 @@ func (cs *conns) refused(e *format.Event, l *listener) error {
 	r.count++
 	r.lastNS, r.lastSeq, r.skips = e.BootNS, e.Seq, cs.skips
 	if len(r.kept) < keepRefused {
-		r.kept = append(r.kept, Refusal{Seq: e.Seq, NS: e.BootNS, ACK: e.Hook == format.HookSynRecv, SYNQueue: e.Mark&format.MarkSynQueue != 0, Cause: e.Why()})
+		r.kept = append(r.kept, Refusal{Seq: e.Seq, NS: e.BootNS, ACK: e.Hook == format.HookSynRecv,
+			SYNQueue: e.Mark&format.MarkSynQueue != 0, Cause: e.Why()})
 	}
 	if e.Cause == format.CauseAborted { // its client was reset; the same ports are another connection's then
 		return cs.gaveUp(k, r)

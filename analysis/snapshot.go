@@ -21,7 +21,8 @@ func (cs *conns) left(s *format.Snapshot) {
 		r, err2 := netip.ParseAddr(x.RAddr)
 		k := tuple{l, r, x.NetNS, x.LPort, x.RPort}
 		c := cs.byTuple[k]
-		if err1 != nil || err2 != nil || c == nil || c.closed() || c.cookie != 0 && x.Cookie != 0 && c.cookie != x.Cookie {
+		if err1 != nil || err2 != nil || c == nil || c.closed() || c.cookie != 0 && x.Cookie != 0 &&
+			c.cookie != x.Cookie {
 			continue
 		}
 		kept := *x
@@ -59,7 +60,8 @@ func (cs *conns) leftAtEnd(c *conn) End {
 		}
 	case c.acceptSeq == 0 && c.queuedSeq != 0:
 		return EndWaiting
-	case c.acceptSeq == 0 && c.before && c.inQueue && (s == nil && !cs.blind || s != nil && s.Inode == 0 && queueable(s.State)):
+	case c.acceptSeq == 0 && c.before && c.inQueue &&
+		(s == nil && !cs.blind || s != nil && s.Inode == 0 && queueable(s.State)):
 		return EndWaiting
 	}
 	return EndOpen
@@ -68,7 +70,8 @@ func (cs *conns) leftAtEnd(c *conn) End {
 // queueable reports whether a connection in an accept queue can have a state: the program
 // has not seen it, so only the client can have closed it.
 func queueable(state uint8) bool {
-	return state == format.StateEstablished || state == format.StateCloseWait || state == format.StateSynRecv // fast open
+	// fast open
+	return state == format.StateEstablished || state == format.StateCloseWait || state == format.StateSynRecv
 }
 
 // listingNS is more than taking the snapshot lasts.
@@ -81,7 +84,8 @@ func (cs *conns) missing(c *conn) bool {
 	if c.first == 0 {
 		last = cs.ps.startNS
 	}
-	return cs.final.known && !c.multipath && last < cs.final.bootNS-listingNS && c.listener != nil && c.listener.snap.ended && c.listener.addr.Port() == c.key.lport
+	return cs.final.known && !c.multipath && last < cs.final.bootNS-listingNS && c.listener != nil &&
+		c.listener.snap.ended && c.listener.addr.Port() == c.key.lport
 }
 
 // snapshot takes the connections that were there when recording began.

@@ -51,6 +51,7 @@ type Stop struct {
 
 func (a *Analyzer) stopInfo(s *stop) *Stop {
 	return &Stop{
-		Seq: s.seq, Time: a.at(s.ns), BootNS: s.ns, Cause: s.cause.String(), Text: s.cause.StopWords(s.by), By: s.by, Queue: s.left, ListensAgain: s.again,
+		Seq: s.seq, Time: a.at(s.ns), BootNS: s.ns, Cause: s.cause.String(), Text: s.cause.StopWords(s.by), By: s.by,
+		Queue: s.left, ListensAgain: s.again,
 	}
 }

@@ -30,7 +30,8 @@ func (ps *places) unixRefusals(end *format.End) (list []crosscheck.NotShown) {
 	}
 	for _, l := range ps.all {
 		if n := max(l.full, min(uint64(l.fullHigh.n), 1)); l.family == format.FamilyUnix && n > 0 {
-			text := fmt.Sprintf("acc saw the accept queue of UNIX socket %s full %s; a client's connect that failed meanwhile (EAGAIN) is not recorded",
+			text := fmt.Sprintf("acc saw the accept queue of UNIX socket %s full %s; a client's connect that failed "+
+				"meanwhile (EAGAIN) is not recorded",
 				l.name(), humanize.Plural(n, "time"))
 			list = append(list, crosscheck.NotShown{NetNS: l.key.netns, Counter: counterUnixFull, Count: n, Text: text})
 		}
@@ -44,7 +45,8 @@ func refusedText(x *format.UnixRefused, unseen uint64) string {
 	if x.NetNS == 0 {
 		name = "further UNIX sockets"
 	}
-	text := fmt.Sprintf("%s to %s failed with EAGAIN because its accept queue was full; acc counts these, it has no event of each",
+	text := fmt.Sprintf("%s to %s failed with EAGAIN because its accept queue was full; acc counts these, it has no "+
+		"event of each",
 		humanize.Plural(x.Count, "connect"), name)
 	if unseen > 0 {
 		text += fmt.Sprintf("; at least so many: %s not looked at", wereOf(unseen, "connect"))
@@ -71,7 +73,8 @@ func (ps *places) refusedConnects(end *format.End) {
 		var found *listener
 		for _, l := range ps.all {
 			abstract := strings.HasPrefix(x.Name, "@")
-			if l.family != format.FamilyUnix || x.Name == "" || l.bound != x.Name || abstract && l.key.netns != x.NetNS {
+			if l.family != format.FamilyUnix || x.Name == "" || l.bound != x.Name || abstract &&
+				l.key.netns != x.NetNS {
 				continue
 			}
 			if found != nil {

@@ -24,14 +24,16 @@ func (a *Analyzer) arrived(l *listener, p *process, seq uint64, ns int64) {
 	rec := a.places.recordOf(p.key.num)
 	prog := program(cmp.Or(rec.Exe, rec.Comm, p.comm))
 	if rec.OtherMounts(&a.header) { // where any file can have any path
-		prog += program(" (in another mount namespace, " + rec.ExeDev + " inode " + strconv.FormatUint(rec.ExeInode, 10) + ")")
+		prog += program(" (in another mount namespace, " + rec.ExeDev + " inode " +
+			strconv.FormatUint(rec.ExeInode, 10) + ")")
 	}
 	others := len(l.programs) > 0
 	known := slices.Contains(l.programs, prog)
 	if !known && len(l.programs) < maxPrograms {
 		l.programs = append(l.programs, prog)
 	}
-	young := rec != &noRecord && rec.StartNS > a.header.Clock.BootNS && (l.began == 0 || rec.StartNS > l.beganNS+deployNS)
+	young := rec != &noRecord && rec.StartNS > a.header.Clock.BootNS &&
+		(l.began == 0 || rec.StartNS > l.beganNS+deployNS)
 	switch {
 	case others && !known:
 		l.marks.Note(findings.NewAcceptor, seq, ns, 1)

@@ -34,7 +34,8 @@ func restrictFiles(removes bool) {
 // readerForbidden are calls that a reader has no use for, beside forbidden.
 var readerForbidden = []uint32{
 	unix.SYS_OPENAT, unix.SYS_PIDFD_OPEN, unix.SYS_SETNS, unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_MEMFD_CREATE,
-	unix.SYS_SOCKET, unix.SYS_SOCKETPAIR, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_ACCEPT, unix.SYS_ACCEPT4,
+	unix.SYS_SOCKET, unix.SYS_SOCKETPAIR, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_ACCEPT,
+	unix.SYS_ACCEPT4,
 }
 
 func forbidForReader(removes bool) error {

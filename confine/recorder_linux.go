@@ -38,7 +38,8 @@ func dropCapabilities(keep uint64) error {
 		data[i].Permitted &= uint32(keep >> (32 * i))
 		data[i].Effective, data[i].Inheritable = data[i].Permitted, 0
 	}
-	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)),
+		uintptr(unsafe.Pointer(&data[0])), 0)
 	runtime.KeepAlive(&header)
 	runtime.KeepAlive(&data)
 	if errno == unix.ENOTSUP {
@@ -53,7 +54,8 @@ func dropCapabilities(keep uint64) error {
 // bpfCommands are what a recording does with the programs and maps that it has.
 // Loading others is not among it.
 var bpfCommands = []uint32{
-	unix.BPF_MAP_LOOKUP_ELEM, unix.BPF_MAP_UPDATE_ELEM, unix.BPF_MAP_DELETE_ELEM, unix.BPF_MAP_GET_NEXT_KEY, unix.BPF_OBJ_GET_INFO_BY_FD,
+	unix.BPF_MAP_LOOKUP_ELEM, unix.BPF_MAP_UPDATE_ELEM, unix.BPF_MAP_DELETE_ELEM, unix.BPF_MAP_GET_NEXT_KEY,
+	unix.BPF_OBJ_GET_INFO_BY_FD,
 	unix.BPF_RAW_TRACEPOINT_OPEN, unix.BPF_LINK_CREATE, unix.BPF_LINK_UPDATE, unix.BPF_LINK_DETACH,
 }
 

@@ -149,7 +149,8 @@ func uncleanWhy(end *format.End, r *format.Repaired) string {
 		}
 		return why
 	}
-	why := fmt.Sprintf("this was repaired from a %s capture; left out: %s", r.Verdict, humanize.LeftOut(r.Lost, max(r.Places, 1), r.Events))
+	why := fmt.Sprintf("this was repaired from a %s capture; left out: %s", r.Verdict,
+		humanize.LeftOut(r.Lost, max(r.Places, 1), r.Events))
 	switch {
 	case r.Ended && !end.Clean:
 		return why + "; " + uncleanWhy(end, nil)

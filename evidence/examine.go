@@ -65,7 +65,8 @@ func (x *Examination) Unchecked() []string { return x.account.Unchecked() }
 func (x *Examination) Finish(readErr error, skipped []format.Skip) (*analysis.Result, error) {
 	against := x.account.Contradictions()
 	cut := x.end == nil || errors.Is(readErr, format.ErrTruncated) || errors.As(readErr, new(*format.CorruptError))
-	c := analysis.Completeness{Truncated: cut, Skipped: skipped, File: audit.Judge(readErr, x.end != nil, skipped, against)}
+	c := analysis.Completeness{Truncated: cut, Skipped: skipped,
+		File: audit.Judge(readErr, x.end != nil, skipped, against)}
 	if len(skipped) == 0 { // else that is why
 		c.Against = against
 	}
@@ -93,7 +94,8 @@ func Ended(readErr error) bool {
 
 // ByEnd says what END alone tells of a recording whose events were not read.
 func ByEnd(h *format.Header, end *format.End) audit.Recording {
-	r := audit.Recording{State: audit.Unchecked, Why: []string{}, Lost: end.Lost, ClosedCleanly: end.Clean, CrossCheck: crosscheck.VerdictSilent}
+	r := audit.Recording{State: audit.Unchecked, Why: []string{}, Lost: end.Lost, ClosedCleanly: end.Clean,
+		CrossCheck: crosscheck.VerdictSilent}
 	if p := h.Repaired; p != nil {
 		r.Why = append(r.Why, "the file was damaged and repaired: parts are missing")
 		if p.Ended { // what the repair left out counts as lost

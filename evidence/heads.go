@@ -26,9 +26,11 @@ type wantedHead struct {
 
 // HeadResult is what became of it.
 type HeadResult struct {
-	Head   string `json:"head"`   // chain head that was asked for, hexadecimal
-	Frame  int64  `json:"frame"`  // its number, -1 unknown
-	Status string `json:"status"` // found, differs (the frame is there and is another), missing, or unconfirmed: damage, a repair or a log that contradicts itself leaves it open
+	Head  string `json:"head"`  // chain head that was asked for, hexadecimal
+	Frame int64  `json:"frame"` // its number, -1 unknown
+	// found, differs (the frame is there and is another), missing, or unconfirmed: damage, a repair or a log that
+	// contradicts itself leaves it open
+	Status string `json:"status"`
 	Found  bool   `json:"found"`  // everything up to it is as it was then
 	Bytes  int64  `json:"bytes"`  // of the capture up to it, 0 if it was not found
 	Events uint64 `json:"events"` // in the capture up to it, 0 if it was not found
@@ -44,9 +46,12 @@ const (
 
 // LogResult is what the log of --checkpoints is worth.
 type LogResult struct {
-	Form           string   `json:"form"`           // journal (journalctl -o json: the kernel says who wrote), syslog (any user of the host can write such a line) or output (whoever may write there can)
-	Checkpoints    int      `json:"checkpoints"`    // lines of this capture that count
-	Others         int      `json:"others"`         // lines of any capture that contain a checkpoint, and that acc did not write as far as the log says
+	// journal (journalctl -o json: the kernel says who wrote), syslog (any user of the host can write such a line) or
+	// output (whoever may write there can)
+	Form        string `json:"form"`
+	Checkpoints int    `json:"checkpoints"` // lines of this capture that count
+	// lines of any capture that contain a checkpoint, and that acc did not write as far as the log says
+	Others         int      `json:"others"`
 	Writer         string   `json:"writer"`         // who wrote the first of them, "" if the log does not say
 	Contradictions []string `json:"contradictions"` // what in it can't all be acc's; empty: nothing
 }
@@ -81,12 +86,14 @@ func (k *Kept) of(id string) (*wanted, *LogResult) {
 	}
 	if k.Log != nil {
 		lines, against, passed := k.Log.Of(id)
-		r = &LogResult{Form: string(k.Log.Form), Checkpoints: len(lines), Others: k.Log.Others + passed, Contradictions: append([]string{}, against...)}
+		r = &LogResult{Form: string(k.Log.Form), Checkpoints: len(lines), Others: k.Log.Others + passed,
+			Contradictions: append([]string{}, against...)}
 		for i, c := range lines {
 			if i == 0 && c.Writer.PID != "" {
 				r.Writer = c.Writer.String()
 			}
-			w.heads = append(w.heads, wantedHead{frame: c.Frame, events: c.Events, bytes: c.Bytes, head: hex.EncodeToString(c.Head[:]), logged: true})
+			w.heads = append(w.heads, wantedHead{frame: c.Frame, events: c.Events, bytes: c.Bytes,
+				head: hex.EncodeToString(c.Head[:]), logged: true})
 		}
 	}
 	for i, h := range w.heads {
@@ -108,7 +115,8 @@ func (w *wanted) seen(b *format.Batch, events uint64) {
 				head = hex.EncodeToString(b.Chain[:])
 			}
 			if h.head == head {
-				h.found = &HeadResult{Head: head, Frame: int64(b.Frame), Status: HeadFound, Found: true, Bytes: b.Offset + b.Bytes, Events: events}
+				h.found = &HeadResult{Head: head, Frame: int64(b.Frame), Status: HeadFound, Found: true,
+					Bytes: b.Offset + b.Bytes, Events: events}
 			} else {
 				h.other = h.other || h.frame >= 0
 			}
@@ -128,11 +136,15 @@ func (w *wanted) contradicted(r *LogResult, last int64) {
 	for _, h := range w.heads {
 		switch {
 		case !h.logged:
-		case h.found != nil && (h.found.Bytes != h.bytes && h.found.Frame != last || h.found.Events != h.events): // the index is behind the last
-			r.Contradictions = append(r.Contradictions, fmt.Sprintf("frame %d has its chain head, but ends at byte %d after %d events, not at byte %d after %d",
-				h.frame, h.found.Bytes, h.found.Events, h.bytes, h.events))
+		case h.found != nil && (h.found.Bytes != h.bytes && h.found.Frame != last || h.found.Events != h.events):
+			// the index is behind the last
+			r.Contradictions = append(r.Contradictions,
+				fmt.Sprintf("frame %d has its chain head, but ends at byte %d after %d events, not at byte %d after %d",
+					h.frame, h.found.Bytes, h.found.Events, h.bytes, h.events))
 		case h.found == nil && h.frame < newest:
-			r.Contradictions = append(r.Contradictions, fmt.Sprintf("frame %d has another chain head than its line says, and the kept chain head of frame %d vouches for it", h.frame, newest))
+			r.Contradictions = append(r.Contradictions,
+				fmt.Sprintf("frame %d has another chain head than its line says, and the kept chain head of frame %d "+
+					"vouches for it", h.frame, newest))
 		}
 	}
 }
@@ -183,16 +195,20 @@ func (v *Verification) judgeHeads(w *wanted, log *LogResult) {
 		return ""
 	}
 	if differs != nil {
-		v.forge("frame %d has another chain head than the kept one: it, or something before it, was changed%s", differs.frame, more(&differs))
+		v.forge("frame %d has another chain head than the kept one: it, or something before it, was changed%s",
+			differs.frame, more(&differs))
 	}
 	if cut != nil {
-		v.forge("frame %d was written and is missing, yet the capture has an end: it was cut and closed anew%s", cut.frame, more(&cut))
+		v.forge("frame %d was written and is missing, yet the capture has an end: it was cut and closed anew%s",
+			cut.frame, more(&cut))
 	}
 	if lost != nil {
 		v.forge("the kept chain head %.16s… is not in the capture%s", lost.head, more(&lost))
 	}
-	if log != nil && (differs != nil && differs.logged || cut != nil && cut.logged) && log.Form != string(checkpoints.Journal) {
-		v.Why = append(v.Why, "or someone else wrote such a line into the log, which does not prove who wrote it: journalctl -t acc -o json does")
+	if log != nil && (differs != nil && differs.logged || cut != nil && cut.logged) &&
+		log.Form != string(checkpoints.Journal) {
+		v.Why = append(v.Why, "or someone else wrote such a line into the log, which does not prove who wrote it: "+
+			"journalctl -t acc -o json does")
 	}
 	if doubtful {
 		why := fmt.Sprintf("the log contradicts itself, so not all of it is acc's: %s", log.Contradictions[0])
@@ -210,17 +226,22 @@ func (v *Verification) openHeads(w *wanted, open int, last *wantedHead) {
 	asked := len(w.heads) > 0 || v.Log != nil
 	switch {
 	case open > 0 && v.Repaired != nil:
-		v.unconfirm(fmt.Sprintf("it is repaired: the kept chain heads are of the original (sha256 %s): verify that", v.Repaired.SHA256))
+		v.unconfirm(fmt.Sprintf("it is repaired: the kept chain heads are of the original (sha256 %s): verify that",
+			v.Repaired.SHA256))
 	case open > 0 && len(v.Skipped) > 0:
-		v.Why = append(v.Why, fmt.Sprintf("%d of %d kept chain heads can't be confirmed: the chain is broken at byte %d", open, len(w.heads), v.Skipped[0].Offset))
+		v.Why = append(v.Why, fmt.Sprintf("%d of %d kept chain heads can't be confirmed: "+
+			"the chain is broken at byte %d", open, len(w.heads), v.Skipped[0].Offset))
 	case open > 0 && last.events > 0:
-		v.Why = append(v.Why, fmt.Sprintf("frame %d was written and is missing: the capture had at least %d events", last.frame, last.events))
+		v.Why = append(v.Why, fmt.Sprintf("frame %d was written and is missing: the capture had at least %d events",
+			last.frame, last.events))
 	case open > 0 && last.frame >= 0:
 		v.Why = append(v.Why, fmt.Sprintf("frame %d was written and is missing", last.frame))
 	case open > 0:
-		v.Why = append(v.Why, fmt.Sprintf("the kept chain head %.16s… can't be confirmed: it is not in what is left of the capture", last.head))
+		v.Why = append(v.Why, fmt.Sprintf("the kept chain head %.16s… can't be confirmed: it is not in what is left "+
+			"of the capture", last.head))
 	case asked && len(w.heads) == 0 && v.ID == "" && v.Capture != audit.Intact && v.Capture != Unclean:
-		v.Why = append(v.Why, "no kept chain head can be confirmed: the header, which says what capture it is, is damaged")
+		v.Why = append(v.Why, "no kept chain head can be confirmed: the header, which says what capture it is, is "+
+			"damaged")
 	case asked && len(w.heads) == 0:
 		v.unconfirm("none of the chain heads that are given is of this capture")
 	}

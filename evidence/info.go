@@ -15,33 +15,36 @@ import (
 // Info is what a capture says of itself. What only its events and records tell is
 // nil if they were not read.
 type Info struct {
-	Schema     int                    `json:"schema"`           // as in analyze
-	File       string                 `json:"file"`             // as it was named
-	Verdict    string                 `json:"verdict"`          // intact, unclean, truncated, corrupt or unreadable (by the input); unchecked: closed cleanly, by the index alone
-	Why        string                 `json:"why"`              // what is wrong, "" if nothing
-	Integrity  audit.File             `json:"integrity"`        // whether the file is as its recorder wrote it
-	Recording  audit.Recording        `json:"recording"`        // whether what happened is in it
-	Read       string                 `json:"read"`             // all, or index: beginning, end and index
-	Bytes      int64                  `json:"bytes"`            // of the file, or that were read of a pipe
-	InFrames   int64                  `json:"frame_bytes"`      // bytes of the complete frames: without what can't be read, the index and the tail
-	Frames     int                    `json:"frames"`           // that are complete
-	Events     uint64                 `json:"events"`           // in the capture
-	Returns    *uint64                `json:"returns"`          // of attempts, events
-	Accepted   *uint64                `json:"accepted"`         // connections
-	PerAccept  *float64               `json:"bytes_per_accept"` // bytes of complete frames a connection, 0 without any
-	First      *time.Time             `json:"first"`            // time of the first event; null, too, if only the index was read: the clock pairs are in what lies between
-	Last       *time.Time             `json:"last"`             // time of the last event
-	Lost       uint64                 `json:"lost"`             // events, while recording: without what a repair left out
-	Processes  *int                   `json:"processes"`        // records of processes
-	Steps      []ClockStep            `json:"clock_steps"`      // the first hundred times that the wall clock was set
-	Skipped    []format.Skip          `json:"skipped"`          // what is corrupt and was left out
-	Header     *format.Header         `json:"header"`           // of the capture
-	End        *format.End            `json:"end"`              // null if it is missing
-	Losses     []format.Loss          `json:"losses"`           // the first hundred
-	Start      *Inventory             `json:"at_start"`         // what was there when recording began
-	Finish     *Inventory             `json:"at_end"`           // what was there when it ended; the tasks are also in end
-	CrossCheck *crosscheck.Comparison `json:"cross_check"`      // what the kernel's own counters say
-	Clock      format.Clock           `json:"-"`                // see [Capture.Clock]
+	Schema int    `json:"schema"` // as in analyze
+	File   string `json:"file"`   // as it was named
+	// intact, unclean, truncated, corrupt or unreadable (by the input); unchecked: closed cleanly, by the index alone
+	Verdict   string          `json:"verdict"`
+	Why       string          `json:"why"`       // what is wrong, "" if nothing
+	Integrity audit.File      `json:"integrity"` // whether the file is as its recorder wrote it
+	Recording audit.Recording `json:"recording"` // whether what happened is in it
+	Read      string          `json:"read"`      // all, or index: beginning, end and index
+	Bytes     int64           `json:"bytes"`     // of the file, or that were read of a pipe
+	// bytes of the complete frames: without what can't be read, the index and the tail
+	InFrames  int64    `json:"frame_bytes"`
+	Frames    int      `json:"frames"`           // that are complete
+	Events    uint64   `json:"events"`           // in the capture
+	Returns   *uint64  `json:"returns"`          // of attempts, events
+	Accepted  *uint64  `json:"accepted"`         // connections
+	PerAccept *float64 `json:"bytes_per_accept"` // bytes of complete frames a connection, 0 without any
+	// time of the first event; null, too, if only the index was read: the clock pairs are in what lies between
+	First      *time.Time             `json:"first"`
+	Last       *time.Time             `json:"last"`        // time of the last event
+	Lost       uint64                 `json:"lost"`        // events, while recording: without what a repair left out
+	Processes  *int                   `json:"processes"`   // records of processes
+	Steps      []ClockStep            `json:"clock_steps"` // the first hundred times that the wall clock was set
+	Skipped    []format.Skip          `json:"skipped"`     // what is corrupt and was left out
+	Header     *format.Header         `json:"header"`      // of the capture
+	End        *format.End            `json:"end"`         // null if it is missing
+	Losses     []format.Loss          `json:"losses"`      // the first hundred
+	Start      *Inventory             `json:"at_start"`    // what was there when recording began
+	Finish     *Inventory             `json:"at_end"`      // what was there when it ended; the tasks are also in end
+	CrossCheck *crosscheck.Comparison `json:"cross_check"` // what the kernel's own counters say
+	Clock      format.Clock           `json:"-"`           // see [Capture.Clock]
 }
 
 // What is read of a capture to describe it.
@@ -77,8 +80,9 @@ func (i *Info) step(clock *format.Clock, next format.Clock) {
 
 // Inventory is what was there when the recording began or ended.
 type Inventory struct {
-	Listeners        int                   `json:"listeners_count"`   // sockets that listened
-	ListenersKnown   bool                  `json:"listeners_known"`   // it is all of them, of the families that are looked at
+	Listeners int `json:"listeners_count"` // sockets that listened
+	// it is all of them, of the families that are looked at
+	ListenersKnown   bool                  `json:"listeners_known"`
 	FirstListeners   []format.ListenSocket `json:"listeners"`         // the first hundred
 	Connections      int                   `json:"connections_count"` // TCP connections of theirs
 	ConnectionsKnown bool                  `json:"connections_known"` // it is all of them
@@ -107,7 +111,8 @@ func (s *Inventory) add(x *format.Snapshot) {
 // (see [Capture.Verdict]); the Info says it in words, too. Bytes is for the caller to set, who
 // knows the file.
 func Describe(c *Capture) (i *Info, verdict, err error) {
-	i = &Info{Schema: analysis.SchemaVersion, Read: ReadAll, Losses: []format.Loss{}, Steps: []ClockStep{}, Start: newInventory(), Finish: newInventory(),
+	i = &Info{Schema: analysis.SchemaVersion, Read: ReadAll, Losses: []format.Loss{}, Steps: []ClockStep{},
+		Start: newInventory(), Finish: newInventory(),
 		Returns: new(uint64), Accepted: new(uint64), PerAccept: new(float64), Processes: new(int)}
 	var readErr error
 	clock := c.Clock()

@@ -22,28 +22,31 @@ import (
 
 // Verification is what verify says of one file.
 type Verification struct {
-	Schema    int              `json:"schema"`     // as in analyze
-	File      string           `json:"file"`       // as it was named
-	Verdict   string           `json:"verdict"`    // intact, unclean, truncated, corrupt, altered, unsigned or unconfirmed
-	Integrity audit.File       `json:"integrity"`  // whether the file is as its recorder wrote it
-	Recording audit.Recording  `json:"recording"`  // whether what happened is in it
-	Why       []string         `json:"why"`        // what is wrong, does not agree or could not be checked, a sentence each; empty: nothing
-	Capture   string           `json:"capture"`    // verdict without signature and heads
-	SHA256    string           `json:"sha256"`     // "" if reading gave up before the end
-	Bytes     int64            `json:"bytes"`      // of the file, as far as it was read
-	Head      string           `json:"head"`       // chain of the last frame that was read
-	HeadBytes int64            `json:"head_bytes"` // up to which byte of the file that frame goes: what the head covers; 0: no frame was read
-	Frames    uint32           `json:"frames"`     // that were read
-	Events    uint64           `json:"events"`     // that were read
-	ID        string           `json:"id"`         // capture id
-	Ended     bool             `json:"ended"`      // END is there
-	Clean     bool             `json:"clean"`      // and says that everything seen was written or counted
-	Missing   *Missing         `json:"missing"`    // what a truncated capture lacks; null: nothing
-	Skipped   []format.Skip    `json:"skipped"`    // what is corrupt and was left out
-	Repaired  *format.Repaired `json:"repaired"`   // what was done to it; null: it is no repaired capture
-	Heads     []HeadResult     `json:"heads"`      // what became of each head that was asked for
-	Log       *LogResult       `json:"log"`        // what the log of --checkpoints is worth; null: there is none
-	Signature SignatureResult  `json:"signature"`  // what became of the signature
+	Schema int    `json:"schema"` // as in analyze
+	File   string `json:"file"`   // as it was named
+	// intact, unclean, truncated, corrupt, altered, unsigned or unconfirmed
+	Verdict   string          `json:"verdict"`
+	Integrity audit.File      `json:"integrity"` // whether the file is as its recorder wrote it
+	Recording audit.Recording `json:"recording"` // whether what happened is in it
+	// what is wrong, does not agree or could not be checked, a sentence each; empty: nothing
+	Why     []string `json:"why"`
+	Capture string   `json:"capture"` // verdict without signature and heads
+	SHA256  string   `json:"sha256"`  // "" if reading gave up before the end
+	Bytes   int64    `json:"bytes"`   // of the file, as far as it was read
+	Head    string   `json:"head"`    // chain of the last frame that was read
+	// up to which byte of the file that frame goes: what the head covers; 0: no frame was read
+	HeadBytes int64            `json:"head_bytes"`
+	Frames    uint32           `json:"frames"`    // that were read
+	Events    uint64           `json:"events"`    // that were read
+	ID        string           `json:"id"`        // capture id
+	Ended     bool             `json:"ended"`     // END is there
+	Clean     bool             `json:"clean"`     // and says that everything seen was written or counted
+	Missing   *Missing         `json:"missing"`   // what a truncated capture lacks; null: nothing
+	Skipped   []format.Skip    `json:"skipped"`   // what is corrupt and was left out
+	Repaired  *format.Repaired `json:"repaired"`  // what was done to it; null: it is no repaired capture
+	Heads     []HeadResult     `json:"heads"`     // what became of each head that was asked for
+	Log       *LogResult       `json:"log"`       // what the log of --checkpoints is worth; null: there is none
+	Signature SignatureResult  `json:"signature"` // what became of the signature
 
 	CrossCheck crosscheck.Comparison `json:"cross_check"` // what the kernel's own counters say
 
@@ -52,10 +55,11 @@ type Verification struct {
 
 // Missing is what a truncated capture lacks.
 type Missing struct {
-	AfterEvent uint64     `json:"after_event"` // number of the last event before the place, 0: there is none
-	AtByte     int64      `json:"at_byte"`     // where the place is
-	RestBytes  int64      `json:"rest_bytes"`  // bytes behind the place, of an incomplete frame
-	AfterTime  *time.Time `json:"after_time"`  // of the last event that was read; null: there is none, or its time is not known
+	AfterEvent uint64 `json:"after_event"` // number of the last event before the place, 0: there is none
+	AtByte     int64  `json:"at_byte"`     // where the place is
+	RestBytes  int64  `json:"rest_bytes"`  // bytes behind the place, of an incomplete frame
+	// of the last event that was read; null: there is none, or its time is not known
+	AfterTime *time.Time `json:"after_time"`
 }
 
 // VerifyOptions say what a capture must agree with, beside itself.
@@ -77,7 +81,8 @@ type VerifyOptions struct {
 //
 // Signers say who may sign: if they are given, or SignatureRequired is set, the verdict on a file
 // without a valid signature is unsigned.
-func Verify(ctx context.Context, src io.Reader, open func(io.Reader) (*Capture, error), o VerifyOptions) (*Verification, error) {
+func Verify(ctx context.Context, src io.Reader, open func(io.Reader) (*Capture, error), o VerifyOptions) (*Verification,
+	error) {
 	if open == nil {
 		open = func(r io.Reader) (*Capture, error) {
 			reader, err := format.NewReader(r, format.ReaderOptions{Salvage: true})
@@ -87,7 +92,8 @@ func Verify(ctx context.Context, src io.Reader, open func(io.Reader) (*Capture, 
 			return NewCapture(o.Name, reader, nil)
 		}
 	}
-	v := &Verification{Schema: analysis.SchemaVersion, File: o.Name, Why: []string{}, Skipped: []format.Skip{}, Heads: []HeadResult{}}
+	v := &Verification{Schema: analysis.SchemaVersion, File: o.Name, Why: []string{}, Skipped: []format.Skip{},
+		Heads: []HeadResult{}}
 	sum := sha256.New()
 	hashes := []hash.Hash{sum}
 	var signed hash.Hash
@@ -136,7 +142,8 @@ func Verify(ctx context.Context, src io.Reader, open func(io.Reader) (*Capture, 
 		return nil, err
 	}
 	if tee.hole > 0 {
-		v.Why = append(v.Why, fmt.Sprintf("no SHA-256: %s of the file are holes, which acc does not read", humanize.Bytes(tee.hole)))
+		v.Why = append(v.Why, fmt.Sprintf("no SHA-256: %s of the file are holes, which acc does not read",
+			humanize.Bytes(tee.hole)))
 	}
 	if endless {
 		v.Why = append(v.Why, corrupt.Error())
@@ -153,7 +160,8 @@ func Verify(ctx context.Context, src io.Reader, open func(io.Reader) (*Capture, 
 
 // read goes through the capture and notes what it says, and the wanted heads on
 // the way. A head counts only while the chain from the beginning is unbroken.
-func (v *Verification) read(ctx context.Context, c *Capture, x *Examination, want *wanted) (last *format.Batch, err error) {
+func (v *Verification) read(ctx context.Context, c *Capture, x *Examination, want *wanted) (last *format.Batch,
+	err error) {
 	h := c.Header()
 	v.ID, v.Repaired = h.ID, h.Repaired
 	last = &format.Batch{}

@@ -135,7 +135,8 @@ func (a *ahead) take(r *Reader) (*frameDecoder, error) {
 		a.free, d.fromNS = a.free[:n-1], r.decoder.fromNS
 		return d, nil
 	}
-	d, err := newFrameDecoder(&r.header, ReaderOptions{Salvage: r.salvage, Omit: r.decoder.omit, Parts: r.decoder.parts})
+	d, err := newFrameDecoder(&r.header, ReaderOptions{Salvage: r.salvage, Omit: r.decoder.omit,
+		Parts: r.decoder.parts})
 	if err != nil {
 		return nil, err
 	}

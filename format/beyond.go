@@ -66,7 +66,9 @@ func (r *Reader) drain(reason string) (*Skip, error) {
 	r.part(from, reason)
 	for {
 		if r.maxSkip > 0 && r.src.at-from > r.maxSkip {
-			return nil, &CorruptError{Offset: from, Reason: fmt.Sprintf("%d bytes and more stand where the capture has ended, and no more are looked at", r.src.at-from)}
+			return nil, &CorruptError{Offset: from,
+				Reason: fmt.Sprintf("%d bytes and more stand where the capture has ended, and no more are looked at",
+					r.src.at-from)}
 		}
 		b, err := r.src.peek(64 << 10)
 		if err != nil && !errors.Is(err, io.EOF) {

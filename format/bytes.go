@@ -64,7 +64,8 @@ var readings = [...]string{ReadAll: "all", ReadPart: "part", ReadNothing: "nothi
 // String is the reading as one word, "" if it is not known.
 func (r Reading) String() string { return readings[min(int(r), len(readings)-1)] }
 
-// Read tells what the program had read of the bytes of a Closed event. Captures of before acc recorded it tell only that
+// Read tells what the program had read of the bytes of a Closed event. Captures of before acc recorded it tell only
+// that
 // nothing was read where nothing came.
 func (e *Event) Read() Reading {
 	in, _ := e.StreamBytes()

@@ -9,15 +9,22 @@ package format
 // ten seconds if any of it changed, one after a setting was written, and, with Final, one when it ends, before the
 // probes are detached.
 type Counters struct {
-	BootNS      int64             `msgpack:"boot_ns" json:"boot_ns"`   // CLOCK_BOOTTIME
-	UntilNS     int64             `msgpack:"until_ns" json:"until_ns"` // CLOCK_BOOTTIME
-	Final       bool              `msgpack:"final" json:"final"`
-	NetNS       uint32            `msgpack:"netns" json:"netns"`                                   // inode number of the namespace
-	Queued      uint32            `msgpack:"queued" json:"queued"`                                 // connections in the accept queues of its TCP listeners
-	QueuedKnown bool              `msgpack:"queued_known" json:"queued_known"`                     // no connection was added while Queued was read, and all listeners were seen
-	QueuedMoved uint32            `msgpack:"queued_moved,omitempty" json:"queued_moved,omitempty"` // how many connections the kernel made while Queued was read, if that is why it is not known
-	Values      map[string]uint64 `msgpack:"values" json:"values"`                                 // by name as nstat(8) prints it, of CounterNames; absent: this kernel has it not
-	Settings    map[string]int64  `msgpack:"settings,omitempty" json:"settings,omitempty"`         // of that namespace by name as sysctl(8) spells it, of SettingNames; absent: this kernel has it not; all absent: they could not be read
+	BootNS  int64 `msgpack:"boot_ns" json:"boot_ns"`   // CLOCK_BOOTTIME
+	UntilNS int64 `msgpack:"until_ns" json:"until_ns"` // CLOCK_BOOTTIME
+	Final   bool  `msgpack:"final" json:"final"`
+	// inode number of the namespace
+	NetNS uint32 `msgpack:"netns" json:"netns"`
+	// connections in the accept queues of its TCP listeners
+	Queued uint32 `msgpack:"queued" json:"queued"`
+	// no connection was added while Queued was read, and all listeners were seen
+	QueuedKnown bool `msgpack:"queued_known" json:"queued_known"`
+	// how many connections the kernel made while Queued was read, if that is why it is not known
+	QueuedMoved uint32 `msgpack:"queued_moved,omitempty" json:"queued_moved,omitempty"`
+	// by name as nstat(8) prints it, of CounterNames; absent: this kernel has it not
+	Values map[string]uint64 `msgpack:"values" json:"values"`
+	// of that namespace by name as sysctl(8) spells it, of SettingNames; absent: this kernel has it not; all absent:
+	// they could not be read
+	Settings map[string]int64 `msgpack:"settings,omitempty" json:"settings,omitempty"`
 }
 
 // The counters that accept can be held against.
@@ -34,10 +41,14 @@ const (
 // and /proc/net/netstat (include/uapi/linux/snmp.h, net/mptcp/mib.h).
 var CounterNames = []string{
 	CounterPassiveOpens, "TcpActiveOpens", "TcpAttemptFails", "TcpEstabResets", "TcpInErrs", "TcpOutRsts",
-	CounterOverflows, CounterDrops, "TcpExtEmbryonicRsts", "TcpExtSyncookiesSent", "TcpExtSyncookiesRecv", "TcpExtSyncookiesFailed",
-	"TcpExtTCPReqQFullDoCookies", CounterSYNQueueFull, "TcpExtTCPDeferAcceptDrop", "TcpExtTCPBacklogDrop", "TcpExtTCPTimeWaitOverflow",
-	"TcpExtTCPFastOpenPassive", "TcpExtTCPFastOpenPassiveFail", "TcpExtTCPFastOpenListenOverflow", "TcpExtTCPMigrateReqSuccess",
-	"TcpExtTCPMigrateReqFailure", "MPTcpExtMPCapableSYNRX", "MPTcpExtMPCapableACKRX", "MPTcpExtMPCapableFallbackACK", CounterMPJoins,
+	CounterOverflows, CounterDrops, "TcpExtEmbryonicRsts", "TcpExtSyncookiesSent", "TcpExtSyncookiesRecv",
+	"TcpExtSyncookiesFailed",
+	"TcpExtTCPReqQFullDoCookies", CounterSYNQueueFull, "TcpExtTCPDeferAcceptDrop", "TcpExtTCPBacklogDrop",
+	"TcpExtTCPTimeWaitOverflow",
+	"TcpExtTCPFastOpenPassive", "TcpExtTCPFastOpenPassiveFail", "TcpExtTCPFastOpenListenOverflow",
+	"TcpExtTCPMigrateReqSuccess",
+	"TcpExtTCPMigrateReqFailure", "MPTcpExtMPCapableSYNRX", "MPTcpExtMPCapableACKRX", "MPTcpExtMPCapableFallbackACK",
+	CounterMPJoins,
 	CounterMPJoinMACs,
 }
 

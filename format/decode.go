@@ -39,12 +39,14 @@ func newFrameDecoder(header *Header, o ReaderOptions) (*frameDecoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up decompression: %w", err)
 	}
-	return &frameDecoder{header: header, salvage: o.Salvage, omit: o.Omit, parts: o.Parts, fromNS: math.MinInt64, zstd: dec}, nil
+	return &frameDecoder{header: header, salvage: o.Salvage, omit: o.Omit, parts: o.Parts, fromNS: math.MinInt64,
+		zstd: dec}, nil
 }
 
 // forget gives memory back.
 func (d *frameDecoder) forget() {
-	*d = frameDecoder{header: d.header, salvage: d.salvage, omit: d.omit, parts: d.parts, fromNS: d.fromNS, zstd: d.zstd, block: blockDecoder{cols: d.block.cols}}
+	*d = frameDecoder{header: d.header, salvage: d.salvage, omit: d.omit, parts: d.parts, fromNS: d.fromNS,
+		zstd: d.zstd, block: blockDecoder{cols: d.block.cols}}
 }
 
 // decode fills d.batch from a frame. Its error is a *VersionError, or says what is

@@ -34,19 +34,22 @@ type Hook uint8
 
 // The hooked functions. The zero value is no hook and never valid in a capture.
 const (
-	HookSysAccept4   Hook = 1 // __sys_accept4: every accept system call, whatever its ABI
-	HookDoAccept     Hook = 2 // do_accept: an attempt of an io_uring request, or one whose call is unknown
-	HookIOAccept     Hook = 3 // io_accept: an attempt of an io_uring request that ended before do_accept
-	HookIOComplete   Hook = 4 // io_uring_complete: a request that ended without an attempt: cancelled, or its descriptor was bad
+	HookSysAccept4 Hook = 1 // __sys_accept4: every accept system call, whatever its ABI
+	HookDoAccept   Hook = 2 // do_accept: an attempt of an io_uring request, or one whose call is unknown
+	HookIOAccept   Hook = 3 // io_accept: an attempt of an io_uring request that ended before do_accept
+	// io_uring_complete: a request that ended without an attempt: cancelled, or its descriptor was bad
+	HookIOComplete   Hook = 4
 	HookKernelAccept Hook = 5 // kernel_accept: the kernel accepted for a socket of its own
 	HookSysExit      Hook = 6 // the end of an accept system call whose own return was not seen
-	HookFDInstall    Hook = 7 // fd_install: the same, of a call that began before the recording; only those that succeed
+	// fd_install: the same, of a call that began before the recording; only those that succeed
+	HookFDInstall Hook = 7
 
 	HookHashdance   Hook = 8  // inet_csk_complete_hashdance: the handshake is complete, the child is queued
 	HookQueueAdd    Hook = 9  // inet_csk_reqsk_queue_add: the same by a SYN cookie or with TCP fast open
 	HookSetState    Hook = 10 // inet_sock_set_state: Closed and State that no other probe tells of
 	HookConnRequest Hook = 11 // tcp_conn_request: Drop at the SYN, a queue is full
-	HookSynRecv     Hook = 12 // tcp_v4_syn_recv_sock, tcp_v6_syn_recv_sock: Drop at the last ACK, the accept queue is full
+	// tcp_v4_syn_recv_sock, tcp_v6_syn_recv_sock: Drop at the last ACK, the accept queue is full
+	HookSynRecv     Hook = 12
 	HookChildForget Hook = 13 // inet_child_forget: Drop of a queued connection, its listener stopped listening
 	HookListenStart Hook = 14 // inet_csk_listen_start: Listen
 	HookTCPDone     Hook = 15 // tcp_done: Closed, by a packet or a timer
@@ -121,24 +124,27 @@ type Cause uint8
 // The causes. The zero value says that it is not known: captures before acc recorded causes have
 // no other, and of MPTCP not all can be told apart.
 const (
-	CauseHandshake       Cause = 1  // Queued: the last ACK of its handshake came
-	CauseDeferData       Cause = 2  // Queued, TCP_DEFER_ACCEPT: its first data came
-	CauseDeferClosed     Cause = 3  // Queued, TCP_DEFER_ACCEPT: the client's FIN came, and no data
-	CauseDeferRanOut     Cause = 4  // Queued, TCP_DEFER_ACCEPT: no data came in time
-	CauseCookieAlways    Cause = 5  // Queued, by a SYN cookie: tcp_syncookies is 2
-	CauseCookieFull      Cause = 6  // Queued, by a SYN cookie: tcp_syncookies was 1 when its ACK came, which sends them when the SYN queue is full
+	CauseHandshake    Cause = 1 // Queued: the last ACK of its handshake came
+	CauseDeferData    Cause = 2 // Queued, TCP_DEFER_ACCEPT: its first data came
+	CauseDeferClosed  Cause = 3 // Queued, TCP_DEFER_ACCEPT: the client's FIN came, and no data
+	CauseDeferRanOut  Cause = 4 // Queued, TCP_DEFER_ACCEPT: no data came in time
+	CauseCookieAlways Cause = 5 // Queued, by a SYN cookie: tcp_syncookies is 2
+	// Queued, by a SYN cookie: tcp_syncookies was 1 when its ACK came, which sends them when the SYN queue is full
+	CauseCookieFull      Cause = 6
 	CauseFastOpen        Cause = 7  // Queued at its SYN, by TCP fast open
 	CauseMoved           Cause = 8  // Queued again: tcp_migrate_req moved it from a listener that stopped
 	CauseMovedHandshake  Cause = 9  // Queued: its handshake began with another listener, which stopped
 	CauseAcceptQueueFull Cause = 10 // Drop: the accept queue is full
 	CauseSynQueueFull    Cause = 11 // Drop at the SYN: the SYN queue is full
-	CauseAborted         Cause = 12 // Drop at the last ACK: the accept queue is full, and tcp_abort_on_overflow has the client reset
-	CauseCookieDropped   Cause = 13 // Drop at the last ACK, of a SYN cookie: the accept queue is full
+	// Drop at the last ACK: the accept queue is full, and tcp_abort_on_overflow has the client reset
+	CauseAborted       Cause = 12
+	CauseCookieDropped Cause = 13 // Drop at the last ACK, of a SYN cookie: the accept queue is full
 
 	// The rest are of Stop, and of Drop of a connection that was in the queue then.
 
-	CauseListenerClosed       Cause = 14 // the listener was closed
-	CauseListenerStopped      Cause = 15 // it was not closed; shutdown(2), connect(2) with AF_UNSPEC, or ss -K stopped it
+	CauseListenerClosed Cause = 14 // the listener was closed
+	// it was not closed; shutdown(2), connect(2) with AF_UNSPEC, or ss -K stopped it
+	CauseListenerStopped      Cause = 15
 	CauseListenerShut         Cause = 16 // shutdown(2)
 	CauseListenerDisconnected Cause = 17 // connect(2) with AF_UNSPEC
 	CauseListenerDestroyed    Cause = 18 // a message to sock_diag, as ss -K sends it
@@ -178,24 +184,25 @@ const NumUringEnds = 6
 // one connection have the same Cookie, where the kernel has cookies for probes
 // (from 5.12), and the same NetNS, addresses and ports.
 type Event struct {
-	Seq        uint64 // position in the capture, from 1
-	BootNS     int64  // nanoseconds of CLOCK_BOOTTIME
-	Kind       Kind
-	Hook       Hook
-	Via        Via
-	Mark       uint16 // Mark...
-	Uring      uint8  // Uring..., of a request
-	CPU        uint32
-	CPUSeq     uint64 // hits of this hook and kind on this CPU so far, from 1
-	PID        uint32 // thread group id, in the initial pid namespace
-	TID        uint32 // thread id, in the initial pid namespace
-	UID        uint32 // real user id, in the initial user namespace
-	Comm       string // the thread's name, up to 15 bytes, as the kernel has it
-	Proc       uint32 // number of the Process record, 0 if there is none
-	Cgroup     uint64 // cgroup v2 id
-	NetNS      uint32 // inode number of the socket's network namespace; of the task's, where there is no socket
-	TaskNetNS  uint32 // of the task's, where that is another one; else 0
-	SockFD     int32  // the listening descriptor that the program passed, or the number of a registered file, see Uring; -1 not known
+	Seq       uint64 // position in the capture, from 1
+	BootNS    int64  // nanoseconds of CLOCK_BOOTTIME
+	Kind      Kind
+	Hook      Hook
+	Via       Via
+	Mark      uint16 // Mark...
+	Uring     uint8  // Uring..., of a request
+	CPU       uint32
+	CPUSeq    uint64 // hits of this hook and kind on this CPU so far, from 1
+	PID       uint32 // thread group id, in the initial pid namespace
+	TID       uint32 // thread id, in the initial pid namespace
+	UID       uint32 // real user id, in the initial user namespace
+	Comm      string // the thread's name, up to 15 bytes, as the kernel has it
+	Proc      uint32 // number of the Process record, 0 if there is none
+	Cgroup    uint64 // cgroup v2 id
+	NetNS     uint32 // inode number of the socket's network namespace; of the task's, where there is no socket
+	TaskNetNS uint32 // of the task's, where that is another one; else 0
+	// the listening descriptor that the program passed, or the number of a registered file, see Uring; -1 not known
+	SockFD     int32
 	Flags      uint32 // accept4 flags
 	HasAddr    bool   // the program passed an address buffer
 	HasAddrLen bool   // the program passed a pointer to the buffer's length
@@ -204,10 +211,11 @@ type Event struct {
 	UserData uint64   // what the program named the io_uring request
 	UringEnd UringEnd // why it does not go on after this event, if it is multishot
 
-	Ret        int32  // new descriptor, or slot, or a negative errno; kernel-internal numbers (-512) are kept
-	Listener   uint64 // inode number of the listening socket, 0 if it is not a socket or unknown
-	Backlog    uint32 // length of the accept queue
-	BacklogMax uint32 // its limit: the queue is full when Backlog > BacklogMax; of Closed, its listener's limit when it was made
+	Ret      int32  // new descriptor, or slot, or a negative errno; kernel-internal numbers (-512) are kept
+	Listener uint64 // inode number of the listening socket, 0 if it is not a socket or unknown
+	Backlog  uint32 // length of the accept queue
+	// its limit: the queue is full when Backlog > BacklogMax; of Closed, its listener's limit when it was made
+	BacklogMax uint32
 
 	Family Family
 	Type   uint8 // SOCK_STREAM ...
@@ -220,7 +228,8 @@ type Event struct {
 	Inode  uint64 // inode number of the accepted socket
 	Cookie uint64 // socket cookie of the connection, 0 if the kernel had given it none
 
-	LName   string // what the listener is bound to where that is no IP address: a path, @ and an abstract name, cid:port
+	// what the listener is bound to where that is no IP address: a path, @ and an abstract name, cid:port
+	LName   string
 	RName   string // the peer's cid:port
 	PeerPID uint32 // process that connected, of a socket in the UNIX domain; thread group id, initial pid namespace
 	PeerUID uint32 // its effective user id, initial user namespace
@@ -232,8 +241,9 @@ type Event struct {
 	ToldPort   uint16     // "
 
 	// The life of a TCP connection.
-	OldState    uint8  // TCP state before State
-	SockErr     uint16 // error number that the socket was left with, of Closed: 104 reset by the peer, 110 timed out ...
+	OldState uint8 // TCP state before State
+	// error number that the socket was left with, of Closed: 104 reset by the peer, 110 timed out ...
+	SockErr     uint16
 	Shutdown    uint8  // directions that were shut down, of Closed, and what the program read: see Read
 	SynQueue    uint32 // requests in the listener's SYN queue
 	Cause       Cause  // why a connection was queued or dropped, of Queued and Drop
@@ -339,26 +349,34 @@ const (
 )
 
 var (
-	kindNames = map[int64]string{1: "enter", 2: "return", 3: "queued", 4: "closed", 5: "drop", 6: "state", 7: "listen", 8: "stop"}
+	kindNames = map[int64]string{1: "enter", 2: "return", 3: "queued", 4: "closed", 5: "drop", 6: "state", 7: "listen",
+		8: "stop"}
 	hookNames = map[int64]string{
-		1: "__sys_accept4", 2: "do_accept", 3: "io_accept", 4: "io_uring_complete", 5: "kernel_accept", 6: "sys_exit", 7: "fd_install",
-		8: "inet_csk_complete_hashdance", 9: "inet_csk_reqsk_queue_add", 10: "inet_sock_set_state", 11: "tcp_conn_request",
+		1: "__sys_accept4", 2: "do_accept", 3: "io_accept", 4: "io_uring_complete", 5: "kernel_accept", 6: "sys_exit",
+		7: "fd_install",
+		8: "inet_csk_complete_hashdance", 9: "inet_csk_reqsk_queue_add", 10: "inet_sock_set_state",
+		11: "tcp_conn_request",
 		12: "tcp_syn_recv_sock", 13: "inet_child_forget", 14: "inet_csk_listen_start",
 		15: "tcp_done", 16: "tcp_fin", 17: "inet_listen", 18: "reuseport_migrate_sock", 19: "inet_csk_listen_stop",
 	}
 	causeNames = map[int64]string{
-		0: "", 1: "handshake", 2: "defer-data", 3: "defer-closed", 4: "defer-ran-out", 5: "cookie-always", 6: "cookie-syn-queue-full", 7: "fast-open",
-		8: "moved", 9: "moved-in-handshake", 10: "accept-queue-full", 11: "syn-queue-full", 12: "aborted", 13: "cookie-dropped",
-		14: "listener-closed", 15: "listener-stopped", 16: "listener-shut-down", 17: "listener-disconnected", 18: "listener-destroyed", 19: "listener-exited",
+		0: "", 1: "handshake", 2: "defer-data", 3: "defer-closed", 4: "defer-ran-out", 5: "cookie-always",
+		6: "cookie-syn-queue-full", 7: "fast-open",
+		8: "moved", 9: "moved-in-handshake", 10: "accept-queue-full", 11: "syn-queue-full", 12: "aborted",
+		13: "cookie-dropped",
+		14: "listener-closed", 15: "listener-stopped", 16: "listener-shut-down", 17: "listener-disconnected",
+		18: "listener-destroyed", 19: "listener-exited",
 	}
-	uringNames = map[int64]string{0: "", 1: "multishot", 2: "direct", 3: "multishot direct", 4: "registered", 5: "multishot registered",
+	uringNames = map[int64]string{0: "", 1: "multishot", 2: "direct", 3: "multishot direct", 4: "registered",
+		5: "multishot registered",
 		6: "direct registered", 7: "multishot direct registered"}
-	uringEndNames = map[int64]string{0: "", 1: "completion-queue-full", 2: "failed", 3: "cancelled", 4: "ring-closed", 5: "thread-ended"}
-	viaNames      = map[int64]string{0: "unknown", 1: "accept", 2: "accept4", 3: "socketcall", 4: "io_uring", 5: "kernel"}
-	familyNames   = map[int64]string{0: "", 1: "unix", 2: "ipv4", 10: "ipv6", 40: "vsock", 43: "smc"}
-	typeNames     = map[int64]string{0: "", 1: "stream", 2: "dgram", 3: "raw", 5: "seqpacket"}
-	protoNames    = map[int64]string{0: "", 6: "tcp", 17: "udp", 132: "sctp", 262: "mptcp"}
-	stateNames    = map[int64]string{
+	uringEndNames = map[int64]string{0: "", 1: "completion-queue-full", 2: "failed", 3: "cancelled", 4: "ring-closed",
+		5: "thread-ended"}
+	viaNames    = map[int64]string{0: "unknown", 1: "accept", 2: "accept4", 3: "socketcall", 4: "io_uring", 5: "kernel"}
+	familyNames = map[int64]string{0: "", 1: "unix", 2: "ipv4", 10: "ipv6", 40: "vsock", 43: "smc"}
+	typeNames   = map[int64]string{0: "", 1: "stream", 2: "dgram", 3: "raw", 5: "seqpacket"}
+	protoNames  = map[int64]string{0: "", 6: "tcp", 17: "udp", 132: "sctp", 262: "mptcp"}
+	stateNames  = map[int64]string{
 		0: "", 1: "established", 2: "syn-sent", 3: "syn-recv", 4: "fin-wait-1", 5: "fin-wait-2", 6: "time-wait",
 		7: "closed", 8: "close-wait", 9: "last-ack", 10: "listen", 11: "closing", 12: "new-syn-recv",
 	}

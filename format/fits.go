@@ -14,8 +14,10 @@ var (
 
 // bodies are the types of the small records' bodies.
 var bodies = map[string]reflect.Type{
-	"header": reflect.TypeFor[Header](), "process": reflect.TypeFor[Process](), "clock": reflect.TypeFor[Clock](), "loss": reflect.TypeFor[Loss](),
-	"snapshot": reflect.TypeFor[Snapshot](), "counters": reflect.TypeFor[Counters](), "gap": reflect.TypeFor[Gap](), "end": reflect.TypeFor[End](),
+	"header": reflect.TypeFor[Header](), "process": reflect.TypeFor[Process](), "clock": reflect.TypeFor[Clock](),
+	"loss":     reflect.TypeFor[Loss](),
+	"snapshot": reflect.TypeFor[Snapshot](), "counters": reflect.TypeFor[Counters](), "gap": reflect.TypeFor[Gap](),
+	"end": reflect.TypeFor[End](),
 }
 
 // members are the members of each type of struct in them, by name.

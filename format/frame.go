@@ -91,7 +91,8 @@ func (l *link) seal(dst []byte, prev [32]byte, frame []byte) []byte {
 // parse reads a link from its whole payload and reports whether it is one.
 func (l *link) parse(p []byte) bool {
 	le := binary.LittleEndian
-	if len(p) != linkSize || !bytes.Equal(p[:8], linkHead[8:]) || le.Uint32(p[84:]) != crc32.Checksum(p[:84], castagnoli) {
+	if len(p) != linkSize || !bytes.Equal(p[:8], linkHead[8:]) ||
+		le.Uint32(p[84:]) != crc32.Checksum(p[:84], castagnoli) {
 		return false
 	}
 	copy(l.payload[:], p)

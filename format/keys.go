@@ -40,7 +40,8 @@ func (k *keys) begin(n int) {
 // isKey reports whether other columns' keys and conditions need the field.
 func (f *Field) isKey() bool {
 	switch f.at {
-	case unsafe.Offsetof(ev.Kind), unsafe.Offsetof(ev.Hook), unsafe.Offsetof(ev.CPU), unsafe.Offsetof(ev.TID), unsafe.Offsetof(ev.LPort),
+	case unsafe.Offsetof(ev.Kind), unsafe.Offsetof(ev.Hook), unsafe.Offsetof(ev.CPU), unsafe.Offsetof(ev.TID),
+		unsafe.Offsetof(ev.LPort),
 		unsafe.Offsetof(ev.Cookie):
 		return true
 	}

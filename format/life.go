@@ -17,10 +17,13 @@ func causeList() string {
 
 // causeWords say what an event of a cause is, of those that are not told by the event's kind and hook.
 var causeWords = map[Cause]string{
-	CauseDeferData: "deferred, data came", CauseDeferClosed: "deferred, closed without data", CauseDeferRanOut: "deferral ran out",
-	CauseCookieAlways: "SYN cookie (always)", CauseCookieFull: "SYN cookie (sent when the SYN queue is full)", CauseFastOpen: "fast open",
-	CauseMoved: "moved from another listener", CauseMovedHandshake: "handshake moved from another listener",
-	CauseSynQueueFull: "SYN refused, the SYN queue is full", CauseAborted: "last ACK answered with a reset, the accept queue is full",
+	CauseDeferData: "deferred, data came", CauseDeferClosed: "deferred, closed without data",
+	CauseDeferRanOut:  "deferral ran out",
+	CauseCookieAlways: "SYN cookie (always)", CauseCookieFull: "SYN cookie (sent when the SYN queue is full)",
+	CauseFastOpen: "fast open",
+	CauseMoved:    "moved from another listener", CauseMovedHandshake: "handshake moved from another listener",
+	CauseSynQueueFull:  "SYN refused, the SYN queue is full",
+	CauseAborted:       "last ACK answered with a reset, the accept queue is full",
 	CauseCookieDropped: "last ACK of a SYN cookie refused, the accept queue is full",
 }
 

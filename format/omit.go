@@ -7,7 +7,8 @@ import "slices"
 func omit(cols []column, names []string) {
 	for i := range cols {
 		f := cols[i].field
-		cols[i].omitted = f != nil && f.size == 8 && (f.Type == Int || f.Type == Uint) && !f.isKey() && slices.Contains(names, f.Name)
+		cols[i].omitted = f != nil && f.size == 8 && (f.Type == Int || f.Type == Uint) && !f.isKey() &&
+			slices.Contains(names, f.Name)
 	}
 }
 

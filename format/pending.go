@@ -358,7 +358,8 @@ func (c *blockEncoder) settleLives(p *pendingRows) {
 		vals, v := c.keyed[keyedClosed].vals[n:], int64(0)
 		for j, i := range closed {
 			k := p.tasks[i&(maxPending-1)]
-			switch at := unsafe.Add(unsafe.Pointer(&p.lives[p.rows[i&(maxPending-1)].life&(maxPending-1)]), f.at); f.size {
+			switch at := unsafe.Add(unsafe.Pointer(&p.lives[p.rows[i&(maxPending-1)].life&(maxPending-1)]),
+				f.at); f.size {
 			case 8:
 				v = *(*int64)(at)
 			case 4:

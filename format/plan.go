@@ -53,10 +53,14 @@ const (
 )
 
 var named = [numNamed]string{
-	atKind: "kind", atErrno: "errno", atCPU: "cpu", atHook: "hook", atSeq: "cpu_seq", atTID: "tid", atBootNS: "boot_ns", atRet: "ret",
-	atBacklog: "backlog", atInode: "inode", atCookie: "cookie", atRAddr: "raddr", atRPort: "rport", atOldState: "old_state",
-	atSockErr: "sock_err", atShutdown: "shutdown", atSynQueue: "syn_queue", atHandshake: "handshake_us", atBytesIn: "bytes_in", atBytesOut: "bytes_out",
-	atSegsIn: "segs_in", atSegsOut: "segs_out", atRetransmits: "retransmits", atSRTT: "srtt_us", atMinRTT: "min_rtt_us", atMark: "mark", atLPort: "lport", atRName: "rname",
+	atKind: "kind", atErrno: "errno", atCPU: "cpu", atHook: "hook", atSeq: "cpu_seq", atTID: "tid", atBootNS: "boot_ns",
+	atRet:     "ret",
+	atBacklog: "backlog", atInode: "inode", atCookie: "cookie", atRAddr: "raddr", atRPort: "rport",
+	atOldState: "old_state",
+	atSockErr:  "sock_err", atShutdown: "shutdown", atSynQueue: "syn_queue", atHandshake: "handshake_us",
+	atBytesIn: "bytes_in", atBytesOut: "bytes_out",
+	atSegsIn: "segs_in", atSegsOut: "segs_out", atRetransmits: "retransmits", atSRTT: "srtt_us", atMinRTT: "min_rtt_us",
+	atMark: "mark", atLPort: "lport", atRName: "rname",
 }
 
 // The places in plans.keyed that the code names.
@@ -80,7 +84,8 @@ type plans struct {
 	at     [maxFields]place // of each of Fields
 	fields [maxFields]*Field
 	inWord [len(eventWords{})]uint64 // fields that have a part in a word of an event
-	always uint64                    // fields of which equal words say nothing: texts lie elsewhere, repeats change values alone
+	// fields of which equal words say nothing: texts lie elsewhere, repeats change values alone
+	always uint64
 }
 
 // A classPlan lists the fields of a class of events by what they are the difference to. Sets of
@@ -150,7 +155,8 @@ var encoding = makePlans()
 func makePlans() *plans {
 	p := &plans{always: 1<<numRepeated - 1}
 	p.place()
-	for _, at := range []place{atTID, atSeq, atRAddr, atOldState, atSockErr, atSynQueue, atHandshake} { // in the order of keyedCPU ...
+	// in the order of keyedCPU ...
+	for _, at := range []place{atTID, atSeq, atRAddr, atOldState, atSockErr, atSynQueue, atHandshake} {
 		p.group(p.fields[at])
 	}
 	for i := range Fields {

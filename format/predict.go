@@ -21,7 +21,8 @@ func keyOf(names []string) (keyKind, bool) {
 	if names == nil {
 		return byPlain, true
 	}
-	for k, known := range map[keyKind][]string{byPrev: keyPrev, byConn: keyConn, byPort: keyPort, byCPU: keyCPU, byProbe: keyProbe, byTask: keyTask} {
+	for k, known := range map[keyKind][]string{byPrev: keyPrev, byConn: keyConn, byPort: keyPort, byCPU: keyCPU,
+		byProbe: keyProbe, byTask: keyTask} {
 		if equal(names, known) {
 			return k, true
 		}

@@ -123,7 +123,8 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 		return nil, fmt.Errorf("%w: it does not begin with a capture's first bytes", ErrNotCapture)
 	}
 	if err := fr.next(); err != nil {
-		if ended := errors.Is(err, ErrTruncated) || errors.As(err, new(*CorruptError)); o.Salvage && ended && len(fr.skipped) > 0 {
+		if ended := errors.Is(err, ErrTruncated) || errors.As(err, new(*CorruptError)); o.Salvage && ended &&
+			len(fr.skipped) > 0 {
 			if bytes.HasPrefix(linkHead, head) {
 				return nil, &CorruptError{Offset: fr.skipped[0].Offset, Reason: fr.skipped[0].Reason}
 			}
@@ -356,7 +357,8 @@ func (r *Reader) resync(at int64, reason string) error {
 	}()
 	for {
 		if past := r.passed + r.src.at - at; r.maxSkip > 0 && past > r.maxSkip {
-			return &CorruptError{Offset: r.src.at - past, Reason: fmt.Sprintf("no frame begins in %d bytes, and no more are looked at", past)}
+			return &CorruptError{Offset: r.src.at - past,
+				Reason: fmt.Sprintf("no frame begins in %d bytes, and no more are looked at", past)}
 		}
 		b, err := r.src.peek(64 << 10)
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -412,7 +414,8 @@ func (r *Reader) finish() error {
 	}
 	var bad error
 	switch {
-	case t.indexSum != crc32.Checksum(index, castagnoli) || t.indexAt != uint64(at) || t.at != uint64(at)+8+uint64(size):
+	case t.indexSum != crc32.Checksum(index, castagnoli) || t.indexAt != uint64(at) ||
+		t.at != uint64(at)+8+uint64(size):
 		bad = r.corrupt("the index does not match the tail")
 	case t.frames != r.frame || t.events != r.events || t.chain != r.chain:
 		bad = r.corrupt("the tail does not match the frames")

@@ -25,7 +25,8 @@ type Gap struct {
 	Next   uint64 `msgpack:"next" json:"next"`     // Seq of the next event
 	Events uint64 `msgpack:"events" json:"events"` // events known to be missing
 	Offset int64  `msgpack:"offset" json:"offset"` // of the part in the original, in bytes
-	Bytes  int64  `msgpack:"bytes" json:"bytes"`   // its length, 0 if whole frames are missing and nothing stands in their place
+	// its length, 0 if whole frames are missing and nothing stands in their place
+	Bytes  int64  `msgpack:"bytes" json:"bytes"`
 	Reason string `msgpack:"reason" json:"reason"` // what was wrong with it
 }
 

@@ -94,7 +94,8 @@ func newWriter(w io.Writer, h Header, o WriterOptions, copies bool) (*Writer, er
 	if !copies {
 		h.Format, h.Fields = Version, specs()
 	}
-	fw := &Writer{w: w, header: h, max: o.FrameEvents, room: o.Room, zstd: enc, seq: 1, round: 1, copies: copies, tell: o.Checkpoint}
+	fw := &Writer{w: w, header: h, max: o.FrameEvents, room: o.Room, zstd: enc, seq: 1, round: 1, copies: copies,
+		tell: o.Checkpoint}
 	fw.block.begin()
 	fw.msgpack = msgpack.NewEncoder(&fw.records)
 	fw.msgpack.SetSortMapKeys(true)
@@ -113,7 +114,8 @@ func (w *Writer) record(tag string, body any) error {
 	if w.err != nil {
 		return w.err
 	}
-	if err := errors.Join(w.msgpack.EncodeArrayLen(2), w.msgpack.EncodeString(tag), w.msgpack.Encode(body)); err != nil {
+	if err := errors.Join(w.msgpack.EncodeArrayLen(2), w.msgpack.EncodeString(tag),
+		w.msgpack.Encode(body)); err != nil {
 		w.err = fmt.Errorf("encode %s: %w", tag, err)
 		return w.err
 	}
@@ -143,7 +145,8 @@ func (w *Writer) Snapshot(s Snapshot) error {
 		part.Listeners = s.Listeners[:min(len(s.Listeners), maxListeners)]
 		part.Connections = s.Connections[:min(len(s.Connections), maxConnections)]
 		part.Blocked = s.Blocked[:min(len(s.Blocked), maxBlocked/4)]
-		s.Listeners, s.Connections, s.Blocked = s.Listeners[len(part.Listeners):], s.Connections[len(part.Connections):], s.Blocked[len(part.Blocked):]
+		s.Listeners, s.Connections, s.Blocked = s.Listeners[len(part.Listeners):],
+			s.Connections[len(part.Connections):], s.Blocked[len(part.Blocked):]
 		if err := w.record("snapshot", &part); err != nil || len(s.Listeners)+len(s.Connections)+len(s.Blocked) == 0 {
 			return err
 		}

@@ -35,7 +35,10 @@ func (o *Ordered) merge(events []format.Event, floor int64, yield func([]format.
 		}
 		high = max(high, ns)
 	}
-	slices.SortFunc(m.strays, func(a, b int32) int { return cmp.Or(cmp.Compare(m.times[a], m.times[b]), cmp.Compare(a, b)) })
+	slices.SortFunc(m.strays, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(m.times[a], m.times[b]),
+			cmp.Compare(a, b))
+	})
 	strays := m.strays
 	o.hold.order = o.spare[:0]
 	o.spare = m.waits[:0]
@@ -63,7 +66,8 @@ func (m *merger) run() bool {
 		strayNS = m.times[stray]
 	}
 	i := from
-	for i < len(m.times) && m.times[i] >= m.high && m.times[i] <= limit && (m.times[i] < strayNS || m.times[i] == strayNS && i < stray) {
+	for i < len(m.times) && m.times[i] >= m.high && m.times[i] <= limit &&
+		(m.times[i] < strayNS || m.times[i] == strayNS && i < stray) {
 		m.high = m.times[i]
 		i++
 	}

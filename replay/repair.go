@@ -120,7 +120,8 @@ func look(src io.ReaderAt, size int64) (*survey, error) {
 
 // note is what the header says of the original, nil if that is whole.
 func (s *survey) note(size int64, tool string) *format.Repaired {
-	n := &format.Repaired{SHA256: hex.EncodeToString(s.sum[:]), Bytes: size, Tool: tool, Ended: s.end != nil, Places: len(s.skipped), Notes: []string{}}
+	n := &format.Repaired{SHA256: hex.EncodeToString(s.sum[:]), Bytes: size, Tool: tool, Ended: s.end != nil,
+		Places: len(s.skipped), Notes: []string{}}
 	for _, k := range s.skipped {
 		n.Lost += k.Bytes
 		n.Events += k.Events
@@ -137,7 +138,8 @@ func (s *survey) note(size int64, tool string) *format.Repaired {
 		return nil
 	}
 	if s.header.ID == "" {
-		n.Notes = append(n.Notes, "the header is lost: host and clocks are not known, the columns are taken for those of this version")
+		n.Notes = append(n.Notes, "the header is lost: host and clocks are not known, the columns are taken for "+
+			"those of this version")
 	}
 	if p := s.header.Repaired; p != nil {
 		n.Notes = append(n.Notes, "the original is itself repaired, from SHA-256 "+p.SHA256)
@@ -223,12 +225,14 @@ func (s *survey) gone() (gone uint64) {
 // stands in the header.
 func (s *survey) account() format.End {
 	if s.end == nil {
-		end := format.End{Reason: "repaired", Detail: "the original has no end: how many events followed is not known", Clock: s.until()}
+		end := format.End{Reason: "repaired", Detail: "the original has no end: how many events followed is not known",
+			Clock: s.until()}
 		for hook := range 256 { // one that this version does not know counts, too
 			for kind := range format.NumKinds {
 				p := probe{format.Hook(hook), format.Kind(kind)}
 				if n, lost := s.counts[p], s.losses[p]; n+lost > 0 {
-					end.Totals = append(end.Totals, format.ProbeTotal{Hook: p.hook, Kind: p.kind, Seen: n + lost, Recorded: n, Lost: lost})
+					end.Totals = append(end.Totals,
+						format.ProbeTotal{Hook: p.hook, Kind: p.kind, Seen: n + lost, Recorded: n, Lost: lost})
 					end.Lost += lost
 				}
 			}
@@ -250,7 +254,8 @@ func (s *survey) account() format.End {
 // until is the time of the last thing that is known, on the clocks of the newest pair.
 func (s *survey) until() format.Clock {
 	c := s.clock
-	if by := s.lastNS - c.BootNS; c.Known() && s.lastNS > c.BootNS && by > 0 { // by wraps only for times that no clock has
+	// by wraps only for times that no clock has
+	if by := s.lastNS - c.BootNS; c.Known() && s.lastNS > c.BootNS && by > 0 {
 		c.BootNS, c.MonoNS, c.RealNS = s.lastNS, c.MonoNS+by, c.RealNS+by
 	}
 	return c

@@ -32,7 +32,8 @@ type Reader interface {
 // the order in which r gives them, until one of them or reading gives an error, which it
 // returns; io.EOF at the end of a whole capture. Events of a live stream come
 // no later than they arrive.
-func Play(ctx context.Context, r Reader, o PlayOptions, batch func(*format.Batch) error, event func(*format.Event) error) error {
+func Play(ctx context.Context, r Reader, o PlayOptions, batch func(*format.Batch) error,
+	event func(*format.Event) error) error {
 	p := pacer{o: o}
 	if p.o.Sleep == nil {
 		p.o.Sleep = sleep

@@ -21,10 +21,12 @@ const maxLossesOn = 1 << 17
 
 // How far times may be apart. A recorder's own are far within.
 const (
-	momentNS = int64(time.Second)               // by which an event may be later than END
-	earlyNS  = int64(10 * time.Minute)          // by which an event may be before the header's clock: the recorder tests its probes first
-	backNS   = int64(10 * time.Second)          // by which the times of a hook on a CPU may go back: a task can be preempted between time and ring
-	longNS   = int64(50 * 365 * 24 * time.Hour) // no host was up for so long
+	momentNS = int64(time.Second) // by which an event may be later than END
+	// by which an event may be before the header's clock: the recorder tests its probes first
+	earlyNS = int64(10 * time.Minute)
+	// by which the times of a hook on a CPU may go back: a task can be preempted between time and ring
+	backNS = int64(10 * time.Second)
+	longNS = int64(50 * 365 * 24 * time.Hour) // no host was up for so long
 )
 
 // maxProcs is how many processes an Account looks for; after that, for none.
@@ -43,7 +45,7 @@ type Account struct {
 	lastNS     int64
 	partFirst  int64 // of the events of the batch so far
 	partLast   int64
-	inBatch    bool // it has events
+	inBatch    bool                           // it has events
 	tally      [hooks][format.NumKinds]uint64 // events that are not in counts yet, of the hooks that acc knows
 	end        *format.End
 	repair     bool
@@ -73,7 +75,8 @@ func (a *Account) Add(b *format.Batch) {
 // Events as there are parts, and then Close: Add is all three.
 func (a *Account) Records(b *format.Batch) {
 	if a.counts == nil {
-		a.counts, a.losses, a.lossesOn, a.procs = map[counted]uint64{}, map[counted]uint64{}, map[hitOn]uint64{}, map[uint32]bool{}
+		a.counts, a.losses, a.lossesOn, a.procs = map[counted]uint64{}, map[counted]uint64{}, map[hitOn]uint64{},
+			map[uint32]bool{}
 	}
 	if b.Header != nil {
 		a.repair, a.began = b.Header.Repaired != nil, b.Header.Clock
@@ -132,7 +135,8 @@ func (a *Account) Events(events []format.Event) {
 // Close ends the batch.
 func (a *Account) Close(b *format.Batch) {
 	if a.partFirst != b.MinNS || a.partLast != b.MaxNS {
-		a.contradict("the events of frame %d are of %d to %d ns, its link says %d to %d ns", b.Frame, a.partFirst, a.partLast, b.MinNS, b.MaxNS)
+		a.contradict("the events of frame %d are of %d to %d ns, its link says %d to %d ns", b.Frame, a.partFirst,
+			a.partLast, b.MinNS, b.MaxNS)
 	}
 	if b.End != nil {
 		end := *b.End
@@ -237,7 +241,8 @@ func (a *Account) totals() {
 	}
 	for _, p := range inOrder(a.losses) {
 		if n := a.losses[p]; n > 0 && !known[p] && !a.repair {
-			a.contradict("END does not account for %s of %s of %s, which its loss records count", humanize.Plural(n, "lost event"), p.kind, p.hook)
+			a.contradict("END does not account for %s of %s of %s, which its loss records count",
+				humanize.Plural(n, "lost event"), p.kind, p.hook)
 		}
 	}
 	for _, p := range inOrder(a.counts) {
@@ -262,7 +267,8 @@ func (a *Account) gaps(p counted, t *format.ProbeTotal) {
 	}
 	missing, behind := a.numbers.missing(p)
 	if missing > sum(t.Lost, t.Own) {
-		a.contradict("the numbers of %s of %s leave out %d, END knows of %d lost and %d of the recorder's own", t.Kind, t.Hook, missing, t.Lost, t.Own)
+		a.contradict("the numbers of %s of %s leave out %d, END knows of %d lost and %d of the recorder's own", t.Kind,
+			t.Hook, missing, t.Lost, t.Own)
 		return
 	}
 	if a.lossesMore {
@@ -270,7 +276,8 @@ func (a *Account) gaps(p counted, t *format.ProbeTotal) {
 	}
 	for _, cpu := range slices.Sorted(maps.Keys(behind)) {
 		if lost := a.lossesOn[hitOn{cpu, p.hook, p.kind}]; behind[cpu] > lost {
-			a.contradict("the numbers of %s of %s on CPU %d leave out %d after the recorder's start, where it had no hits of its own; the records of losses know of %d",
+			a.contradict("the numbers of %s of %s on CPU %d leave out %d after the recorder's start, where it had no "+
+				"hits of its own; the records of losses know of %d",
 				t.Kind, t.Hook, cpu, behind[cpu], lost)
 		}
 	}
@@ -285,7 +292,8 @@ func (a *Account) times() {
 		return
 	}
 	if a.firstNS < a.began.BootNS-earlyNS {
-		a.contradict("an event is of %d ns, long before the header's clock, which is of %d ns", a.firstNS, a.began.BootNS)
+		a.contradict("an event is of %d ns, long before the header's clock, which is of %d ns", a.firstNS,
+			a.began.BootNS)
 	}
 	if a.lastNS-longNS > a.began.BootNS {
 		a.contradict("an event is of %d ns, the header of %d ns: no host is up for so long", a.lastNS, a.began.BootNS)
@@ -300,7 +308,8 @@ func (a *Account) endTime() {
 		return
 	}
 	if a.began.Known() && end.BootNS-longNS > a.began.BootNS || end.BootNS > 2*longNS {
-		a.contradict("END's time does not fit: it is of %d ns, the header of %d ns: no host is up for so long", end.BootNS, a.began.BootNS)
+		a.contradict("END's time does not fit: it is of %d ns, the header of %d ns: no host is up for so long",
+			end.BootNS, a.began.BootNS)
 	} else if a.began.Known() && end.BootNS < a.began.BootNS {
 		a.contradict("END's time does not fit: it is of %d ns, the header of %d ns", end.BootNS, a.began.BootNS)
 	} else if end.BootNS < a.lastNS-momentNS && !a.repair {
@@ -311,7 +320,8 @@ func (a *Account) endTime() {
 // Unchecked gives what could not be found out, a sentence each, after the last batch.
 func (a *Account) Unchecked() (list []string) {
 	if a.numbers.unsure > 0 {
-		list = append(list, fmt.Sprintf("whether %d events are there twice could not be checked: too many were lost", a.numbers.unsure))
+		list = append(list, fmt.Sprintf("whether %d events are there twice could not be checked: too many were lost",
+			a.numbers.unsure))
 	}
 	if a.numbers.full || a.lossesMore {
 		list = append(list, "whether all events are there once could not be checked: they are of too many CPUs")

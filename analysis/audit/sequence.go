@@ -231,7 +231,8 @@ func sum(a, b uint64) uint64 {
 // backwards says that times go back.
 func (s *numbers) backwards() string {
 	a := &s.backOne
-	text := fmt.Sprintf("event %d, %s of %s on CPU %d, is of %v before one that came earlier there", a.seq, a.on.kind, a.on.hook, a.on.cpu, time.Duration(s.backBy))
+	text := fmt.Sprintf("event %d, %s of %s on CPU %d, is of %v before one that came earlier there", a.seq, a.on.kind,
+		a.on.hook, a.on.cpu, time.Duration(s.backBy))
 	if s.back > 1 {
 		text += fmt.Sprintf("; %s in all", humanize.Plural(s.back, "event"))
 	}
@@ -241,7 +242,8 @@ func (s *numbers) backwards() string {
 // twice says which events have a number that another one has, a sentence each.
 func (s *numbers) twice() (list []string) {
 	for _, a := range s.again {
-		list = append(list, fmt.Sprintf("event %d has number %d of %s of %s on CPU %d, which an event before it has: one is a copy",
+		list = append(list, fmt.Sprintf("event %d has number %d of %s of %s on CPU %d, which an event before it has: "+
+			"one is a copy",
 			a.seq, a.number, a.on.kind, a.on.hook, a.on.cpu))
 	}
 	if more := s.doubled - uint64(len(s.again)); more > 0 {

@@ -29,18 +29,21 @@ const (
 
 // File says whether a capture's file is as its recorder wrote it.
 type File struct {
-	State string   `json:"state"` // intact, or damaged: truncated, corrupt, or altered (by verify); unreadable; unchecked: info read the index alone
-	Why   []string `json:"why"`   // what is wrong, a sentence each
+	// intact, or damaged: truncated, corrupt, or altered (by verify); unreadable; unchecked: info read the index alone
+	State string   `json:"state"`
+	Why   []string `json:"why"` // what is wrong, a sentence each
 }
 
 // Recording says whether what happened while recording is in the capture.
 type Recording struct {
-	State         string   `json:"state"`          // complete or incomplete; unchecked: info read the index alone
-	Why           []string `json:"why"`            // what is missing, a few words each
-	Lost          uint64   `json:"lost"`           // events that the ring buffer, or the disk, had no room for: without what a repair left out
-	Missed        uint64   `json:"missed"`         // hits that the kernel did not run a probe for: without ends of connections that were nobody's here
-	ClosedCleanly bool     `json:"closed_cleanly"` // END is there, and says that everything seen was written or counted
-	CrossCheck    string   `json:"cross_check"`    // verdict of the cross-check with the kernel's counters
+	State string   `json:"state"` // complete or incomplete; unchecked: info read the index alone
+	Why   []string `json:"why"`   // what is missing, a few words each
+	// events that the ring buffer, or the disk, had no room for: without what a repair left out
+	Lost uint64 `json:"lost"`
+	// hits that the kernel did not run a probe for: without ends of connections that were nobody's here
+	Missed        uint64 `json:"missed"`
+	ClosedCleanly bool   `json:"closed_cleanly"` // END is there, and says that everything seen was written or counted
+	CrossCheck    string `json:"cross_check"`    // verdict of the cross-check with the kernel's counters
 }
 
 // maxPlaces is how many places of damage are named.
@@ -56,7 +59,8 @@ func Judge(readErr error, ended bool, skipped []format.Skip, against []string) F
 			f.Why = append(f.Why, "and in "+humanize.Plural(uint64(len(skipped)-i), "more place"))
 			break
 		}
-		f.Why = append(f.Why, fmt.Sprintf("at byte %d, %s: %s", s.Offset, humanize.LeftOut(s.Bytes, 0, s.Events), s.Reason))
+		f.Why = append(f.Why, fmt.Sprintf("at byte %d, %s: %s", s.Offset, humanize.LeftOut(s.Bytes, 0, s.Events),
+			s.Reason))
 	}
 	f.Why = append(f.Why, against...)
 	switch {

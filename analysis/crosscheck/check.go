@@ -176,13 +176,15 @@ func Blind(h *format.Header) bool { return slices.Contains(h.Filters, "--events 
 // PassiveOpens counts; the one that comes second finds the other in the table and drops
 // its own out of SYN-RECV before anybody has seen it (inet_ehash_nolisten).
 func Discarded(e *format.Event) bool {
-	return e.Kind == format.Closed && e.Hook == format.HookSetState && e.OldState == format.StateSynRecv && e.Inode == 0 && e.BytesIn == 0 && e.BytesOut == 0
+	return e.Kind == format.Closed && e.Hook == format.HookSetState && e.OldState == format.StateSynRecv &&
+		e.Inode == 0 && e.BytesIn == 0 && e.BytesOut == 0
 }
 
 // New begins with the capture whose header is h.
 func New(h *format.Header) *Check {
 	w := &Check{
-		startNS: h.Clock.BootNS, spaces: map[uint32]*space{}, rest: &space{}, blind: Blind(h), oneCPU: h.CPUs == 1, cpus: h.CPUs,
+		startNS: h.Clock.BootNS, spaces: map[uint32]*space{}, rest: &space{}, blind: Blind(h), oneCPU: h.CPUs == 1,
+		cpus:        h.CPUs,
 		forgotKnown: len(h.Probes) == 0, repaired: h.Repaired, listeners: map[uint64]uint32{},
 	}
 	for _, p := range h.Probes {
@@ -268,7 +270,8 @@ func (w *Check) all() (list []*space) {
 
 // ranBack reports whether counters are smaller than they were: they never are in one namespace.
 func ranBack(from, to *format.Counters) bool {
-	for _, name := range []string{format.CounterPassiveOpens, format.CounterMPJoins, "TcpActiveOpens", "TcpOutRsts", format.CounterDrops} {
+	for _, name := range []string{format.CounterPassiveOpens, format.CounterMPJoins, "TcpActiveOpens", "TcpOutRsts",
+		format.CounterDrops} {
 		if to.Values[name] < from.Values[name] {
 			return true
 		}

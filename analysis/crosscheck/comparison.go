@@ -16,7 +16,7 @@ import (
 // Verdicts of a comparison.
 const (
 	VerdictAgrees    = "agrees"    // the kernel counted the same, or all of the difference is accounted for
-	VerdictPartly    = "partly"    // the same where the counters were read, but there is more: connections that were accepted in other namespaces, or a time that the readings do not cover
+	VerdictPartly    = "partly"    // the same where the counters were read; other namespaces, or times, are left
 	VerdictExplained = "explained" // there is a difference, and a reason for one of at least this size
 	VerdictDiffers   = "differs"   // there is one for which the capture holds no reason
 	VerdictSilent    = "silent"    // the capture has no two readings of the kernel's counters
@@ -25,44 +25,61 @@ const (
 // Comparison is what the kernel's counters say of a capture, over the time
 // between its first and its last reading of them.
 type Comparison struct {
-	Verdict   string      `json:"verdict"`   // what comes of the comparison
-	Text      string      `json:"text"`      // the same as a sentence
-	Spaces    []Namespace `json:"spaces"`    // each network namespace, most connections first
-	Unchecked uint64      `json:"unchecked"` // TCP connections accepted in namespaces whose counters were not read twice
-	Others    int         `json:"others"`    // those namespaces, at least; those in spaces were read
-	NotShown  []NotShown  `json:"not_shown"` // what the kernel counted and no event shows
+	Verdict string      `json:"verdict"` // what comes of the comparison
+	Text    string      `json:"text"`    // the same as a sentence
+	Spaces  []Namespace `json:"spaces"`  // each network namespace, most connections first
+	// TCP connections accepted in namespaces whose counters were not read twice
+	Unchecked uint64     `json:"unchecked"`
+	Others    int        `json:"others"`    // those namespaces, at least; those in spaces were read
+	NotShown  []NotShown `json:"not_shown"` // what the kernel counted and no event shows
 }
 
 // Namespace is one network namespace. Connections that the kernel made are
 // Opened = Accepted + (QueuedEnd - QueuedStart) + Forgotten + Joined + Discarded + Unexplained.
 type Namespace struct {
-	NetNS       uint32            `json:"netns"`        // inode number of the network namespace
-	SpanNS      int64             `json:"span_ns"`      // time between the readings
-	BeforeNS    int64             `json:"before_ns"`    // time of the recording before the first reading, if it is not the one of the start
-	AfterNS     int64             `json:"after_ns"`     // time of the recording behind the last reading, if it is not the one of the end
-	Opened      uint64            `json:"opened"`       // PassiveOpens: TCP connections that the kernel made for listeners
-	Accepted    int64             `json:"accepted"`     // TCP connections that the capture shows to be taken from an accept queue
-	Kernel      int64             `json:"kernel"`       // of the accepted, by the kernel for itself
-	QueuedStart uint32            `json:"queued_start"` // connections in accept queues at the first reading
-	QueuedEnd   uint32            `json:"queued_end"`   // connections in accept queues at the last reading
-	QueuedKnown bool              `json:"queued_known"` // these two are exact
-	Forgotten   int64             `json:"forgotten"`    // connections in an accept queue when its listener was closed
-	Joined      uint64            `json:"joined"`       // connections that joined an MPTCP connection: never accepted
-	JoinsFailed uint64            `json:"joins_failed"` // connections that nobody accepted, as many as failed to join an MPTCP connection at most
-	Discarded   int64             `json:"discarded"`    // sockets made a second time for one handshake, and dropped at once: no connections
-	Queued      int64             `json:"queued"`       // events of connections that were queued, -1 if the capture has none
-	UnsureStart int64             `json:"unsure_start"` // events while the counters were first read, or of calls that were under way then: they may belong to the time before
-	UnsureEnd   int64             `json:"unsure_end"`   // the same of the last reading: they may belong to the time that is compared
-	MovedStart  int64             `json:"moved_start"`  // connections that came while the accept queues were first read: they may be missing in queued_start
-	MovedEnd    int64             `json:"moved_end"`    // the same of the last reading
-	Unexplained int64             `json:"unexplained"`  // opened - accepted - (queued_end - queued_start) - forgotten - joined - discarded: what the capture has no account of
-	Verdict     string            `json:"verdict"`      // as that of all
-	Reasons     []string          `json:"reasons"`      // what the difference can come from, or how it is accounted for
-	Counters    map[string]uint64 `json:"counters"`     // how much each counter grew
+	NetNS  uint32 `json:"netns"`   // inode number of the network namespace
+	SpanNS int64  `json:"span_ns"` // time between the readings
+	// time of the recording before the first reading, if it is not the one of the start
+	BeforeNS int64 `json:"before_ns"`
+	// time of the recording behind the last reading, if it is not the one of the end
+	AfterNS int64 `json:"after_ns"`
+	// PassiveOpens: TCP connections that the kernel made for listeners
+	Opened uint64 `json:"opened"`
+	// TCP connections that the capture shows to be taken from an accept queue
+	Accepted    int64  `json:"accepted"`
+	Kernel      int64  `json:"kernel"`       // of the accepted, by the kernel for itself
+	QueuedStart uint32 `json:"queued_start"` // connections in accept queues at the first reading
+	QueuedEnd   uint32 `json:"queued_end"`   // connections in accept queues at the last reading
+	QueuedKnown bool   `json:"queued_known"` // these two are exact
+	Forgotten   int64  `json:"forgotten"`    // connections in an accept queue when its listener was closed
+	Joined      uint64 `json:"joined"`       // connections that joined an MPTCP connection: never accepted
+	// connections that nobody accepted, as many as failed to join an MPTCP connection at most
+	JoinsFailed uint64 `json:"joins_failed"`
+	// sockets made a second time for one handshake, and dropped at once: no connections
+	Discarded int64 `json:"discarded"`
+	// events of connections that were queued, -1 if the capture has none
+	Queued int64 `json:"queued"`
+	// events while the counters were first read, or of calls that were under way then: they may belong to the time
+	// before
+	UnsureStart int64 `json:"unsure_start"`
+	// the same of the last reading: they may belong to the time that is compared
+	UnsureEnd int64 `json:"unsure_end"`
+	// connections that came while the accept queues were first read: they may be missing in queued_start
+	MovedStart int64 `json:"moved_start"`
+	MovedEnd   int64 `json:"moved_end"` // the same of the last reading
+	// opened - accepted - (queued_end - queued_start) - forgotten - joined - discarded: what the capture has no account
+	// of
+	Unexplained int64             `json:"unexplained"`
+	Verdict     string            `json:"verdict"`  // as that of all
+	Reasons     []string          `json:"reasons"`  // what the difference can come from, or how it is accounted for
+	Counters    map[string]uint64 `json:"counters"` // how much each counter grew
 
-	OtherDrops     uint64           `json:"other_drops"`     // requests and connections that listeners dropped for another reason than a full queue
-	ReservedDrops  uint64           `json:"reserved_drops"`  // of them, at most, because a part of net.ipv4.tcp_max_syn_backlog is reserved while net.ipv4.tcp_syncookies is 0
-	Settings       map[string]int64 `json:"settings"`        // the kernel's settings there at the last reading, by name as sysctl(8) spells it
+	// requests and connections that listeners dropped for another reason than a full queue
+	OtherDrops uint64 `json:"other_drops"`
+	// of them, at most, because a part of net.ipv4.tcp_max_syn_backlog is reserved while net.ipv4.tcp_syncookies is 0
+	ReservedDrops uint64 `json:"reserved_drops"`
+	// the kernel's settings there at the last reading, by name as sysctl(8) spells it
+	Settings       map[string]int64 `json:"settings"`
 	SettingChanges []SettingChange  `json:"setting_changes"` // those that changed during the recording
 
 	synBacklog int64
@@ -122,7 +139,8 @@ func (w *Check) say(r *Comparison, unread []*space) {
 	case VerdictAgrees, VerdictPartly:
 		r.Text = "the kernel counted the same" + where + ": " + counts
 	case VerdictExplained:
-		r.Text = fmt.Sprintf("the kernel counted %s"+where+"; the difference of %d is explained", counts, total.Unexplained)
+		r.Text = fmt.Sprintf("the kernel counted %s"+where+"; the difference of %d is explained", counts,
+			total.Unexplained)
 	case VerdictDiffers:
 		r.Text = r.disagreement(w.blind)
 		if len(r.Spaces) > 1 { // it has the reasons of each
@@ -153,10 +171,12 @@ func (w *Check) uncovered(r *Comparison, unread []*space) (where string, reasons
 			what = "queued"
 		}
 		if early > 0 {
-			reasons = append(reasons, fmt.Sprintf("%s more %s before acc first read the counters", humanize.Count(uint64(early)), wereWhat(early, what)))
+			reasons = append(reasons, fmt.Sprintf("%s more %s before acc first read the counters",
+				humanize.Count(uint64(early)), wereWhat(early, what)))
 		}
 		if behind > 0 {
-			reasons = append(reasons, fmt.Sprintf("%s more %s after acc last read them", humanize.Count(uint64(behind)), wereWhat(behind, what)))
+			reasons = append(reasons, fmt.Sprintf("%s more %s after acc last read them", humanize.Count(uint64(behind)),
+				wereWhat(behind, what)))
 		}
 	}
 	if r.Others > 0 && r.Verdict != VerdictSilent {
@@ -165,7 +185,8 @@ func (w *Check) uncovered(r *Comparison, unread []*space) (where string, reasons
 		partly()
 	}
 	if worst := r.longest(); worst.outside() > 0 {
-		where += fmt.Sprintf(" in %s of %s", humanize.Duration(worst.SpanNS), humanize.Duration(worst.SpanNS+worst.outside()))
+		where += fmt.Sprintf(" in %s of %s", humanize.Duration(worst.SpanNS),
+			humanize.Duration(worst.SpanNS+worst.outside()))
 		if worst.BeforeNS > 0 {
 			reasons = append(reasons, "the counters say nothing of the time before that")
 		}
@@ -175,7 +196,8 @@ func (w *Check) uncovered(r *Comparison, unread []*space) (where string, reasons
 		partly()
 	}
 	if slices.ContainsFunc(w.ended, func(s *space) bool { return s.first != nil }) {
-		reasons = append(reasons, "the counters began anew, because another network namespace got the number of one that ended; they say nothing of the time between")
+		reasons = append(reasons, "the counters began anew, because another network namespace got the number of one "+
+			"that ended; they say nothing of the time between")
 		partly()
 	}
 	return where, reasons
@@ -256,10 +278,14 @@ func (w *Check) compare(s *space) Namespace {
 		return s.last.Values[name] - s.first.Values[name]
 	}
 	x := Namespace{
-		NetNS: s.netns, SpanNS: max(s.last.BootNS-s.first.BootNS, 0), Opened: grew(format.CounterPassiveOpens), Joined: grew(format.CounterMPJoins),
-		Accepted: s.last.by.accepted - s.first.by.accepted, Kernel: s.last.by.kernel - s.first.by.kernel, Forgotten: s.last.by.forgotten - s.first.by.forgotten,
-		QueuedStart: s.first.Counters.Queued, QueuedEnd: s.last.Counters.Queued, QueuedKnown: s.first.QueuedKnown && s.last.QueuedKnown,
-		Discarded: s.last.by.discarded - s.first.by.discarded, Queued: -1, Reasons: []string{}, Counters: map[string]uint64{},
+		NetNS: s.netns, SpanNS: max(s.last.BootNS-s.first.BootNS, 0), Opened: grew(format.CounterPassiveOpens),
+		Joined:   grew(format.CounterMPJoins),
+		Accepted: s.last.by.accepted - s.first.by.accepted, Kernel: s.last.by.kernel - s.first.by.kernel,
+		Forgotten:   s.last.by.forgotten - s.first.by.forgotten,
+		QueuedStart: s.first.Counters.Queued, QueuedEnd: s.last.Counters.Queued, QueuedKnown: s.first.QueuedKnown &&
+			s.last.QueuedKnown,
+		Discarded: s.last.by.discarded - s.first.by.discarded, Queued: -1, Reasons: []string{},
+		Counters: map[string]uint64{},
 	}
 	x.OtherDrops = uint64(max(otherDrops(s.last.Values)-otherDrops(s.first.Values), 0))
 	x.ReservedDrops, x.synBacklog = min(uint64(s.reserved), x.OtherDrops), s.synBacklog
@@ -321,7 +347,8 @@ func (x *Namespace) reasons(waiting int64) {
 // discards tells of the sockets that were no connections.
 func (x *Namespace) discards() {
 	if x.Discarded > 0 {
-		x.Reasons = append(x.Reasons, fmt.Sprintf("the kernel made %d twice: two CPUs ended one handshake at the same time, and it dropped the second socket", x.Discarded))
+		x.Reasons = append(x.Reasons, fmt.Sprintf("the kernel made %d twice: two CPUs ended one handshake at the "+
+			"same time, and it dropped the second socket", x.Discarded))
 	}
 }
 

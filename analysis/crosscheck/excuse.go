@@ -48,9 +48,11 @@ func (w *Check) excuses() []*excuse {
 		unseen = 0
 	}
 	return []*excuse{
-		{unseen, "return of accept was missed, and the kernel did not count it", "returns of accept were missed, and the kernel did not count them"},
+		{unseen, "return of accept was missed, and the kernel did not count it",
+			"returns of accept were missed, and the kernel did not count them"},
 		{int64(lost), fmt.Sprintf("%s was lost, %s", one, w.cause()), fmt.Sprintf("%s were lost, %s", what, w.cause())},
-		{int64(left), fmt.Sprintf("%s was recorded, and %s", one, w.gone()), fmt.Sprintf("%s were recorded, and %s", what, w.gone())},
+		{int64(left), fmt.Sprintf("%s was recorded, and %s", one, w.gone()),
+			fmt.Sprintf("%s were recorded, and %s", what, w.gone())},
 		{int64(missed), one + " was missed by the kernel", what + " were missed by the kernel"},
 		{max(w.noFacts-w.facts, 0), "was accepted with an unknown protocol", "were accepted with an unknown protocol"},
 		{w.underWay(), "call of accept had not returned at the end", "calls of accept had not returned at the end"},
@@ -64,9 +66,11 @@ func (w *Check) judge(x *Namespace, pool []*excuse) {
 		return
 	}
 	lost, missed, left := w.losses()
-	if twice := x.twice(w.blind); twice > x.UnsureEnd && !w.oneCPU && lost+missed+left == 0 && (w.end == nil || w.end.Clean) {
+	if twice := x.twice(w.blind); twice > x.UnsureEnd && !w.oneCPU && lost+missed+left == 0 &&
+		(w.end == nil || w.end.Clean) {
 		x.Verdict = VerdictExplained
-		x.Reasons = append(x.Reasons, fmt.Sprintf("the kernel may have counted %d twice: when two CPUs end one handshake at the same time, it makes two sockets and drops one", twice))
+		x.Reasons = append(x.Reasons, fmt.Sprintf("the kernel may have counted %d twice: when two CPUs end one "+
+			"handshake at the same time, it makes two sockets and drops one", twice))
 		return
 	}
 	rest := max(x.Unexplained, -x.Unexplained)
@@ -102,6 +106,7 @@ func (w *Check) judge(x *Namespace, pool []*excuse) {
 		x.Reasons = append(x.Reasons, "acc could not look for calls that began before the recording")
 	}
 	if !w.blind && !w.forgotKnown && x.Unexplained > 0 {
-		x.Reasons = append(x.Reasons, "this recording has no events of connections that waited when their listener stopped")
+		x.Reasons = append(x.Reasons, "this recording has no events of connections that waited when their listener "+
+			"stopped")
 	}
 }

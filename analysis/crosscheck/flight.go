@@ -42,7 +42,8 @@ func (f *flight) see(e *format.Event) {
 // across reports whether a return is of a call that was under way at a reading, and
 // whose connection can have been taken then.
 func (f *flight) across(b *boundary, e *format.Event) bool {
-	return b != nil && e.BootNS > b.endNS() && e.BootNS <= min(b.endNS()+late, f.toNS) && f.calls[e.TID] <= b.endNS() && f.queued[e.Remote()] <= b.endNS()
+	return b != nil && e.BootNS > b.endNS() && e.BootNS <= min(b.endNS()+late, f.toNS) && f.calls[e.TID] <= b.endNS() &&
+		f.queued[e.Remote()] <= b.endNS()
 }
 
 // maxUnderWay bounds how many calls can have taken a connection and not returned until

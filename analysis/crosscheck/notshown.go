@@ -12,27 +12,35 @@ import (
 // NotShown is something that happened by the kernel's own counters, between their first
 // and their last reading, and of which the capture has no event.
 type NotShown struct {
-	NetNS   uint32 `json:"netns"`   // inode number of the network namespace
-	Counter string `json:"counter"` // as nstat(8) prints it; "simultaneous_opens", "namespace_not_read", "unix_connects_refused" and "unix_queue_full" are acc's own
-	Count   uint64 `json:"count"`   // how often it happened
-	Text    string `json:"text"`    // the same as a sentence
+	NetNS uint32 `json:"netns"` // inode number of the network namespace
+	// as nstat(8) prints it; "simultaneous_opens", "namespace_not_read", "unix_connects_refused" and "unix_queue_full"
+	// are acc's own
+	Counter string `json:"counter"`
+	Count   uint64 `json:"count"` // how often it happened
+	Text    string `json:"text"`  // the same as a sentence
 }
 
 // countedOnly says what a counter means of which there are no events: so many of what,
 // and the rest of the sentence. net/ipv4 and net/mptcp of the kernel say where each is incremented.
 var countedOnly = []struct{ counter, before, what, after string }{
 	{"TcpExtEmbryonicRsts", "a reset ended ", "handshake", " before the connection was queued"},
-	{"TcpExtSyncookiesSent", "the kernel answered ", "SYN", " with a SYN cookie; acc records the connections that came of them"},
+	{"TcpExtSyncookiesSent", "the kernel answered ", "SYN",
+		" with a SYN cookie; acc records the connections that came of them"},
 	{"TcpExtSyncookiesFailed", "the kernel found no valid SYN cookie in ", "ACK", " to a listener"},
-	{"TcpExtTCPReqQFullDoCookies", "", "SYN", " came to a listener that was to answer with a SYN cookie (its SYN queue was full, or net.ipv4.tcp_syncookies is 2)"},
+	{"TcpExtTCPReqQFullDoCookies", "", "SYN", " came to a listener that was to answer with a SYN cookie (its SYN " +
+		"queue was full, or net.ipv4.tcp_syncookies is 2)"},
 	{"TcpExtTCPDeferAcceptDrop", "the kernel ignored ", "ACK", " without data at a listener with TCP_DEFER_ACCEPT"},
 	{"TcpExtTCPBacklogDrop", "the kernel dropped ", "packet", ": a TCP socket, of whatever kind, had too many waiting"},
-	{"TcpExtTCPTimeWaitOverflow", "the kernel ended ", "connection", " without TIME-WAIT, because too many were in it (net.ipv4.tcp_max_tw_buckets)"},
+	{"TcpExtTCPTimeWaitOverflow", "the kernel ended ", "connection",
+		" without TIME-WAIT, because too many were in it (net.ipv4.tcp_max_tw_buckets)"},
 	{"TcpExtTCPFastOpenPassiveFail", "fast open failed for ", "SYN", ", and the kernel went on without it"},
-	{"TcpExtTCPFastOpenListenOverflow", "the fast open queue was full at ", "SYN", ", and the kernel went on without it"},
-	{"TcpExtTCPMigrateReqFailure", "the kernel could not move ", "client", " from a closed listener to another one of its SO_REUSEPORT group"},
+	{"TcpExtTCPFastOpenListenOverflow", "the fast open queue was full at ", "SYN",
+		", and the kernel went on without it"},
+	{"TcpExtTCPMigrateReqFailure", "the kernel could not move ", "client",
+		" from a closed listener to another one of its SO_REUSEPORT group"},
 	{"MPTcpExtMPCapableFallbackACK", "MPTCP was asked for and not used at ", "connection", ""},
-	{format.CounterMPJoinMACs, "", "subflow", " that was to join an MPTCP connection was reset (its HMAC was wrong, or the connection took no more subflows)"},
+	{format.CounterMPJoinMACs, "", "subflow", " that was to join an MPTCP connection was reset (its HMAC was wrong, " +
+		"or the connection took no more subflows)"},
 	{"TcpInErrs", "the kernel dropped ", "bad segment", " (checksum or length), of any TCP socket"},
 	{"TcpAttemptFails", "", "TCP handshake", " failed, of any socket, clients' too"},
 	{"TcpEstabResets", "", "established TCP connection", " ended by a reset, of any socket, clients' too"},
@@ -53,7 +61,8 @@ func (w *Check) simultaneous() (list []NotShown) {
 		if s.Count > 0 {
 			text := " received a SYN while connecting (self-connect, or simultaneous open of two sockets); " +
 				"such a connection has no listener and no accept"
-			list = append(list, NotShown{s.NetNS, counterSimultaneous, s.Count, humanize.Plural(s.Count, "TCP socket") + text})
+			list = append(list, NotShown{s.NetNS, counterSimultaneous, s.Count,
+				humanize.Plural(s.Count, "TCP socket") + text})
 		}
 	}
 	return list
@@ -66,7 +75,8 @@ const maxNotShown = 30
 func (r *Comparison) NotShownTexts() (list []string) {
 	for i, n := range r.NotShown {
 		if i == maxNotShown {
-			return append(list, fmt.Sprintf("%s grew; --json has all in cross_check.not_shown", humanize.Plural(uint64(len(r.NotShown)-i), "more counter")))
+			return append(list, fmt.Sprintf("%s grew; --json has all in cross_check.not_shown",
+				humanize.Plural(uint64(len(r.NotShown)-i), "more counter")))
 		}
 		text := n.Text
 		if len(r.Spaces) > 1 && n.NetNS != 0 && n.Counter != counterUnread {
@@ -81,7 +91,8 @@ func (r *Comparison) NotShownTexts() (list []string) {
 // than a full queue. Each that finds a queue full is counted as dropped, too (tcp_conn_request,
 // tcp_v4_syn_recv_sock).
 func otherDrops(values map[string]uint64) int64 {
-	return int64(values[format.CounterDrops]) - int64(values[format.CounterOverflows]) - int64(values[format.CounterSYNQueueFull])
+	full := int64(values[format.CounterOverflows]) + int64(values[format.CounterSYNQueueFull])
+	return int64(values[format.CounterDrops]) - full
 }
 
 // without notes how many of such drops came between two readings of which one said that
@@ -107,23 +118,29 @@ func (x *Namespace) notShown(recorded *sums, life bool) (list []NotShown) {
 		list = append(list, NotShown{x.NetNS, counter, n, text})
 	}
 	if n := x.OtherDrops; n > 0 {
-		add(format.CounterDrops, n, "the kernel dropped "+humanize.Plural(n, "request")+" or connections at listeners for another reason than a full queue; acc has no event of these")
+		add(format.CounterDrops, n, "the kernel dropped "+humanize.Plural(n, "request")+
+			" or connections at listeners for another reason than a full queue; acc has no event of these")
 	}
 	for _, q := range []struct {
 		counter, queue string
 		recorded       int64
-	}{{format.CounterOverflows, "accept queue", recorded.overflows}, {format.CounterSYNQueueFull, "SYN queue", recorded.synQueue}} {
+	}{{format.CounterOverflows, "accept queue", recorded.overflows},
+		{format.CounterSYNQueueFull, "SYN queue", recorded.synQueue}} {
 		n := x.Counters[q.counter]
 		switch seen := uint64(max(q.recorded, 0)); {
 		case !life && n > 0:
-			add(q.counter, n, "the kernel refused "+humanize.Plural(n, "packet")+", the "+q.queue+" of a listener was full; this recording has no events of it")
+			add(q.counter, n, "the kernel refused "+humanize.Plural(n, "packet")+", the "+q.queue+
+				" of a listener was full; this recording has no events of it")
 		case life && n > seen:
-			add(q.counter, n-seen, "the kernel refused "+humanize.Plural(n-seen, "packet")+" more than recorded because the "+q.queue+" of a listener was full")
+			add(q.counter, n-seen, "the kernel refused "+humanize.Plural(n-seen, "packet")+
+				" more than recorded because the "+q.queue+" of a listener was full")
 		}
 	}
 	if n := x.Counters[countedMoves]; n > uint64(max(recorded.moved, 0)) {
 		n -= uint64(max(recorded.moved, 0))
-		add(countedMoves, n, "the kernel moved "+humanize.Plural(n, "client")+" more than recorded from a listener that stopped to another one of its SO_REUSEPORT group (net.ipv4.tcp_migrate_req)")
+		add(countedMoves, n, "the kernel moved "+humanize.Plural(n, "client")+
+			" more than recorded from a listener that stopped to another one of its SO_REUSEPORT group "+
+			"(net.ipv4.tcp_migrate_req)")
 	}
 	for _, c := range countedOnly {
 		if n := x.Counters[c.counter]; n > 0 {
@@ -142,10 +159,13 @@ func (x *Namespace) DropWords() string {
 		if x.ReservedDrops < x.OtherDrops {
 			some = humanize.Count(x.ReservedDrops) + " of them meanwhile: "
 		}
-		return fmt.Sprintf("; %snet.ipv4.tcp_syncookies was 0, which may be why: the kernel then reserves the last quarter of net.ipv4.tcp_max_syn_backlog = %d for clients that it knows, "+
-			"and drops a SYN of another one while more than %d handshakes wait at its listener", some, x.synBacklog, x.synBacklog-x.synBacklog>>2)
+		return fmt.Sprintf("; %snet.ipv4.tcp_syncookies was 0, which may be why: the kernel then reserves the last "+
+			"quarter of net.ipv4.tcp_max_syn_backlog = %d for clients that it knows, "+
+			"and drops a SYN of another one while more than %d handshakes wait at its listener", some, x.synBacklog,
+			x.synBacklog-x.synBacklog>>2)
 	case known && cookies != 0:
-		return fmt.Sprintf("; net.ipv4.tcp_syncookies was %d whenever acc read it, and with that nothing of net.ipv4.tcp_max_syn_backlog is reserved", cookies)
+		return fmt.Sprintf("; net.ipv4.tcp_syncookies was %d whenever acc read it, and with that nothing of "+
+			"net.ipv4.tcp_max_syn_backlog is reserved", cookies)
 	case !known:
 		return "; the settings there are not known"
 	}

@@ -43,7 +43,8 @@ func (s *Settings) Add(c *format.Counters) {
 		return
 	}
 	list := s.of[c.NetNS]
-	if n := len(list); n > 0 && maps.Equal(list[n-1].values, c.Settings) || n >= maxSettings || s.all >= maxAllSettings {
+	if n := len(list); n > 0 && maps.Equal(list[n-1].values, c.Settings) || n >= maxSettings ||
+		s.all >= maxAllSettings {
 		return
 	}
 	if s.of == nil {

@@ -45,14 +45,17 @@ func (w *Check) unreadWords(list []*space) (words []string) {
 			for _, s := range list[i:] {
 				n += s.sums.accepted
 			}
-			return append(words, fmt.Sprintf("%d more accepted in %d further network namespaces, whose counters acc could not read", n, len(list)-i))
+			return append(words, fmt.Sprintf("%d more accepted in %d further network namespaces, whose counters acc "+
+				"could not read", n, len(list)-i))
 		}
-		text := fmt.Sprintf("%d more accepted in network namespace %d, whose counters acc could not read", s.sums.accepted, s.netns)
+		text := fmt.Sprintf("%d more accepted in network namespace %d, whose counters acc could not read",
+			s.sums.accepted, s.netns)
 		switch why := w.whyUnread(s.netns); {
 		case s == w.rest:
 			text = fmt.Sprintf("%d more accepted in network namespaces beyond the first %d", s.sums.accepted, maxSpaces)
 		case s.first != nil:
-			text = fmt.Sprintf("%d more accepted in network namespace %d, whose counters acc could read only once", s.sums.accepted, s.netns)
+			text = fmt.Sprintf("%d more accepted in network namespace %d, whose counters acc could read only once",
+				s.sums.accepted, s.netns)
 		case why != "":
 			text += ": " + why
 		}
@@ -79,7 +82,8 @@ func (w *Check) unreadSpaces() (list []NotShown) {
 		return nil
 	}
 	for _, x := range w.end.Unread {
-		text := fmt.Sprintf("acc could not read the kernel's counters in network namespace %d, nor what listened there at the start and the end: %s", x.NetNS, format.Quote(x.Why))
+		text := fmt.Sprintf("acc could not read the kernel's counters in network namespace %d, nor what listened "+
+			"there at the start and the end: %s", x.NetNS, format.Quote(x.Why))
 		list = append(list, NotShown{x.NetNS, counterUnread, 1, text})
 	}
 	return list

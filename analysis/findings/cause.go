@@ -52,11 +52,15 @@ func grace(ns int64) int64 {
 // joined makes one finding of those of a listener that have one cause and were at the same time: the others
 // become its parts. The finding is as bad as the worst of them.
 func joined(all []judged) []judged {
-	slices.SortStableFunc(all, func(x, y judged) int { return slices.Index(causes, x.kind) - slices.Index(causes, y.kind) })
+	slices.SortStableFunc(all, func(x, y judged) int {
+		return slices.Index(causes, x.kind) - slices.Index(causes,
+			y.kind)
+	})
 	var list []judged
 	for _, f := range all {
 		i := slices.IndexFunc(list, func(cause judged) bool {
-			return slices.Contains(causes, f.kind) && slices.Contains(causes, cause.kind) && cause.kind != f.kind && cause.span.meets(f.span)
+			return slices.Contains(causes, f.kind) && slices.Contains(causes, cause.kind) && cause.kind != f.kind &&
+				cause.span.meets(f.span)
 		})
 		if i < 0 {
 			list = append(list, f)

@@ -38,7 +38,8 @@ func turnedAway(c *Capture, l *Listener) []found {
 			return nil
 		}
 		return one(Notice, x.Turned, x.TurnedAt.Samples(),
-			"see the server's log: is what it needs behind it (a backend, a database) there? who may connect (an allow-list)?",
+			"see the server's log: is what it needs behind it (a backend, a database) there? who may connect (an "+
+				"allow-list)?",
 			"%s: %s closed each of %s within %s of its accept, and no byte went in either direction", l.Label, l.By,
 			say.CallsOf(x.Turned, "connection"), humanize.Duration(TurnedNS))
 	}
@@ -53,10 +54,13 @@ func turnedAway(c *Capture, l *Listener) []found {
 		said = fmt.Sprintf("; it sent something first to %s of them", say.Calls(x.TurnedSaid))
 	}
 	return one(s, x.Turned, x.TurnedAt.Samples(),
-		"a limit of the server's own, or of who may connect: see its log and its settings (of this kind are memcached -c, nginx worker_connections, sshd MaxStartups, "+
+		"a limit of the server's own, or of who may connect: see its log and its settings (of this kind are "+
+			"memcached -c, nginx worker_connections, sshd MaxStartups, "+
 			"MySQL max_connections, exim smtp_accept_max, vsftpd max_clients); a larger backlog does not help",
-		"%s: %s turned away %s of %s clients: it closed their connections within %s of accept and had read no byte of them, while it served %s%s",
-		l.Label, l.By, say.Calls(x.Turned), say.Calls(x.Ended), humanize.Duration(TurnedNS), others(say.Calls(x.Served)), said)
+		"%s: %s turned away %s of %s clients: it closed their connections within %s of accept and had read no byte "+
+			"of them, while it served %s%s",
+		l.Label, l.By, say.Calls(x.Turned), say.Calls(x.Ended), humanize.Duration(TurnedNS),
+		others(say.Calls(x.Served)), said)
 }
 
 func others(n string) string {
@@ -81,9 +85,11 @@ func unanswered(c *Capture, l *Listener) []found {
 		waited = fmt.Sprintf(", after up to %s (median %s)", say.Longest(w.Max), say.WaitOf(w.P50))
 	}
 	return one(s, x.Unanswered, x.UnansweredAt.Samples(),
-		"these gave up, or were told to: see what the server did with their requests meanwhile (its log has them as aborted: 499 of nginx, CD-- or CH-- of haproxy); "+
+		"these gave up, or were told to: see what the server did with their requests meanwhile (its log has them as "+
+			"aborted: 499 of nginx, CD-- or CH-- of haproxy); "+
 			"acc analyze --connections lists them",
-		"%s: %s of %s clients of %s sent a request and left before a byte of an answer came%s; %s were answered", l.Label,
+		"%s: %s of %s clients of %s sent a request and left before a byte of an answer came%s; %s were answered",
+		l.Label,
 		say.Calls(x.Unanswered), say.Calls(x.Ended), l.By, waited, say.Calls(x.Answered))
 }
 
@@ -104,14 +110,17 @@ func concurrency(c *Capture, l *Listener) []found {
 	if x.Open == 1 {
 		limit = "when the one before had left: it serves one at a time"
 	}
-	text := fmt.Sprintf("%s: %s took the next client only %s; %s of %s accepts of clients that had waited %s or longer came right after such an end "+
-		"(median %s later), and the longest wait was %s", l.Label, l.By, limit, say.Calls(x.After), say.Calls(x.Slow), humanize.Duration(SlowNS),
+	text := fmt.Sprintf("%s: %s took the next client only %s; %s of %s accepts of clients that had waited %s or "+
+		"longer came right after such an end "+
+		"(median %s later), and the longest wait was %s", l.Label, l.By, limit, say.Calls(x.After), say.Calls(x.Slow),
+		humanize.Duration(SlowNS),
 		humanize.Duration(gap.P50), say.Longest(w.Max))
 	if h := &x.Held; h.NS > 0 {
 		text += "; " + h.words()
 	}
 	return one(s, x.Slow, l.Queue.Worst.List,
-		"a limit of the server's own: raise it (of this kind are haproxy maxconn, gunicorn --workers, Apache MaxRequestWorkers, php-fpm pm.max_children, socat max-children), "+
+		"a limit of the server's own: raise it (of this kind are haproxy maxconn, gunicorn --workers, Apache "+
+			"MaxRequestWorkers, php-fpm pm.max_children, socat max-children), "+
 			"or see why a client takes so long (acc analyze --timeline); a larger backlog only makes the queue longer",
 		"%s", text)
 }
@@ -144,8 +153,10 @@ func zeroLimit(c *Capture, l *Listener) []found {
 		times = say.CallsOf(z.Mark.Count, "time") + ", "
 	}
 	return one(Warning, z.Mark.Count, z.Mark.Samples(),
-		"the server refuses clients on purpose while it has no room: raise its limit of connections (memcached -c) or of descriptors (LimitNOFILE= of its unit); the backlog is not the cause",
-		"%s: %s set the limit of its accept queue to 0 (listen(fd, 0)), %sfor %s in all%s", l.Label, z.By, times, say.WaitOf(z.NS), after)
+		"the server refuses clients on purpose while it has no room: raise its limit of connections (memcached -c) "+
+			"or of descriptors (LimitNOFILE= of its unit); the backlog is not the cause",
+		"%s: %s set the limit of its accept queue to 0 (listen(fd, 0)), %sfor %s in all%s", l.Label, z.By, times,
+		say.WaitOf(z.NS), after)
 }
 
 // abandoned finds listeners whose clients wait while only processes have them open that never accepted.
@@ -171,7 +182,8 @@ func abandoned(c *Capture, l *Listener) []found {
 		evidence = l.Queue.StuckAt.Samples()
 	}
 	return one(s, uint64(l.Snapshot.End), evidence,
-		fmt.Sprintf("end %s (kill %s) and start the server again; so that this can't come again, let it open its listener with SOCK_CLOEXEC, which keeps it from %s that it starts", x.By, x.Kill, which),
+		fmt.Sprintf("end %s (kill %s) and start the server again; so that this can't come again, let it open its "+
+			"listener with SOCK_CLOEXEC, which keeps it from %s that it starts", x.By, x.Kill, which),
 		"%s: %s waited %s, and only %s %s the listener open, which never called accept%s", l.Label,
 		c.say().EndedOf(uint64(l.Snapshot.End), "client"), c.AtEnd, x.By, has, gone)
 }
@@ -185,7 +197,8 @@ func shotEnded(c *Capture, l *Listener) []found {
 			return nil
 		}
 		return one(Notice, n, x.Full.Samples(), makeRoom,
-			"%s: %s of %s ended because the completion queue was full, and accepted nobody until the program asked again", l.Label,
+			"%s: %s of %s ended because the completion queue was full, and accepted nobody until the program asked "+
+				"again", l.Label,
 			say.CallsOf(n, "multishot accept"), x.By)
 	}
 	n += x.Other.Count
@@ -199,12 +212,14 @@ func shotEnded(c *Capture, l *Listener) []found {
 		next = makeRoom
 	}
 	return one(Critical, n, mark.Samples(), next,
-		"%s: the multishot accept of %s ended (%s), the program has not asked for another one since, and %s waited %s", l.Label, x.By, x.Words,
+		"%s: the multishot accept of %s ended (%s), the program has not asked for another one since, and %s waited %s",
+		l.Label, x.By, x.Words,
 		say.EndedOf(uint64(l.Snapshot.End), "client"), c.AtEnd)
 }
 
 // What to do about multishot accepts that ended.
 const (
 	askAgain = "the program must ask for another one when a completion comes without IORING_CQE_F_MORE"
-	makeRoom = "let the program take completions out of the queue in time, or make that larger (IORING_SETUP_CQSIZE); " + askAgain
+	makeRoom = "let the program take completions out of the queue in time, or " +
+		"make that larger (IORING_SETUP_CQSIZE); " + askAgain
 )

@@ -14,24 +14,33 @@ import (
 func overflow(c *Capture, l *Listener) (list []found) {
 	m, q, say := l.Marks[QueueOverflow], l.Queue, c.say()
 	if l.Refused > 0 {
-		return one(refusedSeverity(l.Refused), l.Refused, nil, "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or look at its threads; "+
-			"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn; ss -lxn shows the queue live (Recv-Q over Send-Q)",
-			"%s refused %s because its accept queue was full: each got EAGAIN", l.Label, say.ConnsOf(l.Refused, "connect"))
+		return one(refusedSeverity(l.Refused), l.Refused, nil,
+			"find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or look at "+
+				"its threads; "+
+				"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn; ss -lxn shows the "+
+				"queue live (Recv-Q over Send-Q)",
+			"%s refused %s because its accept queue was full: each got EAGAIN", l.Label,
+			say.ConnsOf(l.Refused, "connect"))
 	}
 	if m == nil || q == nil {
 		return nil
 	}
 	s := refusedSeverity(m.Count)
-	const next = "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or look at its threads; " +
+	const next = "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or " +
+		"look at its threads; " +
 		"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn"
 	if n := q.SYNs + q.ACKs; n > 0 {
-		list = one(s, n, m.Samples(), next, "%s refused clients %s because its accept queue was full (limit %s): %s, of %s%s",
-			l.Label, say.ConnsOf(n, "time"), q.limitWords(), q.packets(say), say.ConnsOf(q.Clients, "connection"), q.refusedWords(say))
+		list = one(s, n, m.Samples(), next, "%s refused clients %s because its accept queue was full (limit %s): %s, "+
+			"of %s%s",
+			l.Label, say.ConnsOf(n, "time"), q.limitWords(), q.packets(say), say.ConnsOf(q.Clients, "connection"),
+			q.refusedWords(say))
 	}
 	if n := q.SYNQueue; n > 0 {
 		list = append(list, one(s, n, m.Samples(),
-			"see whether that is a SYN flood (many peers, no handshakes: ss -t state syn-recv); set net.ipv4.tcp_syncookies to 1; "+
-				"then raise net.ipv4.tcp_max_syn_backlog", "%s dropped %s because its SYN queue was full", l.Label, say.ConnsOf(n, "SYN"))...)
+			"see whether that is a SYN flood (many peers, no handshakes: ss -t state syn-recv); set "+
+				"net.ipv4.tcp_syncookies to 1; "+
+				"then raise net.ipv4.tcp_max_syn_backlog", "%s dropped %s because its SYN queue was full", l.Label,
+			say.ConnsOf(n, "SYN"))...)
 	}
 	return list
 }
@@ -99,16 +108,19 @@ func queueFull(c *Capture, l *Listener) []found {
 	if m == nil && (q == nil || q.Blind || q.FullNS == 0) {
 		return nil
 	}
-	next := "while it is full, new clients are refused: see queue-overflow and slow-accept; ss -ltn shows it live (Recv-Q over Send-Q)"
+	next := "while it is full, new clients are refused: see queue-overflow and slow-accept; ss -ltn shows it live " +
+		"(Recv-Q over Send-Q)"
 	if l.Unix {
 		refused := "which this recording did not count"
 		if l.Counted {
 			refused = "see queue-overflow"
 		}
-		next = "while it is full, a client's connect waits (see slow-accept), or fails with EAGAIN if it is non-blocking (" + refused +
+		next = "while it is full, a client's connect waits (see slow-accept), or fails with EAGAIN if it is " +
+			"non-blocking (" + refused +
 			"); ss -lxn shows it live (Recv-Q over Send-Q)"
 	}
-	full := fmt.Sprintf("%s: the accept queue was full (%s, limit %d)", l.Label, say.Conns(uint64(l.FullHigh)), l.FullLimit)
+	full := fmt.Sprintf("%s: the accept queue was full (%s, limit %d)", l.Label, say.Conns(uint64(l.FullHigh)),
+		l.FullLimit)
 	switch {
 	case q != nil && !q.Blind:
 		s := Notice
@@ -138,11 +150,15 @@ func listenDrops(c *Capture) (list []found) {
 		if x.Drops >= manyRefused {
 			s = Critical
 		}
-		next := "nstat -az TcpExtListenDrops TcpExtListenOverflows TcpExtTCPReqQFullDrop shows it live; then look for a security policy, a missing route to the client, or too little memory"
+		next := "nstat -az TcpExtListenDrops TcpExtListenOverflows TcpExtTCPReqQFullDrop shows it live; then look " +
+			"for a security policy, a missing route to the client, or too little memory"
 		if x.Reserved {
-			next = "ss -t state syn-recv shows the handshakes that wait; if they are that many, set net.ipv4.tcp_syncookies to 1 or raise net.ipv4.tcp_max_syn_backlog; else look for a missing route to the client, a security policy, or too little memory"
+			next = "ss -t state syn-recv shows the handshakes that wait; if they are that many, set " +
+				"net.ipv4.tcp_syncookies to 1 or raise net.ipv4.tcp_max_syn_backlog; else look for a missing route " +
+				"to the client, a security policy, or too little memory"
 		}
-		text := fmt.Sprintf("the kernel dropped %s at listeners%s for another reason than a full queue%s", c.say().SortedConns(x.Drops), c.where(x), x.DropsWhy)
+		text := fmt.Sprintf("the kernel dropped %s at listeners%s for another reason than a full queue%s",
+			c.say().SortedConns(x.Drops), c.where(x), x.DropsWhy)
 		list = append(list, found{severity: s, weight: x.Drops, next: next, text: text, netNS: x.NetNS})
 	}
 	return list
@@ -164,7 +180,8 @@ func crossCheck(c *Capture) (list []found) {
 			continue
 		}
 		s, weight := Critical, x.Unexplained
-		next := "do not conclude from this capture that a client did not connect; see docs/RELIABILITY.md for what can be missing, and record again"
+		next := "do not conclude from this capture that a client did not connect; see docs/RELIABILITY.md for what " +
+			"can be missing, and record again"
 		if x.Unexplained < 0 {
 			s, weight = Warning, -x.Unexplained
 			next = "acc verify FILE says whether the file was altered; see docs/RELIABILITY.md"
@@ -185,6 +202,7 @@ func newListeners(c *Capture) []found {
 	if more := n - c.NewNamed; more > 0 {
 		names += fmt.Sprintf(" and %s more", say.Sockets(more, humanize.Count))
 	}
-	return one(Notice, n, c.New.Samples(), "a deploy, or a restart; if nobody did that, find out who started the process", "%s began to listen: %s",
+	return one(Notice, n, c.New.Samples(), "a deploy, or a restart; if nobody did that, find out who started the "+
+		"process", "%s began to listen: %s",
 		say.Sockets(n, func(n uint64) string { return humanize.Plural(n, "socket") }), names)
 }

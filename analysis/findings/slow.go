@@ -100,10 +100,12 @@ func neverCame(c *Capture, l *Listener) []found {
 		if l.Queue != nil {
 			evidence = l.Queue.StuckAt.Samples()
 		}
-		return one(Critical, uint64(n.End), evidence, next, "%s%s: nobody %s in %s, and %s in the queue at the start, %d at the end%s",
+		return one(Critical, uint64(n.End), evidence, next,
+			"%s%s: nobody %s in %s, and %s in the queue at the start, %d at the end%s",
 			l.Label, l.suffix(), called, c.say().SpanOf(c.SpanNS), connsWere(n.Start), n.End, because)
 	case l.Queue == nil && !n.Before:
-		return one(Warning, uint64(n.End), nil, next, "%s%s began to listen during the recording, and nobody %s: %s in its queue at the end%s",
+		return one(Warning, uint64(n.End), nil, next,
+			"%s%s began to listen during the recording, and nobody %s: %s in its queue at the end%s",
 			l.Label, l.suffix(), called, connsWere(n.End), because)
 	}
 	return nil
@@ -128,11 +130,14 @@ func (q *Queue) waited(w *stats.Quantiles, by string, say stats.Figures) string 
 	if w.AtLeast > 0 {
 		most = "≥"
 	}
-	text := fmt.Sprintf("%s of %s waited %s or longer in the accept queue before %s accepted %s (longest %s%s, p99 %s%s, median %s%s)",
-		say.Conns(q.Over), say.ConnsOf(w.Count, "client"), humanize.Duration(SlowNS), by, themOrIt(w.Count), cmp.Or(say.Most(), most), humanize.Duration(w.Max),
+	text := fmt.Sprintf("%s of %s waited %s or longer in the accept queue before %s accepted %s (longest %s%s, p99 "+
+		"%s%s, median %s%s)",
+		say.Conns(q.Over), say.ConnsOf(w.Count, "client"), humanize.Duration(SlowNS), by, themOrIt(w.Count),
+		cmp.Or(say.Most(), most), humanize.Duration(w.Max),
 		cmp.Or(say.Mid(), most), humanize.Duration(w.P99), cmp.Or(say.Mid(), most), humanize.Duration(w.P50))
 	if q.Slow < q.Over && q.Slow > 0 {
-		text += fmt.Sprintf(", %s of them while fewer than one client each %s was accepted", say.SortedConns(q.Slow), humanize.Duration(PaceNS))
+		text += fmt.Sprintf(", %s of them while fewer than one client each %s was accepted", say.SortedConns(q.Slow),
+			humanize.Duration(PaceNS))
 	}
 	if w.AtLeast > 0 {
 		text += fmt.Sprintf(", %s of them since before the recording", say.Conns(w.AtLeast))
@@ -167,17 +172,20 @@ func stillWaiting(c *Capture, l *Listener) string {
 func slowNext(c *Capture, l *Listener) (who, next string) {
 	q := l.Queue
 	who = ": "
-	next = "the program does not call accept often enough: see what its accepting thread does between two calls (acc analyze --pairs, perf, strace -p); " +
+	next = "the program does not call accept often enough: see what its accepting thread does between two calls (acc " +
+		"analyze --pairs, perf, strace -p); " +
 		"then let a thread of its own accept, or start more workers"
 	switch {
 	case l.Attempts == 0 && !c.Blind:
 		who, next = l.suffix()+": nobody "+l.called()+"; ", cmp.Or(l.StandsDo, l.lookAtOwner())
 	case q.Slow == 0 && q.Stuck == 0 && c.Blind:
 		who = l.suffix() + ": "
-		next = "accepts are not recorded, so it is not known whether it accepted others meanwhile (record with --events all); see what its accepting thread does"
+		next = "accepts are not recorded, so it is not known whether it accepted others meanwhile (record with " +
+			"--events all); see what its accepting thread does"
 	case q.Slow == 0 && q.Stuck == 0:
 		who = l.suffix() + ": "
-		next = "it accepted the others at once: see why it stopped, or failed, before it accepted these (fd-exhausted, acc analyze --pairs)"
+		next = "it accepted the others at once: see why it stopped, or failed, before it accepted these " +
+			"(fd-exhausted, acc analyze --pairs)"
 	}
 	if q.Stuck > 0 && q.OldestNS >= SlowNS && l.Stands != "" {
 		next = l.StandsDo
@@ -196,7 +204,8 @@ func atLeast(yes bool) string {
 // unaccepted says what became of those that left the queue late without being accepted.
 func (q *Queue) unaccepted(say stats.Figures) string {
 	text := say.EndedOf(q.Left, "client") + " " + were(q.Left)
-	text += fmt.Sprintf(" in the accept queue for up to %s%s and never accepted: ", atLeast(q.LeftAtLeast), say.EndedFor(q.LeftNS))
+	text += fmt.Sprintf(" in the accept queue for up to %s%s and never accepted: ", atLeast(q.LeftAtLeast),
+		say.EndedFor(q.LeftNS))
 	ended := q.Left - q.LeftLost
 	switch {
 	case ended == 0:
@@ -204,5 +213,6 @@ func (q *Queue) unaccepted(say stats.Figures) string {
 	case q.LeftLost == 0:
 		return text + "until their connections ended"
 	}
-	return text + fmt.Sprintf("%s until the listener stopped listening, %s until their connections ended", say.Ended(q.LeftLost), say.Ended(ended))
+	return text + fmt.Sprintf("%s until the listener stopped listening, %s until their connections ended",
+		say.Ended(q.LeftLost), say.Ended(ended))
 }

@@ -33,7 +33,8 @@ func herd(c *Capture, l *Listener) []found {
 		s = Warning
 	}
 	return one(s, vain, l.Marks[Herd].Samples(),
-		"let the kernel wake only one task: EPOLLEXCLUSIVE, blocking accept, or a listener for each worker with SO_REUSEPORT",
+		"let the kernel wake only one task: EPOLLEXCLUSIVE, blocking accept, or a listener for each worker with "+
+			"SO_REUSEPORT",
 		"%s: tasks woke up %s times and found the queue empty, while %s %s accepted", l.Label, c.say().Sorted(vain),
 		c.say().CallsOf(l.Accepted, "connection"), were(l.Accepted))
 }
@@ -50,7 +51,8 @@ func newAcceptor(c *Capture, l *Listener) []found {
 			names[i] = format.Quote(p)
 		}
 		return one(Warning, m.Count, m.Samples(),
-			"the listener was handed over, or taken: check that this was meant (who started it: acc analyze --json, processes)",
+			"the listener was handed over, or taken: check that this was meant (who started it: acc analyze --json, "+
+				"processes)",
 			"%s: another program accepts from it than before: %s (last %s)", l.Label, strings.Join(names, ", "), l.Came)
 	}
 	accepts := "accept"
@@ -59,7 +61,8 @@ func newAcceptor(c *Capture, l *Listener) []found {
 	}
 	return one(Notice, m.Count, m.Samples(),
 		"a deploy, or a worker that was started again; if nobody did that, see why the old ones died (dmesg, journal)",
-		"%s: %s started during the recording and now %s from it (last %s)", l.Label, c.say().CallsOf(m.Count, "process"), accepts, l.Came)
+		"%s: %s started during the recording and now %s from it (last %s)", l.Label,
+		c.say().CallsOf(m.Count, "process"), accepts, l.Came)
 }
 
 // place is where a group of workers accepts: one listener of many processes, or a
@@ -99,7 +102,10 @@ func unevenAt(c *Capture, at place, ls []*Listener) []found {
 	if n < 2 || total < unevenAll || total < unevenEach*n {
 		return nil
 	}
-	slices.SortFunc(workers, func(x, y *Worker) int { return cmp.Or(cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(x.Who, y.Who)) })
+	slices.SortFunc(workers, func(x, y *Worker) int {
+		return cmp.Or(cmp.Compare(y.Accepted, x.Accepted),
+			cmp.Compare(x.Who, y.Who))
+	})
 	mean, chi := float64(total)/float64(n), 0.0
 	for _, w := range workers {
 		d := float64(w.Accepted) - mean
@@ -122,8 +128,10 @@ func unevenAt(c *Capture, at place, ls []*Listener) []found {
 	}
 	say := c.say()
 	return one(s, total, evidence,
-		"see what the idle ones do, and whether each has a listener of its own (SO_REUSEPORT) or all wait for one listener (epoll wakes the last that waits)",
-		"%s: of %d workers %s took %s of %s connections, %s took %s", at.addr, n, most.Who, say.Calls(most.Accepted), say.Calls(total),
+		"see what the idle ones do, and whether each has a listener of its own (SO_REUSEPORT) or all wait for one "+
+			"listener (epoll wakes the last that waits)",
+		"%s: of %d workers %s took %s of %s connections, %s took %s", at.addr, n, most.Who, say.Calls(most.Accepted),
+		say.Calls(total),
 		least.Who, say.Calls(least.Accepted))
 }
 
@@ -146,7 +154,8 @@ func steadyWorkers(ls []*Listener) (workers []*Worker) {
 			fromNS, toNS = min(fromNS, x.FirstNS), max(toNS, x.LastNS)
 		}
 		if len(l.Workers) == 0 && l.Snapshot.Before && l.Snapshot.Ended {
-			workers = append(workers, &Worker{Who: fmt.Sprintf("the owner of listener %d", l.Inode), FirstNS: math.MinInt64 / 2, LastNS: math.MaxInt64 / 2})
+			workers = append(workers, &Worker{Who: fmt.Sprintf("the owner of listener %d", l.Inode),
+				FirstNS: math.MinInt64 / 2, LastNS: math.MaxInt64 / 2})
 		}
 	}
 	return slices.DeleteFunc(workers, func(w *Worker) bool { return (w.LastNS-w.FirstNS)/2 < (toNS-fromNS)/4 })

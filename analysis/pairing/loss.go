@@ -32,7 +32,8 @@ func (ls *Losses) Add(l format.Loss) {
 	if s.fromNS >= s.toNS { // a task preempted between its number and its time
 		s.fromNS, s.toNS = s.toNS, s.fromNS
 	}
-	first, _ := slices.BinarySearchFunc(ls.spans, s.fromNS, func(x span, ns int64) int { return cmp.Compare(x.toNS, ns) })
+	first, _ := slices.BinarySearchFunc(ls.spans, s.fromNS,
+		func(x span, ns int64) int { return cmp.Compare(x.toNS, ns) })
 	last := first
 	for last < len(ls.spans) && ls.spans[last].fromNS <= s.toNS {
 		s.fromNS, s.toNS = min(s.fromNS, ls.spans[last].fromNS), max(s.toNS, ls.spans[last].toNS)

@@ -22,7 +22,7 @@ type Why string
 // What can be said of an attempt beyond its events. The zero value: both events
 // are there and it was not interrupted.
 const (
-	WhyBlocked     Why = "blocked-at-end" // it was still in accept when recording ended, or returned when the probes had gone
+	WhyBlocked     Why = "blocked-at-end" // it was still in accept when recording ended, or returned after that
 	WhyReturnLost  Why = "return-lost"    // its return was lost: the ring was full at that time
 	WhyMissed      Why = "return-missed"  // the kernel did not run the probe on its return
 	WhyEnterLost   Why = "entry-lost"     // its entry was lost, or its probe was not run
@@ -31,14 +31,15 @@ const (
 	WhySkipped     Why = "skipped"        // the other event may be in a part of the capture that was left out
 	WhyLimit       Why = "limit"          // too many threads were in accept at once to follow this one
 	WhyUnknown     Why = "unknown"        // the capture does not tell
-	WhyNoCall      Why = "no-call"        // it was no system call (io_uring, the kernel itself): there is no entry to see
+	WhyNoCall      Why = "no-call"        // no system call: io_uring, the kernel itself
 	WhyDenied      Why = "denied"         // seccomp refused the call before it came to accept: there is no entry to see
 	WhyRestarted   Why = "restarted"      // a signal interrupted it, and the same call began anew
 	WhyInterrupted Why = "interrupted"    // a signal ended it: EINTR for the program, or the task was killed
 )
 
 // Whys are all that Pair.Why can be, beside "".
-var Whys = []Why{WhyBlocked, WhyReturnLost, WhyMissed, WhyEnterLost, WhyBegan, WhyTruncated, WhySkipped, WhyLimit, WhyUnknown, WhyNoCall, WhyDenied,
+var Whys = []Why{WhyBlocked, WhyReturnLost, WhyMissed, WhyEnterLost, WhyBegan, WhyTruncated, WhySkipped, WhyLimit,
+	WhyUnknown, WhyNoCall, WhyDenied,
 	WhyRestarted, WhyInterrupted}
 
 // Pair is one attempt to accept: its entry, its return, or both.
@@ -70,13 +71,14 @@ type Pair struct {
 	UserData            uint64          // what the program named the request
 	UringEnd            format.UringEnd // why the request does not go on, if it is multishot
 	Armed               bool            // the request found nothing and waits: no failure
-	ClientLost          bool            // it failed after it had taken a connection, which is lost: Local and Remote are its
-	NoFD                bool            // Ret is no descriptor: it is not known, or there is none
-	QueueEnter          uint32          // length of the accept queue at the entry
-	QueueReturn         uint32          // and at the return
-	QueueMax            uint32          // its limit
-	Attempt             int             // 1, or more if earlier attempts of the same call were restarted
-	Why                 Why
+	// it failed after it had taken a connection, which is lost: Local and Remote are its
+	ClientLost  bool
+	NoFD        bool   // Ret is no descriptor: it is not known, or there is none
+	QueueEnter  uint32 // length of the accept queue at the entry
+	QueueReturn uint32 // and at the return
+	QueueMax    uint32 // its limit
+	Attempt     int    // 1, or more if earlier attempts of the same call were restarted
+	Why         Why
 
 	Place any // of the thread's task, when the attempt began or, without an entry, ended
 }
@@ -111,7 +113,8 @@ func (ps *Pairs) Add(t *Task, e *format.Event, forgot bool) error {
 	switch {
 	case e.Kind == format.Enter:
 		err = ps.enter(t, e)
-	case e.Hook == format.HookDoAccept || e.Hook == format.HookIOAccept || e.Hook == format.HookIOComplete || e.Hook == format.HookKernelAccept:
+	case e.Hook == format.HookDoAccept || e.Hook == format.HookIOAccept || e.Hook == format.HookIOComplete ||
+		e.Hook == format.HookKernelAccept:
 		err = ps.noCall(t, e)
 	default:
 		err = ps.returned(t, e, forgot)
@@ -333,7 +336,8 @@ func (ps *Pairs) entered(p *Pair, t *Task) {
 	*p = Pair{} // and then its members: a literal would be made elsewhere and copied
 	p.EnterSeq, p.EnterNS, p.WaitNS = n.Seq, n.NS, -1
 	p.PID, p.TID, p.UID, p.Proc, p.Comm = n.pid, t.TID, n.uid, n.proc, n.comm
-	p.Via, p.SockFD, p.Flags, p.NetNS, p.TaskNetNS, p.Listener, p.Family = n.via, n.SockFD, n.flags, n.netns, n.taskNetNS, n.inode, n.family
+	p.Via, p.SockFD, p.Flags, p.NetNS, p.TaskNetNS, p.Listener, p.Family = n.via, n.SockFD, n.flags, n.netns,
+		n.taskNetNS, n.inode, n.family
 	p.QueueEnter, p.QueueMax, p.Attempt = n.backlog, n.backlogMax, int(t.attempt)
 	p.Place = t.Place
 }
@@ -341,7 +345,8 @@ func (ps *Pairs) entered(p *Pair, t *Task) {
 // begin makes the pair of a return without entry.
 func (p *Pair) begin(t *Task, e *format.Event) {
 	*p = Pair{
-		WaitNS: -1, PID: e.PID, TID: e.TID, UID: e.UID, Proc: e.Proc, Comm: e.Comm, Via: e.Via, SockFD: e.SockFD, Flags: e.Flags,
+		WaitNS: -1, PID: e.PID, TID: e.TID, UID: e.UID, Proc: e.Proc, Comm: e.Comm, Via: e.Via, SockFD: e.SockFD,
+		Flags: e.Flags,
 		NetNS: e.NetNS, TaskNetNS: e.TaskNetNS, Attempt: 1, Place: t.Place,
 	}
 }
@@ -350,7 +355,8 @@ func (p *Pair) begin(t *Task, e *format.Event) {
 func (p *Pair) finish(e *format.Event) {
 	p.ReturnSeq, p.ReturnNS, p.Ret, p.Errno = e.Seq, e.BootNS, e.Ret, e.Errno()
 	p.QueueReturn = e.Backlog
-	p.Uring, p.UserData, p.UringEnd, p.Armed, p.NoFD = e.Uring, e.UserData, e.UringEnd, e.Armed(), e.Accepted() && e.Mark&format.MarkNoFD != 0
+	p.Uring, p.UserData, p.UringEnd, p.Armed, p.NoFD = e.Uring, e.UserData, e.UringEnd, e.Armed(), e.Accepted() &&
+		e.Mark&format.MarkNoFD != 0
 	p.socket(e)
 }
 
@@ -372,7 +378,8 @@ func (p *Pair) socket(e *format.Event) {
 	}
 	p.ClientLost = e.Mark&format.MarkClientLost != 0
 	if e.Accepted() || p.ClientLost {
-		p.Local, p.Remote, p.State, p.Inode, p.PeerPID, p.PeerUID = e.Local(), e.Remote(), e.State, e.Inode, e.PeerPID, e.PeerUID
+		p.Local, p.Remote, p.State, p.Inode, p.PeerPID, p.PeerUID = e.Local(), e.Remote(), e.State, e.Inode, e.PeerPID,
+			e.PeerUID
 	} else if !p.ListenAddr.IsValid() && e.LAddr.IsValid() {
 		p.ListenAddr = e.Local()
 	}

@@ -30,8 +30,10 @@ type Entry struct {
 
 func (n *Entry) set(e *format.Event) {
 	*n = Entry{
-		Seq: e.Seq, NS: e.BootNS, inode: e.Listener, comm: e.Comm, pid: e.PID, uid: e.UID, proc: e.Proc, netns: e.NetNS, taskNetNS: e.TaskNetNS,
-		flags: e.Flags, backlog: e.Backlog, backlogMax: e.BacklogMax, SockFD: e.SockFD, family: e.Family, via: e.Via,
+		Seq: e.Seq, NS: e.BootNS, inode: e.Listener, comm: e.Comm, pid: e.PID, uid: e.UID, proc: e.Proc, netns: e.NetNS,
+		taskNetNS: e.TaskNetNS,
+		flags:     e.Flags, backlog: e.Backlog, backlogMax: e.BacklogMax, SockFD: e.SockFD, family: e.Family,
+		via: e.Via,
 	}
 }
 

@@ -24,7 +24,8 @@ func queuedWords(c *analysis.Connection) string {
 	case format.CauseCookieAlways:
 		return "handshake complete by a SYN cookie (tcp_syncookies is 2: always): queued at the listener"
 	case format.CauseCookieFull:
-		return "handshake complete by a SYN cookie (tcp_syncookies is 1: sent when the SYN queue is full): queued at the listener"
+		return "handshake complete by a SYN cookie (tcp_syncookies is 1: sent when the SYN queue is full): queued at " +
+			"the listener"
 	case format.CauseFastOpen:
 		return "queued at its SYN (TCP fast open)"
 	case format.CauseMovedHandshake:
@@ -34,7 +35,8 @@ func queuedWords(c *analysis.Connection) string {
 	case c.Mark&format.MarkSynCookie != 0:
 		return "handshake complete by a SYN cookie: queued at the listener"
 	case c.Mark&format.MarkDeferred != 0:
-		return "queued at the listener, which had let it wait for data (TCP_DEFER_ACCEPT); whether data came is not recorded"
+		return "queued at the listener, which had let it wait for data (TCP_DEFER_ACCEPT); whether data came is not " +
+			"recorded"
 	}
 	return "handshake complete: queued at the listener"
 }
@@ -43,13 +45,16 @@ func queuedWords(c *analysis.Connection) string {
 func refusalWords(r *analysis.Refusal) string {
 	switch {
 	case r.Cause == format.CauseAborted:
-		return "the last ACK of its handshake is answered with a reset: the accept queue is full (tcp_abort_on_overflow is 1)"
+		return "the last ACK of its handshake is answered with a reset: the accept queue is full " +
+			"(tcp_abort_on_overflow is 1)"
 	case r.Cause == format.CauseCookieDropped:
-		return "the last ACK of its handshake, by a SYN cookie, is dropped: the accept queue is full; the client believes that it is connected"
+		return "the last ACK of its handshake, by a SYN cookie, is dropped: the accept queue is full; the client " +
+			"believes that it is connected"
 	case r.ACK && r.Cause == 0:
 		return "the last ACK of its handshake is refused: the accept queue is full"
 	case r.ACK:
-		return "the last ACK of its handshake is dropped: the accept queue is full; the client believes that it is connected"
+		return "the last ACK of its handshake is dropped: the accept queue is full; the client believes that it is " +
+			"connected"
 	case r.SYNQueue:
 		return "its SYN is dropped: the SYN queue is full"
 	}

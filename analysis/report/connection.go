@@ -19,54 +19,83 @@ func AppendConnectionJSON(dst []byte, c *analysis.Connection, clocks *format.Clo
 // connectionKeys are in the order in which they came to be: scripts may count on it.
 var connectionKeys = labelled(
 	wideOrNull("id", func(c *conn) (uint64, bool) { return c.ID, c.ID != 0 },
-		"number of its first event, which --connection and acc explain take; null if it was there all the time without an event: then addresses, ports and netns name it"),
+		"number of its first event, which --connection and acc explain take; null if it was there all the time "+
+			"without an event: then addresses, ports and netns name it"),
 	addrKey("laddr", localOf, "local address"),
 	portKey("lport", localOf, "local port"),
 	addrKey("raddr", remoteOf, "client's address"),
 	portKey("rport", remoteOf, "client's port"),
-	intOrNull("pid", func(c *conn) (int64, bool) { return int64(c.PID), c.TID != 0 }, "process that accepted it, initial pid namespace; null: none did, or it was before the recording"),
+	intOrNull("pid", func(c *conn) (int64, bool) { return int64(c.PID), c.TID != 0 },
+		"process that accepted it, initial pid namespace; null: none did, or it was before the recording"),
 	textOrNull("comm", func(c *conn) (string, bool) { return c.Comm, c.TID != 0 }, "its name"),
 	textOrNull("via", func(c *conn) (string, bool) { return c.Via.String(), c.TID != 0 }, "").words(wordsOf("via")...),
-	intOrNull("established_ns", func(c *conn) (int64, bool) { return c.EstablishedNS, c.EstablishedNS != 0 }, "when it was established"),
-	intOrNull("queued_ns", func(c *conn) (int64, bool) { return c.QueuedNS, c.QueuedSeq != 0 }, "when it was put into the accept queue"),
-	intOrNull("accepted_ns", func(c *conn) (int64, bool) { return c.AcceptedNS, c.AcceptedSeq != 0 }, "when accept returned it"),
+	intOrNull("established_ns", func(c *conn) (int64, bool) { return c.EstablishedNS, c.EstablishedNS != 0 },
+		"when it was established"),
+	intOrNull("queued_ns", func(c *conn) (int64, bool) { return c.QueuedNS, c.QueuedSeq != 0 },
+		"when it was put into the accept queue"),
+	intOrNull("accepted_ns", func(c *conn) (int64, bool) { return c.AcceptedNS, c.AcceptedSeq != 0 },
+		"when accept returned it"),
 	intOrNull("queue_wait_ns", func(c *conn) (int64, bool) { return c.QueueWaitNS, c.QueueWaitNS >= 0 },
-		"how long it was in the accept queue: until it was accepted, else until it ended; null: it was in none, or that is not known exactly: see queue_wait_at_least_ns"),
+		"how long it was in the accept queue: until it was accepted, else until it ended; null: it was in none, or "+
+			"that is not known exactly: see queue_wait_at_least_ns"),
 	intOrNull("closed_ns", func(c *conn) (int64, bool) { return c.ClosedNS, c.ClosedSeq != 0 }, "when it closed"),
-	intOrNull("bytes_in", func(c *conn) (int64, bool) { return int64(c.BytesIn), c.Counted }, "bytes received, without the FIN; of one that was open at the end, until then"),
-	intOrNull("bytes_out", func(c *conn) (int64, bool) { return int64(c.BytesOut), c.Counted }, "bytes sent and acknowledged, without the FIN; the same"),
-	intOrNull("retransmits", func(c *conn) (int64, bool) { return int64(c.Retransmits), c.Counted }, "segments sent again; the same"),
-	intOrNull("srtt_us", func(c *conn) (int64, bool) { return int64(c.SRTTUS), c.Counted && c.SRTTUS != 0 }, "smoothed round trip time when it ended; null: not measured"),
-	textOrNull("state_at_accept", func(c *conn) (string, bool) { return format.StateName(c.StateAtAccept), c.AcceptedSeq != 0 },
-		"state of the TCP connection when accept returned it: established; close-wait: the client had sent FIN; closed: dead on arrival").words(wordsOf("state")...),
-	textKey("end_reason", func(c *conn) string { return string(c.End) }, "how it ended, or was at the end, in words for people; end says the same as one word").words(endReasons()...),
+	intOrNull("bytes_in", func(c *conn) (int64, bool) { return int64(c.BytesIn), c.Counted },
+		"bytes received, without the FIN; of one that was open at the end, until then"),
+	intOrNull("bytes_out", func(c *conn) (int64, bool) { return int64(c.BytesOut), c.Counted },
+		"bytes sent and acknowledged, without the FIN; the same"),
+	intOrNull("retransmits", func(c *conn) (int64, bool) { return int64(c.Retransmits), c.Counted },
+		"segments sent again; the same"),
+	intOrNull("srtt_us", func(c *conn) (int64, bool) { return int64(c.SRTTUS), c.Counted && c.SRTTUS != 0 },
+		"smoothed round trip time when it ended; null: not measured"),
+	textOrNull("state_at_accept", func(c *conn) (string, bool) {
+		return format.StateName(c.StateAtAccept),
+			c.AcceptedSeq != 0
+	},
+		"state of the TCP connection when accept returned it: established; close-wait: the client had sent FIN; "+
+			"closed: dead on arrival").words(wordsOf("state")...),
+	textKey("end_reason", func(c *conn) string { return string(c.End) },
+		"how it ended, or was at the end, in words for people; end says the same as one word").words(endReasons()...),
 	intOrNull("queue_wait_at_least_ns", func(c *conn) (int64, bool) { return c.InQueue() },
 		"of one that was in the queue when recording began, how long the recording saw it there; null for others"),
 	intKey("netns", func(c *conn) int64 { return int64(c.NetNS) }, "inode number of the network namespace"),
 	intOrNull("listener", func(c *conn) (int64, bool) { return int64(c.Listener), c.Listener != 0 }, ""),
 
 	timeKey("ts", began, "wall clock time in UTC of began_ns, RFC 3339; null if the clock is lost with the header"),
-	intKey("began_ns", began, "first time that is known of it: of its first packet that was refused, else of its first SYN's answer, else of its first event; the start of the recording if it was there before"),
+	intKey("began_ns", began, "first time that is known of it: of its first packet that was refused, else of its "+
+		"first SYN's answer, else of its first event; the start of the recording if it was there before"),
 	textKey("end", func(c *conn) string { return c.End.ID() }, "how it ended, or was at the end").words(endIDs()...),
 	intOrNull("end_ns", func(c *conn) (int64, bool) { return c.EndNS, c.EndNS != 0 },
 		"when it closed, was lost, or was refused for the last time; the end of the recording if it did not end"),
 	boolOrNull("before", func(c *conn) (bool, bool) { return c.Before, !c.BeginUnknown },
-		"it was there when recording began; null: not known, for its beginning is in a part of the capture that is missing, or was before the recording"),
-	boolOrNull("accepted", accepted, "whether accept gave it to the program; null: not known, for it may have been before the recording, or in a part of the capture that is missing, or accepts are not recorded"),
+		"it was there when recording began; null: not known, for its beginning is in a part of the capture that is "+
+			"missing, or was before the recording"),
+	boolOrNull("accepted", accepted, "whether accept gave it to the program; null: not known, for it may have been "+
+		"before the recording, or in a part of the capture that is missing, or accepts are not recorded"),
 	boolKey("dead_on_arrival", func(c *conn) bool { return c.Dead }, "it was closed already when accept returned it"),
-	intOrNull("dead_ns", func(c *conn) (int64, bool) { return c.DeadNS, c.Dead && c.DeadNS >= 0 }, "and had been for so long"),
-	boolKey("gone_before_accept", goneBefore, "the client had sent FIN before it was accepted, which it may do when it has sent its request, or before it was lost or the recording ended"),
-	intOrNull("gone_ns", func(c *conn) (int64, bool) { return c.GoneNS, c.GoneNS != 0 }, "when it did; null, too, if that was before the recording"),
-	intKey("refused_packets", func(c *conn) int64 { return int64(c.RefusedPackets) }, "packets of its handshake that were dropped because a queue was full"),
-	intOrNull("first_refused_ns", func(c *conn) (int64, bool) { return firstRefused(c), len(c.Refusals) > 0 }, "when the first of them was dropped"),
-	intOrNull("last_refused_ns", func(c *conn) (int64, bool) { return c.RefusedNS, len(c.Refusals) > 0 }, "when the last of them was dropped"),
+	intOrNull("dead_ns", func(c *conn) (int64, bool) { return c.DeadNS, c.Dead && c.DeadNS >= 0 },
+		"and had been for so long"),
+	boolKey("gone_before_accept", goneBefore, "the client had sent FIN before it was accepted, which it may do when "+
+		"it has sent its request, or before it was lost or the recording ended"),
+	intOrNull("gone_ns", func(c *conn) (int64, bool) { return c.GoneNS, c.GoneNS != 0 },
+		"when it did; null, too, if that was before the recording"),
+	intKey("refused_packets", func(c *conn) int64 { return int64(c.RefusedPackets) },
+		"packets of its handshake that were dropped because a queue was full"),
+	intOrNull("first_refused_ns", func(c *conn) (int64, bool) { return firstRefused(c), len(c.Refusals) > 0 },
+		"when the first of them was dropped"),
+	intOrNull("last_refused_ns", func(c *conn) (int64, bool) { return c.RefusedNS, len(c.Refusals) > 0 },
+		"when the last of them was dropped"),
 	intOrNull("refused_ns", func(c *conn) (int64, bool) {
 		return max(c.QueuedNS-firstRefused(c), 0), len(c.Refusals) > 0 && c.QueuedSeq != 0
-	}, "how long the client was refused: from the first packet that was dropped to the queue; null: it was not refused, or never queued"),
-	intOrNull("handshake_ns", func(c *conn) (int64, bool) { return c.HandshakeNS, c.HandshakeNS >= 0 }, "from its first SYN's answer to the queue"),
-	intOrNull("alive_ns", func(c *conn) (int64, bool) { return c.AliveNS, c.AliveNS >= 0 }, "from the queue, or accept, to its end"),
-	wideOrNull("cookie", func(c *conn) (uint64, bool) { return c.Cookie, c.Cookie != 0 }, "socket cookie, the same in all its events"),
-	intOrNull("inode", func(c *conn) (int64, bool) { return int64(c.Inode), c.Inode != 0 }, "inode number of the accepted socket"),
+	}, "how long the client was refused: from the first packet that was dropped to the queue; null: it was not "+
+		"refused, or never queued"),
+	intOrNull("handshake_ns", func(c *conn) (int64, bool) { return c.HandshakeNS, c.HandshakeNS >= 0 },
+		"from its first SYN's answer to the queue"),
+	intOrNull("alive_ns", func(c *conn) (int64, bool) { return c.AliveNS, c.AliveNS >= 0 },
+		"from the queue, or accept, to its end"),
+	wideOrNull("cookie", func(c *conn) (uint64, bool) { return c.Cookie, c.Cookie != 0 },
+		"socket cookie, the same in all its events"),
+	intOrNull("inode", func(c *conn) (int64, bool) { return int64(c.Inode), c.Inode != 0 },
+		"inode number of the accepted socket"),
 	textOrNull("old_state", func(c *conn) (string, bool) { return format.StateName(c.OldState), c.ClosedSeq != 0 },
 		"state of the TCP connection before it closed; close-wait: the client had sent FIN").words(wordsOf("state")...),
 	textOrNull("left_state", func(c *conn) (string, bool) {
@@ -78,18 +107,28 @@ var connectionKeys = labelled(
 	boolOrNull("holders_known", func(c *conn) (bool, bool) { return c.HoldersKnown, c.End.Open() },
 		"holders are all: the descriptors of each process were looked at; null: it was not open when recording ended"),
 	boolOrNull("handed_over", func(c *conn) (bool, bool) {
-		return c.HandedOver(), c.AcceptedSeq != 0 && c.End.Open() && (c.HoldersKnown && len(c.Holders) > 0 || c.HandedOver())
+		return c.HandedOver(), c.AcceptedSeq != 0 && c.End.Open() &&
+			(c.HoldersKnown && len(c.Holders) > 0 || c.HandedOver())
 	}, "another process than the one that accepted it had it open when recording ended; null: not known"),
 	textOrNull("cause", func(c *conn) (string, bool) { return c.Cause.String(), c.Cause != 0 },
-		"why it was queued: its handshake, TCP_DEFER_ACCEPT, a SYN cookie, fast open, a move; null: not known").words(wordsOf("cause")...),
+		"why it was queued: its handshake, TCP_DEFER_ACCEPT, a SYN cookie, fast open, a move; null: not known").
+		words(wordsOf("cause")...),
 	textOrNull("lost_cause", func(c *conn) (string, bool) { return c.Lost.String(), c.Lost != 0 },
-		"how its listener stopped, if it was lost with it; null: it was not, or that is not known").words(wordsOf("cause")...),
-	intKey("moves", func(c *conn) int64 { return int64(c.Moves) }, "how often it was moved from a listener that stopped to another one (tcp_migrate_req)"),
-	textOrNull("read", func(c *conn) (string, bool) { return c.Read.String(), c.ClosedSeq != 0 && c.Read != format.ReadUnknown },
-		"what the program had read of what the client sent when the connection ended; null: not known").words("all", "part", "nothing"),
+		"how its listener stopped, if it was lost with it; null: it was not, or that is not known").
+		words(wordsOf("cause")...),
+	intKey("moves", func(c *conn) int64 { return int64(c.Moves) },
+		"how often it was moved from a listener that stopped to another one (tcp_migrate_req)"),
+	textOrNull("read", func(c *conn) (string, bool) {
+		return c.Read.String(), c.ClosedSeq != 0 &&
+			c.Read != format.ReadUnknown
+	},
+		"what the program had read of what the client sent when the connection ended; null: not known").words("all",
+		"part", "nothing"),
 	textOrNull("outcome", func(c *conn) (string, bool) { return c.Outcome().ID(), c.Outcome() != "" },
-		"turned-away: the server ended it within a second and had read nothing; unanswered: the client had sent something and left before a byte came back; "+
-			"probe: the client left, and neither side had sent a byte; null: none of these, or not known").words("turned-away", "unanswered", "probe"),
+		"turned-away: the server ended it within a second and had read nothing; unanswered: the client had sent "+
+			"something and left before a byte came back; "+
+			"probe: the client left, and neither side had sent a byte; null: none of these, or not known").
+		words("turned-away", "unanswered", "probe"),
 )
 
 type conn = analysis.Connection
@@ -118,7 +157,8 @@ func accepted(c *conn) (yes, known bool) {
 
 // goneBefore reports whether the client had sent FIN before anybody accepted it.
 func goneBefore(c *conn) bool {
-	return c.GoneNS != 0 || c.AcceptedSeq != 0 && c.StateAtAccept == format.StateCloseWait || c.AcceptedSeq == 0 && c.End != analysis.EndOpen && c.LeftState == format.StateCloseWait
+	return c.GoneNS != 0 || c.AcceptedSeq != 0 && c.StateAtAccept == format.StateCloseWait || c.AcceptedSeq == 0 &&
+		c.End != analysis.EndOpen && c.LeftState == format.StateCloseWait
 }
 
 // ConnectionList lays out connections as lines in columns.
@@ -214,7 +254,8 @@ func (l *ConnectionList) Append(dst []byte, c *analysis.Connection, clocks *form
 	switch {
 	case c.Dead:
 		dst = append(dst, ", dead on arrival"...)
-	case c.End.Known() && !c.End.Waiting() && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && !c.AcceptUnknown:
+	case c.End.Known() && !c.End.Waiting() && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0 &&
+		!c.AcceptUnknown:
 		dst = append(dst, ", never accepted"...)
 	default:
 		dst = append(dst, goneWords(c)...)

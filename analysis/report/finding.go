@@ -27,7 +27,8 @@ func (t *text) findings() {
 	for _, f := range t.r.Findings {
 		words := f.Text
 		if f.More > 0 {
-			words += fmt.Sprintf("; and the same at %s of %s", humanize.Plural(uint64(f.More), "more listener"), f.Owner)
+			words += fmt.Sprintf("; and the same at %s of %s", humanize.Plural(uint64(f.More), "more listener"),
+				f.Owner)
 		}
 		t.indent(colors[f.Severity], "  "+t.severity(&f)+" "+f.ID+":", "   ", words)
 		if s := t.evidence(f.Evidence); s != "" {
@@ -100,14 +101,16 @@ func (t *text) connections() {
 	}
 	t.list(rows)
 	if n := c.Dead; n > 0 {
-		t.line(amber, "  "+count(n), fmt.Sprintf(" of the accepted %s dead on arrival: reset while in the queue", humanize.Were(n)))
+		t.line(amber, "  "+count(n), fmt.Sprintf(" of the accepted %s dead on arrival: reset while in the queue",
+			humanize.Were(n)))
 	}
 	if n := c.RefusedSYN + c.RefusedACK; n > 0 {
 		kinds := count(c.RefusedSYN) + " " + humanize.Nouns(c.RefusedSYN, "SYN")
 		if c.RefusedACK > 0 {
 			kinds += ", " + count(c.RefusedACK) + " " + humanize.Nouns(c.RefusedACK, "last ACK")
 		}
-		t.fold(red, "  "+count(n), fmt.Sprintf("%s of new clients refused: the accept queue was full (%s)", humanize.Nouns(n, "packet"), kinds))
+		t.fold(red, "  "+count(n), fmt.Sprintf("%s of new clients refused: the accept queue was full (%s)",
+			humanize.Nouns(n, "packet"), kinds))
 	}
 	if n := c.RefusedSYNQueue; n > 0 {
 		t.line(red, "  "+count(n), " "+humanize.Nouns(n, "SYN")+" refused: the SYN queue was full")
@@ -117,15 +120,18 @@ func (t *text) connections() {
 		say string
 	}{
 		{c.TurnedAway, "of the accepted turned away: closed by the server within a second, before it had read a byte"},
-		{c.Unanswered, "of the accepted left unanswered: the client had sent something, and left before a byte came back"},
-		{c.Probes, "of the accepted left without a byte: the client left, and neither side had sent one (a check, or a scan)"},
+		{c.Unanswered, "of the accepted left unanswered: the client had sent something, and left before a byte came " +
+			"back"},
+		{c.Probes, "of the accepted left without a byte: the client left, and neither side had sent one (a check, or " +
+			"a scan)"},
 	} {
 		if x.n > 0 {
 			t.fold("", "  "+count(x.n), x.say)
 		}
 	}
 	if n := c.Discarded; n > 0 {
-		t.fold("", "  "+count(n), fmt.Sprintf("more %s made and dropped at once: two CPUs ended one handshake at the same time",
+		t.fold("", "  "+count(n), fmt.Sprintf("more %s made and dropped at once: two CPUs ended one handshake at the "+
+			"same time",
 			humanize.Nouns(n, "socket")+" "+humanize.Were(n)))
 	}
 	rows = nil
@@ -133,7 +139,8 @@ func (t *text) connections() {
 		name string
 		of   stats.Quantiles
 		ends bool // by how connections ended
-	}{{"refused", c.RefusedFor, false}, {"handshake", c.Handshake, false}, {"accept queue", c.QueueWait, false}, {"queue, never accepted", c.NeverWait, true}, {"served", c.Served, false}} {
+	}{{"refused", c.RefusedFor, false}, {"handshake", c.Handshake, false}, {"accept queue", c.QueueWait, false},
+		{"queue, never accepted", c.NeverWait, true}, {"served", c.Served, false}} {
 		if q.of.Count > 0 {
 			doubt := t.r.Doubts.Connections
 			about, most := mark(doubt, q.of.AtLeast > 0), mark(q.ends && t.r.Doubts.Ends, doubt || q.of.AtLeast > 0)

@@ -79,83 +79,92 @@ func (k lineKey[T]) words(words ...string) lineKey[T] {
 }
 
 func timeKey[T any](name string, bootNS func(*T) int64, doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc}, append: func(dst []byte, v *T, c *format.Clocks) []byte {
-		ns := bootNS(v)
-		return format.AppendTimeJSON(dst, ns, c.At(ns))
-	}}
+	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc},
+		append: func(dst []byte, v *T, c *format.Clocks) []byte {
+			ns := bootNS(v)
+			return format.AppendTimeJSON(dst, ns, c.At(ns))
+		}}
 }
 
 func intKey[T any](name string, of func(*T) int64, doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "integer", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
-		return strconv.AppendInt(dst, of(v), 10)
-	}}
+	return lineKey[T]{Key: Key{Name: name, Type: "integer", Doc: doc},
+		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
+			return strconv.AppendInt(dst, of(v), 10)
+		}}
 }
 
 // intOrNull is an integer that need not be known.
 func intOrNull[T any](name string, of func(*T) (n int64, known bool), doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "integer or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
-		n, known := of(v)
-		if !known {
-			return append(dst, "null"...)
-		}
-		return strconv.AppendInt(dst, n, 10)
-	}}
+	return lineKey[T]{Key: Key{Name: name, Type: "integer or null", Doc: doc},
+		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
+			n, known := of(v)
+			if !known {
+				return append(dst, "null"...)
+			}
+			return strconv.AppendInt(dst, n, 10)
+		}}
 }
 
 // wideOrNull is intOrNull with all values of 64 bits.
 func wideOrNull[T any](name string, of func(*T) (n uint64, known bool), doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "integer or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
-		n, known := of(v)
-		if !known {
-			return append(dst, "null"...)
-		}
-		return strconv.AppendUint(dst, n, 10)
-	}}
+	return lineKey[T]{Key: Key{Name: name, Type: "integer or null", Doc: doc},
+		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
+			n, known := of(v)
+			if !known {
+				return append(dst, "null"...)
+			}
+			return strconv.AppendUint(dst, n, 10)
+		}}
 }
 
 func textKey[T any](name string, of func(*T) string, doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "string", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
-		return format.AppendJSONString(dst, of(v))
-	}}
+	return lineKey[T]{Key: Key{Name: name, Type: "string", Doc: doc},
+		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
+			return format.AppendJSONString(dst, of(v))
+		}}
 }
 
 // textOrNull is text that need not be known.
 func textOrNull[T any](name string, of func(*T) (s string, known bool), doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
-		s, known := of(v)
-		if !known {
-			return append(dst, "null"...)
-		}
-		return format.AppendJSONString(dst, s)
-	}}
+	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc},
+		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
+			s, known := of(v)
+			if !known {
+				return append(dst, "null"...)
+			}
+			return format.AppendJSONString(dst, s)
+		}}
 }
 
 func boolKey[T any](name string, of func(*T) bool, doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "boolean", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
-		return strconv.AppendBool(dst, of(v))
-	}}
+	return lineKey[T]{Key: Key{Name: name, Type: "boolean", Doc: doc},
+		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
+			return strconv.AppendBool(dst, of(v))
+		}}
 }
 
 // boolOrNull is a boolean that need not be known.
 func boolOrNull[T any](name string, of func(*T) (yes, known bool), doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "boolean or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
-		yes, known := of(v)
-		if !known {
-			return append(dst, "null"...)
-		}
-		return strconv.AppendBool(dst, yes)
-	}}
+	return lineKey[T]{Key: Key{Name: name, Type: "boolean or null", Doc: doc},
+		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
+			yes, known := of(v)
+			if !known {
+				return append(dst, "null"...)
+			}
+			return strconv.AppendBool(dst, yes)
+		}}
 }
 
 // addrKey is an address.
 func addrKey[T any](name string, of func(*T) (a netip.AddrPort, known bool), doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc}, append: func(dst []byte, v *T, _ *format.Clocks) []byte {
-		a, known := of(v)
-		if !known || !a.Addr().IsValid() {
-			return append(dst, "null"...)
-		}
-		return append(a.Addr().AppendTo(append(dst, '"')), '"')
-	}}
+	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc},
+		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
+			a, known := of(v)
+			if !known || !a.Addr().IsValid() {
+				return append(dst, "null"...)
+			}
+			return append(a.Addr().AppendTo(append(dst, '"')), '"')
+		}}
 }
 
 // portKey is the port that goes with an addrKey.

@@ -61,5 +61,6 @@ func (t *text) limits(l *analysis.ListenerInfo) {
 	if l.MoreLimits > 0 {
 		more = " and " + humanize.Plural(l.MoreLimits, "more change")
 	}
-	t.indent("", " ", "    ", fmt.Sprintf("the queue of %s had the limit %s%s", l.Addr, strings.Join(list, ", then "), more))
+	t.indent("", " ", "    ", fmt.Sprintf("the queue of %s had the limit %s%s", l.Addr, strings.Join(list, ", then "),
+		more))
 }

@@ -17,7 +17,8 @@ func steered(local, listener netip.AddrPort) string {
 	switch {
 	case local.Port() != listener.Port():
 		return fmt.Sprintf("The client connected to port %d, and the listener is on port %d: "+
-			"the kernel steered the connection there (a sk_lookup program, TPROXY, or bpf_sk_assign).", local.Port(), listener.Port())
+			"the kernel steered the connection there (a sk_lookup program, TPROXY, or bpf_sk_assign).", local.Port(),
+			listener.Port())
 	case !listens.IsUnspecified() && at != listens:
 		return fmt.Sprintf("The client connected to %s, and the listener is on %s: "+
 			"the kernel steered the connection there (a sk_lookup program, TPROXY, or bpf_sk_assign).", at, listens)

@@ -54,7 +54,8 @@ func Story(c *analysis.Connection, h *format.Header, clocks *format.Clocks, zone
 		if x.seq != 0 {
 			event = fmt.Sprintf("  (event%s%d)", together, x.seq)
 		}
-		fmt.Fprintf(&b, "  %s  %-9s  %s%s\n", clocks.AppendMoment(nil, x.ns, zone, "15:04:05.000000"), after, x.text, event)
+		fmt.Fprintf(&b, "  %s  %-9s  %s%s\n", clocks.AppendMoment(nil, x.ns, zone, "15:04:05.000000"), after, x.text,
+			event)
 		last = x.ns
 	}
 	if c.Counted {
@@ -108,7 +109,8 @@ func (s *story) refused() string {
 	if c.RefusedPackets == 0 || c.QueuedSeq == 0 {
 		return ""
 	}
-	return fmt.Sprintf("Refused at first: %s from the first packet that was dropped until it was queued. ", Duration(max(c.QueuedNS-c.Refusals[0].NS, 0)))
+	return fmt.Sprintf("Refused at first: %s from the first packet that was dropped until it was queued. ",
+		Duration(max(c.QueuedNS-c.Refusals[0].NS, 0)))
 }
 
 type step struct {
@@ -139,13 +141,15 @@ func (s *story) verdict() string {
 	}
 	switch {
 	case c.Dead && c.DeadNS >= 0:
-		return fmt.Sprintf("Dead on arrival: %s got it%s, %s after the client had reset it.", s.who(), wait, Duration(c.DeadNS))
+		return fmt.Sprintf("Dead on arrival: %s got it%s, %s after the client had reset it.", s.who(), wait,
+			Duration(c.DeadNS))
 	case c.Dead:
 		return fmt.Sprintf("Dead on arrival: it was closed when %s got it%s.", s.who(), wait)
 	case c.End == analysis.EndAccept:
 		return fmt.Sprintf("Lost: accept of %s took it from the queue and failed, the client was cut off.", s.who())
 	case c.End == analysis.EndListener:
-		return "Lost: its listener " + c.Lost.StopWords(c.LostBy) + " while it was in the accept queue" + s.inQueue() + "."
+		return "Lost: its listener " + c.Lost.StopWords(c.LostBy) + " while it was in the accept queue" + s.inQueue() +
+			"."
 	case c.End == analysis.EndWaiting:
 		if c.WaitedNS > 0 {
 			return "Not accepted: it was in the accept queue when recording began and when it ended" + s.inQueue() + "."
@@ -154,7 +158,8 @@ func (s *story) verdict() string {
 	case c.End == analysis.EndWaitingCut:
 		return "Not accepted so far: it was in the accept queue where the capture stops" + s.inQueue() + "."
 	case c.End == analysis.EndRefusedCut:
-		return fmt.Sprintf("Not queued so far: %s dropped because a queue was full, and then the capture stops.", packets(c.RefusedPackets))
+		return fmt.Sprintf("Not queued so far: %s dropped because a queue was full, and then the capture stops.",
+			packets(c.RefusedPackets))
 	case c.End == analysis.EndRefused && aborted(c):
 		return "Never queued: the client was reset because the accept queue was full (tcp_abort_on_overflow is 1)."
 	case c.End == analysis.EndRefused:
@@ -225,7 +230,8 @@ func (s *story) tell() {
 		s.add(c.StartNS, 0, "recording begins: it is there already")
 	}
 	if c.BeginUnknown {
-		s.add(began(c), 0, "the first that is known of it: its beginning is in a part of the capture that is missing, or was before the recording")
+		s.add(began(c), 0, "the first that is known of it: its beginning is in a part of the capture that is "+
+			"missing, or was before the recording")
 	}
 	s.add(c.SynNS, 0, "the client's SYN is answered: the handshake begins")
 	if c.QueuedSeq != 0 {
@@ -239,7 +245,8 @@ func (s *story) tell() {
 		if c.MovedFrom != "" {
 			from = " of " + c.MovedFrom
 		}
-		s.add(c.MovedNS, c.MovedSeq, "the listener%s stops; the kernel moves it to the queue of socket %d (tcp_migrate_req)%s", from, c.Listener, times(c.Moves))
+		s.add(c.MovedNS, c.MovedSeq, "the listener%s stops; the kernel moves it to the queue of socket %d "+
+			"(tcp_migrate_req)%s", from, c.Listener, times(c.Moves))
 	}
 	s.add(c.GoneNS, c.GoneSeq, "the client sends FIN, before it is accepted")
 	s.tellAccept()
@@ -286,7 +293,8 @@ func (s *story) tellAccept() {
 		s.add(c.AcceptedNS, c.AcceptedSeq, "the multishot accept ended (%s)", c.UringEnd.Words())
 	}
 	if c.Mark&format.MarkAddrDiffers != 0 {
-		s.add(c.AcceptedNS, c.AcceptedSeq, "the peer address returned to the program, or its length, is not the client's")
+		s.add(c.AcceptedNS, c.AcceptedSeq, "the peer address returned to the program, or its length, is not the "+
+			"client's")
 	}
 }
 

@@ -144,9 +144,11 @@ func (t *text) cut() bool {
 
 func (t *text) head() {
 	c := &t.r.Capture
-	t.line(bold, "accept", fmt.Sprintf(" on %s, Linux %s, %s probes, by %s", name(c.Host), name(c.Kernel), name(c.Mode), name(c.Tool)))
+	t.line(bold, "accept", fmt.Sprintf(" on %s, Linux %s, %s probes, by %s", name(c.Host), name(c.Kernel), name(c.Mode),
+		name(c.Tool)))
 	d := &t.r.Doubts
-	t.line("", "", fmt.Sprintf("%s (%s%s), %s", t.span(), mark(false, d.Span), Duration(c.DurationNS), boundOf(c.Events, "event", d.Attempts || d.Outcomes || d.Connections)))
+	t.line("", "", fmt.Sprintf("%s (%s%s), %s", t.span(), mark(false, d.Span), Duration(c.DurationNS),
+		boundOf(c.Events, "event", d.Attempts || d.Outcomes || d.Connections)))
 	t.state()
 	switch v := &t.r.CrossCheck; v.Verdict {
 	case crosscheck.VerdictAgrees, crosscheck.VerdictExplained:
@@ -188,7 +190,8 @@ func (t *text) state() {
 func (t *text) span() string {
 	c := &t.r.Capture
 	if c.Start == nil || c.End == nil {
-		return fmt.Sprintf("%s – %s, the date is not known: the header is lost", format.AppendBoot(nil, c.StartNS), format.AppendBoot(nil, c.StartNS+c.DurationNS))
+		return fmt.Sprintf("%s – %s, the date is not known: the header is lost", format.AppendBoot(nil, c.StartNS),
+			format.AppendBoot(nil, c.StartNS+c.DurationNS))
 	}
 	start, end := c.Start.In(t.zone), c.End.In(t.zone)
 	ends := end.Format("15:04:05")
@@ -223,8 +226,9 @@ func (t *text) totals() {
 	if x.EntryOnly > 0 {
 		open = fmt.Sprintf(", %s without a return", t.open(x.EntryOnly))
 	}
-	t.line(bold, t.attempts(x.Attempts)+" "+humanize.Nouns(x.Attempts, "attempt")+":", fmt.Sprintf(" %s accepted, %s failed%s%s",
-		t.outcomes(x.Accepted), t.outcomes(x.Failed), open, waits))
+	t.line(bold, t.attempts(x.Attempts)+" "+humanize.Nouns(x.Attempts, "attempt")+":",
+		fmt.Sprintf(" %s accepted, %s failed%s%s",
+			t.outcomes(x.Accepted), t.outcomes(x.Failed), open, waits))
 	if x.ClientsLost > 0 {
 		t.line(red, "  "+t.outcomes(x.ClientsLost), " of the failed had taken a connection, which was lost with it")
 	}
@@ -232,7 +236,8 @@ func (t *text) totals() {
 		t.line(amber, "  "+t.outcomes(x.ClosedEarly), " accepted after the peer had reset "+themOrIt(x.ClosedEarly))
 	}
 	if x.Restarted > 0 {
-		t.line("", "", fmt.Sprintf("  %s interrupted by a signal and begun anew: %s %s", t.outcomes(x.Restarted), about(x.Calls, t.r.Doubts.Attempts || t.r.Doubts.Outcomes), humanize.Nouns(x.Calls, "call")))
+		t.line("", "", fmt.Sprintf("  %s interrupted by a signal and begun anew: %s %s", t.outcomes(x.Restarted),
+			about(x.Calls, t.r.Doubts.Attempts || t.r.Doubts.Outcomes), humanize.Nouns(x.Calls, "call")))
 	}
 	var ways []string
 	for _, v := range t.r.Via {
@@ -258,7 +263,8 @@ func (t *text) totals() {
 		if n := len(e.Listeners); n == 1 && len(t.r.Listeners) > 1 {
 			where = "on " + e.Listeners[0].Addr + ": "
 		}
-		rows = append(rows, []string{"  " + t.outcomes(e.Count), cmp.Or(e.Name, fmt.Sprint(e.Errno)), where + e.Meaning})
+		rows = append(rows, []string{"  " + t.outcomes(e.Count), cmp.Or(e.Name, fmt.Sprint(e.Errno)),
+			where + e.Meaning})
 	}
 	for _, u := range t.r.Unpaired {
 		rows = append(rows, []string{"  " + t.open(u.Count), string(u.Why), whys[u.Why]})
@@ -312,7 +318,8 @@ func (t *text) times() {
 	r := &t.r.Rate
 	if r.Peak > 0 {
 		m := mark(t.r.Doubts.Span, t.r.Doubts.Outcomes)
-		s := fmt.Sprintf(" mean %s%s, peak %s%s at %s", m, rate(r.Mean), m, rate(r.Peak), t.when(r.PeakAt, r.PeakNS, "15:04:05"))
+		s := fmt.Sprintf(" mean %s%s, peak %s%s at %s", m, rate(r.Mean), m, rate(r.Peak),
+			t.when(r.PeakAt, r.PeakNS, "15:04:05"))
 		t.line(bold, "accepted a second:", s+"  "+Spark(r.Buckets, max(t.o.Width-22-cells(s), 8)))
 	}
 }

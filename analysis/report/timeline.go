@@ -59,7 +59,10 @@ func (tl *Timeline) Add(c *analysis.Connection) {
 	if len(g.kept) == tl.rows && (tl.rows == 0 || telling(c, &g.kept[len(g.kept)-1]) >= 0) {
 		return
 	}
-	at, _ := slices.BinarySearchFunc(g.kept, c, func(x analysis.Connection, c *analysis.Connection) int { return telling(&x, c) })
+	at, _ := slices.BinarySearchFunc(g.kept, c, func(x analysis.Connection,
+		c *analysis.Connection) int {
+		return telling(&x, c)
+	})
 	if len(g.kept) == tl.rows {
 		g.kept = g.kept[:tl.rows-1]
 	}
@@ -69,7 +72,8 @@ func (tl *Timeline) Add(c *analysis.Connection) {
 // telling orders connections: what went wrong first, then the longest in the
 // queue, then the longest alive.
 func telling(a, b *analysis.Connection) int {
-	return cmp.Or(-cmp.Compare(trouble(a), trouble(b)), -cmp.Compare(a.QueueWaitNS, b.QueueWaitNS), -cmp.Compare(a.AliveNS, b.AliveNS), cmp.Compare(a.ID, b.ID))
+	return cmp.Or(-cmp.Compare(trouble(a), trouble(b)), -cmp.Compare(a.QueueWaitNS, b.QueueWaitNS),
+		-cmp.Compare(a.AliveNS, b.AliveNS), cmp.Compare(a.ID, b.ID))
 }
 
 func trouble(c *analysis.Connection) int {
@@ -190,7 +194,8 @@ func (d *drawing) group(g *group) {
 	from, to := d.clockAt(d.fromNS), d.clockAt(d.toNS)
 	span := fmt.Sprintf(" %s ", Duration(d.toNS-d.fromNS))
 	if room := d.lane - len(from) - len(to) - len([]rune(span)); room >= 0 {
-		d.line("", "", strings.Repeat(" ", labelWidth)+from+strings.Repeat("─", room/2)+span+strings.Repeat("─", room-room/2)+to)
+		d.line("", "", strings.Repeat(" ", labelWidth)+from+strings.Repeat("─", room/2)+span+strings.Repeat("─",
+			room-room/2)+to)
 	}
 	d.queue(g)
 	for i := range d.r.Listeners {

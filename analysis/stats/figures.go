@@ -4,16 +4,24 @@ import "github.com/acc-project/acc/analysis/humanize"
 
 // Doubts says which figures loss could falsify; all false in a complete capture.
 type Doubts struct {
-	Attempts    bool `json:"attempts"`    // attempts and calls are at least what is said, everywhere
-	Outcomes    bool `json:"outcomes"`    // accepted, failed, errors, rates and peers are at least what is said, everywhere
-	Waits       bool `json:"waits"`       // waits are of the attempts with both events; there are others
-	Lists       bool `json:"lists"`       // listeners, processes or peers may be missing
-	Connections bool `json:"connections"` // connections, refusals, and ends that events show, are at least what is said; queue_high, too; quantiles of them may differ
+	Attempts bool `json:"attempts"` // attempts and calls are at least what is said, everywhere
+	// accepted, failed, errors, rates and peers are at least what is said, everywhere
+	Outcomes bool `json:"outcomes"`
+	Waits    bool `json:"waits"` // waits are of the attempts with both events; there are others
+	Lists    bool `json:"lists"` // listeners, processes or peers may be missing
+	// connections, refusals, and ends that events show, are at least what is said; queue_high, too; quantiles of them
+	// may differ
+	Connections bool `json:"connections"`
 
 	// What may differ either way.
-	Parts bool `json:"parts"` // a part within is missing: attempts, calls and ways may differ either way, since one whose events are before and behind it can count twice
-	Ends  bool `json:"ends"`  // how connections ended may differ either way, and never_accepted and its waits with it
-	Span  bool `json:"span"`  // when it began or ended is not known: rates may differ either way, the duration is at least what is said; what was open, waiting or without a return counts as of where the capture stops
+
+	// a part within is missing: attempts, calls and ways may differ either way, since one whose events are before and
+	// behind it can count twice
+	Parts bool `json:"parts"`
+	Ends  bool `json:"ends"` // how connections ended may differ either way, and never_accepted and its waits with it
+	// when it began or ended is not known: rates may differ either way, the duration is at least what is said; what was
+	// open, waiting or without a return counts as of where the capture stops
+	Span bool `json:"span"`
 }
 
 // Figures writes the figures of findings, with the marks that the totals have: ≥ where there may be

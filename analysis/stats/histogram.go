@@ -53,7 +53,8 @@ func (w *Histogram) Quantiles() Quantiles {
 		return Quantiles{}
 	}
 	q := func(p float64) int64 { return min(w.h.ValueAtQuantile(p), w.maxNS) }
-	return Quantiles{Count: uint64(w.h.TotalCount()), P50: q(50), P90: q(90), P99: q(99), Max: w.maxNS, AtLeast: w.atLeast}
+	return Quantiles{Count: uint64(w.h.TotalCount()), P50: q(50), P90: q(90), P99: q(99), Max: w.maxNS,
+		AtLeast: w.atLeast}
 }
 
 // On reports whether it collects.

@@ -71,7 +71,8 @@ analyze reads all *.acc in it, each by itself.`,
 		ValidArgsFunction: captureFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("connection") && o.connection == "" {
-				return &usageError{errors.New("--connection names no connection"), "like --connection 12, or --connection 192.0.2.1:40000"}
+				return &usageError{errors.New("--connection names no connection"),
+					"like --connection 12, or --connection 192.0.2.1:40000"}
 			}
 			if err := o.check(cmd); err != nil {
 				return err
@@ -85,18 +86,26 @@ analyze reads all *.acc in it, each by itself.`,
 	}
 	takesRead(cmd)
 	f := cmd.Flags()
-	f.BoolVar(&o.json, "json", false, "print JSON: one object, with error alone if the file can't be read; with --pairs and --connections one a line")
-	f.BoolVar(&o.brief, "brief", false, "print the answer alone: whether the capture is whole, and the worst findings, five lines at most")
-	f.BoolVar(&o.pairs, "pairs", false, "list every attempt: its entry and its return; in brackets, why one of them is not there (no-call: io_uring or the kernel itself, where no system call is)")
+	f.BoolVar(&o.json, "json", false, "print JSON: one object, with error alone if the file can't be read; with "+
+		"--pairs and --connections one a line")
+	f.BoolVar(&o.brief, "brief", false, "print the answer alone: whether the capture is whole, and the worst "+
+		"findings, five lines at most")
+	f.BoolVar(&o.pairs, "pairs", false, "list every attempt: its entry and its return; in brackets, why one of them "+
+		"is not there (no-call: io_uring or the kernel itself, where no system call is)")
 	f.BoolVar(&o.connections, "connections", false, "list every TCP connection, in the order in which they ended")
-	f.StringVar(&o.connection, "connection", "", "tell the story of `ONE`: the number of an event of it, or the client's ADDRESS:PORT")
+	f.StringVar(&o.connection, "connection", "", "tell the story of `ONE`: the number of an event of it, or the "+
+		"client's ADDRESS:PORT")
 	f.BoolVar(&o.timeline, "timeline", false, "draw connections as lanes, for each listener")
-	f.StringVar(&o.failOn, "fail-on", "", "exit with 8 if there is a finding of this `SEVERITY` or worse: notice, warning or critical")
+	f.StringVar(&o.failOn, "fail-on", "", "exit with 8 if there is a finding of this `SEVERITY` or worse: notice, "+
+		"warning or critical")
 	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
 	f.IntVar(&o.top, "top", 10, "`ROWS` in each table; 0: all")
-	f.StringVar(&o.sort, "sort", string(analysis.SortAccepted), "order the tables by this `COLUMN`: accepted, failed, queue, wait or name")
-	f.StringVar(&o.from, "from", "", "list what was there at this `TIME` or later: 15:04:05 on the recorded host's clock, 2026-11-24T15:04:05Z, or 90s after the start")
-	f.StringVar(&o.until, "until", "", "list what was there at this `TIME` or before, which is given like that of --from")
+	f.StringVar(&o.sort, "sort", string(analysis.SortAccepted),
+		"order the tables by this `COLUMN`: accepted, failed, queue, wait or name")
+	f.StringVar(&o.from, "from", "", "list what was there at this `TIME` or later: 15:04:05 on the recorded host's "+
+		"clock, 2026-11-24T15:04:05Z, or 90s after the start")
+	f.StringVar(&o.until, "until", "", "list what was there at this `TIME` or before, which is given like that of "+
+		"--from")
 	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto, always or never; auto heeds NO_COLOR")
 	o.zoneOptions.flags(cmd)
 	severities := make([]string, len(findings.Severities))
@@ -112,7 +121,8 @@ analyze reads all *.acc in it, each by itself.`,
 	values(cmd, "sort", sorts...)
 	values(cmd, "top", "0\tall rows", "10", "50", "100")
 	complete(cmd, "connection", clients)
-	group(cmd, "What to print", "brief", "pairs", "connections", "connection", "timeline", "json", "top", "sort", "color", "utc", "local")
+	group(cmd, "What to print", "brief", "pairs", "connections", "connection", "timeline", "json", "top", "sort",
+		"color", "utc", "local")
 	group(cmd, "What to read", "read", "salvage", "from", "until")
 	group(cmd, "For scripts", "fail-on")
 	values(cmd, "from")
@@ -131,18 +141,23 @@ func (o *analyzeOptions) check(cmd *cobra.Command) error {
 	case o.top < 0:
 		return &usageError{fmt.Errorf("--top must be 0 or more, not %d", o.top), "--top 0 shows all rows"}
 	case !slices.Contains(analysis.Sorts, analysis.Sort(o.sort)):
-		return &usageError{fmt.Errorf("--sort %q is neither accepted, failed, queue, wait nor name", o.sort), "like --sort wait"}
+		return &usageError{fmt.Errorf("--sort %q is neither accepted, failed, queue, wait nor name", o.sort),
+			"like --sort wait"}
 	case o.failOn != "" && !slices.Contains(findings.Severities, findings.Severity(o.failOn)):
-		return &usageError{fmt.Errorf("--fail-on %q is neither notice, warning nor critical", o.failOn), "like --fail-on warning"}
+		return &usageError{fmt.Errorf("--fail-on %q is neither notice, warning nor critical", o.failOn),
+			"like --fail-on warning"}
 	case (o.from != "" || o.until != "") && !lists && view != viewTimeline:
 		return &usageError{
-			errors.New("--from and --until choose lines of a list: counts and findings are of the whole capture, as its account of losses is"),
+			errors.New("--from and --until choose lines of a list: counts and findings are of the whole capture, as " +
+				"its account of losses is"),
 			"add --connections, --pairs or --timeline; acc replay --from prints events",
 		}
 	case cmd.Flags().Changed("sort") && view != viewScreen && view != viewBrief:
-		return &usageError{errors.New("--sort is for the tables of the screen: lists are in order of time"), "without --sort; for another order: --json and jq"}
+		return &usageError{errors.New("--sort is for the tables of the screen: lists are in order of time"),
+			"without --sort; for another order: --json and jq"}
 	case cmd.Flags().Changed("top") && (lists || view == viewConnection):
-		return &usageError{errors.New("--top is for tables: a list has every line"), "without --top; for the first lines: | head"}
+		return &usageError{errors.New("--top is for tables: a list has every line"),
+			"without --top; for the first lines: | head"}
 	}
 	return nil
 }
@@ -152,7 +167,8 @@ func (o *analyzeOptions) check(cmd *cobra.Command) error {
 func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o analyzeOptions) error {
 	if view, _ := o.view(); o.json || view != viewScreen && view != viewBrief {
 		return &usageError{
-			fmt.Errorf("lists and JSON are of one capture, not of %d: they would not say which one a line is of", len(names)),
+			fmt.Errorf("lists and JSON are of one capture, not of %d: they would not say which one a line is of",
+				len(names)),
 			"run it for each: for f in *.acc; do acc analyze --json \"$f\"; done",
 		}
 	}
@@ -212,7 +228,8 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 		return err
 	}
 	name := in.name
-	in.opts, in.inside = format.ReaderOptions{Salvage: o.salvage, Parts: true, Omit: []string{"cgroup"}}, true // which nothing here looks at
+	// which nothing here looks at
+	in.opts, in.inside = format.ReaderOptions{Salvage: o.salvage, Parts: true, Omit: []string{"cgroup"}}, true
 	confineReader(false)
 	if err := in.begin(in.source, o.salvage); err != nil {
 		return o.unreadable(out, name, err)
@@ -221,7 +238,8 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	if err != nil {
 		return err
 	}
-	text := report.TextOptions{Color: color, Width: widthOf(out), Height: heightOf(out), Zone: o.zone(in.Header().ZoneSec)}
+	text := report.TextOptions{Color: color, Width: widthOf(out), Height: heightOf(out),
+		Zone: o.zone(in.Header().ZoneSec)}
 	if !o.json {
 		out = textOut(out)
 	}
@@ -230,7 +248,8 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	if o.top == 0 {
 		opts.Top = -1
 	}
-	v := &viewer{o: &o, w: w, view: view, header: in.Header(), zone: text.Zone, width: text.Width, file: in.bytes > 0, shown: shown}
+	v := &viewer{o: &o, w: w, view: view, header: in.Header(), zone: text.Zone, width: text.Width, file: in.bytes > 0,
+		shown: shown}
 	if err := v.listen(&opts); err != nil {
 		return err
 	}
@@ -259,9 +278,11 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 		tellState(errOut, in, result)
 	}
 	if view == viewConnection && v.lines == 0 && verdict == nil {
-		return &hinted{fmt.Errorf("no connection of %s has %s", in.name, o.connection), "acc analyze --connections lists them; acc explain SEQ FILE says what an event is that is of no connection"}
+		return &hinted{fmt.Errorf("no connection of %s has %s", in.name, o.connection),
+			"acc analyze --connections lists them; acc explain SEQ FILE says what an event is that is of no connection"}
 	}
-	if verdict == nil && o.failOn != "" && slices.ContainsFunc(result.Findings, func(f findings.Finding) bool { return f.Severity.AtLeast(findings.Severity(o.failOn)) }) {
+	if verdict == nil && o.failOn != "" && slices.ContainsFunc(result.Findings,
+		func(f findings.Finding) bool { return f.Severity.AtLeast(findings.Severity(o.failOn)) }) {
 		return exited(exitFound)
 	}
 	if verdict == nil && result.LimitHit {

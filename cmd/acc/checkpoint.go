@@ -44,7 +44,8 @@ func newCheckpoints(o *recordOptions, errOut io.Writer) (*checkpointer, error) {
 			return nil, &hinted{fmt.Errorf("open syslog: %w", err), "--checkpoint stderr prints them here"}
 		}
 	default:
-		return nil, &usageError{fmt.Errorf("--checkpoint %q is neither stderr nor syslog", o.checkpoint), "like --checkpoint syslog"}
+		return nil, &usageError{fmt.Errorf("--checkpoint %q is neither stderr nor syslog", o.checkpoint),
+			"like --checkpoint syslog"}
 	}
 	c := &checkpointer{every: every, lines: make(chan string, 64), done: make(chan struct{})}
 	go func() {

@@ -111,7 +111,8 @@ func eventsOfFindings(cmd *cobra.Command, args []string, word string) ([]string,
 		for _, f := range r.Findings {
 			for _, e := range f.Evidence {
 				if len(words) < completedRows {
-					words = append(words, cobra.CompletionWithDesc(strconv.FormatUint(e.Seq, 10), f.ID+" ("+string(f.Severity)+")"))
+					words = append(words, cobra.CompletionWithDesc(strconv.FormatUint(e.Seq, 10), f.ID+" ("+
+						string(f.Severity)+")"))
 				}
 			}
 		}
@@ -122,11 +123,12 @@ func eventsOfFindings(cmd *cobra.Command, args []string, word string) ([]string,
 // clients completes a connection by the addresses of clients.
 func clients(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	var words []string
-	analyzeSmall(cmd.Context(), capturesOf(cmd, args, 0), analysis.Options{Connection: func(c *analysis.Connection) error {
-		if a := c.Remote.String(); len(words) < completedRows && strings.HasPrefix(a, word) {
-			words = append(words, a)
-		}
-		return nil
-	}})
+	analyzeSmall(cmd.Context(), capturesOf(cmd, args, 0),
+		analysis.Options{Connection: func(c *analysis.Connection) error {
+			if a := c.Remote.String(); len(words) < completedRows && strings.HasPrefix(a, word) {
+				words = append(words, a)
+			}
+			return nil
+		}})
 	return words, nothing
 }

@@ -25,8 +25,9 @@ func newDoctorCommand() *cobra.Command {
 		Use:   "doctor [flags]",
 		Short: "Say whether this host can be recorded",
 		Long: `Doctor looks at all that recording depends on: kernel, privileges, lockdown, tracing, namespaces, memory,
-the clock, other recorders, and the folder of --output. At last it records a connection to itself over the loopback and
-reads that back. What is in the way stands with what follows from it, and what to do. Nothing is changed, and no file stays.
+the clock, other recorders, and the folder of --output. At last it records a connection to itself over the
+loopback and reads that back. For each obstacle it prints the consequence, and what to do. It changes nothing,
+and leaves no file.
 
 It exits with 7 where recording is impossible.`,
 		Example: `  sudo acc doctor
@@ -61,7 +62,8 @@ It exits with 7 where recording is impossible.`,
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.StringVar(&o.probe, "probe", "auto", "`KIND` of probes that would be used: auto, kprobe or fentry")
 	f.StringVar(&o.events, "events", "all", "`WHAT` would be recorded: all, accept or lifecycle")
-	f.StringVarP(&o.output, "output", "o", "", "capture `FILE` that would be written: is there room? - for standard output")
+	f.StringVarP(&o.output, "output", "o", "", "capture `FILE` that would be written: is there room? - for standard "+
+		"output")
 	complete(cmd, "output", captureFiles)
 	values(cmd, "probe", "auto", "kprobe", "fentry")
 	values(cmd, "events", "all", "accept", "lifecycle")
@@ -69,7 +71,8 @@ It exits with 7 where recording is impossible.`,
 }
 
 // standingWords are what the screen calls the standings.
-var standingWords = map[capture.Standing]string{capture.StandingOK: "ok", capture.StandingLess: "less", capture.StandingBroken: "NO"}
+var standingWords = map[capture.Standing]string{capture.StandingOK: "ok", capture.StandingLess: "less",
+	capture.StandingBroken: "NO"}
 
 // writeDiagnosis writes the answer, then a line for each check, with effect and remedy under it.
 func writeDiagnosis(w io.Writer, d *capture.Diagnosis, width int) error {
@@ -87,7 +90,8 @@ func writeDiagnosis(w io.Writer, d *capture.Diagnosis, width int) error {
 	case d.Records && less == 0:
 		fmt.Fprintf(&b, "This host can be recorded (%s probes).\n", d.Mode)
 	case d.Records:
-		fmt.Fprintf(&b, "This host can be recorded (%s probes), with less than all: see the lines with \"less\".\n", d.Mode)
+		fmt.Fprintf(&b, "This host can be recorded (%s probes), with less than all: see the lines with \"less\".\n",
+			d.Mode)
 	case broken > 0:
 		b.WriteString("This host can NOT be recorded as it is: see the lines with \"NO\".\n")
 	default:

@@ -127,7 +127,8 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name str
 		}
 		if seq >= b.FirstSeq && seq < next {
 			e := &b.Events[seq-b.FirstSeq]
-			text = report.Explain(e, procs[e.Proc], listeners[e.Listener], in.Header(), x.Clocks(), o.zone(in.Header().ZoneSec), widthOf(out))
+			text = report.Explain(e, procs[e.Proc], listeners[e.Listener], in.Header(), x.Clocks(),
+				o.zone(in.Header().ZoneSec), widthOf(out))
 			p.hide()
 			if _, err := io.WriteString(textOut(out), text); err != nil {
 				return err
@@ -148,9 +149,11 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name str
 	case text != "":
 		return verdict
 	case verdict != nil && hole[0] > 0:
-		return fmt.Errorf("event %d is in a part that was left out, of events %d to %d: %w", seq, hole[0], hole[1], verdict)
+		return fmt.Errorf("event %d is in a part that was left out, of events %d to %d: %w", seq, hole[0], hole[1],
+			verdict)
 	case verdict != nil:
 		return verdict
 	}
-	return &hinted{fmt.Errorf("%s has no event %d", in.name, seq), "acc info says how many there are; they count from 1"}
+	return &hinted{fmt.Errorf("%s has no event %d", in.name, seq),
+		"acc info says how many there are; they count from 1"}
 }

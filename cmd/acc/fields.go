@@ -15,10 +15,12 @@ import (
 
 // field is a key of JSON lines as fields --json tells of it.
 type field struct {
-	Name   string   `json:"name"`   // the key
-	Type   string   `json:"type"`   // of its JSON value: integer, boolean, string, array of strings; or null
-	Unit   string   `json:"unit"`   // "" for plain numbers and text
-	Values []string `json:"values"` // words that the string can be, or the strings of the array; empty: any. A number that acc has no word for is a string of its digits
+	Name string `json:"name"` // the key
+	Type string `json:"type"` // of its JSON value: integer, boolean, string, array of strings; or null
+	Unit string `json:"unit"` // "" for plain numbers and text
+	// words that the string can be, or the strings of the array; empty: any. A number that acc has no word for is a
+	// string of its digits
+	Values []string `json:"values"`
 	On     []string `json:"on"`     // which events have the key; empty: all lines have it
 	Doc    string   `json:"doc"`    // what it means
 	Source string   `json:"source"` // where the recorder has it from, "" if it is worked out
@@ -28,7 +30,9 @@ type field struct {
 func eventFields() []field {
 	list := []field{
 		{"seq", "integer", "", []string{}, []string{}, "position in the capture, from 1", "recorder"},
-		{"ts", "string or null", "", []string{}, []string{}, "wall clock time in UTC, RFC 3339; null if the clock is lost with the header", "boot_ns and the clock pairs"},
+		{"ts", "string or null", "", []string{}, []string{},
+			"wall clock time in UTC, RFC 3339; null if the clock is lost with the header",
+			"boot_ns and the clock pairs"},
 	}
 	for i := range format.Fields {
 		f := &format.Fields[i]
@@ -36,7 +40,8 @@ func eventFields() []field {
 		if len(f.On) == 0 {
 			on = nil
 		}
-		list = append(list, field{f.Name, f.JSONType(), f.Unit, append([]string{}, f.JSONWords()...), append([]string{}, on...), f.JSONDoc(), f.Source})
+		list = append(list, field{f.Name, f.JSONType(), f.Unit, append([]string{}, f.JSONWords()...),
+			append([]string{}, on...), f.JSONDoc(), f.Source})
 	}
 	return list
 }
@@ -74,7 +79,8 @@ events have the key. --schema prints the JSON Schema of all JSON of acc. docs/JS
 			if len(args) > 0 {
 				return nil, nothing
 			}
-			return beginning([]string{"events\tof acc replay --json", "pairs\tof acc analyze --pairs --json", "connections\tof acc analyze --connections --json"}, word), nothing
+			return beginning([]string{"events\tof acc replay --json", "pairs\tof acc analyze --pairs --json",
+				"connections\tof acc analyze --connections --json"}, word), nothing
 		},
 		Example: `  acc fields
   acc fields connections

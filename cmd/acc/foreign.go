@@ -22,11 +22,13 @@ var foreignFiles = []struct{ magic, kind, hint string }{
 	{"\x17\x08\x44tracing", "a trace.dat file of trace-cmd", "trace-cmd report -i %s prints it"},
 	{"PERFILE2", "a perf.data file of perf", "perf script -i %s prints it"},
 	{"2ELIFREP", "a perf.data file of perf", "perf script -i %s prints it"},
-	{"-----BEGIN SSH SIGNATURE", "a signature", "acc verify finds the signature of a capture by itself: acc verify CAPTURE"},
+	{"-----BEGIN SSH SIGNATURE", "a signature", "acc verify finds the signature of a capture by itself: acc verify " +
+		"CAPTURE"},
 	{"\xfd7zXZ\x00", "an xz file", "if a capture is in it: xz -dc %s | acc analyze -"},
 	{"BZh", "a bzip2 file", "if a capture is in it: bzip2 -dc %s | acc analyze -"},
 	{"\x1f\x8b", "a gzip file, and no capture is in it", "acc reads captures that acc record wrote"},
-	{"\x28\xb5\x2f\xfd", "a zstd file, and no capture is where it begins", "if a capture is in it: zstd -dc --long=31 %s | acc analyze -"},
+	{"\x28\xb5\x2f\xfd", "a zstd file, and no capture is where it begins",
+		"if a capture is in it: zstd -dc --long=31 %s | acc analyze -"},
 	{"PK\x03\x04", "a zip file", "if a capture is in it: unzip -p %s | acc analyze -"},
 }
 
@@ -110,7 +112,8 @@ func (in *input) unwrap(r io.Reader) (io.Reader, error) {
 		if in.file == os.Stdin {
 			hint = "unwrap it with " + by + " -dc"
 		}
-		return nil, &hinted{errors.New("a capture that " + by + " compressed once more: this command takes the capture itself"), hint}
+		return nil, &hinted{errors.New("a capture that " + by +
+			" compressed once more: this command takes the capture itself"), hint}
 	}
 	if in.bytes > 0 {
 		content, _ = format.Unwrap(r)

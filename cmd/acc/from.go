@@ -78,7 +78,8 @@ func (l *later) untilOf(until string) (time.Time, error) {
 	case err != nil:
 		return t, err
 	case !l.clock.Known():
-		return t, &hinted{fmt.Errorf("%s: --until needs a clock, and that of the capture is lost with its header", l.name), "without --until, all is printed"}
+		return t, &hinted{fmt.Errorf("%s: --until needs a clock, and that of the capture is lost with its header",
+			l.name), "without --until, all is printed"}
 	case !l.from.IsZero() && t.Before(l.from):
 		return t, &usageError{errors.New("--until is before --from"), "times are on the recorded host's clock"}
 	}
@@ -112,7 +113,8 @@ func (l *later) begin(from string, frames []format.Frame, index error) error {
 		return err
 	}
 	if !l.clock.Known() {
-		return &hinted{fmt.Errorf("%s: --from needs a clock, and that of the capture is lost with its header", l.name), "without --from, times are since the host's start"}
+		return &hinted{fmt.Errorf("%s: --from needs a clock, and that of the capture is lost with its header", l.name),
+			"without --from, times are since the host's start"}
 	}
 	l.from, l.none = t, true
 	if l.bytes == 0 || errors.Is(index, format.ErrNoIndex) {
@@ -162,7 +164,8 @@ func early(at, start time.Time, zone *time.Location) string {
 	if !at.Before(start.Truncate(time.Second)) {
 		return ""
 	}
-	return fmt.Sprintf("%s is before the recording, which is shown from its start, %s", at.In(zone).Format(fromLayout), start.In(zone).Format(fromLayout))
+	return fmt.Sprintf("%s is before the recording, which is shown from its start, %s", at.In(zone).Format(fromLayout),
+		start.In(zone).Format(fromLayout))
 }
 
 // nothing says, after the last batch, that no event came at the time or later; "" if one
@@ -176,11 +179,14 @@ func (l *later) nothing(start time.Time, end *format.End, zone *time.Location) s
 	case end != nil && end.Clock.Known():
 		ended := time.Unix(0, end.Clock.RealNS)
 		if l.from.After(ended) {
-			return fmt.Sprintf("%s is after the recording: it began at %s and ended at %s", at, began, ended.In(zone).Format(fromLayout))
+			return fmt.Sprintf("%s is after the recording: it began at %s and ended at %s", at, began,
+				ended.In(zone).Format(fromLayout))
 		}
-		return fmt.Sprintf("no event is recorded from %s on, until the recording ended at %s", at, ended.In(zone).Format(fromLayout))
+		return fmt.Sprintf("no event is recorded from %s on, until the recording ended at %s", at,
+			ended.In(zone).Format(fromLayout))
 	case l.lastNS != 0:
-		return fmt.Sprintf("no event that can be read is of %s or later: recording began at %s, the last one is of %s", at, began, l.clocks.Time(l.lastNS).In(zone).Format(fromLayout))
+		return fmt.Sprintf("no event that can be read is of %s or later: recording began at %s, the last one is of %s",
+			at, began, l.clocks.Time(l.lastNS).In(zone).Format(fromLayout))
 	}
 	return fmt.Sprintf("no event that can be read is of %s or later: recording began at %s", at, began)
 }
@@ -251,7 +257,8 @@ func timeOf(flag, s string, h *format.Header, end format.Clock) (time.Time, erro
 	}
 	if t, err := time.Parse("15:04:05", s); err == nil {
 		day := start.In(report.Zone(h.ZoneSec))
-		at := time.Date(day.Year(), day.Month(), day.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), day.Location())
+		at := time.Date(day.Year(), day.Month(), day.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(),
+			day.Location())
 		if next := at.AddDate(0, 0, 1); at.Before(day.Truncate(time.Second)) {
 			if end.Known() && !next.After(time.Unix(0, end.RealNS)) || !end.Known() && next.Sub(day) < day.Sub(at) {
 				at = next
@@ -261,7 +268,8 @@ func timeOf(flag, s string, h *format.Header, end format.Clock) (time.Time, erro
 	}
 	d, err := durationOf(flag, s)
 	if err != nil {
-		return time.Time{}, &usageError{fmt.Errorf("%s %q is not a time", flag, s), fmt.Sprintf("like %s 15:04:05, %[1]s 2026-11-24T15:04:05Z, or %[1]s 90s", flag)}
+		return time.Time{}, &usageError{fmt.Errorf("%s %q is not a time", flag, s),
+			fmt.Sprintf("like %s 15:04:05, %[1]s 2026-11-24T15:04:05Z, or %[1]s 90s", flag)}
 	}
 	return start.Add(d), nil
 }

@@ -29,7 +29,8 @@ func headsOf(errOut io.Writer, args []string, name string) (*evidence.Kept, erro
 			w.Frame, w.Hex = int64(n), strings.ToLower(head)
 		}
 		if b, err := hex.DecodeString(w.Hex); err != nil || len(b) != 32 {
-			return nil, &usageError{fmt.Errorf("--head %q is not 64 hexadecimal digits", a), "acc verify prints the head of a capture"}
+			return nil, &usageError{fmt.Errorf("--head %q is not 64 hexadecimal digits", a),
+				"acc verify prints the head of a capture"}
 		}
 		k.Heads = append(k.Heads, w)
 	}
@@ -54,11 +55,13 @@ func headsOf(errOut io.Writer, args []string, name string) (*evidence.Kept, erro
 	}
 	k.Log = log
 	if log.Others > 0 {
-		fmt.Fprintf(errOut, "acc: %s: lines that contain a checkpoint and do not count, since the log does not say that acc wrote them: %d, the first is line %d\n",
+		fmt.Fprintf(errOut, "acc: %s: lines that contain a checkpoint and do not count, since the log does not say "+
+			"that acc wrote them: %d, the first is line %d\n",
 			format.Quote(inputName(name)), log.Others, log.First)
 	}
 	if log.Cut > 0 {
-		fmt.Fprintf(errOut, "acc: %s: lines that are too long to be looked at: %d\n", format.Quote(inputName(name)), log.Cut)
+		fmt.Fprintf(errOut, "acc: %s: lines that are too long to be looked at: %d\n", format.Quote(inputName(name)),
+			log.Cut)
 	}
 	if len(log.Lines) == 0 {
 		err := fmt.Errorf("read %s: no line of a checkpoint by acc is in it", inputName(name))

@@ -65,13 +65,15 @@ func newExitCodesTopic() *cobra.Command {
 	for _, c := range exitCodes {
 		fmt.Fprintf(&b, "  %d  %s\n", c.code, c.meaning)
 	}
-	b.WriteString("\nacc record -- COMMAND exits with the exit code of the command. A command that a signal\nended has 128 and the number of the signal.")
+	b.WriteString("\nacc record -- COMMAND exits with the exit code of the command. A command that a signal\nended " +
+		"has 128 and the number of the signal.")
 	return &cobra.Command{Use: "exit-codes", Short: "What each exit code means", Long: b.String()}
 }
 
 // newScreenTopic is what acc help screen prints.
 func newScreenTopic() *cobra.Command {
-	return &cobra.Command{Use: "screen", Short: "How to read what acc analyze prints", Long: `How to read what acc analyze prints
+	return &cobra.Command{Use: "screen", Short: "How to read what acc analyze prints",
+		Long: `How to read what acc analyze prints
 
 The first lines are the answer: whether the file is intact and the recording complete, then
 the findings, worst first. "acc analyze --brief" prints these lines alone. On a terminal
@@ -225,7 +227,8 @@ func writeHelp(w io.Writer, cmd *cobra.Command, full bool, columns int) {
 	}
 	switch {
 	case !cmd.HasParent():
-		fmt.Fprintf(w, "\n\"acc COMMAND --help\" is short, \"acc help COMMAND\" explains all. Exit codes: acc help exit-codes\n")
+		fmt.Fprintf(w, "\n\"acc COMMAND --help\" is short, \"acc help COMMAND\" explains all. Exit codes: acc help "+
+			"exit-codes\n")
 	case full:
 		fmt.Fprintf(w, "\nExit codes: acc help exit-codes\n")
 	case !nested:
@@ -239,7 +242,8 @@ func printCommands(w io.Writer, cmd *cobra.Command) {
 	for _, g := range groups {
 		title := "\n" + g.Title + "\n"
 		for _, c := range cmd.Commands() {
-			if c.GroupID == g.ID && !c.Hidden && (c.IsAvailableCommand() || c.Name() == "help" || c.IsAdditionalHelpTopicCommand()) {
+			if c.GroupID == g.ID && !c.Hidden && (c.IsAvailableCommand() || c.Name() == "help" ||
+				c.IsAdditionalHelpTopicCommand()) {
 				fmt.Fprintf(w, "%s  %-10s  %s\n", title, c.Name(), c.Short)
 				title = ""
 			}

@@ -17,7 +17,8 @@ import (
 // oneCapture wants one argument, a capture file or -.
 func oneCapture(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return usage(cmd, fmt.Errorf("%s reads one capture, a file or - for standard input, not %d: each has a clock and events of its own; analyze, info and verify read several",
+		return usage(cmd, fmt.Errorf("%s reads one capture, a file or - for standard input, not %d: each has a clock "+
+			"and events of its own; analyze, info and verify read several",
 			cmd.Name(), len(args)))
 	}
 	return nil

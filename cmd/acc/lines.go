@@ -48,7 +48,8 @@ func (l *timedLines) add(ns int64, text []byte) error {
 	l.number++
 	l.bytes += len(text)
 	l.newestNS = max(l.newestNS, ns)
-	for len(l.held) > maxLinesHeld || l.bytes > maxLineBytes || !l.all && len(l.held) > 0 && l.held[0].ns < l.newestNS-linesWindow {
+	for len(l.held) > maxLinesHeld || l.bytes > maxLineBytes || !l.all && len(l.held) > 0 &&
+		l.held[0].ns < l.newestNS-linesWindow {
 		if err := l.write(); err != nil {
 			return err
 		}

@@ -88,7 +88,8 @@ a capture file. It replays and analyses captures on Linux, macOS and Windows, wi
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")
 	addGroup(root, "record", newRecordCommand(), newDoctorCommand())
-	addGroup(root, "read", newAnalyzeCommand(), newExplainCommand(), newFieldsCommand(), newInfoCommand(), newReplayCommand())
+	addGroup(root, "read", newAnalyzeCommand(), newExplainCommand(), newFieldsCommand(), newInfoCommand(),
+		newReplayCommand())
 	addGroup(root, "evidence", newRepairCommand(), newSignCommand(), newVerifyCommand())
 	addGroup(root, "other", newExitCodesTopic(), newScreenTopic(), newVersionCommand())
 	return root

@@ -86,7 +86,8 @@ func ofOthers(cmd *cobra.Command, flag string) string {
 	case timed && name == "explain":
 		return "acc explain is about one event; acc replay --" + flag + " prints those of a time"
 	case timed && (name == "info" || name == "verify" || name == "repair" || name == "sign"):
-		return whole + "; acc replay --" + flag + " prints the events of a time, acc analyze --connections --" + flag + " the connections"
+		return whole + "; acc replay --" + flag + " prints the events of a time, acc analyze --connections --" + flag +
+			" the connections"
 	case (flag == "top" || flag == "sort") && name == "replay":
 		return "acc replay prints all events in order of time; acc analyze has tables with --" + flag
 	case (flag == "top" || flag == "sort") && (name == "info" || name == "verify" || name == "explain"):

@@ -53,7 +53,8 @@ func createOutput(name string, force bool, ready func() error) (*output, error) 
 	}
 	if name == "-" {
 		if isTerminal(os.Stdout) {
-			return nil, &usageError{errors.New("a capture is not for a terminal"), "use -o FILE, or pipe it into acc replay -"}
+			return nil, &usageError{errors.New("a capture is not for a terminal"),
+				"use -o FILE, or pipe it into acc replay -"}
 		}
 		if isClosed(os.Stdout) {
 			return nil, &hinted{errors.New("standard output is closed"), "use -o FILE, or pipe it into acc replay -"}
@@ -68,7 +69,8 @@ func createOutput(name string, force bool, ready func() error) (*output, error) 
 	folder, base := filepath.Split(name)
 	root, err := os.OpenRoot(cmp.Or(folder, "."))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &hinted{fmt.Errorf("create %s: %w", name, fs.ErrNotExist), "its folder is not there: make it, or name another one"}
+		return nil, &hinted{fmt.Errorf("create %s: %w", name, fs.ErrNotExist),
+			"its folder is not there: make it, or name another one"}
 	}
 	if err != nil {
 		return nil, err

@@ -59,7 +59,8 @@ func (o *output) watch(ctx context.Context, errOut io.Writer, lost func(error)) 
 				return
 			}
 			if !moved && o.isMoved() {
-				fmt.Fprintf(errOut, "acc: %s was renamed or moved; acc goes on writing the same file\n", format.Quote(o.name))
+				fmt.Fprintf(errOut, "acc: %s was renamed or moved; acc goes on writing the same file\n",
+					format.Quote(o.name))
 			}
 			pause(ctx, checkPause)
 		}

@@ -22,7 +22,8 @@ func waitForChange(ctx context.Context, f *os.File) func() {
 	}
 	watched := false
 	raw.Control(func(file uintptr) {
-		_, err := unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d", file), unix.IN_MODIFY|unix.IN_ATTRIB|unix.IN_MOVE_SELF|unix.IN_DELETE_SELF)
+		_, err := unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d", file),
+			unix.IN_MODIFY|unix.IN_ATTRIB|unix.IN_MOVE_SELF|unix.IN_DELETE_SELF)
 		watched = err == nil
 	})
 	if !watched {

@@ -74,7 +74,8 @@ behind it does not show.`,
 		ValidArgsFunction: afterDashes,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if at := cmd.ArgsLenAtDash(); len(args) > 0 && at != 0 {
-				return &usageError{fmt.Errorf("unexpected argument %q", args[0]), "a command to run goes behind --: acc record -o FILE -- COMMAND"}
+				return &usageError{fmt.Errorf("unexpected argument %q", args[0]),
+					"a command to run goes behind --: acc record -o FILE -- COMMAND"}
 			}
 			return nil
 		},
@@ -91,17 +92,25 @@ behind it does not show.`,
 	f.StringVarP(&o.output, "write", "w", "", "the same as --output, a `FILE`")
 	f.BoolVar(&o.force, "force", false, "overwrite the file if it exists")
 	f.StringVar(&o.probe, "probe", "auto", "`KIND` of probes: auto, kprobe or fentry")
-	f.StringVar(&o.events, "events", "all", "`WHAT` to record: all, accept (the calls alone, which is cheaper) or lifecycle (what becomes of TCP connections; who accepts them, and most findings, are not in it)")
-	f.Uint64VarP(&o.count, "count", "c", 0, "stop after `N` events (two for each accept system call); what happens until it has stopped is recorded too")
-	f.StringVarP(&o.duration, "duration", "d", "0", "stop after this `TIME`, like 30s, and end the command; a bare number is seconds")
-	f.BoolVar(&o.denied, "denied", false, "also record calls that seccomp refuses with an error; every system call of the host pays for it (some 200 instructions)")
-	f.StringVar(&o.ring, "ring-size", "8MiB", "`SIZE` of the ring buffer between kernel and recorder: a power of two, at least 16KiB")
+	f.StringVar(&o.events, "events", "all", "`WHAT` to record: all, accept (the calls alone, which is cheaper) or "+
+		"lifecycle (what becomes of TCP connections; who accepts them, and most findings, are not in it)")
+	f.Uint64VarP(&o.count, "count", "c", 0, "stop after `N` events (two for each accept system call); what happens "+
+		"until it has stopped is recorded too")
+	f.StringVarP(&o.duration, "duration", "d", "0",
+		"stop after this `TIME`, like 30s, and end the command; a bare number is seconds")
+	f.BoolVar(&o.denied, "denied", false, "also record calls that seccomp refuses with an error; every system call "+
+		"of the host pays for it (some 200 instructions)")
+	f.StringVar(&o.ring, "ring-size", "8MiB", "`SIZE` of the ring buffer between kernel and recorder: a power of "+
+		"two, at least 16KiB")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "emit chain heads to `WHERE`: stderr or syslog")
-	f.StringVar(&o.checkpointEvery, "checkpoint-every", checkpointEvery, "at most one checkpoint in this `TIME`; the last one comes at the end")
+	f.StringVar(&o.checkpointEvery, "checkpoint-every", checkpointEvery,
+		"at most one checkpoint in this `TIME`; the last one comes at the end")
 	complete(cmd, "output", captureFiles)
 	complete(cmd, "write", captureFiles)
-	values(cmd, "probe", "auto\twhat suits the kernel", "kprobe\tworks on every kernel", "fentry\tcheaper, where the kernel has it")
-	values(cmd, "events", "all\tcalls and connections", "accept\tthe calls alone, which is cheaper", "lifecycle\twhat becomes of TCP connections")
+	values(cmd, "probe", "auto\twhat suits the kernel", "kprobe\tworks on every kernel",
+		"fentry\tcheaper, where the kernel has it")
+	values(cmd, "events", "all\tcalls and connections", "accept\tthe calls alone, which is cheaper",
+		"lifecycle\twhat becomes of TCP connections")
 	values(cmd, "count", "1000", "100000")
 	values(cmd, "duration", "10s", "30s", "1m", "5m")
 	values(cmd, "ring-size", "1MiB", "8MiB", "64MiB")
@@ -128,13 +137,15 @@ func sizeOf(s string) (int, error) {
 	n, err := strconv.ParseInt(num, 10, 32)
 	size := n << shift
 	if err != nil || size < minRing || size > 1<<30 || size&(size-1) != 0 {
-		return 0, &usageError{fmt.Errorf("--ring-size %q is not a power of two from 16KiB to 1GiB", s), "like --ring-size 64MiB"}
+		return 0, &usageError{fmt.Errorf("--ring-size %q is not a power of two from 16KiB to 1GiB", s),
+			"like --ring-size 64MiB"}
 	}
 	return int(size), nil
 }
 
 func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
-	c := capture.Options{Mode: capture.Mode(o.probe), Events: capture.Events(o.events), MaxEvents: o.count, Denied: o.denied, Command: o.command, Confine: true, Args: os.Args, Tool: "acc " + toolVersion()}
+	c := capture.Options{Mode: capture.Mode(o.probe), Events: capture.Events(o.events), MaxEvents: o.count,
+		Denied: o.denied, Command: o.command, Confine: true, Args: os.Args, Tool: "acc " + toolVersion()}
 	err := checkKinds(&c)
 	if err != nil {
 		return err
@@ -228,7 +239,8 @@ func checkKinds(c *capture.Options) error {
 	switch c.Mode {
 	case capture.ModeAuto, capture.ModeKprobe, capture.ModeFentry:
 	default:
-		return &usageError{fmt.Errorf("--probe %q is neither auto, kprobe nor fentry", c.Mode), "auto chooses what suits the kernel"}
+		return &usageError{fmt.Errorf("--probe %q is neither auto, kprobe nor fentry", c.Mode),
+			"auto chooses what suits the kernel"}
 	}
 	return nil
 }
@@ -266,16 +278,19 @@ func summary(w io.Writer, out *output, r *capture.Result) {
 	case r.End.Lost == 0 && missed == 0:
 		fmt.Fprintf(w, "acc: nothing was lost\n")
 	case r.End.Lost > 0:
-		fmt.Fprintf(w, "acc: LOST %s: the ring buffer was full; --ring-size makes it larger\n", humanize.Plural(r.End.Lost, "event"))
+		fmt.Fprintf(w, "acc: LOST %s: the ring buffer was full; --ring-size makes it larger\n",
+			humanize.Plural(r.End.Lost, "event"))
 	}
 	if missed > 0 {
-		fmt.Fprintf(w, "acc: MISSED %s: the kernel did not run a probe; acc info says which, and why that happens\n", humanize.Plural(missed, "hit"))
+		fmt.Fprintf(w, "acc: MISSED %s: the kernel did not run a probe; acc info says which, and why that happens\n",
+			humanize.Plural(missed, "hit"))
 	}
 	if n := len(r.End.Blocked); n > 0 {
 		fmt.Fprintf(w, "acc: at the end %s waited in accept\n", humanize.Plural(uint64(n), "task"))
 	}
 	if r.Kept != nil {
-		fmt.Fprintf(w, "acc: not all privileges could be given up: %s\n", format.Quote(strings.ReplaceAll(r.Kept.Error(), "\n", "; ")))
+		fmt.Fprintf(w, "acc: not all privileges could be given up: %s\n",
+			format.Quote(strings.ReplaceAll(r.Kept.Error(), "\n", "; ")))
 	}
 	if !r.End.Clean {
 		fmt.Fprintf(w, "acc: the recording was NOT closed cleanly: %s\n", format.Quote(r.End.Detail))
@@ -283,7 +298,8 @@ func summary(w io.Writer, out *output, r *capture.Result) {
 	switch {
 	case out.stdout:
 	case out.isMoved():
-		fmt.Fprintf(w, "acc: the file was renamed or moved while acc wrote it; %s is its old name\n", format.Quote(out.name))
+		fmt.Fprintf(w, "acc: the file was renamed or moved while acc wrote it; %s is its old name\n",
+			format.Quote(out.name))
 	default:
 		fmt.Fprintf(w, "acc: next: acc analyze %s\n", format.Quote(out.name))
 	}

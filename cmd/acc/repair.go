@@ -95,7 +95,8 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 	fmt.Fprintf(errOut, "acc: %s has %s; left out: %s\n", format.Quote(out.name),
 		humanize.Plural(end.Events, "event"), analysis.LeftOut(note.Lost, max(note.Places, 1), note.Events))
 	if out.name != "-" {
-		fmt.Fprintf(errOut, "acc: next: acc analyze %s; keep %s, which is the evidence\n", format.Quote(out.name), format.Quote(in.name))
+		fmt.Fprintf(errOut, "acc: next: acc analyze %s; keep %s, which is the evidence\n", format.Quote(out.name),
+			format.Quote(in.name))
 	}
 	return nil
 }

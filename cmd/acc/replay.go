@@ -57,8 +57,10 @@ lies before. It says so when the capture has no event at that time or later.`,
 	f := cmd.Flags()
 	f.StringVar(&o.speed, "speed", "1", "this many `TIMES` as fast as it happened, or max")
 	f.StringVar(&o.maxGap, "max-gap", "0", "longest pause between two events, a `TIME` like 2s; 0: as long as it was")
-	f.StringVar(&o.from, "from", "", "begin at this `TIME`: 15:04:05 on the recorded host's clock, 2026-11-24T15:04:05Z, or 90s after the start")
-	f.StringVar(&o.until, "until", "", "stop at this `TIME`, which is given like that of --from; what follows is not read")
+	f.StringVar(&o.from, "from", "", "begin at this `TIME`: 15:04:05 on the recorded host's clock, "+
+		"2026-11-24T15:04:05Z, or 90s after the start")
+	f.StringVar(&o.until, "until", "", "stop at this `TIME`, which is given like that of --from; what follows is not "+
+		"read")
 	f.BoolVar(&o.json, "json", false, "print JSON, one object a line")
 	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
 	o.zoneOptions.flags(cmd)
@@ -79,7 +81,8 @@ func speedOf(s string) (float64, error) {
 	}
 	v, err := strconv.ParseFloat(strings.TrimSuffix(s, "x"), 64)
 	if err != nil || !(v > 0) || v > 1e9 {
-		return 0, &usageError{fmt.Errorf("--speed %q is not a number above 0, nor max", s), "like --speed 10, or --speed max"}
+		return 0, &usageError{fmt.Errorf("--speed %q is not a number above 0, nor max", s),
+			"like --speed 10, or --speed max"}
 	}
 	return v, nil
 }
@@ -91,7 +94,8 @@ func durationOf(flag, s string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		return 0, &usageError{fmt.Errorf("%s %q is not a duration", flag, s), "like " + flag + " 30s, or " + flag + " 5m"}
+		return 0, &usageError{fmt.Errorf("%s %q is not a duration", flag, s), "like " + flag + " 30s, or " + flag +
+			" 5m"}
 	}
 	return d, nil
 }
@@ -148,8 +152,10 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	day := ""
 	batch := func(b *format.Batch) error {
 		for _, l := range b.Losses {
-			fmt.Fprintf(errOut, "acc: %s of %s lost on cpu%d between %s and %s\n", humanize.Plural(l.Count, l.Kind.String()+" event"), l.Hook, l.CPU,
-				clocks.AppendMoment(nil, l.FromNS, time.UTC, lossLayout), clocks.AppendMoment(nil, l.ToNS, time.UTC, lossLayout))
+			fmt.Fprintf(errOut, "acc: %s of %s lost on cpu%d between %s and %s\n",
+				humanize.Plural(l.Count, l.Kind.String()+" event"), l.Hook, l.CPU,
+				clocks.AppendMoment(nil, l.FromNS, time.UTC, lossLayout),
+				clocks.AppendMoment(nil, l.ToNS, time.UTC, lossLayout))
 		}
 		if b.End != nil {
 			e := *b.End
@@ -187,7 +193,8 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		return exited(130)
 	}
 	if errors.Is(err, errUntil) {
-		fmt.Fprintf(errOut, "acc: %s: stopped at %s as --until says; what follows was not read\n", in.name, until.In(zone).Format(fromLayout))
+		fmt.Fprintf(errOut, "acc: %s: stopped at %s as --until says; what follows was not read\n", in.name,
+			until.In(zone).Format(fromLayout))
 		return nil
 	}
 	if why := source.nothing(startOf(in.Start()), end, zone); why != "" {

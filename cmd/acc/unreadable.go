@@ -56,7 +56,8 @@ func openFiles(names []string) (ins []*input, errs []error) {
 	for i, name := range names {
 		ins[i], errs[i] = openFile(name)
 		if errors.Is(errs[i], syscall.EMFILE) {
-			errs[i] = &hinted{errs[i], "all files are opened before the first is read: name fewer at a time (xargs -n 100), or raise ulimit -n"}
+			errs[i] = &hinted{errs[i], "all files are opened before the first is read: name fewer at a time (xargs " +
+				"-n 100), or raise ulimit -n"}
 		}
 	}
 	return ins, errs

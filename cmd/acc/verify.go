@@ -86,10 +86,14 @@ and error says why.`,
 	f := cmd.Flags()
 	f.BoolVar(&o.json, "json", false, "print JSON, one object a file")
 	f.StringArrayVar(&o.heads, "head", nil, "chain `HEAD` that must be in the capture: HEX, or FRAME:HEX")
-	f.StringVar(&o.checkpoints, "checkpoints", "", "`LOG` with the lines of record --checkpoint: journalctl -o json, syslog, or acc's standard error; - for standard input")
+	f.StringVar(&o.checkpoints, "checkpoints", "",
+		"`LOG` with the lines of record --checkpoint: journalctl -o json, syslog, or acc's standard error; - for "+
+			"standard input")
 	f.StringVar(&o.signature, "signature", "", "signature `FILE` (default FILE.sig, if it is there)")
-	f.StringVar(&o.signers, "allowed-signers", "", "`FILE` that says who may sign, in the format of ssh-keygen(1); the capture must be signed")
-	f.StringVar(&o.revoked, "revoked", "", "`FILE` of keys that may not sign any more: public keys, or a key revocation list of ssh-keygen -k")
+	f.StringVar(&o.signers, "allowed-signers", "",
+		"`FILE` that says who may sign, in the format of ssh-keygen(1); the capture must be signed")
+	f.StringVar(&o.revoked, "revoked", "", "`FILE` of keys that may not sign any more: public keys, or a key "+
+		"revocation list of ssh-keygen -k")
 	f.StringVar(&o.identity, "identity", "", "`WHO` of them must have signed (default anyone)")
 	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace `NAME` of the signature")
 	anyFile(cmd, "checkpoints", "signature", "allowed-signers", "revoked")
@@ -103,7 +107,8 @@ and error says why.`,
 
 // verdicts of verify, and the exit codes that go with them.
 var verdictCodes = map[string]int{
-	"intact": exitOK, evidence.Unclean: exitTruncated, "truncated": exitTruncated, "corrupt": exitCorrupt, "altered": exitVerify, evidence.Unsigned: exitVerify,
+	"intact": exitOK, evidence.Unclean: exitTruncated, "truncated": exitTruncated, "corrupt": exitCorrupt,
+	"altered": exitVerify, evidence.Unsigned: exitVerify,
 	evidence.Unconfirmed: exitVerify,
 }
 
@@ -135,16 +140,19 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 		return &usageError{errors.New("--signature is for one file"), "without it, the signature of FILE is FILE.sig"}
 	}
 	if o.identity != "" && o.signers == "" {
-		return &usageError{errors.New("--identity needs --allowed-signers"), "like --allowed-signers ~/.ssh/allowed_signers"}
+		return &usageError{errors.New("--identity needs --allowed-signers"),
+			"like --allowed-signers ~/.ssh/allowed_signers"}
 	}
 	if o.revoked != "" && o.signers == "" {
-		return &usageError{errors.New("--revoked needs --allowed-signers"), "like --allowed-signers ~/.ssh/allowed_signers"}
+		return &usageError{errors.New("--revoked needs --allowed-signers"),
+			"like --allowed-signers ~/.ssh/allowed_signers"}
 	}
 	if i := slices.Index(names, "-"); i >= 0 && slices.Contains(names[i+1:], "-") {
 		return &usageError{errors.New("standard input can be read once"), "name - one time"}
 	}
 	if o.checkpoints == "-" && slices.Contains(names, "-") {
-		return &usageError{errors.New("standard input can't be both the capture and the checkpoints"), "name a file for one of them"}
+		return &usageError{errors.New("standard input can't be both the capture and the checkpoints"),
+			"name a file for one of them"}
 	}
 	heads, err := headsOf(errOut, o.heads, o.checkpoints)
 	if err != nil {
@@ -166,7 +174,8 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 		v, err := (*verified)(nil), errs[i]
 		if err == nil {
 			v, err = verifyInput(ctx, in, errOut, evidence.VerifyOptions{
-				Name: in.name, Kept: heads, Signature: sigs[i], SignatureRequired: o.signature != "", Signers: who.allowed, Revoked: who.revoked,
+				Name: in.name, Kept: heads, Signature: sigs[i], SignatureRequired: o.signature != "",
+				Signers: who.allowed, Revoked: who.revoked,
 				Identity: o.identity, Namespace: o.namespace, Endless: in.bytes == 0,
 			})
 		}

@@ -16,8 +16,9 @@ import (
 
 // verdictWords are the verdicts in words.
 var verdictWords = map[string]string{
-	audit.Intact:         "intact: every frame, END, index and tail are there and fit",
-	evidence.Unclean:     "UNCLEAN: all that is in it fits, but the recording was not closed cleanly, or it was repaired",
+	audit.Intact: "intact: every frame, END, index and tail are there and fit",
+	evidence.Unclean: "UNCLEAN: all that is in it fits, but the recording was not closed cleanly, or it was " +
+		"repaired",
 	audit.Truncated:      "TRUNCATED: it stops before its end",
 	audit.Corrupt:        "CORRUPT: it holds what its recorder did not write",
 	audit.Altered:        "ALTERED: it is not what was signed or kept",
@@ -49,7 +50,8 @@ func (v *verified) text(out io.Writer) error {
 		} else if m.AfterEvent == 0 {
 			row("missing", "all that was recorded, if there was anything, and the account of losses")
 		} else {
-			row("missing", "what happened after event %s, %s, and the account of losses", report.Count(m.AfterEvent), at)
+			row("missing", "what happened after event %s, %s, and the account of losses", report.Count(m.AfterEvent),
+				at)
 		}
 		if m.RestBytes > 0 && !v.Ended && len(v.Skipped) == 0 {
 			row("", "%d bytes of it from byte %d on are there, but no complete frame", m.RestBytes, m.AtByte)
@@ -73,19 +75,23 @@ func (v *verified) text(out io.Writer) error {
 
 // covered says how much of the file the head covers.
 func (v *verified) covered() string {
-	if v.HeadBytes == v.Bytes || v.Capture == audit.Intact || v.Capture == evidence.Unclean { // behind them are index and tail alone
+	// behind them are index and tail alone
+	if v.HeadBytes == v.Bytes || v.Capture == audit.Intact || v.Capture == evidence.Unclean {
 		return fmt.Sprintf("; the file has %s bytes", report.Count(uint64(v.Bytes)))
 	}
-	return fmt.Sprintf(": up to byte %s; the file has %s bytes", report.Count(uint64(v.HeadBytes)), report.Count(uint64(v.Bytes)))
+	return fmt.Sprintf(": up to byte %s; the file has %s bytes", report.Count(uint64(v.HeadBytes)),
+		report.Count(uint64(v.Bytes)))
 }
 
 func (v *verified) signatureText(row func(name, format string, args ...any)) {
 	s, q := &v.Signature, format.Quote
 	switch s.Status {
 	case "good":
-		row("signature", "good, by the allowed signer %s; key %s %s", q(s.Principals), q(strings.TrimPrefix(s.Type, "ssh-")), q(s.Key))
+		row("signature", "good, by the allowed signer %s; key %s %s", q(s.Principals),
+			q(strings.TrimPrefix(s.Type, "ssh-")), q(s.Key))
 	case "valid":
-		row("signature", "valid, by the key %s %s; --allowed-signers says whose that is", q(strings.TrimPrefix(s.Type, "ssh-")), q(s.Key))
+		row("signature", "valid, by the key %s %s; --allowed-signers says whose that is",
+			q(strings.TrimPrefix(s.Type, "ssh-")), q(s.Key))
 	case "bad":
 		row("signature", "BAD: %s", q(s.Why))
 	default:
@@ -101,9 +107,11 @@ const maxHeads = 5
 func (v *verified) headsText(row func(name, format string, args ...any)) {
 	if l := v.Log; l != nil && l.Checkpoints > 0 {
 		row("log", "%s", map[string]string{
-			string(checkpoints.Journal): "a journal: journald asked the kernel who wrote the lines: " + format.Quote(l.Writer),
-			string(checkpoints.Syslog):  "text of syslog, with acc's tag, which any user of that host can write: journalctl -t acc -o json proves more",
-			string(checkpoints.Output):  "acc's standard error: it proves as much as it is hard to write there",
+			string(checkpoints.Journal): "a journal: journald asked the kernel who wrote the lines: " +
+				format.Quote(l.Writer),
+			string(checkpoints.Syslog): "text of syslog, with acc's tag, which any user of that host can write: " +
+				"journalctl -t acc -o json proves more",
+			string(checkpoints.Output): "acc's standard error: it proves as much as it is hard to write there",
 		}[l.Form])
 	}
 	if len(v.Heads) == 0 {
@@ -126,11 +134,14 @@ func (v *verified) headsText(row func(name, format string, args ...any)) {
 	if newest >= 0 {
 		switch h, ended := v.Heads[newest], v.Capture == audit.Intact || v.Capture == evidence.Unclean; {
 		case v.Head != h.Head:
-			say("%.16s…: frame %d; the first %d bytes are as they were written then; nothing proves the %d behind them", h.Head, h.Frame, h.Bytes, v.Bytes-h.Bytes)
+			say("%.16s…: frame %d; the first %d bytes are as they were written then; "+
+				"nothing proves the %d behind them",
+				h.Head, h.Frame, h.Bytes, v.Bytes-h.Bytes)
 		case ended:
 			say("%.16s…: frame %d, the last; the whole file is as it was written then", h.Head, h.Frame)
 		default:
-			say("%.16s…: frame %d, the last that is here; the first %d bytes are as they were written then", h.Head, h.Frame, h.Bytes)
+			say("%.16s…: frame %d, the last that is here; the first %d bytes are as they were written then", h.Head,
+				h.Frame, h.Bytes)
 		}
 	}
 	shown := 0

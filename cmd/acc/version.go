@@ -95,7 +95,8 @@ func (b build) lines() string {
 	if canRecord(runtime.GOOS, runtime.GOARCH) {
 		can = "records and reads captures"
 	}
-	return fmt.Sprintf("%s\n%s\nbuilt: by %s for %s/%s\nthis build: %s", first, source, runtime.Version(), runtime.GOOS, runtime.GOARCH, can)
+	return fmt.Sprintf("%s\n%s\nbuilt: by %s for %s/%s\nthis build: %s", first, source, runtime.Version(), runtime.GOOS,
+		runtime.GOARCH, can)
 }
 
 // canRecord reports whether acc has a recorder for a system.

@@ -19,7 +19,8 @@ func (in *input) window(from, until string) (w window, err error) {
 		return w, nil
 	}
 	if !in.Clock().Known() {
-		return w, &hinted{fmt.Errorf("%s: --from and --until need a clock, and that of the capture is lost with its header", in.name), "without them, all is listed"}
+		return w, &hinted{fmt.Errorf("%s: --from and --until need a clock, and that of the capture is lost with its "+
+			"header", in.name), "without them, all is listed"}
 	}
 	end := format.Clock{}
 	if in.bytes > 0 {
@@ -45,5 +46,6 @@ func (in *input) window(from, until string) (w window, err error) {
 
 // has reports whether any of what lies between two boot times is in the window.
 func (w *window) has(clocks *format.Clocks, beganNS, endedNS int64) bool {
-	return (w.from.IsZero() || !clocks.Time(endedNS).Before(w.from)) && (w.until.IsZero() || !clocks.Time(beganNS).After(w.until))
+	return (w.from.IsZero() || !clocks.Time(endedNS).Before(w.from)) &&
+		(w.until.IsZero() || !clocks.Time(beganNS).After(w.until))
 }

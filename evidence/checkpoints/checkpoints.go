@@ -83,7 +83,8 @@ var text = lazy(`^checkpoint capture=(\S{1,64}) frame=(\d{1,10}) bytes=(\d{1,19}
 
 // Append appends the line of a checkpoint, without a line feed.
 func Append(dst []byte, id string, c format.Checkpoint) []byte {
-	return fmt.Appendf(dst, "checkpoint capture=%s frame=%d bytes=%d events=%d head=%x", id, c.Frame, c.Bytes, c.Events, c.Head)
+	return fmt.Appendf(dst, "checkpoint capture=%s frame=%d bytes=%d events=%d head=%x", id, c.Frame, c.Bytes, c.Events,
+		c.Head)
 }
 
 // Read takes the checkpoints out of a log. If it has lines of several forms, those

@@ -30,25 +30,33 @@ func (l *Log) Of(id string) (lines []Line, contradictions []string, passed int) 
 		}
 	}
 	if len(writers) > 1 { // a capture has one recorder
-		contradictions = append(contradictions, fmt.Sprintf("two processes wrote heads of it: %v; %v", writers[0], writers[1]))
+		contradictions = append(contradictions, fmt.Sprintf("two processes wrote heads of it: %v; %v", writers[0],
+			writers[1]))
 	}
 	slices.SortStableFunc(lines, func(a, b Line) int {
-		return cmp.Or(cmp.Compare(a.Frame, b.Frame), bytes.Compare(a.Head[:], b.Head[:]), cmp.Compare(a.Bytes, b.Bytes), cmp.Compare(a.Events, b.Events))
+		return cmp.Or(cmp.Compare(a.Frame, b.Frame), bytes.Compare(a.Head[:], b.Head[:]), cmp.Compare(a.Bytes, b.Bytes),
+			cmp.Compare(a.Events, b.Events))
 	})
 	lines = slices.CompactFunc(lines, func(a, b Line) bool { return same(a, b) })
 	for i := 1; i < len(lines); i++ {
 		a, b := lines[i-1], lines[i]
 		switch {
 		case a.Frame == b.Frame && a.Head != b.Head:
-			contradictions = append(contradictions, fmt.Sprintf("frame %d has two heads, %.8x… and %.8x…", a.Frame, a.Head, b.Head))
+			contradictions = append(contradictions,
+				fmt.Sprintf("frame %d has two heads, %.8x… and %.8x…", a.Frame, a.Head, b.Head))
 		case a.Frame == b.Frame && a.Events == b.Events: // the end: once before the index, once behind it
 		case a.Frame == b.Frame:
-			contradictions = append(contradictions, fmt.Sprintf("frame %d ends at byte %d, after %d events, and at byte %d, after %d events", a.Frame, a.Bytes, a.Events, b.Bytes, b.Events))
+			contradictions = append(contradictions,
+				fmt.Sprintf("frame %d ends at byte %d, after %d events, and at byte %d, after %d events", a.Frame,
+					a.Bytes, a.Events, b.Bytes, b.Events))
 		case b.Bytes <= a.Bytes || b.Events < a.Events:
-			contradictions = append(contradictions, fmt.Sprintf("frame %d ends at byte %d, after %d events, and frame %d, which is later, at byte %d, after %d events",
-				a.Frame, a.Bytes, a.Events, b.Frame, b.Bytes, b.Events))
+			contradictions = append(contradictions,
+				fmt.Sprintf("frame %d ends at byte %d, after %d events, and frame %d, which is later, at byte %d, "+
+					"after %d events",
+					a.Frame, a.Bytes, a.Events, b.Frame, b.Bytes, b.Events))
 		case a.Head == b.Head:
-			contradictions = append(contradictions, fmt.Sprintf("frames %d and %d have the same head, %.8x…", a.Frame, b.Frame, a.Head))
+			contradictions = append(contradictions,
+				fmt.Sprintf("frames %d and %d have the same head, %.8x…", a.Frame, b.Frame, a.Head))
 		}
 	}
 	return lines, contradictions, passed

@@ -14,8 +14,9 @@ import (
 // another place.
 var (
 	tagged = lazy(`^(?:<\d{1,3}>)?(?:` + strings.Join([]string{
-		`[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?`,                             // RFC 3164, journalctl
-		`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?`,         // rsyslog, journalctl -o short-iso
+		`[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?`, // RFC 3164, journalctl
+		// rsyslog, journalctl -o short-iso
+		`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?`,
 		`[A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [A-Za-z0-9+:-]{1,9}`, // -o short-full
 		`\[ *\d+\.\d+\]`, `\d{6,}\.\d+`, // -o short-monotonic, -o short-unix
 	}, "|") + `) (?:[^\s\[\]]*[^\s\[\]:] )?acc\[(\d{1,10})\]: (?:acc: )?(checkpoint .*)$`)
@@ -87,7 +88,8 @@ func parseJSON(line []byte) (c Line, form Form, ok bool) {
 		return c, Output, ok
 	}
 	exe := strings.TrimSuffix(e.Exe, " (deleted)")
-	if e.Log != nil || !name().MatchString(e.Identifier) || !name().MatchString(e.Comm) || !name().MatchString(path.Base(exe)) || e.PID == "" || e.UID == "" {
+	if e.Log != nil || !name().MatchString(e.Identifier) || !name().MatchString(e.Comm) ||
+		!name().MatchString(path.Base(exe)) || e.PID == "" || e.UID == "" {
 		return c, "", false
 	}
 	c, ok = parseText(strings.TrimPrefix(*e.Message, "acc: "), Writer{PID: e.PID, UID: e.UID, Exe: exe, Boot: e.Boot})

@@ -80,7 +80,8 @@ func Sign(signer ssh.Signer, namespace string, digest []byte) ([]byte, error) {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	body := append([]byte(magic), ssh.Marshal(envelope{
-		Version: version, PublicKey: signer.PublicKey().Marshal(), Namespace: namespace, Hash: "sha512", Signature: ssh.Marshal(sig),
+		Version: version, PublicKey: signer.PublicKey().Marshal(), Namespace: namespace, Hash: "sha512",
+		Signature: ssh.Marshal(sig),
 	})...)
 	return wrap(body), nil
 }
@@ -119,7 +120,8 @@ func unwrap(armoured []byte) ([]byte, error) {
 	}
 	text, ok = bytes.CutPrefix(text, []byte("\n"))
 	if !ok {
-		return nil, errors.New("not an SSH signature: its first line does not end in a line feed alone, and ssh-keygen takes none that is so")
+		return nil, errors.New("not an SSH signature: its first line does not end in a line feed alone, and " +
+			"ssh-keygen takes none that is so")
 	}
 	text, _, ok = bytes.Cut(text, []byte("\n-----END "+armour+"-----"))
 	if !ok {
@@ -167,7 +169,8 @@ func Parse(armoured []byte) (*Signature, error) {
 	if err := ssh.Unmarshal(e.Signature, &s.signature); err != nil {
 		return nil, fmt.Errorf("read signature: %w", err)
 	}
-	if key.Type() == ssh.KeyAlgoRSA && s.signature.Format != ssh.KeyAlgoRSASHA256 && s.signature.Format != ssh.KeyAlgoRSASHA512 {
+	if key.Type() == ssh.KeyAlgoRSA && s.signature.Format != ssh.KeyAlgoRSASHA256 &&
+		s.signature.Format != ssh.KeyAlgoRSASHA512 {
 		return nil, fmt.Errorf("signature is by %q, which is not safe", s.signature.Format)
 	}
 	return s, nil
