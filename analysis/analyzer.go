@@ -1,5 +1,7 @@
 package analysis
 
+// This file has the Analyzer: it takes batches of a capture and hands each event on.
+
 import (
 	"cmp"
 	"math"

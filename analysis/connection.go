@@ -1,5 +1,7 @@
 package analysis
 
+// This file has a connection as the analysis gives it, and how connections end.
+
 import (
 	"cmp"
 	"maps"

@@ -1,5 +1,7 @@
 package analysis
 
+// This file keeps the length of an accept queue over time, and when it was full.
+
 import (
 	"cmp"
 	"time"

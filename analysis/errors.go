@@ -1,5 +1,7 @@
 package analysis
 
+// This file knows the errors of accept and what they mean.
+
 import (
 	"cmp"
 	"slices"

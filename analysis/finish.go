@@ -1,5 +1,7 @@
 package analysis
 
+// This file ends an analysis: totals, doubts and caveats.
+
 import (
 	"cmp"
 	"fmt"

@@ -1,5 +1,7 @@
 package analysis
 
+// This file finds out why a process did not accept at the end.
+
 import (
 	"fmt"
 	"slices"

@@ -1,5 +1,7 @@
 package analysis
 
+// This file keeps the limits that an accept queue had, and its longest.
+
 import (
 	"time"
 

@@ -1,5 +1,7 @@
 package analysis
 
+// This file keeps what is known of each listening socket.
+
 import (
 	"cmp"
 	"fmt"

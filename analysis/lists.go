@@ -1,5 +1,7 @@
 package analysis
 
+// This file makes the lists of a result: listeners, processes, peers, errors.
+
 import (
 	"cmp"
 	"fmt"

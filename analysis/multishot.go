@@ -1,5 +1,7 @@
 package analysis
 
+// This file follows multishot accepts of io_uring at a listener.
+
 import (
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/pairing"

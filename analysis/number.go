@@ -1,5 +1,7 @@
 package analysis
 
+// This file gives the functions of package humanize to those who import analysis.
+
 import "github.com/acc-project/acc/analysis/humanize"
 
 // Count writes n with commas, as [humanize.Count] does.

@@ -1,5 +1,7 @@
 package analysis
 
+// This file counts accepted connections by the client's address.
+
 import (
 	"encoding/binary"
 	"math/bits"

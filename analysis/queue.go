@@ -1,5 +1,7 @@
 package analysis
 
+// This file keeps what the events of connections say of a listener's accept queue.
+
 import (
 	"cmp"
 

@@ -1,5 +1,7 @@
 package analysis
 
+// This file says whether a recording is complete.
+
 import (
 	"fmt"
 	"strings"

@@ -1,5 +1,7 @@
 package analysis
 
+// This file follows connections that were refused because a queue was full.
+
 import (
 	"cmp"
 	"maps"

@@ -1,5 +1,7 @@
 package analysis
 
+// This file has the result of an analysis, as JSON prints it.
+
 import (
 	"time"
 

@@ -1,5 +1,7 @@
 package analysis
 
+// This file uses the lists of sockets that were taken at the start and the end.
+
 import (
 	"net/netip"
 

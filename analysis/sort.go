@@ -1,5 +1,7 @@
 package analysis
 
+// This file orders the tables of a result.
+
 import (
 	"cmp"
 	"net/netip"

@@ -1,5 +1,7 @@
 package analysis
 
+// This file keeps how listeners stopped, and who stopped them.
+
 import (
 	"time"
 

@@ -1,5 +1,7 @@
 package analysis
 
+// This file keeps what each process did at a listener.
+
 import (
 	"cmp"
 	"slices"

@@ -1,5 +1,7 @@
 package confine
 
+// This file has the numbers of system calls that x86-64 alone has.
+
 import "golang.org/x/sys/unix"
 
 const auditArch = unix.AUDIT_ARCH_X86_64

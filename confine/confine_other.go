@@ -2,5 +2,7 @@
 
 package confine
 
+// This file stands for confinement where there is no Linux.
+
 // Reader does nothing where the system has nothing for it.
 func Reader(bool) {}

@@ -2,6 +2,8 @@
 
 package confine
 
+// This file makes filters of system calls for seccomp.
+
 import (
 	"errors"
 	"fmt"

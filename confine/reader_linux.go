@@ -2,6 +2,8 @@
 
 package confine
 
+// This file confines readers of files.
+
 import (
 	"github.com/landlock-lsm/go-landlock/landlock"
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"

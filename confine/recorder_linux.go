@@ -2,6 +2,8 @@
 
 package confine
 
+// This file confines the recorder.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package format
 
+// This file makes a block of columns out of events.
+
 import (
 	"math"
 	"math/bits"

@@ -1,5 +1,7 @@
 package format
 
+// This file says how many bytes a connection carried, without the FIN.
+
 // What a Closed event's shutdown says beside the kernel's own two bits.
 const (
 	finCame     = 4

@@ -1,5 +1,7 @@
 package format
 
+// This file walks msgpack before it is decoded, and holds each length against what is there.
+
 import (
 	"encoding/binary"
 	"errors"

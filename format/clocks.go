@@ -1,5 +1,7 @@
 package format
 
+// This file places boot times by the nearest clock pair.
+
 import (
 	"slices"
 	"time"

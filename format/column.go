@@ -1,5 +1,7 @@
 package format
 
+// This file writes the numbers and lengths of msgpack, and columns of numbers.
+
 import (
 	"encoding/binary"
 	"errors"

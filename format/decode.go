@@ -1,5 +1,7 @@
 package format
 
+// This file decodes the content of a frame.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package format
 
+// This file knows the names of errors.
+
 // errnoNames are Linux's names of error numbers on x86-64 and arm64 (errno(3)),
 // whatever system this runs on, and of the kernel's own above 511
 // (include/linux/errno.h).

@@ -1,5 +1,7 @@
 package format
 
+// This file has the errors of reading.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package format
 
+// This file has the event, and its kinds, hooks and marks.
+
 import (
 	"cmp"
 	"fmt"

@@ -1,5 +1,7 @@
 package format
 
+// This file has the table of fields: what each is called, means, and where it lies.
+
 import (
 	"slices"
 	"unsafe"

@@ -1,5 +1,7 @@
 package format
 
+// This file holds the members of records against their types.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package format
 
+// This file has the link between frames, the tail, and skippable frames.
+
 import (
 	"bytes"
 	"crypto/sha256"

@@ -1,5 +1,7 @@
 package format
 
+// This file has the index of a file.
+
 import (
 	"bytes"
 	"crypto/sha256"

@@ -1,5 +1,7 @@
 package format
 
+// This file writes events as JSON, and as lines for people.
+
 import (
 	"cmp"
 	"maps"

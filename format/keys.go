@@ -1,5 +1,7 @@
 package format
 
+// This file finds for each row the earlier row that it is predicted from.
+
 import (
 	"math/bits"
 	"math/rand/v2"

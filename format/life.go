@@ -1,5 +1,7 @@
 package format
 
+// This file has why connections were queued, dropped and ended, and writes their lines.
+
 import (
 	"cmp"
 	"strconv"

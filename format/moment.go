@@ -1,5 +1,7 @@
 package format
 
+// This file writes times.
+
 import (
 	"strconv"
 	"time"

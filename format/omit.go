@@ -1,5 +1,7 @@
 package format
 
+// This file passes over columns that a reader does not want.
+
 import "slices"
 
 // omit marks the columns that need not be decoded: those of the named fields whose

@@ -1,5 +1,7 @@
 package format
 
+// This file says whether bytes are exactly one zstd frame.
+
 import "github.com/klauspost/compress/zstd"
 
 // oneFrame reports whether b is one zstd frame (RFC 8878, 3.1.1) and nothing behind it:

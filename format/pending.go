@@ -1,5 +1,7 @@
 package format
 
+// This file keeps rows of repeated events until the block is made.
+
 import (
 	"net/netip"
 	"unsafe"

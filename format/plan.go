@@ -1,5 +1,7 @@
 package format
 
+// This file says where each column of a repeat comes from.
+
 import (
 	"fmt"
 	"net/netip"

@@ -1,5 +1,7 @@
 package format
 
+// This file says what a column is predicted from.
+
 import "slices"
 
 // keyKind is the handful of keys that columns use.

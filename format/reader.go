@@ -1,5 +1,7 @@
 package format
 
+// This file has the Reader.
+
 import (
 	"bytes"
 	"crypto/sha256"
@@ -170,7 +172,7 @@ func (r *Reader) next() error {
 			return err
 		}
 		if r.ended || r.another { // what lies behind is not this capture's
-			return r.leave(bad.Reason)
+			return r.skipRest(bad.Reason)
 		}
 		if err := r.resync(at, bad.Reason); err != nil {
 			return err

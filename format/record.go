@@ -1,5 +1,7 @@
 package format
 
+// This file has the records of a capture: header, processes, clocks, snapshots, END.
+
 import "time"
 
 // Version is the capture format version that this package writes.

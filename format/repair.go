@@ -1,5 +1,7 @@
 package format
 
+// This file writes the captures that acc repair makes.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package format
 
+// This file skips to a time by the index.
+
 import (
 	"errors"
 	"fmt"

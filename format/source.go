@@ -1,5 +1,7 @@
 package format
 
+// This file reads the bytes of a capture, past holes.
+
 import (
 	"bytes"
 	"errors"

@@ -1,5 +1,7 @@
 package format
 
+// This file numbers keys in the order in which they come.
+
 import "math/bits"
 
 // A keyTable numbers keys of two words in the order in which they first come. It

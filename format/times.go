@@ -1,5 +1,7 @@
 package format
 
+// This file gives the times of a batch alone.
+
 import "iter"
 
 // AppendTimes appends the boot times of the batch's events in their order. It does not

@@ -1,5 +1,7 @@
 package format
 
+// This file numbers texts in the order in which they come.
+
 import (
 	"encoding/binary"
 	"net/netip"

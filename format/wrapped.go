@@ -1,5 +1,7 @@
 package format
 
+// This file opens captures that gzip or zstd compressed once more.
+
 import (
 	"bytes"
 	"compress/gzip"

@@ -1,5 +1,7 @@
 package format
 
+// This file has the Writer.
+
 import (
 	"bytes"
 	"errors"

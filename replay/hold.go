@@ -1,5 +1,7 @@
 package replay
 
+// This file holds events back until none can come before them.
+
 import "github.com/acc-project/acc/format"
 
 // maxHeld is how many events wait at once for others that are earlier.

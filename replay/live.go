@@ -1,5 +1,7 @@
 package replay
 
+// This file reads a live stream that may pause.
+
 import (
 	"time"
 

@@ -1,5 +1,7 @@
 package replay
 
+// This file merges events of several CPUs into one order.
+
 import (
 	"cmp"
 	"math"

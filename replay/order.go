@@ -1,5 +1,7 @@
 package replay
 
+// This file puts events in order of time.
+
 import (
 	"fmt"
 	"math"

@@ -1,5 +1,7 @@
 package replay
 
+// This file repairs damaged captures.
+
 import (
 	"bytes"
 	"crypto/sha256"

@@ -1,5 +1,7 @@
 package audit
 
+// This file holds the numbers that hits of a probe took against each other.
+
 import (
 	"fmt"
 	"math"

@@ -1,5 +1,7 @@
 package audit
 
+// This file says in which state a file and a recording are.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package findings
 
+// This file has the table of rules, and sorts what they find.
+
 import (
 	"cmp"
 	"fmt"

@@ -1,5 +1,7 @@
 package findings
 
+// This file has the summaries that rules look at.
+
 import (
 	"net/netip"
 	"time"

@@ -1,5 +1,7 @@
 package pairing
 
+// This file knows when events of a thread can be lost.
+
 import (
 	"cmp"
 	"slices"

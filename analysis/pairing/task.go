@@ -1,5 +1,7 @@
 package pairing
 
+// This file keeps what is known of each thread in accept.
+
 import "github.com/acc-project/acc/format"
 
 // maxIdle bounds the threads without an open attempt that are remembered, and

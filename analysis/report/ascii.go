@@ -1,5 +1,7 @@
 package report
 
+// This file writes text for terminals that have nothing but ASCII.
+
 import (
 	"bytes"
 	"fmt"

@@ -1,5 +1,7 @@
 package report
 
+// This file says why a connection was queued, refused or lost.
+
 import (
 	"fmt"
 	"strings"

@@ -1,5 +1,7 @@
 package report
 
+// This file writes connections: as JSON, and as lines of a list.
+
 import (
 	"net/netip"
 	"slices"

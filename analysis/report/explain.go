@@ -1,5 +1,7 @@
 package report
 
+// This file says in words what one event means.
+
 import (
 	"cmp"
 	"fmt"

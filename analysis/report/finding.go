@@ -1,5 +1,7 @@
 package report
 
+// This file writes the findings, and the totals of connections.
+
 import (
 	"fmt"
 

@@ -1,5 +1,7 @@
 package report
 
+// This file says who had a connection open at the end.
+
 import (
 	"cmp"
 	"fmt"

@@ -1,5 +1,7 @@
 package report
 
+// This file has the keys of JSON lines, with their types and meanings.
+
 import (
 	"net/netip"
 	"strconv"

@@ -1,5 +1,7 @@
 package report
 
+// This file writes counts, durations, sizes and rates.
+
 import (
 	"math"
 	"strings"

@@ -1,5 +1,7 @@
 package report
 
+// This file writes attempts: as JSON, and as lines of a list.
+
 import (
 	"net/netip"
 	"strconv"

@@ -1,5 +1,7 @@
 package report
 
+// This file writes the whole of a process record.
+
 import (
 	"cmp"
 	"fmt"

@@ -1,5 +1,7 @@
 package report
 
+// This file says how long accept queues were, their limits, and when a listener stopped.
+
 import (
 	"fmt"
 	"strings"

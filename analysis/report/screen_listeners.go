@@ -1,5 +1,7 @@
 package report
 
+// This file has the table of listeners.
+
 import (
 	"fmt"
 	"strconv"

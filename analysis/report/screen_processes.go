@@ -1,5 +1,7 @@
 package report
 
+// This file has the tables of processes and peers.
+
 import (
 	"fmt"
 	"slices"

@@ -1,5 +1,7 @@
 package report
 
+// This file says in which state file and recording are: the same words everywhere.
+
 import (
 	"strings"
 

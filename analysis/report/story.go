@@ -1,5 +1,7 @@
 package report
 
+// This file tells the story of one connection.
+
 import (
 	"cmp"
 	"fmt"

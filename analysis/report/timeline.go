@@ -1,5 +1,7 @@
 package report
 
+// This file draws connections as lanes.
+
 import (
 	"cmp"
 	"fmt"

@@ -1,5 +1,7 @@
 package stats
 
+// This file writes the figures of findings, with marks where loss makes them uncertain.
+
 import "github.com/acc-project/acc/analysis/humanize"
 
 // Doubts says which figures loss could falsify; all false in a complete capture.

@@ -1,5 +1,7 @@
 package stats
 
+// This file has durations and their quantiles.
+
 import "github.com/HdrHistogram/hdrhistogram-go"
 
 // Quantiles of a set of durations in nanoseconds.

@@ -1,5 +1,7 @@
 package stats
 
+// This file keeps the first and the last events that show something.
+
 import (
 	"cmp"
 	"slices"

@@ -1,5 +1,7 @@
 package main
 
+// This file prints chain heads while a capture is recorded.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package main
 
+// This file completes arguments and values of flags for shells.
+
 import (
 	"context"
 	"os"

@@ -1,5 +1,7 @@
 package main
 
+// This file is acc explain.
+
 import (
 	"context"
 	"errors"

@@ -1,5 +1,7 @@
 package main
 
+// This file is acc fields.
+
 import (
 	_ "embed" // the schema
 	"errors"

@@ -1,5 +1,7 @@
 package main
 
+// This file finds the captures of a folder.
+
 import (
 	"fmt"
 	"os"

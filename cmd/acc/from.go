@@ -1,5 +1,7 @@
 package main
 
+// This file puts events in order of time, and begins and ends where --from and --until of replay say.
+
 import (
 	"errors"
 	"fmt"

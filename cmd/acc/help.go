@@ -1,5 +1,7 @@
 package main
 
+// This file is acc help, and makes the short --help.
+
 import (
 	"cmp"
 	"fmt"

@@ -1,5 +1,7 @@
 package main
 
+// This file passes over the holes of sparse files.
+
 import (
 	"errors"
 	"io"

@@ -1,5 +1,7 @@
 package main
 
+// This file prints what info knows by a capture's index.
+
 import (
 	"github.com/acc-project/acc/analysis/report"
 )

@@ -1,5 +1,7 @@
 package main
 
+// This file prints info for people.
+
 import (
 	"cmp"
 	"fmt"

@@ -1,5 +1,7 @@
 package main
 
+// This file opens captures, and begins to read them.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package main
 
+// This file prints JSON that is safe on a terminal.
+
 import (
 	"bytes"
 	"encoding/json"

@@ -1,5 +1,7 @@
 package main
 
+// This file puts lines in order of time.
+
 import (
 	"container/heap"
 	"io"

@@ -2,6 +2,8 @@
 // analyses the recordings anywhere.
 package main
 
+// This file has the command line and the exit codes.
+
 import (
 	"context"
 	"errors"

@@ -1,5 +1,7 @@
 package main
 
+// This file answers command lines that make no sense.
+
 import (
 	"errors"
 	"fmt"

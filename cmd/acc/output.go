@@ -1,5 +1,7 @@
 package main
 
+// This file creates the files that acc writes.
+
 import (
 	"cmp"
 	"errors"

@@ -2,6 +2,8 @@
 
 package main
 
+// This file has what output needs of systems that are not UNIX.
+
 import (
 	"io/fs"
 	"os"

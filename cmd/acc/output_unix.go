@@ -2,6 +2,8 @@
 
 package main
 
+// This file has what output needs of UNIX systems: terminals, links, locks.
+
 import (
 	"errors"
 	"io/fs"

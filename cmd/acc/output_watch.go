@@ -1,5 +1,7 @@
 package main
 
+// This file notices when the file that acc writes is deleted, replaced or changed.
+
 import (
 	"bytes"
 	"context"

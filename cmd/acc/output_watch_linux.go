@@ -1,5 +1,7 @@
 package main
 
+// This file waits for a change of a file by inotify.
+
 import (
 	"context"
 	"fmt"

@@ -2,6 +2,8 @@
 
 package main
 
+// This file waits for a change of a file where there is no inotify.
+
 import (
 	"context"
 	"os"

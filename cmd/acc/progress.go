@@ -1,5 +1,7 @@
 package main
 
+// This file shows on a terminal how far reading is.
+
 import (
 	"fmt"
 	"io"

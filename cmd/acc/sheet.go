@@ -1,5 +1,7 @@
 package main
 
+// This file prints lines of a name and a text.
+
 import (
 	"fmt"
 	"io"

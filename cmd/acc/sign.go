@@ -1,5 +1,7 @@
 package main
 
+// This file is acc sign.
+
 import (
 	"crypto/sha512"
 	"errors"

@@ -1,5 +1,7 @@
 package main
 
+// This file reads the signature and the lists of signers that verify is given.
+
 import (
 	"errors"
 	"fmt"

@@ -2,6 +2,8 @@
 
 package main
 
+// This file says that there is no syslog on this system.
+
 import "errors"
 
 func openSyslog() (func(line string), error) {

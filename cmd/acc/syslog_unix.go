@@ -2,6 +2,8 @@
 
 package main
 
+// This file writes to syslog.
+
 import "log/syslog"
 
 // openSyslog gives a function that logs a line as "acc", priority authpriv.notice.

@@ -1,5 +1,7 @@
 package main
 
+// This file opens several files, and says in JSON which can't be read.
+
 import (
 	"errors"
 	"io"

@@ -1,5 +1,7 @@
 package main
 
+// This file prints verify for people.
+
 import (
 	"cmp"
 	"fmt"

@@ -1,5 +1,7 @@
 package main
 
+// This file is acc version.
+
 import (
 	"cmp"
 	"fmt"

@@ -1,5 +1,7 @@
 package main
 
+// This file prints what analyze is asked for: the screen, lists, a story, a drawing.
+
 import (
 	"bufio"
 	"cmp"

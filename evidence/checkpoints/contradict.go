@@ -1,5 +1,7 @@
 package checkpoints
 
+// This file finds lines of a log that contradict each other.
+
 import (
 	"bytes"
 	"cmp"

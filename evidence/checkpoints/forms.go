@@ -1,5 +1,7 @@
 package checkpoints
 
+// This file reads the forms of logs: journal, syslog, Docker, Kubernetes.
+
 import (
 	"bytes"
 	"encoding/json"

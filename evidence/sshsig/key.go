@@ -1,5 +1,7 @@
 package sshsig
 
+// This file loads keys to sign with, from files and an ssh-agent.
+
 import (
 	"bytes"
 	"errors"

@@ -1,5 +1,7 @@
 package sshsig
 
+// This file reads lists of revoked keys.
+
 import (
 	"bytes"
 	"crypto/sha1" //nolint:gosec // a key revocation list may name keys by it

@@ -1,5 +1,7 @@
 package sshsig
 
+// This file reads lists of allowed signers.
+
 import (
 	"bytes"
 	"encoding/base64"

@@ -1,5 +1,7 @@
 package sshsig
 
+// This file reads the times of such lists.
+
 import (
 	"fmt"
 	"strconv"

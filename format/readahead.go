@@ -1,5 +1,7 @@
 package format
 
+// This file decodes the next frames of a file meanwhile, on other CPUs.
+
 import "hash/crc32"
 
 // maxAhead is how many frames are decoded at once.

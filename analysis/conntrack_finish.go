@@ -1,5 +1,7 @@
 package analysis
 
+// This file ends the following of a connection, and makes what is given of it.
+
 import (
 	"cmp"
 	"fmt"

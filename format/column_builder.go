@@ -1,5 +1,7 @@
 package format
 
+// This file makes columns while events come.
+
 // A draft is a column whose rows come one after the other. It writes down a number when it is
 // not the one before.
 type draft struct {

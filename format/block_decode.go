@@ -1,5 +1,7 @@
 package format
 
+// This file takes events out of a block of columns.
+
 import (
 	"fmt"
 	"math"

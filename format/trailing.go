@@ -1,5 +1,7 @@
 package format
 
+// This file handles what follows a capture in its file: another capture, or other bytes.
+
 import (
 	"bytes"
 	"errors"
@@ -24,9 +26,9 @@ func (r *Reader) foreignHere() bool {
 	return len(b) == 8+linkSize && bytes.HasPrefix(b, linkHead) && l.parse(b[8:]) && r.foreign(&l)
 }
 
-// leave leaves out all from the current place on, of which nothing is this capture's,
+// skipRest discards the remaining input, which does not belong to this capture,
 // and notes where another one begins in it. The error is never nil.
-func (r *Reader) leave(reason string) error {
+func (r *Reader) skipRest(reason string) error {
 	if _, err := r.drain(reason); err != nil {
 		return err
 	}

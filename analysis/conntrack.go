@@ -1,5 +1,7 @@
 package analysis
 
+// This file follows connections from the queue to their end.
+
 import (
 	"net/netip"
 
