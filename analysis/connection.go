@@ -27,8 +27,10 @@ type Connection struct {
 	ListenAddr    string // what the listener is called in tables, "" unknown
 	ListenOwner   string // who began to listen, name[pid], "" unknown
 	Before        bool   // it was there when recording began
-	BeginUnknown  bool   // its beginning is not in the capture, of which a part before its first event is missing: it may have been there before
-	StartNS       int64  // which was then
+	// its beginning is not in the capture, of which a part before its first event is missing: it may have been there
+	// before
+	BeginUnknown bool
+	StartNS      int64 // which was then
 
 	SynNS         int64 // its first SYN was answered
 	EstablishedNS int64
@@ -70,8 +72,9 @@ type Connection struct {
 	Moves     uint32       // how often it was moved from one listener to another
 	MovedFrom string       // the listener that it was moved from last, "" not known
 
-	StateAtAccept uint8           // TCP state number, valid with AcceptedSeq
-	AcceptUnknown bool            // whether it was accepted is not known: accepts are not recorded, or it can be in a part that is missing
+	StateAtAccept uint8 // TCP state number, valid with AcceptedSeq
+	// whether it was accepted is not known: accepts are not recorded, or it can be in a part that is missing
+	AcceptUnknown bool
 	Holders       []format.Holder // processes that had it open when recording ended, if it was open
 	MoreHolders   uint32          // further ones
 	HoldersKnown  bool            // the descriptors of all processes were looked at
@@ -123,10 +126,12 @@ func (c *Connection) HandedOver() bool {
 
 // Has reports whether one of the connection's events has a sequence number.
 func (c *Connection) Has(seq uint64) bool {
-	if slices.ContainsFunc(c.Refusals, func(r Refusal) bool { return r.Seq == seq }) || seq != 0 && seq == c.refusedSeq {
+	if slices.ContainsFunc(c.Refusals, func(r Refusal) bool { return r.Seq == seq }) || seq != 0 &&
+		seq == c.refusedSeq {
 		return true
 	}
-	return seq != 0 && (seq == c.ID || seq == c.QueuedSeq || seq == c.EnterSeq || seq == c.GoneSeq || seq == c.MovedSeq || seq == c.AcceptedSeq || seq == c.DropSeq || seq == c.ClosedSeq)
+	return seq != 0 && (seq == c.ID || seq == c.QueuedSeq || seq == c.EnterSeq || seq == c.GoneSeq ||
+		seq == c.MovedSeq || seq == c.AcceptedSeq || seq == c.DropSeq || seq == c.ClosedSeq)
 }
 
 // End says how a connection ended, in words for people that are stable.
@@ -158,11 +163,14 @@ const (
 )
 
 var endIDs = map[End]string{
-	EndByServer: "closed-by-server", EndByClient: "closed-by-client", EndByBoth: "closed-by-both", EndResetByClient: "reset-by-client",
+	EndByServer: "closed-by-server", EndByClient: "closed-by-client", EndByBoth: "closed-by-both",
+	EndResetByClient: "reset-by-client",
 	EndWriteRefused:  "closed-by-client-write-refused",
-	EndResetByServer: "reset-by-server", EndTimeout: "timed-out", EndKilled: "killed", EndError: "network-error", EndListener: "lost-with-listener",
-	EndAccept: "lost-in-accept", EndRefused: "refused", EndOpen: "open", EndWaiting: "waiting", EndGone: "gone", EndNotRecorded: "not-recorded",
-	EndOpenCut: "open-so-far", EndWaitingCut: "waiting-so-far", EndRefusedCut: "refused-so-far",
+	EndResetByServer: "reset-by-server", EndTimeout: "timed-out", EndKilled: "killed", EndError: "network-error",
+	EndListener: "lost-with-listener",
+	EndAccept:   "lost-in-accept", EndRefused: "refused", EndOpen: "open", EndWaiting: "waiting", EndGone: "gone",
+	EndNotRecorded: "not-recorded",
+	EndOpenCut:     "open-so-far", EndWaitingCut: "waiting-so-far", EndRefusedCut: "refused-so-far",
 }
 
 // Ends are all ways in which a connection can end.

@@ -91,7 +91,8 @@ type closing struct {
 
 func (x *closing) set(e *format.Event) {
 	*x = closing{
-		seq: e.Seq, inode: e.Inode, ns: e.BootNS, segsIn: e.SegsIn, segsOut: e.SegsOut, retransmits: e.Retransmits, srttUS: e.SRTTUS,
+		seq: e.Seq, inode: e.Inode, ns: e.BootNS, segsIn: e.SegsIn, segsOut: e.SegsOut, retransmits: e.Retransmits,
+		srttUS:   e.SRTTUS,
 		minRTTUS: e.MinRTTUS, sockErr: e.SockErr, oldState: e.OldState, shutdown: e.Shutdown, read: e.Read(),
 	}
 	x.in, x.out = e.StreamBytes()
@@ -174,7 +175,8 @@ type conns struct {
 
 func newConns(ps *places, max int) *conns {
 	cs := &conns{
-		ps: ps, max: max, byCookie: map[uint64]*conn{}, byTuple: map[tuple]*conn{}, ends: map[End]uint64{}, refusals: map[tuple]*refusal{}}
+		ps: ps, max: max, byCookie: map[uint64]*conn{}, byTuple: map[tuple]*conn{}, ends: map[End]uint64{},
+		refusals: map[tuple]*refusal{}}
 	cs.open.init()
 	cs.ended.init()
 	return cs
@@ -279,7 +281,8 @@ func (cs *conns) queued(e *format.Event, l *listener) error {
 	switch {
 	case c != nil && c.queuedSeq != 0 && e.Cookie != 0 && c.cookie == e.Cookie:
 		return nil // told twice
-	case c != nil && c.before && c.queuedSeq == 0 && c.acceptSeq == 0 && !c.closed() && (c.inode == 0 || e.BootNS <= cs.shotNS || c.cookie != 0 && c.cookie == e.Cookie):
+	case c != nil && c.before && c.queuedSeq == 0 && c.acceptSeq == 0 && !c.closed() &&
+		(c.inode == 0 || e.BootNS <= cs.shotNS || c.cookie != 0 && c.cookie == e.Cookie):
 		// it was queued, and may have been accepted, after the probes were live and before the snapshot
 	case c != nil && c.closed() && c.acceptSeq == 0: // the new one has its addresses; the old one waits for accept
 		c = nil
@@ -359,7 +362,8 @@ func (cs *conns) take(c *conn, e *format.Event, t *pairing.Task) {
 		c.listener = at.listener
 	}
 	const noEntry = format.MarkEnterLost | format.MarkBefore | format.MarkDenied
-	if call := e.Via != format.ViaIOUring && e.Via != format.ViaKernel; call && t.Open && e.Mark&noEntry == 0 && (e.SockFD == t.Entry.SockFD || e.SockFD == -1) {
+	if call := e.Via != format.ViaIOUring && e.Via != format.ViaKernel; call && t.Open && e.Mark&noEntry == 0 &&
+		(e.SockFD == t.Entry.SockFD || e.SockFD == -1) {
 		c.enterSeq, c.enterNS = t.Entry.Seq, t.Entry.NS
 	}
 	if e.Ret < 0 {
@@ -437,7 +441,8 @@ func (cs *conns) closed(e *format.Event, l *listener) error {
 	x.end.set(e)
 	cs.ended.put(c)
 	switch {
-	case c.acceptSeq != 0, x.failed, x.dropSeq != 0, c.queuedSeq == 0 && (c.listed || e.SockErr == 0): // else it may have been in the queue, and accept gives it yet
+	case c.acceptSeq != 0, x.failed, x.dropSeq != 0, c.queuedSeq == 0 && (c.listed || e.SockErr == 0):
+		// else it may have been in the queue, and accept gives it yet
 		return cs.finish(c, "")
 	case cs.ended.n > maxEnded:
 		return cs.finish(cs.ended.head.next, "")
@@ -476,5 +481,6 @@ func (cs *conns) forgotten(e *format.Event, l *listener) error {
 // connection of MPTCP. It was not queued, and did not stand in the list at the start, which had all.
 func (cs *conns) foreign(e *format.Event) bool {
 	made := e.BacklogMax > 0 && e.Proto != format.ProtoMPTCP
-	return cs.causes && !made && !cs.partial() && cs.listedAll && e.BootNS > cs.shotNS && cs.listed[port{e.NetNS, e.LPort}]
+	return cs.causes && !made && !cs.partial() && cs.listedAll && e.BootNS > cs.shotNS &&
+		cs.listed[port{e.NetNS, e.LPort}]
 }

@@ -133,10 +133,13 @@ func (cs *conns) fill(c *conn, end End) {
 	k := &c.key
 	o := &cs.out
 	*o = Connection{
-		ID: c.first, NetNS: k.netns, Local: netip.AddrPortFrom(k.local, k.lport), Remote: netip.AddrPortFrom(k.remote, k.rport), Cookie: c.cookie,
-		Inode: c.inode, Before: c.before, BeginUnknown: c.headless, StartNS: cs.ps.startNS, QueuedNS: c.queuedNS, QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
+		ID: c.first, NetNS: k.netns, Local: netip.AddrPortFrom(k.local, k.lport),
+		Remote: netip.AddrPortFrom(k.remote, k.rport), Cookie: c.cookie,
+		Inode: c.inode, Before: c.before, BeginUnknown: c.headless, StartNS: cs.ps.startNS, QueuedNS: c.queuedNS,
+		QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
 		EnterNS: c.enterNS, EnterSeq: c.enterSeq, HandshakeNS: -1, QueueWaitNS: -1, AliveNS: -1, DeadNS: -1,
-		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, Cause: c.cause, StateAtAccept: c.state, TaskNetNS: c.taskNetNS, SockFD: c.sockfd, Uring: c.uring, UringEnd: c.uringEnd, End: end, listener: c.listener,
+		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, Cause: c.cause, StateAtAccept: c.state,
+		TaskNetNS: c.taskNetNS, SockFD: c.sockfd, Uring: c.uring, UringEnd: c.uringEnd, End: end, listener: c.listener,
 	}
 	if l := c.listener; l != nil && l.key.inode != 0 {
 		o.Listener, o.ListenAddr, o.ListenOwner = l.key.inode, l.name(), l.owned
@@ -218,7 +221,8 @@ func (cs *conns) fillRare(o *Connection, x *rare) {
 	}
 	o.GoneNS, o.GoneSeq, o.DropSeq = x.goneNS, x.goneSeq, x.dropSeq
 	x.refusal.fill(o)
-	o.MovedNS, o.MovedSeq, o.Moves, o.Lost, o.LostBy = x.movedNS, x.movedSeq, x.moves, x.dropCause, x.dropStop.who(x.dropCause)
+	o.MovedNS, o.MovedSeq, o.Moves, o.Lost, o.LostBy = x.movedNS, x.movedSeq, x.moves, x.dropCause,
+		x.dropStop.who(x.dropCause)
 	if x.movedFrom != nil {
 		o.MovedFrom = x.movedFrom.name()
 		if x.movedFrom.key.inode != 0 {

@@ -243,7 +243,8 @@ func (l *listener) look(e *format.Event, queue uint32) {
 
 // ofListener reports whether the socket columns of an event describe the listener.
 func ofListener(e *format.Event) bool {
-	return e.Kind == format.Enter || e.Kind == format.Listen || e.Kind == format.Stop || e.Kind == format.Return && e.Ret < 0 && e.Mark&format.MarkClientLost == 0
+	return e.Kind == format.Enter || e.Kind == format.Listen || e.Kind == format.Stop || e.Kind == format.Return &&
+		e.Ret < 0 && e.Mark&format.MarkClientLost == 0
 }
 
 func (ps *places) find(e *format.Event) *listener {
@@ -324,7 +325,8 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 	}
 	if final {
 		l.snap.end, l.snap.ended, l.snap.endLimit = s.Backlog, true, s.BacklogMax
-		l.snap.holders, l.snap.more, l.snap.held = slices.Clone(s.Holders[:min(len(s.Holders), maxHolders)]), s.MoreHolders, s.HoldersKnown
+		l.snap.holders, l.snap.more, l.snap.held = slices.Clone(s.Holders[:min(len(s.Holders), maxHolders)]),
+			s.MoreHolders, s.HoldersKnown
 		for i := range l.snap.holders {
 			l.snap.holders[i].Comm = short(l.snap.holders[i].Comm, 64)
 		}
@@ -437,7 +439,8 @@ func (ps *places) record(p *format.Process) {
 		s   *string
 		max int
 	}{
-		{&r.Comm, 64}, {&r.Exe, 4096}, {&r.ExeDev, 32}, {&r.Cgroup, 4096}, {&r.Container, 128}, {&r.Runtime, 32}, {&r.Unit, 256}, {&r.Pod, 512}, {&r.PodUID, 64},
+		{&r.Comm, 64}, {&r.Exe, 4096}, {&r.ExeDev, 32}, {&r.Cgroup, 4096}, {&r.Container, 128}, {&r.Runtime, 32},
+		{&r.Unit, 256}, {&r.Pod, 512}, {&r.PodUID, 64},
 	} {
 		*text.s = short(*text.s, text.max)
 		size += len(*text.s)

@@ -38,7 +38,8 @@ func (a *Analyzer) lists(r *Result) {
 	r.Listeners, r.Processes = []ListenerInfo{}, []ProcessInfo{}
 	busiest := slices.DeleteFunc(slices.Clone(ps.all), func(l *listener) bool { return l.idle })
 	slices.SortFunc(busiest, func(x, y *listener) int {
-		return cmp.Or(a.o.Sort.listeners(x, y), cmp.Compare(y.accepted, x.accepted), cmp.Compare(y.attempts, x.attempts), x.addr.Compare(y.addr),
+		return cmp.Or(a.o.Sort.listeners(x, y), cmp.Compare(y.accepted, x.accepted),
+			cmp.Compare(y.attempts, x.attempts), x.addr.Compare(y.addr),
 			cmp.Compare(x.key.inode, y.key.inode), cmp.Compare(x.key.netns, y.key.netns))
 	})
 	r.OneAccept = a.oneAccepts(busiest)
@@ -48,12 +49,17 @@ func (a *Analyzer) lists(r *Result) {
 	}
 	for _, p := range ps.processes {
 		rec := ps.recordOf(p.key.num)
-		r.Processes = append(r.Processes, ProcessInfo{Proc: p.key.num, PID: p.key.pid, Comm: cmp.Or(rec.Comm, p.comm), Exe: rec.Exe,
-			ExeDev: rec.ExeDev, ExeInode: rec.ExeInode, OtherMounts: rec.OtherMounts(&a.header), UID: rec.UID, MntNS: rec.MntNS,
-			Cgroup: rec.Cgroup, Container: rec.Container, Runtime: rec.Runtime, Unit: rec.Unit, Pod: rec.Pod, NSPID: rec.NSPID, NetNS: rec.NetNS, PIDNS: rec.PIDNS, Attempts: p.attempts, Accepted: p.accepted, Failed: p.failed, Restarted: p.restarted})
+		r.Processes = append(r.Processes, ProcessInfo{Proc: p.key.num, PID: p.key.pid, Comm: cmp.Or(rec.Comm, p.comm),
+			Exe:    rec.Exe,
+			ExeDev: rec.ExeDev, ExeInode: rec.ExeInode, OtherMounts: rec.OtherMounts(&a.header), UID: rec.UID,
+			MntNS:  rec.MntNS,
+			Cgroup: rec.Cgroup, Container: rec.Container, Runtime: rec.Runtime, Unit: rec.Unit, Pod: rec.Pod,
+			NSPID: rec.NSPID, NetNS: rec.NetNS, PIDNS: rec.PIDNS, Attempts: p.attempts, Accepted: p.accepted,
+			Failed: p.failed, Restarted: p.restarted})
 	}
 	slices.SortFunc(r.Processes, func(x, y ProcessInfo) int {
-		return cmp.Or(a.o.Sort.processes(&x, &y), cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(y.Attempts, x.Attempts),
+		return cmp.Or(a.o.Sort.processes(&x, &y), cmp.Compare(y.Accepted, x.Accepted),
+			cmp.Compare(y.Attempts, x.Attempts),
 			cmp.Compare(x.Proc, y.Proc), cmp.Compare(x.PID, y.PID))
 	})
 	r.Peers = ps.peers.list()
@@ -62,7 +68,8 @@ func (a *Analyzer) lists(r *Result) {
 	})
 	r.Processes, r.Others.Processes = top(r.Processes, a.o.Top)
 	r.Peers, r.Others.Peers = top(r.Peers, a.o.Top)
-	r.Others.ListenersAccepted, r.Others.ProcessesAccepted, r.Others.PeersAccepted = ps.more.accepted, ps.moreProcs.accepted, ps.peers.more
+	r.Others.ListenersAccepted, r.Others.ProcessesAccepted, r.Others.PeersAccepted = ps.more.accepted,
+		ps.moreProcs.accepted, ps.peers.more
 	a.errorList(r)
 }
 
@@ -85,7 +92,8 @@ func (a *Analyzer) errorList(r *Result) {
 		e := &r.Errors[i]
 		list := append(e.Listeners, where[e.Errno]...)
 		slices.SortFunc(list, func(x, y ErrorListener) int {
-			return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Addr, y.Addr), cmp.Compare(x.Listener, y.Listener), cmp.Compare(x.NetNS, y.NetNS))
+			return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Addr, y.Addr),
+				cmp.Compare(x.Listener, y.Listener), cmp.Compare(x.NetNS, y.NetNS))
 		})
 		e.Listeners, _ = top(list, a.o.Top)
 	}
@@ -147,11 +155,15 @@ func (ps *places) twins() {
 
 func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 	i := ListenerInfo{
-		Listener: l.key.inode, NetNS: l.key.netns, Addr: l.name(), LPort: l.addr.Port(), Family: l.family.String(), Proto: protoName(l.proto),
-		Attempts: l.attempts, Accepted: l.accepted, Failed: l.failed, Restarted: l.restarted, Waiting: max(l.waiting, l.snap.sits),
-		Errors: errorCounts(l.errors), QueueHigh: l.high.n, QueueMax: l.queueMax, Full: l.full, Wait: l.waits.Quantiles(),
-		Owner: l.ownerOr("", &a.places), Processes: []uint32{}, PIDs: []uint32{}, Comms: []string{}, TaskNetNS: append([]uint32{}, l.foreign...),
-		Timeline: Timeline{Accepted: []uint64{}, Failed: []uint64{}, Queue: []uint64{}},
+		Listener: l.key.inode, NetNS: l.key.netns, Addr: l.name(), LPort: l.addr.Port(), Family: l.family.String(),
+		Proto:    protoName(l.proto),
+		Attempts: l.attempts, Accepted: l.accepted, Failed: l.failed, Restarted: l.restarted,
+		Waiting: max(l.waiting, l.snap.sits),
+		Errors:  errorCounts(l.errors), QueueHigh: l.high.n, QueueMax: l.queueMax, Full: l.full,
+		Wait:  l.waits.Quantiles(),
+		Owner: l.ownerOr("", &a.places), Processes: []uint32{}, PIDs: []uint32{}, Comms: []string{},
+		TaskNetNS: append([]uint32{}, l.foreign...),
+		Timeline:  Timeline{Accepted: []uint64{}, Failed: []uint64{}, Queue: []uint64{}},
 	}
 	a.queueInfo(&i, l)
 	i.OneAccept = l.oneAccept
@@ -179,15 +191,19 @@ func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 	i.Processes, i.PIDs, i.Comms = slices.Compact(i.Processes), slices.Compact(i.PIDs), slices.Compact(i.Comms)
 	if f := l.life; f != nil {
 		i.Life = &Life{
-			Queued: f.Queued, QueueWait: f.Waits.Quantiles(), FullNS: f.FullNS, FullLongestNS: f.LongestNS, RefusedSYN: f.SYNs, RefusedACK: f.ACKs,
-			RefusedSYNQueue: f.SYNQueue, RefusedClients: f.Clients, ClosedInQueue: f.ClosedIn, Waiting: f.Stuck, Lost: f.Lost,
-			TurnedAway: f.Outcomes.Turned, Unanswered: f.Outcomes.Unanswered, UnansweredFor: f.Outcomes.Waited.Quantiles(), Probes: f.Outcomes.Probes,
+			Queued: f.Queued, QueueWait: f.Waits.Quantiles(), FullNS: f.FullNS, FullLongestNS: f.LongestNS,
+			RefusedSYN: f.SYNs, RefusedACK: f.ACKs,
+			RefusedSYNQueue: f.SYNQueue, RefusedClients: f.Clients, ClosedInQueue: f.ClosedIn, Waiting: f.Stuck,
+			Lost:       f.Lost,
+			TurnedAway: f.Outcomes.Turned, Unanswered: f.Outcomes.Unanswered,
+			UnansweredFor: f.Outcomes.Waited.Quantiles(), Probes: f.Outcomes.Probes,
 		}
 	}
 	if l.detailed {
 		q := &l.depth
 		stats.Align(&l.took, &l.bad, &q.coarse)
-		i.Timeline = Timeline{BucketNS: l.took.WidthNS, Accepted: l.took.Copy(), Failed: l.bad.Copy(), Queue: q.coarse.Copy(), DepthNS: q.fine.WidthNS, Depth: q.fine.Copy()}
+		i.Timeline = Timeline{BucketNS: l.took.WidthNS, Accepted: l.took.Copy(), Failed: l.bad.Copy(),
+			Queue: q.coarse.Copy(), DepthNS: q.fine.WidthNS, Depth: q.fine.Copy()}
 	}
 	return i
 }

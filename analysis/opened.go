@@ -141,7 +141,8 @@ func (a *Analyzer) oneAccepts(listeners []*listener) []OneAccept {
 		x.Sockets, x.Accepted, x.Failed = x.Sockets+1, x.Accepted+l.accepted, x.Failed+l.failed-l.restarted
 	}
 	slices.SortFunc(list, func(x, y OneAccept) int {
-		return cmp.Or(cmp.Compare(y.Sockets, x.Sockets), cmp.Compare(x.Program, y.Program), cmp.Compare(x.Addr, y.Addr), cmp.Compare(x.NetNS, y.NetNS))
+		return cmp.Or(cmp.Compare(y.Sockets, x.Sockets), cmp.Compare(x.Program, y.Program), cmp.Compare(x.Addr, y.Addr),
+			cmp.Compare(x.NetNS, y.NetNS))
 	})
 	return list
 }

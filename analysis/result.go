@@ -20,43 +20,49 @@ const SchemaVersion = 1
 // and times that end in _ns are nanoseconds. Lists are never null and have a
 // stable order.
 type Result struct {
-	Schema        int                   `json:"schema"`         // version of the JSON Schema: 1; it grows when a key goes or means something else
-	Capture       CaptureInfo           `json:"capture"`        // where and when it was taken
-	Integrity     audit.File            `json:"integrity"`      // whether the file is as its recorder wrote it
-	Recording     audit.Recording       `json:"recording"`      // whether what happened is in it
-	Complete      bool                  `json:"complete"`       // both, and no limit of the analysis was hit: every figure is exact
-	Doubts        stats.Doubts          `json:"doubts"`         // which figures are not exact
-	Caveats       []Caveat              `json:"caveats"`        // why the capture does not tell all; empty: it does
-	CrossCheck    crosscheck.Comparison `json:"cross_check"`    // what the kernel's own counters say of it
-	Totals        Totals                `json:"totals"`         // of attempts to accept
-	Errors        []ErrorCount          `json:"errors"`         // of failed attempts, most frequent first
-	Unpaired      []UnpairedInfo        `json:"unpaired"`       // how many attempts have only one of their two events, by reason
-	Wait          stats.Quantiles       `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 0.1 %
-	FailedWait    stats.Quantiles       `json:"failed_wait_ns"` // from entry to return of failed attempts, exact to 0.1 %
-	Rate          Rate                  `json:"rate"`           // accepted connections a second
-	Via           []ViaCount            `json:"via"`            // attempts by the way in which the kernel was asked
-	MultishotEnds []MultishotEnd        `json:"multishot_ends"` // multishot requests of io_uring that ended, by reason
-	Listeners     []ListenerInfo        `json:"listeners"`      // most accepted first
-	OneAccept     []OneAccept           `json:"one_accept"`     // sockets that listened for one connection each, of one program together; they are among the listeners, too
-	Processes     []ProcessInfo         `json:"processes"`      // most accepted first
-	Peers         []PeerInfo            `json:"peers"`          // most accepted first
-	Connections   ConnectionTotals      `json:"connections"`    // of TCP connections of listeners
-	Others        Others                `json:"others"`         // how many the lists leave out (--top)
-	SelfTests     []SelfTest            `json:"self_tests"`     // of other recorders, which findings leave out
-	LimitHit      bool                  `json:"limit_hit"`      // a bound on memory made some of this inexact
-	Findings      []findings.Finding    `json:"findings"`       // worst first
-	FindingCounts findings.Counts       `json:"finding_counts"` // how many there are, also those that the list leaves out
+	// version of the JSON Schema: 1; it grows when a key goes or means something else
+	Schema    int             `json:"schema"`
+	Capture   CaptureInfo     `json:"capture"`   // where and when it was taken
+	Integrity audit.File      `json:"integrity"` // whether the file is as its recorder wrote it
+	Recording audit.Recording `json:"recording"` // whether what happened is in it
+	// both, and no limit of the analysis was hit: every figure is exact
+	Complete   bool                  `json:"complete"`
+	Doubts     stats.Doubts          `json:"doubts"`      // which figures are not exact
+	Caveats    []Caveat              `json:"caveats"`     // why the capture does not tell all; empty: it does
+	CrossCheck crosscheck.Comparison `json:"cross_check"` // what the kernel's own counters say of it
+	Totals     Totals                `json:"totals"`      // of attempts to accept
+	Errors     []ErrorCount          `json:"errors"`      // of failed attempts, most frequent first
+	// how many attempts have only one of their two events, by reason
+	Unpaired []UnpairedInfo `json:"unpaired"`
+	// from entry to return of accepted attempts, exact to 0.1 %
+	Wait          stats.Quantiles `json:"wait_ns"`
+	FailedWait    stats.Quantiles `json:"failed_wait_ns"` // from entry to return of failed attempts, exact to 0.1 %
+	Rate          Rate            `json:"rate"`           // accepted connections a second
+	Via           []ViaCount      `json:"via"`            // attempts by the way in which the kernel was asked
+	MultishotEnds []MultishotEnd  `json:"multishot_ends"` // multishot requests of io_uring that ended, by reason
+	Listeners     []ListenerInfo  `json:"listeners"`      // most accepted first
+	// sockets that listened for one connection each, of one program together; they are among the listeners, too
+	OneAccept     []OneAccept        `json:"one_accept"`
+	Processes     []ProcessInfo      `json:"processes"`      // most accepted first
+	Peers         []PeerInfo         `json:"peers"`          // most accepted first
+	Connections   ConnectionTotals   `json:"connections"`    // of TCP connections of listeners
+	Others        Others             `json:"others"`         // how many the lists leave out (--top)
+	SelfTests     []SelfTest         `json:"self_tests"`     // of other recorders, which findings leave out
+	LimitHit      bool               `json:"limit_hit"`      // a bound on memory made some of this inexact
+	Findings      []findings.Finding `json:"findings"`       // worst first
+	FindingCounts findings.Counts    `json:"finding_counts"` // how many there are, also those that the list leaves out
 }
 
 // CaptureInfo says where and when the capture was taken.
 type CaptureInfo struct {
-	ID         string     `json:"id"`            // capture id, a random UUID
-	Host       string     `json:"host"`          // node name
-	Kernel     string     `json:"kernel"`        // release, as uname -r
-	Arch       string     `json:"arch"`          // machine, as uname -m
-	Mode       string     `json:"mode"`          // kprobe or fentry
-	Tool       string     `json:"tool"`          // acc and its version
-	Start      *time.Time `json:"start"`         // of the recording; times are null if the clock is lost with the header
+	ID     string `json:"id"`     // capture id, a random UUID
+	Host   string `json:"host"`   // node name
+	Kernel string `json:"kernel"` // release, as uname -r
+	Arch   string `json:"arch"`   // machine, as uname -m
+	Mode   string `json:"mode"`   // kprobe or fentry
+	Tool   string `json:"tool"`   // acc and its version
+	// of the recording; times are null if the clock is lost with the header
+	Start      *time.Time `json:"start"`
 	End        *time.Time `json:"end"`           // of the recording, or of what is there of it
 	StartNS    int64      `json:"start_boot_ns"` // start
 	DurationNS int64      `json:"duration_ns"`   // from start to end
@@ -64,9 +70,10 @@ type CaptureInfo struct {
 	Last       *time.Time `json:"last_event"`    // time of the last event
 	ZoneSec    int        `json:"zone_s"`        // the host's offset, seconds east of UTC
 	Events     uint64     `json:"events"`        // in the capture
-	EndReason  string     `json:"end_reason"`    // why it ended: signal, count, duration, command, error, disk full ...; "" if the end is missing
-	Limits     []string   `json:"limits"`        // what this recording could not show, a sentence each
-	Filters    []string   `json:"filters"`       // what it left out on purpose
+	// why it ended: signal, count, duration, command, error, disk full ...; "" if the end is missing
+	EndReason string   `json:"end_reason"`
+	Limits    []string `json:"limits"`  // what this recording could not show, a sentence each
+	Filters   []string `json:"filters"` // what it left out on purpose
 }
 
 // Caveat is one reason why the capture does not tell all.
@@ -77,17 +84,20 @@ type Caveat struct {
 
 // Totals count attempts: Attempts = Accepted + Failed + Armed + EntryOnly.
 type Totals struct {
-	Attempts    uint64 `json:"attempts"`     // = accepted + failed + armed + entry_only
-	Accepted    uint64 `json:"accepted"`     // attempts that gave a connection
-	Failed      uint64 `json:"failed"`       // attempts that gave an error
-	Armed       uint64 `json:"armed"`        // requests of io_uring that found nothing and wait: neither accepted nor failed
+	Attempts uint64 `json:"attempts"` // = accepted + failed + armed + entry_only
+	Accepted uint64 `json:"accepted"` // attempts that gave a connection
+	Failed   uint64 `json:"failed"`   // attempts that gave an error
+	// requests of io_uring that found nothing and wait: neither accepted nor failed
+	Armed       uint64 `json:"armed"`
 	ClientsLost uint64 `json:"clients_lost"` // failed attempts that had taken a connection, which was destroyed
 	EntryOnly   uint64 `json:"entry_only"`   // attempts without a known return
-	ReturnOnly  uint64 `json:"return_only"`  // returns without a known entry, where there should be one; accepted or failed too
-	Lost        uint64 `json:"lost"`         // hits that the ring had no room for
-	Missed      uint64 `json:"missed"`       // hits that the kernel did not run a probe for
-	Calls       uint64 `json:"calls"`        // attempts, those of one restarted call counted once
-	Restarted   uint64 `json:"restarted"`    // of the failed, those that a signal interrupted and after which the same call began anew
+	// returns without a known entry, where there should be one; accepted or failed too
+	ReturnOnly uint64 `json:"return_only"`
+	Lost       uint64 `json:"lost"`   // hits that the ring had no room for
+	Missed     uint64 `json:"missed"` // hits that the kernel did not run a probe for
+	Calls      uint64 `json:"calls"`  // attempts, those of one restarted call counted once
+	// of the failed, those that a signal interrupted and after which the same call began anew
+	Restarted   uint64 `json:"restarted"`
 	ClosedEarly uint64 `json:"closed_early"` // accepted connections that the peer had closed already
 	Inverted    uint64 `json:"inverted"`     // attempts whose return is stamped before their entry; their wait is 0
 }
@@ -96,37 +106,50 @@ type Totals struct {
 // those that were accepted are known, and not what became of them. Seen is the sum of
 // Ends, and how many --connections lists.
 type ConnectionTotals struct {
-	Recorded         bool            `json:"recorded"`               // more than accept is recorded
-	Seen             uint64          `json:"seen"`                   // connections: the sum of ends, and how many --connections lists
-	Before           uint64          `json:"before"`                 // of those seen, there when recording began
-	BeginUnknown     uint64          `json:"begin_unknown"`          // of those seen, the beginning is not in the capture, of which a part is missing: they began in it, or were there before
-	AcceptsRecorded  bool            `json:"accepts_recorded"`       // if not, accepted, never_accepted, waiting and the waits are of those of whom other events tell
-	Foreign          uint64          `json:"foreign"`                // not of those seen: ends of sockets that no listener made, at a port that was listened on
-	Silent           uint64          `json:"silent"`                 // of those of before, without an event: they stayed as they were, or their end was not seen
-	SilentWaiting    uint64          `json:"silent_waiting"`         // of the silent, in an accept queue all the time
-	SilentGone       uint64          `json:"silent_gone"`            // of the silent, gone by the end; what is neither was open all the time
-	Queued           uint64          `json:"queued"`                 // put into an accept queue during the recording
-	Accepted         uint64          `json:"accepted"`               // taken out of one
-	NeverAccepted    uint64          `json:"never_accepted"`         // in an accept queue, and not accepted
-	Waiting          uint64          `json:"waiting"`                // of the never accepted, in the queue at the end
-	NeverQueued      uint64          `json:"never_queued"`           // refused, and not queued by the end
-	Closed           uint64          `json:"closed"`                 // seen to end
-	Discarded        uint64          `json:"discarded"`              // sockets, not in any other figure, that the kernel made twice for one handshake and dropped
-	Dead             uint64          `json:"dead_on_arrival"`        // closed when accept returned them
-	TurnedAway       uint64          `json:"turned_away"`            // of the accepted, those that the server ended within a second, before it had read a byte
-	Unanswered       uint64          `json:"unanswered"`             // of the accepted, those whose client sent something and left before a byte came back
-	Probes           uint64          `json:"probes"`                 // of the accepted, those whose client left when neither side had sent a byte
-	LostWithListener uint64          `json:"lost_with_listener"`     // in the queue when the listener stopped listening
-	RefusedSYN       uint64          `json:"refused_syn"`            // packets refused: SYNs, the accept queue was full
-	RefusedACK       uint64          `json:"refused_ack"`            // packets refused: last ACKs of handshakes, the accept queue was full
-	RefusedSYNQueue  uint64          `json:"refused_syn_queue"`      // packets refused: SYNs, the SYN queue was full
-	Ends             []EndCount      `json:"ends"`                   // how they ended, most frequent first
-	Handshake        stats.Quantiles `json:"handshake_ns"`           // from the answer to the SYN to the queue
-	QueueWait        stats.Quantiles `json:"queue_wait_ns"`          // from the queue to the return of accept
-	NeverWait        stats.Quantiles `json:"never_accepted_wait_ns"` // in the queue, of the never accepted
-	RefusedFor       stats.Quantiles `json:"refused_ns"`             // from the first packet that was dropped to the queue, of those that were refused first
-	Served           stats.Quantiles `json:"served_ns"`              // from the return of accept to the end, of those that closed
-	Alive            stats.Quantiles `json:"alive_ns"`               // from the queue, or accept, to the end, of those that closed
+	Recorded bool `json:"recorded"` // more than accept is recorded
+	// connections: the sum of ends, and how many --connections lists
+	Seen   uint64 `json:"seen"`
+	Before uint64 `json:"before"` // of those seen, there when recording began
+	// of those seen, the beginning is not in the capture, of which a part is missing: they began in it, or were there
+	// before
+	BeginUnknown uint64 `json:"begin_unknown"`
+	// if not, accepted, never_accepted, waiting and the waits are of those of whom other events tell
+	AcceptsRecorded bool `json:"accepts_recorded"`
+	// not of those seen: ends of sockets that no listener made, at a port that was listened on
+	Foreign uint64 `json:"foreign"`
+	// of those of before, without an event: they stayed as they were, or their end was not seen
+	Silent        uint64 `json:"silent"`
+	SilentWaiting uint64 `json:"silent_waiting"` // of the silent, in an accept queue all the time
+	// of the silent, gone by the end; what is neither was open all the time
+	SilentGone    uint64 `json:"silent_gone"`
+	Queued        uint64 `json:"queued"`         // put into an accept queue during the recording
+	Accepted      uint64 `json:"accepted"`       // taken out of one
+	NeverAccepted uint64 `json:"never_accepted"` // in an accept queue, and not accepted
+	Waiting       uint64 `json:"waiting"`        // of the never accepted, in the queue at the end
+	NeverQueued   uint64 `json:"never_queued"`   // refused, and not queued by the end
+	Closed        uint64 `json:"closed"`         // seen to end
+	// sockets, not in any other figure, that the kernel made twice for one handshake and dropped
+	Discarded uint64 `json:"discarded"`
+	Dead      uint64 `json:"dead_on_arrival"` // closed when accept returned them
+	// of the accepted, those that the server ended within a second, before it had read a byte
+	TurnedAway uint64 `json:"turned_away"`
+	// of the accepted, those whose client sent something and left before a byte came back
+	Unanswered uint64 `json:"unanswered"`
+	// of the accepted, those whose client left when neither side had sent a byte
+	Probes           uint64 `json:"probes"`
+	LostWithListener uint64 `json:"lost_with_listener"` // in the queue when the listener stopped listening
+	RefusedSYN       uint64 `json:"refused_syn"`        // packets refused: SYNs, the accept queue was full
+	// packets refused: last ACKs of handshakes, the accept queue was full
+	RefusedACK      uint64          `json:"refused_ack"`
+	RefusedSYNQueue uint64          `json:"refused_syn_queue"`      // packets refused: SYNs, the SYN queue was full
+	Ends            []EndCount      `json:"ends"`                   // how they ended, most frequent first
+	Handshake       stats.Quantiles `json:"handshake_ns"`           // from the answer to the SYN to the queue
+	QueueWait       stats.Quantiles `json:"queue_wait_ns"`          // from the queue to the return of accept
+	NeverWait       stats.Quantiles `json:"never_accepted_wait_ns"` // in the queue, of the never accepted
+	// from the first packet that was dropped to the queue, of those that were refused first
+	RefusedFor stats.Quantiles `json:"refused_ns"`
+	Served     stats.Quantiles `json:"served_ns"` // from the return of accept to the end, of those that closed
+	Alive      stats.Quantiles `json:"alive_ns"`  // from the queue, or accept, to the end, of those that closed
 }
 
 // EndCount is how many connections ended in one way.
@@ -184,63 +207,82 @@ type Rate struct {
 
 // ListenerInfo is one listening socket.
 type ListenerInfo struct {
-	Listener     uint64          `json:"listener"` // inode number
-	NetNS        uint32          `json:"netns"`
-	Addr         string          `json:"addr"`  // address:port, or the name or family of others
-	LAddr        string          `json:"laddr"` // "" if it has none or it is not known
-	LPort        uint16          `json:"lport"`
-	Family       string          `json:"family"`
-	Proto        string          `json:"proto"`
-	Attempts     uint64          `json:"attempts"`       // to accept
-	Accepted     uint64          `json:"accepted"`       // attempts that gave a connection
-	Failed       uint64          `json:"failed"`         // attempts that gave an error
-	Restarted    uint64          `json:"restarted"`      // of the failed, those that a signal interrupted and after which the same call began anew: no failures for the program, and not in the column of the screen
-	Waiting      uint64          `json:"waiting"`        // attempts that were still blocked at the end
-	Errors       []ErrorCount    `json:"errors"`         // of failed attempts, most frequent first
-	QueueHigh    uint32          `json:"queue_high"`     // longest accept queue seen, at an event or at the start or the end
-	QueueHighMax uint32          `json:"queue_high_max"` // limit of the queue then, 0 if it is not known
-	QueueHighAt  *time.Time      `json:"queue_high_ts"`  // when that was, null if the clock is lost, or the queue was always empty
-	QueueHighSeq uint64          `json:"queue_high_seq"` // event that says so, 0: a list of the start or the end
-	FullHigh     uint32          `json:"full_high"`      // longest accept queue seen while it was longer than its limit, 0: it never was
-	FullHighMax  uint32          `json:"full_high_max"`  // limit of the queue then
-	QueueMax     uint32          `json:"queue_max"`      // limit of the accept queue that was seen last; it is full when it is longer
-	Limits       []Limit         `json:"limits"`         // limits that the queue had, in their order, at most 16; more than one: listen(2) was called again
-	MoreLimits   uint64          `json:"more_limits"`    // changes of the limit beyond those
-	OneAccept    bool            `json:"one_accept"`     // it listened for one connection, as several others of its program did at other ports, like those of FTP's passive mode: one_accept of the result counts them
-	Steered      uint64          `json:"steered"`        // connections that came to another local port than the listener's: sk_lookup, TPROXY, bpf_sk_assign
-	Full         uint64          `json:"full"`           // events that found the queue full
-	Wait         stats.Quantiles `json:"wait_ns"`        // from entry to return of accepted attempts, exact to 1 %
-	First        *time.Time      `json:"first_accept"`   // time of the first connection that was accepted; null: none, or the clock is lost
-	Last         *time.Time      `json:"last_accept"`    // time of the last one
-	Owner        string          `json:"owner"`          // who listened or accepts, name[pid], "" not known
-	Processes    []uint32        `json:"processes"`      // numbers of the records of the processes that called accept
-	PIDs         []uint32        `json:"pids"`           // process ids of them
-	Comms        []string        `json:"comms"`          // names of them
-	TaskNetNS    []uint32        `json:"task_netns"`     // network namespaces, other than its own, of tasks that called accept on it; the first eight
-	Timeline     Timeline        `json:"timeline"`       // its history
-	UnixRefused  uint64          `json:"unix_refused"`   // connects to a UNIX listener that its full queue refused (EAGAIN); 0, too, where acc did not count them
-	Stopped      *Stop           `json:"stopped"`        // how it stopped listening, the last time; null: it did not, or that is not recorded
-	Stops        uint64          `json:"stops"`          // how often it stopped
-	Life         *Life           `json:"life"`           // what became of its connections; null: only accept was recorded
+	Listener uint64 `json:"listener"` // inode number
+	NetNS    uint32 `json:"netns"`
+	Addr     string `json:"addr"`  // address:port, or the name or family of others
+	LAddr    string `json:"laddr"` // "" if it has none or it is not known
+	LPort    uint16 `json:"lport"`
+	Family   string `json:"family"`
+	Proto    string `json:"proto"`
+	Attempts uint64 `json:"attempts"` // to accept
+	Accepted uint64 `json:"accepted"` // attempts that gave a connection
+	Failed   uint64 `json:"failed"`   // attempts that gave an error
+	// of the failed, those that a signal interrupted and after which the same call began anew: no failures for the
+	// program, and not in the column of the screen
+	Restarted uint64       `json:"restarted"`
+	Waiting   uint64       `json:"waiting"` // attempts that were still blocked at the end
+	Errors    []ErrorCount `json:"errors"`  // of failed attempts, most frequent first
+	// longest accept queue seen, at an event or at the start or the end
+	QueueHigh    uint32 `json:"queue_high"`
+	QueueHighMax uint32 `json:"queue_high_max"` // limit of the queue then, 0 if it is not known
+	// when that was, null if the clock is lost, or the queue was always empty
+	QueueHighAt  *time.Time `json:"queue_high_ts"`
+	QueueHighSeq uint64     `json:"queue_high_seq"` // event that says so, 0: a list of the start or the end
+	// longest accept queue seen while it was longer than its limit, 0: it never was
+	FullHigh    uint32 `json:"full_high"`
+	FullHighMax uint32 `json:"full_high_max"` // limit of the queue then
+	// limit of the accept queue that was seen last; it is full when it is longer
+	QueueMax uint32 `json:"queue_max"`
+	// limits that the queue had, in their order, at most 16; more than one: listen(2) was called again
+	Limits     []Limit `json:"limits"`
+	MoreLimits uint64  `json:"more_limits"` // changes of the limit beyond those
+	// it listened for one connection, as several others of its program did at other ports, like those of FTP's passive
+	// mode: one_accept of the result counts them
+	OneAccept bool `json:"one_accept"`
+	// connections that came to another local port than the listener's: sk_lookup, TPROXY, bpf_sk_assign
+	Steered uint64          `json:"steered"`
+	Full    uint64          `json:"full"`    // events that found the queue full
+	Wait    stats.Quantiles `json:"wait_ns"` // from entry to return of accepted attempts, exact to 1 %
+	// time of the first connection that was accepted; null: none, or the clock is lost
+	First     *time.Time `json:"first_accept"`
+	Last      *time.Time `json:"last_accept"` // time of the last one
+	Owner     string     `json:"owner"`       // who listened or accepts, name[pid], "" not known
+	Processes []uint32   `json:"processes"`   // numbers of the records of the processes that called accept
+	PIDs      []uint32   `json:"pids"`        // process ids of them
+	Comms     []string   `json:"comms"`       // names of them
+	// network namespaces, other than its own, of tasks that called accept on it; the first eight
+	TaskNetNS []uint32 `json:"task_netns"`
+	Timeline  Timeline `json:"timeline"` // its history
+	// connects to a UNIX listener that its full queue refused (EAGAIN); 0, too, where acc did not count them
+	UnixRefused uint64 `json:"unix_refused"`
+	// how it stopped listening, the last time; null: it did not, or that is not recorded
+	Stopped *Stop  `json:"stopped"`
+	Stops   uint64 `json:"stops"` // how often it stopped
+	Life    *Life  `json:"life"`  // what became of its connections; null: only accept was recorded
 }
 
 // Life is what the events of a listener's connections tell.
 type Life struct {
-	Queued          uint64          `json:"queued"`              // connections put into the accept queue
-	QueueWait       stats.Quantiles `json:"queue_wait_ns"`       // of the accepted, exact to 1 %
-	FullNS          int64           `json:"full_ns"`             // how long the accept queue was full
-	FullLongestNS   int64           `json:"full_longest_ns"`     // the longest of it without a break
-	RefusedSYN      uint64          `json:"refused_syn"`         // packets refused: SYNs, the accept queue was full
-	RefusedACK      uint64          `json:"refused_ack"`         // packets refused: last ACKs of handshakes, the accept queue was full
-	RefusedSYNQueue uint64          `json:"refused_syn_queue"`   // packets refused: SYNs, the SYN queue was full
-	RefusedClients  uint64          `json:"refused_connections"` // connections that were refused at least once; the first 65,536 of all listeners are counted by themselves
-	ClosedInQueue   uint64          `json:"closed_in_queue"`     // ended before any accept
-	TurnedAway      uint64          `json:"turned_away"`         // of the accepted, those that the server ended within a second, before it had read a byte
-	Unanswered      uint64          `json:"unanswered"`          // of the accepted, those whose client sent something and left before a byte came back
-	UnansweredFor   stats.Quantiles `json:"unanswered_ns"`       // from accept to when they left
-	Probes          uint64          `json:"probes"`              // of the accepted, those whose client left when neither side had sent a byte
-	Waiting         uint64          `json:"waiting"`             // in the queue at the end
-	Lost            uint64          `json:"lost_with_listener"`  // connections in the queue when the listener stopped listening
+	Queued        uint64          `json:"queued"`          // connections put into the accept queue
+	QueueWait     stats.Quantiles `json:"queue_wait_ns"`   // of the accepted, exact to 1 %
+	FullNS        int64           `json:"full_ns"`         // how long the accept queue was full
+	FullLongestNS int64           `json:"full_longest_ns"` // the longest of it without a break
+	RefusedSYN    uint64          `json:"refused_syn"`     // packets refused: SYNs, the accept queue was full
+	// packets refused: last ACKs of handshakes, the accept queue was full
+	RefusedACK      uint64 `json:"refused_ack"`
+	RefusedSYNQueue uint64 `json:"refused_syn_queue"` // packets refused: SYNs, the SYN queue was full
+	// connections that were refused at least once; the first 65,536 of all listeners are counted by themselves
+	RefusedClients uint64 `json:"refused_connections"`
+	ClosedInQueue  uint64 `json:"closed_in_queue"` // ended before any accept
+	// of the accepted, those that the server ended within a second, before it had read a byte
+	TurnedAway uint64 `json:"turned_away"`
+	// of the accepted, those whose client sent something and left before a byte came back
+	Unanswered    uint64          `json:"unanswered"`
+	UnansweredFor stats.Quantiles `json:"unanswered_ns"` // from accept to when they left
+	// of the accepted, those whose client left when neither side had sent a byte
+	Probes  uint64 `json:"probes"`
+	Waiting uint64 `json:"waiting"`            // in the queue at the end
+	Lost    uint64 `json:"lost_with_listener"` // connections in the queue when the listener stopped listening
 }
 
 // Timeline is a listener's history in equal buckets from the start of the
@@ -259,30 +301,34 @@ type Timeline struct {
 
 // ProcessInfo is one process that called accept.
 type ProcessInfo struct {
-	Proc        uint32 `json:"proc"` // number of its record, 0 without one
-	PID         uint32 `json:"pid"`
-	Comm        string `json:"comm"`
-	UID         uint32 `json:"uid"`
-	Exe         string `json:"exe"`          // path of the executable in the process's mount namespace, "" if not known
-	ExeDev      string `json:"exe_dev"`      // device of the executable's file system as major:minor, "" unknown
-	ExeInode    uint64 `json:"exe_ino"`      // inode number of the executable there, 0 unknown
-	MntNS       uint64 `json:"mntns"`        // inode number of its mount namespace, 0 unknown
-	OtherMounts bool   `json:"other_mounts"` // that is another one than the recorder's: exe is a path there, exe_dev and exe_ino say which file it is
-	Cgroup      string `json:"cgroup"`       // path of its cgroup
-	Container   string `json:"container"`    // id, "" without one
-	Runtime     string `json:"runtime"`      // who made the container
-	Unit        string `json:"unit"`         // systemd unit, "" without one
-	Pod         string `json:"pod"`          // Kubernetes pod, namespace/name, "" without one
-	NSPID       uint32 `json:"ns_pid"`       // its id in its own pid namespace
-	NetNS       uint64 `json:"netns"`        // inode number of its network namespace, 0 unknown
-	PIDNS       uint64 `json:"pidns"`        // inode number of its pid namespace, 0 unknown
-	Attempts    uint64 `json:"attempts"`     // to accept
-	Accepted    uint64 `json:"accepted"`     // attempts that gave a connection
-	Failed      uint64 `json:"failed"`       // attempts that gave an error
-	Restarted   uint64 `json:"restarted"`    // of the failed, those that a signal interrupted and after which the same call began anew: no failures for the program, and not in the column of the screen
+	Proc     uint32 `json:"proc"` // number of its record, 0 without one
+	PID      uint32 `json:"pid"`
+	Comm     string `json:"comm"`
+	UID      uint32 `json:"uid"`
+	Exe      string `json:"exe"`     // path of the executable in the process's mount namespace, "" if not known
+	ExeDev   string `json:"exe_dev"` // device of the executable's file system as major:minor, "" unknown
+	ExeInode uint64 `json:"exe_ino"` // inode number of the executable there, 0 unknown
+	MntNS    uint64 `json:"mntns"`   // inode number of its mount namespace, 0 unknown
+	// that is another one than the recorder's: exe is a path there, exe_dev and exe_ino say which file it is
+	OtherMounts bool   `json:"other_mounts"`
+	Cgroup      string `json:"cgroup"`    // path of its cgroup
+	Container   string `json:"container"` // id, "" without one
+	Runtime     string `json:"runtime"`   // who made the container
+	Unit        string `json:"unit"`      // systemd unit, "" without one
+	Pod         string `json:"pod"`       // Kubernetes pod, namespace/name, "" without one
+	NSPID       uint32 `json:"ns_pid"`    // its id in its own pid namespace
+	NetNS       uint64 `json:"netns"`     // inode number of its network namespace, 0 unknown
+	PIDNS       uint64 `json:"pidns"`     // inode number of its pid namespace, 0 unknown
+	Attempts    uint64 `json:"attempts"`  // to accept
+	Accepted    uint64 `json:"accepted"`  // attempts that gave a connection
+	Failed      uint64 `json:"failed"`    // attempts that gave an error
+	// of the failed, those that a signal interrupted and after which the same call began anew: no failures for the
+	// program, and not in the column of the screen
+	Restarted uint64 `json:"restarted"`
 }
 
-// OneAccept are sockets that a program which serves others at another listener opened for one connection each, three or more,
+// OneAccept are sockets that a program which serves others at another listener opened for one connection each, three or
+// more,
 // and closed again.
 type OneAccept struct {
 	Addr     string `json:"addr"`     // IP address that they listened on
@@ -290,7 +336,8 @@ type OneAccept struct {
 	Program  string `json:"program"`  // name of the program
 	Sockets  uint64 `json:"sockets"`  // how many there were
 	Accepted uint64 `json:"accepted"` // connections that were accepted, one of a socket at most
-	Failed   uint64 `json:"failed"`   // attempts that gave an error, without those that a signal interrupted and that began anew
+	// attempts that gave an error, without those that a signal interrupted and that began anew
+	Failed uint64 `json:"failed"`
 }
 
 // PeerInfo is one remote address.

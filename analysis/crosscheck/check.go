@@ -336,6 +336,39 @@ func (w *Check) counts(kind format.Kind) bool {
 	return kind == format.Return || w.blind && kind == format.Queued
 }
 
+// whatOf says as what of the sums an event counts, false if as nothing.
+func (w *Check) whatOf(e *format.Event) (what uint8, counts bool) {
+	switch {
+	case e.Kind == format.Queued && e.Cause == format.CauseMoved:
+		return moves, true
+	case e.Kind == format.Queued && e.Cause == format.CauseMovedHandshake:
+		return putMoved, true
+	case e.Kind == format.Queued:
+		return put, true
+	case e.Kind == format.Drop && e.Hook == format.HookChildForget:
+		return forgot, true
+	case Discarded(e):
+		return discard, true
+	case e.Kind == format.Drop && e.Mark&format.MarkSynQueue != 0:
+		return overflowSYN, true
+	case e.Kind == format.Drop:
+		return overflow, true
+	case e.Kind != format.Return || e.Ret < 0 && e.Mark&format.MarkClientLost == 0:
+		return 0, false
+	case e.Mark&format.MarkNoFacts != 0:
+		w.noFacts++
+		return 0, false
+	case e.Proto != format.ProtoTCP && e.Proto != format.ProtoMPTCP:
+		return 0, false
+	case e.Hook == format.HookKernelAccept:
+		return tookKernel, true
+	case e.Hook == format.HookDoAccept && e.Via == format.ViaUnknown:
+		w.facts++
+	}
+	return took, true
+}
+
+// Event takes an event of the batch whose records were taken by [Check.Records].
 func (w *Check) Event(e *format.Event) {
 	if w.counts(e.Kind) {
 		w.counted++
@@ -347,36 +380,9 @@ func (w *Check) Event(e *format.Event) {
 	if e.Kind == format.Enter && e.Mark&format.MarkPrevMissed != 0 {
 		w.unseen++
 	}
-	what := uint8(0)
-	switch {
-	case e.Kind == format.Queued && e.Cause == format.CauseMoved:
-		what = moves
-	case e.Kind == format.Queued && e.Cause == format.CauseMovedHandshake:
-		what = putMoved
-	case e.Kind == format.Queued:
-		what = put
-	case e.Kind == format.Drop && e.Hook == format.HookChildForget:
-		what = forgot
-	case Discarded(e):
-		what = discard
-	case e.Kind == format.Drop && e.Mark&format.MarkSynQueue != 0:
-		what = overflowSYN
-	case e.Kind == format.Drop:
-		what = overflow
-	case e.Kind != format.Return || e.Ret < 0 && e.Mark&format.MarkClientLost == 0:
+	what, counts := w.whatOf(e)
+	if !counts {
 		return
-	case e.Mark&format.MarkNoFacts != 0:
-		w.noFacts++
-		return
-	case e.Proto != format.ProtoTCP && e.Proto != format.ProtoMPTCP:
-		return
-	case e.Hook == format.HookKernelAccept:
-		what = tookKernel
-	default:
-		what = took
-		if e.Hook == format.HookDoAccept && e.Via == format.ViaUnknown {
-			w.facts++
-		}
 	}
 	if e.Kind == format.Queued {
 		w.listensIn(e.Listener, e.NetNS)

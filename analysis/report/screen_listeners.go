@@ -71,7 +71,8 @@ func (t *text) listeners() {
 // oneAcceptRow is the row of sockets that listened for one connection each.
 func (t *text) oneAcceptRow(x *analysis.OneAccept) []string {
 	name := cut(fmt.Sprintf("%s: %d sockets of one accept", format.Quote(x.Program), x.Sockets), 40)
-	return []string{"  " + name, cut(format.Quote(x.Program), 20), t.outcomes(x.Accepted), t.outcomes(x.Failed), "", "", "", ""}
+	return []string{"  " + name, cut(format.Quote(x.Program), 20), t.outcomes(x.Accepted), t.outcomes(x.Failed), "", "",
+		"", ""}
 }
 
 // listenerRow is the row of one of them.

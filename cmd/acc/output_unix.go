@@ -55,7 +55,7 @@ func isClosed(f *os.File) bool {
 // links is how many names a file has.
 func links(st fs.FileInfo) uint64 {
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-		return uint64(sys.Nlink)
+		return uint64(sys.Nlink) //nolint:unconvert // it has 32 bits on arm64
 	}
 	return 1
 }
@@ -67,7 +67,7 @@ func lockFile(f *os.File) (taken bool) {
 	if err != nil {
 		return false
 	}
-	raw.Control(func(fd uintptr) {
+	_ = raw.Control(func(fd uintptr) {
 		taken = errors.Is(unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
 	})
 	return taken

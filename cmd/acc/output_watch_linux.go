@@ -23,7 +23,7 @@ func waitForChange(ctx context.Context, f *os.File) func() {
 		return poll
 	}
 	watched := false
-	raw.Control(func(file uintptr) {
+	_ = raw.Control(func(file uintptr) {
 		_, err := unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d", file),
 			unix.IN_MODIFY|unix.IN_ATTRIB|unix.IN_MOVE_SELF|unix.IN_DELETE_SELF)
 		watched = err == nil

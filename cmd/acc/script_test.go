@@ -307,12 +307,17 @@ func TestImports(t *testing.T) {
 		return string(out)
 	}
 	const module = "github.com/acc-project/acc/"
-	for _, p := range []string{"format", "replay", "analysis", "analysis/audit", "analysis/report", "evidence/sshsig", "evidence/checkpoints"} {
+	for _, p := range []string{"format", "replay", "analysis", "analysis/audit", "analysis/report", "evidence", "evidence/sshsig", "evidence/checkpoints"} {
 		deps := list("-deps", module+p)
 		for _, bad := range []string{"github.com/cilium/ebpf", module + "capture", module + "bpf", "github.com/spf13/cobra"} {
 			if strings.Contains(deps, bad) {
 				t.Errorf("%s depends on %s", p, bad)
 			}
+		}
+	}
+	for _, p := range []string{"audit", "crosscheck", "findings", "humanize", "pairing", "stats"} { // which analysis puts together
+		if deps := list("-deps", module+"analysis/"+p); strings.Contains(deps, module+"analysis\n") {
+			t.Errorf("analysis/%s depends on analysis", p)
 		}
 	}
 	direct := list("-f", `{{join .Imports "\n"}}`, module+"cmd/acc")
