@@ -18,7 +18,8 @@ import (
 const maxHeadlines = 5
 
 // Brief writes the answer alone: in one line whether the file is intact and the
-// recording complete, then the findings, a line each, worst first; five lines at most.
+// recording complete, then the findings, worst first; five lines at most. A finding takes a line, or
+// several while there is room.
 func Brief(w io.Writer, r *analysis.Result, o TextOptions) error {
 	t := newText(r, o)
 	t.answer()
@@ -48,13 +49,39 @@ func (t *text) answer() {
 	case total > room || len(list) < total:
 		list = list[:min(len(list), room-1)]
 	}
-	for i := range list {
-		f := &list[i]
-		t.line(colors[f.Severity], t.severity(f)+" "+headID(f)+":", " "+f.Text)
+	spare := room - len(list)
+	if total > len(list) {
+		spare--
 	}
-	if n := total - len(list); n > 0 {
+	for i := range list { // the worst ones may take two lines, or what is left
+		spare -= t.headline(&list[i], 1+spare) - 1
+	}
+	if total > len(list) {
 		t.line("", "", fmt.Sprintf("findings in all: %s", t.findingCounts()))
 	}
+}
+
+// headline writes a finding in so many lines at most, and gives how many it took.
+func (t *text) headline(f *findings.Finding, most int) int {
+	head := t.severity(f) + " " + headID(f) + ":"
+	lines := strings.Split(string(AppendFolded(nil, []byte(head+" "+f.Text), t.o.Width, 2)), "\n")
+	if len(lines) > most { // the last one has the rest, as far as there is room
+		rest := strings.Join(strings.Fields(strings.Join(lines[most-1:], " ")), " ")
+		if most > 1 {
+			rest = "  " + rest
+		}
+		lines = append(lines[:most-1], cut(rest, t.o.Width))
+	}
+	first, whole := strings.CutPrefix(lines[0], head)
+	if whole {
+		t.line(colors[f.Severity], head, first)
+	} else {
+		t.line(colors[f.Severity], lines[0], "")
+	}
+	for _, l := range lines[1:] {
+		t.line("", "", l)
+	}
+	return len(lines)
 }
 
 // headID names a finding, and what it is the cause of.
