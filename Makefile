@@ -14,6 +14,8 @@ BUILD   := .vm-cache/build
 # What the test programs of accept need beside the kernel itself.
 MODULES := vsock_loopback,sctp,smc,smc_diag,mptcp,nfsd,tcp_diag
 TESTS   ?= ^TestVM
+# Debian's servers, which acc's findings are held against.
+SERVERS := nginx-light,apache2,apache2-utils,lighttpd,redis-server,memcached,postgresql,mariadb-server,openssh-server,exim4-daemon-light,vsftpd,dovecot-imapd,php-fpm,gunicorn,uvicorn,nodejs,unbound,dnsmasq,bind9,socat,puma,varnish,squid,mosquitto,rsyslog,xinetd,curl,procps
 FUZZTIME ?= 60s
 MUTANTS ?= 400
 SEED    ?= $(shell date +%s)
@@ -24,7 +26,7 @@ OUT     ?= $(BUILD)/vm-$(KERNEL)
 SIZE_TIME ?= 100s
 READ_EVENTS ?= 10000000
 
-.PHONY: all help build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown torture torture-vm soak-vm figures mutants supply licenses sbom reproducible release release-check package-check cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang
+.PHONY: all help build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible release release-check package-check cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang
 
 all: build
 
@@ -69,6 +71,14 @@ torture-vm: soak-vm ## the tests of recording that can run for long, for long, a
 
 soak-vm: ## a million connections
 	$(MAKE) --no-print-directory test-vm TORTURE=1 VM_TIME=40m OUT=$(BUILD)/vm-$(KERNEL)-soak TESTS='^TestVMSoak$$$$'
+
+test-servers: build helpers ## Debian's servers, healthy and in trouble: acc's findings and counts against theirs; into docs/SERVERS.md. TESTS chooses
+	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
+	rm -rf $(BUILD)/servers && mkdir -p $(BUILD)/servers
+	$(BUILD)/vm -kernel $(KERNEL) -smp $(or $(SMP),2) -timeout $(VM_TIME) -mem 3072 -root $(SERVERS) -in $(BUILD)/capture.test -in acc \
+		-in $(BUILD)/goserver -modules $(MODULES) -out $(BUILD)/servers \
+		-- /usr/bin/env ACC_SERVERS=1 /in/capture.test -test.v -test.timeout $(VM_TIME) -test.run '$(if $(filter ^TestVM,$(TESTS)),^TestVMServers,$(TESTS))'
+	$(if $(filter ^TestVM,$(TESTS)),go run ./capture/vm/servers $(BUILD)/servers/servers.tsv >docs/SERVERS.md)
 
 test-vm-lockdown: ## what a locked down kernel does; it can't be unlocked, hence a machine of its own
 	$(MAKE) --no-print-directory test-vm LOCKDOWN=1 TESTS='^TestVMLockdown'
