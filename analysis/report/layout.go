@@ -4,6 +4,8 @@ package report
 // terminal's cells: a Chinese character takes two, a combining mark none.
 
 import (
+	"iter"
+	"slices"
 	"strings"
 
 	"github.com/mattn/go-runewidth"
@@ -56,7 +58,7 @@ func (t *text) fold(code, head, rest string) { t.indent(code, head, " ", rest) }
 func (t *text) indent(code, head, margin, rest string) {
 	column := cells(head)
 	t.WriteString(t.style(code, head))
-	for word := range strings.FieldsSeq(rest) {
+	for word := range words(rest) {
 		n := cells(word)
 		if column+1+n > t.o.Width {
 			t.WriteString("\n" + margin)
@@ -92,7 +94,7 @@ func AppendFolded(dst []byte, line []byte, width, indent int) []byte {
 func breakAt(s string, width int) int {
 	at, seen, used := 0, false, 0
 	for i, r := range s {
-		if r == ' ' && seen {
+		if r == ' ' && seen && !beforeUnit(s[:i], s[i+1:]) {
 			at = i
 		}
 		seen = seen || r != ' '
@@ -101,4 +103,38 @@ func breakAt(s string, width int) int {
 		}
 	}
 	return at
+}
+
+// unitWords stand on the line of their number.
+var unitWords = []string{"ns", "µs", "ms", "s", "B", "KiB", "MiB", "GiB", "TiB", "%"}
+
+// beforeUnit reports whether the space between two texts is that between a number and its unit.
+func beforeUnit(before, after string) bool {
+	if before == "" || before[len(before)-1] < '0' || before[len(before)-1] > '9' {
+		return false
+	}
+	word, _, _ := strings.Cut(after, " ")
+	return slices.Contains(unitWords, strings.TrimRight(word, ",;:.)"))
+}
+
+// words are those of a text; a number and its unit are one.
+func words(s string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		held := ""
+		for word := range strings.FieldsSeq(s) {
+			switch {
+			case held == "":
+				held = word
+			case beforeUnit(held, word):
+				held += " " + word
+			case !yield(held):
+				return
+			default:
+				held = word
+			}
+		}
+		if held != "" {
+			yield(held)
+		}
+	}
 }

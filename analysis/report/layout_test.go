@@ -68,3 +68,21 @@ func TestParagraphs(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
+
+// A number and its unit stay on one line, whichever way a text is broken.
+func TestNumbersKeepTheirUnits(t *testing.T) {
+	const text = "it waited 3.21 s, then 12 ms, 40 % of 1.00 KiB (in 7 places) and 5 s"
+	for width := 20; width < 70; width++ {
+		folded := string(AppendFolded(nil, []byte(text), width, 2))
+		for _, broken := range []string{folded, strings.Join(wrap(text, width), "\n")} {
+			for _, pair := range []string{"3.21 s,", "12 ms,", "40 %", "1.00 KiB", "5 s"} {
+				if !strings.Contains(broken, pair) {
+					t.Errorf("at %d: %q is broken in %q", width, pair, broken)
+				}
+			}
+			if strings.Join(strings.Fields(broken), " ") != text {
+				t.Errorf("at %d: %q", width, broken)
+			}
+		}
+	}
+}

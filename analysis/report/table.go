@@ -144,7 +144,7 @@ func wrap(s string, width int) []string {
 	}
 	margin := s[:len(s)-len(strings.TrimLeft(s, " "))]
 	lines, line := []string{}, margin
-	for word := range strings.FieldsSeq(s) {
+	for word := range words(s) {
 		if line != margin && cells(line)+1+cells(word) > width {
 			lines, line = append(lines, line), margin
 		}
