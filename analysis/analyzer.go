@@ -60,6 +60,7 @@ type Analyzer struct {
 	o      Options
 	header format.Header
 	clock  format.Clock // the newest pair
+	free   bool         // a pair says that nothing synchronised the host's wall clock
 	clocks *format.Clocks
 	end    *format.End
 	tasks  *pairing.Tasks
@@ -134,6 +135,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 	}
 	for _, c := range b.Clocks {
 		a.clock = c
+		a.free = a.free || c.Keeping == format.KeepingFree
 	}
 	a.clocks.Add(b.Clocks)
 	if err := a.snapshots(b, false); err != nil {
@@ -174,6 +176,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 		end := *b.End
 		a.end = &end
 		a.clock = end.Clock
+		a.free = a.free || end.Clock.Keeping == format.KeepingFree
 	}
 	return nil
 }

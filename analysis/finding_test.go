@@ -515,6 +515,14 @@ func TestFindings(t *testing.T) {
 				m.queue = 0
 			}
 		}, "client-lost critical (client-lost warning x8), new-listener notice"},
+		{"a clock that nothing synchronises", func(m *maker) {
+			m.serves(1, 100, 5)
+			m.batch.Clocks = append(m.batch.Clocks, format.Clock{BootNS: 1e6, RealNS: 1e18 + 1e6, Keeping: format.KeepingFree})
+		}, "clock-unsynchronised notice"},
+		{"a clock that is synchronised", func(m *maker) {
+			m.serves(1, 100, 5)
+			m.batch.Clocks = append(m.batch.Clocks, format.Clock{BootNS: 1e6, RealNS: 1e18 + 1e6, Keeping: format.KeepingSynced, MaxErrNS: 5e6})
+		}, ""},
 		{"loss", func(m *maker) {
 			m.serves(1, 100, 5)
 			m.lost = 3
@@ -552,7 +560,7 @@ func TestFindings(t *testing.T) {
 			if f.Text == "" || f.Next == "" || strings.Contains(f.Text+f.Next, "%!") || strings.Contains(f.Text, "\n") {
 				t.Errorf("%s: %+v", c.name, f)
 			}
-			if len(f.Evidence) == 0 && !slices.Contains([]string{"incomplete", "listen-drops", "cross-check"}, f.ID) || len(f.Evidence) > 8 {
+			if len(f.Evidence) == 0 && !slices.Contains([]string{"incomplete", "listen-drops", "cross-check", "clock-unsynchronised"}, f.ID) || len(f.Evidence) > 8 {
 				t.Errorf("%s: %s has %d pieces of evidence", c.name, f.ID, len(f.Evidence))
 			}
 			for _, e := range f.Evidence {
@@ -613,7 +621,7 @@ func TestFindingOrder(t *testing.T) {
 	if s := strings.Join(got, ","); s+"," != want || r.Others.Findings != 24 {
 		t.Errorf("got %q and %d more, want %q", s, r.Others.Findings, want)
 	}
-	if ids := findings.IDs(); len(ids) != 22 || len(slices.Compact(slices.Sorted(slices.Values(ids)))) != 22 {
+	if ids := findings.IDs(); len(ids) != 23 || len(slices.Compact(slices.Sorted(slices.Values(ids)))) != 23 {
 		t.Errorf("%v", ids)
 	}
 	if !findings.Critical.AtLeast(findings.Warning) || !findings.Warning.AtLeast(findings.Warning) || findings.Notice.AtLeast(findings.Warning) {

@@ -19,7 +19,7 @@ func (a *Analyzer) judge(r *Result) {
 	r.SelfTests = tests
 	c := &findings.Capture{
 		Doubts: r.Doubts, Time: a.at, SpanNS: a.spanNS(), AtEnd: a.atEnd(), Blind: a.conns.blind, Uring: a.uring,
-		Complete: r.Complete, Lost: r.Totals.Lost, EndReason: r.Capture.EndReason, Gap: a.gapMark,
+		ClockFree: a.free || a.header.Clock.Keeping == format.KeepingFree, Complete: r.Complete, Lost: r.Totals.Lost, EndReason: r.Capture.EndReason, Gap: a.gapMark,
 	}
 	for _, x := range r.Caveats {
 		c.Caveats = append(c.Caveats, x.ID)

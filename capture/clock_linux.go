@@ -75,5 +75,24 @@ func readClock() (format.Clock, error) {
 			best = format.Clock{BootNS: before + half, MonoNS: mono, RealNS: real, ErrNS: half}
 		}
 	}
+	best.Keeping, best.OffsetNS, best.MaxErrNS, best.EstErrNS = keeping()
 	return best, nil
+}
+
+// keeping asks the kernel how well the wall clock is kept, adjtimex(2).
+func keeping() (k format.Keeping, offsetNS, maxNS, estNS int64) {
+	const unsynchronised, nano = 0x40, 0x2000 // STA_UNSYNC, STA_NANO
+	var t unix.Timex
+	state, err := unix.Adjtimex(&t)
+	if err != nil {
+		return format.KeepingUnknown, 0, 0, 0
+	}
+	offsetNS = t.Offset
+	if t.Status&nano == 0 {
+		offsetNS *= 1000
+	}
+	if k = format.KeepingSynced; state == unix.TIME_ERROR || t.Status&unsynchronised != 0 {
+		k = format.KeepingFree
+	}
+	return k, offsetNS, t.Maxerror * 1000, t.Esterror * 1000
 }

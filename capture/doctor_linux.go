@@ -288,18 +288,16 @@ func checkMemory(root fs.FS) HostCheck {
 	return ok("memory", "%s", found)
 }
 
-// checkClock asks the kernel how well the wall clock is kept, adjtimex(2).
+// checkClock looks how well the wall clock is kept.
 func checkClock() HostCheck {
-	var t unix.Timex
-	state, err := unix.Adjtimex(&t)
-	if err != nil {
-		return ok("clock", "not known: %v", err)
-	}
-	const unsynchronised = 0x40 // STA_UNSYNC
-	if state == unix.TIME_ERROR || t.Status&unsynchronised != 0 {
+	k, _, wrong, _ := keeping()
+	switch k {
+	case format.KeepingUnknown:
+		return ok("clock", "not known")
+	case format.KeepingFree:
 		return ok("clock", "not synchronised").less("times of this host can't be compared with those of others", "start chrony, systemd-timesyncd or ntpd; durations within a capture are right all the same")
 	}
-	return ok("clock", "synchronised, wrong by at most %s", (time.Duration(t.Maxerror) * time.Microsecond).Round(time.Microsecond))
+	return ok("clock", "synchronised, wrong by at most %s", time.Duration(wrong))
 }
 
 // checkOthers looks for other recorders.

@@ -60,7 +60,23 @@ type Clock struct {
 	MonoNS int64 `msgpack:"mono_ns" json:"mono_ns"` // CLOCK_MONOTONIC
 	RealNS int64 `msgpack:"real_ns" json:"real_ns"` // CLOCK_REALTIME, Unix
 	ErrNS  int64 `msgpack:"err_ns" json:"err_ns"`
+
+	// How the host keeps CLOCK_REALTIME, by adjtimex(2).
+	Keeping  Keeping `msgpack:"keeping,omitempty" json:"keeping,omitempty"`       // whether it is synchronised, 0 not known
+	OffsetNS int64   `msgpack:"offset_ns,omitempty" json:"offset_ns,omitempty"`   // by what it is being corrected
+	MaxErrNS int64   `msgpack:"max_err_ns,omitempty" json:"max_err_ns,omitempty"` // by how much it is wrong at most
+	EstErrNS int64   `msgpack:"est_err_ns,omitempty" json:"est_err_ns,omitempty"` // by how much it is wrong, estimated
 }
+
+// Keeping says whether a host's wall clock is synchronised.
+type Keeping uint8
+
+// The keepings.
+const (
+	KeepingUnknown Keeping = 0
+	KeepingSynced  Keeping = 1
+	KeepingFree    Keeping = 2 // nothing synchronises it
+)
 
 // Process is one process as it was when the recorder first saw it. A process
 // that calls exec gets a new record.

@@ -283,6 +283,15 @@ func uring(c *Capture) []found {
 		"%s accepted through io_uring: %s", c.say().CallsOf(m.Count, "connection"), strings.Join(where, ", "))
 }
 
+// clockFree says that times of this host are its own.
+func clockFree(c *Capture) []found {
+	if !c.ClockFree {
+		return nil
+	}
+	return one(Notice, 0, nil, "start chrony, systemd-timesyncd or ntpd on that host (timedatectl, chronyc tracking); durations within this capture are right all the same",
+		"the clock of this host was not synchronised when this was recorded: its times can't be compared with those of other hosts")
+}
+
 // incomplete says that the capture is.
 func incomplete(c *Capture) []found {
 	why := slices.Compact(slices.DeleteFunc(slices.Clone(c.Caveats), func(id string) bool {

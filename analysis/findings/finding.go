@@ -83,6 +83,7 @@ const (
 	NewAcceptor
 	NewListener
 	IOUringAccept
+	ClockFree
 	NumKinds
 )
 
@@ -90,7 +91,7 @@ var ids = [NumKinds]string{
 	"cross-check", "queue-overflow", "listen-drops", "abandoned", "limit-zero", "fd-exhausted", "io-uring-ended", "concurrency-limit",
 	"turned-away", "unanswered", "slow-accept", "queue-full", "client-lost", "dead-on-arrival",
 	"accept-aborted", "address-mismatch",
-	"incomplete", "herd", "uneven-workers", "new-acceptor", "new-listener", "io-uring-accept",
+	"incomplete", "herd", "uneven-workers", "new-acceptor", "new-listener", "io-uring-accept", "clock-unsynchronised",
 }
 
 // IDs are the ids that a finding can have.

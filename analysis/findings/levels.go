@@ -84,6 +84,7 @@ var levels = [NumKinds]Levels{
 	NewAcceptor:   {Notice: "a process that was started meanwhile", Warning: "another executable than before"},
 	NewListener:   {Notice: "from the first"},
 	IOUringAccept: {Notice: "from the first"},
+	ClockFree:     {Notice: "at the start, at the end, or at any reading between them"},
 }
 
 // duration writes a threshold: 1 s, not 1.00 s.

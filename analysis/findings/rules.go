@@ -60,6 +60,7 @@ var rules = []rule{
 	{kind: IOUringAccept, capture: uring},
 	{kind: CrossCheck, capture: crossCheck},
 	{kind: ListenDrops, capture: listenDrops},
+	{kind: ClockFree, capture: clockFree},
 	{kind: Incomplete, capture: incomplete},
 }
 

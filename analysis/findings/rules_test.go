@@ -154,6 +154,7 @@ func TestRules(t *testing.T) {
 		{name: "accepts are missing", c: Capture{Spaces: []Space{{Differs: true, Unexplained: 3}}}, want: "critical cross-check"},
 		{name: "accepts too many", c: Capture{Spaces: []Space{{Differs: true, Unexplained: -3}}}, want: "warning cross-check"},
 		{name: "other drops", c: Capture{Spaces: []Space{{NetNS: 1, Drops: 9}, {NetNS: 2}}}, want: "warning listen-drops", says: "in network namespace 1"},
+		{name: "a clock that nothing synchronises", c: Capture{ClockFree: true}, want: "notice clock-unsynchronised"},
 		{name: "not complete", c: Capture{Caveats: []string{"lost", "cross-check"}, Lost: 4}, want: "warning incomplete", says: "(lost)"},
 		{name: "not complete by the counters alone", c: Capture{Caveats: []string{"cross-check"}}},
 	} {

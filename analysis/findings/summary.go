@@ -25,6 +25,7 @@ type Capture struct {
 
 	Uring stats.Mark // accepts through io_uring
 
+	ClockFree bool // nothing synchronised the host's wall clock
 	Complete  bool
 	Caveats   []string // ids of those that keep it from being complete
 	Lost      uint64   // events

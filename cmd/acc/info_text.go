@@ -80,6 +80,9 @@ func (i *info) origin(row func(name, format string, args ...any), zone *time.Loc
 	row("host", "%s", strings.Join(host, ", "))
 	row("recorded by", "%s, %s probes", cmp.Or(q(h.Tool), "?"), cmp.Or(q(h.Mode), "?"))
 	i.time(row, zone)
+	if k := i.keeping(); k != "" {
+		row("clock", "%s", k)
+	}
 	for _, s := range i.Steps[:min(len(i.Steps), 10)] {
 		row(
 			"clock",
@@ -89,6 +92,26 @@ func (i *info) origin(row func(name, format string, args ...any), zone *time.Loc
 		)
 	}
 	more(row, len(i.Steps), 10)
+}
+
+// keeping says how well the host's wall clock was kept at the start and at the end, "" if that is not known.
+func (i *info) keeping() string {
+	last := i.Header.Clock
+	if i.End != nil && i.End.Clock.Keeping != format.KeepingUnknown {
+		last = i.End.Clock
+	}
+	switch first := i.Header.Clock; {
+	case last.Keeping == format.KeepingUnknown:
+		return ""
+	case first.Keeping == format.KeepingFree && last.Keeping == format.KeepingFree:
+		return "not synchronised: its times can't be compared with those of other hosts"
+	case first.Keeping == format.KeepingFree:
+		return "not synchronised at the start"
+	case last.Keeping == format.KeepingFree:
+		return "not synchronised at the end"
+	default:
+		return "synchronised, wrong by at most " + report.Duration(max(first.MaxErrNS, last.MaxErrNS))
+	}
 }
 
 func sysctls(h *format.Header) []string {
