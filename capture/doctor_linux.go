@@ -343,6 +343,9 @@ func checkFolder(folder string) HostCheck {
 
 // try makes a recording of a connection to itself, and reads it back.
 func (d *Diagnosis) try(ctx context.Context, o Options) HostCheck {
+	if slices.ContainsFunc(d.Checks, func(c HostCheck) bool { return c.Standing == StandingBroken && c.Name != "output" }) {
+		return ok("recording", "not tried").broken("what stands above is in the way", "first do what stands above")
+	}
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -361,11 +364,7 @@ func (d *Diagnosis) try(ctx context.Context, o Options) HostCheck {
 		return ok("recording", "impossible").broken(env.Cause, env.Hint)
 	}
 	if err := errors.Join(err, doing); err != nil {
-		remedy := "acc record -o FILE says more; please report it"
-		if slices.ContainsFunc(d.Checks, func(c HostCheck) bool { return c.Standing == StandingBroken }) {
-			remedy = "first do what stands above"
-		}
-		return ok("recording", "failed").broken(oneLine(err), remedy)
+		return ok("recording", "failed").broken(oneLine(err), "acc record -o FILE says more; please report it")
 	}
 	d.Mode = r.Mode
 	seen, limits, err := readBack(&b, port)

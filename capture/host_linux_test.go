@@ -88,6 +88,7 @@ func TestPreflight(t *testing.T) {
 		{"proc/kallsyms", "0 T __sys_accept4\n", "do_accept"},
 		{"sys/bus/event_source/devices/kprobe/x", "", "no kprobes"},
 		{"sys/kernel/btf/vmlinux", "", "btf"},
+		{"proc/sys/kernel/ftrace_enabled", "0\n", "kernel.ftrace_enabled is 0"},
 	} {
 		fs := good()
 		delete(fs, c.path)

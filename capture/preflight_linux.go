@@ -47,6 +47,13 @@ func preflight(root fs.FS) *EnvError {
 			Hint:  "record on a host with a distribution kernel; replay and analyze work here",
 		}
 	}
+	if line(root, "proc/sys/kernel/ftrace_enabled") == "0" {
+		// To attach trampolines now fails, and on some kernels they can't be attached after that until the next boot.
+		return &EnvError{
+			Cause: "function tracing is switched off: kernel.ftrace_enabled is 0",
+			Hint:  "switch it on: sysctl kernel.ftrace_enabled=1",
+		}
+	}
 	if _, err := fs.Stat(root, "sys/kernel/btf/vmlinux"); errors.Is(err, fs.ErrNotExist) {
 		return &EnvError{
 			Cause: "this kernel does not describe its types: /sys/kernel/btf/vmlinux is missing",
