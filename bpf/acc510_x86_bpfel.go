@@ -30,6 +30,7 @@ const (
 	Acc510MapSimultaneous               = "simultaneous"
 	Acc510MapSleepers                   = "sleepers"
 	Acc510MapSpare                      = "spare"
+	Acc510MapSteered                    = "steered"
 	Acc510MapStopped                    = "stopped"
 	Acc510ProgFentryChildForget         = "fentry_child_forget"
 	Acc510ProgFentryConnRequest         = "fentry_conn_request"
@@ -78,6 +79,7 @@ const (
 	Acc510VarMultishotFlag              = "multishot_flag"
 	Acc510VarPlacesFull                 = "places_full"
 	Acc510VarPolledFlag                 = "polled_flag"
+	Acc510VarSteeredNoted               = "steered_noted"
 	Acc510VarUnusedAttempt              = "unused_attempt"
 	Acc510VarUnusedCall                 = "unused_call"
 	Acc510VarUnusedCause                = "unused_cause"
@@ -202,6 +204,7 @@ type Acc510MapSpecs struct {
 	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
 	Spare        *ebpf.MapSpec `ebpf:"spare"`
+	Steered      *ebpf.MapSpec `ebpf:"steered"`
 	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
 }
 
@@ -217,6 +220,7 @@ type Acc510VariableSpecs struct {
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
+	SteeredNoted     *ebpf.VariableSpec `ebpf:"steered_noted"`
 	UnusedAttempt    *ebpf.VariableSpec `ebpf:"unused_attempt"`
 	UnusedCall       *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
@@ -274,6 +278,7 @@ type Acc510Maps struct {
 	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers     *ebpf.Map `ebpf:"sleepers"`
 	Spare        *ebpf.Map `ebpf:"spare"`
+	Steered      *ebpf.Map `ebpf:"steered"`
 	Stopped      *ebpf.Map `ebpf:"stopped"`
 }
 
@@ -293,6 +298,7 @@ func (m *Acc510Maps) Close() error {
 		m.Simultaneous,
 		m.Sleepers,
 		m.Spare,
+		m.Steered,
 		m.Stopped,
 	)
 }
@@ -309,6 +315,7 @@ type Acc510Variables struct {
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
+	SteeredNoted     *ebpf.Variable `ebpf:"steered_noted"`
 	UnusedAttempt    *ebpf.Variable `ebpf:"unused_attempt"`
 	UnusedCall       *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`

@@ -452,6 +452,7 @@ const (
 	AccMapSimultaneous               = "simultaneous"
 	AccMapSleepers                   = "sleepers"
 	AccMapSpare                      = "spare"
+	AccMapSteered                    = "steered"
 	AccMapStopped                    = "stopped"
 	AccProgFentrySysAccept4          = "fentry___sys_accept4"
 	AccProgFentryChildForget         = "fentry_child_forget"
@@ -503,6 +504,7 @@ const (
 	AccVarMultishotFlag              = "multishot_flag"
 	AccVarPlacesFull                 = "places_full"
 	AccVarPolledFlag                 = "polled_flag"
+	AccVarSteeredNoted               = "steered_noted"
 	AccVarUnusedAttempt              = "unused_attempt"
 	AccVarUnusedCall                 = "unused_call"
 	AccVarUnusedCause                = "unused_cause"
@@ -631,6 +633,7 @@ type AccMapSpecs struct {
 	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
 	Spare        *ebpf.MapSpec `ebpf:"spare"`
+	Steered      *ebpf.MapSpec `ebpf:"steered"`
 	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
 }
 
@@ -646,6 +649,7 @@ type AccVariableSpecs struct {
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
+	SteeredNoted     *ebpf.VariableSpec `ebpf:"steered_noted"`
 	UnusedAttempt    *ebpf.VariableSpec `ebpf:"unused_attempt"`
 	UnusedCall       *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
@@ -704,6 +708,7 @@ type AccMaps struct {
 	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers     *ebpf.Map `ebpf:"sleepers"`
 	Spare        *ebpf.Map `ebpf:"spare"`
+	Steered      *ebpf.Map `ebpf:"steered"`
 	Stopped      *ebpf.Map `ebpf:"stopped"`
 }
 
@@ -724,6 +729,7 @@ func (m *AccMaps) Close() error {
 		m.Simultaneous,
 		m.Sleepers,
 		m.Spare,
+		m.Steered,
 		m.Stopped,
 	)
 }
@@ -740,6 +746,7 @@ type AccVariables struct {
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
+	SteeredNoted     *ebpf.Variable `ebpf:"steered_noted"`
 	UnusedAttempt    *ebpf.Variable `ebpf:"unused_attempt"`
 	UnusedCall       *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`

@@ -31,6 +31,7 @@ const (
 	AccHashMapSimultaneous               = "simultaneous"
 	AccHashMapSleepers                   = "sleepers"
 	AccHashMapSpare                      = "spare"
+	AccHashMapSteered                    = "steered"
 	AccHashMapStopped                    = "stopped"
 	AccHashProgFentrySysAccept4          = "fentry___sys_accept4"
 	AccHashProgFentryChildForget         = "fentry_child_forget"
@@ -82,6 +83,7 @@ const (
 	AccHashVarMultishotFlag              = "multishot_flag"
 	AccHashVarPlacesFull                 = "places_full"
 	AccHashVarPolledFlag                 = "polled_flag"
+	AccHashVarSteeredNoted               = "steered_noted"
 	AccHashVarUnusedAttempt              = "unused_attempt"
 	AccHashVarUnusedCall                 = "unused_call"
 	AccHashVarUnusedCause                = "unused_cause"
@@ -210,6 +212,7 @@ type AccHashMapSpecs struct {
 	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
 	Spare        *ebpf.MapSpec `ebpf:"spare"`
+	Steered      *ebpf.MapSpec `ebpf:"steered"`
 	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
 }
 
@@ -225,6 +228,7 @@ type AccHashVariableSpecs struct {
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
+	SteeredNoted     *ebpf.VariableSpec `ebpf:"steered_noted"`
 	UnusedAttempt    *ebpf.VariableSpec `ebpf:"unused_attempt"`
 	UnusedCall       *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
@@ -283,6 +287,7 @@ type AccHashMaps struct {
 	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers     *ebpf.Map `ebpf:"sleepers"`
 	Spare        *ebpf.Map `ebpf:"spare"`
+	Steered      *ebpf.Map `ebpf:"steered"`
 	Stopped      *ebpf.Map `ebpf:"stopped"`
 }
 
@@ -303,6 +308,7 @@ func (m *AccHashMaps) Close() error {
 		m.Simultaneous,
 		m.Sleepers,
 		m.Spare,
+		m.Steered,
 		m.Stopped,
 	)
 }
@@ -319,6 +325,7 @@ type AccHashVariables struct {
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
 	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
+	SteeredNoted     *ebpf.Variable `ebpf:"steered_noted"`
 	UnusedAttempt    *ebpf.Variable `ebpf:"unused_attempt"`
 	UnusedCall       *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`

@@ -104,6 +104,11 @@ struct sock {
 	struct socket *sk_socket;
 	int sk_err;
 	u8 sk_shutdown;
+	u8 sk_userlocks : 4;
+};
+
+struct inet_bind_bucket {
+	signed char fastreuse;
 };
 
 enum sock_flags {
@@ -142,6 +147,7 @@ struct request_sock_queue {
 };
 
 struct inet_connection_sock {
+	struct inet_bind_bucket *icsk_bind_hash;
 	struct request_sock_queue icsk_accept_queue;
 };
 

@@ -27,6 +27,7 @@
 
 #include "place.h"
 #include "connection.h"
+#include "connected.h"
 #include "drop.h"
 #include "listener.h"
 
@@ -98,6 +99,8 @@ static __always_inline int queued(bool typed, u32 probe, u8 hook, struct tcp_soc
 
 	if (!GET(typed, (struct sock *)child, sk_max_ack_backlog))
 		note_place(NETNS(typed, sk), __builtin_bswap16(GET(typed, (struct inet_sock *)child, inet_sport)));
+	if (port_of_connect(typed, child))
+		note_steered(child);
 	e = reserve_life(probe, QUEUED, hook);
 	if (!e)
 		return 0;
@@ -251,7 +254,7 @@ static __always_inline struct tcp_sock *of_listener(struct sock *sk)
 	tp = as_tcp(TYPED, sk); /* not MPTCP's: its subflow has the same event */
 	if (!tp || (!sk->sk_max_ack_backlog && !is_place(sk, __builtin_bswap16(GET(TYPED, (struct inet_sock *)tp, inet_sport)))))
 		return 0;
-	return is_client(sk) ? 0 : tp;
+	return is_client(sk) || connected_itself(tp) ? 0 : tp;
 }
 
 static __always_inline int ended(struct sock *sk, struct tcp_sock *tp, u32 probe, u8 hook, u8 old)
@@ -300,11 +303,13 @@ int fentry_tcp_done(u64 *ctx)
 	if (old == TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT)
 		return 0;
 	tp = of_listener(sk);
-	if (!tp)
+	if (!tp && (!sk->sk_max_ack_backlog || is_client(sk)))
 		return 0;
 	slot = pending_slot(ENDING);
 	if (slot)
 		*slot = (u64)sk;
+	if (!tp)
+		return 0; /* it connected itself, which can't be told any more when its state changes */
 	return ended(sk, tp, PROBE_DONE, HOOK_TCP_DONE, old);
 }
 
