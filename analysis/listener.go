@@ -202,7 +202,7 @@ func (ps *places) place(t *pairing.Task, e *format.Event) {
 		l = ps.none
 	case l == nil || l.key.inode != e.Listener || l.key.netns != e.NetNS:
 		l = ps.find(e)
-	case e.LAddr.IsValid() && e.Local() != l.addr && ofListener(e):
+	case tellsAddress(e) && e.Local() != l.addr:
 		l = ps.find(e)
 	}
 	if p == nil || p.key.num != e.Proc || p.key.pid != e.PID {
@@ -247,12 +247,16 @@ func ofListener(e *format.Event) bool {
 		e.Ret < 0 && e.Mark&format.MarkClientLost == 0
 }
 
+// tellsAddress reports whether an event has the listener's address. One that was shut down has given back a port that it
+// had not chosen.
+func tellsAddress(e *format.Event) bool { return ofListener(e) && e.LAddr.IsValid() && e.LPort != 0 }
+
 func (ps *places) find(e *format.Event) *listener {
 	k := listenerKey{e.NetNS, e.Listener}
 	l := ps.listeners[k]
-	tells := ofListener(e) && e.LAddr.IsValid()
-	if l != nil && (!tells || !l.addr.IsValid() || l.addr == e.Local()) {
-		if tells && !l.addr.IsValid() {
+	tells := tellsAddress(e)
+	if l != nil && (!tells || l.addr.Port() == 0 || l.addr == e.Local()) {
+		if tells && l.addr != e.Local() {
 			l.describe(e)
 		}
 		if l.idle {

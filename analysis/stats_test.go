@@ -59,6 +59,23 @@ func TestListenerInodeIsReused(t *testing.T) {
 	}
 }
 
+// A listener that was shut down has given its port back if it had not chosen it: what fails then is still its.
+func TestListenerWithoutPort(t *testing.T) {
+	var seq uint64
+	b := batch(t, &seq, "e1 r1 e1 r1:22")
+	for i := range b.Events {
+		e := &b.Events[i]
+		e.LAddr, e.LPort, e.Proto, e.Family = netip.MustParseAddr("127.0.0.1"), 40000, 6, format.FamilyIPv4
+		if i >= 2 {
+			e.LPort, e.State = 0, 7
+		}
+	}
+	r := analyzed(t, Options{}, b)
+	if len(r.Listeners) != 1 || r.Listeners[0].Addr != "127.0.0.1:40000" || r.Listeners[0].Failed != 1 {
+		t.Errorf("%+v", r.Listeners)
+	}
+}
+
 func TestQueue(t *testing.T) {
 	var seq uint64
 	b := batch(t, &seq, "e1 r1 e1 r1 e1")
