@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"math"
@@ -25,14 +26,16 @@ type witness struct {
 	watch *settingsWatch
 	write func(format.Counters) error
 
-	complete bool            // find looked at all processes
-	unread   map[uint32]bool // namespaces of sockets that could not be read, and whether a task was in it
-	seen     uint32          // the namespace that sees was asked for last
+	starts   map[uint32]string // when each of the processes in procs began
+	complete bool              // find looked at all processes
+	unread   map[uint32]bool   // namespaces of sockets that could not be read, and whether a task was in it
+	seen     uint32            // the namespace that sees was asked for last
 }
 
 // read records the counters of every network namespace that is known: all if
 // everything, else those that changed.
 func (w *witness) read(everything, final bool) error {
+	procs, starts := w.procs, w.starts // of the readings before
 	if w.procs == nil || final {
 		w.find()
 	}
@@ -54,7 +57,10 @@ func (w *witness) read(everything, final bool) error {
 	for _, ns := range slices.Sorted(maps.Keys(found)) {
 		c := found[ns]
 		c.Final = final
-		if last := w.last[ns]; !everything && maps.Equal(c.Values, last.Values) && maps.Equal(c.Settings, last.Settings) {
+		_, before := w.last[ns]
+		stayed := namespace(procs[ns]+"/ns/net") == uint64(ns) && startOf(procs[ns]) == starts[ns]
+		c.Parted = before && !stayed
+		if last := w.last[ns]; !everything && !c.Parted && maps.Equal(c.Values, last.Values) && maps.Equal(c.Settings, last.Settings) {
 			continue
 		}
 		w.last[ns] = c
@@ -103,7 +109,7 @@ func (w *witness) enter(ns uint32, proc string) error {
 	if !ok {
 		return nil
 	}
-	w.procs[ns], w.last[ns] = proc, c
+	w.procs[ns], w.last[ns], w.starts[ns] = proc, c, startOf(proc)
 	return w.write(c)
 }
 
@@ -166,7 +172,7 @@ func (w *witness) unreadSpaces() (list []format.UnreadNetNS) {
 func (w *witness) find() {
 	deadline := time.Now().Add(time.Second)
 	known := w.procs
-	w.procs = map[uint32]string{}
+	w.procs, w.starts = map[uint32]string{}, map[uint32]string{}
 	w.complete = eachNamespace(func() bool { return time.Now().After(deadline) || len(w.procs) >= maxNamespaces }, func(proc string, ns uint32) {
 		w.procs[ns] = proc
 	})
@@ -175,6 +181,23 @@ func (w *witness) find() {
 			w.procs[ns] = proc
 		}
 	}
+	for ns, proc := range w.procs {
+		w.starts[ns] = startOf(proc)
+	}
+}
+
+// startOf is when the process or the thread with a directory of /proc began, "" if it is gone.
+func startOf(proc string) string {
+	b, err := os.ReadFile(proc + "/stat")
+	if err != nil {
+		return ""
+	}
+	const start = 22 - 3 // as proc(5) counts, without what stands before the state
+	_, rest, _ := strings.Cut(string(b[max(bytes.LastIndexByte(b, ')'), 0):]), " ")
+	if f := strings.Fields(rest); len(f) > start {
+		return f[start]
+	}
+	return ""
 }
 
 // eachNamespace gives a process in each network namespace that one is in.

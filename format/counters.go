@@ -25,6 +25,9 @@ type Counters struct {
 	// of that namespace by name as sysctl(8) spells it, of SettingNames; absent: this kernel has it not; all absent:
 	// they could not be read
 	Settings map[string]int64 `msgpack:"settings,omitempty" json:"settings,omitempty"`
+	// the process by which the reading before was made is not in it any more: it may be another namespace, which got
+	// the number of one that ended
+	Parted bool `msgpack:"parted,omitempty" json:"parted,omitempty"`
 }
 
 // The counters that accept can be held against.

@@ -305,7 +305,7 @@ func (w *Check) counters(c *format.Counters) {
 	w.flight.after(c)
 	w.settings.Add(c)
 	w.final = w.final || c.Final
-	if s.newest != nil && ranBack(s.newest, c) {
+	if s.newest != nil && (c.Parted || ranBack(s.newest, c)) {
 		s = w.replace(s)
 	}
 	if s.newest != nil {

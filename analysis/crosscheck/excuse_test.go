@@ -114,6 +114,29 @@ func TestCheckNumberUsedAgain(t *testing.T) {
 	}
 }
 
+// A namespace that got the number of one that ended may have counted more than that: then it is the processes that say so.
+func TestCheckParted(t *testing.T) {
+	const second = int64(time.Second)
+	for _, parted := range []bool{true, false} {
+		w := New(&format.Header{CPUs: 2})
+		w.Add(&format.Batch{Counters: []format.Counters{reading(second, second+1000, 0, 0)}, Events: []format.Event{takenAt(3 * second), takenAt(4 * second)}})
+		w.Add(&format.Batch{Counters: []format.Counters{reading(10*second, 10*second+1000, 2, 0)}})
+		other := reading(20*second, 20*second+1000, 40, 0)
+		other.Parted = parted
+		w.Add(&format.Batch{Counters: []format.Counters{other}, Events: []format.Event{takenAt(25 * second)}})
+		last := reading(30*second, 30*second+1000, 41, 0)
+		last.Final = true
+		w.Add(&format.Batch{Counters: []format.Counters{last}, End: &format.End{Clean: true, Clock: format.Clock{BootNS: 31 * second}}})
+		want := VerdictDiffers
+		if parted {
+			want = VerdictPartly
+		}
+		if r := w.Finish(); r.Verdict != want {
+			t.Errorf("parted %v: %s: %s", parted, r.Verdict, r.Text)
+		}
+	}
+}
+
 // Namespaces are judged one by one: what one has too much is not what another one lacks,
 // and a loss is a reason once. An accept is of the namespace that its listener is in.
 func TestCheckOneByOne(t *testing.T) {
