@@ -97,7 +97,8 @@ type Analyzer struct {
 func New(h *format.Header, o Options) *Analyzer {
 	o.defaults()
 	a := &Analyzer{
-		o: o, header: *h, clock: h.Clock, clocks: format.NewClocks(h.Clock), unpaired: map[pairing.Why]uint64{}, waits: stats.NewHistogram(3), badWaits: stats.NewHistogram(3),
+		o: o, header: *h, clock: h.Clock, clocks: format.NewClocks(h.Clock), unpaired: map[pairing.Why]uint64{},
+		waits: stats.NewHistogram(3), badWaits: stats.NewHistogram(3),
 		firstNS: math.MaxInt64, lastNS: math.MinInt64, rate: stats.NewSeries(h.Clock.BootNS, int64(time.Second), 4096),
 	}
 	a.check = crosscheck.New(h)
@@ -303,7 +304,8 @@ func (a *Analyzer) book(p *pairing.Pair) error {
 	if p.UringEnd != format.UringGoesOn {
 		a.multishotEnds[min(p.UringEnd, format.NumUringEnds-1)]++
 	}
-	if ns := p.TaskNetNS; ns != 0 && p.Via != format.ViaKernel && l != a.places.none && len(l.foreign) < maxForeign && !slices.Contains(l.foreign, ns) {
+	if ns := p.TaskNetNS; ns != 0 && p.Via != format.ViaKernel && l != a.places.none && len(l.foreign) < maxForeign &&
+		!slices.Contains(l.foreign, ns) {
 		l.foreign = append(l.foreign, ns)
 	}
 	switch {

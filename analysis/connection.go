@@ -154,7 +154,8 @@ const (
 	EndOpen          End = "open at the end"
 	EndWaiting       End = "in the accept queue at the end"
 	EndGone          End = "gone by the end, its end was not seen"
-	EndNotRecorded   End = "not recorded" // only accept was recorded, the connection could not be followed, or its end can be in a part that is missing
+	// only accept was recorded, the connection could not be followed, or its end can be in a part that is missing
+	EndNotRecorded End = "not recorded"
 
 	// Of a capture that stops before its end, where nobody knows what came then.
 	EndOpenCut    End = "open where the capture stops"

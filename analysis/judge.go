@@ -19,7 +19,8 @@ func (a *Analyzer) judge(r *Result) {
 	r.SelfTests = tests
 	c := &findings.Capture{
 		Doubts: r.Doubts, Time: a.at, SpanNS: a.spanNS(), AtEnd: a.atEnd(), Blind: a.conns.blind, Uring: a.uring,
-		ClockFree: a.free || a.header.Clock.Keeping == format.KeepingFree, Complete: r.Complete, Lost: r.Totals.Lost, EndReason: r.Capture.EndReason, Gap: a.gapMark,
+		ClockFree: a.free || a.header.Clock.Keeping == format.KeepingFree, Complete: r.Complete, Lost: r.Totals.Lost,
+		EndReason: r.Capture.EndReason, Gap: a.gapMark,
 	}
 	for _, x := range r.Caveats {
 		c.Caveats = append(c.Caveats, x.ID)
@@ -38,9 +39,11 @@ func (a *Analyzer) judge(r *Result) {
 func (a *Analyzer) summary(l *listener) *findings.Listener {
 	ps := &a.places
 	s := &findings.Listener{
-		Inode: l.key.inode, NetNS: l.key.netns, Addr: l.addr, Unix: l.family == format.FamilyUnix, Label: l.label(ps), Owner: l.ownerOr("", ps), Labelled: l.twin != "",
+		Inode: l.key.inode, NetNS: l.key.netns, Addr: l.addr, Unix: l.family == format.FamilyUnix, Label: l.label(ps),
+		Owner: l.ownerOr("", ps), Labelled: l.twin != "",
 		By: l.by(ps), Began: l.owned, Attempts: l.attempts, Accepted: l.accepted, Marks: l.marks,
-		Refused: l.refused, Counted: a.end != nil && a.end.UnixCounted, FullHigh: l.fullHigh.n, FullLimit: l.fullHigh.max, DeadAhead: l.deadAhead, FirstSeq: l.seq, FirstNS: l.seenNS,
+		Refused: l.refused, Counted: a.end != nil && a.end.UnixCounted, FullHigh: l.fullHigh.n,
+		FullLimit: l.fullHigh.max, DeadAhead: l.deadAhead, FirstSeq: l.seq, FirstNS: l.seenNS,
 		Snapshot: findings.Snapshot{
 			Before: l.snap.before, Ended: l.snap.ended, Start: l.snap.start, End: l.snap.end, Limit: l.snap.limit,
 			Sits: l.snap.sits, Halted: l.snap.halted.Halted != "",
@@ -67,7 +70,8 @@ func (a *Analyzer) summary(l *listener) *findings.Listener {
 	}
 	for _, x := range l.shares {
 		s.Workers = append(s.Workers, findings.Worker{
-			Process: uint64(x.p.key.num)<<32 | uint64(x.p.key.pid), Who: ps.who(x.p), Accepted: x.accepted, Empty: x.empty,
+			Process: uint64(x.p.key.num)<<32 | uint64(x.p.key.pid), Who: ps.who(x.p), Accepted: x.accepted,
+			Empty:   x.empty,
 			FirstNS: x.firstNS, LastNS: x.lastNS, Threads: x.threads,
 		})
 	}
@@ -124,7 +128,8 @@ const testClients = 2
 // mayTestProbes reports whether a listener with clients that were lost looks like one by which another
 // recorder tries its probes. Anybody can name a program so: it is told of all the same.
 func (l *listener) mayTestProbes() bool {
-	return strings.HasPrefix(l.owned, "acc[") && l.life.Lost <= testClients && l.accepted == 0 && l.addr.Addr().IsLoopback()
+	return strings.HasPrefix(l.owned, "acc[") && l.life.Lost <= testClients && l.accepted == 0 &&
+		l.addr.Addr().IsLoopback()
 }
 
 // spanNS is how long was recorded, at least a nanosecond.

@@ -247,7 +247,8 @@ func ofListener(e *format.Event) bool {
 		e.Ret < 0 && e.Mark&format.MarkClientLost == 0
 }
 
-// tellsAddress reports whether an event has the listener's address. One that was shut down has given back a port that it
+// tellsAddress reports whether an event has the listener's address. One that was shut down has given back a port that
+// it
 // had not chosen.
 func tellsAddress(e *format.Event) bool { return ofListener(e) && e.LAddr.IsValid() && e.LPort != 0 }
 

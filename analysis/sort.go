@@ -15,8 +15,9 @@ const (
 	SortAccepted Sort = "accepted" // most accepted first; "" is the same
 	SortFailed   Sort = "failed"   // most failed attempts first
 	SortQueue    Sort = "queue"    // longest accept queue first; processes and peers as accepted
-	SortWait     Sort = "wait"     // longest wait first (99th percentile, in the queue, else in the call); processes and peers as accepted
-	SortName     Sort = "name"     // by address or name
+	// longest wait first (99th percentile, in the queue, else in the call); processes and peers as accepted
+	SortWait Sort = "wait"
+	SortName Sort = "name" // by address or name
 )
 
 // Sorts are all of them.

@@ -9,42 +9,49 @@ const Version = 1
 
 // Header is the first record of a capture: where, when and how it was taken.
 type Header struct {
-	Format    int         `msgpack:"format" json:"format"`               // format version, 1
-	Compat    []string    `msgpack:"compat" json:"compat"`               // features that a reader may ignore
-	Incompat  []string    `msgpack:"incompat" json:"incompat"`           // features that a reader must know, or refuse the file
-	ID        string      `msgpack:"id" json:"id"`                       // capture id, a random UUID
-	Tool      string      `msgpack:"tool" json:"tool"`                   // "acc VERSION"
-	Host      string      `msgpack:"host" json:"host"`                   // node name
-	MachineID string      `msgpack:"machine" json:"machine"`             // keyed hash of /etc/machine-id, hexadecimal
-	BootID    string      `msgpack:"boot_id" json:"boot_id"`             // /proc/sys/kernel/random/boot_id
-	Kernel    string      `msgpack:"kernel" json:"kernel"`               // release, as uname -r
-	Build     string      `msgpack:"build" json:"build"`                 // build, as uname -v
-	Arch      string      `msgpack:"arch" json:"arch"`                   // machine, as uname -m
-	CPUs      int         `msgpack:"cpus" json:"cpus"`                   // possible CPUs
-	Command   []string    `msgpack:"command" json:"command"`             // the recorder's command line
-	StartNS   int64       `msgpack:"start_ns" json:"start_ns"`           // start, CLOCK_REALTIME in Unix nanoseconds
-	MntNS     uint64      `msgpack:"mntns" json:"mntns"`                 // inode number of the recorder's mount namespace, 0 unknown
-	ExeDev    string      `msgpack:"exe_dev" json:"exe_dev"`             // the recorder's, as in process records
-	ExeInode  uint64      `msgpack:"exe_ino" json:"exe_ino"`             // its inode number, 0 unknown
-	Zone      string      `msgpack:"zone" json:"zone"`                   // time zone name of the host
-	ZoneSec   int         `msgpack:"zone_s" json:"zone_s"`               // its offset at the start, seconds east of UTC
-	Mode      string      `msgpack:"mode" json:"mode"`                   // "kprobe" or "fentry"
-	Probes    []Probe     `msgpack:"probes" json:"probes"`               // what was attached
-	Filters   []string    `msgpack:"filters" json:"filters"`             // what the recorder left out on purpose; empty: nothing
-	Sysctls   []Sysctl    `msgpack:"sysctls" json:"sysctls"`             // settings that bear on accept
-	Limits    []string    `msgpack:"limits" json:"limits"`               // what this kernel could not show, a sentence each
-	Clock     Clock       `msgpack:"clock" json:"clock"`                 // the first clock pair
-	Fields    []FieldSpec `msgpack:"fields" json:"fields"`               // the columns of a block, in order; see [Fields]
-	Repaired  *Repaired   `msgpack:"repaired,omitempty" json:"repaired"` // nil: this is the capture that was recorded
+	Format int      `msgpack:"format" json:"format"` // format version, 1
+	Compat []string `msgpack:"compat" json:"compat"` // features that a reader may ignore
+	// features that a reader must know, or refuse the file
+	Incompat  []string `msgpack:"incompat" json:"incompat"`
+	ID        string   `msgpack:"id" json:"id"`             // capture id, a random UUID
+	Tool      string   `msgpack:"tool" json:"tool"`         // "acc VERSION"
+	Host      string   `msgpack:"host" json:"host"`         // node name
+	MachineID string   `msgpack:"machine" json:"machine"`   // keyed hash of /etc/machine-id, hexadecimal
+	BootID    string   `msgpack:"boot_id" json:"boot_id"`   // /proc/sys/kernel/random/boot_id
+	Kernel    string   `msgpack:"kernel" json:"kernel"`     // release, as uname -r
+	Build     string   `msgpack:"build" json:"build"`       // build, as uname -v
+	Arch      string   `msgpack:"arch" json:"arch"`         // machine, as uname -m
+	CPUs      int      `msgpack:"cpus" json:"cpus"`         // possible CPUs
+	Command   []string `msgpack:"command" json:"command"`   // the recorder's command line
+	StartNS   int64    `msgpack:"start_ns" json:"start_ns"` // start, CLOCK_REALTIME in Unix nanoseconds
+	// inode number of the recorder's mount namespace, 0 unknown
+	MntNS    uint64  `msgpack:"mntns" json:"mntns"`
+	ExeDev   string  `msgpack:"exe_dev" json:"exe_dev"` // the recorder's, as in process records
+	ExeInode uint64  `msgpack:"exe_ino" json:"exe_ino"` // its inode number, 0 unknown
+	Zone     string  `msgpack:"zone" json:"zone"`       // time zone name of the host
+	ZoneSec  int     `msgpack:"zone_s" json:"zone_s"`   // its offset at the start, seconds east of UTC
+	Mode     string  `msgpack:"mode" json:"mode"`       // "kprobe" or "fentry"
+	Probes   []Probe `msgpack:"probes" json:"probes"`   // what was attached
+	// what the recorder left out on purpose; empty: nothing
+	Filters []string `msgpack:"filters" json:"filters"`
+	Sysctls []Sysctl `msgpack:"sysctls" json:"sysctls"` // settings that bear on accept
+	// what this kernel could not show, a sentence each
+	Limits []string `msgpack:"limits" json:"limits"`
+	Clock  Clock    `msgpack:"clock" json:"clock"` // the first clock pair
+	// the columns of a block, in order; see [Fields]
+	Fields   []FieldSpec `msgpack:"fields" json:"fields"`
+	Repaired *Repaired   `msgpack:"repaired,omitempty" json:"repaired"` // nil: this is the capture that was recorded
 }
 
 // Probe is one attached probe.
 type Probe struct {
-	Hook      Hook   `msgpack:"hook" json:"hook"`
-	Kind      Kind   `msgpack:"kind" json:"kind"`
-	How       string `msgpack:"how" json:"how"`                                   // "kprobe", "kretprobe", "fentry", "fexit", "tracepoint" or "raw_tp"
-	Symbol    string `msgpack:"symbol" json:"symbol"`                             // what it is attached to
-	MaxActive int    `msgpack:"max_active,omitempty" json:"max_active,omitempty"` // kretprobe instances, 0 if it has no limit
+	Hook Hook `msgpack:"hook" json:"hook"`
+	Kind Kind `msgpack:"kind" json:"kind"`
+	// "kprobe", "kretprobe", "fentry", "fexit", "tracepoint" or "raw_tp"
+	How    string `msgpack:"how" json:"how"`
+	Symbol string `msgpack:"symbol" json:"symbol"` // what it is attached to
+	// kretprobe instances, 0 if it has no limit
+	MaxActive int `msgpack:"max_active,omitempty" json:"max_active,omitempty"`
 }
 
 // Sysctl is one kernel setting at the start of the recording.
@@ -62,7 +69,9 @@ type Clock struct {
 	ErrNS  int64 `msgpack:"err_ns" json:"err_ns"`
 
 	// How the host keeps CLOCK_REALTIME, by adjtimex(2).
-	Keeping  Keeping `msgpack:"keeping,omitempty" json:"keeping,omitempty"`       // whether it is synchronised, 0 not known
+
+	// whether it is synchronised, 0 not known
+	Keeping  Keeping `msgpack:"keeping,omitempty" json:"keeping,omitempty"`
 	OffsetNS int64   `msgpack:"offset_ns,omitempty" json:"offset_ns,omitempty"`   // by what it is being corrected
 	MaxErrNS int64   `msgpack:"max_err_ns,omitempty" json:"max_err_ns,omitempty"` // by how much it is wrong at most
 	EstErrNS int64   `msgpack:"est_err_ns,omitempty" json:"est_err_ns,omitempty"` // by how much it is wrong, estimated
@@ -81,26 +90,31 @@ const (
 // Process is one process as it was when the recorder first saw it. A process
 // that calls exec gets a new record.
 type Process struct {
-	Num       uint32 `msgpack:"num" json:"num"`           // its number in this capture, from 1
-	PID       uint32 `msgpack:"pid" json:"pid"`           // thread group id, initial pid namespace
-	StartNS   int64  `msgpack:"start_ns" json:"start_ns"` // start time, CLOCK_BOOTTIME; 0 unknown
-	Comm      string `msgpack:"comm" json:"comm"`         // name of the group leader
-	Exe       string `msgpack:"exe" json:"exe"`           // path of the executable in the process's mount namespace, "" if it was gone before it could be read
-	ExeDev    string `msgpack:"exe_dev" json:"exe_dev"`   // device of the executable's file system as major:minor, "" unknown
-	ExeInode  uint64 `msgpack:"exe_ino" json:"exe_ino"`   // inode number of the executable there, 0 unknown
+	Num     uint32 `msgpack:"num" json:"num"`           // its number in this capture, from 1
+	PID     uint32 `msgpack:"pid" json:"pid"`           // thread group id, initial pid namespace
+	StartNS int64  `msgpack:"start_ns" json:"start_ns"` // start time, CLOCK_BOOTTIME; 0 unknown
+	Comm    string `msgpack:"comm" json:"comm"`         // name of the group leader
+	// path of the executable in the process's mount namespace, "" if it was gone before it could be read
+	Exe string `msgpack:"exe" json:"exe"`
+	// device of the executable's file system as major:minor, "" unknown
+	ExeDev    string `msgpack:"exe_dev" json:"exe_dev"`
+	ExeInode  uint64 `msgpack:"exe_ino" json:"exe_ino"` // inode number of the executable there, 0 unknown
 	UID       uint32 `msgpack:"uid" json:"uid"`
 	CgroupID  uint64 `msgpack:"cgroup_id" json:"cgroup_id"`
 	Cgroup    string `msgpack:"cgroup" json:"cgroup"`       // cgroup path
 	Container string `msgpack:"container" json:"container"` // container id from that path, "" if none
-	Runtime   string `msgpack:"runtime" json:"runtime"`     // who made the container, from that path: "docker", "containerd", "cri-o", "podman" ..., "" if it does not tell
-	Unit      string `msgpack:"unit" json:"unit"`           // systemd unit from that path, "" if none
-	Pod       string `msgpack:"pod" json:"pod"`             // Kubernetes pod as namespace/name, from the kubelet's links to logs, "" if there is none
-	PodUID    string `msgpack:"pod_uid" json:"pod_uid"`     // its id, from the cgroup path
-	NetNS     uint64 `msgpack:"netns" json:"netns"`         // inode numbers of the namespaces, 0 unknown
-	PIDNS     uint64 `msgpack:"pidns" json:"pidns"`
-	MntNS     uint64 `msgpack:"mntns" json:"mntns"`
-	NSPID     uint32 `msgpack:"ns_pid" json:"ns_pid"` // its id in its own pid namespace, 0 unknown
-	Late      bool   `msgpack:"late" json:"late"`     // the process had ended before /proc could be read: what is there comes from the kernel's events
+	// who made the container, from that path: "docker", "containerd", "cri-o", "podman" ..., "" if it does not tell
+	Runtime string `msgpack:"runtime" json:"runtime"`
+	Unit    string `msgpack:"unit" json:"unit"` // systemd unit from that path, "" if none
+	// Kubernetes pod as namespace/name, from the kubelet's links to logs, "" if there is none
+	Pod    string `msgpack:"pod" json:"pod"`
+	PodUID string `msgpack:"pod_uid" json:"pod_uid"` // its id, from the cgroup path
+	NetNS  uint64 `msgpack:"netns" json:"netns"`     // inode numbers of the namespaces, 0 unknown
+	PIDNS  uint64 `msgpack:"pidns" json:"pidns"`
+	MntNS  uint64 `msgpack:"mntns" json:"mntns"`
+	NSPID  uint32 `msgpack:"ns_pid" json:"ns_pid"` // its id in its own pid namespace, 0 unknown
+	// the process had ended before /proc could be read: what is there comes from the kernel's events
+	Late bool `msgpack:"late" json:"late"`
 }
 
 // OtherMounts reports whether the process is in another mount namespace than the
@@ -114,14 +128,15 @@ func (p *Process) OtherMounts(h *Header) bool {
 // sockets that listened, connections of theirs, and tasks that sat in accept,
 // whose return may come without an entry. It can be several records.
 type Snapshot struct {
-	BootNS           int64          `msgpack:"boot_ns" json:"boot_ns"` // CLOCK_BOOTTIME, after the probes were live
-	Final            bool           `msgpack:"final" json:"final"`     // it is of the end
-	Listeners        []ListenSocket `msgpack:"listeners" json:"listeners"`
-	ListenersKnown   bool           `msgpack:"listeners_known" json:"listeners_known"` // the list is complete, of the families that it has
-	Connections      []Connection   `msgpack:"connections" json:"connections"`
-	ConnectionsKnown bool           `msgpack:"connections_known" json:"connections_known"` // the list is complete
-	Blocked          []Blocked      `msgpack:"blocked" json:"blocked"`
-	BlockedKnown     bool           `msgpack:"blocked_known" json:"blocked_known"` // the list is complete
+	BootNS    int64          `msgpack:"boot_ns" json:"boot_ns"` // CLOCK_BOOTTIME, after the probes were live
+	Final     bool           `msgpack:"final" json:"final"`     // it is of the end
+	Listeners []ListenSocket `msgpack:"listeners" json:"listeners"`
+	// the list is complete, of the families that it has
+	ListenersKnown   bool         `msgpack:"listeners_known" json:"listeners_known"`
+	Connections      []Connection `msgpack:"connections" json:"connections"`
+	ConnectionsKnown bool         `msgpack:"connections_known" json:"connections_known"` // the list is complete
+	Blocked          []Blocked    `msgpack:"blocked" json:"blocked"`
+	BlockedKnown     bool         `msgpack:"blocked_known" json:"blocked_known"` // the list is complete
 
 	// NetNS are the network namespaces whose sockets were looked at: those that a process was in. Without any, as
 	// in a capture of an older recorder, all that there were count as looked at.
@@ -147,9 +162,11 @@ type Connection struct {
 	SRTTUS      uint32 `msgpack:"srtt_us,omitempty" json:"srtt_us,omitempty"` // 0 not measured
 
 	// At the end, of one with an inode number.
-	Holders      []Holder `msgpack:"holders,omitempty" json:"holders,omitempty"`             // processes that had it open, in the order of /proc
-	MoreHolders  uint32   `msgpack:"more_holders,omitempty" json:"more_holders,omitempty"`   // further ones
-	HoldersKnown bool     `msgpack:"holders_known,omitempty" json:"holders_known,omitempty"` // the descriptors of all processes were looked at
+	// processes that had it open, in the order of /proc
+	Holders     []Holder `msgpack:"holders,omitempty" json:"holders,omitempty"`
+	MoreHolders uint32   `msgpack:"more_holders,omitempty" json:"more_holders,omitempty"` // further ones
+	// the descriptors of all processes were looked at
+	HoldersKnown bool `msgpack:"holders_known,omitempty" json:"holders_known,omitempty"`
 }
 
 // Holder is a process that had a connection, or a listener, open when recording ended.
@@ -166,11 +183,14 @@ const (
 
 // ListenSocket is one listening socket when recording began or ended.
 type ListenSocket struct {
-	NetNS      uint32 `msgpack:"netns" json:"netns"` // inode number of its network namespace
-	Listener   uint64 `msgpack:"listener" json:"listener"`
-	PID        uint32 `msgpack:"pid,omitempty" json:"pid,omitempty"` // of a process that had it open, 0 not known; at the end only one that was stopped or frozen, where connections waited
-	Comm       string `msgpack:"comm,omitempty" json:"comm,omitempty"`
-	Halted     string `msgpack:"halted,omitempty" json:"halted,omitempty"` // Halted..., "" if the process runs or it is not known
+	NetNS    uint32 `msgpack:"netns" json:"netns"` // inode number of its network namespace
+	Listener uint64 `msgpack:"listener" json:"listener"`
+	// of a process that had it open, 0 not known; at the end only one that was stopped or frozen, where connections
+	// waited
+	PID  uint32 `msgpack:"pid,omitempty" json:"pid,omitempty"`
+	Comm string `msgpack:"comm,omitempty" json:"comm,omitempty"`
+	// Halted..., "" if the process runs or it is not known
+	Halted     string `msgpack:"halted,omitempty" json:"halted,omitempty"`
 	Family     Family `msgpack:"family" json:"family"`
 	Proto      uint16 `msgpack:"proto" json:"proto"`
 	LAddr      string `msgpack:"laddr" json:"laddr"` // IP address, "" for other families
@@ -180,9 +200,12 @@ type ListenSocket struct {
 	BacklogMax uint32 `msgpack:"backlog_max" json:"backlog_max"` // its limit, 0 unknown
 
 	// At the end, of one with connections in its queue.
-	Holders      []Holder `msgpack:"holders,omitempty" json:"holders,omitempty"`             // processes that had it open, in the order of /proc
-	MoreHolders  uint32   `msgpack:"more_holders,omitempty" json:"more_holders,omitempty"`   // further ones
-	HoldersKnown bool     `msgpack:"holders_known,omitempty" json:"holders_known,omitempty"` // the descriptors of all processes were looked at
+
+	// processes that had it open, in the order of /proc
+	Holders     []Holder `msgpack:"holders,omitempty" json:"holders,omitempty"`
+	MoreHolders uint32   `msgpack:"more_holders,omitempty" json:"more_holders,omitempty"` // further ones
+	// the descriptors of all processes were looked at
+	HoldersKnown bool `msgpack:"holders_known,omitempty" json:"holders_known,omitempty"`
 }
 
 // Loss says that hits of one probe on one CPU were not written: the ring was
@@ -203,9 +226,12 @@ type ProbeTotal struct {
 	Kind     Kind   `msgpack:"kind" json:"kind"`
 	Seen     uint64 `msgpack:"seen" json:"seen"`         // hits counted in the kernel
 	Recorded uint64 `msgpack:"recorded" json:"recorded"` // events in the capture
-	Lost     uint64 `msgpack:"lost" json:"lost"`         // hits for which the ring had no room, counted in the kernel on their own
-	Own      uint64 `msgpack:"own" json:"own"`           // hits by the recorder itself, at its start, which are in no other figure
-	Missed   uint64 `msgpack:"missed" json:"missed"`     // calls that the kernel did not run the probe for, as far as it tells, and that no other probe saw
+	// hits for which the ring had no room, counted in the kernel on their own
+	Lost uint64 `msgpack:"lost" json:"lost"`
+	// hits by the recorder itself, at its start, which are in no other figure
+	Own uint64 `msgpack:"own" json:"own"`
+	// calls that the kernel did not run the probe for, as far as it tells, and that no other probe saw
+	Missed uint64 `msgpack:"missed" json:"missed"`
 }
 
 // Blocked is a task that sat in accept when recording began or ended.
@@ -214,7 +240,8 @@ type Blocked struct {
 	TID    uint32 `msgpack:"tid" json:"tid"`
 	SockFD int32  `msgpack:"sockfd" json:"sockfd"`
 
-	Listener uint64 `msgpack:"listener,omitempty" json:"listener,omitempty"` // inode number of the socket that this is, 0 not known
+	// inode number of the socket that this is, 0 not known
+	Listener uint64 `msgpack:"listener,omitempty" json:"listener,omitempty"`
 }
 
 // EndDiskFull is the End.Reason of a recording for which there was no more room.
@@ -222,9 +249,11 @@ const EndDiskFull = "disk full"
 
 // End is the last record of a capture that was closed in order.
 type End struct {
-	Reason       string       `msgpack:"reason" json:"reason"` // "signal", "count", "duration", "command", "error", "disk full" ...
-	Detail       string       `msgpack:"detail" json:"detail"` // more about it, "" if there is no more to say
-	Clean        bool         `msgpack:"clean" json:"clean"`   // everything that was seen was written or counted as lost
+	// "signal", "count", "duration", "command", "error", "disk full" ...
+	Reason string `msgpack:"reason" json:"reason"`
+	Detail string `msgpack:"detail" json:"detail"` // more about it, "" if there is no more to say
+	// everything that was seen was written or counted as lost
+	Clean        bool         `msgpack:"clean" json:"clean"`
 	Events       uint64       `msgpack:"events" json:"events"` // events in the capture
 	Lost         uint64       `msgpack:"lost" json:"lost"`     // sum of Totals[].Lost
 	Totals       []ProbeTotal `msgpack:"totals" json:"totals"`
@@ -236,13 +265,16 @@ type End struct {
 	// without probes of connections, and one of an older recorder, has none.
 	SimultaneousOpens []SimultaneousOpens `msgpack:"simultaneous_opens,omitempty" json:"simultaneous_opens,omitempty"`
 
-	Unread []UnreadNetNS `msgpack:"unread_netns,omitempty" json:"unread_netns,omitempty"` // network namespaces whose counters could not be read
+	// network namespaces whose counters could not be read
+	Unread []UnreadNetNS `msgpack:"unread_netns,omitempty" json:"unread_netns,omitempty"`
 
 	// Connects to UNIX sockets that a full queue refused (EAGAIN). A capture without probes of
 	// connections, and one of an older recorder, has none of these and UnixCounted is false.
-	UnixCounted bool          `msgpack:"unix_counted,omitempty" json:"unix_counted,omitempty"` // they were counted
-	UnixRefused []UnixRefused `msgpack:"unix_refused,omitempty" json:"unix_refused,omitempty"` // by what the clients connected to
-	UnixUnseen  uint64        `msgpack:"unix_unseen,omitempty" json:"unix_unseen,omitempty"`   // connects, refused or not, that the kernel did not run the probe for
+	UnixCounted bool `msgpack:"unix_counted,omitempty" json:"unix_counted,omitempty"` // they were counted
+	// by what the clients connected to
+	UnixRefused []UnixRefused `msgpack:"unix_refused,omitempty" json:"unix_refused,omitempty"`
+	// connects, refused or not, that the kernel did not run the probe for
+	UnixUnseen uint64 `msgpack:"unix_unseen,omitempty" json:"unix_unseen,omitempty"`
 }
 
 // UnreadNetNS is a network namespace with sockets that have events, of which no counters could be read, nor a list
@@ -254,7 +286,8 @@ type UnreadNetNS struct {
 
 // UnixRefused counts connects that a full accept queue refused.
 type UnixRefused struct {
-	NetNS uint32 `msgpack:"netns" json:"netns"` // of the clients, 0: what follows is of those beyond the first 256 names
+	// of the clients, 0: what follows is of those beyond the first 256 names
+	NetNS uint32 `msgpack:"netns" json:"netns"`
 	Name  string `msgpack:"name" json:"name"`   // what they connected to, as they gave it; written as [Event.LName]
 	Count uint64 `msgpack:"count" json:"count"` // connects
 }

@@ -36,10 +36,13 @@ func fdExhausted(c *Capture, l *Listener) []found {
 	if m == nil {
 		return nil
 	}
-	text, next := "accept failed %s because the process (%s) had no descriptor left (EMFILE); a client that is queued then waits until one is free",
-		"ls /proc/PID/fd | wc -l against its limit (prlimit -n -p PID; LimitNOFILE= of its unit); if the number only grows, something is not closed"
+	text, next := "accept failed %s because the process (%s) had no descriptor left (EMFILE); a client that is "+
+		"queued then waits until one is free",
+		"ls /proc/PID/fd | wc -l against its limit (prlimit -n -p PID; LimitNOFILE= of its unit); if the number only "+
+			"grows, something is not closed"
 	if slices.ContainsFunc(l.Errors, func(e ErrorCount) bool { return e.Errno == enfile }) {
-		text, next = "accept failed %s because the whole system had no descriptor left (ENFILE; %s accepts there); a client that is queued then waits until one is free",
+		text, next = "accept failed %s because the whole system had no descriptor left (ENFILE; %s accepts there); a "+
+			"client that is queued then waits until one is free",
 			"cat /proc/sys/fs/file-nr against fs.file-max; lsof for who holds most"
 	}
 	often := say.CallsOf(m.Count, "time")
@@ -66,8 +69,10 @@ func aborted(c *Capture, l *Listener) []found {
 		}
 	}
 	return one(s, m.Count, m.Samples(),
-		"see that the program goes on after such an error, as accept(2) asks, and does not leave its loop; then the network, or what injects the error",
-		"%s: accept returned the error of a connection that had failed already, %s (%s)", l.Label, say.CallsOf(m.Count, "time"), strings.Join(errs, ", "))
+		"see that the program goes on after such an error, as accept(2) asks, and does not leave its loop; then the "+
+			"network, or what injects the error",
+		"%s: accept returned the error of a connection that had failed already, %s (%s)", l.Label,
+		say.CallsOf(m.Count, "time"), strings.Join(errs, ", "))
 }
 
 // cutOff finds connections that accept took and then lost by an error.
@@ -81,7 +86,8 @@ func cutOff(c *Capture, l *Listener) []found {
 		s = Critical
 	}
 	return one(s, m.Count, m.Samples(),
-		"a bug of the program: the address or length pointer that it gives to accept is not valid memory; strace -e accept,accept4 shows them",
+		"a bug of the program: the address or length pointer that it gives to accept is not valid memory; strace -e "+
+			"accept,accept4 shows them",
 		"%s: %s %s taken from the queue and cut off, because accept of %s failed after that (EFAULT, EINVAL)", l.Label,
 		c.say().CallsOf(m.Count, "client"), were(m.Count), l.By)
 }
@@ -145,7 +151,8 @@ func lostAgain(c *Capture, ls []*Listener, of []found) found {
 		became += fmt.Sprintf("; %s of them had sent FIN before", c.say().Ended(quit))
 	}
 	f.weight, f.evidence = lost, mark.Samples()
-	f.text = fmt.Sprintf("%s: %s were in the queue of %d sockets, one after another, when each stopped listening%s, and %s", ls[0].Addr,
+	f.text = fmt.Sprintf("%s: %s were in the queue of %d sockets, one after another, when each stopped listening%s, "+
+		"and %s", ls[0].Addr,
 		c.say().EndedOf(lost, "client"), len(ls), program(ls), became)
 	f.next += "; if nobody restarts it on purpose, see why it ends (journalctl -u UNIT, coredumpctl)"
 	return f
@@ -177,7 +184,8 @@ func lostWithListener(c *Capture, l *Listener) found {
 	}
 	if l.Tests {
 		s = Notice
-		became += "; it may be another acc that begins to record: acc tests its probes in this way, with clients of its own"
+		became += "; it may be another acc that begins to record: acc tests its probes in this way, with clients of " +
+			"its own"
 	}
 	if q.LostQuit > 0 && s != Notice {
 		became += "; " + say.Ended(q.LostQuit) + " of them had sent FIN before"
@@ -221,7 +229,8 @@ func dead(c *Capture, l *Listener) []found {
 	evidence := m.Samples()
 	if q := l.Queue; q != nil {
 		late, kept = q.LateGone, q.LateDead
-		evidence = append(evidence[:min(len(evidence), 2*stats.KeepSamples-min(int(late), stats.KeepSamples))], q.Gone.Samples()...)
+		evidence = append(evidence[:min(len(evidence), 2*stats.KeepSamples-min(int(late), stats.KeepSamples))],
+			q.Gone.Samples()...)
 		evidence = inOrder(evidence)
 	}
 	n := m.N() + late
@@ -241,13 +250,15 @@ func dead(c *Capture, l *Listener) []found {
 	if m.N() > 0 {
 		more := ""
 		if late > 0 {
-			more = fmt.Sprintf(", %s more had been closed by a client that had waited %s or longer", say.Ended(late), gone)
+			more = fmt.Sprintf(", %s more had been closed by a client that had waited %s or longer", say.Ended(late),
+				gone)
 		}
 		text = fmt.Sprintf("%s of %s %s dead on arrival: the client had sent RST while in the queue%s",
 			say.Calls(m.N()), say.CallsOf(l.Accepted, "accepted connection"), were(m.N()), more)
 	}
 	return one(s, n, evidence,
-		"if clients give up, slow-accept says how long they had waited; short-lived ones with a RST at once are health checks or scans (acc analyze --connections)",
+		"if clients give up, slow-accept says how long they had waited; short-lived ones with a RST at once are "+
+			"health checks or scans (acc analyze --connections)",
 		"%s: %s", l.Label, text)
 }
 
@@ -258,8 +269,10 @@ func address(c *Capture, l *Listener) []found {
 		return nil
 	}
 	return one(Warning, m.Count, m.Samples(),
-		"acc explain SEQ FILE shows both addresses; if they differ, do not trust the program's log for who connected, and find out what writes to its buffer",
-		"%s: %s was left with an address, or a length of it, that is not the peer's, %s", l.Label, l.By, c.say().CallsOf(m.Count, "time"))
+		"acc explain SEQ FILE shows both addresses; if they differ, do not trust the program's log for who "+
+			"connected, and find out what writes to its buffer",
+		"%s: %s was left with an address, or a length of it, that is not the peer's, %s", l.Label, l.By,
+		c.say().CallsOf(m.Count, "time"))
 }
 
 // uring finds accepts that tracers of system calls do not see.
@@ -279,7 +292,8 @@ func uring(c *Capture) []found {
 		where = append(where[:most], humanize.Plural(uint64(n-most), "more listener"))
 	}
 	return one(Notice, m.Count, m.Samples(),
-		"seccomp, auditd and tools that trace system calls do not see these accepts: check that the program is meant to use io_uring",
+		"seccomp, auditd and tools that trace system calls do not see these accepts: check that the program is meant "+
+			"to use io_uring",
 		"%s accepted through io_uring: %s", c.say().CallsOf(m.Count, "connection"), strings.Join(where, ", "))
 }
 
@@ -288,8 +302,10 @@ func clockFree(c *Capture) []found {
 	if !c.ClockFree {
 		return nil
 	}
-	return one(Notice, 0, nil, "start chrony, systemd-timesyncd or ntpd on that host (timedatectl, chronyc tracking); durations within this capture are right all the same",
-		"the clock of this host was not synchronised when this was recorded: its times can't be compared with those of other hosts")
+	return one(Notice, 0, nil, "start chrony, systemd-timesyncd or ntpd on that host (timedatectl, chronyc "+
+		"tracking); durations within this capture are right all the same",
+		"the clock of this host was not synchronised when this was recorded: its times can't be compared with those "+
+			"of other hosts")
 }
 
 // incomplete says that the capture is.

@@ -35,13 +35,15 @@ type Finding struct {
 	Text     string     `json:"text"`     // what, where, and how much, in a sentence
 	Evidence []Evidence `json:"evidence"` // the first and the last events that show it, at most 8
 	Next     string     `json:"next"`     // what to look at
-	Since    *time.Time `json:"since"`    // time of the first event that shows it, null if it has none, or the clock is lost
+	// time of the first event that shows it, null if it has none, or the clock is lost
+	Since    *time.Time `json:"since"`
 	Until    *time.Time `json:"until"`    // time of the last one
 	Parts    []Part     `json:"parts"`    // what else this caused at the same listener, or address
 	Listener uint64     `json:"listener"` // inode number of the one that it is about, 0: of several or none
 	NetNS    uint32     `json:"netns"`    // network namespace of that listener
-	More     int        `json:"more"`     // findings of this kind at other listeners of the same process that are left out behind it (--top 0 has them)
-	Owner    string     `json:"owner"`    // whose listener that is: name[pid], empty if it is not known
+	// findings of this kind at other listeners of the same process that are left out behind it (--top 0 has them)
+	More  int    `json:"more"`
+	Owner string `json:"owner"` // whose listener that is: name[pid], empty if it is not known
 }
 
 // Part is what would be a finding of its own, if another one were not its cause.
@@ -88,7 +90,8 @@ const (
 )
 
 var ids = [NumKinds]string{
-	"cross-check", "queue-overflow", "listen-drops", "abandoned", "limit-zero", "fd-exhausted", "io-uring-ended", "concurrency-limit",
+	"cross-check", "queue-overflow", "listen-drops", "abandoned", "limit-zero", "fd-exhausted", "io-uring-ended",
+	"concurrency-limit",
 	"turned-away", "unanswered", "slow-accept", "queue-full", "client-lost", "dead-on-arrival",
 	"accept-aborted", "address-mismatch",
 	"incomplete", "herd", "uneven-workers", "new-acceptor", "new-listener", "io-uring-accept", "clock-unsynchronised",

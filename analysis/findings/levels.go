@@ -28,7 +28,8 @@ var levels = [NumKinds]Levels{
 	},
 	FDExhausted: {Critical: "from the first"},
 	Abandon: {
-		Warning:  "a connection waits at the end where none of the processes that have the listener open ever called accept",
+		Warning: "a connection waits at the end where none of the processes that have the listener open ever called " +
+			"accept",
 		Critical: fmt.Sprintf("it has waited for %s, or since before the recording", duration(SlowerNS)),
 	},
 	LimitZero: {Warning: "from the first"},
@@ -42,18 +43,23 @@ var levels = [NumKinds]Levels{
 		Warning:  shareWords(manyTurned, 1),
 		Critical: shareWords(manyTurned, 20),
 	},
-	Unanswered: {Notice: shareWords(fewTurned, 1), Warning: shareWords(manyTurned, 1), Critical: shareWords(manyTurned, 20)},
+	Unanswered: {Notice: shareWords(fewTurned, 1), Warning: shareWords(manyTurned, 1),
+		Critical: shareWords(manyTurned, 20)},
 	SlowAccept: {
-		Notice: fmt.Sprintf("p99 of the waits ≥ %s, and 3 of those (or half of all) while accepts were slow; or 3 of %s; or one of %s; or nobody accepted a client for %[1]s",
+		Notice: fmt.Sprintf("p99 of the waits ≥ %s, and 3 of those (or half of all) while accepts were slow; or 3 of "+
+			"%s; or one of %s; or nobody accepted a client for %[1]s",
 			duration(SlowNS), duration(SlowerNS), duration(verySlowNS)),
-		Warning: fmt.Sprintf("p99 ≥ %s; or nobody accepted a client for %s; or nobody accepts at a listener that began meanwhile (accept alone is recorded)",
+		Warning: fmt.Sprintf("p99 ≥ %s; or nobody accepted a client for %s; or nobody accepts at a listener that "+
+			"began meanwhile (accept alone is recorded)",
 			duration(SlowerNS/2), duration(SlowerNS)),
 		Critical: fmt.Sprintf("median ≥ %s; or p99 ≥ %s and 10 waits of %[1]s; or nobody accepted a client for %[2]s "+
-			"(%[1]s if nobody accepted any); or clients in the queue all the time, and nobody called accept", duration(SlowerNS), duration(verySlowNS)),
+			"(%[1]s if nobody accepted any); or clients in the queue all the time, and nobody called accept",
+			duration(SlowerNS), duration(verySlowNS)),
 	},
 	QueueFull: {
 		Notice: "from the first moment",
-		Warning: fmt.Sprintf("for %s in all, or a tenth of the recording; of UNIX sockets, and without the life of connections: seen full %d times, "+
+		Warning: fmt.Sprintf("for %s in all, or a tenth of the recording; of UNIX sockets, and without the life of "+
+			"connections: seen full %d times, "+
 			"or at 1 %% of the calls", duration(fullNS), manyRefused),
 	},
 	ClientLost: {
@@ -62,8 +68,9 @@ var levels = [NumKinds]Levels{
 		Critical: fmt.Sprintf("from %d that had not", manyLost),
 	},
 	DeadOnArrival: {
-		Notice:   "from the first",
-		Warning:  fmt.Sprintf("%d that the server had let wait for %s, if they are 1 %% of the accepted", manyDead, duration(SlowNS)),
+		Notice: "from the first",
+		Warning: fmt.Sprintf("%d that the server had let wait for %s, if they are 1 %% of the accepted", manyDead,
+			duration(SlowNS)),
 		Critical: fmt.Sprintf("%d of those, if they are 20 %%", manyDead),
 	},
 	AcceptAborted: {
@@ -77,7 +84,8 @@ var levels = [NumKinds]Levels{
 		Warning: "four times as many as the accepted",
 	},
 	UnevenWorkers: {
-		Notice: fmt.Sprintf("of %d accepts, %d for each worker: one has twice its share, or less than a quarter of it, and that is no chance (chi-square)",
+		Notice: fmt.Sprintf("of %d accepts, %d for each worker: one has twice its share, or less than a quarter of "+
+			"it, and that is no chance (chi-square)",
 			unevenAll, unevenEach),
 		Warning: fmt.Sprintf("the same, and clients were refused there, or 3 waited %s", duration(SlowNS)),
 	},

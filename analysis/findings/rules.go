@@ -135,7 +135,8 @@ func (c *Capture) times(s span) (since, until *time.Time) {
 
 func (c *Capture) finding(kind Kind, l *Listener, f found) judged {
 	j := judged{kind: kind, weight: f.weight, span: spanOf(f.evidence, f.lead)}
-	j.Finding = Finding{ID: ids[kind], Severity: f.severity, Text: f.text, Next: f.next, Evidence: c.evidence(f.evidence), NetNS: f.netNS, Parts: []Part{}}
+	j.Finding = Finding{ID: ids[kind], Severity: f.severity, Text: f.text, Next: f.next,
+		Evidence: c.evidence(f.evidence), NetNS: f.netNS, Parts: []Part{}}
 	for _, p := range f.parts {
 		j.Parts = append(j.Parts, Part{ids[kind], p.severity, p.text, c.evidence(p.evidence)})
 	}
@@ -164,7 +165,8 @@ const perOwner = 3
 // negative: all.
 func sorted(all []judged, keep int) (list []Finding, left int) {
 	slices.SortStableFunc(all, func(x, y judged) int {
-		return cmp.Or(cmp.Compare(slices.Index(Severities, x.Severity), slices.Index(Severities, y.Severity)), cmp.Compare(x.kind, y.kind),
+		return cmp.Or(cmp.Compare(slices.Index(Severities, x.Severity), slices.Index(Severities, y.Severity)),
+			cmp.Compare(x.kind, y.kind),
 			cmp.Compare(y.weight, x.weight), cmp.Compare(x.Text, y.Text))
 	})
 	type group struct {

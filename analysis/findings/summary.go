@@ -61,26 +61,27 @@ type Listener struct {
 	Accepted  uint64
 	Errors    []ErrorCount
 	Marks     Marks
-	Queue     *Queue     // nil: nothing but accepts is known of it
-	FullHigh  uint32     // longest queue of when it was full
-	FullLimit uint32     // its limit then
-	Refused   uint64     // connects of UNIX clients that the full queue refused
-	Counted   bool       // those were counted
-	Snapshot  Snapshot   // what the lists of sockets at the start and the end say
-	Stands    string     // what keeps the process from accepting at the end, "" if that is not known
-	StandsDo  string     // what to do about it
-	Workers   []Worker   // processes that accept there
-	Programs  []string   // executables that accepted there
-	Came      string     // name[pid] of the newest process that accepted there
-	Uring     string     // name[pid] of who accepts there through io_uring, "" if nobody does
-	DeadAhead uint64     // accepted and dead already, while others waited behind
-	Crowd     *Crowd     // what slow accepts follow from; nil: there was none
-	Zero      Zero       // that the limit of the queue was set to 0
-	Left      *Abandoned // who alone has it open at the end, and never accepted; nil: somebody else has, or it is not known
-	Ended     ShotEnd    // how multishot accepts of io_uring ended
-	FirstSeq  uint64     // its first event
-	FirstNS   int64
-	Tests     bool // it looks like one by which another recorder tests its probes
+	Queue     *Queue   // nil: nothing but accepts is known of it
+	FullHigh  uint32   // longest queue of when it was full
+	FullLimit uint32   // its limit then
+	Refused   uint64   // connects of UNIX clients that the full queue refused
+	Counted   bool     // those were counted
+	Snapshot  Snapshot // what the lists of sockets at the start and the end say
+	Stands    string   // what keeps the process from accepting at the end, "" if that is not known
+	StandsDo  string   // what to do about it
+	Workers   []Worker // processes that accept there
+	Programs  []string // executables that accepted there
+	Came      string   // name[pid] of the newest process that accepted there
+	Uring     string   // name[pid] of who accepts there through io_uring, "" if nobody does
+	DeadAhead uint64   // accepted and dead already, while others waited behind
+	Crowd     *Crowd   // what slow accepts follow from; nil: there was none
+	Zero      Zero     // that the limit of the queue was set to 0
+	// who alone has it open at the end, and never accepted; nil: somebody else has, or it is not known
+	Left     *Abandoned
+	Ended    ShotEnd // how multishot accepts of io_uring ended
+	FirstSeq uint64  // its first event
+	FirstNS  int64
+	Tests    bool // it looks like one by which another recorder tests its probes
 }
 
 // ErrorCount is how often accept failed with an error.
@@ -201,12 +202,13 @@ type Queue struct {
 	NeverIn                    uint64          // of them, not queued by the end
 	Tried                      stats.Histogram // of the others, until they were queued
 	Aborted                    uint64          // of acks, answered with a reset
-	LostCause                  format.Cause    // how the listener stopped that lost them, 0 not known, or in several ways
-	LostBy                     string          // name[pid] of who stopped it, "" not known, or several did
-	LimitLow, LimitHigh        uint32          // the least and the largest when they were
-	FullNS                     int64           // how long the queue was full
-	LongestNS                  int64           // without a break
-	FullAtNS                   int64           // when the longest began
+	// how the listener stopped that lost them, 0 not known, or in several ways
+	LostCause           format.Cause
+	LostBy              string // name[pid] of who stopped it, "" not known, or several did
+	LimitLow, LimitHigh uint32 // the least and the largest when they were
+	FullNS              int64  // how long the queue was full
+	LongestNS           int64  // without a break
+	FullAtNS            int64  // when the longest began
 }
 
 // say writes figures with their marks.

@@ -298,13 +298,15 @@ func (i *info) account() (lines []string) {
 	if any {
 		lines = append(
 			lines,
-			"MISSED: the kernel did not run a probe, for one ran on that CPU already (an interrupt in it called the function again), or a kretprobe had no instance left",
+			"MISSED: the kernel did not run a probe, for one ran on that CPU already (an interrupt in it called the "+
+				"function again), or a kretprobe had no instance left",
 		)
 	}
 	if any && ofEnds {
 		lines = append(
 			lines,
-			"the other end of a connection on this host may be all that is missed: acc analyze finds out whether each one that a listener got has its end",
+			"the other end of a connection on this host may be all that is missed: acc analyze finds out whether "+
+				"each one that a listener got has its end",
 		)
 	}
 	return lines

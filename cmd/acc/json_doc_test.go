@@ -146,7 +146,7 @@ func (s *source) take(pkg string, n ast.Node) {
 				of = id.Name
 			}
 			word, _ := strconv.Unquote(v.Value)
-			s.consts[pkg+"."+of] = append(s.consts[pkg+"."+of], [2]string{word, sentence(n.Comment.Text())})
+			s.consts[pkg+"."+of] = append(s.consts[pkg+"."+of], [2]string{word, sentence(cmp.Or(n.Comment.Text(), n.Doc.Text()))})
 		}
 	}
 }
