@@ -49,6 +49,7 @@ type Options struct {
 	Args       []string      // the recorder's command line, for the header
 	Tool       string        // "acc VERSION", for the header
 
+	Phase  func(string)  // called with what the recorder does before it is ready and after it has stopped, in a few words
 	Ready  func(Started) // called once, when all probes are live, before Command starts
 	Status func(Status)  // called about once a second by the recording goroutine
 
@@ -86,6 +87,13 @@ type Result struct {
 	Bytes       int64
 	Kept        error // what Confine could not give up, nil if nothing
 	CommandExit int   // exit status of Command, 128 + signal if one ended it; -1 without a command
+}
+
+// phase tells what is done now.
+func (o *Options) phase(what string) {
+	if o.Phase != nil {
+		o.Phase(what)
+	}
 }
 
 // EnvError says that this machine or these privileges can't record.

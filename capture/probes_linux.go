@@ -278,6 +278,7 @@ func tryObject(o *Options, types *btf.Cache, object func() (*ebpf.CollectionSpec
 		a.close()
 		return nil, err
 	}
+	o.phase("testing the probes")
 	if err := a.selfTest(asleep); err != nil {
 		a.close()
 		return nil, err

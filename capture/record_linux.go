@@ -49,12 +49,14 @@ func Record(ctx context.Context, w io.Writer, o Options) (Result, error) {
 		return r, err
 	}
 	defer space.release()
+	o.phase("loading probes")
 	a, err := startProbes(&o)
 	if err != nil {
 		return r, explain(err)
 	}
 	defer a.close()
 	debug.FreeOSMemory() // what reading the kernel's types took is several times what recording takes
+	o.phase("listing what listens")
 	s, err := newSession(w, &o, a, space)
 	if err != nil {
 		return r, err

@@ -185,12 +185,12 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	}
 	line := newStatusLine(errOut)
 	live := false
-	c.Status = line.show
-	if !line.terminal {
-		c.Status = nil
+	if line.terminal { // else nothing wakes the recorder for that
+		c.Status, c.Phase = line.show, line.phase
 	}
 	c.Ready = func(s capture.Started) {
 		live = true
+		line.clear()
 		if s.Note != "" {
 			fmt.Fprintf(errOut, "acc: %s\n", format.Quote(s.Note))
 		}
@@ -312,6 +312,7 @@ type statusLine struct {
 	w        io.Writer
 	terminal bool
 	shown    bool
+	quiet    bool // it was said that nothing happens
 	last     capture.Status
 }
 
@@ -320,7 +321,21 @@ func newStatusLine(w io.Writer) *statusLine {
 	return &statusLine{w: w, terminal: ok && isTerminal(f)}
 }
 
+// phase shows what the recorder does now.
+func (l *statusLine) phase(what string) {
+	l.shown = true
+	fmt.Fprintf(l.w, "\r\x1b[K%s ...", what)
+}
+
+// quietTime is after what time without an event acc says so.
+const quietTime = 10 * time.Second
+
 func (l *statusLine) show(s capture.Status) {
+	if s.Events == 0 && s.Elapsed >= quietTime && !l.quiet {
+		l.quiet = true
+		l.clear()
+		fmt.Fprintf(l.w, "acc: no event in %s: nobody called accept, and nobody connected (the probes were tested when acc began)\n", quietTime)
+	}
 	rate := float64(s.Events-l.last.Events) / max(s.Elapsed-l.last.Elapsed, time.Millisecond).Seconds()
 	l.last, l.shown = s, true
 	fmt.Fprintf(l.w, "\r\x1b[K%s  %s events  %s/s  %s lost  %s", s.Elapsed.Round(time.Second), report.Count(s.Events),
