@@ -432,6 +432,67 @@ func TestFindings(t *testing.T) {
 				m.accepts(5, i+3, 1)
 			}
 		}, "concurrency-limit warning (slow-accept warning)"},
+		{"a limit of four in one thread, which fills up at first", func(m *maker) {
+			for i := range 12 {
+				m.queued(i + 1)
+			}
+			m.script("e5 a5.1 e5 a5.2 e5 a5.3 e5 a5.4")
+			for i := range 8 {
+				m.script("w120")
+				m.closed(i+1, 4, 0)
+				m.enter(5)
+				m.accepts(5, i+5, 1)
+			}
+		}, "concurrency-limit warning (slow-accept warning)"},
+		{"a limit of two workers, each of which the client acknowledges when it has taken the next", func(m *maker) {
+			for i := range 12 {
+				m.queued(i + 1)
+			}
+			m.script("e5 a5.1 e6 a6.2")
+			for i := range 10 {
+				m.script("w150")
+				worker := uint32(5 + i%2)
+				m.enter(worker)
+				m.accepts(worker, i+3, 1)
+				m.script("w20")
+				m.closed(i+1, 4, 0)
+			}
+		}, "concurrency-limit warning (slow-accept warning)"},
+		{"a loop that is busy, and whose clients acknowledge late that it closed", func(m *maker) {
+			next, n := 1, 0
+			for range 10 {
+				for range 6 {
+					n++
+					m.queued(n)
+				}
+				m.script("w150")
+				for i := range 6 {
+					m.enter(5)
+					m.accepts(5, n-5+i, 1)
+				}
+				m.script("w20")
+				for range 6 {
+					if next <= n-6 {
+						m.closed(next, 4, 0)
+						next++
+					}
+				}
+			}
+		}, "slow-accept notice"},
+		{"a thread that takes one after the other, which stay", func(m *maker) {
+			for i := range 12 {
+				m.queued(i + 1)
+			}
+			for i := range 10 {
+				m.script("w150")
+				m.enter(uint32(5 + i%2))
+				m.accepts(uint32(5+i%2), i+1, 1)
+				if i > 3 {
+					m.script("w70") // not soon enough to be the server's close
+					m.closed(i-3, 4, 0)
+				}
+			}
+		}, "slow-accept warning"},
 		{"a loop that is busy, and closes what it has served", func(m *maker) {
 			next, n := 1, 0
 			for range 10 {

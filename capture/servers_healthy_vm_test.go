@@ -85,7 +85,14 @@ func healthyNginx(s *stage) {
 	s.nginx("", "")
 	before, after := s.nginxAccepts(), 0
 	r := s.record(func() { s.gets(clients, 80, "/"); after = s.nginxAccepts() })
-	s.healthy(&r, version("nginx"), "40 GETs, 4 at once", "stub_status accepts", after-before, r.accepted(":80", ":8099"))
+	s.healthy(
+		&r,
+		version("nginx"),
+		"40 GETs, 4 at once",
+		"stub_status accepts",
+		after-before,
+		r.accepted(":80", ":8099"),
+	)
 }
 
 func healthyApache(s *stage) {
@@ -99,7 +106,10 @@ func healthyApache(s *stage) {
 }
 
 func healthyLighttpd(s *stage) {
-	s.file("/etc/lighttpd/conf-enabled/99-acc.conf", "server.modules += (\"mod_status\")\nstatus.status-url = \"/status\"\n")
+	s.file(
+		"/etc/lighttpd/conf-enabled/99-acc.conf",
+		"server.modules += (\"mod_status\")\nstatus.status-url = \"/status\"\n",
+	)
 	s.daemon("lighttpd", "-D", "-f", "/etc/lighttpd/lighttpd.conf")
 	s.listening(80)
 	total := func() int {
@@ -115,11 +125,31 @@ func healthyLighttpd(s *stage) {
 		time.Sleep(2500 * time.Millisecond) // it adds up once a second
 		after = total()
 	})
-	s.healthy(&r, version("lighttpd"), "40 GETs, 4 at once", "mod_status Total Accesses", after-before, r.accepted(":80"))
+	s.healthy(
+		&r,
+		version("lighttpd"),
+		"40 GETs, 4 at once",
+		"mod_status Total Accesses",
+		after-before,
+		r.accepted(":80"),
+	)
 }
 
 func healthyRedis(s *stage) {
-	s.daemon("redis-server", "/etc/redis/redis.conf", "--daemonize", "no", "--supervised", "no", "--dir", s.dir, "--logfile", "", "--pidfile", "")
+	s.daemon(
+		"redis-server",
+		"/etc/redis/redis.conf",
+		"--daemonize",
+		"no",
+		"--supervised",
+		"no",
+		"--dir",
+		s.dir,
+		"--logfile",
+		"",
+		"--pidfile",
+		"",
+	)
 	s.listening(6379)
 	total := func() int { return s.number(s.run("redis-cli", "info", "stats"), `total_connections_received:(\d+)`) }
 	before, after := total(), 0
@@ -128,7 +158,14 @@ func healthyRedis(s *stage) {
 		s.asks(clients, 6379, "PING\r\n", `^\+PONG`)
 		after = total()
 	})
-	s.healthy(&r, version("redis-server"), "redis-benchmark -n 40 -c 4; 40 PINGs", "total_connections_received", after-before, r.accepted(":6379"))
+	s.healthy(
+		&r,
+		version("redis-server"),
+		"redis-benchmark -n 40 -c 4; 40 PINGs",
+		"total_connections_received",
+		after-before,
+		r.accepted(":6379"),
+	)
 }
 
 func (s *stage) memcachedStat(name string) int {
@@ -182,7 +219,14 @@ func healthyPostgreSQL(s *stage) {
 		after = total()
 	})
 	// A session counts itself when it asks.
-	s.healthy(&r, version("postgresql-15"), "6 times psql", "pg_stat_database sessions", after-before, r.accepted(":5432", ".s.PGSQL.5432"))
+	s.healthy(
+		&r,
+		version("postgresql-15"),
+		"6 times psql",
+		"pg_stat_database sessions",
+		after-before,
+		r.accepted(":5432", ".s.PGSQL.5432"),
+	)
 }
 
 func (s *stage) mariadb() {
@@ -207,7 +251,14 @@ func healthyMariaDB(s *stage) {
 		}
 		after = s.mariadbStat("Connections")
 	})
-	s.healthy(&r, version("mariadb-server"), "6 times mariadb", "Connections", after-before, r.accepted(":3306", "mysqld.sock"))
+	s.healthy(
+		&r,
+		version("mariadb-server"),
+		"6 times mariadb",
+		"Connections",
+		after-before,
+		r.accepted(":3306", "mysqld.sock"),
+	)
 }
 
 func (s *stage) sshd(args ...string) (log string) {
@@ -219,13 +270,34 @@ func (s *stage) sshd(args ...string) (log string) {
 
 func healthySSH(s *stage) {
 	log := s.sshd()
-	s.run("/bin/sh", "-c", "mkdir -p /root/.ssh && rm -f /root/.ssh/id && ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id && cp /root/.ssh/id.pub /root/.ssh/authorized_keys")
+	s.run(
+		"/bin/sh",
+		"-c",
+		"mkdir -p /root/.ssh && rm -f /root/.ssh/id && ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id && cp /root/.ssh/id.pub /root/.ssh/authorized_keys",
+	)
 	r := s.record(func() {
 		for range 4 {
-			s.run("ssh", "-i", "/root/.ssh/id", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR", "127.0.0.1", "true")
+			s.run(
+				"ssh",
+				"-i",
+				"/root/.ssh/id",
+				"-o",
+				"StrictHostKeyChecking=no",
+				"-o",
+				"LogLevel=ERROR",
+				"127.0.0.1",
+				"true",
+			)
 		}
 	})
-	s.healthy(&r, version("openssh-server"), "4 logins with a key", "lines of connections in its log", s.lines(log, "^Connection from"), r.accepted(":22"))
+	s.healthy(
+		&r,
+		version("openssh-server"),
+		"4 logins with a key",
+		"lines of connections in its log",
+		s.lines(log, "^Connection from"),
+		r.accepted(":22"),
+	)
 }
 
 func (s *stage) exim(args ...string) (log string) {
@@ -255,7 +327,14 @@ func healthyExim(s *stage) {
 
 func healthyVsftpd(s *stage) {
 	log := filepath.Join(s.dir, "vsftpd.log")
-	s.daemon("vsftpd", "/etc/vsftpd.conf", "-oanonymous_enable=YES", "-obackground=NO", "-ovsftpd_log_file="+log, "-odual_log_enable=YES")
+	s.daemon(
+		"vsftpd",
+		"/etc/vsftpd.conf",
+		"-oanonymous_enable=YES",
+		"-obackground=NO",
+		"-ovsftpd_log_file="+log,
+		"-odual_log_enable=YES",
+	)
 	s.listening(21)
 	s.run("/bin/sh", "-c", "mkdir -p /srv/ftp && echo hello >/srv/ftp/hello")
 	const n = 6
@@ -264,7 +343,14 @@ func healthyVsftpd(s *stage) {
 			s.run("curl", "-sS", "-o", "/dev/null", "ftp://127.0.0.1/hello")
 		}
 	})
-	s.healthy(&r, version("vsftpd"), "6 files by curl, passive", "CONNECT in its log", s.lines(log, "CONNECT: Client"), r.accepted(":21"))
+	s.healthy(
+		&r,
+		version("vsftpd"),
+		"6 files by curl, passive",
+		"CONNECT in its log",
+		s.lines(log, "CONNECT: Client"),
+		r.accepted(":21"),
+	)
 	if len(r.OneAccept) != 1 || r.OneAccept[0].Sockets != n || r.OneAccept[0].Accepted != n {
 		s.t.Errorf("%d files, each by a socket of its own: %+v", n, r.OneAccept)
 	}
@@ -277,12 +363,32 @@ func healthyVsftpd(s *stage) {
 
 func healthyDovecot(s *stage) {
 	// Debian starts a program for each login, which takes this machine seconds, and its clients wait as long.
-	s.daemon("dovecot", "-F", "-c", s.file("dovecot.conf", "!include /etc/dovecot/dovecot.conf\nservice imap-login {\n  service_count = 0\n  process_min_avail = 1\n}\n"))
+	s.daemon(
+		"dovecot",
+		"-F",
+		"-c",
+		s.file(
+			"dovecot.conf",
+			`!include /etc/dovecot/dovecot.conf
+service imap-login {
+  service_count = 0
+  process_min_avail = 1
+}
+`,
+		),
+	)
 	s.listening(143)
 	logout := func() { s.asks(8, 143, "a CAPABILITY\r\nb LOGOUT\r\n", `(?m)^b OK`) }
 	logout()
 	r := s.record(logout)
-	s.healthy(&r, version("dovecot-imapd"), "8 times LOGOUT, 4 at once; imap-login with service_count 0", "clients", 8, r.accepted(":143"))
+	s.healthy(
+		&r,
+		version("dovecot-imapd"),
+		"8 times LOGOUT, 4 at once; imap-login with service_count 0",
+		"clients",
+		8,
+		r.accepted(":143"),
+	)
 }
 
 // fpm runs php-fpm with its default pool and a few settings of it.
@@ -325,15 +431,28 @@ func healthyPHP(s *stage) {
 	total := func() int { return s.number(s.get(8088, "/status"), `accepted conn:\s+(\d+)`) }
 	before, after := total(), 0
 	r := s.record(func() { s.gets(20, 8088, "/x.php"); after = total() })
-	s.healthy(&r, version("php8.2-fpm"), "20 GETs by way of nginx, 4 at once", "accepted conn of its status page", after-before, r.accepted("php8.2-fpm.sock"))
+	s.healthy(
+		&r,
+		version("php8.2-fpm"),
+		"20 GETs by way of nginx, 4 at once",
+		"accepted conn of its status page",
+		after-before,
+		r.accepted("php8.2-fpm.sock"),
+	)
 }
 
-const wsgi = "import time\ndef app(env, start):\n    time.sleep(float(env['PATH_INFO'].strip('/') or 0))\n    start('200 OK', [('Content-Length', '3')])\n    return [b'ok\\n']\n"
+const wsgi = `import time
+def app(env, start):
+    time.sleep(float(env['PATH_INFO'].strip('/') or 0))
+    start('200 OK', [('Content-Length', '3')])
+    return [b'ok\n']
+`
 
 func (s *stage) gunicorn(args ...string) (log string) {
 	s.t.Helper()
 	s.file("app.py", wsgi)
-	log = s.daemon(append([]string{"gunicorn", "-b", "127.0.0.1:8000", "--access-logfile", "-"}, append(args, "app:app")...)...)
+	log = s.daemon(
+		append([]string{"gunicorn", "-b", "127.0.0.1:8000", "--access-logfile", "-"}, append(args, "app:app")...)...)
 	s.listening(8000)
 	s.until("a worker", func() bool { return s.lines(log, "Booting worker") > 0 })
 	return log
@@ -342,28 +461,63 @@ func (s *stage) gunicorn(args ...string) (log string) {
 func healthyGunicorn(s *stage) {
 	log := s.gunicorn()
 	r := s.record(func() { s.gets(clients, 8000, "/") })
-	s.healthy(&r, version("gunicorn"), "40 GETs, 4 at once", "lines in its access log", s.lines(log, "GET / "), r.accepted(":8000"))
+	s.healthy(
+		&r,
+		version("gunicorn"),
+		"40 GETs, 4 at once",
+		"lines in its access log",
+		s.lines(log, "GET / "),
+		r.accepted(":8000"),
+	)
 }
 
 func healthyUvicorn(s *stage) {
-	s.file("asgi.py", "async def app(scope, receive, send):\n    if scope['type'] != 'http':\n        return\n    await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n"+
-		"    await send({'type': 'http.response.body', 'body': b'ok'})\n")
+	s.file(
+		"asgi.py",
+		`async def app(scope, receive, send):
+    if scope['type'] != 'http':
+        return
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': b'ok'})
+`,
+	)
 	log := s.daemon("uvicorn", "--port", "8001", "asgi:app")
 	s.listening(8001)
 	r := s.record(func() { s.gets(clients, 8001, "/") })
-	s.healthy(&r, version("python3-uvicorn"), "40 GETs, 4 at once", "lines in its access log", s.lines(log, "GET / "), r.accepted(":8001"))
+	s.healthy(
+		&r,
+		version("python3-uvicorn"),
+		"40 GETs, 4 at once",
+		"lines in its access log",
+		s.lines(log, "GET / "),
+		r.accepted(":8001"),
+	)
 }
 
 func healthyNode(s *stage) {
-	s.file("app.js", "const s = require('http').createServer((q, r) => r.end('ok'));\nlet n = 0;\ns.on('connection', () => n++);\n"+
-		"process.on('SIGTERM', () => { console.log('connections', n); process.exit(0) });\ns.listen(8002, '127.0.0.1');\n")
+	s.file(
+		"app.js",
+		`const s = require('http').createServer((q, r) => r.end('ok'));
+let n = 0;
+s.on('connection', () => n++);
+process.on('SIGTERM', () => { console.log('connections', n); process.exit(0) });
+s.listen(8002, '127.0.0.1');
+`,
+	)
 	log, pid := s.daemonPID("node", "app.js")
 	s.listening(8002)
 	r := s.record(func() { s.gets(clients, 8002, "/") })
 	s.terminate(pid)
 	s.until("its count", func() bool { return s.lines(log, "connections") > 0 })
 	b, _ := os.ReadFile(log)
-	s.healthy(&r, version("nodejs"), "40 GETs, 4 at once", "its own connection events", s.number(string(b), `connections (\d+)`), r.accepted(":8002"))
+	s.healthy(
+		&r,
+		version("nodejs"),
+		"40 GETs, 4 at once",
+		"its own connection events",
+		s.number(string(b), `connections (\d+)`),
+		r.accepted(":8002"),
+	)
 }
 
 // dnsQuery is a query for localhost by TCP.
@@ -372,7 +526,19 @@ const dnsQuery = "\x00\x1b\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x09lo
 func (s *stage) unbound(settings string) {
 	s.t.Helper()
 	s.run("/usr/libexec/unbound-helper", "root_trust_anchor_update") // as its unit does
-	s.daemon("unbound", "-d", "-c", s.file("unbound.conf", "include: /etc/unbound/unbound.conf\nserver:\n  use-syslog: no\n  logfile: \"\"\n"+settings))
+	s.daemon(
+		"unbound",
+		"-d",
+		"-c",
+		s.file(
+			"unbound.conf",
+			`include: /etc/unbound/unbound.conf
+server:
+  use-syslog: no
+  logfile: ""
+`+settings,
+		),
+	)
 	s.listening(53)
 }
 
@@ -387,7 +553,14 @@ func healthyUnbound(s *stage) {
 }
 
 func healthyDnsmasq(s *stage) {
-	s.daemon("dnsmasq", "-k", "--conf-file=/etc/dnsmasq.conf", "--user=root", "--listen-address=127.0.0.1", "--bind-interfaces")
+	s.daemon(
+		"dnsmasq",
+		"-k",
+		"--conf-file=/etc/dnsmasq.conf",
+		"--user=root",
+		"--listen-address=127.0.0.1",
+		"--bind-interfaces",
+	)
 	s.listening(53)
 	r := s.record(func() { s.asks(20, 53, dnsQuery, "(?s)^..\x12\x34") })
 	s.healthy(&r, version("dnsmasq"), "20 queries by TCP, 4 at once", "clients", 20, r.accepted(":53"))
@@ -407,14 +580,28 @@ func healthyBind(s *stage) {
 	}
 	before, after := total(), 0
 	r := s.record(func() { s.asks(20, 53, dnsQuery, "(?s)^..\x12\x34"); after = total() })
-	s.healthy(&r, version("bind9"), "20 queries by TCP, 4 at once", "TCP/IPv4 connections accepted", after-before, r.accepted(":53", ":953"))
+	s.healthy(
+		&r,
+		version("bind9"),
+		"20 queries by TCP, 4 at once",
+		"TCP/IPv4 connections accepted",
+		after-before,
+		r.accepted(":53", ":953"),
+	)
 }
 
 func healthySocat(s *stage) {
 	log := s.daemon("socat", "-d", "-d", "TCP-LISTEN:8003,reuseaddr,fork", "EXEC:cat")
 	s.listening(8003)
 	r := s.record(func() { s.asks(clients, 8003, "hello\n", "hello") })
-	s.healthy(&r, version("socat"), "40 echoes, 4 at once, a child each", "accepting connection in its log", s.lines(log, "accepting connection"), r.accepted(":8003"))
+	s.healthy(
+		&r,
+		version("socat"),
+		"40 echoes, 4 at once, a child each",
+		"accepting connection in its log",
+		s.lines(log, "accepting connection"),
+		r.accepted(":8003"),
+	)
 }
 
 func healthyBusybox(s *stage) {
@@ -422,14 +609,28 @@ func healthyBusybox(s *stage) {
 	log := s.daemon("busybox", "httpd", "-f", "-v", "-p", "127.0.0.1:8004", "-h", s.dir)
 	s.listening(8004)
 	r := s.record(func() { s.gets(clients, 8004, "/") })
-	s.healthy(&r, version("busybox"), "40 GETs, 4 at once", "responses in its log", s.lines(log, `response:200`), r.accepted(":8004"))
+	s.healthy(
+		&r,
+		version("busybox"),
+		"40 GETs, 4 at once",
+		"responses in its log",
+		s.lines(log, `response:200`),
+		r.accepted(":8004"),
+	)
 }
 
 func healthyPython(s *stage) {
 	log := s.daemon("python3", "-u", "-m", "http.server", "8005", "--bind", "127.0.0.1")
 	s.listening(8005)
 	r := s.record(func() { s.gets(clients, 8005, "/") })
-	s.healthy(&r, version("python3"), "40 GETs, 4 at once", "lines in its log", s.lines(log, "GET / "), r.accepted(":8005"))
+	s.healthy(
+		&r,
+		version("python3"),
+		"40 GETs, 4 at once",
+		"lines in its log",
+		s.lines(log, "GET / "),
+		r.accepted(":8005"),
+	)
 }
 
 func healthyGo(s *stage) {
@@ -445,7 +646,16 @@ func healthyGo(s *stage) {
 func healthyPuma(s *stage) {
 	s.file("config.ru", "run lambda { |env| [200, {}, ['ok']] }\n")
 	control := "http://127.0.0.1:8098"
-	s.daemon("puma", "-b", "tcp://127.0.0.1:8007", "--control-url", "tcp://127.0.0.1:8098", "--control-token", "x", "config.ru")
+	s.daemon(
+		"puma",
+		"-b",
+		"tcp://127.0.0.1:8007",
+		"--control-url",
+		"tcp://127.0.0.1:8098",
+		"--control-token",
+		"x",
+		"config.ru",
+	)
 	s.listening(8007)
 	s.listening(8098)
 	total := func() int { return s.number(s.run("curl", "-s", control+"/stats?token=x"), `"requests_count":(\d+)`) }
@@ -457,17 +667,40 @@ func healthyPuma(s *stage) {
 func healthyVarnish(s *stage) {
 	s.daemon("/in/goserver", "127.0.0.1:8080")
 	s.listening(8080) // the backend of default.vcl
-	s.daemon("varnishd", "-F", "-a", ":6081", "-f", "/etc/varnish/default.vcl", "-s", "malloc,64m", "-p", "vcc_allow_inline_c=off", "-n", filepath.Join(s.dir, "v"))
+	s.daemon(
+		"varnishd",
+		"-F",
+		"-a",
+		":6081",
+		"-f",
+		"/etc/varnish/default.vcl",
+		"-s",
+		"malloc,64m",
+		"-p",
+		"vcc_allow_inline_c=off",
+		"-n",
+		filepath.Join(s.dir, "v"),
+	)
 	s.listening(6081)
 	total := func() int {
-		return s.number(s.run("varnishstat", "-1", "-n", filepath.Join(s.dir, "v"), "-f", "MAIN.sess_conn"), `sess_conn\s+(\d+)`)
+		return s.number(
+			s.run("varnishstat", "-1", "-n", filepath.Join(s.dir, "v"), "-f", "MAIN.sess_conn"),
+			`sess_conn\s+(\d+)`,
+		)
 	}
 	before, after := total(), 0
 	r := s.record(func() {
 		s.gets(clients, 6081, "/")
 		s.until("its count", func() bool { after = total(); return after-before >= clients })
 	})
-	s.healthy(&r, version("varnish"), "40 GETs, 4 at once, to goserver", "MAIN.sess_conn", after-before, r.accepted(":6081"))
+	s.healthy(
+		&r,
+		version("varnish"),
+		"40 GETs, 4 at once, to goserver",
+		"MAIN.sess_conn",
+		after-before,
+		r.accepted(":6081"),
+	)
 }
 
 func healthySquid(s *stage) {
@@ -487,22 +720,47 @@ func healthySquid(s *stage) {
 		})
 	})
 	s.until("the log", func() bool { return s.lines(log, "^.")-before >= 20 })
-	s.healthy(&r, version("squid"), "20 GETs, 4 at once, to goserver", "lines in access.log", s.lines(log, "^.")-before, r.accepted(":3128"))
+	s.healthy(
+		&r,
+		version("squid"),
+		"20 GETs, 4 at once, to goserver",
+		"lines in access.log",
+		s.lines(log, "^.")-before,
+		r.accepted(":3128"),
+	)
 }
 
 func healthyMosquitto(s *stage) {
-	log := s.daemon("mosquitto", "-v", "-c", s.file("mosquitto.conf", "listener 1883 127.0.0.1\nallow_anonymous true\nlog_dest stderr\n"))
+	log := s.daemon(
+		"mosquitto",
+		"-v",
+		"-c",
+		s.file("mosquitto.conf", `listener 1883 127.0.0.1
+allow_anonymous true
+log_dest stderr
+`),
+	)
 	s.listening(1883)
 	r := s.record(func() {
 		s.asks(20, 1883, "\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a\xe0\x00", "(?s)^\x20\x02\x00")
 	})
-	s.healthy(&r, version("mosquitto"), "20 times CONNECT, DISCONNECT, 4 at once", "New connection in its log", s.lines(log, "New connection from"), r.accepted(":1883"))
+	s.healthy(
+		&r,
+		version("mosquitto"),
+		"20 times CONNECT, DISCONNECT, 4 at once",
+		"New connection in its log",
+		s.lines(log, "New connection from"),
+		r.accepted(":1883"),
+	)
 }
 
 // It takes lines by TCP and never answers.
 func healthyRsyslog(s *stage) {
 	out := filepath.Join(s.dir, "out")
-	conf := s.file("rsyslog.conf", "module(load=\"imtcp\")\ninput(type=\"imtcp\" port=\"8514\" address=\"127.0.0.1\")\naction(type=\"omfile\" file=\""+out+"\")\n")
+	conf := s.file(
+		"rsyslog.conf",
+		"module(load=\"imtcp\")\ninput(type=\"imtcp\" port=\"8514\" address=\"127.0.0.1\")\naction(type=\"omfile\" file=\""+out+"\")\n",
+	)
 	s.daemon("rsyslogd", "-n", "-f", conf, "-i", filepath.Join(s.dir, "pid"))
 	s.listening(8514)
 	lines := func() int { return s.lines(out, "hello$") }
@@ -514,7 +772,14 @@ func healthyRsyslog(s *stage) {
 			s.until("the line", func() bool { return lines() == n+1 })
 		}
 	})
-	s.healthy(&r, version("rsyslog"), "40 clients with a line each", "lines that it wrote", lines(), r.accepted(":8514"))
+	s.healthy(
+		&r,
+		version("rsyslog"),
+		"40 clients with a line each",
+		"lines that it wrote",
+		lines(),
+		r.accepted(":8514"),
+	)
 	if _, text := r.found("unanswered"); text != "" {
 		s.t.Errorf("a protocol without answers: %s", text)
 	}
@@ -523,8 +788,28 @@ func healthyRsyslog(s *stage) {
 func (s *stage) xinetd(settings string) (log string) {
 	s.t.Helper()
 	log = filepath.Join(s.dir, "xinetd.log")
-	s.daemon("xinetd", "-dontfork", "-f", s.file("xinetd.conf", "defaults\n{\n log_type = FILE "+log+"\n log_on_success = PID HOST EXIT\n log_on_failure = HOST\n}\nservice x\n{\n"+
-		" type = UNLISTED\n port = 8009\n socket_type = stream\n protocol = tcp\n wait = no\n user = root\n server = /bin/cat\n"+settings+"}\n"))
+	s.daemon(
+		"xinetd",
+		"-dontfork",
+		"-f",
+		s.file(
+			"xinetd.conf",
+			"defaults\n{\n log_type = FILE "+log+`
+ log_on_success = PID HOST EXIT
+ log_on_failure = HOST
+}
+service x
+{
+ type = UNLISTED
+ port = 8009
+ socket_type = stream
+ protocol = tcp
+ wait = no
+ user = root
+ server = /bin/cat
+`+settings+"}\n",
+		),
+	)
 	s.listening(8009)
 	s.logs = append(s.logs, log)
 	return log
@@ -533,5 +818,12 @@ func (s *stage) xinetd(settings string) (log string) {
 func healthyXinetd(s *stage) {
 	log := s.xinetd("")
 	r := s.record(func() { s.asks(clients, 8009, "hello\n", "hello") })
-	s.healthy(&r, version("xinetd"), "40 echoes, 4 at once, a child each", "START in its log", s.lines(log, "START: x "), r.accepted(":8009"))
+	s.healthy(
+		&r,
+		version("xinetd"),
+		"40 echoes, 4 at once, a child each",
+		"START in its log",
+		s.lines(log, "START: x "),
+		r.accepted(":8009"),
+	)
 }

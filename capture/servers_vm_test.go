@@ -34,6 +34,7 @@ type stage struct {
 	dir     string
 	cleanup []func()
 	logs    []string // files that are shown if the test fails
+	records int      // how often it recorded
 }
 
 // serverResult is what acc analyze --json says, as far as these tests look at it.
@@ -215,7 +216,8 @@ func (s *stage) listening(port int) {
 // record records while work runs, and analyzes.
 func (s *stage) record(work func(), flags ...string) (r serverResult) {
 	s.t.Helper()
-	path := filepath.Join(s.dir, "x.acc")
+	s.records++
+	path := filepath.Join(s.dir, fmt.Sprintf("%d.acc", s.records))
 	rec := startRecorder(s.t, append([]string{"/in/acc", "record", "-o", path}, flags...)...)
 	before := netstat(s.t, "PassiveOpens")
 	work()
@@ -265,7 +267,8 @@ func (s *stage) closed() {
 		for _, path := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 			b, _ := os.ReadFile(path)
 			for line := range strings.Lines(string(b)) {
-				if f := strings.Fields(line); len(f) > 3 && slices.Contains([]string{"01", "04", "05", "08", "09", "0B"}, f[3]) {
+				if f := strings.Fields(line); len(f) > 3 &&
+					slices.Contains([]string{"01", "04", "05", "08", "09", "0B"}, f[3]) {
 					open = true
 				}
 			}
@@ -372,7 +375,13 @@ func (s *stage) row(kind, version, load, counter, acc string, r *serverResult) {
 		return
 	}
 	defer f.Close()
-	fmt.Fprintln(f, strings.Join([]string{os.Getenv("ACC_VM"), kind, s.name, version, load, counter, acc, strings.Join(list, ", "), verdict}, "\t"))
+	fmt.Fprintln(
+		f,
+		strings.Join(
+			[]string{os.Getenv("ACC_VM"), kind, s.name, version, load, counter, acc, strings.Join(list, ", "), verdict},
+			"\t",
+		),
+	)
 }
 
 // version is that of a Debian package.
