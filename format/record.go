@@ -162,6 +162,7 @@ type Connection struct {
 	SRTTUS      uint32 `msgpack:"srtt_us,omitempty" json:"srtt_us,omitempty"` // 0 not measured
 
 	// At the end, of one with an inode number.
+
 	// processes that had it open, in the order of /proc
 	Holders     []Holder `msgpack:"holders,omitempty" json:"holders,omitempty"`
 	MoreHolders uint32   `msgpack:"more_holders,omitempty" json:"more_holders,omitempty"` // further ones
