@@ -20,6 +20,7 @@ import (
 // Completeness is what reading the capture said at its end.
 type Completeness struct {
 	Truncated bool          // it stops before its end
+	Stopped   bool          // reading stopped at a corrupt place, and what stands behind it is not known
 	Skipped   []format.Skip // what salvaging left out
 	Against   []string      // what it says of itself that does not fit what it holds
 	File      audit.File    // the same in words; State "": made from the above
@@ -320,10 +321,16 @@ func (a *Analyzer) at(bootNS int64) *time.Time {
 func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unseen uint64) []Caveat {
 	list := []Caveat{}
 	add := func(id, format string, args ...any) { list = append(list, Caveat{id, fmt.Sprintf(format, args...)}) }
-	if c.Truncated {
+	switch {
+	case c.Stopped && c.Truncated:
+		add("corrupt", "reading stopped at a corrupt place behind %s, and what stands behind it was not read: --salvage goes on there",
+			a.lastWord())
+	case c.Stopped:
+		add("corrupt", "behind the capture's end stands what is no part of it")
+	case c.Truncated:
 		add("truncated", "the capture stops before its end: what happened after %s is not known", a.lastWord())
 	}
-	if indexOnly {
+	if indexOnly && !c.Stopped {
 		add("truncated", "the capture stops behind its end: the index is not whole, and nothing of the recording is "+
 			"missing")
 	}
@@ -432,7 +439,8 @@ func (a *Analyzer) times(r *Result) {
 		r.Rate.Mean = float64(r.Totals.Accepted) / (float64(r.Capture.DurationNS) / 1e9)
 	}
 	for i, n := range a.rate.Counts {
-		if rate := float64(n) / (float64(a.rate.WidthNS) / 1e9); rate > r.Rate.Peak {
+		// In a short recording, or across two buckets, no bucket need have as many as a second with the mean.
+		if rate := max(float64(n)/(float64(a.rate.WidthNS)/1e9), r.Rate.Mean); rate > r.Rate.Peak {
 			r.Rate.Peak = rate
 			after := int64(i) * a.rate.WidthNS
 			r.Rate.PeakNS = r.Capture.StartNS + after

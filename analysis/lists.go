@@ -195,7 +195,7 @@ func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
 			RefusedSYN: f.SYNs, RefusedACK: f.ACKs,
 			RefusedSYNQueue: f.SYNQueue, RefusedClients: f.Clients, ClosedInQueue: f.ClosedIn, Waiting: f.Stuck,
 			Lost:       f.Lost,
-			TurnedAway: f.Outcomes.Turned, Unanswered: f.Outcomes.Unanswered,
+			TurnedAway: f.Outcomes.Turned, Unread: f.Outcomes.Unread, Unanswered: f.Outcomes.Unanswered,
 			UnansweredFor: f.Outcomes.Waited.Quantiles(), Probes: f.Outcomes.Probes,
 		}
 	}

@@ -14,16 +14,19 @@ type Outcome string
 
 // The outcomes.
 const (
-	OutcomeTurnedAway Outcome = "turned away"         // the server ended it within a second, and had read no byte of it
+	OutcomeTurnedAway Outcome = "turned away"         // the server ended it within a second, and no byte was read or sent
+	OutcomeUnread     Outcome = "closed unread"       // the same, but it had sent something: why, or all that it has to say
 	OutcomeUnanswered Outcome = "left unanswered"     // the client had sent something, and left before a byte came back
 	OutcomeProbe      Outcome = "left without a byte" // the client left, and neither side had sent anything
 )
 
 var outcomeIDs = map[Outcome]string{OutcomeTurnedAway: "turned-away", OutcomeUnanswered: "unanswered",
-	OutcomeProbe: "probe"}
+	OutcomeProbe: "probe", OutcomeUnread: "closed-unread"}
 
 // Outcomes are all ways in which a connection can fare that are told apart.
-func Outcomes() []Outcome { return []Outcome{OutcomeTurnedAway, OutcomeUnanswered, OutcomeProbe} }
+func Outcomes() []Outcome {
+	return []Outcome{OutcomeTurnedAway, OutcomeUnread, OutcomeUnanswered, OutcomeProbe}
+}
 
 // ID is the outcome as one word, for programs, "" for none.
 func (o Outcome) ID() string { return outcomeIDs[o] }
@@ -36,6 +39,9 @@ func (c *Connection) Outcome() Outcome {
 	switch c.End {
 	case EndByServer, EndResetByServer, EndByBoth:
 		if c.Read == format.ReadNothing && c.ClosedNS-c.AcceptedNS <= findings.TurnedNS {
+			if c.BytesOut > 0 {
+				return OutcomeUnread
+			}
 			return OutcomeTurnedAway
 		}
 	case EndByClient, EndResetByClient, EndWriteRefused:
@@ -59,6 +65,8 @@ func (cs *conns) fared(o *Connection, l *listener) {
 	switch what {
 	case OutcomeTurnedAway:
 		cs.totals.TurnedAway++
+	case OutcomeUnread:
+		cs.totals.Unread++
 	case OutcomeUnanswered:
 		cs.totals.Unanswered++
 	case OutcomeProbe:
@@ -76,10 +84,10 @@ func (cs *conns) fared(o *Connection, l *listener) {
 	switch what {
 	case OutcomeTurnedAway:
 		x.Turned++
-		if o.BytesOut > 0 {
-			x.TurnedSaid++
-		}
 		x.TurnedAt.Note(o.ClosedSeq, o.ClosedNS, ns)
+	case OutcomeUnread:
+		x.Unread++
+		x.UnreadAt.Note(o.ClosedSeq, o.ClosedNS, ns)
 	case OutcomeUnanswered:
 		if x.Unanswered++; !x.Waited.On() && l.detailed {
 			x.Waited = stats.NewHistogram(2)

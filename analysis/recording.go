@@ -24,9 +24,9 @@ func (a *Analyzer) recording(c *Completeness, r *Result) audit.Recording {
 		}
 	}
 	p := a.header.Repaired
-	lacks(c.Truncated, "its end is missing")
+	lacks(c.Truncated && !c.Stopped, "its end is missing")
 	lacks(p != nil, "the file was damaged and repaired: parts are missing")
-	lacks(len(c.Skipped) > 0 && p == nil || len(c.Skipped) > 1, "corrupt parts are missing")
+	lacks(c.Stopped || len(c.Skipped) > 0 && p == nil || len(c.Skipped) > 1, "corrupt parts are missing")
 	lacks(len(c.Against) > 0, "what it says of itself does not fit what it holds")
 	lacks(a.end != nil && !a.end.Clean && !c.Truncated, "it was not closed cleanly")
 	lacks(s.Lost > 0, "%s", humanize.Lost(s.Lost))

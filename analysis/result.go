@@ -78,7 +78,7 @@ type CaptureInfo struct {
 
 // Caveat is one reason why the capture does not tell all.
 type Caveat struct {
-	ID   string `json:"id"`   // truncated, repaired, skipped, mismatch, unclean, lost, missed, cross-check, limit
+	ID   string `json:"id"`   // truncated, corrupt, repaired, skipped, mismatch, unclean, lost, missed, cross-check, limit
 	Text string `json:"text"` // the same in a sentence
 }
 
@@ -131,8 +131,10 @@ type ConnectionTotals struct {
 	// sockets, not in any other figure, that the kernel made twice for one handshake and dropped
 	Discarded uint64 `json:"discarded"`
 	Dead      uint64 `json:"dead_on_arrival"` // closed when accept returned them
-	// of the accepted, those that the server ended within a second, before it had read a byte
+	// of the accepted, those that the server ended within a second, and of which no byte was read or sent
 	TurnedAway uint64 `json:"turned_away"`
+	// of the accepted, those that the server ended within a second, of which it had read no byte, but to which it had sent something
+	Unread uint64 `json:"closed_unread"`
 	// of the accepted, those whose client sent something and left before a byte came back
 	Unanswered uint64 `json:"unanswered"`
 	// of the accepted, those whose client left when neither side had sent a byte
@@ -274,8 +276,10 @@ type Life struct {
 	// connections that were refused at least once; the first 65,536 of all listeners are counted by themselves
 	RefusedClients uint64 `json:"refused_connections"`
 	ClosedInQueue  uint64 `json:"closed_in_queue"` // ended before any accept
-	// of the accepted, those that the server ended within a second, before it had read a byte
+	// of the accepted, those that the server ended within a second, and of which no byte was read or sent
 	TurnedAway uint64 `json:"turned_away"`
+	// of the accepted, those that the server ended within a second, of which it had read no byte, but to which it had sent something
+	Unread uint64 `json:"closed_unread"`
 	// of the accepted, those whose client sent something and left before a byte came back
 	Unanswered    uint64          `json:"unanswered"`
 	UnansweredFor stats.Quantiles `json:"unanswered_ns"` // from accept to when they left

@@ -111,7 +111,7 @@ func (s *stage) turnedAway(r *serverResult, port int, version, load, counter str
 	n := 0
 	for _, l := range r.Listeners {
 		if l.LPort == port && l.Life != nil {
-			n += l.Life.TurnedAway
+			n += l.Life.TurnedAway + l.Life.Unread
 		}
 	}
 	s.trouble(r, version, load, counter, counted, n, "turned away", "turned-away", fmt.Sprintf("turned away %d of ", n))

@@ -64,6 +64,7 @@ type serverResult struct {
 		Life *struct {
 			Queued     int
 			TurnedAway int `json:"turned_away"`
+			Unread     int `json:"closed_unread"`
 			Unanswered int
 			Probes     int
 			Waiting    int

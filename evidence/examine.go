@@ -64,8 +64,9 @@ func (x *Examination) Unchecked() []string { return x.account.Unchecked() }
 // there; skipped are all places that a salvaging reader left out.
 func (x *Examination) Finish(readErr error, skipped []format.Skip) (*analysis.Result, error) {
 	against := x.account.Contradictions()
-	cut := x.end == nil || errors.Is(readErr, format.ErrTruncated) || errors.As(readErr, new(*format.CorruptError))
-	c := analysis.Completeness{Truncated: cut, Skipped: skipped,
+	stopped := errors.As(readErr, new(*format.CorruptError))
+	cut := x.end == nil || errors.Is(readErr, format.ErrTruncated) || stopped
+	c := analysis.Completeness{Truncated: cut, Stopped: stopped, Skipped: skipped,
 		File: audit.Judge(readErr, x.end != nil, skipped, against)}
 	if len(skipped) == 0 { // else that is why
 		c.Against = against

@@ -21,7 +21,8 @@ type wantedHead struct {
 	head   string
 	logged bool // by a log, not by --head
 	found  *HeadResult
-	other  bool // the frame is there and has another head
+	other  bool   // the frame is there and has another head
+	at     *int64 // another frame that has the head, of one that was given by hand; nil: none
 }
 
 // HeadResult is what became of it.
@@ -105,6 +106,13 @@ func (k *Kept) of(id string) (*wanted, *LogResult) {
 // seen notes which wanted heads a frame of the capture answers.
 func (w *wanted) seen(b *format.Batch, events uint64) {
 	head := ""
+	for i := range w.heads { // by hand, a number is easily one too large
+		if h := &w.heads[i]; !h.logged && h.frame >= 0 && h.frame != int64(b.Frame) &&
+			h.head == hex.EncodeToString(b.Chain[:]) {
+			frame := int64(b.Frame)
+			h.at = &frame
+		}
+	}
 	for _, places := range [][]int{w.frames[int64(b.Frame)], w.frames[-1]} {
 		for _, i := range places {
 			h := &w.heads[i]
@@ -158,7 +166,7 @@ func (v *Verification) judgeHeads(w *wanted, log *LogResult) {
 	}
 	doubtful := log != nil && len(log.Contradictions) > 0
 	open := 0
-	var last, differs, cut, lost *wantedHead // open: that of the latest frame; else the first
+	var last, differs, cut, lost, misplaced *wantedHead // open: that of the latest frame; else the first
 	counts := map[**wantedHead]int{}
 	note := func(p **wantedHead, h *wantedHead) {
 		*p = cmp.Or(*p, h)
@@ -170,6 +178,9 @@ func (v *Verification) judgeHeads(w *wanted, log *LogResult) {
 		switch {
 		case h.found != nil:
 			result = *h.found
+		case h.at != nil && v.Repaired == nil:
+			result.Status = HeadUnconfirmed
+			note(&misplaced, h)
 		case h.logged && doubtful:
 			result.Status = HeadUnconfirmed
 		case v.Repaired != nil, !h.other && !v.unbroken:
@@ -197,6 +208,10 @@ func (v *Verification) judgeHeads(w *wanted, log *LogResult) {
 	if differs != nil {
 		v.forge("frame %d has another chain head than the kept one: it, or something before it, was changed%s",
 			differs.frame, more(&differs))
+	}
+	if misplaced != nil {
+		v.unconfirm(fmt.Sprintf("the chain head that was given for frame %d is that of frame %d: frames count from 0%s",
+			misplaced.frame, *misplaced.at, more(&misplaced)))
 	}
 	if cut != nil {
 		v.forge("frame %d was written and is missing, yet the capture has an end: it was cut and closed anew%s",

@@ -33,35 +33,41 @@ func turnedAway(c *Capture, l *Listener) []found {
 		return nil
 	}
 	x, say := &l.Queue.Outcomes, c.say()
-	s := share(x.Turned, x.Ended)
-	if x.Served == 0 { // it may be how this protocol ends, and no more is known than that
-		if s == "" || s == Notice || x.TurnedSaid > 0 {
-			return nil
-		}
+	n, served := x.Turned+x.Unread, "served "+others(say.Calls(x.Served))
+	evidence := x.TurnedAt
+	if x.Served == 0 { // it reads nothing of anybody: whether what it sent was all that it has to say is not known
+		n, served = x.Turned, "sent something to "+others(say.Calls(x.Unread))
+	} else {
+		evidence.Join(&x.UnreadAt)
+	}
+	s := share(n, x.Ended)
+	switch {
+	case s == "":
+		return nil
+	case x.Served+x.Unread == 0 && s == Notice:
+		return nil
+	case x.Served+x.Unread == 0:
 		return one(Notice, x.Turned, x.TurnedAt.Samples(),
 			"see the server's log: is what it needs behind it (a backend, a database) there? who may connect (an "+
 				"allow-list)?",
 			"%s: %s closed each of %s within %s of its accept, and no byte went in either direction", l.Label, l.By,
 			say.CallsOf(x.Turned, "connection"), humanize.Duration(TurnedNS))
 	}
-	if s == "" {
-		return nil
-	}
 	said := ""
 	switch {
-	case x.TurnedSaid == x.Turned:
+	case x.Served == 0 || x.Unread == 0:
+	case x.Turned == 0:
 		said = "; it sent something first, so that each may know why"
-	case x.TurnedSaid > 0:
-		said = fmt.Sprintf("; it sent something first to %s of them", say.Calls(x.TurnedSaid))
+	default:
+		said = fmt.Sprintf("; it sent something first to %s of them", say.Calls(x.Unread))
 	}
-	return one(s, x.Turned, x.TurnedAt.Samples(),
+	return one(s, n, inOrder(evidence.Samples()),
 		"a limit of the server's own, or of who may connect: see its log and its settings (of this kind are "+
 			"memcached -c, nginx worker_connections, sshd MaxStartups, "+
 			"MySQL max_connections, exim smtp_accept_max, vsftpd max_clients); a larger backlog does not help",
 		"%s: %s turned away %s of %s clients: it closed their connections within %s of accept and had read no byte "+
-			"of them, while it served %s%s",
-		l.Label, l.By, say.Calls(x.Turned), say.Calls(x.Ended), humanize.Duration(TurnedNS),
-		others(say.Calls(x.Served)), said)
+			"of them, while it %s%s",
+		l.Label, l.By, say.Calls(n), say.Calls(x.Ended), humanize.Duration(TurnedNS), served, said)
 }
 
 func others(n string) string {

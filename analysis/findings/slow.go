@@ -65,6 +65,10 @@ func (q *Queue) slowness() Severity {
 	if q.Stuck > 0 {
 		longest = max(longest, q.OldestNS)
 	}
+	if q.Slow == 0 && q.Stuck == 0 && q.Left == q.LeftLost &&
+		q.LeftNS < SlowerNS { // client-lost says all there is to say of them
+		return ""
+	}
 	if q.Slow < 3 && !(q.Slow > 0 && 2*q.Slow >= w.Count) && !stuck {
 		if q.Slow > 0 && w.Max >= verySlowNS { // one client, but for so long
 			return Notice

@@ -137,12 +137,13 @@ type ShotEnd struct {
 
 // Outcomes is how the accepted connections of a listener fared, of those that were seen to end.
 type Outcomes struct {
-	Ended        uint64          // all of them
-	Served       uint64          // the server had read something
-	Answered     uint64          // and something went to the client
-	Turned       uint64          // the server ended them within TurnedNS, and had read nothing
-	TurnedSaid   uint64          // of those, something went to the client
-	TurnedAt     stats.Mark      // their ends
+	Ended        uint64     // all of them
+	Served       uint64     // the server had read something
+	Answered     uint64     // and something went to the client
+	Turned       uint64     // the server ended them within TurnedNS, and no byte was read or sent
+	TurnedAt     stats.Mark // their ends
+	Unread       uint64     // the same, but something went to the client
+	UnreadAt     stats.Mark
 	Unanswered   uint64          // the client had sent something, and left before a byte came back
 	Waited       stats.Histogram // from accept to that
 	UnansweredAt stats.Mark

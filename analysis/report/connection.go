@@ -126,11 +126,14 @@ var connectionKeys = labelled(
 	},
 		"what the program had read of what the client sent when the connection ended; null: not known").words("all",
 		"part", "nothing"),
-	textOrNull("outcome", func(c *conn) (string, bool) { return c.Outcome().ID(), c.Outcome() != "" },
-		"turned-away: the server ended it within a second and had read nothing; unanswered: the client had sent "+
+	textOrNull(
+		"outcome",
+		func(c *conn) (string, bool) { return c.Outcome().ID(), c.Outcome() != "" },
+		"turned-away: the server ended it within a second, and no byte was read or sent; closed-unread: the same, but it had sent something; unanswered: the client had sent "+
 			"something and left before a byte came back; "+
-			"probe: the client left, and neither side had sent a byte; null: none of these, or not known").
-		words("turned-away", "unanswered", "probe"),
+			"probe: the client left, and neither side had sent a byte; null: none of these, or not known",
+	).
+		words("turned-away", "closed-unread", "unanswered", "probe"),
 )
 
 type conn = analysis.Connection

@@ -163,6 +163,9 @@ func queueWords(e *format.Event) string {
 	}
 	if n > uint64(e.BacklogMax) {
 		full = ": it is full, the next client is refused"
+		if e.Family == format.FamilyUnix {
+			full = ": it is full, the next connect waits, or fails with EAGAIN if it is non-blocking"
+		}
 	}
 	return fmt.Sprintf("The accept queue holds %d, its limit is %d%s.", n, e.BacklogMax, full)
 }

@@ -121,7 +121,8 @@ func (t *text) connections() {
 		n   uint64
 		say string
 	}{
-		{c.TurnedAway, "of the accepted turned away: closed by the server within a second, before it had read a byte"},
+		{c.TurnedAway, "of the accepted turned away: closed by the server within a second, no byte read or sent"},
+		{c.Unread, "of the accepted closed unread: by the server within a second, with something sent and nothing read"},
 		{c.Unanswered, "of the accepted left unanswered: the client had sent something, and left before a byte came " +
 			"back"},
 		{c.Probes, "of the accepted left without a byte: the client left, and neither side had sent one (a check, or " +

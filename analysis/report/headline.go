@@ -41,7 +41,7 @@ func (t *text) answer() {
 	}
 	switch {
 	case total == 0 && len(t.r.Findings) > 0:
-		t.line("", "", "findings: none else")
+		t.line(amber, "", "findings: none in what could be read (1 warning: incomplete)")
 		return
 	case total == 0:
 		t.line(bold, "findings:", " none")

@@ -356,7 +356,7 @@ func TestOutcomes(t *testing.T) {
 	}{
 		{analysis.EndByServer, 0, 0, format.ReadNothing, 1, "closed by the server, turned away", `"turned-away"`},
 		{analysis.EndResetByServer, 300, 0, format.ReadNothing, 999, "reset by the server, turned away", `"turned-away"`},
-		{analysis.EndByServer, 300, 20, format.ReadNothing, 1, "closed by the server, turned away", `"turned-away"`},
+		{analysis.EndByServer, 300, 20, format.ReadNothing, 1, "closed by the server, closed unread", `"closed-unread"`},
 		{analysis.EndByServer, 0, 0, format.ReadNothing, 1001, "closed by the server", "null"}, // it idled
 		{analysis.EndByServer, 300, 0, format.ReadUnknown, 1, "closed by the server", "null"},
 		{analysis.EndByServer, 300, 0, format.ReadPart, 1, "closed by the server", "null"},

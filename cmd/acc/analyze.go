@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -236,12 +237,18 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	if err := in.begin(in.source, o.salvage); err != nil {
 		return o.unreadable(out, name, err)
 	}
+	text := report.TextOptions{Color: color, Width: widthOf(out), Height: heightOf(out),
+		Zone: o.zone(in.Header().ZoneSec)}
+	in.zone = text.Zone
 	shown, err := in.window(o.from, o.until)
 	if err != nil {
 		return err
 	}
-	text := report.TextOptions{Color: color, Width: widthOf(out), Height: heightOf(out),
-		Zone: o.zone(in.Header().ZoneSec)}
+	if !shown.from.IsZero() {
+		if why := early(shown.from, startOf(in.Start()), text.Zone); why != "" {
+			fmt.Fprintf(errOut, "acc: %s\n", why)
+		}
+	}
 	if !o.json {
 		out = textOut(out)
 	}
@@ -279,6 +286,10 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	if view != viewScreen && view != viewBrief {
 		tellState(errOut, in, result)
 	}
+	if (o.from != "" || o.until != "") && v.lines == 0 && (view == viewPairs || view == viewConnections) {
+		fmt.Fprintf(errOut, "acc: nothing of %s lies in that time: it was recorded %s\n", format.Quote(in.name),
+			recorded(&result.Capture, text.Zone))
+	}
 	if view == viewConnection && v.lines == 0 && verdict == nil {
 		return &hinted{fmt.Errorf("no connection of %s has %s", in.name, o.connection),
 			"acc analyze --connections lists them; acc explain SEQ FILE says what an event is that is of no connection"}
@@ -292,6 +303,14 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 		return exited(exitLimit)
 	}
 	return verdict
+}
+
+// recorded says when a capture was recorded.
+func recorded(c *analysis.CaptureInfo, zone *time.Location) string {
+	if c.Start == nil || c.End == nil {
+		return "at a time that is not known"
+	}
+	return "from " + c.Start.In(zone).Format(fromLayout) + " to " + c.End.In(zone).Format(fromLayout)
 }
 
 // feed gives all batches to the examination. The error is what ended reading.

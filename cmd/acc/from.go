@@ -3,6 +3,7 @@ package main
 // This file puts events in order of time, and begins and ends where --from and --until of replay say.
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -75,7 +76,7 @@ func (l *later) untilOf(until string) (time.Time, error) {
 			l.end = l.input.endClock(frames)
 		}
 	}
-	t, err := timeOf("--until", until, l.Start(), l.end)
+	t, err := timeOf("--until", until, l.Start(), l.end, l.zone)
 	switch {
 	case err != nil:
 		return t, err
@@ -83,7 +84,10 @@ func (l *later) untilOf(until string) (time.Time, error) {
 		return t, &hinted{fmt.Errorf("%s: --until needs a clock, and that of the capture is lost with its header",
 			l.name), "without --until, all is printed"}
 	case !l.from.IsZero() && t.Before(l.from):
-		return t, &usageError{errors.New("--until is before --from"), "times are on the recorded host's clock"}
+		return t, &usageError{
+			errors.New("--until is before --from"),
+			"times of the day are in the zone in which they are shown: the recorded host's, or that of --utc or --local",
+		}
 	}
 	return t, nil
 }
@@ -110,7 +114,7 @@ func (l *later) begin(from string, frames []format.Frame, index error) error {
 	if len(frames) > 0 {
 		l.end = l.input.endClock(frames)
 	}
-	t, err := timeOf("--from", from, l.Start(), l.end)
+	t, err := timeOf("--from", from, l.Start(), l.end, l.zone)
 	if err != nil {
 		return err
 	}
@@ -251,14 +255,15 @@ func startOf(h *format.Header) time.Time {
 
 // timeOf reads a time of a capture: of the day, with date and zone, or how long
 // after the start. One of a day that is before the start is of the next day if the recording
-// went on past midnight: until the clock of its end, or, where that is not known, if it is nearer.
-func timeOf(flag, s string, h *format.Header, end format.Clock) (time.Time, error) {
+// went on past midnight: until the clock of its end, or, where that is not known, if it is nearer. zone is that
+// in which times are shown, nil: the recorded host's.
+func timeOf(flag, s string, h *format.Header, end format.Clock, zone *time.Location) (time.Time, error) {
 	start := startOf(h)
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
 		return t, nil
 	}
 	if t, err := time.Parse("15:04:05", s); err == nil {
-		day := start.In(report.Zone(h.ZoneSec))
+		day := start.In(cmp.Or(zone, report.Zone(h.ZoneSec)))
 		at := time.Date(day.Year(), day.Month(), day.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(),
 			day.Location())
 		if next := at.AddDate(0, 0, 1); at.Before(day.Truncate(time.Second)) {

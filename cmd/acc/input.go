@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,6 +41,7 @@ type input struct {
 	bytes             int64 // the same, but 0 of a compressed file, too: a pipe can make wait
 	inside            bool  // read the capture in a file that gzip or zstd compressed as a whole
 	opts              format.ReaderOptions
+	zone              *time.Location // in which times of the command line are meant; nil: the recorded host's
 }
 
 func (in *input) Close() { in.file.Close() }
@@ -126,6 +128,13 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 	reader, err := format.NewReader(r, opts)
 	if err != nil {
 		switch {
+		case errors.Is(err, format.ErrNotCapture) && !salvage && in.beheaded():
+			err = &hinted{
+				&format.CorruptError{
+					Reason: "its beginning is missing or corrupt; a capture's frames stand behind that",
+				},
+				"--salvage reads what is there, acc verify and acc repair, too",
+			}
 		case errors.Is(err, format.ErrNotCapture):
 			err = foreign(err, in.head(kept), in.file.Name())
 		case errors.Is(err, format.ErrTruncated) && in.isEmpty():
@@ -141,6 +150,18 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 	}
 	in.Capture, err = evidence.NewCapture(in.name, reader, again)
 	return err
+}
+
+// beheaded reports whether a file that does not begin like a capture has frames of one further on.
+func (in *input) beheaded() bool {
+	if in.bytes == 0 {
+		return false
+	}
+	if _, err := in.file.Seek(0, io.SeekStart); err != nil {
+		return false
+	}
+	_, err := format.NewReader(in.file, format.ReaderOptions{Salvage: true, MaxSkip: maxSkip})
+	return err == nil
 }
 
 // head gives the first bytes of the input: of a file, or what was kept of a pipe.

@@ -126,11 +126,12 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 			os.Stdin.Close()
 		}
 	}()
+	zone, host := o.zone(in.Header().ZoneSec), format.Quote(in.Header().Host)
+	in.zone = zone
 	source, err := newLater(in, o.from)
 	if err != nil {
 		return err
 	}
-	zone, host := o.zone(in.Header().ZoneSec), format.Quote(in.Header().Host)
 	until, err := source.untilOf(o.until)
 	if err != nil {
 		return err
@@ -156,8 +157,8 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		for _, l := range b.Losses {
 			fmt.Fprintf(errOut, "acc: %s of %s lost on cpu%d between %s and %s\n",
 				humanize.Plural(l.Count, l.Kind.String()+" event"), l.Hook, l.CPU,
-				clocks.AppendMoment(nil, l.FromNS, time.UTC, lossLayout),
-				clocks.AppendMoment(nil, l.ToNS, time.UTC, lossLayout))
+				clocks.AppendMoment(nil, l.FromNS, zone, lossLayout),
+				clocks.AppendMoment(nil, l.ToNS, zone, lossLayout))
 		}
 		if b.End != nil {
 			e := *b.End

@@ -107,6 +107,7 @@ func TestScript(t *testing.T) {
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(all), 0o600))
 			},
 			"cut":  edit(func(b []byte, n int) []byte { return b[:n] }),
+			"tail": edit(func(b []byte, n int) []byte { return b[n:] }),
 			"flip": edit(func(b []byte, n int) []byte { b[n] ^= 0x10; return b }),
 			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
 				err := ts.Exec(args[1], args[2:]...)

@@ -29,17 +29,17 @@ func (in *input) window(from, until string) (w window, err error) {
 		}
 	}
 	if from != "" {
-		if w.from, err = timeOf("--from", from, in.Start(), end); err != nil {
+		if w.from, err = timeOf("--from", from, in.Start(), end, in.zone); err != nil {
 			return w, err
 		}
 	}
 	if until != "" {
-		if w.until, err = timeOf("--until", until, in.Start(), end); err != nil {
+		if w.until, err = timeOf("--until", until, in.Start(), end, in.zone); err != nil {
 			return w, err
 		}
 	}
 	if until != "" && w.until.Before(w.from) {
-		return w, &usageError{errors.New("--until is before --from"), "times are on the recorded host's clock"}
+		return w, &usageError{errors.New("--until is before --from"), "times of the day are in the zone in which they are shown: the recorded host's, or that of --utc or --local"}
 	}
 	return w, nil
 }
