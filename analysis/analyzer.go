@@ -397,6 +397,11 @@ func (a *Analyzer) failed(l *listener, proc *process, p *pairing.Pair) {
 			}
 		}
 	case p.Errno == 23 || p.Errno == 24:
+		if l.marks[findings.FDExhausted] == nil {
+			l.short = proc
+		} else if l.short != proc {
+			l.short = nil
+		}
 		l.marks.Note(findings.FDExhausted, p.ReturnSeq, p.ReturnNS, 0)
 	case findings.Aborted(p.Errno):
 		l.marks.Note(findings.AcceptAborted, p.ReturnSeq, p.ReturnNS, 0)

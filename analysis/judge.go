@@ -56,6 +56,9 @@ func (a *Analyzer) summary(l *listener) *findings.Listener {
 	if l.shot != nil {
 		s.Ended = l.shot.summary(ps)
 	}
+	if l.short != nil {
+		s.Short = ps.who(l.short)
+	}
 	if l.crowd != nil {
 		s.Crowd = l.crowd.summary()
 	}

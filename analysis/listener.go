@@ -77,6 +77,7 @@ type listener struct {
 	owned           string     // the process that began to listen, "" unknown
 	opener          uint32     // its record, if it may be another recorder
 	strangers       bool       // somebody else than the accepting process connected, or it is not known who
+	short           *process   // the one that had no descriptor left, nil: none, or several
 	crowd           *crowd     // how many of its connections are open; nil: none was accepted
 	zero            zeroLimit  // that the limit of its queue was set to 0
 	shot            *multishot // how multishot accepts at it ended, nil: none did

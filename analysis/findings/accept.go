@@ -3,6 +3,7 @@ package findings
 // This file has the rules about single accepts and connections that went wrong.
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,7 +50,7 @@ func fdExhausted(c *Capture, l *Listener) []found {
 	if span := m.LastNS - m.FirstNS; m.Count > 1 && span > 0 {
 		often += " in " + say.CallsFor(span)
 	}
-	return one(Critical, m.Count, m.Samples(), next, "%s: "+text, l.Label, often, l.By)
+	return one(Critical, m.Count, m.Samples(), next, "%s: "+text, l.Label, often, cmp.Or(l.Short, l.By))
 }
 
 // aborted finds accepts that returned the error of a connection.
@@ -317,6 +318,9 @@ func incomplete(c *Capture) []found {
 		return nil
 	}
 	next := "acc info says what is missing, and where"
+	if slices.ContainsFunc(why, func(id string) bool { return id == "truncated" || id == "corrupt" || id == "skipped" }) {
+		next = "acc verify says what is missing, and where; acc repair makes a whole file of what is there"
+	}
 	switch {
 	case c.Lost > 0 && c.EndReason == format.EndDiskFull:
 		next = "record again with more room on the disk; acc info says what was lost, and where"

@@ -53,7 +53,8 @@ var levels = [NumKinds]Levels{
 			"began meanwhile (accept alone is recorded)",
 			duration(SlowerNS/2), duration(SlowerNS)),
 		Critical: fmt.Sprintf("median ≥ %s; or p99 ≥ %s and 10 waits of %[1]s; or nobody accepted a client for %[2]s "+
-			"(%[1]s if nobody accepted any); or clients in the queue all the time, and nobody called accept",
+			"(%[1]s if nobody accepted any); or clients in the queue all the time, and nobody called accept (a "+
+			"warning if all of them had sent FIN by the end)",
 			duration(SlowerNS), duration(verySlowNS)),
 	},
 	QueueFull: {

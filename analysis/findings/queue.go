@@ -68,7 +68,7 @@ func (q *Queue) packets(say stats.Figures) string {
 	}
 	if q.Aborted > 0 {
 		words += strings.Repeat(", ", min(len(list), 1)) + say.ConnsOf(q.Aborted, "last ACK") +
-			" answered with a reset (tcp_abort_on_overflow is 1)"
+			" answered with a reset (tcp_abort_on_overflow was 1)"
 	}
 	return words
 }
@@ -186,7 +186,7 @@ func crossCheck(c *Capture) (list []found) {
 			s, weight = Warning, -x.Unexplained
 			next = "acc verify FILE says whether the file was altered; see docs/RELIABILITY.md"
 		}
-		text := fmt.Sprintf("cross-check with kernel counters%s: %s", c.where(x), x.Difference)
+		text := strings.TrimLeft(c.where(x)+": ", ": ") + x.Difference
 		list = append(list, found{severity: s, weight: uint64(weight), next: next, text: text, netNS: x.NetNS})
 	}
 	return list

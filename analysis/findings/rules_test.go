@@ -123,6 +123,8 @@ func TestRules(t *testing.T) {
 		{name: "a second", l: Listener{Attempts: 3, Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e9, 2e9, 2e9)}}, want: "critical slow-accept"},
 		{name: "one left after 6 s", l: Listener{Attempts: 1, Queue: &Queue{Left: 1, LeftNS: 6e9}}, want: "critical slow-accept", says: "never accepted"},
 		{name: "nobody came", c: Capture{SpanNS: 5e9}, l: halted, want: "critical slow-accept", says: "srv[7] is stopped"},
+		{name: "nobody came, and all have left", c: Capture{SpanNS: 5e9}, l: func() Listener { l := halted; l.Queue = &Queue{Stuck: 2, Quit: 2, OldestNS: 5e9}; return l }(),
+			want: "warning slow-accept", says: "2 at the end, whose clients had all sent FIN by then"},
 		{name: "nobody came in less than a second", c: Capture{SpanNS: 9e8}, l: halted},
 		{name: "descriptors", l: Listener{Marks: marked(FDExhausted, 1), By: "srv[7]"}, want: "critical fd-exhausted", says: "EMFILE"},
 		{name: "descriptors of the system", l: Listener{Marks: marked(FDExhausted, 1), Errors: []ErrorCount{{23, 1}}}, want: "critical fd-exhausted", says: "ENFILE"},

@@ -101,12 +101,19 @@ func neverCame(c *Capture, l *Listener) []found {
 	switch {
 	case n.Before && !c.Blind && c.SpanNS >= 1e9 && all:
 		var evidence []stats.Sample
-		if l.Queue != nil {
-			evidence = l.Queue.StuckAt.Samples()
+		s, gone := Critical, ""
+		if q := l.Queue; q != nil {
+			evidence = q.StuckAt.Samples()
+			switch {
+			case q.Quit >= uint64(n.End): // nobody waits any more
+				s, gone = Warning, ", whose clients had all sent FIN by then"
+			case q.Quit > 0:
+				gone = fmt.Sprintf(", %d of whose clients had sent FIN by then", q.Quit)
+			}
 		}
-		return one(Critical, uint64(n.End), evidence, next,
-			"%s%s: nobody %s in %s, and %s in the queue at the start, %d at the end%s",
-			l.Label, l.suffix(), called, c.say().SpanOf(c.SpanNS), connsWere(n.Start), n.End, because)
+		return one(s, uint64(n.End), evidence, next,
+			"%s%s: nobody %s in %s, and %s in the queue at the start, %d at the end%s%s",
+			l.Label, l.suffix(), called, c.say().SpanOf(c.SpanNS), connsWere(n.Start), n.End, gone, because)
 	case l.Queue == nil && !n.Before:
 		return one(Warning, uint64(n.End), nil, next,
 			"%s%s began to listen during the recording, and nobody %s: %s in its queue at the end%s",

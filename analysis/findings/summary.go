@@ -56,6 +56,7 @@ type Listener struct {
 	Owner     string         // name[pid] of whose it is, "" if that is not known
 	Labelled  bool           // the label names the owner
 	By        string         // who accepts there
+	Short     string         // name[pid] of the process that had no descriptor left, "" if none had, or several
 	Began     string         // name[pid] of who listened, "" if that is not known
 	Attempts  uint64
 	Accepted  uint64

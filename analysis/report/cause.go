@@ -48,7 +48,7 @@ func refusalWords(r *analysis.Refusal) string {
 	switch {
 	case r.Cause == format.CauseAborted:
 		return "the last ACK of its handshake is answered with a reset: the accept queue is full " +
-			"(tcp_abort_on_overflow is 1)"
+			"(tcp_abort_on_overflow was 1)"
 	case r.Cause == format.CauseCookieDropped:
 		return "the last ACK of its handshake, by a SYN cookie, is dropped: the accept queue is full; the client " +
 			"believes that it is connected"

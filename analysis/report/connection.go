@@ -325,6 +325,9 @@ func goneWords(c *analysis.Connection) string {
 
 // plain writes an IPv4 address as such, whatever the family of the listener.
 func plain(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return "?"
+	}
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()).String()
 }
 

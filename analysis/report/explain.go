@@ -229,7 +229,7 @@ func dropped(e *format.Event, say func(string, ...any)) {
 			e.Peer(), e.Bound(), end)
 	case e.Cause == format.CauseAborted:
 		say("The last ACK of the handshake of %s to %s was answered with a reset: the accept queue is full, and "+
-			"tcp_abort_on_overflow is 1.", e.Peer(), e.Bound())
+			"tcp_abort_on_overflow was 1.", e.Peer(), e.Bound())
 	case e.Cause == format.CauseCookieDropped:
 		say("The last ACK of the handshake of %s to %s, by a SYN cookie, was dropped: the accept queue is full. The "+
 			"client believes that it is connected.", e.Peer(), e.Bound())

@@ -163,7 +163,7 @@ func (s *story) verdict() string {
 		return fmt.Sprintf("Not queued so far: %s dropped because a queue was full, and then the capture stops.",
 			packets(c.RefusedPackets))
 	case c.End == analysis.EndRefused && aborted(c):
-		return "Never queued: the client was reset because the accept queue was full (tcp_abort_on_overflow is 1)."
+		return "Never queued: the client was reset because the accept queue was full (tcp_abort_on_overflow was 1)."
 	case c.End == analysis.EndRefused:
 		return fmt.Sprintf("Never queued: %s dropped because a queue was full.", packets(c.RefusedPackets))
 	case c.AcceptUnknown:

@@ -158,6 +158,8 @@ func (i *info) time(row func(name, format string, args ...any), zone *time.Locat
 	switch {
 	case i.Header.StartNS != 0:
 		start = time.Unix(0, i.Header.StartNS).In(zone).Format(layout)
+	case i.Header.Clock.Known(): // of an acc that did not write more
+		start = i.Clock.Time(i.Clock.BootNS).In(zone).Format(layout)
 	case i.Clock.Known():
 		start = i.Clock.Time(i.Clock.BootNS).
 			UTC().

@@ -139,6 +139,8 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 			err = foreign(err, in.head(kept), in.file.Name())
 		case errors.Is(err, format.ErrTruncated) && in.isEmpty():
 			err = &hinted{err, "the file is empty"}
+		case errors.Is(err, format.ErrTruncated) && in.bytes == 0 && len(kept.head) == 0:
+			err = &hinted{err, "nothing came: the command that was to write it may have failed before"}
 		case errors.Is(err, format.ErrTruncated):
 			err = &hinted{err, "its first frame is not whole: nothing of it can be read"}
 		}

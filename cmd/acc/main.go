@@ -145,7 +145,7 @@ func exitCode(err error, stderr io.Writer) int {
 	case errors.As(err, &env):
 		return say(exitEnv, env.Hint)
 	case errors.Is(err, format.ErrTruncated):
-		next := "everything before that place was read; acc info says what is missing"
+		next := "everything before that place was read; acc verify says what is missing"
 		if errors.As(err, new(*evidence.UncleanError)) {
 			next = "all that is in it was read; acc info says more"
 		}
