@@ -387,7 +387,11 @@ func TestVMBlockedThreads(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			// Where sys_exit is attached while threads return, one of them is in no count now and then, since before
 			// 2026-11-29; not twice in a row.
-			if !blockedThreads(t, mode) && !blockedThreads(t, mode) {
+			sound := false
+			for try := 0; try < 2 && !sound; try++ {
+				sound = blockedThreads(t, mode)
+			}
+			if !sound {
 				t.Errorf("entries or returns are neither recorded nor counted as missed, twice")
 			}
 		})
