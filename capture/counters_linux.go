@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"bytes"
 	"cmp"
 	"maps"
 	"math"
@@ -188,16 +187,8 @@ func (w *witness) find() {
 
 // startOf is when the process or the thread with a directory of /proc began, "" if it is gone.
 func startOf(proc string) string {
-	b, err := os.ReadFile(proc + "/stat")
-	if err != nil {
-		return ""
-	}
-	const start = 22 - 3 // as proc(5) counts, without what stands before the state
-	_, rest, _ := strings.Cut(string(b[max(bytes.LastIndexByte(b, ')'), 0):]), " ")
-	if f := strings.Fields(rest); len(f) > start {
-		return f[start]
-	}
-	return ""
+	b, _ := os.ReadFile(proc + "/stat")
+	return startIn(b)
 }
 
 // eachNamespace gives a process in each network namespace that one is in.

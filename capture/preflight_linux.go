@@ -23,41 +23,9 @@ const (
 // preflight says what in a file system like the host's root is in the way of
 // recording; nil if nothing that can be told by looking.
 func preflight(root fs.FS) *EnvError {
-	status, _ := fs.ReadFile(root, "proc/self/status")
-	if caps, ok := effective(status); ok && caps&capSysAdmin == 0 && caps&(capBPF|capPerfmon) != capBPF|capPerfmon {
-		return &EnvError{
-			Cause: "no permission to trace the kernel: neither CAP_SYS_ADMIN nor CAP_BPF with CAP_PERFMON",
-			Hint:  "run it as root: sudo acc record …",
-		}
-	}
-	if b, err := fs.ReadFile(root, "sys/kernel/security/lockdown"); err == nil && bytes.Contains(b, []byte("[confidentiality]")) {
-		return &EnvError{
-			Cause: "the kernel is locked down (confidentiality): it lets nobody trace it",
-			Hint:  "boot without lockdown=confidentiality; lockdown=integrity is no obstacle",
-		}
-	}
-	if b, err := fs.ReadFile(root, "proc/kallsyms"); err == nil {
-		if e := symbols(b); e != nil {
-			return e
-		}
-	}
-	if _, err := fs.Stat(root, "sys/bus/event_source/devices/kprobe"); errors.Is(err, fs.ErrNotExist) && !hasAny(root, "sys/kernel/tracing/kprobe_events", "sys/kernel/debug/tracing/kprobe_events") {
-		return &EnvError{
-			Cause: "this kernel has no kprobes (CONFIG_KPROBE_EVENTS is off)",
-			Hint:  "record on a host with a distribution kernel; replay and analyze work here",
-		}
-	}
-	if line(root, "proc/sys/kernel/ftrace_enabled") == "0" {
-		// To attach trampolines now fails, and on some kernels they can't be attached after that until the next boot.
-		return &EnvError{
-			Cause: "function tracing is switched off: kernel.ftrace_enabled is 0",
-			Hint:  "switch it on: sysctl kernel.ftrace_enabled=1",
-		}
-	}
-	if _, err := fs.Stat(root, "sys/kernel/btf/vmlinux"); errors.Is(err, fs.ErrNotExist) {
-		return &EnvError{
-			Cause: "this kernel does not describe its types: /sys/kernel/btf/vmlinux is missing",
-			Hint:  "use a kernel built with CONFIG_DEBUG_INFO_BTF, as distributions' kernels from 5.10 are",
+	for _, c := range look(root) {
+		if c.Standing == StandingBroken {
+			return &EnvError{Cause: c.Effect, Hint: c.Remedy}
 		}
 	}
 	return nil

@@ -211,13 +211,18 @@ func readProc(rec *format.Process, startNS uint64) bool {
 // startedAt reports whether a /proc/PID/stat is of a process that started at a
 // boot time; it counts in hundredths of a second (USER_HZ).
 func startedAt(stat []byte, startNS uint64) bool {
+	ticks, err := strconv.ParseUint(startIn(stat), 10, 64)
+	return err == nil && ticks == startNS/10_000_000
+}
+
+// startIn is when the task of a /proc/PID/stat started, as that says it; "" if it does not.
+func startIn(stat []byte) string {
 	_, rest, ok := bytes.Cut(stat[max(bytes.LastIndexByte(stat, ')'), 0):], []byte(") "))
 	fields := bytes.Fields(rest)
 	if !ok || len(fields) < 20 {
-		return false
+		return ""
 	}
-	ticks, err := strconv.ParseUint(string(fields[19]), 10, 64) // field 22, counted from 3 here
-	return err == nil && ticks == startNS/10_000_000
+	return string(fields[19]) // field 22 of proc_pid_stat(5), counted from 3 here
 }
 
 // unifiedCgroup is the path in the cgroup v2 hierarchy from a /proc/PID/cgroup; or,
@@ -241,10 +246,12 @@ func unifiedCgroup(b []byte) string {
 
 // namespace is the inode number behind a link of /proc/PID/ns, 0 if it can't be read.
 func namespace(path string) uint64 {
-	link, err := os.Readlink(path)
-	if err != nil {
-		return 0
-	}
+	link, _ := os.Readlink(path)
+	return namespaceIn(link)
+}
+
+// namespaceIn is the inode number in what a link of /proc/PID/ns says, 0 if that is none.
+func namespaceIn(link string) uint64 {
 	_, num, ok := strings.Cut(link, ":[")
 	n, err := strconv.ParseUint(strings.TrimSuffix(num, "]"), 10, 64)
 	if !ok || err != nil {
