@@ -98,7 +98,8 @@ func (c *calls) waiting(beforeNS int64) (list []bpf.AccAttempt, more bool) {
 		x := &found[i]
 		again := *x.at
 		settled := again.In == x.copy.In && again.Who == x.copy.Who && idOf(&again) == idOf(&x.copy)
-		if settled && again.EnterNs == x.copy.EnterNs && atomic.LoadUint64(&x.at.Turn) == x.copy.Turn && again.Deferred != uint8(bpf.AccDeferralNOT_DEFERRED) {
+		if settled && again.EnterNs == x.copy.EnterNs && atomic.LoadUint64(&x.at.Turn) == x.copy.Turn &&
+			again.Deferred != uint8(bpf.AccDeferralNOT_DEFERRED) {
 			list = append(list, again)
 		} else {
 			more = true
@@ -113,7 +114,8 @@ func idOf(a *bpf.AccAttempt) enterID { return enterID{a.EnterCpu, a.EnterSeq} }
 func enterInFlight(a *bpf.AccAttempt) (raw bpf.AccEvent) {
 	w := &a.Who
 	raw = bpf.AccEvent{
-		BootNs: a.EnterNs, CpuSeq: a.EnterSeq, Cpu: a.EnterCpu, Kind: uint8(format.Enter), Hook: uint8(format.HookSysAccept4),
+		BootNs: a.EnterNs, CpuSeq: a.EnterSeq, Cpu: a.EnterCpu, Kind: uint8(format.Enter),
+		Hook:   uint8(format.HookSysAccept4),
 		Cgroup: w.Cgroup, StartNs: w.StartNs, Pid: w.Pid, Tid: w.Tid, Uid: w.Uid, Netns: w.Netns,
 		Facts: a.In, Sockfd: a.Sockfd, Flags: a.Flags, Via: a.Via, Mark: a.EnterMark,
 		HasAddr: a.HasAddr, HasAddrlen: a.HasAddrlen, Comm: *(*[16]int8)(unsafe.Pointer(&w.Comm)),

@@ -28,19 +28,21 @@ type Events string
 
 // What is recorded. The zero value is EventsAll.
 const (
-	EventsAll       Events = "all"       // accept calls, and the life of TCP connections before and after
-	EventsAccept    Events = "accept"    // accept calls
-	EventsLifecycle Events = "lifecycle" // the life of TCP connections: queued, ended, dropped; who accepts them is not seen
+	EventsAll    Events = "all"    // accept calls, and the life of TCP connections before and after
+	EventsAccept Events = "accept" // accept calls
+	// the life of TCP connections: queued, ended, dropped; who accepts them is not seen
+	EventsLifecycle Events = "lifecycle"
 )
 
 // Options say what to record and for how long. The zero value records with
 // ModeAuto until the context is cancelled.
 type Options struct {
-	Mode       Mode
-	Events     Events
-	RingBytes  int           // ring buffer, a power of two of at least a page; 0: 8 MiB
-	MaxActive  int           // kretprobe instances of each probe; 0: 4096, the most that kernels allow
-	MaxEvents  uint64        // stop when so many events are recorded; 0: no limit. What was in flight then is recorded too
+	Mode      Mode
+	Events    Events
+	RingBytes int // ring buffer, a power of two of at least a page; 0: 8 MiB
+	MaxActive int // kretprobe instances of each probe; 0: 4096, the most that kernels allow
+	// stop when so many events are recorded; 0: no limit. What was in flight then is recorded too
+	MaxEvents  uint64
 	Duration   time.Duration // stop after so long; 0: no limit
 	Denied     bool          // also record accepts that seccomp refuses: every system call of the host pays for it
 	Command    []string      // run this while recording and stop when it ends
@@ -49,7 +51,8 @@ type Options struct {
 	Args       []string      // the recorder's command line, for the header
 	Tool       string        // "acc VERSION", for the header
 
-	Phase  func(string)  // called with what the recorder does before it is ready and after it has stopped, in a few words
+	// called with what the recorder does before it is ready and after it has stopped, in a few words
+	Phase  func(string)
 	Ready  func(Started) // called once, when all probes are live, before Command starts
 	Status func(Status)  // called about once a second by the recording goroutine
 

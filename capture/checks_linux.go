@@ -19,8 +19,10 @@ import (
 // look makes the checks that take files of the host alone, which root has.
 func look(root fs.FS) []HostCheck {
 	return []HostCheck{
-		checkKernel(root), checkPrivileges(root), checkLockdown(root), checkTypes(root), checkKprobes(root), checkFtrace(root), checkParanoid(root),
-		checkTracefs(root), checkSeccomp(root), checkUserNamespace(root), checkPIDNamespace(root), checkCgroup(root), checkMemory(root),
+		checkKernel(root), checkPrivileges(root), checkLockdown(root), checkTypes(root), checkKprobes(root),
+		checkFtrace(root), checkParanoid(root),
+		checkTracefs(root), checkSeccomp(root), checkUserNamespace(root), checkPIDNamespace(root), checkCgroup(root),
+		checkMemory(root),
 	}
 }
 
@@ -57,7 +59,9 @@ func checkKernel(root fs.FS) HostCheck {
 		}
 	}
 	if preempts(root, release, line(root, "proc/sys/kernel/version")) {
-		return c.less("the kernel preempts fentry programs: kprobes are used, of which calls that wait in accept take an instance each (4,096)", "")
+		return c.less(
+			"the kernel preempts fentry programs: kprobes are used, of which calls that wait in accept take an "+
+				"instance each (4,096)", "")
 	}
 	return c
 }
@@ -73,7 +77,8 @@ func checkPrivileges(root fs.FS) HostCheck {
 	for _, x := range []struct {
 		bit  uint64
 		name string
-	}{{capSysAdmin, "SYS_ADMIN"}, {capBPF, "BPF"}, {capPerfmon, "PERFMON"}, {capSysPtrace, "SYS_PTRACE"}, {capDACReadSearch, "DAC_READ_SEARCH"}} {
+	}{{capSysAdmin, "SYS_ADMIN"}, {capBPF, "BPF"}, {capPerfmon, "PERFMON"}, {capSysPtrace, "SYS_PTRACE"},
+		{capDACReadSearch, "DAC_READ_SEARCH"}} {
 		if caps&x.bit != 0 {
 			names = append(names, "CAP_"+x.name)
 		}
@@ -90,7 +95,9 @@ func checkPrivileges(root fs.FS) HostCheck {
 		return c.broken("no permission to trace the kernel: neither CAP_SYS_ADMIN nor CAP_BPF with CAP_PERFMON",
 			"run it as root: sudo acc record …")
 	case caps&capSysPtrace == 0:
-		return c.less("executables and namespaces of other users' processes, and who sits in accept at the start, are not known", "add CAP_SYS_PTRACE, or run it as root")
+		return c.less(
+			"executables and namespaces of other users' processes, and who sits in accept at the start, are not known",
+			"add CAP_SYS_PTRACE, or run it as root")
 	}
 	return c
 }
@@ -101,7 +108,8 @@ func checkLockdown(root fs.FS) HostCheck {
 	case s == "":
 		return ok("lockdown", "not in this kernel")
 	case strings.Contains(s, "[confidentiality]"):
-		return ok("lockdown", "confidentiality").broken("the kernel is locked down (confidentiality): it lets nobody trace it",
+		return ok("lockdown", "confidentiality").broken(
+			"the kernel is locked down (confidentiality): it lets nobody trace it",
 			"boot without lockdown=confidentiality; lockdown=integrity is no obstacle")
 	case strings.Contains(s, "[integrity]"):
 		return ok("lockdown", "integrity, which is no obstacle")
@@ -112,7 +120,8 @@ func checkLockdown(root fs.FS) HostCheck {
 func checkTypes(root fs.FS) HostCheck {
 	info, err := fs.Stat(root, "sys/kernel/btf/vmlinux")
 	if err != nil {
-		return ok("types", "no /sys/kernel/btf/vmlinux").broken("this kernel does not describe its types: /sys/kernel/btf/vmlinux is missing",
+		return ok("types", "no /sys/kernel/btf/vmlinux").broken(
+			"this kernel does not describe its types: /sys/kernel/btf/vmlinux is missing",
 			"use a kernel built with CONFIG_DEBUG_INFO_BTF, as distributions' kernels from 5.10 are")
 	}
 	return ok("types", "described by the kernel (BTF, %d KiB)", info.Size()/1024)
@@ -131,14 +140,16 @@ func blacklisted(root fs.FS) (list []string) {
 }
 
 func checkKprobes(root fs.FS) HostCheck {
-	if _, err := fs.Stat(root, "sys/bus/event_source/devices/kprobe"); errors.Is(err, fs.ErrNotExist) && !hasAny(root, "sys/kernel/tracing/kprobe_events", "sys/kernel/debug/tracing/kprobe_events") {
+	if _, err := fs.Stat(root, "sys/bus/event_source/devices/kprobe"); errors.Is(err, fs.ErrNotExist) &&
+		!hasAny(root, "sys/kernel/tracing/kprobe_events", "sys/kernel/debug/tracing/kprobe_events") {
 		return ok("kprobes", "not in this kernel").broken("this kernel has no kprobes (CONFIG_KPROBE_EVENTS is off)",
 			"record on a host with a distribution kernel; replay and analyze work here")
 	}
 	c := ok("kprobes", "there")
 	if line(root, "sys/kernel/debug/kprobes/enabled") == "0" {
 		c.Found = "switched off"
-		return c.broken("kprobes are switched off: /sys/kernel/debug/kprobes/enabled is 0", "switch them on: echo 1 >/sys/kernel/debug/kprobes/enabled")
+		return c.broken("kprobes are switched off: /sys/kernel/debug/kprobes/enabled is 0",
+			"switch them on: echo 1 >/sys/kernel/debug/kprobes/enabled")
 	}
 	if list := blacklisted(root); len(list) > 0 {
 		c.Found = "the kernel lets nobody probe " + strings.Join(list, ", ")
@@ -150,7 +161,8 @@ func checkKprobes(root fs.FS) HostCheck {
 func checkFtrace(root fs.FS) HostCheck {
 	switch line(root, "proc/sys/kernel/ftrace_enabled") {
 	case "":
-		return ok("ftrace", "not in this kernel").less("fentry probes, which are cheaper, do not work: kprobes are used", "")
+		return ok("ftrace", "not in this kernel").less(
+			"fentry probes, which are cheaper, do not work: kprobes are used", "")
 	case "0":
 		// To attach trampolines now fails, and on some kernels they can't be attached after that until the next boot.
 		return ok("ftrace", "switched off").broken("function tracing is switched off: kernel.ftrace_enabled is 0",
@@ -167,7 +179,8 @@ func checkParanoid(root fs.FS) HostCheck {
 	c := ok("perf_event_paranoid", "%d", level)
 	status, _ := fs.ReadFile(root, "proc/self/status")
 	if caps, known := effective(status); known && caps&capSysAdmin == 0 && level > 2 {
-		return c.less("without CAP_SYS_ADMIN kprobes need 2 or less: fentry probes alone can work", "sysctl kernel.perf_event_paranoid=2, or run acc as root")
+		return c.less("without CAP_SYS_ADMIN kprobes need 2 or less: fentry probes alone can work",
+			"sysctl kernel.perf_event_paranoid=2, or run acc as root")
 	}
 	return c
 }
@@ -178,7 +191,9 @@ func checkTracefs(root fs.FS) HostCheck {
 			return ok("tracefs", "at /%s", dir)
 		}
 	}
-	return ok("tracefs", "not mounted, or not readable").less("how many returns had no kretprobe instance is not known, and kretprobes get fewer instances", "mount -t tracefs tracefs /sys/kernel/tracing")
+	return ok("tracefs", "not mounted, or not readable").less(
+		"how many returns had no kretprobe instance is not known, and kretprobes get fewer instances",
+		"mount -t tracefs tracefs /sys/kernel/tracing")
 }
 
 func checkSeccomp(root fs.FS) HostCheck {
@@ -186,7 +201,9 @@ func checkSeccomp(root fs.FS) HostCheck {
 	_, rest, _ := strings.Cut(status, "\nSeccomp:")
 	mode, _, _ := strings.Cut(rest, "\n")
 	if strings.TrimSpace(mode) == "2" {
-		return ok("seccomp", "a filter is on this process").less("it may refuse bpf and perf_event_open, as container runtimes' default filters do", "run acc outside of the container, or with --security-opt seccomp=unconfined")
+		return ok("seccomp", "a filter is on this process").less(
+			"it may refuse bpf and perf_event_open, as container runtimes' default filters do",
+			"run acc outside of the container, or with --security-opt seccomp=unconfined")
 	}
 	return ok("seccomp", "no filter on this process")
 }
@@ -209,7 +226,8 @@ func checkUserNamespace(root fs.FS) HostCheck {
 	case firstUserNS:
 		return ok("user namespace", "the host's")
 	default:
-		return ok("user namespace", "its own (%d)", n).broken("acc runs in a user namespace of its own, and the kernel asks for capabilities in the host's",
+		return ok("user namespace", "its own (%d)", n).broken(
+			"acc runs in a user namespace of its own, and the kernel asks for capabilities in the host's",
 			"run acc on the host, not in a rootless container")
 	}
 }
@@ -221,7 +239,9 @@ func checkPIDNamespace(root fs.FS) HostCheck {
 	case firstPIDNS:
 		return ok("pid namespace", "the host's")
 	default:
-		return ok("pid namespace", "its own (%d)", n).less("/proc shows this container's processes alone: of others only what the kernel's events say is known, and not who sits in accept at the start",
+		return ok("pid namespace", "its own (%d)", n).less(
+			"/proc shows this container's processes alone: of others only what the kernel's events say is known, "+
+				"and not who sits in accept at the start",
 			"run acc on the host, or in a container with the host's processes (--pid=host, hostPID: true)")
 	}
 }
@@ -231,7 +251,9 @@ func checkCgroup(root fs.FS) HostCheck {
 	case hasAny(root, "sys/fs/cgroup/cgroup.controllers"):
 		return ok("cgroups", "version 2")
 	case hasAny(root, "sys/fs/cgroup/memory", "sys/fs/cgroup/systemd", "sys/fs/cgroup/unified"):
-		return ok("cgroups", "version 1").less("cgroups' ids are not known where only version 1 is mounted; containers and units are told by paths all the same", "")
+		return ok("cgroups", "version 1").less(
+			"cgroups' ids are not known where only version 1 is mounted; containers and units are told by paths all "+
+				"the same", "")
 	}
 	return ok("cgroups", "not mounted").less("containers and units are told by /proc alone", "")
 }
@@ -262,7 +284,8 @@ func checkMemory(root fs.FS) HostCheck {
 		}
 	}
 	if free < wantMemory {
-		return ok("memory", "%s", found).less("acc takes up to 64 MiB while it starts, of which 8 are its ring", "make --ring-size smaller, or give it more")
+		return ok("memory", "%s", found).less("acc takes up to 64 MiB while it starts, of which 8 are its ring",
+			"make --ring-size smaller, or give it more")
 	}
 	return ok("memory", "%s", found)
 }

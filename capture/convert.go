@@ -47,10 +47,12 @@ func convert(e *format.Event, raw *bpf.AccEvent, n *names) {
 		inet = format.Family(f.Inner)
 	}
 	*e = format.Event{
-		BootNS: int64(raw.BootNs), Kind: format.Kind(raw.Kind), Hook: format.Hook(raw.Hook), Via: format.Via(raw.Via), Mark: raw.Mark, Uring: raw.Uring,
+		BootNS: int64(raw.BootNs), Kind: format.Kind(raw.Kind), Hook: format.Hook(raw.Hook), Via: format.Via(raw.Via),
+		Mark: raw.Mark, Uring: raw.Uring,
 		CPU: raw.Cpu, CPUSeq: raw.CpuSeq, PID: raw.Pid, TID: raw.Tid, UID: raw.Uid, Comm: n.of(raw.Comm),
 		Cgroup: raw.Cgroup, NetNS: f.Netns, SockFD: raw.Sockfd, Flags: raw.Flags,
-		HasAddr: raw.HasAddr != 0, HasAddrLen: raw.HasAddrlen != 0, AddrLenIn: raw.Told.AddrlenIn, UserData: raw.UserData, UringEnd: format.UringEnd(raw.UringEnd), Cause: format.Cause(raw.Cause),
+		HasAddr: raw.HasAddr != 0, HasAddrLen: raw.HasAddrlen != 0, AddrLenIn: raw.Told.AddrlenIn,
+		UserData: raw.UserData, UringEnd: format.UringEnd(raw.UringEnd), Cause: format.Cause(raw.Cause),
 		Ret: raw.Ret, Listener: f.Listener, Backlog: f.Backlog, BacklogMax: f.BacklogMax,
 		Family: family, Type: uint8(f.Type), Proto: f.Proto, State: uint8(f.State), LAddr: address(inet, &f.Laddr),
 	}
@@ -94,13 +96,16 @@ func convert(e *format.Event, raw *bpf.AccEvent, n *names) {
 func convertLife(e *format.Event, raw *bpf.AccLifeEvent) {
 	family := format.Family(raw.Family)
 	*e = format.Event{
-		BootNS: int64(raw.BootNs), Kind: format.Kind(raw.Kind), Hook: format.Hook(raw.Hook), Mark: raw.Mark, CPU: raw.Cpu, CPUSeq: raw.CpuSeq,
+		BootNS: int64(raw.BootNs), Kind: format.Kind(raw.Kind), Hook: format.Hook(raw.Hook), Mark: raw.Mark,
+		CPU: raw.Cpu, CPUSeq: raw.CpuSeq,
 		NetNS: raw.Netns, Listener: raw.Listener, Backlog: raw.Backlog, BacklogMax: raw.BacklogMax,
 		Family: family, Type: uint8(raw.Type), Proto: raw.Proto, State: raw.State,
 		LAddr: address(family, &raw.Laddr), LPort: raw.Lport, RAddr: address(family, &raw.Raddr), RPort: raw.Rport,
 		Inode: raw.Inode, Cookie: raw.Cookie, OldState: raw.OldState, SockErr: raw.SockErr, Shutdown: raw.Shutdown,
-		SynQueue: raw.SynQueue, Cause: format.Cause(raw.Cause), HandshakeUS: raw.HandshakeUs, BytesIn: raw.BytesIn, BytesOut: raw.BytesOut,
-		SegsIn: raw.SegsIn, SegsOut: raw.SegsOut, Retransmits: raw.Retransmits, SRTTUS: raw.SrttUs, MinRTTUS: raw.MinRttUs,
+		SynQueue: raw.SynQueue, Cause: format.Cause(raw.Cause), HandshakeUS: raw.HandshakeUs, BytesIn: raw.BytesIn,
+		BytesOut: raw.BytesOut,
+		SegsIn:   raw.SegsIn, SegsOut: raw.SegsOut, Retransmits: raw.Retransmits, SRTTUS: raw.SrttUs,
+		MinRTTUS: raw.MinRttUs,
 	}
 }
 

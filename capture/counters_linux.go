@@ -59,7 +59,8 @@ func (w *witness) read(everything, final bool) error {
 		_, before := w.last[ns]
 		stayed := namespace(procs[ns]+"/ns/net") == uint64(ns) && startOf(procs[ns]) == starts[ns]
 		c.Parted = before && !stayed
-		if last := w.last[ns]; !everything && !c.Parted && maps.Equal(c.Values, last.Values) && maps.Equal(c.Settings, last.Settings) {
+		if last := w.last[ns]; !everything && !c.Parted && maps.Equal(c.Values, last.Values) &&
+			maps.Equal(c.Settings, last.Settings) {
 			continue
 		}
 		w.last[ns] = c
@@ -172,9 +173,10 @@ func (w *witness) find() {
 	deadline := time.Now().Add(time.Second)
 	known := w.procs
 	w.procs, w.starts = map[uint32]string{}, map[uint32]string{}
-	w.complete = eachNamespace(func() bool { return time.Now().After(deadline) || len(w.procs) >= maxNamespaces }, func(proc string, ns uint32) {
-		w.procs[ns] = proc
-	})
+	w.complete = eachNamespace(func() bool { return time.Now().After(deadline) || len(w.procs) >= maxNamespaces },
+		func(proc string, ns uint32) {
+			w.procs[ns] = proc
+		})
 	for ns, proc := range known { // one that only a thread is in
 		if w.procs[ns] == "" && len(w.procs) < maxNamespaces && namespace(proc+"/ns/net") == uint64(ns) {
 			w.procs[ns] = proc

@@ -44,7 +44,8 @@ func checkClock() HostCheck {
 	case format.KeepingUnknown:
 		return ok("clock", "not known")
 	case format.KeepingFree:
-		return ok("clock", "not synchronised").less("times of this host can't be compared with those of others", "start chrony, systemd-timesyncd or ntpd; durations within a capture are right all the same")
+		return ok("clock", "not synchronised").less("times of this host can't be compared with those of others",
+			"start chrony, systemd-timesyncd or ntpd; durations within a capture are right all the same")
 	}
 	return ok("clock", "synchronised, wrong by at most %s", time.Duration(wrong))
 }
@@ -64,7 +65,8 @@ func checkOthers(root fs.FS) HostCheck {
 		}
 	}
 	if len(list) > 0 {
-		return ok("other recorders", "acc record runs as process %s", strings.Join(list, ", ")).less("each costs the host what one costs; both record everything", "")
+		return ok("other recorders", "acc record runs as process %s", strings.Join(list, ", ")).less(
+			"each costs the host what one costs; both record everything", "")
 	}
 	return ok("other recorders", "none")
 }
@@ -74,7 +76,8 @@ func checkFolder(folder string) HostCheck {
 	const little = 1 << 30
 	f, err := os.CreateTemp(folder, ".acc-doctor-*")
 	if err != nil {
-		return ok("output", "%s: %v", folder, errors.Unwrap(err)).broken("a capture can't be written there", "choose another folder with -o")
+		return ok("output", "%s: %v", folder, errors.Unwrap(err)).broken("a capture can't be written there",
+			"choose another folder with -o")
 	}
 	f.Close()
 	os.Remove(f.Name())
@@ -85,14 +88,16 @@ func checkFolder(folder string) HostCheck {
 	free := st.Bavail * uint64(st.Bsize)
 	c := ok("output", "%s: %d MiB free", folder, free>>20)
 	if free < little {
-		return c.less("a busy host fills that: some 10 bytes an accept, 40 with the life of its connection", "choose a larger disk with -o")
+		return c.less("a busy host fills that: some 10 bytes an accept, 40 with the life of its connection",
+			"choose a larger disk with -o")
 	}
 	return c
 }
 
 // try makes a recording of a connection to itself, and reads it back.
 func (d *Diagnosis) try(ctx context.Context, o Options) HostCheck {
-	if slices.ContainsFunc(d.Checks, func(c HostCheck) bool { return c.Standing == StandingBroken && c.Name != "output" }) {
+	broken := func(c HostCheck) bool { return c.Standing == StandingBroken && c.Name != "output" }
+	if slices.ContainsFunc(d.Checks, broken) {
 		return ok("recording", "not tried").broken("what stands above is in the way", "first do what stands above")
 	}
 	began := time.Now()
@@ -101,13 +106,14 @@ func (d *Diagnosis) try(ctx context.Context, o Options) HostCheck {
 	var port uint16
 	var doing error
 	var b bytes.Buffer
-	r, err := Record(ctx, &b, Options{Mode: o.Mode, Events: o.Events, RingBytes: o.RingBytes, Tool: "acc doctor", Ready: func(s Started) {
-		go func() {
-			defer cancel()
-			port, doing = acceptOnce()
-			time.Sleep(50 * time.Millisecond)
-		}()
-	}})
+	r, err := Record(ctx, &b, Options{Mode: o.Mode, Events: o.Events, RingBytes: o.RingBytes, Tool: "acc doctor",
+		Ready: func(s Started) {
+			go func() {
+				defer cancel()
+				port, doing = acceptOnce()
+				time.Sleep(50 * time.Millisecond)
+			}()
+		}})
 	var env *EnvError
 	if errors.As(err, &env) {
 		return ok("recording", "impossible").broken(env.Cause, env.Hint)
@@ -124,7 +130,9 @@ func (d *Diagnosis) try(ctx context.Context, o Options) HostCheck {
 	case err != nil:
 		return ok("recording", "could not be read back").broken(oneLine(err), "please report it")
 	case !seen && o.Events != EventsLifecycle:
-		return ok("recording", "%s probes are attached, and did not see acc's own accept", r.Mode).broken("captures of this host would lack accepts, and not say so", "please report it, with what acc doctor --json says")
+		return ok("recording", "%s probes are attached, and did not see acc's own accept", r.Mode).broken(
+			"captures of this host would lack accepts, and not say so",
+			"please report it, with what acc doctor --json says")
 	}
 	d.Records = true
 	if slices.ContainsFunc(limits, func(l string) bool { return !strings.Contains(l, "--denied") }) {

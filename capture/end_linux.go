@@ -20,10 +20,12 @@ func (s *session) lookOff() {
 		return
 	}
 	for path, name := range map[string]string{
-		"/proc/sys/kernel/ftrace_enabled": "kernel.ftrace_enabled", "/sys/kernel/debug/kprobes/enabled": "/sys/kernel/debug/kprobes/enabled",
+		"/proc/sys/kernel/ftrace_enabled":   "kernel.ftrace_enabled",
+		"/sys/kernel/debug/kprobes/enabled": "/sys/kernel/debug/kprobes/enabled",
 	} {
 		if b, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(b)) == "0" {
-			s.off = fmt.Sprintf("probes were switched off: %s was 0 %s after the start", name, time.Since(s.started).Round(time.Second))
+			s.off = fmt.Sprintf("probes were switched off: %s was 0 %s after the start", name,
+				time.Since(s.started).Round(time.Second))
 		}
 	}
 }
@@ -82,7 +84,8 @@ func (s *session) close(why, detail string) error {
 	}
 	s.a.caughtElsewhere(s.watcher.counted(hits))
 	for i, p := range probes {
-		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded[i] - s.a.own[i], Lost: lost[i] + s.ledger.refused[i], Own: s.a.own[i], Missed: s.a.missed[i]}
+		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded[i] - s.a.own[i], Lost: lost[i] +
+			s.ledger.refused[i], Own: s.a.own[i], Missed: s.a.missed[i]}
 		for _, h := range hits {
 			t.Seen += h[i]
 		}
@@ -90,7 +93,8 @@ func (s *session) close(why, detail string) error {
 		end.Lost += t.Lost
 		if t.Seen != t.Recorded+t.Lost {
 			end.Clean = false
-			end.Detail = fmt.Sprintf("the account of %s %s does not add up: %d seen, %d recorded, %d lost", p.hook, p.kind, t.Seen, t.Recorded, t.Lost)
+			end.Detail = fmt.Sprintf("the account of %s %s does not add up: %d seen, %d recorded, %d lost", p.hook,
+				p.kind, t.Seen, t.Recorded, t.Lost)
 		}
 		end.Totals = append(end.Totals, t)
 	}

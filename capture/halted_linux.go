@@ -57,7 +57,8 @@ func halted(proc string) string {
 		return format.HaltedStopped
 	case 'S', 'D':
 		switch b, _ := os.ReadFile(proc + "/wchan"); string(b) {
-		case "get_signal", "do_freezer_trap", "__refrigerator": // of cgroups of version 2, where it may be part of get_signal, and 1
+		// of cgroups of version 2, where it may be part of get_signal, and 1
+		case "get_signal", "do_freezer_trap", "__refrigerator":
 			return format.HaltedFrozen
 		case "0": // 5.10 does not say it
 			if groupFrozen(proc) {

@@ -59,7 +59,8 @@ func runtimeOf(before string) string {
 		last = before[i+1:]
 	}
 	for _, known := range []struct{ prefix, name string }{
-		{"docker", "docker"}, {"cri-containerd", "containerd"}, {"containerd", "containerd"}, {"nerdctl", "containerd"}, {"crio", "cri-o"},
+		{"docker", "docker"}, {"cri-containerd", "containerd"}, {"containerd", "containerd"}, {"nerdctl", "containerd"},
+		{"crio", "cri-o"},
 		{"libpod", "podman"}, {"lxc", "lxc"}, {"k8s.io", "containerd"},
 	} {
 		if strings.HasPrefix(last, known.prefix) || strings.Contains(before, ":"+known.prefix) {

@@ -160,7 +160,8 @@ func (l *ledger) lostBefore(beforeNS int64) uint64 {
 // missing reports whether numbers of a probe did not come that are older than before.
 func (l *ledger) missing(probe int, beforeNS int64) bool {
 	return slices.ContainsFunc(l.cpus, func(accounts *[numProbes]account) bool {
-		return accounts != nil && slices.ContainsFunc(accounts[probe].gaps, func(g gap) bool { return g.toNS < beforeNS })
+		return accounts != nil && slices.ContainsFunc(accounts[probe].gaps,
+			func(g gap) bool { return g.toNS < beforeNS })
 	})
 }
 
@@ -195,7 +196,8 @@ func (l *ledger) losses(beforeNS int64, write func(format.Loss) error) error {
 					continue
 				}
 				p := probes[probe]
-				if err := write(format.Loss{CPU: uint32(cpu), Hook: p.hook, Kind: p.kind, Count: g.count, FromNS: g.fromNS, ToNS: g.toNS}); err != nil {
+				if err := write(format.Loss{CPU: uint32(cpu), Hook: p.hook, Kind: p.kind, Count: g.count,
+					FromNS: g.fromNS, ToNS: g.toNS}); err != nil {
 					return err
 				}
 			}

@@ -29,45 +29,66 @@ const (
 	noForgotten = "queued connections that are lost with their listener are not seen"
 	noListens   = "sockets that begin to listen are not seen"
 	noStops     = "when a listener stops, who stopped it and how is not seen, but for what clients it loses"
-	noMoves     = "connections in the queue of a listener that stops are not seen to be moved to another one (net.ipv4.tcp_migrate_req)"
-	noRelisten  = "listen() of a socket that listens already is not seen: that its queue gets another limit shows when a connection comes"
-	noNested    = "connections that end while the CPU is in another change of state are not seen to end"
-	noGone      = "clients that close their side before accept are not seen to do so"
-	noWaiting   = "a SYN for a connection in TIME-WAIT is taken for one that is dropped, while the SYN queue is full"
+	noMoves     = "connections in the queue of a listener that stops are not seen to be moved to another one " +
+		"(net.ipv4.tcp_migrate_req)"
+	noRelisten = "listen() of a socket that listens already is not seen: that its queue gets another limit shows " +
+		"when a connection comes"
+	noNested  = "connections that end while the CPU is in another change of state are not seen to end"
+	noGone    = "clients that close their side before accept are not seen to do so"
+	noWaiting = "a SYN for a connection in TIME-WAIT is taken for one that is dropped, while the SYN queue is full"
 )
 
 // Those in softirq are trampolines in both modes: a kprobe program is not run where
 // it interrupts another one.
 var (
 	lifeTrampolines = []probe{
-		{program: "fentry_hashdance", symbol: "inet_csk_complete_hashdance", how: "fentry", index: probeHashdance, without: noQueued},
-		{program: "fentry_queue_add", symbol: "inet_csk_reqsk_queue_add", how: "fentry", index: probeQueueAdd, without: noCookies},
-		{program: "fentry_conn_request", symbol: "tcp_conn_request", how: "fentry", index: probeConnRequest, without: noSYNDrops},
-		{program: "fentry_v4_syn_recv", symbol: "tcp_v4_syn_recv_sock", how: "fentry", index: probeSynRecv, without: noACKDrops},
-		{program: "fentry_v6_syn_recv", symbol: "tcp_v6_syn_recv_sock", how: "fentry", index: probeSynRecv, without: noACK6Drops},
-		{program: "fentry_child_forget", symbol: "inet_child_forget", how: "fentry", index: probeChildForget, without: noForgotten},
-		{program: "fexit_listen_start", symbol: "inet_csk_listen_start", how: "fexit", index: probeListen, without: noListens},
-		{program: "fentry_inet_listen", symbol: "inet_listen", how: "fentry", index: probeRelisten, without: noRelisten},
-		{program: "fentry_inet_listen_sk", symbol: "__inet_listen_sk", how: "fentry", index: probeRelisten, without: noRelisten, never: true},
-		{program: "fentry_listen_stop", symbol: "inet_csk_listen_stop", how: "fentry", index: probeListenStop, without: noStops},
-		{program: "fexit_migrate_sock", symbol: "reuseport_migrate_sock", how: "fexit", index: probeMigrate, without: noMoves, never: true},
+		{program: "fentry_hashdance", symbol: "inet_csk_complete_hashdance", how: "fentry", index: probeHashdance,
+			without: noQueued},
+		{program: "fentry_queue_add", symbol: "inet_csk_reqsk_queue_add", how: "fentry", index: probeQueueAdd,
+			without: noCookies},
+		{program: "fentry_conn_request", symbol: "tcp_conn_request", how: "fentry", index: probeConnRequest,
+			without: noSYNDrops},
+		{program: "fentry_v4_syn_recv", symbol: "tcp_v4_syn_recv_sock", how: "fentry", index: probeSynRecv,
+			without: noACKDrops},
+		{program: "fentry_v6_syn_recv", symbol: "tcp_v6_syn_recv_sock", how: "fentry", index: probeSynRecv,
+			without: noACK6Drops},
+		{program: "fentry_child_forget", symbol: "inet_child_forget", how: "fentry", index: probeChildForget,
+			without: noForgotten},
+		{program: "fexit_listen_start", symbol: "inet_csk_listen_start", how: "fexit", index: probeListen,
+			without: noListens},
+		{program: "fentry_inet_listen", symbol: "inet_listen", how: "fentry", index: probeRelisten,
+			without: noRelisten},
+		{program: "fentry_inet_listen_sk", symbol: "__inet_listen_sk", how: "fentry", index: probeRelisten,
+			without: noRelisten, never: true},
+		{program: "fentry_listen_stop", symbol: "inet_csk_listen_stop", how: "fentry", index: probeListenStop,
+			without: noStops},
+		{program: "fexit_migrate_sock", symbol: "reuseport_migrate_sock", how: "fexit", index: probeMigrate,
+			without: noMoves, never: true},
 		{program: "fentry_tcp_done", symbol: "tcp_done", how: "fentry", index: probeDone, without: noNested},
 		{program: "fentry_tcp_fin", symbol: "tcp_fin", how: "fentry", index: probeFin, without: noGone},
-		{program: "fentry_twsk_deschedule", symbol: "inet_twsk_deschedule_put", how: "fentry", index: probeConnRequest, without: noWaiting},
+		{program: "fentry_twsk_deschedule", symbol: "inet_twsk_deschedule_put", how: "fentry", index: probeConnRequest,
+			without: noWaiting},
 		unixRefusals,
 		lifeStates,
 	}
 	// Where the kernel has no trampolines. Programs of kprobes get no cookies.
 	lifeKprobes = []probe{
-		{program: "kprobe_hashdance", symbol: "inet_csk_complete_hashdance", how: "kprobe", index: probeHashdance, without: noQueued},
-		{program: "kprobe_queue_add", symbol: "inet_csk_reqsk_queue_add", how: "kprobe", index: probeQueueAdd, without: noCookies},
-		{program: "kprobe_conn_request", symbol: "tcp_conn_request", how: "kprobe", index: probeConnRequest, without: noSYNDrops},
-		{program: "kprobe_v4_syn_recv", symbol: "tcp_v4_syn_recv_sock", how: "kprobe", index: probeSynRecv, without: noACKDrops},
-		{program: "kprobe_v6_syn_recv", symbol: "tcp_v6_syn_recv_sock", how: "kprobe", index: probeSynRecv, without: noACK6Drops},
-		{program: "kprobe_child_forget", symbol: "inet_child_forget", how: "kprobe", index: probeChildForget, without: noForgotten},
+		{program: "kprobe_hashdance", symbol: "inet_csk_complete_hashdance", how: "kprobe", index: probeHashdance,
+			without: noQueued},
+		{program: "kprobe_queue_add", symbol: "inet_csk_reqsk_queue_add", how: "kprobe", index: probeQueueAdd,
+			without: noCookies},
+		{program: "kprobe_conn_request", symbol: "tcp_conn_request", how: "kprobe", index: probeConnRequest,
+			without: noSYNDrops},
+		{program: "kprobe_v4_syn_recv", symbol: "tcp_v4_syn_recv_sock", how: "kprobe", index: probeSynRecv,
+			without: noACKDrops},
+		{program: "kprobe_v6_syn_recv", symbol: "tcp_v6_syn_recv_sock", how: "kprobe", index: probeSynRecv,
+			without: noACK6Drops},
+		{program: "kprobe_child_forget", symbol: "inet_child_forget", how: "kprobe", index: probeChildForget,
+			without: noForgotten},
 		lifeStates,
 	}
-	lifeStates = probe{program: "tp_inet_sock_set_state", symbol: "inet_sock_set_state", how: "tp_btf", index: probeClosed, without: noClosed}
+	lifeStates = probe{program: "tp_inet_sock_set_state", symbol: "inet_sock_set_state", how: "tp_btf",
+		index: probeClosed, without: noClosed}
 )
 
 // lifeProbes are the probes on the life of connections that this kernel can have.
@@ -84,7 +105,8 @@ func lifeProbes(o *Options, types *btf.Cache) []probe {
 // trampolines reports whether the kernel can attach fentry programs.
 func trampolines(types *btf.Cache) bool {
 	c, err := ebpf.NewCollectionWithOptions(&ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{"none": {
-		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceFEntry, AttachTo: "inet_csk_complete_hashdance", License: "Dual BSD/GPL",
+		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceFEntry, AttachTo: "inet_csk_complete_hashdance",
+		License:      "Dual BSD/GPL",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
 	}}}, ebpf.CollectionOptions{Cache: types})
 	if err != nil {
@@ -131,7 +153,8 @@ func (a *attached) setLife(o *Options, spec *ebpf.CollectionSpec) error {
 			return fmt.Errorf("set up the programs: %w", err)
 		}
 	}
-	a.cookies = with != 0 && !slices.ContainsFunc(a.probes, func(p probe) bool { return p.program == "kprobe_hashdance" })
+	a.cookies = with != 0 && !slices.ContainsFunc(a.probes,
+		func(p probe) bool { return p.program == "kprobe_hashdance" })
 	if a.cookies {
 		return nil
 	}
@@ -270,7 +293,8 @@ func (a *attached) awaitLife(fired map[string]bool, tested []string) error {
 				}
 			}
 		}
-		if !slices.ContainsFunc(tested, func(what string) bool { return a.has(what) && !fired[what] }) || time.Now().After(deadline) {
+		if !slices.ContainsFunc(tested, func(what string) bool { return a.has(what) && !fired[what] }) ||
+			time.Now().After(deadline) {
 			return nil
 		}
 	}
@@ -278,7 +302,8 @@ func (a *attached) awaitLife(fired map[string]bool, tested []string) error {
 
 // has reports whether a probe is attached that shows something.
 func (a *attached) has(what string) bool {
-	return slices.ContainsFunc(a.probes, func(p probe) bool { return p.without == what }) && !slices.Contains(a.limits, what)
+	return slices.ContainsFunc(a.probes, func(p probe) bool { return p.without == what }) &&
+		!slices.Contains(a.limits, what)
 }
 
 // ownLife reports whether an event is of the self-test's connection.
@@ -294,7 +319,8 @@ func (a *attached) listenOnce() (fd int, err error) {
 	}
 	a.owns(fd)
 	addr := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
-	if err := errors.Join(unix.Bind(fd, addr), unix.Listen(fd, 1), unix.Listen(fd, 1)); err != nil { // twice, for both probes
+	// twice, for both probes
+	if err := errors.Join(unix.Bind(fd, addr), unix.Listen(fd, 1), unix.Listen(fd, 1)); err != nil {
 		return fd, fmt.Errorf("listen on the loopback: %w", err)
 	}
 	bound, err := unix.Getsockname(fd)
@@ -319,7 +345,8 @@ func connectTwice(listener int) error {
 		_ = unix.SetsockoptTimeval(client, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: 1}) // bounds connect
 		err = connect(client, to)
 		if err == nil && reset {
-			// On another CPU, the reset may overtake the end of the handshake: then there is no connection that it ends.
+			// On another CPU, the reset may overtake the end of the handshake: then there is no connection that it
+			// ends.
 			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}, 1000)
 			err = unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		}
@@ -364,13 +391,15 @@ func (a *attached) describeLife() (limits []string) {
 		return nil
 	}
 	if a.untestedLife != "" {
-		limits = append(limits, "the probes on the life of connections could not be tried at the start: "+a.untestedLife)
+		limits = append(limits,
+			"the probes on the life of connections could not be tried at the start: "+a.untestedLife)
 	}
 	if slices.ContainsFunc(a.probes, func(p probe) bool { return p.program == "kprobe_hashdance" }) {
 		limits = append(limits, noListens, noRelisten, noStops, noMoves, noUnixRefused)
 	}
 	if !a.cookies {
-		limits = append(limits, "this kernel has no cookies of connections for probes: addresses and ports tell them apart")
+		limits = append(limits,
+			"this kernel has no cookies of connections for probes: addresses and ports tell them apart")
 	}
 	return limits
 }

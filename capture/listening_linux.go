@@ -61,7 +61,8 @@ func listSockets(shot *format.Snapshot, connections bool, giveUp func() bool) {
 
 // askNamespace adds the TCP sockets of a process's network namespace, false if the
 // kernel did not give them.
-func askNamespace(shot *format.Snapshot, proc string, ns uint32, own *os.File, connections bool, giveUp func() bool) bool {
+func askNamespace(shot *format.Snapshot, proc string, ns uint32, own *os.File, connections bool,
+	giveUp func() bool) bool {
 	f, err := os.Open(proc + "/ns/net")
 	if err != nil {
 		return false
@@ -167,7 +168,8 @@ func tcpListener(f []string) (s format.ListenSocket, ok bool) {
 	if !ok || errors.Join(err1, err2, err3) != nil {
 		return s, false
 	}
-	s = format.ListenSocket{Listener: inode, Family: format.FamilyIPv6, Proto: 6, LAddr: local.Addr().String(), LPort: local.Port(), Backlog: uint32(q)}
+	s = format.ListenSocket{Listener: inode, Family: format.FamilyIPv6, Proto: 6, LAddr: local.Addr().String(),
+		LPort: local.Port(), Backlog: uint32(q)}
 	if local.Addr().Is4() {
 		s.Family = format.FamilyIPv4
 	}
@@ -186,7 +188,8 @@ func tcpConnection(f []string) (c format.Connection, ok bool) {
 	if errors.Join(err, err1, err2, err3) != nil || state > 31 || liveStates&(1<<state) == 0 {
 		return c, false
 	}
-	return format.Connection{LAddr: local.Addr().String(), LPort: local.Port(), RAddr: remote.Addr().String(), RPort: remote.Port(), State: uint8(state), Inode: inode}, true
+	return format.Connection{LAddr: local.Addr().String(), LPort: local.Port(), RAddr: remote.Addr().String(),
+		RPort: remote.Port(), State: uint8(state), Inode: inode}, true
 }
 
 // tcpEnd reads an address and a port.

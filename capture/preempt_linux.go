@@ -23,7 +23,8 @@ func preempts(root fs.FS, release, build string) bool {
 		}
 		return atLeast7(release) // before, distributions default to voluntary; now there is only full and lazy
 	}
-	return strings.Contains(build, " PREEMPT ") || strings.Contains(build, "PREEMPT_RT") || strings.Contains(build, "PREEMPT_LAZY")
+	return strings.Contains(build, " PREEMPT ") || strings.Contains(build, "PREEMPT_RT") ||
+		strings.Contains(build, "PREEMPT_LAZY")
 }
 
 func atLeast7(release string) bool {

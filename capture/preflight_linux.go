@@ -36,8 +36,9 @@ func symbols(kallsyms []byte) *EnvError {
 	for _, s := range []string{"__sys_accept4", "do_accept"} {
 		if !bytes.Contains(kallsyms, []byte(" "+s+"\n")) && len(kallsyms) > 0 {
 			return &EnvError{
-				Cause: fmt.Sprintf("this kernel has no function %s to probe: it is older than 5.10.162, or not the usual", s),
-				Hint:  "record on a kernel from 5.10.162 on",
+				Cause: fmt.Sprintf(
+					"this kernel has no function %s to probe: it is older than 5.10.162, or not the usual", s),
+				Hint: "record on a kernel from 5.10.162 on",
 			}
 		}
 	}
@@ -71,10 +72,12 @@ func refusedHint(root fs.FS) string {
 	b, _ := fs.ReadFile(root, "proc/sys/kernel/perf_event_paranoid")
 	level, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if caps, ok := effective(status); ok && err == nil && caps&capSysAdmin == 0 && level > 2 {
-		return fmt.Sprintf("without CAP_SYS_ADMIN, kprobes need kernel.perf_event_paranoid of 2 or less, and it is %d: "+
-			"set it (sysctl kernel.perf_event_paranoid=2), ask for --probe fentry, or run acc as root", level)
+		return fmt.Sprintf(
+			"without CAP_SYS_ADMIN, kprobes need kernel.perf_event_paranoid of 2 or less, and it is %d: "+
+				"set it (sysctl kernel.perf_event_paranoid=2), ask for --probe fentry, or run acc as root", level)
 	}
-	return "run as root outside of a container, and see that neither lockdown nor a seccomp filter forbids bpf and perf_event_open"
+	return "run as root outside of a container, and see that neither lockdown nor a seccomp filter forbids bpf and " +
+		"perf_event_open"
 }
 
 // explain turns what the kernel said to loading or attaching into what it means.

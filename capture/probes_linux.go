@@ -38,13 +38,18 @@ type probe struct {
 }
 
 const (
-	noRequests = "accepts through io_uring are seen without their request: its user data, its kind, its listening descriptor, requests that only wait"
-	noSlots    = "slots that io_uring chooses itself for direct descriptors are not seen"
-	noKernel   = "accepts by the kernel for its own sockets are not seen"
-	noFDs      = "descriptors of accepts through io_uring are not seen, nor are returns of calls that began before the recording, after its first minute"
-	noEnds     = "accepts through io_uring that end without an attempt are not seen: cancelled ones, those of a bad descriptor, those that are refused for what they ask"
-	noProc     = "acc runs in a pid namespace of its own, with a /proc of that: who sits in accept at the start and at the end is not known, so that calls which began before are not seen to return, and of processes only what the kernel tells"
-	noExits    = "the returns of accept calls that began before the recording are not seen"
+	noRequests = "accepts through io_uring are seen without their request: its user data, its kind, its listening " +
+		"descriptor, requests that only wait"
+	noSlots  = "slots that io_uring chooses itself for direct descriptors are not seen"
+	noKernel = "accepts by the kernel for its own sockets are not seen"
+	noFDs    = "descriptors of accepts through io_uring are not seen, nor are returns of calls that began before " +
+		"the recording, after its first minute"
+	noEnds = "accepts through io_uring that end without an attempt are not seen: cancelled ones, those of a bad " +
+		"descriptor, those that are refused for what they ask"
+	noProc = "acc runs in a pid namespace of its own, with a /proc of that: who sits in accept at the start and " +
+		"at the end is not known, so that calls which began before are not seen to return, and of processes only " +
+		"what the kernel tells"
+	noExits = "the returns of accept calls that began before the recording are not seen"
 )
 
 var (
@@ -58,28 +63,38 @@ var (
 		{program: "fexit___sys_accept4", symbol: "__sys_accept4", how: "fexit", index: probeReturn},
 		{program: "fentry_io_accept", symbol: "io_accept", how: "fentry", index: probeDoAccept, without: noRequests},
 		{program: "fexit_io_accept", symbol: "io_accept", how: "fexit", index: probeIOAccept, without: noRequests},
-		{program: "fexit_io_fixed_fd_install", symbol: "io_fixed_fd_install", how: "fexit", index: probeDoAccept, without: noSlots},
-		{program: "fentry_fd_install", symbol: "fd_install", how: "fentry", index: probeFDInstall, without: noFDs, later: true},
+		{program: "fexit_io_fixed_fd_install", symbol: "io_fixed_fd_install", how: "fexit", index: probeDoAccept,
+			without: noSlots},
+		{program: "fentry_fd_install", symbol: "fd_install", how: "fentry", index: probeFDInstall, without: noFDs,
+			later: true},
 	}
 	kretprobes = []probe{
 		{program: "kretprobe_do_accept", symbol: "do_accept", how: "kretprobe", index: probeDoAccept},
 		{program: "kretprobe___sys_accept4", symbol: "__sys_accept4", how: "kretprobe", index: probeReturn},
 		{program: "kprobe_io_accept", symbol: "io_accept", how: "kprobe", index: probeDoAccept, without: noRequests},
-		{program: "kretprobe_io_accept", symbol: "io_accept", how: "kretprobe", index: probeIOAccept, without: noRequests},
-		{program: "kretprobe_io_fixed_fd_install", symbol: "io_fixed_fd_install", how: "kretprobe", index: probeDoAccept, without: noSlots},
-		{program: "kprobe_fd_install", symbol: "fd_install", how: "kprobe", index: probeFDInstall, without: noFDs, later: true},
+		{program: "kretprobe_io_accept", symbol: "io_accept", how: "kretprobe", index: probeIOAccept,
+			without: noRequests},
+		{program: "kretprobe_io_fixed_fd_install", symbol: "io_fixed_fd_install", how: "kretprobe",
+			index: probeDoAccept, without: noSlots},
+		{program: "kprobe_fd_install", symbol: "fd_install", how: "kprobe", index: probeFDInstall, without: noFDs,
+			later: true},
 	}
 	kernelKprobes = []probe{
-		{program: "kprobe_kernel_accept", symbol: "kernel_accept", how: "kprobe", index: probeKernelAccept, without: noKernel},
-		{program: "kretprobe_kernel_accept", symbol: "kernel_accept", how: "kretprobe", index: probeKernelAccept, without: noKernel},
+		{program: "kprobe_kernel_accept", symbol: "kernel_accept", how: "kprobe", index: probeKernelAccept,
+			without: noKernel},
+		{program: "kretprobe_kernel_accept", symbol: "kernel_accept", how: "kretprobe", index: probeKernelAccept,
+			without: noKernel},
 	}
 	always = []probe{
-		{program: "tp_io_uring_complete", symbol: "io_uring:io_uring_complete", how: "tracepoint", index: probeIOComplete, without: noEnds, later: true},
+		{program: "tp_io_uring_complete", symbol: "io_uring:io_uring_complete", how: "tracepoint",
+			index: probeIOComplete, without: noEnds, later: true},
 	}
 	// The end of system calls: where programs can be preempted inside themselves, as a
 	// tracepoint's, which are not.
-	exitsRaw     = probe{program: "raw_sys_exit", symbol: "sys_exit", how: "raw_tp", index: probeSysExit, without: noExits, later: true}
-	exitsClassic = probe{program: "tp_sys_exit", symbol: "raw_syscalls:sys_exit", how: "tracepoint", index: probeSysExit, without: noExits, later: true}
+	exitsRaw = probe{program: "raw_sys_exit", symbol: "sys_exit", how: "raw_tp", index: probeSysExit,
+		without: noExits, later: true}
+	exitsClassic = probe{program: "tp_sys_exit", symbol: "raw_syscalls:sys_exit", how: "tracepoint",
+		index: probeSysExit, without: noExits, later: true}
 )
 
 // attached are live probes with their maps.
@@ -115,8 +130,9 @@ type attached struct {
 func startProbes(o *Options) (*attached, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, &EnvError{
-			Cause: "Linux before 5.11 counts the memory of probes as locked, and the limit on that can't be lifted: " + oneLine(err),
-			Hint:  "give acc CAP_SYS_RESOURCE, lift the limit before (ulimit -l unlimited), or run it as root",
+			Cause: "Linux before 5.11 counts the memory of probes as locked, and the limit on that can't be lifted: " +
+				oneLine(err),
+			Hint: "give acc CAP_SYS_RESOURCE, lift the limit before (ulimit -l unlimited), or run it as root",
 		}
 	}
 	types := btf.NewCache() // of the kernel, read once
@@ -248,7 +264,8 @@ func tellsRequests(kernel *btf.Spec) bool {
 	return slices.ContainsFunc(s.Members, func(m btf.Member) bool { return m.Name == "req" })
 }
 
-func tryObject(o *Options, types *btf.Cache, object func() (*ebpf.CollectionSpec, error), mode Mode, want []probe) (*attached, error) {
+func tryObject(o *Options, types *btf.Cache, object func() (*ebpf.CollectionSpec, error), mode Mode,
+	want []probe) (*attached, error) {
 	a := &attached{mode: mode, preempted: o.preempted}
 	a.probes, a.limits = place(want, types)
 	for {
@@ -338,7 +355,8 @@ func (a *attached) load(o *Options, types *btf.Cache, object func() (*ebpf.Colle
 }
 
 // roomForTasks is the size of the map of tasks that sit in accept when the recording begins: twice the tasks of the
-// host by /proc/loadavg. Its empty buckets alone are 16 bytes each; a million of them would be a quarter of acc's memory.
+// host by /proc/loadavg. Its empty buckets alone are 16 bytes each; a million of them would be a quarter of acc's
+// memory.
 func roomForTasks(loadavg string) uint32 {
 	const least, most = 1 << 12, 1 << 20
 	n := uint64(most / 2)
@@ -398,7 +416,8 @@ func (a *attached) attachProbe(i, instances int) (err error) {
 		}
 		if l, err = link.Kretprobe(p.symbol, prog, nil); err == nil {
 			a.instances = 0
-			a.note = "tracefs does not let kretprobes have more than the kernel's default of instances: returns are seen elsewhere, at a price, while more tasks than that are blocked in accept"
+			a.note = "tracefs does not let kretprobes have more than the kernel's default of instances: returns are " +
+				"seen elsewhere, at a price, while more tasks than that are blocked in accept"
 		}
 	case "tracepoint":
 		group, name, _ := strings.Cut(p.symbol, ":")
@@ -436,7 +455,8 @@ func (a *attached) detachProbe(i int, profile map[string]uint64) error {
 	switch missed := missedBy(l, a.collection.Programs[p.program], p, profile); {
 	case p.index < 0:
 		a.unseen += missed
-	case p.program != lifeStates.program || a.preempted || !a.has(noNested): // else another program tells what interrupts it
+	// else another program tells what interrupts it
+	case p.program != lifeStates.program || a.preempted || !a.has(noNested):
 		a.missed[p.index] += missed
 	}
 	if err := l.Close(); err != nil {
@@ -477,20 +497,25 @@ func (a *attached) describe(o *Options) (list []format.Probe, limits []string) {
 	}
 	limits = append(limits, a.describeLife()...)
 	if a.mode == ModeFentry && o.preempted {
-		limits = append(limits, "this kernel preempts programs: a probe is not run on a task that interrupted another one in the same probe; such misses are counted")
+		limits = append(limits,
+			"this kernel preempts programs: a probe is not run on a task that interrupted another one in the same "+
+				"probe; such misses are counted")
 	}
 	if o.Events == EventsLifecycle {
 		return list, limits
 	}
 	if !o.Denied {
-		limits = append(limits, "accepts that seccomp refuses are not seen (--denied shows them, at a price for every system call)")
+		limits = append(limits,
+			"accepts that seccomp refuses are not seen (--denied shows them, at a price for every system call)")
 	}
 	if a.mode == ModeKprobe {
 		n := strconv.Itoa(a.instances)
 		if a.instances == 0 {
 			n = "the kernel's default of"
 		}
-		limits = append(limits, "with more than "+n+" tasks blocked in accept, returns are seen at the end of the system call; those before that watch began are counted",
+		limits = append(limits,
+			"with more than "+n+" tasks blocked in accept, returns are seen at the end of the system call; those "+
+				"before that watch began are counted",
 			"a probe is not run while another kprobe program runs on the same CPU")
 	}
 	return list, limits

@@ -95,7 +95,8 @@ func (p *processes) introduce(raw *bpf.AccProcess) {
 	p.version++
 	k := processKey{raw.Pid, raw.StartNs}
 	in := introduction{
-		exe: joinParts(raw.Exe[:]), cgroup: joinParts(raw.Cgroup[:]), comm: text((*[16]byte)(unsafe.Pointer(&raw.Comm))[:]),
+		exe: joinParts(raw.Exe[:]), cgroup: joinParts(raw.Cgroup[:]),
+		comm:  text((*[16]byte)(unsafe.Pointer(&raw.Comm))[:]),
 		nsPID: raw.NsPid, pidNS: raw.Pidns, mntNS: raw.Mntns, exeInode: raw.ExeIno,
 	}
 	if raw.ExeIno != 0 {
@@ -157,7 +158,8 @@ func fits(path, told string) bool {
 	}
 	names = names[len(names)-len(parts):]
 	for i, part := range parts {
-		if short, cut := strings.CutSuffix(part, cutMark); part != names[i] && (!cut || !strings.HasPrefix(names[i], short)) {
+		if short, cut := strings.CutSuffix(part, cutMark); part != names[i] &&
+			(!cut || !strings.HasPrefix(names[i], short)) {
 			return false
 		}
 	}
@@ -169,8 +171,9 @@ func fits(path, told string) bool {
 func lookUp(raw *bpf.AccEvent, in introduction, blind bool) format.Process {
 	var n names
 	rec := format.Process{
-		PID: raw.Pid, StartNS: int64(raw.StartNs), Comm: n.of(raw.Comm), UID: raw.Uid, CgroupID: raw.Cgroup, NetNS: uint64(raw.Netns),
-		Exe: in.exe, Cgroup: in.cgroup, PIDNS: uint64(in.pidNS), MntNS: uint64(in.mntNS), NSPID: in.nsPID,
+		PID: raw.Pid, StartNS: int64(raw.StartNs), Comm: n.of(raw.Comm), UID: raw.Uid, CgroupID: raw.Cgroup,
+		NetNS: uint64(raw.Netns),
+		Exe:   in.exe, Cgroup: in.cgroup, PIDNS: uint64(in.pidNS), MntNS: uint64(in.mntNS), NSPID: in.nsPID,
 		ExeDev: in.exeDev, ExeInode: in.exeInode,
 	}
 	if in.comm != "" {
@@ -196,7 +199,8 @@ func readProc(rec *format.Process, startNS uint64) bool {
 	if exe, err := os.Readlink(dir + "/exe"); err == nil && (rec.Exe == "" || fits(exe, rec.Exe)) {
 		rec.Exe = exe // a kernel thread has none
 	}
-	if b, err := os.ReadFile(dir + "/cgroup"); err == nil && (rec.Cgroup == "" || rec.Cgroup == "/" || strings.Contains(rec.Cgroup, cutMark)) {
+	if b, err := os.ReadFile(dir + "/cgroup"); err == nil &&
+		(rec.Cgroup == "" || rec.Cgroup == "/" || strings.Contains(rec.Cgroup, cutMark)) {
 		rec.Cgroup = unifiedCgroup(b)
 	}
 	if rec.PIDNS == 0 {

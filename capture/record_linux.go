@@ -433,7 +433,8 @@ func fillRepeat(row *format.RepeatRow, raw *bpf.AccEvent) {
 		row.Ret, row.Inode, row.Cookie, row.RPort, row.Addr = 0, 0, 0, 0, format.NoAddr
 		return
 	}
-	row.Ret, row.Inode, row.Cookie, row.RPort, row.RAddr, row.Addr = raw.Ret, f.Inode, f.Cookie, f.Rport, f.Raddr, form(f.Family)
+	row.Ret, row.Inode, row.Cookie, row.RPort, row.RAddr, row.Addr = raw.Ret, f.Inode, f.Cookie, f.Rport, f.Raddr,
+		form(f.Family)
 }
 
 // form is the kind of the addresses of a family.
@@ -447,15 +448,18 @@ func form(family uint16) format.AddrForm {
 	return format.NoAddr
 }
 
-// lifeAgain records an event of a connection's life that is like the last one of its kind; false if it can't be said that way.
+// lifeAgain records an event of a connection's life that is like the last one of its kind; false if it can't be said
+// that way.
 func (s *session) lifeAgain(last format.Row, raw *bpf.AccLifeEvent) bool {
 	row, life := s.writer.RepeatLife(last, raw.Cpu)
 	if row == nil {
 		return false
 	}
-	row.BootNS, row.CPUSeq, row.Backlog, row.Inode, row.Cookie = int64(raw.BootNs), raw.CpuSeq, raw.Backlog, raw.Inode, raw.Cookie
+	row.BootNS, row.CPUSeq, row.Backlog, row.Inode, row.Cookie = int64(raw.BootNs), raw.CpuSeq, raw.Backlog, raw.Inode,
+		raw.Cookie
 	row.RPort, row.RAddr, row.Addr = raw.Rport, raw.Raddr, form(raw.Family)
-	life.SynQueue, life.HandshakeUS, life.BytesIn, life.BytesOut = raw.SynQueue, raw.HandshakeUs, raw.BytesIn, raw.BytesOut
+	life.SynQueue, life.HandshakeUS, life.BytesIn, life.BytesOut = raw.SynQueue, raw.HandshakeUs, raw.BytesIn,
+		raw.BytesOut
 	life.SegsIn, life.SegsOut, life.Retransmits, life.SockErr = raw.SegsIn, raw.SegsOut, raw.Retransmits, raw.SockErr
 	life.SRTTUS, life.MinRTTUS = raw.SrttUs, raw.MinRttUs
 	s.ledger.take(probeOf(format.Hook(raw.Hook), format.Kind(raw.Kind)), raw.Cpu, raw.CpuSeq, row.BootNS)
@@ -569,7 +573,8 @@ func (s *session) tick() error {
 	}
 	if s.o.Status != nil && now.Sub(s.told) >= statusEvery {
 		s.told = now
-		s.o.Status(Status{Elapsed: now.Sub(s.started), Events: s.writer.Events(), Lost: s.ledger.lostBefore(bootNS() - int64(flushEvery)), Bytes: s.writer.Bytes()})
+		s.o.Status(Status{Elapsed: now.Sub(s.started), Events: s.writer.Events(),
+			Lost: s.ledger.lostBefore(bootNS() - int64(flushEvery)), Bytes: s.writer.Bytes()})
 	}
 	return nil
 }

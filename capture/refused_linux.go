@@ -20,7 +20,8 @@ import (
 const noUnixRefused = "connects that a full queue of a UNIX listener refuses (EAGAIN) are not counted"
 
 // unixRefusals is the probe that counts them. It has no events.
-var unixRefusals = probe{program: "fexit_unix_connect", symbol: "unix_stream_connect", how: "fexit", index: -1, without: noUnixRefused}
+var unixRefusals = probe{program: "fexit_unix_connect", symbol: "unix_stream_connect", how: "fexit", index: -1,
+	without: noUnixRefused}
 
 // unixRefused reads how many were refused, by what was connected to.
 func (a *attached) unixRefused() (list []format.UnixRefused, err error) {
@@ -89,7 +90,8 @@ func (a *attached) testUnixRefused() error {
 	_ = unix.Connect(fds[1], at)
 	_ = unix.Connect(fds[2], at)
 	list, err := a.unixRefused()
-	a.proved(noUnixRefused, slices.ContainsFunc(list, func(x format.UnixRefused) bool { return x.Name == at.(*unix.SockaddrUnix).Name }))
+	a.proved(noUnixRefused, slices.ContainsFunc(list,
+		func(x format.UnixRefused) bool { return x.Name == at.(*unix.SockaddrUnix).Name }))
 	if errors.Is(err, ebpf.ErrIterationAborted) {
 		return nil
 	}

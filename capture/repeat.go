@@ -67,18 +67,21 @@ func steadyCallOf(c *bpf.AccCall) *steadyCall {
 // again reports whether both events of c are what the task did last.
 func (r *callRepeat) again(c *bpf.AccCall) bool {
 	raw := &c.Event
-	return *steadyCallOf(c) == *steadyCallOf(&r.raw) && (raw.Ret == r.raw.Event.Ret || raw.Ret >= 0 && r.raw.Event.Ret >= 0) &&
+	return *steadyCallOf(c) == *steadyCallOf(&r.raw) &&
+		(raw.Ret == r.raw.Event.Ret || raw.Ret >= 0 && r.raw.Event.Ret >= 0) &&
 		raw.Mark == 0 && c.Entry.Mark == 0 && inet(raw)
 }
 
 // again reports whether raw is what the task did last.
 func (r *repeat) again(raw *bpf.AccEvent) bool {
-	return *steadyOf(raw) == *steadyOf(&r.raw) && (raw.Ret == r.raw.Ret || raw.Ret >= 0 && r.raw.Ret >= 0) && raw.Mark == 0 && inet(raw) &&
+	return *steadyOf(raw) == *steadyOf(&r.raw) && (raw.Ret == r.raw.Ret || raw.Ret >= 0 && r.raw.Ret >= 0) &&
+		raw.Mark == 0 && inet(raw) &&
 		raw.Kind < uint8(format.Listen)
 }
 
 func inet(raw *bpf.AccEvent) bool {
-	return raw.Facts.Inner == 0 && (raw.Facts.Family == uint16(format.FamilyIPv4) || raw.Facts.Family == uint16(format.FamilyIPv6))
+	return raw.Facts.Inner == 0 && (raw.Facts.Family == uint16(format.FamilyIPv4) ||
+		raw.Facts.Family == uint16(format.FamilyIPv6))
 }
 
 // lives knows, of the ports that had events last, what was the same in the last one of each kind.

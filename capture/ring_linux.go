@@ -75,7 +75,8 @@ func (a *attached) acceptByRing() (done int, why string) {
 		return fail(fmt.Errorf("map io_uring: %w", err))
 	}
 	defer unix.Munmap(rings)
-	sqes, err := unix.Mmap(int(ring), ringSQEs, int(p.sqEntries)*int(unsafe.Sizeof(ringSQE{})), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	sqes, err := unix.Mmap(int(ring), ringSQEs, int(p.sqEntries)*int(unsafe.Sizeof(ringSQE{})),
+		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return fail(fmt.Errorf("map io_uring: %w", err))
 	}
@@ -88,11 +89,13 @@ func (a *attached) acceptByRing() (done int, why string) {
 		*word(p.sq.array + 4*i) = i
 		atomic.StoreUint32(word(p.sq.tail), tail+1)
 		for submitted := uintptr(1); ; submitted = 0 {
-			if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, ring, submitted, 1, ringGetEvents, 0, 0); errno != 0 && errno != unix.EINTR {
+			if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, ring, submitted, 1, ringGetEvents, 0,
+				0); errno != 0 && errno != unix.EINTR {
 				return 0, errno
 			}
 			if head := *word(p.cq.head); head != atomic.LoadUint32(word(p.cq.tail)) {
-				c := (*ringCQE)(unsafe.Pointer(&rings[p.cq.cqes+(head&*word(p.cq.mask))*uint32(unsafe.Sizeof(ringCQE{}))]))
+				c := (*ringCQE)(unsafe.Pointer(&rings[p.cq.cqes+(head&*word(p.cq.mask))*uint32(
+					unsafe.Sizeof(ringCQE{}))]))
 				res := int32(c.res)
 				atomic.StoreUint32(word(p.cq.head), head+1)
 				return res, nil
@@ -124,7 +127,8 @@ func (a *attached) acceptByRing() (done int, why string) {
 	unix.Close(int(fd))
 	done++
 	files := [1]int32{-1}
-	if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, ring, ringRegisterFiles, uintptr(unsafe.Pointer(&files)), 1, 0, 0); errno != 0 {
+	if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, ring, ringRegisterFiles,
+		uintptr(unsafe.Pointer(&files)), 1, 0, 0); errno != 0 {
 		return fail(fmt.Errorf("register files with io_uring: %w", errno))
 	}
 	if res, err := accept(ringSQE{userData: ringDirect, slot: ringSlotAny}); err == nil && res >= 0 {

@@ -99,7 +99,8 @@ func (a *attached) selfTest(asleep *sleeper) error {
 // ours reports whether an event is of the self-test. Thread ids do not tell: in a
 // pid namespace of its own the recorder has others than the kernel says.
 func (a *attached) ours(e *bpf.AccEvent) bool {
-	ring := e.Via == uint8(format.ViaIOUring) && (e.UserData == ringPlain || e.UserData == ringDirect || e.UserData == ringBad)
+	ring := e.Via == uint8(format.ViaIOUring) && (e.UserData == ringPlain || e.UserData == ringDirect ||
+		e.UserData == ringBad)
 	return ring || slices.Contains(a.testInodes, e.Facts.Listener)
 }
 

@@ -135,7 +135,8 @@ func (d *diagDump) take(msg []byte) {
 	if state == 10 {
 		d.ports[lport] = true
 		d.listeners = append(d.listeners, format.ListenSocket{
-			NetNS: d.netns, Listener: inode, Family: family, Proto: unix.IPPROTO_TCP, LAddr: laddr.String(), LPort: lport,
+			NetNS: d.netns, Listener: inode, Family: family, Proto: unix.IPPROTO_TCP, LAddr: laddr.String(),
+			LPort:   lport,
 			Backlog: order.Uint32(msg[56:]), BacklogMax: order.Uint32(msg[60:]),
 		})
 		return
@@ -148,7 +149,8 @@ func (d *diagDump) take(msg []byte) {
 	}
 	d.room--
 	c := format.Connection{
-		NetNS: d.netns, LAddr: laddr.String(), LPort: lport, RAddr: raddr.String(), RPort: rport, State: state, Inode: inode,
+		NetNS: d.netns, LAddr: laddr.String(), LPort: lport, RAddr: raddr.String(), RPort: rport, State: state,
+		Inode:  inode,
 		Cookie: uint64(order.Uint32(msg[44:])) | uint64(order.Uint32(msg[48:]))<<32,
 	}
 	countBytes(&c, msg[diagMessage:])

@@ -38,7 +38,8 @@ func tryEmptyQueue() (full bool, err error) {
 		return false, err
 	}
 	defer own.Close()
-	defer func() { err = errors.Join(err, unix.Setns(int(own.Fd()), unix.CLONE_NEWNET)) }() // it may be the process's first thread
+	// it may be the process's first thread
+	defer func() { err = errors.Join(err, unix.Setns(int(own.Fd()), unix.CLONE_NEWNET)) }()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return false, err
 	}
@@ -56,7 +57,8 @@ func tryEmptyQueue() (full bool, err error) {
 	}
 	lo.SetUint16(unix.IFF_UP)
 	at := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
-	if err := errors.Join(unix.IoctlIfreq(listener, unix.SIOCSIFFLAGS, lo), unix.Bind(listener, at), unix.Listen(listener, 0)); err != nil {
+	if err := errors.Join(unix.IoctlIfreq(listener, unix.SIOCSIFFLAGS, lo), unix.Bind(listener, at),
+		unix.Listen(listener, 0)); err != nil {
 		return false, err
 	}
 	to, err := unix.Getsockname(listener)

@@ -43,7 +43,8 @@ func tracefsProbes() (list []tracefsProbe) {
 }
 
 // returns are the functions that kretprobes are made for.
-var returns = []string{"__sys_accept4", "do_accept", "io_accept", "io_issue_sqe", "io_fixed_fd_install", "kernel_accept"}
+var returns = []string{"__sys_accept4", "do_accept", "io_accept", "io_issue_sqe", "io_fixed_fd_install",
+	"kernel_accept"}
 
 // removeLeftovers removes the kretprobes that a killed recorder left in tracefs:
 // without a program, they cost nothing, but they are there. The kernel keeps
@@ -51,7 +52,8 @@ var returns = []string{"__sys_accept4", "do_accept", "io_accept", "io_issue_sqe"
 func removeLeftovers() map[string]bool {
 	others := map[string]bool{}
 	for _, p := range tracefsProbes() {
-		ours := strings.HasPrefix(p.kind, "r") && strings.HasPrefix(p.group, "ebpf_") && slices.Contains(returns, p.symbol)
+		ours := strings.HasPrefix(p.kind, "r") && strings.HasPrefix(p.group, "ebpf_") &&
+			slices.Contains(returns, p.symbol)
 		if ours {
 			f, err := os.OpenFile(tracefsPath("kprobe_events"), os.O_WRONLY|os.O_APPEND, 0)
 			if err == nil {

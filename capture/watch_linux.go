@@ -101,7 +101,8 @@ func newWatcher(a *attached, o *Options, sleepers []format.Blocked) (*watcher, e
 		phase = startWatch
 	}
 	// The self-test has left everything attached.
-	w := &watcher{a: a, o: o, exits: watchReturns | watchBefore, fds: true, sleepers: map[uint32]int{}, until: time.Now().Add(phase)}
+	w := &watcher{a: a, o: o, exits: watchReturns | watchBefore, fds: true, sleepers: map[uint32]int{},
+		until: time.Now().Add(phase)}
 	for _, s := range sleepers {
 		w.sleepers[s.TID] = int(s.PID)
 		if err := a.collection.Maps["sleepers"].Update(s.TID, s.SockFD, ebpf.UpdateAny); err != nil {
@@ -114,7 +115,8 @@ func newWatcher(a *attached, o *Options, sleepers []format.Blocked) (*watcher, e
 // ending stops all probes at once: they are removed one after another, and what some
 // of them still told would lack its other half.
 func (w *watcher) ending() error {
-	if err := w.a.collection.Variables["watch"].Set(w.exits&^uint32(watchBefore|watchDenied) | watchEnding); err != nil {
+	if err := w.a.collection.Variables["watch"].Set(
+		w.exits&^uint32(watchBefore|watchDenied) | watchEnding); err != nil {
 		return fmt.Errorf("set up the programs: %w", err)
 	}
 	return nil
@@ -253,7 +255,8 @@ func (w *watcher) check(now time.Time) {
 	}
 	w.checked = now
 	for tid, pid := range w.sleepers {
-		if _, err := os.Stat("/proc/" + strconv.Itoa(pid) + "/task/" + strconv.FormatUint(uint64(tid), 10)); err != nil {
+		if _, err := os.Stat("/proc/" + strconv.Itoa(pid) + "/task/" +
+			strconv.FormatUint(uint64(tid), 10)); err != nil {
 			delete(w.sleepers, tid)
 			_ = w.a.collection.Maps["sleepers"].Delete(tid)
 		}

@@ -31,7 +31,8 @@ func kernelNames() (names []string) {
 
 // packages are Debian's names of packages whose programs are called otherwise.
 var packages = map[string]string{
-	"qemu-system-x86_64": "qemu-system-x86", "qemu-system-aarch64": "qemu-system-arm", "busybox": "busybox-static", "nginx": "nginx-light", "ss": "iproute2", "xz": "xz-utils",
+	"qemu-system-x86_64": "qemu-system-x86", "qemu-system-aarch64": "qemu-system-arm", "busybox": "busybox-static",
+	"nginx": "nginx-light", "ss": "iproute2", "xz": "xz-utils",
 	"mke2fs": "e2fsprogs",
 }
 
@@ -150,7 +151,8 @@ func fetchKernel(cache, name, arch string) (string, error) {
 	if err := os.Rename(found[0], filepath.Join(dir, "vmlinuz")); err != nil {
 		return "", err
 	}
-	return dir, os.Rename(filepath.Join(work, "modules"), filepath.Join(dir, "modules")) // the last step: it is complete
+	// the last step: it is complete
+	return dir, os.Rename(filepath.Join(work, "modules"), filepath.Join(dir, "modules"))
 }
 
 // lockCache waits until nobody else fills the cache.
@@ -183,17 +185,23 @@ func download(work, suite, arch string) error {
 	}
 	sources := filepath.Join(work, "sources.list")
 	var lines string
-	for _, s := range slices.Compact([]string{suite, strings.TrimSuffix(suite, "-backports")}) { // no busybox in backports
-		lines += fmt.Sprintf("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg arch=%s] %s %s main\n", arch, uri, s)
+	// no busybox in backports
+	for _, s := range slices.Compact([]string{suite, strings.TrimSuffix(suite, "-backports")}) {
+		lines += fmt.Sprintf("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg arch=%s] %s %s main\n",
+			arch, uri, s)
 	}
 	if err := os.WriteFile(sources, []byte(lines), 0o644); err != nil {
 		return err
 	}
 	apt := func(tool string, args ...string) (string, error) {
 		all := append([]string{
-			"-o", "Dir::Etc::sourcelist=" + sources, "-o", "Dir::Etc::sourceparts=/dev/null", "-o", "Dir::State=" + filepath.Join(work, "state"),
-			"-o", "Dir::Cache=" + filepath.Join(work, "cache"), "-o", "Dir::State::status=/dev/null", "-o", "APT::Architecture=" + arch,
-			"-o", "APT::Architectures=" + arch, "-o", "APT::Default-Release=" + suite, "-o", "Acquire::Check-Valid-Until=false", "-o", "Acquire::Languages=none", "-o", "APT::Sandbox::User=root", "-qq",
+			"-o", "Dir::Etc::sourcelist=" + sources, "-o", "Dir::Etc::sourceparts=/dev/null", "-o", "Dir::State=" +
+				filepath.Join(work, "state"),
+			"-o", "Dir::Cache=" + filepath.Join(work, "cache"), "-o", "Dir::State::status=/dev/null", "-o",
+			"APT::Architecture=" + arch,
+			"-o", "APT::Architectures=" + arch, "-o", "APT::Default-Release=" + suite, "-o",
+			"Acquire::Check-Valid-Until=false", "-o", "Acquire::Languages=none", "-o", "APT::Sandbox::User=root",
+			"-qq",
 		}, args...)
 		cmd := exec.Command(tool, all...)
 		cmd.Dir = filepath.Join(work, "debs")

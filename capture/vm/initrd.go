@@ -142,7 +142,8 @@ func writeInitrd(path, initPath, kernel string, o *options) (err error) {
 		c.file("bin/busybox", busybox),
 		c.text("command.json", 0o100644, string(command)),
 		c.text("modules.json", 0o100644, string(moduleList)),
-		c.text("etc/passwd", 0o100644, "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"),
+		c.text("etc/passwd", 0o100644,
+			"root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"),
 		c.text("etc/group", 0o100644, "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n"),
 		c.text("etc/hosts", 0o100644, "127.0.0.1 localhost\n::1 localhost\n"),
 	}
@@ -158,7 +159,8 @@ func writeInitrd(path, initPath, kernel string, o *options) (err error) {
 		steps = append(steps, c.tree(guest, host))
 	}
 	for _, name := range modules {
-		if err := c.file("modules/"+name+".ko", filepath.Join(kernel, "modules", name+".ko")); !errors.Is(err, fs.ErrNotExist) {
+		if err := c.file("modules/"+name+".ko", filepath.Join(kernel, "modules", name+".ko")); !errors.Is(err,
+			fs.ErrNotExist) {
 			steps = append(steps, err)
 		}
 	}

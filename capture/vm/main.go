@@ -9,7 +9,8 @@
 // The guest is a kernel from a Debian package and a file system in memory: what
 // -in and -bin name, busybox, modules, and an init that runs the command. What the command
 // leaves in /out comes back. With -root the command's file system is a Debian with the
-// packages that it names, of the kernel's suite, and /in, /out and /tmp are in memory all the same. What the command changes
+// packages that it names, of the kernel's suite, and /in, /out and /tmp are in memory all the same. What the command
+// changes
 // is gone with the machine. The exit code is the command's; 124 if it took
 // too long, 125 if the machine failed. With -arch arm64 the guest's programs are
 // those of -in, built for it.
@@ -156,7 +157,8 @@ func cacheDir() (string, error) {
 
 // buildInit compiles the guest's first process.
 func buildInit(ctx context.Context, path, arch string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "github.com/acc-project/acc/capture/vm/init")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path,
+		"github.com/acc-project/acc/capture/vm/init")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {

@@ -28,7 +28,8 @@ var machines = map[string]machine{
 	// No cmpxchg16b: emulation crashes guests otherwise (QEMU 7.2).
 	"amd64": {
 		"qemu-system-x86_64",
-		[]string{"-cpu", "max,-cx16", "-serial", "chardev:console", "-serial", "chardev:output", "-serial", "chardev:result"},
+		[]string{"-cpu", "max,-cx16", "-serial", "chardev:console", "-serial", "chardev:output", "-serial",
+			"chardev:result"},
 		"ttyS0", "ttyS1", "ttyS2",
 	},
 	// The usual pointer authentication takes most of the time that emulation has.
@@ -50,7 +51,8 @@ func boot(ctx context.Context, dir, kernel string, m machine, o *options) (int, 
 	args := []string{
 		"-accel", "tcg,thread=single", "-nodefaults", "-display", "none", "-no-reboot", "-m", strconv.Itoa(o.mem),
 		"-kernel", kernel, "-initrd", filepath.Join(dir, "initrd"),
-		"-append", fmt.Sprintf("console=%s quiet panic=-1 oops=panic acc_kernel=%s acc_output=%s acc_result=%s %s%s", m.console, o.kernel, m.output, m.result, rootArgument(o), o.cmdline),
+		"-append", fmt.Sprintf("console=%s quiet panic=-1 oops=panic acc_kernel=%s acc_output=%s acc_result=%s %s%s",
+			m.console, o.kernel, m.output, m.result, rootArgument(o), o.cmdline),
 		"-chardev", "file,id=console,path=" + console,
 		"-chardev", "stdio,id=output,signal=off",
 		"-chardev", "file,id=result,path=" + result,
@@ -62,7 +64,8 @@ func boot(ctx context.Context, dir, kernel string, m machine, o *options) (int, 
 		args = append(args, "-smp", strconv.Itoa(o.smp))
 	}
 	if o.disk != "" { // NVMe's driver is built into all of the kernels; writes go to a file that is removed
-		args = append(args, "-drive", "if=none,id=root,format=raw,snapshot=on,file="+o.disk, "-device", "nvme,serial=root,drive=root")
+		args = append(args, "-drive", "if=none,id=root,format=raw,snapshot=on,file="+o.disk, "-device",
+			"nvme,serial=root,drive=root")
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
@@ -71,7 +74,8 @@ func boot(ctx context.Context, dir, kernel string, m machine, o *options) (int, 
 	started := time.Now()
 	err := cmd.Run()
 	if o.verbose {
-		fmt.Fprintf(os.Stderr, "vm: Linux %s ran for %v\n%s\n", o.kernel, time.Since(started).Round(time.Millisecond), lastLines(console, 1000))
+		fmt.Fprintf(os.Stderr, "vm: Linux %s ran for %v\n%s\n", o.kernel, time.Since(started).Round(time.Millisecond),
+			lastLines(console, 1000))
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return exitTimeout, fmt.Errorf("the command took longer than %v\n%s", o.timeout, lastLines(console, 30))

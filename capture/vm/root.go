@@ -68,7 +68,8 @@ func fetchRoot(cache, kernel string, packages []string) (string, error) {
 		return "", fmt.Errorf("measure the root file system: %w", err)
 	}
 	// No journal and no reserve: the image is a base whose changes each machine drops.
-	err = tool("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-E", "lazy_itable_init=1,root_owner=0:0", "-d", root, made,
+	err = tool("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-E", "lazy_itable_init=1,root_owner=0:0",
+		"-d", root, made,
 		strconv.Itoa(mib*5/4+spareMiB)+"M")
 	if err != nil {
 		return "", err

@@ -68,7 +68,8 @@ func run() (int, error) {
 	cmd.Stdout = struct{ io.Writer }{out} // through a pipe: programs are not to take it for a terminal
 	cmd.Stderr = cmd.Stdout
 	cmd.WaitDelay = time.Second // for daemons that keep the pipe open
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TMPDIR=/tmp", "ACC_VM=" + argument("acc_kernel")}
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TMPDIR=/tmp", "ACC_VM=" +
+		argument("acc_kernel")}
 	err = cmd.Run()
 	_ = unix.IoctlSetInt(int(out.Fd()), unix.TCSBRK, 1) // wait until all is sent
 	var exit *exec.ExitError
@@ -102,7 +103,8 @@ func switchRoot(disk string) error {
 		at   string
 		flag uintptr
 	}{
-		{"/proc", unix.MS_MOVE}, {"/sys", unix.MS_MOVE}, {"/dev", unix.MS_MOVE}, {"/in", unix.MS_BIND}, {"/out", unix.MS_BIND},
+		{"/proc", unix.MS_MOVE}, {"/sys", unix.MS_MOVE}, {"/dev", unix.MS_MOVE}, {"/in", unix.MS_BIND},
+		{"/out", unix.MS_BIND},
 	} {
 		if err := os.MkdirAll(root+m.at, 0o755); err != nil {
 			return err
@@ -167,8 +169,10 @@ func mounts() error {
 		kind, at string
 		must     bool
 	}{
-		{"proc", "/proc", true}, {"sysfs", "/sys", true}, {"devtmpfs", "/dev", true}, {"tmpfs", "/dev/shm", true}, {"devpts", "/dev/pts", true},
-		{"tracefs", "/sys/kernel/tracing", true}, {"debugfs", "/sys/kernel/debug", false}, {"bpf", "/sys/fs/bpf", false},
+		{"proc", "/proc", true}, {"sysfs", "/sys", true}, {"devtmpfs", "/dev", true}, {"tmpfs", "/dev/shm", true},
+		{"devpts", "/dev/pts", true},
+		{"tracefs", "/sys/kernel/tracing", true}, {"debugfs", "/sys/kernel/debug", false},
+		{"bpf", "/sys/fs/bpf", false},
 		{"securityfs", "/sys/kernel/security", false}, {"cgroup2", "/sys/fs/cgroup", false},
 	} {
 		_ = os.MkdirAll(m.at, 0o755)
@@ -242,7 +246,8 @@ func send(code int) error {
 		if err != nil {
 			return err
 		}
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: int64(info.Mode().Perm()), Size: int64(len(b))}); err != nil {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: int64(info.Mode().Perm()),
+			Size: int64(len(b))}); err != nil {
 			return err
 		}
 		_, err = w.Write(b)
