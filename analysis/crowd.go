@@ -39,10 +39,11 @@ type crowd struct {
 	late      []arrival        // accepts that no end came right before
 	slow      uint64           // accepts of clients that had waited long
 	after     uint64           // of them, those right after an end
-	acked     uint64           // of those, the ones before which the server had closed, and the client had not acknowledged it
-	gaps      stats.Histogram  // between those ends and accepts
-	counts    map[int64]uint64 // slow accepts, by how many connections were open then
-	held      findings.Held    // the connection that was open for longest
+	// of those, the ones before which the server had closed, and the client had not acknowledged it
+	acked  uint64
+	gaps   stats.Histogram  // between those ends and accepts
+	counts map[int64]uint64 // slow accepts, by how many connections were open then
+	held   findings.Held    // the connection that was open for longest
 }
 
 // arrival is an accept of a task that had one connection open, which the server may have closed already.
@@ -55,7 +56,8 @@ type arrival struct {
 
 // joins takes a connection that a task accepted, and that had waited in the queue for so long.
 func (x *crowd) joins(ns, waited int64, tid uint32) {
-	x.expire(func(a *arrival) bool { return ns-a.ns > expireNS || a.tid == tid && x.of[tid] > 1 }) // it keeps several open
+	// it keeps several open
+	x.expire(func(a *arrival) bool { return ns-a.ns > expireNS || a.tid == tid && x.of[tid] > 1 })
 	x.open++
 	if x.of == nil {
 		x.of = map[uint32]int64{}
@@ -104,10 +106,14 @@ func (x *crowd) expire(which func(*arrival) bool) {
 	})
 }
 
-// closedBefore reports whether the server had closed a connection when the same task accepted the next one, of which the
+// closedBefore reports whether the server had closed a connection when the same task accepted the next one, of which
+// the
 // client's acknowledgement is the end that the capture shows.
 func (x *crowd) closedBefore(o *Connection) bool {
-	i := slices.IndexFunc(x.late, func(a arrival) bool { return a.tid == o.TID && o.AcceptedSeq != 0 && o.AcceptedNS < a.ns })
+	i := slices.IndexFunc(x.late, func(a arrival) bool {
+		return a.tid == o.TID && o.AcceptedSeq != 0 &&
+			o.AcceptedNS < a.ns
+	})
 	if i < 0 {
 		return false
 	}

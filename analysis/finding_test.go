@@ -534,23 +534,28 @@ func TestFindings(t *testing.T) {
 			m.serves(1, 100, 5)
 			m.queued(2000)
 			e := m.accepts(5, 2000, 1)
-			e.Hook, e.Via, e.Uring, e.UringEnd = format.HookDoAccept, format.ViaIOUring, format.UringMultishot, format.UringQueueFull
+			e.Hook, e.Via, e.Uring, e.UringEnd = format.HookDoAccept, format.ViaIOUring, format.UringMultishot,
+				format.UringQueueFull
 		}, "io-uring-accept notice, io-uring-ended notice"},
 		{"held by a child that never accepts", func(m *maker) {
 			m.serves(1, 100, 5)
 			m.queued(2000)
 			m.script("w2000")
-			m.batch.Snapshots = append(m.batch.Snapshots, format.Snapshot{Final: true, BootNS: m.ns, Listeners: []format.ListenSocket{
-				{NetNS: 1, Listener: m.inode, Family: format.FamilyIPv4, Proto: 6, LAddr: "0.0.0.0", LPort: 80, Backlog: 1, BacklogMax: 1000,
-					Holders: []format.Holder{{PID: 77, Comm: "sleep"}}, HoldersKnown: true}}})
+			m.batch.Snapshots = append(m.batch.Snapshots, format.Snapshot{Final: true, BootNS: m.ns,
+				Listeners: []format.ListenSocket{
+					{NetNS: 1, Listener: m.inode, Family: format.FamilyIPv4, Proto: 6, LAddr: "0.0.0.0", LPort: 80,
+						Backlog: 1, BacklogMax: 1000,
+						Holders: []format.Holder{{PID: 77, Comm: "sleep"}}, HoldersKnown: true}}})
 		}, "abandoned critical (slow-accept warning)"},
 		{"passive FTP, and another one among it", func(m *maker) {
 			m.serves(1, 10, 5)
 			for i := range 14 {
 				m.inode, m.addr = uint64(100+i), fmt.Sprintf("0.0.0.0:%d", 40000+i)
-				m.add(m.task(5, format.Event{Kind: format.Listen, Hook: format.HookListenStart})).Hook = format.HookListenStart
+				m.add(m.task(5, format.Event{Kind: format.Listen,
+					Hook: format.HookListenStart})).Hook = format.HookListenStart
 				m.serves(3000+i, 1, 5)
-				m.add(m.task(5, format.Event{Kind: format.Stop, Cause: format.CauseListenerClosed})).Hook = format.HookListenStop
+				m.add(m.task(5, format.Event{Kind: format.Stop,
+					Cause: format.CauseListenerClosed})).Hook = format.HookListenStop
 			}
 			m.inode, m.addr = 200, "0.0.0.0:31337"
 			e := m.add(m.task(5, format.Event{Kind: format.Listen}))
@@ -561,15 +566,18 @@ func TestFindings(t *testing.T) {
 			m.add(m.task(5, format.Event{Kind: format.Listen})).Hook = format.HookInetListen
 			for i := range 14 {
 				m.inode, m.addr = uint64(100+i), fmt.Sprintf("0.0.0.0:%d", 40000+i)
-				m.add(m.task(5, format.Event{Kind: format.Listen, Hook: format.HookListenStart})).Hook = format.HookListenStart
+				m.add(m.task(5, format.Event{Kind: format.Listen,
+					Hook: format.HookListenStart})).Hook = format.HookListenStart
 				m.serves(3000+i, 1, 5)
-				m.add(m.task(5, format.Event{Kind: format.Stop, Cause: format.CauseListenerClosed})).Hook = format.HookListenStop
+				m.add(m.task(5, format.Event{Kind: format.Stop,
+					Cause: format.CauseListenerClosed})).Hook = format.HookListenStop
 			}
 		}, ""},
 		{"lost at each restart", func(m *maker) {
 			for i := range 8 {
 				m.inode = uint64(100 + i)
-				m.add(m.task(5, format.Event{Kind: format.Listen, Hook: format.HookListenStart})).Hook = format.HookListenStart
+				m.add(m.task(5, format.Event{Kind: format.Listen,
+					Hook: format.HookListenStart})).Hook = format.HookListenStart
 				m.queued(2000 + 2*i)
 				m.queued(2001 + 2*i)
 				m.script(fmt.Sprintf("f%d c%d:1 f%d c%d:1", 2000+2*i, 2000+2*i, 2001+2*i, 2001+2*i))
@@ -578,11 +586,13 @@ func TestFindings(t *testing.T) {
 		}, "client-lost critical (client-lost warning x8), new-listener notice"},
 		{"a clock that nothing synchronises", func(m *maker) {
 			m.serves(1, 100, 5)
-			m.batch.Clocks = append(m.batch.Clocks, format.Clock{BootNS: 1e6, RealNS: 1e18 + 1e6, Keeping: format.KeepingFree})
+			m.batch.Clocks = append(m.batch.Clocks, format.Clock{BootNS: 1e6, RealNS: 1e18 + 1e6,
+				Keeping: format.KeepingFree})
 		}, "clock-unsynchronised notice"},
 		{"a clock that is synchronised", func(m *maker) {
 			m.serves(1, 100, 5)
-			m.batch.Clocks = append(m.batch.Clocks, format.Clock{BootNS: 1e6, RealNS: 1e18 + 1e6, Keeping: format.KeepingSynced, MaxErrNS: 5e6})
+			m.batch.Clocks = append(m.batch.Clocks, format.Clock{BootNS: 1e6, RealNS: 1e18 + 1e6,
+				Keeping: format.KeepingSynced, MaxErrNS: 5e6})
 		}, ""},
 		{"loss", func(m *maker) {
 			m.serves(1, 100, 5)
@@ -621,7 +631,8 @@ func TestFindings(t *testing.T) {
 			if f.Text == "" || f.Next == "" || strings.Contains(f.Text+f.Next, "%!") || strings.Contains(f.Text, "\n") {
 				t.Errorf("%s: %+v", c.name, f)
 			}
-			if len(f.Evidence) == 0 && !slices.Contains([]string{"incomplete", "listen-drops", "cross-check", "clock-unsynchronised"}, f.ID) || len(f.Evidence) > 8 {
+			if len(f.Evidence) == 0 && !slices.Contains([]string{"incomplete", "listen-drops", "cross-check",
+				"clock-unsynchronised"}, f.ID) || len(f.Evidence) > 8 {
 				t.Errorf("%s: %s has %d pieces of evidence", c.name, f.ID, len(f.Evidence))
 			}
 			for _, e := range f.Evidence {
@@ -633,7 +644,8 @@ func TestFindings(t *testing.T) {
 				}
 			}
 		}
-		if strings.Contains(c.name, "another one among it") && r.Findings[0].Text != "1 socket began to listen: 0.0.0.0:31337 by sh[5]" {
+		if strings.Contains(c.name, "another one among it") &&
+			r.Findings[0].Text != "1 socket began to listen: 0.0.0.0:31337 by sh[5]" {
 			t.Errorf("%s: %s", c.name, r.Findings[0].Text)
 		}
 		slices.Sort(got)
@@ -731,14 +743,16 @@ func TestOneAccept(t *testing.T) {
 		m.inode, m.addr = uint64(100+i), fmt.Sprintf("0.0.0.0:%d", 40000+i)
 		m.add(m.task(5, format.Event{Kind: format.Listen})).Hook = format.HookListenStart
 		m.serves(3000+i, 1, 5)
-		m.add(m.task(5, format.Event{Kind: format.Stop, Cause: format.CauseListenerClosed})).Hook = format.HookListenStop
+		m.add(m.task(5, format.Event{Kind: format.Stop,
+			Cause: format.CauseListenerClosed})).Hook = format.HookListenStop
 	}
 	m.inode, m.addr = 200, "0.0.0.0:31337"
 	e := m.add(m.task(5, format.Event{Kind: format.Listen}))
 	e.Hook, e.Comm = format.HookListenStart, "sh"
 	m.serves(4000, 1, 5)
 	_, r := m.analyze(Options{Top: -1}, start)
-	if len(r.OneAccept) != 1 || r.OneAccept[0].Sockets != 14 || r.OneAccept[0].Accepted != 14 || r.OneAccept[0].Program == "" {
+	if len(r.OneAccept) != 1 || r.OneAccept[0].Sockets != 14 || r.OneAccept[0].Accepted != 14 ||
+		r.OneAccept[0].Program == "" {
 		t.Errorf("%+v", r.OneAccept)
 	}
 	var alone []string

@@ -323,7 +323,9 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unse
 	add := func(id, format string, args ...any) { list = append(list, Caveat{id, fmt.Sprintf(format, args...)}) }
 	switch {
 	case c.Stopped && c.Truncated:
-		add("corrupt", "reading stopped at a corrupt place behind %s, and what stands behind it was not read: --salvage goes on there",
+		add("corrupt",
+			"reading stopped at a corrupt place behind %s, and what stands behind it was not read: --salvage goes "+
+				"on there",
 			a.lastWord())
 	case c.Stopped:
 		add("corrupt", "behind the capture's end stands what is no part of it")

@@ -46,7 +46,8 @@ func TestListenDrops(t *testing.T) {
 			t.Fatal(err)
 		}
 		i := slices.IndexFunc(r.Findings, func(f findings.Finding) bool { return f.ID == "listen-drops" })
-		line := slices.IndexFunc(r.CrossCheck.NotShown, func(n crosscheck.NotShown) bool { return n.Counter == format.CounterDrops })
+		line := slices.IndexFunc(r.CrossCheck.NotShown,
+			func(n crosscheck.NotShown) bool { return n.Counter == format.CounterDrops })
 		if c.severity == "" {
 			if i >= 0 || line >= 0 {
 				t.Errorf("%s: %+v", c.name, r.Findings)
@@ -68,12 +69,14 @@ func TestListenDrops(t *testing.T) {
 // A UNIX listener whose queue was full may have refused clients, which no event shows; the hints are
 // for UNIX sockets.
 func TestUnixQueueFull(t *testing.T) {
-	const notCounted = "acc saw the accept queue of UNIX socket /run/x.sock full 6 times; a client's connect that failed meanwhile (EAGAIN) is not recorded"
+	const notCounted = "acc saw the accept queue of UNIX socket /run/x.sock full 6 times; a client's connect that " +
+		"failed meanwhile (EAGAIN) is not recorded"
 	r := unixQueueFull(t, &format.End{})
 	if list := r.CrossCheck.NotShownTexts(); len(list) != 1 || list[0] != notCounted {
 		t.Errorf("%q", list)
 	}
-	if len(r.Findings) != 1 || r.Findings[0].ID != "queue-full" || !strings.Contains(r.Findings[0].Next, "ss -lxn") || strings.Contains(r.Findings[0].Next, "ss -ltn") {
+	if len(r.Findings) != 1 || r.Findings[0].ID != "queue-full" || !strings.Contains(r.Findings[0].Next, "ss -lxn") ||
+		strings.Contains(r.Findings[0].Next, "ss -ltn") {
 		t.Errorf("%+v", r.Findings)
 	}
 	r = unixQueueFull(t, &format.End{UnixCounted: true})
@@ -82,20 +85,25 @@ func TestUnixQueueFull(t *testing.T) {
 	}
 	// Clients of another network namespace reach a path, but no abstract name.
 	r = unixQueueFull(t, &format.End{UnixCounted: true, UnixUnseen: 1, UnixRefused: []format.UnixRefused{
-		{NetNS: 1, Name: "/run/x.sock", Count: 7}, {NetNS: 1, Name: "x.sock", Count: 2}, {NetNS: 2, Name: "/run/x.sock", Count: 1}, {Count: 3},
+		{NetNS: 1, Name: "/run/x.sock", Count: 7}, {NetNS: 1, Name: "x.sock", Count: 2},
+		{NetNS: 2, Name: "/run/x.sock", Count: 1}, {Count: 3},
 	}})
 	want := []string{
-		"7 connects to UNIX socket /run/x.sock failed with EAGAIN because its accept queue was full; acc counts these, it has no event of each; at least so many: 1 connect was not looked at",
+		"7 connects to UNIX socket /run/x.sock failed with EAGAIN because its accept queue was full; acc counts " +
+			"these, it has no event of each; at least so many: 1 connect was not looked at",
 	}
 	list := r.CrossCheck.NotShownTexts()
-	if len(list) != 4 || list[0] != want[0] || !strings.Contains(list[1], "2 connects to UNIX socket x.sock") || !strings.Contains(list[3], "3 connects to further UNIX sockets") {
+	if len(list) != 4 || list[0] != want[0] || !strings.Contains(list[1], "2 connects to UNIX socket x.sock") ||
+		!strings.Contains(list[3], "3 connects to further UNIX sockets") {
 		t.Errorf("%q", list)
 	}
 	if l := r.Listeners[0]; l.UnixRefused != 8 {
 		t.Errorf("the listener refused %d", l.UnixRefused)
 	}
 	f := r.Findings[0]
-	if f.ID != "queue-overflow" || f.Severity != "warning" || !strings.HasSuffix(f.Text, " refused 8 connects because its accept queue was full: each got EAGAIN") || f.Evidence == nil {
+	if f.ID != "queue-overflow" || f.Severity != "warning" ||
+		!strings.HasSuffix(f.Text, " refused 8 connects because its accept queue was full: each got EAGAIN") ||
+		f.Evidence == nil {
 		t.Errorf("%+v", f)
 	}
 }
@@ -107,8 +115,10 @@ func unixQueueFull(t *testing.T, end *format.End) *Result {
 	b := &format.Batch{}
 	for i := range 12 {
 		e := format.Event{
-			Seq: uint64(i + 1), Kind: format.Enter, Hook: format.HookSysAccept4, Via: format.ViaAccept4, TID: 7, PID: 7, NetNS: 1, SockFD: 3, BootNS: int64(i + 2),
-			Family: format.FamilyUnix, Listener: 70, LName: "/run/x.sock", Type: 1, State: 10, Backlog: 6, BacklogMax: 5,
+			Seq: uint64(i + 1), Kind: format.Enter, Hook: format.HookSysAccept4, Via: format.ViaAccept4, TID: 7, PID: 7,
+			NetNS: 1, SockFD: 3, BootNS: int64(i + 2),
+			Family: format.FamilyUnix, Listener: 70, LName: "/run/x.sock", Type: 1, State: 10, Backlog: 6,
+			BacklogMax: 5,
 		}
 		if i%2 == 1 {
 			e.Kind, e.Ret, e.Backlog = format.Return, 9, 5

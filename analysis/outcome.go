@@ -14,8 +14,10 @@ type Outcome string
 
 // The outcomes.
 const (
-	OutcomeTurnedAway Outcome = "turned away"         // the server ended it within a second, and no byte was read or sent
-	OutcomeUnread     Outcome = "closed unread"       // the same, but it had sent something: why, or all that it has to say
+	// the server ended it within a second, and no byte was read or sent
+	OutcomeTurnedAway Outcome = "turned away"
+	// the same, but it had sent something: why, or all that it has to say
+	OutcomeUnread     Outcome = "closed unread"
 	OutcomeUnanswered Outcome = "left unanswered"     // the client had sent something, and left before a byte came back
 	OutcomeProbe      Outcome = "left without a byte" // the client left, and neither side had sent anything
 )

@@ -133,7 +133,8 @@ type ConnectionTotals struct {
 	Dead      uint64 `json:"dead_on_arrival"` // closed when accept returned them
 	// of the accepted, those that the server ended within a second, and of which no byte was read or sent
 	TurnedAway uint64 `json:"turned_away"`
-	// of the accepted, those that the server ended within a second, of which it had read no byte, but to which it had sent something
+	// of the accepted, those that the server ended within a second, of which it had read no byte, but to which it had
+	// sent something
 	Unread uint64 `json:"closed_unread"`
 	// of the accepted, those whose client sent something and left before a byte came back
 	Unanswered uint64 `json:"unanswered"`
@@ -278,7 +279,8 @@ type Life struct {
 	ClosedInQueue  uint64 `json:"closed_in_queue"` // ended before any accept
 	// of the accepted, those that the server ended within a second, and of which no byte was read or sent
 	TurnedAway uint64 `json:"turned_away"`
-	// of the accepted, those that the server ended within a second, of which it had read no byte, but to which it had sent something
+	// of the accepted, those that the server ended within a second, of which it had read no byte, but to which it had
+	// sent something
 	Unread uint64 `json:"closed_unread"`
 	// of the accepted, those whose client sent something and left before a byte came back
 	Unanswered    uint64          `json:"unanswered"`

@@ -16,8 +16,10 @@ func placesOf(n int) (c calls, places []bpf.AccAttempt) {
 	c = calls{told: map[enterID]bool{}, mem: unsafe.Slice((*byte)(unsafe.Pointer(&places[0])), n*int(callSize))}
 	for i := range places {
 		a := &places[i]
-		a.Turn, a.Deferred, a.EnterNs, a.EnterSeq = uint64(100+i)<<32|3, uint8(bpf.AccDeferralDEFERRED_ENTRY), uint64(1000+i), uint64(i+1)
-		a.Who.Tid, a.Who.Comm[0], a.In.Listener, a.In.Family, a.AddrlenIn = uint32(100+i), 0x78, 7, uint16(format.FamilyIPv4), 16
+		a.Turn, a.Deferred, a.EnterNs, a.EnterSeq = uint64(100+i)<<32|3, uint8(bpf.AccDeferralDEFERRED_ENTRY),
+			uint64(1000+i), uint64(i+1)
+		a.Who.Tid, a.Who.Comm[0], a.In.Listener, a.In.Family, a.AddrlenIn = uint32(100+i), 0x78, 7,
+			uint16(format.FamilyIPv4), 16
 	}
 	return c, places
 }
@@ -52,12 +54,14 @@ func TestCallsThatWait(t *testing.T) {
 		t.Errorf("%d lost", n)
 	}
 	got := tk.events(t)
-	if len(got) != 3 || got[0].TID != 100 || got[1].TID != 103 || got[2].TID != 100 || got[0].Kind != format.Enter || got[1].Kind != format.Enter ||
+	if len(got) != 3 || got[0].TID != 100 || got[1].TID != 103 || got[2].TID != 100 || got[0].Kind != format.Enter ||
+		got[1].Kind != format.Enter ||
 		got[2].Kind != format.Return {
 		t.Fatalf("%+v", got)
 	}
 	e := got[1]
-	if e.CPUSeq != 4 || e.BootNS != 1003 || e.Comm != "x" || e.Listener != 7 || e.AddrLenIn != 16 || e.Hook != format.HookSysAccept4 {
+	if e.CPUSeq != 4 || e.BootNS != 1003 || e.Comm != "x" || e.Listener != 7 || e.AddrLenIn != 16 ||
+		e.Hook != format.HookSysAccept4 {
 		t.Errorf("%+v", e)
 	}
 }
@@ -70,10 +74,14 @@ func TestEnterInFlight(t *testing.T) {
 		name     string
 		at, size uintptr
 	}{
-		{"who", unsafe.Offsetof(places[0].Who), unsafe.Sizeof(places[0].Who)}, {"in", unsafe.Offsetof(places[0].In), unsafe.Sizeof(places[0].In)},
-		{"time", unsafe.Offsetof(places[0].EnterNs), 8}, {"number", unsafe.Offsetof(places[0].EnterSeq), 8}, {"cpu", unsafe.Offsetof(places[0].EnterCpu), 4},
-		{"mark", unsafe.Offsetof(places[0].EnterMark), 2}, {"addr", unsafe.Offsetof(places[0].HasAddr), 1}, {"addrlen", unsafe.Offsetof(places[0].HasAddrlen), 1},
-		{"via", unsafe.Offsetof(places[0].Via), 1}, {"length", unsafe.Offsetof(places[0].AddrlenIn), 4}, {"fd", unsafe.Offsetof(places[0].Sockfd), 4},
+		{"who", unsafe.Offsetof(places[0].Who), unsafe.Sizeof(places[0].Who)},
+		{"in", unsafe.Offsetof(places[0].In), unsafe.Sizeof(places[0].In)},
+		{"time", unsafe.Offsetof(places[0].EnterNs), 8}, {"number", unsafe.Offsetof(places[0].EnterSeq), 8},
+		{"cpu", unsafe.Offsetof(places[0].EnterCpu), 4},
+		{"mark", unsafe.Offsetof(places[0].EnterMark), 2}, {"addr", unsafe.Offsetof(places[0].HasAddr), 1},
+		{"addrlen", unsafe.Offsetof(places[0].HasAddrlen), 1},
+		{"via", unsafe.Offsetof(places[0].Via), 1}, {"length", unsafe.Offsetof(places[0].AddrlenIn), 4},
+		{"fd", unsafe.Offsetof(places[0].Sockfd), 4},
 		{"flags", unsafe.Offsetof(places[0].Flags), 4},
 	} {
 		for i := l.at; i < l.at+l.size; i++ {

@@ -69,13 +69,15 @@ func (h *herd) holdPages() {
 		h.t.Fatal("userfaultfd: ", errno)
 	}
 	h.page, h.faults = page, int(fd)
-	h.fault(0xc018aa3f, [4]uint64{0xaa})                                                                   // UFFDIO_API
-	h.fault(0xc020aa00, [4]uint64{uint64(uintptr(unsafe.Pointer(&page[0]))), uint64(os.Getpagesize()), 1}) // UFFDIO_REGISTER, those that are missing
+	h.fault(0xc018aa3f, [4]uint64{0xaa}) // UFFDIO_API
+	// UFFDIO_REGISTER, those that are missing
+	h.fault(0xc020aa00, [4]uint64{uint64(uintptr(unsafe.Pointer(&page[0]))), uint64(os.Getpagesize()), 1})
 }
 
 func (h *herd) fault(request uintptr, args [4]uint64) {
 	h.t.Helper()
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(h.faults), request, uintptr(unsafe.Pointer(&args))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(h.faults), request,
+		uintptr(unsafe.Pointer(&args))); errno != 0 {
 		h.t.Fatalf("userfaultfd: ioctl %#x: %v", request, errno)
 	}
 }
@@ -113,7 +115,8 @@ func (h *herd) call() int {
 		call <- true
 	}
 	h.inAccept(2)
-	h.fault(0xc020aa04, [4]uint64{uint64(uintptr(unsafe.Pointer(&h.page[0]))), uint64(os.Getpagesize())}) // UFFDIO_ZEROPAGE
+	// UFFDIO_ZEROPAGE
+	h.fault(0xc020aa04, [4]uint64{uint64(uintptr(unsafe.Pointer(&h.page[0]))), uint64(os.Getpagesize())})
 	<-held
 	has := <-h.accepted
 	h.inAccept(1)
@@ -256,7 +259,8 @@ func TestVMHerdKilled(t *testing.T) {
 		}
 		f.Close()
 		if calls[format.Enter] != 2*rounds || calls[format.Return] != 2*rounds-1 {
-			t.Errorf("%s: %d entries and %d returns of %d calls, one of which waits", mode, calls[format.Enter], calls[format.Return], 2*rounds)
+			t.Errorf("%s: %d entries and %d returns of %d calls, one of which waits", mode, calls[format.Enter],
+				calls[format.Return], 2*rounds)
 		}
 		h.release()
 		h.end()

@@ -279,7 +279,8 @@ func TestVMRelisten(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	text := strings.Join(strings.Fields(string(out)), " ")
-	saysAll(t, text, "13 of 64, FULL 3 of 2", "the queue of "+addr+" had the limit 2 (", "), then 64 (", "), then 8 (", "was full (3, limit 2)",
+	saysAll(t, text, "13 of 64, FULL 3 of 2", "the queue of "+addr+" had the limit 2 (", "), then 64 (", "), then 8 (",
+		"was full (3, limit 2)",
 		"8 clients were in the queue when the listener was shut down")
 	if strings.Contains(text, "13 of 8") || strings.Contains(text, "13, limit") {
 		t.Errorf("a length stands with another limit:\n%s", out)
@@ -429,7 +430,8 @@ func testSteered(t *testing.T, backlog int) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if backlog > 0 {
-		saysAll(t, string(out), fmt.Sprintf("%d connections: %d queued, %d accepted, %d closed", len(want), len(want)-2, len(want)-2, len(want)))
+		saysAll(t, string(out), fmt.Sprintf("%d connections: %d queued, %d accepted, %d closed", len(want), len(want)-2,
+			len(want)-2, len(want)))
 	}
 	for _, word := range []string{"open at the end", "gone by the end"} {
 		if bytes.Contains(out, []byte(word)) && backlog > 0 {

@@ -45,19 +45,26 @@ func TestLook(t *testing.T) {
 		{name: "well"},
 		{"old", "proc/sys/kernel/osrelease", "5.4.0", "kernel", no, "acc needs Linux 5.10"},
 		{"no function", "proc/kallsyms", "0 T do_accept\n", "kernel", no, "no function __sys_accept4"},
-		{"no capabilities", "proc/self/status", "Name:\tacc\nCapEff:\t0000000000000000\n", "privileges", no, "no capability that recording takes"},
-		{"few capabilities", "proc/self/status", "Name:\tacc\nCapEff:\t000000c000000000\n", "privileges", less, "who sits in accept at the start"},
-		{"locked down", "sys/kernel/security/lockdown", "none integrity [confidentiality]", "lockdown", no, "it lets nobody trace it"},
-		{"half locked down", "sys/kernel/security/lockdown", "none [integrity] confidentiality", "lockdown", "", "no obstacle"},
+		{"no capabilities", "proc/self/status", "Name:\tacc\nCapEff:\t0000000000000000\n", "privileges", no,
+			"no capability that recording takes"},
+		{"few capabilities", "proc/self/status", "Name:\tacc\nCapEff:\t000000c000000000\n", "privileges", less,
+			"who sits in accept at the start"},
+		{"locked down", "sys/kernel/security/lockdown", "none integrity [confidentiality]", "lockdown", no,
+			"it lets nobody trace it"},
+		{"half locked down", "sys/kernel/security/lockdown", "none [integrity] confidentiality", "lockdown", "",
+			"no obstacle"},
 		{"no types", "sys/kernel/btf/vmlinux", "", "types", no, "does not describe its types"},
 		{"switched off", "sys/kernel/debug/kprobes/enabled", "0\n", "kprobes", no, "kprobes/enabled is 0"},
-		{"blacklisted", "sys/kernel/debug/kprobes/blacklist", "0xffff-0xffff\tdo_accept\n", "kprobes", less, "the kernel lets nobody probe do_accept"},
+		{"blacklisted", "sys/kernel/debug/kprobes/blacklist", "0xffff-0xffff\tdo_accept\n", "kprobes", less,
+			"the kernel lets nobody probe do_accept"},
 		{"ftrace off", "proc/sys/kernel/ftrace_enabled", "0\n", "ftrace", no, "kernel.ftrace_enabled is 0"},
 		{"no ftrace", "proc/sys/kernel/ftrace_enabled", "", "ftrace", less, "kprobes are used"},
 		{"no tracefs", "sys/kernel/tracing/kprobe_events", "", "tracefs", less, "not mounted"},
-		{"seccomp", "proc/self/status", "Name:\tacc\nCapEff:\t000001ffffffffff\nSeccomp:\t2\n", "seccomp", less, "a filter is on this process"},
+		{"seccomp", "proc/self/status", "Name:\tacc\nCapEff:\t000001ffffffffff\nSeccomp:\t2\n", "seccomp", less,
+			"a filter is on this process"},
 		{"user namespace", "proc/self/ns/user", "user:[4026532000]", "user namespace", no, "its own (4026532000)"},
-		{"pid namespace", "proc/self/ns/pid", "pid:[4026532000]", "pid namespace", less, "this container's processes alone"},
+		{"pid namespace", "proc/self/ns/pid", "pid:[4026532000]", "pid namespace", less,
+			"this container's processes alone"},
 		{"no cgroups", "sys/fs/cgroup/cgroup.controllers", "", "cgroups", less, "not mounted"},
 		{"little memory", "proc/meminfo", "MemAvailable: 20000 kB\n", "memory", less, "19 MiB available"},
 	} {
@@ -77,7 +84,8 @@ func TestLook(t *testing.T) {
 			if c.Name == x.check && x.standing != "" {
 				want = x.standing
 			}
-			if c.Standing != want || c.Name == x.check && !strings.Contains(c.Found+": "+c.Effect, x.says) || c.Found == "" || c.Standing != StandingOK && c.Effect == "" {
+			if c.Standing != want || c.Name == x.check && !strings.Contains(c.Found+": "+c.Effect, x.says) ||
+				c.Found == "" || c.Standing != StandingOK && c.Effect == "" {
 				t.Errorf("%s: %+v", x.name, c)
 			}
 		}
@@ -90,13 +98,15 @@ func TestLook(t *testing.T) {
 	}
 	// A cgroup with less than the host has.
 	root := maps.Clone(host())
-	for name, text := range map[string]string{"proc/self/cgroup": "0::/small\n", "sys/fs/cgroup/small/memory.max": "67108864\n", "sys/fs/cgroup/small/memory.current": "20971520\n"} {
+	for name, text := range map[string]string{"proc/self/cgroup": "0::/small\n",
+		"sys/fs/cgroup/small/memory.max": "67108864\n", "sys/fs/cgroup/small/memory.current": "20971520\n"} {
 		root[name] = &fstest.MapFile{Data: []byte(text)}
 	}
 	if c := checkMemory(root); c.Standing != less || c.Found != "44 MiB left of the 64 MiB of this cgroup" {
 		t.Errorf("%+v", c)
 	}
-	root["proc/77/comm"], root["proc/77/cmdline"] = &fstest.MapFile{Data: []byte("acc\n")}, &fstest.MapFile{Data: []byte("acc\x00record\x00-o\x00x.acc\x00")}
+	root["proc/77/comm"], root["proc/77/cmdline"] = &fstest.MapFile{Data: []byte("acc\n")},
+		&fstest.MapFile{Data: []byte("acc\x00record\x00-o\x00x.acc\x00")}
 	if c := checkOthers(root); c.Standing != less || c.Found != "acc record runs as process 77" {
 		t.Errorf("%+v", c)
 	}

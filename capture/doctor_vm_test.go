@@ -50,7 +50,8 @@ func TestVMDoctor(t *testing.T) {
 	}
 	r := startRecorder(t, "/in/acc", "record", "-o", filepath.Join(dir, "x.acc"))
 	d, code := doctor("-o", "/proc/x.acc")
-	if !strings.Contains(is(d, "other recorders").Found, "acc record runs as process ") || is(d, "output").Standing != StandingBroken || code != 0 {
+	if !strings.Contains(is(d, "other recorders").Found, "acc record runs as process ") ||
+		is(d, "output").Standing != StandingBroken || code != 0 {
 		t.Errorf("exit %d, %+v", code, d)
 	}
 	r.stop(t)
@@ -58,10 +59,12 @@ func TestVMDoctor(t *testing.T) {
 	d, code = doctor()
 	said, err := exec.Command("/in/acc", "record", "-o", filepath.Join(dir, "off.acc"), "-d", "1").CombinedOutput()
 	sysctl(t, "kernel.ftrace_enabled", "1")
-	if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != 7 || !strings.Contains(string(said), "kernel.ftrace_enabled is 0") {
+	if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != 7 ||
+		!strings.Contains(string(said), "kernel.ftrace_enabled is 0") {
 		t.Errorf("record while ftrace is off: %v\n%s", err, said)
 	}
-	if code != 7 || d.Records || is(d, "ftrace").Standing != StandingBroken || is(d, "recording").Standing != StandingBroken {
+	if code != 7 || d.Records || is(d, "ftrace").Standing != StandingBroken ||
+		is(d, "recording").Standing != StandingBroken {
 		t.Errorf("ftrace off: exit %d, %+v", code, d)
 	}
 	// Nothing was tried, so that nothing is broken: an attempt to attach while ftrace is off leaves 6.1 unable to.

@@ -150,13 +150,15 @@ func TestVMEndings(t *testing.T) {
 				list = append(list, x)
 
 				client, fd = l.pair(s)
-				x = truth{what: "the server has closed, the client still sends", port: portOf(t, client), end: analysis.EndByServer}
+				x = truth{what: "the server has closed, the client still sends", port: portOf(t, client),
+					end: analysis.EndByServer}
 				x.in, x.out = l.send(client, fd, 33), l.send(fd, client, 44)
 				l.try(unix.Close(fd))
 				l.untilEnd(client)
 				_, err = unix.Write(client, make([]byte, 10))
 				l.try(err)
-				if _, err := unix.Read(client, make([]byte, 1)); err != unix.ECONNRESET && err != unix.EPIPE && err != nil {
+				if _, err := unix.Read(client, make([]byte, 1)); err != unix.ECONNRESET && err != unix.EPIPE &&
+					err != nil {
 					t.Errorf("what is sent to a server that has closed: %v", err)
 				}
 				l.try(unix.Close(client))

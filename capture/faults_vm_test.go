@@ -66,7 +66,9 @@ func TestVMTwoRecorders(t *testing.T) {
 		// Each also sees the self-tests of those that start later.
 		text, err := exec.Command("/in/acc", "analyze", paths[n]).Output()
 		later := len(recorders) - 1 - n
-		none := strings.Contains(string(text), "findings: 1 notice") && strings.Contains(string(text), "notice clock-unsynchronised") // of the machine
+		// of the machine
+		none := strings.Contains(string(text), "findings: 1 notice") &&
+			strings.Contains(string(text), "notice clock-unsynchronised")
 		said := strings.Contains(string(text), "left out of findings: ")
 		if err != nil || !none || said != (later > 0) {
 			t.Errorf("%d recorders began later: %v\n%s", later, err, text)

@@ -74,7 +74,8 @@ func (a *analyzed) found(t *testing.T, id, severity, part string) {
 		return i == id && (severity == "" || s == severity) && strings.Contains(text, part)
 	}
 	for _, f := range a.Findings {
-		if is(f.ID, f.Severity, f.Text) || slices.ContainsFunc(f.Parts, func(p struct{ ID, Severity, Text string }) bool { return is(p.ID, p.Severity, p.Text) }) {
+		if is(f.ID, f.Severity, f.Text) || slices.ContainsFunc(f.Parts,
+			func(p struct{ ID, Severity, Text string }) bool { return is(p.ID, p.Severity, p.Text) }) {
 			return
 		}
 	}

@@ -42,7 +42,8 @@ func TestLedger(t *testing.T) {
 	// A young gap waits for what may still come.
 	l = ledger{}
 	take(0, 3, 1000)
-	if l.lost != 2 || l.lostBefore(500) != 0 || l.lostBefore(1001) != 2 || l.missing(probeEnter, 500) || !l.missing(probeEnter, 1001) {
+	if l.lost != 2 || l.lostBefore(500) != 0 || l.lostBefore(1001) != 2 || l.missing(probeEnter, 500) ||
+		!l.missing(probeEnter, 1001) {
 		t.Errorf("%d lost, %d before the gap, %d with it", l.lost, l.lostBefore(500), l.lostBefore(1001))
 	}
 	n := 0

@@ -22,7 +22,8 @@ func (l *lifeTest) exListener(proto, port int, target *server) (client, accepted
 		return -1, -1, err
 	}
 	at := &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}
-	l.try(errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(fd, at), unix.Listen(fd, 8)))
+	l.try(errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(fd, at),
+		unix.Listen(fd, 8)))
 	var none unix.RawSockaddrAny // AF_UNSPEC
 	if _, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&none)), 16); errno != 0 {
 		return -1, -1, errno
@@ -84,7 +85,8 @@ func TestVMListenedBefore(t *testing.T) {
 				_, _ = unix.Read(p.client, b[:])
 				l.try(unix.Close(p.client))
 			default:
-				l.try(errors.Join(unix.SetsockoptLinger(p.client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}), unix.Close(p.client)))
+				l.try(errors.Join(unix.SetsockoptLinger(p.client, unix.SOL_SOCKET, unix.SO_LINGER,
+					&unix.Linger{Onoff: 1}), unix.Close(p.client)))
 				_, _ = unix.Read(p.accepted, b[:])
 				l.try(unix.Close(p.accepted))
 			}
@@ -149,7 +151,8 @@ func TestVMMultipathRelisten(t *testing.T) {
 	if fmt.Sprint(limits) != "[2 64 8]" {
 		t.Errorf("listen events of inode %d have the limits %v", inode, limits)
 		for _, e := range r.events {
-			t.Logf("%s %s listener %d proto %d %s limit %d", e.Kind, e.Hook, e.Listener, e.Proto, e.Local(), e.BacklogMax)
+			t.Logf("%s %s listener %d proto %d %s limit %d", e.Kind, e.Hook, e.Listener, e.Proto, e.Local(),
+				e.BacklogMax)
 		}
 	}
 	out, err := exec.Command("/in/acc", "analyze", a.path).CombinedOutput()

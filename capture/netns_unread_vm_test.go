@@ -37,7 +37,8 @@ func aloneNamespace(t *testing.T, path string) (netns uint32, listener int, at u
 		netns = uint32(inodeOf(ns))
 		if path != "" {
 			f, err := os.Create(path)
-			if err := errors.Join(err, f.Close(), unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")); err != nil {
+			if err := errors.Join(err, f.Close(), unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND,
+				"")); err != nil {
 				t.Error(err)
 			}
 			_ = ns.Close()
@@ -182,7 +183,9 @@ func TestVMNamespaceAlone(t *testing.T) {
 	}
 	screen := string(out)
 	for ns, n := range map[uint32]int{held: 3, bound: 2} {
-		want := fmt.Sprintf("%d more accepted in network namespace %d, whose counters acc could not read: no process was in it when acc looked", n, ns)
+		want := fmt.Sprintf(
+			"%d more accepted in network namespace %d, whose counters acc could not read: no process was in it when "+
+				"acc looked", n, ns)
 		if !strings.Contains(strings.Join(strings.Fields(screen), " "), want) {
 			t.Errorf("%q is not said\n%s", want, screen)
 		}

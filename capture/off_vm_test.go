@@ -66,7 +66,8 @@ func TestVMSwitchedOff(t *testing.T) {
 			code := r.end()
 			i := info(t, path)
 			if code != 3 || i.Verdict != "unclean" || i.End.Clean || !strings.Contains(i.End.Detail, "probes were switched off: "+c.as+" was 0") ||
-				!strings.Contains(r.said.String(), "the recording was NOT closed cleanly: probes were switched off: "+c.as) {
+				!strings.Contains(r.said.String(),
+					"the recording was NOT closed cleanly: probes were switched off: "+c.as) {
 				t.Errorf("exit code %d, %+v\n%s", code, i, &r.said)
 			}
 			s := i.Witness.Spaces[0]

@@ -176,7 +176,8 @@ func checkCase(t *testing.T, r *recording, run *caseRun, mode Mode) {
 			told[w.UserData] = told[w.UserData] || w.Errno == 125
 		}
 		got = slices.DeleteFunc(got, func(e format.Event) bool {
-			return e.Armed() || e.Hook == format.HookIOComplete && e.Errno() == 125 && !told[e.UserData] || e.Hook == format.HookKernelAccept && e.Errno() == 11
+			return e.Armed() || e.Hook == format.HookIOComplete && e.Errno() == 125 && !told[e.UserData] ||
+				e.Hook == format.HookKernelAccept && e.Errno() == 11
 		})
 		want = slices.DeleteFunc(slices.Clone(want), func(w entry) bool { return w.Armed })
 	}

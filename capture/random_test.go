@@ -115,9 +115,11 @@ func TestTakeRandomCalls(t *testing.T) {
 		c := makes.next()
 		in, f := &c.Entry, c.Event.Facts
 		enter := c.Event
-		enter.BootNs, enter.CpuSeq, enter.Cpu, enter.Ret, enter.Kind = in.BootNs, in.CpuSeq, in.Cpu, 0, uint8(format.Enter)
+		enter.BootNs, enter.CpuSeq, enter.Cpu, enter.Ret, enter.Kind = in.BootNs, in.CpuSeq, in.Cpu, 0,
+			uint8(format.Enter)
 		enter.Mark, enter.HasAddr, enter.HasAddrlen, enter.Told.AddrlenOut = in.Mark, in.HasAddr, in.HasAddrlen, 0
-		enter.Facts.Backlog, enter.Facts.BacklogMax, enter.Facts.State, enter.Facts.Lport, enter.Facts.Laddr = in.Backlog, in.BacklogMax, in.State, in.Lport, in.Laddr
+		enter.Facts.Backlog, enter.Facts.BacklogMax, enter.Facts.State, enter.Facts.Lport,
+			enter.Facts.Laddr = in.Backlog, in.BacklogMax, in.State, in.Lport, in.Laddr
 		for _, raw := range []*bpf.AccEvent{&enter, &c.Event} {
 			var e format.Event
 			convert(&e, raw, &told.names)

@@ -273,7 +273,8 @@ func healthySSH(s *stage) {
 	s.run(
 		"/bin/sh",
 		"-c",
-		"mkdir -p /root/.ssh && rm -f /root/.ssh/id && ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id && cp /root/.ssh/id.pub /root/.ssh/authorized_keys",
+		"mkdir -p /root/.ssh && rm -f /root/.ssh/id && ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id && cp "+
+			"/root/.ssh/id.pub /root/.ssh/authorized_keys",
 	)
 	r := s.record(func() {
 		for range 4 {
@@ -759,7 +760,8 @@ func healthyRsyslog(s *stage) {
 	out := filepath.Join(s.dir, "out")
 	conf := s.file(
 		"rsyslog.conf",
-		"module(load=\"imtcp\")\ninput(type=\"imtcp\" port=\"8514\" address=\"127.0.0.1\")\naction(type=\"omfile\" file=\""+out+"\")\n",
+		"module(load=\"imtcp\")\ninput(type=\"imtcp\" port=\"8514\" address=\"127.0.0.1\")\naction(type=\"omfile\" "+
+			"file=\""+out+"\")\n",
 	)
 	s.daemon("rsyslogd", "-n", "-f", conf, "-i", filepath.Join(s.dir, "pid"))
 	s.listening(8514)

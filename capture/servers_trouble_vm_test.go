@@ -530,7 +530,8 @@ func xinetdFull(s *stage) {
 	)
 }
 
-// atLimit records until the limit is found, three times at most: the server has 10 ms for the next client, which is short
+// atLimit records until the limit is found, three times at most: the server has 10 ms for the next client, which is
+// short
 // for this machine when its host is busy.
 func (s *stage) atLimit(work func()) (r serverResult) {
 	s.t.Helper()
@@ -593,7 +594,8 @@ func socatFull(s *stage) {
 			now++
 			peak = max(peak, now)
 			mu.Unlock()
-			time.Sleep(time.Duration(600+stay.Add(37)%200) * time.Millisecond) // not all as long, so that they don't leave together
+			// not all as long, so that they don't leave together
+			time.Sleep(time.Duration(600+stay.Add(37)%200) * time.Millisecond)
 			mu.Lock()
 			now--
 			mu.Unlock()

@@ -107,7 +107,8 @@ func needServers(t *testing.T) {
 	if os.Getenv("ACC_SERVERS") == "" {
 		t.Skip("needs Debian's servers: make test-servers")
 	}
-	for _, dir := range []string{"/run/lock", "/run/sshd", "/run/exim4", "/run/mysqld", "/run/php", "/run/haproxy", "/run/named", "/run/vsftpd/empty"} {
+	for _, dir := range []string{"/run/lock", "/run/sshd", "/run/exim4", "/run/mysqld", "/run/php", "/run/haproxy",
+		"/run/named", "/run/vsftpd/empty"} {
 		if err := os.MkdirAll(dir, 0o777); err != nil {
 			t.Fatal(err)
 		}

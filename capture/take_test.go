@@ -44,7 +44,8 @@ func BenchmarkTakeCall(b *testing.B) {
 		in, c := &records[2*i], &calls[i]
 		c.Event = records[2*i+1]
 		e := &c.Entry
-		e.BootNs, e.CpuSeq, e.Cpu, e.Backlog, e.BacklogMax, e.State, e.Lport = in.BootNs, in.CpuSeq, in.Cpu, in.Facts.Backlog, in.Facts.BacklogMax, 10, 80
+		e.BootNs, e.CpuSeq, e.Cpu, e.Backlog, e.BacklogMax, e.State, e.Lport = in.BootNs, in.CpuSeq, in.Cpu,
+			in.Facts.Backlog, in.Facts.BacklogMax, 10, 80
 		e.HasAddr, e.HasAddrlen = 1, 1
 	}
 	s := &session{o: &Options{}, a: &attached{}, watcher: &watcher{}}

@@ -49,7 +49,10 @@ func TestVMTwinDeferLate(t *testing.T) {
 	l := &lifeTest{t: t}
 	var port uint16
 	a := analyzeWhile(t, func(*recorder) {
-		s := l.serve(unix.AF_INET, 0, 8, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 1) })
+		s := l.serve(unix.AF_INET, 0, 8, func(fd int) error {
+			return unix.SetsockoptInt(fd, unix.IPPROTO_TCP,
+				unix.TCP_DEFER_ACCEPT, 1)
+		})
 		c := l.client(unix.AF_INET)
 		l.try(unix.Connect(c, s.addr))
 		port = portOf(t, c)
@@ -140,7 +143,10 @@ func TestVMTwinShutdown(t *testing.T) {
 		}
 		l.try(unix.Close(s.fd))
 	})
-	stopsSaid(t, a.path, func(ino uint64) (string, int, bool) { return format.CauseListenerShut.String(), pid, ino == inode }, 1)
+	stopsSaid(t, a.path, func(ino uint64) (string, int, bool) {
+		return format.CauseListenerShut.String(), pid,
+			ino == inode
+	}, 1)
 	a.found(t, "client-lost", "", "2")
 	text := fmt.Sprint(a.Findings)
 	if !strings.Contains(text, "shut down") || !strings.Contains(text, fmt.Sprintf("[%d]", pid)) {
@@ -174,7 +180,8 @@ func TestVMTwinAbort(t *testing.T) {
 	if len(list) < 2 || list[0] != format.CauseAcceptQueueFull || list[len(list)-1] != format.CauseAborted {
 		t.Errorf("causes are %v", list)
 	}
-	saysAll(t, story(t, a.path, port), "the client believes that it is connected", "answered with a reset", "the client was reset because")
+	saysAll(t, story(t, a.path, port), "the client believes that it is connected", "answered with a reset",
+		"the client was reset because")
 }
 
 // assign has SYNs to a port go to a listener, by a program at the ingress of the loopback.
@@ -265,5 +272,7 @@ func TestVMTwinAssign(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	saysAll(t, string(out), "4 connections: 4 queued, 4 accepted, 4 closed")
-	saysAll(t, story(t, a.path, ports[0]), fmt.Sprintf("The client connected to port %d, and the listener is on port %d: the kernel steered", to, addrPort(s.addr).Port()))
+	saysAll(t, story(t, a.path, ports[0]), fmt.Sprintf(
+		"The client connected to port %d, and the listener is on port %d: the kernel steered", to,
+		addrPort(s.addr).Port()))
 }

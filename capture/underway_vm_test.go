@@ -64,7 +64,8 @@ func TestVMUnderWay(t *testing.T) {
 			resume()
 			p.do(3)
 			r.stop(t)
-			if w := info(t, path).Witness; w.Verdict != "explained" || w.Spaces[0].Unexplained != -1 || !strings.Contains(w.Text, "1 was accepted while acc read the counters") {
+			if w := info(t, path).Witness; w.Verdict != "explained" || w.Spaces[0].Unexplained != -1 ||
+				!strings.Contains(w.Text, "1 was accepted while acc read the counters") {
 				t.Errorf("taken before the start: %+v", w)
 			}
 
@@ -75,7 +76,8 @@ func TestVMUnderWay(t *testing.T) {
 			resume = stalledAccept(t, lfd)
 			r.stop(t)
 			resume()
-			if w := info(t, path).Witness; w.Verdict != "explained" || w.Spaces[0].Unexplained != 1 || !strings.Contains(w.Text, "1 call of accept had not returned at the end") {
+			if w := info(t, path).Witness; w.Verdict != "explained" || w.Spaces[0].Unexplained != 1 ||
+				!strings.Contains(w.Text, "1 call of accept had not returned at the end") {
 				t.Errorf("never returned: %+v", w)
 			}
 		})

@@ -112,7 +112,8 @@ func TestVMUnixRefused(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if err := errors.Join(unix.Bind(lfd, &unix.SockaddrUnix{Name: name}), unix.Listen(lfd, 1)); err != nil {
+					if err := errors.Join(unix.Bind(lfd, &unix.SockaddrUnix{Name: name}),
+						unix.Listen(lfd, 1)); err != nil {
 						t.Fatal(err)
 					}
 					for range 5 + i {
@@ -152,7 +153,8 @@ func TestVMUnixRefused(t *testing.T) {
 				}
 				got[x.Name] += x.Count
 			}
-			if !maps.Equal(got, c.refused) || c.refused[path] != 4 || c.refused["@acc-refused"] != 5 || c.refused[long] != 6 {
+			if !maps.Equal(got, c.refused) || c.refused[path] != 4 || c.refused["@acc-refused"] != 5 ||
+				c.refused[long] != 6 {
 				t.Errorf("counted %v, clients got EAGAIN %v", got, c.refused)
 			}
 			t.Logf("%v", got)

@@ -37,7 +37,8 @@ func (l *lifeTest) serveAt(port int) *server {
 	l.t.Helper()
 	at := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: port}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	l.try(errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1), unix.Bind(fd, at), unix.Listen(fd, 64)))
+	l.try(errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1), unix.Bind(fd, at),
+		unix.Listen(fd, 64)))
 	return &server{fd: fd, addr: at}
 }
 
@@ -129,7 +130,8 @@ var attacks = []attack{
 		for i := range 4 { // a connection that no packet made
 			fd := l.client(unix.AF_INET)
 			at := func(port int) unix.Sockaddr { return &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: port} }
-			l.try(errors.Join(unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_REPAIR, 1), unix.Bind(fd, at(7300+i)), unix.Connect(fd, at(7400+i)),
+			l.try(errors.Join(unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_REPAIR, 1), unix.Bind(fd, at(7300+i)),
+				unix.Connect(fd, at(7400+i)),
 				unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_REPAIR, 0), unix.Close(fd)))
 		}
 		return 0
@@ -180,7 +182,10 @@ var attacks = []attack{
 	}, agreeing},
 	{"fast open", func(l *lifeTest) int {
 		sysctl(l.t, "net.ipv4.tcp_fastopen", "1543") // client, server, and neither wants a cookie
-		s := l.serve(unix.AF_INET, 0, 64, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_FASTOPEN, 16) })
+		s := l.serve(unix.AF_INET, 0, 64, func(fd int) error {
+			return unix.SetsockoptInt(fd, unix.SOL_TCP,
+				unix.TCP_FASTOPEN, 16)
+		})
 		for range 6 {
 			c := l.client(unix.AF_INET)
 			_, err := unix.SendmsgN(c, []byte("x"), nil, s.addr, unix.MSG_FASTOPEN)
@@ -209,7 +214,8 @@ var attacks = []attack{
 		l.connects(s, 6)
 		for range 3 {
 			length := uint32(16)
-			if _, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(s.fd), 8, uintptr(unsafe.Pointer(&length)), 0, 0, 0); errno != unix.EFAULT {
+			if _, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(s.fd), 8, uintptr(unsafe.Pointer(&length)), 0, 0,
+				0); errno != unix.EFAULT {
 				l.t.Errorf("accept: %v", errno)
 			}
 		}
@@ -278,7 +284,8 @@ func TestVMWitnessFooled(t *testing.T) {
 			}
 			t.Logf("%s: %d accepted, %d recorded: %s", a.name, want, got.Totals.Accepted, got.Check.Text)
 			if got.Totals.Accepted != want || !slices.Contains(a.may, got.Check.Verdict) {
-				t.Errorf("%d accepted, %d recorded; the verdict is %s: %s", want, got.Totals.Accepted, got.Check.Verdict, fmt.Sprint(got.Check.Spaces))
+				t.Errorf("%d accepted, %d recorded; the verdict is %s: %s", want, got.Totals.Accepted,
+					got.Check.Verdict, fmt.Sprint(got.Check.Spaces))
 			}
 		})
 	}

@@ -219,7 +219,8 @@ func TestVMWitness(t *testing.T) {
 			s := i.Witness.Spaces[0]
 			figure(t, mode, "the kernel counted %d connections, %d overflows; %s", opened, overflows, i.Witness.Text)
 			if i.Witness.Verdict != "agrees" || s.Unexplained != 0 || s.Opened != opened || s.Accepted != taken || !s.QueuedKnown ||
-				s.QueuedStart < before || s.QueuedEnd != s.QueuedStart+after+1 || opened != taken+after+1 { // others may wait elsewhere
+				// others may wait elsewhere
+				s.QueuedStart < before || s.QueuedEnd != s.QueuedStart+after+1 || opened != taken+after+1 {
 				t.Errorf("the kernel counted %d, the test accepted %d: %+v", opened, taken, i.Witness)
 			}
 			if got := s.Counters["TcpExtListenOverflows"]; got < overflows || overflows == 0 { // a SYN comes again

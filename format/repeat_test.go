@@ -43,8 +43,10 @@ func TestRepeat(t *testing.T) {
 			lives++
 			row, life := w.RepeatLife(last[k], want.CPU)
 			fill(row, &want)
-			*life = LifeRow{SynQueue: want.SynQueue, HandshakeUS: want.HandshakeUS, BytesIn: want.BytesIn, BytesOut: want.BytesOut,
-				SegsIn: want.SegsIn, SegsOut: want.SegsOut, Retransmits: want.Retransmits, SRTTUS: want.SRTTUS, MinRTTUS: want.MinRTTUS, SockErr: want.SockErr}
+			*life = LifeRow{SynQueue: want.SynQueue, HandshakeUS: want.HandshakeUS, BytesIn: want.BytesIn,
+				BytesOut: want.BytesOut,
+				SegsIn:   want.SegsIn, SegsOut: want.SegsOut, Retransmits: want.Retransmits, SRTTUS: want.SRTTUS,
+				MinRTTUS: want.MinRTTUS, SockErr: want.SockErr}
 		default:
 			repeats++
 			fill(w.Repeat(last[k], want.CPU), &want)
@@ -74,7 +76,8 @@ func TestRepeat(t *testing.T) {
 }
 
 func fill(row *RepeatRow, e *Event) {
-	row.BootNS, row.CPUSeq, row.Inode, row.Cookie, row.RPort, row.Ret, row.Backlog = e.BootNS, e.CPUSeq, e.Inode, e.Cookie, e.RPort, e.Ret, e.Backlog
+	row.BootNS, row.CPUSeq, row.Inode, row.Cookie, row.RPort, row.Ret, row.Backlog = e.BootNS, e.CPUSeq, e.Inode,
+		e.Cookie, e.RPort, e.Ret, e.Backlog
 	switch a := e.RAddr; {
 	case a.Is4():
 		ip := a.As4()

@@ -196,8 +196,9 @@ func (w *Check) uncovered(r *Comparison, unread []*space) (where string, reasons
 		partly()
 	}
 	if slices.ContainsFunc(w.ended, func(s *space) bool { return s.first != nil }) {
-		reasons = append(reasons, "the counters began anew, or no process stayed: another network namespace may have got "+
-			"the number of one that ended; they say nothing of the time between")
+		reasons = append(reasons,
+			"the counters began anew, or no process stayed: another network namespace may have got "+
+				"the number of one that ended; they say nothing of the time between")
 		partly()
 	}
 	return where, reasons

@@ -318,7 +318,10 @@ func incomplete(c *Capture) []found {
 		return nil
 	}
 	next := "acc info says what is missing, and where"
-	if slices.ContainsFunc(why, func(id string) bool { return id == "truncated" || id == "corrupt" || id == "skipped" }) {
+	if slices.ContainsFunc(why, func(id string) bool {
+		return id == "truncated" || id == "corrupt" ||
+			id == "skipped"
+	}) {
 		next = "acc verify says what is missing, and where; acc repair makes a whole file of what is there"
 	}
 	switch {

@@ -129,7 +129,8 @@ var connectionKeys = labelled(
 	textOrNull(
 		"outcome",
 		func(c *conn) (string, bool) { return c.Outcome().ID(), c.Outcome() != "" },
-		"turned-away: the server ended it within a second, and no byte was read or sent; closed-unread: the same, but it had sent something; unanswered: the client had sent "+
+		"turned-away: the server ended it within a second, and no byte was read or sent; closed-unread: the same, "+
+			"but it had sent something; unanswered: the client had sent "+
 			"something and left before a byte came back; "+
 			"probe: the client left, and neither side had sent a byte; null: none of these, or not known",
 	).

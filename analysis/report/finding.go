@@ -122,7 +122,8 @@ func (t *text) connections() {
 		say string
 	}{
 		{c.TurnedAway, "of the accepted turned away: closed by the server within a second, no byte read or sent"},
-		{c.Unread, "of the accepted closed unread: by the server within a second, with something sent and nothing read"},
+		{c.Unread, "of the accepted closed unread: by the server within a second, with something sent and nothing " +
+			"read"},
 		{c.Unanswered, "of the accepted left unanswered: the client had sent something, and left before a byte came " +
 			"back"},
 		{c.Probes, "of the accepted left without a byte: the client left, and neither side had sent one (a check, or " +

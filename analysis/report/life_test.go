@@ -150,7 +150,9 @@ func TestLife(t *testing.T) {
 // Each line has exactly the keys that are promised, in their order.
 func TestConnectionKeys(t *testing.T) {
 	const want = "id laddr lport raddr rport pid comm via established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns netns listener " +
-		"ts began_ns end end_ns before accepted dead_on_arrival dead_ns gone_before_accept gone_ns refused_packets first_refused_ns last_refused_ns refused_ns handshake_ns alive_ns cookie inode old_state left_state holders holders_known handed_over cause lost_cause moves read outcome"
+		"ts began_ns end end_ns before accepted dead_on_arrival dead_ns gone_before_accept gone_ns refused_packets " +
+		"first_refused_ns last_refused_ns refused_ns handshake_ns alive_ns cookie inode old_state left_state " +
+		"holders holders_known handed_over cause lost_cause moves read outcome"
 	n := 0
 	slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
 		n++
@@ -226,8 +228,11 @@ func TestHostileLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := format.Event{Kind: format.Return, Hook: format.HookSysAccept4, Comm: hostile, LName: hostile, RName: hostile, Ret: 3}
-	for _, s := range []string{string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)), string(AppendConnectionJSON(nil, &c, format.NewClocks(format.Clock{}))), Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0),
-		b.String(), Explain(&e, nil, netip.AddrPort{}, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0)} {
+	for _, s := range []string{string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)),
+		string(AppendConnectionJSON(nil, &c, format.NewClocks(format.Clock{}))),
+		Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0),
+		b.String(), Explain(&e, nil, netip.AddrPort{}, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC,
+			0)} {
 		printable(t, strings.ReplaceAll(s, "\ufffd", ""))
 	}
 }
@@ -253,7 +258,8 @@ func TestGoneIsNotOpen(t *testing.T) {
 	if s := string(NewConnectionList(0).Append(nil, &unknown, clock, time.UTC)); !strings.Contains(s, "  03:00:00.000000  ") || !strings.HasSuffix(s, "gone by the end, its end was not seen") {
 		t.Errorf("%s", s)
 	}
-	if s := Story(&unknown, &format.Header{}, clock, time.UTC, 0); !strings.Contains(s, "gone by the end") || strings.Contains(s, "recording ends") || !strings.Contains(s, "03:00:00.000000             recording begins") {
+	if s := Story(&unknown, &format.Header{}, clock, time.UTC, 0); !strings.Contains(s, "gone by the end") ||
+		strings.Contains(s, "recording ends") || !strings.Contains(s, "03:00:00.000000             recording begins") {
 		t.Errorf("%s", s)
 	}
 	b.Reset()
@@ -306,7 +312,8 @@ func TestTimelineExplains(t *testing.T) {
 // A client that closes its side and then is served is not told as one that gave up, and
 // one that resets after it was accepted not as if it had done so before.
 func TestHalfClosed(t *testing.T) {
-	c := analysis.Connection{ID: 1, QueuedSeq: 1, QueuedNS: 1e9, AcceptedSeq: 3, AcceptedNS: 3e9, TID: 5, PID: 5, Comm: "srv", QueueWaitNS: 2e9, AliveNS: 3e9, ClosedSeq: 4, ClosedNS: 4e9, EndNS: 4e9,
+	c := analysis.Connection{ID: 1, QueuedSeq: 1, QueuedNS: 1e9, AcceptedSeq: 3, AcceptedNS: 3e9, TID: 5, PID: 5,
+		Comm: "srv", QueueWaitNS: 2e9, AliveNS: 3e9, ClosedSeq: 4, ClosedNS: 4e9, EndNS: 4e9,
 		Counted: true, BytesIn: 10, BytesOut: 10, Read: format.ReadAll}
 	for _, x := range []struct {
 		end   analysis.End
@@ -315,14 +322,16 @@ func TestHalfClosed(t *testing.T) {
 		want  string
 	}{
 		{analysis.EndByClient, 2e9, 8, "closed by the client, the client sent FIN before it was accepted"},
-		{analysis.EndByClient, 0, 8, "closed by the client, the client sent FIN before it was accepted"}, // it was in the queue when recording began
+		// it was in the queue when recording began
+		{analysis.EndByClient, 0, 8, "closed by the client, the client sent FIN before it was accepted"},
 		{analysis.EndResetByClient, 2e9, 8, "reset by the client, the client sent FIN before it was accepted"},
 		{analysis.EndByServer, 0, 1, "closed by the server"},
 		{analysis.EndResetByServer, 0, 1, "reset by the server, after the client had sent FIN"},
 		{analysis.EndResetByServer, 2e9, 8, "reset by the server, the client sent FIN before it was accepted"},
 	} {
 		c.End, c.GoneNS, c.StateAtAccept, c.OldState = x.end, x.gone, x.state, 8
-		line, story := string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)), Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0)
+		line, story := string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)),
+			Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0)
 		if !strings.HasSuffix(line, "  "+x.want) || !strings.Contains(story, "; "+x.want+".\n") {
 			t.Errorf("%s\n%s", line, story)
 		}
@@ -367,10 +376,13 @@ func TestOutcomes(t *testing.T) {
 		{analysis.EndByClient, 0, 0, format.ReadNothing, 1, "closed by the client, left without a byte", `"probe"`},
 		{analysis.EndTimeout, 0, 0, format.ReadNothing, 1, "timed out", "null"},
 	} {
-		c := analysis.Connection{ID: 1, Local: at, Remote: at, AcceptedSeq: 3, AcceptedNS: 3e9, ClosedSeq: 4, ClosedNS: 3e9 + x.ms*1e6, EndNS: 4e9, QueueWaitNS: -1,
-			AliveNS: -1, TID: 5, PID: 5, Comm: "srv", Counted: true, BytesIn: x.in, BytesOut: x.out, Read: x.read, End: x.end, StateAtAccept: 1}
+		c := analysis.Connection{ID: 1, Local: at, Remote: at, AcceptedSeq: 3, AcceptedNS: 3e9, ClosedSeq: 4,
+			ClosedNS: 3e9 + x.ms*1e6, EndNS: 4e9, QueueWaitNS: -1,
+			AliveNS: -1, TID: 5, PID: 5, Comm: "srv", Counted: true, BytesIn: x.in, BytesOut: x.out, Read: x.read,
+			End: x.end, StateAtAccept: 1}
 		clocks := format.NewClocks(format.Clock{})
-		line, story := string(NewConnectionList(0).Append(nil, &c, clocks, time.UTC)), Story(&c, &format.Header{}, clocks, time.UTC, 0)
+		line, story := string(NewConnectionList(0).Append(nil, &c, clocks, time.UTC)),
+			Story(&c, &format.Header{}, clocks, time.UTC, 0)
 		j := string(AppendConnectionJSON(nil, &c, clocks))
 		if !strings.HasSuffix(line, "  "+x.want) || !strings.Contains(story, "; "+x.want+".\n") || !strings.Contains(j, `"outcome":`+x.id) {
 			t.Errorf("%+v:\n%s\n%s\n%s", x, line, story, j)

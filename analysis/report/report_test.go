@@ -176,7 +176,8 @@ func TestNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"start", "end", "first_event", "last_event", "peak_at", "since", "until"} { // without events and a clock
+	// without events and a clock
+	for _, name := range []string{"start", "end", "first_event", "last_event", "peak_at", "since", "until"} {
 		if null := []byte(`"` + name + `":null`); bytes.Count(j, null) == 1 {
 			j = bytes.Replace(j, null, nil, 1)
 		}
@@ -242,10 +243,13 @@ func TestNumbers(t *testing.T) {
 // Sockets of one accept are one row of the table of listeners, however many of them the list holds, and attempts that
 // began anew after a signal are no failures in it.
 func TestListenerRows(t *testing.T) {
-	ftp := analysis.ListenerInfo{Addr: "127.0.0.1:21", Accepted: 14, Attempts: 30, Failed: 16, Restarted: 14, Comms: []string{"vsftpd"}, Listener: 1}
-	r := &analysis.Result{Listeners: []analysis.ListenerInfo{ftp}, OneAccept: []analysis.OneAccept{{Addr: "127.0.0.1", Program: "vsftpd", Sockets: 14, Accepted: 14}}}
+	ftp := analysis.ListenerInfo{Addr: "127.0.0.1:21", Accepted: 14, Attempts: 30, Failed: 16, Restarted: 14,
+		Comms: []string{"vsftpd"}, Listener: 1}
+	r := &analysis.Result{Listeners: []analysis.ListenerInfo{ftp},
+		OneAccept: []analysis.OneAccept{{Addr: "127.0.0.1", Program: "vsftpd", Sockets: 14, Accepted: 14}}}
 	for i := range 9 {
-		r.Listeners = append(r.Listeners, analysis.ListenerInfo{Addr: fmt.Sprintf("127.0.0.1:%d", 40000+i), Accepted: 1, OneAccept: true, Stops: 1, Stopped: &analysis.Stop{}})
+		r.Listeners = append(r.Listeners, analysis.ListenerInfo{Addr: fmt.Sprintf("127.0.0.1:%d", 40000+i), Accepted: 1,
+			OneAccept: true, Stops: 1, Stopped: &analysis.Stop{}})
 	}
 	r.Others.Listeners = 5
 	x := newText(r, TextOptions{})

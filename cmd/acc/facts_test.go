@@ -234,7 +234,8 @@ func (r *factReader) info(command string, args ...string) {
 	}
 	r.noteJSON("", command+" --json", o, "verdict", "verdict", "file", "integrity.state", "file, because", "integrity.why", "recording", "recording.state",
 		"recording, because", "recording.why", "accepted", "accepted", "first event", "first", "last event", "last", "frames", "frames",
-		"cross-check", "cross_check.verdict", "cross-check", "recording.cross_check", "cross-check in words", "cross_check.text")
+		"cross-check", "cross_check.verdict", "cross-check", "recording.cross_check", "cross-check in words",
+		"cross_check.text")
 	r.noteText("", command, first("events"), `returns?, ([\d,]+) accepted`, "accepted")
 	r.noteText("", command, first("size"), `in (\d+) frames?`, "frames")
 	r.noteText("", command, first("time"), ` for (\S+ ?\S*), ended by`, "duration")
@@ -256,7 +257,8 @@ func (r *factReader) verify() {
 	}
 	r.noteJSON("", "verify --json", o, "events", "events", "bytes of the file", "bytes", "lost", "recording.lost", "missed", "recording.missed", "closed cleanly", "recording.closed_cleanly",
 		"verdict", "capture", "file", "integrity.state", "file, because", "integrity.why", "recording", "recording.state", "recording, because", "recording.why",
-		"cross-check", "cross_check.verdict", "cross-check", "recording.cross_check", "cross-check in words", "cross_check.text", "id", "id")
+		"cross-check", "cross_check.verdict", "cross-check", "recording.cross_check", "cross-check in words",
+		"cross_check.text", "id", "id")
 	if n, ok := o["missing"].(map[string]any); ok && n["after_event"] != nil && n["after_time"] != nil {
 		r.note("time of event "+fmt.Sprint(n["after_event"]), "verify --json", fmt.Sprint(n["after_time"]))
 	}
@@ -286,7 +288,8 @@ func (r *factReader) analyze(salvage bool) {
 	r.noteJSON(scope, name+" --json", o, "events", "capture.events", "attempts", "totals.attempts", "accepted", "totals.accepted", "failed", "totals.failed", "lost", "totals.lost",
 		"lost", "recording.lost", "missed", "totals.missed", "missed", "recording.missed", "connections", "connections.seen", "closed cleanly", "recording.closed_cleanly",
 		"recording", "recording.state", "recording, because", "recording.why", "first event", "capture.first_event", "last event", "capture.last_event",
-		"cross-check", "cross_check.verdict", "cross-check", "recording.cross_check", "cross-check in words", "cross_check.text", "id", "capture.id")
+		"cross-check", "cross_check.verdict", "cross-check", "recording.cross_check", "cross-check in words",
+		"cross_check.text", "id", "capture.id")
 	r.noteJSON("", name+" --json", o, "file", "integrity.state")
 	r.noteJSON(scope, name+" --json", o, "file, because", "integrity.why")
 	list, _ := o["findings"].([]any)

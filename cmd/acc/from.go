@@ -86,7 +86,8 @@ func (l *later) untilOf(until string) (time.Time, error) {
 	case !l.from.IsZero() && t.Before(l.from):
 		return t, &usageError{
 			errors.New("--until is before --from"),
-			"times of the day are in the zone in which they are shown: the recorded host's, or that of --utc or --local",
+			"times of the day are in the zone in which they are shown: the recorded host's, or that of --utc or " +
+				"--local",
 		}
 	}
 	return t, nil

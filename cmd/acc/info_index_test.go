@@ -73,7 +73,8 @@ func TestInfoByIndex(t *testing.T) {
 		return i, text, err
 	}
 	fast, text, err := ask(data, false)
-	if err != nil || fast.Read != evidence.ReadIndex || fast.Verdict != "unchecked" || fast.Accepted != nil || fast.CrossCheck != nil || fast.Start != nil {
+	if err != nil || fast.Read != evidence.ReadIndex || fast.Verdict != "unchecked" || fast.Accepted != nil ||
+		fast.CrossCheck != nil || fast.Start != nil {
 		t.Fatalf("by the index: %v\n%s", err, text)
 	}
 	for _, want := range []string{"NOT looked at", "by the index", "acc info --full"} {
@@ -82,7 +83,8 @@ func TestInfoByIndex(t *testing.T) {
 		}
 	}
 	full, text, err := ask(data, true)
-	if err != nil || full.Read != evidence.ReadAll || *full.Accepted != uint64(accepted) || strings.Contains(text, "NOT looked at") {
+	if err != nil || full.Read != evidence.ReadAll || *full.Accepted != uint64(accepted) ||
+		strings.Contains(text, "NOT looked at") {
 		t.Fatalf("all: %v\n%s", err, text)
 	}
 	if fast.Events != full.Events || fast.Frames != full.Frames || fast.Bytes != full.Bytes || fast.Lost != full.Lost || fast.Lost != 3 ||
@@ -91,7 +93,8 @@ func TestInfoByIndex(t *testing.T) {
 	}
 
 	unclosed, _ := largeSample(t, false)
-	if i, text, err := ask(unclosed, false); !errors.As(err, new(*evidence.UncleanError)) || i.Read != evidence.ReadIndex || i.Verdict != "unclean" {
+	if i, text, err := ask(unclosed, false); !errors.As(err, new(*evidence.UncleanError)) ||
+		i.Read != evidence.ReadIndex || i.Verdict != "unclean" {
 		t.Errorf("in disorder: %v\n%s", err, text)
 	}
 	frames, err := format.ReadIndex(bytes.NewReader(data), int64(len(data)))
@@ -106,7 +109,8 @@ func TestInfoByIndex(t *testing.T) {
 			t.Errorf("%s: %v\n%s", what, err, text)
 		}
 	}
-	if i, text, err := ask(data[:end], false); !errors.Is(err, format.ErrTruncated) || i.Read != evidence.ReadAll || i.Verdict != "truncated" {
+	if i, text, err := ask(data[:end], false); !errors.Is(err, format.ErrTruncated) || i.Read != evidence.ReadAll ||
+		i.Verdict != "truncated" {
 		t.Errorf("cut: %v\n%s", err, text)
 	}
 	middle := bytes.Clone(data)

@@ -40,12 +40,15 @@ func TestJSONDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck", "../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../evidence", "../../format")
+	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck",
+		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../evidence", "../../format")
 	parts := map[string]string{
 		"events": fieldTable(eventFields()), "pairs": fieldTable(lineKinds["pairs"]()), "connections": fieldTable(lineKinds["connections"]()),
-		"ends": endTable(), "why": src.words(t, "pairing.Why"), "severities": src.words(t, "findings.Severity"), "cross-check": src.words(t, "crosscheck.Verdict"), "halted": src.words(t, "format.Halted"),
+		"ends": endTable(), "why": src.words(t, "pairing.Why"), "severities": src.words(t, "findings.Severity"),
+		"cross-check": src.words(t, "crosscheck.Verdict"), "halted": src.words(t, "format.Halted"),
 	}
-	roots := map[string]reflect.Type{"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[evidence.Info](), "verify": reflect.TypeFor[evidence.Verification](),
+	roots := map[string]reflect.Type{"analyze": reflect.TypeFor[analysis.Result](),
+		"info": reflect.TypeFor[evidence.Info](), "verify": reflect.TypeFor[evidence.Verification](),
 		"unreadable": reflect.TypeFor[unreadable](), "fields": reflect.TypeFor[field]()}
 	users := map[reflect.Type]int{}
 	for _, root := range roots {
@@ -146,7 +149,8 @@ func (s *source) take(pkg string, n ast.Node) {
 				of = id.Name
 			}
 			word, _ := strconv.Unquote(v.Value)
-			s.consts[pkg+"."+of] = append(s.consts[pkg+"."+of], [2]string{word, sentence(cmp.Or(n.Comment.Text(), n.Doc.Text()))})
+			s.consts[pkg+"."+of] = append(s.consts[pkg+"."+of],
+				[2]string{word, sentence(cmp.Or(n.Comment.Text(), n.Doc.Text()))})
 		}
 	}
 }

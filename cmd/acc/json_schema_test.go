@@ -22,7 +22,8 @@ import (
 
 // schemaRoots are the kinds of JSON objects that acc prints, other than lines.
 var schemaRoots = map[string]reflect.Type{
-	"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[evidence.Info](), "verify": reflect.TypeFor[evidence.Verification](),
+	"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[evidence.Info](),
+	"verify":     reflect.TypeFor[evidence.Verification](),
 	"unreadable": reflect.TypeFor[unreadable](), "field": reflect.TypeFor[field](),
 }
 
@@ -131,7 +132,9 @@ const schemaFile = "schema.json"
 
 // The schema is that of the types that are printed.
 func TestSchema(t *testing.T) {
-	m := &schemaMaker{readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck", "../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../evidence", "../../format"), object{}}
+	m := &schemaMaker{readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck",
+		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../evidence", "../../format"),
+		object{}}
 	for name, of := range schemaRoots {
 		m.define(of)
 		if own := strings.ReplaceAll(objectName(of), " ", "_"); own != name {

@@ -51,7 +51,8 @@ func TestPhrases(t *testing.T) {
 		}
 		texts[filepath.Base(name)] = text
 	}
-	for _, dir := range []string{".", "../../analysis", "../../analysis/*", "../../evidence", "../../evidence/*", "../../replay", "../../format"} {
+	for _, dir := range []string{".", "../../analysis", "../../analysis/*", "../../evidence", "../../evidence/*",
+		"../../replay", "../../format"} {
 		sources, _ := filepath.Glob(filepath.Join(dir, "*.go"))
 		for _, name := range sources {
 			if !strings.HasSuffix(name, "_test.go") {
@@ -67,7 +68,8 @@ func TestPhrases(t *testing.T) {
 		for name, text := range texts {
 			for _, at := range re.FindAllStringIndex(text, -1) {
 				near := text[max(at[0]-40, 0):min(at[1]+40, len(text))]
-				t.Errorf("%s says %q; say %s: …%s…", name, text[at[0]:at[1]], p.instead, strings.Join(strings.Fields(near), " "))
+				t.Errorf("%s says %q; say %s: …%s…", name, text[at[0]:at[1]], p.instead,
+					strings.Join(strings.Fields(near), " "))
 			}
 		}
 	}

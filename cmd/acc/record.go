@@ -334,7 +334,9 @@ func (l *statusLine) show(s capture.Status) {
 	if s.Events == 0 && s.Elapsed >= quietTime && !l.quiet {
 		l.quiet = true
 		l.clear()
-		fmt.Fprintf(l.w, "acc: no event in %s: nobody called accept, and nobody connected (the probes were tested when acc began)\n", quietTime)
+		fmt.Fprintf(l.w,
+			"acc: no event in %s: nobody called accept, and nobody connected (the probes were tested when acc began)\n",
+			quietTime)
 	}
 	rate := float64(s.Events-l.last.Events) / max(s.Elapsed-l.last.Elapsed, time.Millisecond).Seconds()
 	l.last, l.shown = s, true

@@ -20,7 +20,8 @@ func TestStatusLine(t *testing.T) {
 		l.show(capture.Status{Elapsed: time.Duration(s) * time.Second})
 	}
 	text := b.String()
-	if !strings.HasPrefix(text, "\r\x1b[Kloading probes ...\r\x1b[Ktesting the probes ...\r\x1b[K") || strings.Count(text, "acc: no event in 10s: ") != 1 {
+	if !strings.HasPrefix(text, "\r\x1b[Kloading probes ...\r\x1b[Ktesting the probes ...\r\x1b[K") ||
+		strings.Count(text, "acc: no event in 10s: ") != 1 {
 		t.Errorf("%q", text)
 	}
 	b.Reset()

@@ -308,7 +308,8 @@ func TestImports(t *testing.T) {
 		return string(out)
 	}
 	const module = "github.com/acc-project/acc/"
-	for _, p := range []string{"format", "replay", "analysis", "analysis/audit", "analysis/report", "evidence", "evidence/sshsig", "evidence/checkpoints"} {
+	for _, p := range []string{"format", "replay", "analysis", "analysis/audit", "analysis/report", "evidence",
+		"evidence/sshsig", "evidence/checkpoints"} {
 		deps := list("-deps", module+p)
 		for _, bad := range []string{"github.com/cilium/ebpf", module + "capture", module + "bpf", "github.com/spf13/cobra"} {
 			if strings.Contains(deps, bad) {
@@ -316,7 +317,8 @@ func TestImports(t *testing.T) {
 			}
 		}
 	}
-	for _, p := range []string{"audit", "crosscheck", "findings", "humanize", "pairing", "stats"} { // which analysis puts together
+	// which analysis puts together
+	for _, p := range []string{"audit", "crosscheck", "findings", "humanize", "pairing", "stats"} {
 		if deps := list("-deps", module+"analysis/"+p); strings.Contains(deps, module+"analysis\n") {
 			t.Errorf("analysis/%s depends on analysis", p)
 		}

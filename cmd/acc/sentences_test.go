@@ -14,8 +14,10 @@ import (
 // ones matches "1 events", "1 more processes" and the like: a word behind a lone 1 that is a
 // plural.
 var ones = regexp.MustCompile(`(?:^|[^\d.,:≥~\w-]|≥|~)1 (?:[a-z-]+ )?(?:` + strings.Join([]string{
-	"accepts", "ACKs", "addresses", "attempts", "bytes", "calls", "captures", "changes", "clients", "CPUs", "connections",
-	"counters", "days", "descriptors", "entries", "errors", "events", "failures", "files", "findings", "frames", "handshakes",
+	"accepts", "ACKs", "addresses", "attempts", "bytes", "calls", "captures", "changes", "clients", "CPUs",
+	"connections",
+	"counters", "days", "descriptors", "entries", "errors", "events", "failures", "files", "findings", "frames",
+	"handshakes",
 	"heads", "hits", "lines", "listeners", "losses", "namespaces", "packets", "peers", "places", "probes", "processes",
 	"returns", "segments", "signatures", "sockets", "SYNs", "tasks", "threads", "times", "workers",
 }, "|") + `)\b`)
@@ -80,8 +82,10 @@ func TestSentences(t *testing.T) {
 
 // sentenceCommands are what is run on each capture.
 var sentenceCommands = []string{
-	"analyze", "analyze --brief", "analyze --salvage --top 1", "analyze --connections", "analyze --pairs", "analyze --timeline",
-	"explain 1", "explain 3", "analyze --connection 1", "info", "info --full", "verify", "replay --speed max", "replay --speed max --salvage",
+	"analyze", "analyze --brief", "analyze --salvage --top 1", "analyze --connections", "analyze --pairs",
+	"analyze --timeline",
+	"explain 1", "explain 3", "analyze --connection 1", "info", "info --full", "verify", "replay --speed max",
+	"replay --speed max --salvage",
 }
 
 // The texts that tests of package report hold are free of them, too.

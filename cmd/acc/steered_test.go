@@ -24,9 +24,11 @@ func TestSteered(t *testing.T) {
 		if id[2] != fmt.Sprint(sockNames[i]) {
 			t.Errorf("connection %s has local port %s, want %d", id[1], id[2], sockNames[i])
 		}
-		want := fmt.Sprintf("The client connected to port %d, and the listener is on port 7127: the kernel steered", sockNames[i])
+		want := fmt.Sprintf("The client connected to port %d, and the listener is on port 7127: the kernel steered",
+			sockNames[i])
 		for _, args := range [][]string{{"analyze", "--connection", id[1], file}, {"explain", id[1], file}} {
-			if said := runHere(t, args...).out; strings.Contains(said, want) != (sockNames[i] != 7127) || strings.Count(said, "steered") > 1 {
+			if said := runHere(t, args...).out; strings.Contains(said, want) != (sockNames[i] != 7127) ||
+				strings.Count(said, "steered") > 1 {
 				t.Errorf("%q of a connection to port %d: %s", args, sockNames[i], said)
 			}
 		}

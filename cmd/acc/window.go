@@ -39,7 +39,9 @@ func (in *input) window(from, until string) (w window, err error) {
 		}
 	}
 	if until != "" && w.until.Before(w.from) {
-		return w, &usageError{errors.New("--until is before --from"), "times of the day are in the zone in which they are shown: the recorded host's, or that of --utc or --local"}
+		return w, &usageError{errors.New("--until is before --from"),
+			"times of the day are in the zone in which they are shown: the recorded host's, or that of --utc or " +
+				"--local"}
 	}
 	return w, nil
 }

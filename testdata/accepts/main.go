@@ -76,7 +76,8 @@ type testCase struct {
 var cases = slices.Concat(syscallCases, int80Cases, familyCases, uringCases, uringEndCases, placeCases)
 
 // children are what this program does when it is started by a case.
-var children = []testCase{{"one", childOne}, {"two", childTwo}, {"armed", childArmed}, {"block", childBlock}, {"killed", childKilled}}
+var children = []testCase{{"one", childOne}, {"two", childTwo}, {"armed", childArmed}, {"block", childBlock},
+	{"killed", childKilled}}
 
 func init() {
 	runtime.LockOSThread() // a child accepts on its first thread: its TID is its PID

@@ -217,7 +217,8 @@ func (r *ring) keep(l *socket, at int) {
 
 // acceptKept asks to accept from that.
 func (r *ring) acceptKept(l *socket, at int, mode string, prio uint16) *request {
-	return r.accept(l, strings.TrimPrefix(mode+" registered", single+" "), func(s *sqe) { s.fd, s.flags, s.prio = int32(at), s.flags|sqeFixedFile, prio })
+	return r.accept(l, strings.TrimPrefix(mode+" registered", single+" "),
+		func(s *sqe) { s.fd, s.flags, s.prio = int32(at), s.flags|sqeFixedFile, prio })
 }
 
 // number is what can be seen of the number of a registered file: from 5.19 on it stands in the request.
