@@ -232,6 +232,19 @@ func (cs *conns) add(k tuple, cookie, seq uint64) (*conn, error) {
 	return c, nil
 }
 
+// meet begins to follow a connection of which this is not the first event that there was: it was there before, or its
+// beginning can be in a part that is missing.
+func (cs *conns) meet(e *format.Event, l *listener) (*conn, error) {
+	c, err := cs.add(tupleOf(e), e.Cookie, e.Seq)
+	if err != nil {
+		return nil, err
+	}
+	c.listener = l
+	c.headless, c.before = cs.partial(), !cs.partial()
+	cs.refusedUnseen(c)
+	return c, nil
+}
+
 func (cs *conns) remove(c *conn) {
 	if c.cookie != 0 && cs.byCookie[c.cookie] == c {
 		delete(cs.byCookie, c.cookie)
@@ -253,11 +266,9 @@ func (cs *conns) moved(e *format.Event, l *listener) error {
 	c := cs.find(e)
 	if c == nil {
 		var err error
-		if c, err = cs.add(tupleOf(e), e.Cookie, e.Seq); err != nil {
+		if c, err = cs.meet(e, nil); err != nil { // its listener is set below
 			return err
 		}
-		c.headless, c.before = cs.partial(), !cs.partial()
-		cs.refusedUnseen(c)
 	}
 	if c.first == 0 {
 		c.first = e.Seq
@@ -425,12 +436,9 @@ func (cs *conns) closed(e *format.Event, l *listener) error {
 	}
 	if c == nil {
 		var err error
-		if c, err = cs.add(tupleOf(e), e.Cookie, e.Seq); err != nil {
+		if c, err = cs.meet(e, l); err != nil {
 			return err
 		}
-		c.listener = l
-		c.headless, c.before = cs.partial(), !cs.partial()
-		cs.refusedUnseen(c)
 	}
 	if c.first == 0 {
 		c.first = e.Seq
@@ -455,12 +463,9 @@ func (cs *conns) forgotten(e *format.Event, l *listener) error {
 	c := cs.find(e)
 	if c == nil {
 		var err error
-		if c, err = cs.add(tupleOf(e), e.Cookie, e.Seq); err != nil {
+		if c, err = cs.meet(e, l); err != nil {
 			return err
 		}
-		c.listener = l
-		c.headless, c.before = cs.partial(), !cs.partial()
-		cs.refusedUnseen(c)
 	}
 	if c.first == 0 {
 		c.first = e.Seq

@@ -21,8 +21,8 @@ type wantedHead struct {
 	head   string
 	logged bool // by a log, not by --head
 	found  *HeadResult
-	other  bool   // the frame is there and has another head
-	at     *int64 // another frame that has the head, of one that was given by hand; nil: none
+	other  bool  // the frame is there and has another head
+	at     int64 // the frame that has the head, of one that was given by hand with a number; -1: none
 }
 
 // HeadResult is what became of it.
@@ -71,8 +71,9 @@ type Head struct {
 
 // wanted are the heads that are looked for in one capture.
 type wanted struct {
-	heads  []wantedHead
-	frames map[int64][]int // places in heads, by frame, -1: any
+	heads    []wantedHead
+	numbered []int           // places in heads of those that were given by hand with a number: easily one too large
+	frames   map[int64][]int // places in heads, by frame, -1: any
 }
 
 // of gives what is wanted of a capture, and what the log is worth for it.
@@ -83,7 +84,10 @@ func (k *Kept) of(id string) (*wanted, *LogResult) {
 		return w, r
 	}
 	for _, h := range k.Heads {
-		w.heads = append(w.heads, wantedHead{frame: h.Frame, head: h.Hex})
+		if h.Frame >= 0 {
+			w.numbered = append(w.numbered, len(w.heads))
+		}
+		w.heads = append(w.heads, wantedHead{frame: h.Frame, head: h.Hex, at: -1})
 	}
 	if k.Log != nil {
 		lines, against, passed := k.Log.Of(id)
@@ -93,7 +97,7 @@ func (k *Kept) of(id string) (*wanted, *LogResult) {
 			if i == 0 && c.Writer.PID != "" {
 				r.Writer = c.Writer.String()
 			}
-			w.heads = append(w.heads, wantedHead{frame: c.Frame, events: c.Events, bytes: c.Bytes,
+			w.heads = append(w.heads, wantedHead{frame: c.Frame, events: c.Events, bytes: c.Bytes, at: -1,
 				head: hex.EncodeToString(c.Head[:]), logged: true})
 		}
 	}
@@ -106,11 +110,9 @@ func (k *Kept) of(id string) (*wanted, *LogResult) {
 // seen notes which wanted heads a frame of the capture answers.
 func (w *wanted) seen(b *format.Batch, events uint64) {
 	head := ""
-	for i := range w.heads { // by hand, a number is easily one too large
-		if h := &w.heads[i]; !h.logged && h.frame >= 0 && h.frame != int64(b.Frame) &&
-			h.head == hex.EncodeToString(b.Chain[:]) {
-			frame := int64(b.Frame)
-			h.at = &frame
+	for _, i := range w.numbered {
+		if head = cmp.Or(head, hex.EncodeToString(b.Chain[:])); w.heads[i].head == head {
+			w.heads[i].at = int64(b.Frame)
 		}
 	}
 	for _, places := range [][]int{w.frames[int64(b.Frame)], w.frames[-1]} {
@@ -178,7 +180,7 @@ func (v *Verification) judgeHeads(w *wanted, log *LogResult) {
 		switch {
 		case h.found != nil:
 			result = *h.found
-		case h.at != nil && v.Repaired == nil:
+		case h.at >= 0 && v.Repaired == nil:
 			result.Status = HeadUnconfirmed
 			note(&misplaced, h)
 		case h.logged && doubtful:
@@ -211,7 +213,7 @@ func (v *Verification) judgeHeads(w *wanted, log *LogResult) {
 	}
 	if misplaced != nil {
 		v.unconfirm(fmt.Sprintf("the chain head that was given for frame %d is that of frame %d: frames count from 0%s",
-			misplaced.frame, *misplaced.at, more(&misplaced)))
+			misplaced.frame, misplaced.at, more(&misplaced)))
 	}
 	if cut != nil {
 		v.forge("frame %d was written and is missing, yet the capture has an end: it was cut and closed anew%s",
