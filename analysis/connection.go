@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/format"
 )
 
@@ -27,8 +26,7 @@ type Connection struct {
 	ListenAddr    string // what the listener is called in tables, "" unknown
 	ListenOwner   string // who began to listen, name[pid], "" unknown
 	Before        bool   // it was there when recording began
-	// its beginning is not in the capture, of which a part before its first event is missing: it may have been there
-	// before
+	// a part of the capture is missing before its first event: it began there, or before the recording
 	BeginUnknown bool
 	StartNS      int64 // which was then
 
@@ -247,9 +245,6 @@ func endOf(oldState uint8, sockErr uint16, shutdown uint8, served bool) End {
 
 // shutReceiving is the bit of an event's Shutdown that the server reads no more (RCV_SHUTDOWN).
 const shutReceiving = 1
-
-// Discarded reports whether an event tells of a socket that never was a connection.
-func Discarded(e *format.Event) bool { return crosscheck.Discarded(e) }
 
 // EndOf says who closed the connection of a Closed event.
 func EndOf(e *format.Event) End {

@@ -5,6 +5,7 @@ package analysis
 import (
 	"net/netip"
 
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
@@ -423,7 +424,7 @@ func (cs *conns) state(e *format.Event) {
 // closed takes the end of a connection.
 func (cs *conns) closed(e *format.Event, l *listener) error {
 	c := cs.find(e)
-	if Discarded(e) && (c == nil || c.mark&format.MarkFastOpen == 0) {
+	if crosscheck.Discarded(e) && (c == nil || c.mark&format.MarkFastOpen == 0) {
 		cs.totals.Discarded++ // c is the one that was kept
 		return nil
 	}

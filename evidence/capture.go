@@ -110,7 +110,8 @@ func (c *Capture) Verdict(err error, end *format.End, r *analysis.Result) error 
 	ended := errors.Is(err, io.EOF) || errors.Is(err, format.ErrTruncated)
 	switch {
 	case ended && len(skipped) > 0:
-		err = &format.CorruptError{Offset: skipped[0].Offset, Reason: skipped[0].Reason + skippedNote(skipped)}
+		err = &SalvagedError{&format.CorruptError{Offset: skipped[0].Offset,
+			Reason: skipped[0].Reason + skippedNote(skipped)}}
 	case ended && r != nil && r.Integrity.State == audit.Corrupt:
 		return &MismatchError{Name: c.name, Why: r.Integrity.Why}
 	case errors.Is(err, io.EOF) && end != nil && (!end.Clean || c.Header().Repaired != nil):
@@ -120,6 +121,14 @@ func (c *Capture) Verdict(err error, end *format.End, r *analysis.Result) error 
 	}
 	return fmt.Errorf("%s: %w", c.name, err)
 }
+
+// SalvagedError is the verdict on a corrupt file of which all that can be read was read.
+type SalvagedError struct{ first *format.CorruptError }
+
+// Error says where the first corrupt place is, and how much was left out at all of them.
+func (e *SalvagedError) Error() string { return e.first.Error() }
+
+func (e *SalvagedError) Unwrap() error { return e.first }
 
 func skippedNote(skipped []format.Skip) string {
 	bytes, events := int64(0), uint64(0)

@@ -210,7 +210,7 @@ func (a *Account) Contradictions() []string {
 	return a.against
 }
 
-// totals holds the account of END against the events and the records of losses.
+// totals compares the counts in END with the events and the records of losses.
 func (a *Account) totals() {
 	lost := uint64(0)
 	known := map[counted]bool{}

@@ -1,6 +1,6 @@
 package audit
 
-// This file holds the numbers that hits of a probe took against each other.
+// This file checks the numbers of events: each hit of a probe on a CPU has the next one.
 
 import (
 	"fmt"
@@ -12,8 +12,8 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// numbers holds the numbers that hits of a probe took on their CPU against each
-// other: each is there once, or lost, or of the recorder's own hits.
+// numbers checks that each number of a probe on a CPU is there once, or lost, or one of
+// the recorder's own hits.
 type numbers struct {
 	beganNS int64       // of the header: all of the recorder's own hits were before
 	near    [][]*number // of the first CPUs, by place

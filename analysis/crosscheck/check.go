@@ -19,8 +19,8 @@ const maxSpaces = 10_000
 // late is by how much events can stand out of their order in time.
 const late = int64(time.Second)
 
-// Check holds what was recorded against what the kernel itself counted. It takes
-// a capture's batches one after another. It is for one goroutine.
+// Check compares what was recorded with what the kernel counted. It takes a capture's
+// batches one after another. It is for one goroutine.
 type Check struct {
 	queuedKnown bool // the capture has events of connections that were queued
 	blind       bool // and none of accept
@@ -171,7 +171,7 @@ func (b *boundary) unsure() int64 {
 // Blind reports whether a capture leaves out accept itself.
 func Blind(h *format.Header) bool { return slices.Contains(h.Filters, "--events lifecycle") }
 
-// Discarded reports whether an event tells of a socket that never was a connection. When
+// Discarded reports whether an event is the end of a socket that never became a connection. When
 // two CPUs end one handshake at the same time, both make a socket for it, which
 // PassiveOpens counts; the one that comes second finds the other in the table and drops
 // its own out of SYN-RECV before anybody has seen it (inet_ehash_nolisten).

@@ -345,7 +345,7 @@ func (x *Namespace) reasons(waiting int64) {
 	x.discards()
 }
 
-// discards tells of the sockets that were no connections.
+// discards adds the sockets that the kernel counted and that never became connections.
 func (x *Namespace) discards() {
 	if x.Discarded > 0 {
 		x.Reasons = append(x.Reasons, fmt.Sprintf("the kernel made %d twice: two CPUs ended one handshake at the "+

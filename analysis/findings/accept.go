@@ -129,7 +129,7 @@ func lostWithListeners(c *Capture) (list []found) {
 // lostAgain joins what was lost with listeners of one address.
 func lostAgain(c *Capture, ls []*Listener, of []found) found {
 	const parts = 8
-	f := found{severity: Notice, at: ls[len(ls)-1], next: of[0].next}
+	f := found{severity: Notice, listener: ls[len(ls)-1], next: of[0].next}
 	lost, quit := uint64(0), uint64(0)
 	var mark stats.Mark
 	for i, l := range ls {
@@ -193,7 +193,7 @@ func lostWithListener(c *Capture, l *Listener) found {
 	}
 	next := "drain the queue before a listener is " + stopVerb(q.LostCause) +
 		": accept until EAGAIN, or hand it over to the next process"
-	return found{severity: s, weight: q.Lost, evidence: q.LostAt.Samples(), next: next, at: l,
+	return found{severity: s, weight: q.Lost, evidence: q.LostAt.Samples(), next: next, listener: l,
 		text: fmt.Sprintf("%s%s: %s %s in the queue when the listener %s%s", l.Label, l.suffix(),
 			say.EndedOf(q.Lost, "client"), were(q.Lost), q.LostCause.StopWords(q.LostBy), became)}
 }

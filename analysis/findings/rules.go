@@ -72,7 +72,7 @@ type found struct {
 	next     string
 	text     string
 	netNS    uint32    // of what is about a namespace and no listener
-	at       *Listener // of what a rule for the whole capture says of one listener
+	listener *Listener // of what a rule for the whole capture says of one listener
 	lead     int64     // for how long before the first evidence it was so, at most
 	parts    []found   // of the same kind
 }
@@ -84,7 +84,7 @@ func Judge(c *Capture, keep int) (list []Finding, left int, counts Counts) {
 	for _, r := range rules {
 		if r.capture != nil {
 			for _, f := range r.capture(c) {
-				all = append(all, c.finding(r.kind, f.at, f))
+				all = append(all, c.finding(r.kind, f.listener, f))
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/format"
 )
@@ -87,7 +88,7 @@ func sentences(e *format.Event) []string {
 		say("The connection from %s to %s went from %s to %s%s.", e.Peer(), e.Bound(), format.StateName(e.OldState),
 			format.StateName(e.State), stateWords(e))
 	case format.Closed:
-		if analysis.Discarded(e) {
+		if crosscheck.Discarded(e) {
 			say("Two CPUs ended the handshake of %s with %s at the same time. Both made a socket, and this is the "+
 				"one that was dropped: no connection, the other one lives on.", e.Peer(), e.Bound())
 			break

@@ -152,6 +152,9 @@ func exitCode(err error, stderr io.Writer) int {
 		return say(exitTruncated, hintOr(next))
 	case errors.As(err, new(*evidence.MismatchError)):
 		return say(exitCorrupt, hintOr("acc verify lists all that does not fit"))
+	case errors.As(err, new(*evidence.SalvagedError)):
+		return say(exitCorrupt, hintOr("acc verify lists each place that was left out; acc repair makes a whole file of "+
+			"what is there"))
 	case errors.As(err, &corrupt):
 		return say(exitCorrupt, hintOr("everything before that place was read; --salvage goes on behind it"))
 	case errors.Is(err, format.ErrWrapper):
