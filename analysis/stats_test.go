@@ -167,3 +167,16 @@ func TestNoAllocation(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// The busiest second has at least as many as the mean, however the recording is cut into seconds.
+func TestPeakAndMean(t *testing.T) {
+	m := newMaker(t, true)
+	for i := range 12 { // eight a second, six in each of two seconds
+		m.ns = int64(i+2) * 125e6
+		m.taken(1+i, 1, func(int) {})
+	}
+	_, r := m.analyze(Options{})
+	if r.Rate.Peak < r.Rate.Mean || r.Rate.Mean < 6.5 {
+		t.Errorf("mean %v, peak %v", r.Rate.Mean, r.Rate.Peak)
+	}
+}

@@ -86,3 +86,36 @@ func TestVMFindingStuck(t *testing.T) {
 		})
 	}
 }
+
+// A listener that its server has closed and that only a child has open, which never accepts, is found with the
+// child's id.
+func TestVMFindingAbandoned(t *testing.T) {
+	needVM(t)
+	var child int
+	a := analyzeWhile(t, func(*recorder) {
+		lfd, addr := listen(t, unix.AF_INET, 16)
+		served := dial(t, unix.AF_INET, addr)
+		fd, _, err := unix.Accept4(lfd, unix.SOCK_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(fd)
+		unix.Close(served)
+		cmd := exec.Command("/bin/busybox", "sleep", "1000")
+		cmd.ExtraFiles = []*os.File{os.NewFile(uintptr(lfd), "listener")}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+		child = cmd.Process.Pid
+		cmd.ExtraFiles[0].Close()
+		for range 2 {
+			c := dial(t, unix.AF_INET, addr)
+			t.Cleanup(func() { unix.Close(c) })
+		}
+		time.Sleep(1200 * time.Millisecond)
+	})
+	a.found(t, "abandoned", "critical", fmt.Sprintf("2 clients waited at the end, and only busybox[%d] has the "+
+		"listener open, which never called accept; capture.test[%d], which served it, has it no more", child, os.Getpid()))
+	a.found(t, "slow-accept", "", "2 were still in the queue at the end") // which is a part of it
+}
