@@ -3,6 +3,20 @@
 #ifndef ACC_ACCEPT_H
 #define ACC_ACCEPT_H
 
+/* Writes what is noted in a of an entry, but for its facts. */
+static __always_inline void write_enter(struct event *e, struct attempt *a, u64 seq)
+{
+	stamp(e, ENTER, HOOK_SYS_ACCEPT4, seq, a->enter_ns);
+	e->sockfd = a->sockfd;
+	e->flags = a->flags;
+	e->ret = 0;
+	e->via = a->via;
+	e->mark = a->enter_mark;
+	e->has_addr = a->has_addr;
+	e->has_addrlen = a->has_addrlen;
+	e->told.addrlen_in = a->addrlen_in;
+}
+
 /* Writes the entry that is noted in a. listener: its socket, or NULL. */
 static __noinline void tell_enter(struct task_struct *task, struct attempt *a, void *listener)
 {
@@ -24,15 +38,7 @@ static __noinline void tell_enter(struct task_struct *task, struct attempt *a, v
 		identify(e, task);
 		keep_identity(&a->who, e);
 	}
-	stamp(e, ENTER, HOOK_SYS_ACCEPT4, seq, a->enter_ns);
-	e->sockfd = a->sockfd;
-	e->flags = a->flags;
-	e->ret = 0;
-	e->via = a->via;
-	e->mark = a->enter_mark;
-	e->has_addr = a->has_addr;
-	e->has_addrlen = a->has_addrlen;
-	e->told.addrlen_in = a->addrlen_in;
+	write_enter(e, a, seq);
 	e->facts = a->facts;
 	bpf_ringbuf_submit(e, 0);
 }
@@ -57,16 +63,8 @@ static __noinline void tell_deferred(struct attempt *a)
 		return;
 	}
 	identify_again(e, &a->who);
-	stamp(e, ENTER, HOOK_SYS_ACCEPT4, a->enter_seq, a->enter_ns);
+	write_enter(e, a, a->enter_seq);
 	e->cpu = a->enter_cpu;
-	e->sockfd = a->sockfd;
-	e->flags = a->flags;
-	e->ret = 0;
-	e->via = a->via;
-	e->mark = a->enter_mark;
-	e->has_addr = a->has_addr;
-	e->has_addrlen = a->has_addrlen;
-	e->told.addrlen_in = a->addrlen_in;
 	e->facts = a->in;
 	bpf_ringbuf_submit(e, 0);
 }

@@ -320,4 +320,41 @@ static __always_inline int return_kernel_noted(s32 ret)
 	return 0;
 }
 
+/* On 5.10, inside of the request's last attempt: it had a connection, and no slot for it. */
+static __always_inline int complete_inside(struct trace_event_raw_io_uring_complete *ctx, s32 res)
+{
+	struct attempt *a = attempt_of(current_task(), 0);
+
+	if (a && a->request && a->pending && a->ret >= 0 && a->user_data == BPF_CORE_READ(ctx, user_data)) {
+		a->ret = res;
+		a->mark = MARK_CLIENT_LOST;
+	}
+	return 0;
+}
+
+/*
+ * A request that fails without an attempt: cancelled, of a bad descriptor, or
+ * refused for what it asks. What kind it is stands in it only from its preparation on.
+ */
+SEC("tracepoint/io_uring/io_uring_complete")
+int tp_io_uring_complete(struct trace_event_raw_io_uring_complete *ctx)
+{
+	s32 res = BPF_CORE_READ(ctx, res);
+	struct io_kiocb *req;
+	u64 key;
+
+	if (res >= 0)
+		return 0;
+	if (!bpf_core_field_exists(struct trace_event_raw_io_uring_complete, req))
+		return complete_inside(ctx, res);
+	req = BPF_CORE_READ(ctx, req);
+	if (!req || BPF_CORE_READ(req, opcode) != IORING_OP_ACCEPT)
+		return 0;
+	key = (u64)req;
+	if (!bpf_map_delete_elem(&failed, &key))
+		return 0;
+	tell_ended(req, BPF_CORE_READ(ctx, user_data), res);
+	return 0;
+}
+
 #endif
