@@ -52,10 +52,14 @@ func outcomes(t *testing.T) []step {
 	sa := new(unix.RawSockaddrAny) // both are kept by the closures, on the heap
 	size := new(uint32)
 	*size = uint32(unsafe.Sizeof(*sa))
-	withClient := func(family int, to unix.Sockaddr, call func() (int, unix.Errno)) func() (int, unix.Errno) {
+	queued := func(listener int) { // the end of the handshake can be on its way on another CPU yet
+		unix.Poll([]unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}, 5000)
+	}
+	withClient := func(listener, family int, to unix.Sockaddr, call func() (int, unix.Errno)) func() (int, unix.Errno) {
 		return func() (int, unix.Errno) {
 			client := dial(t, family, to)
 			defer unix.Close(client)
+			queued(listener)
 			return call()
 		}
 	}
@@ -63,23 +67,23 @@ func outcomes(t *testing.T) []step {
 		return func() (int, unix.Errno) { return rawAccept4(fd, 0, 0, flags) }
 	}
 	return []step{
-		{"ipv4", 0, withClient(unix.AF_INET, addr4, plain(v4, 0))},
-		{"ipv4 with address", 0, withClient(unix.AF_INET, addr4, func() (int, unix.Errno) {
+		{"ipv4", 0, withClient(v4, unix.AF_INET, addr4, plain(v4, 0))},
+		{"ipv4 with address", 0, withClient(v4, unix.AF_INET, addr4, func() (int, unix.Errno) {
 			return rawAccept4(v4, uintptr(unsafe.Pointer(sa)), uintptr(unsafe.Pointer(size)), unix.SOCK_NONBLOCK)
 		})},
-		{"accept", 0, withClient(unix.AF_INET, addr4, func() (int, unix.Errno) {
+		{"accept", 0, withClient(v4, unix.AF_INET, addr4, func() (int, unix.Errno) {
 			r, _, errno := unix.Syscall(unix.SYS_ACCEPT, uintptr(v4), 0, 0)
 			return int(r), errno
 		})},
-		{"ipv6", 0, withClient(unix.AF_INET6, addr6, plain(v6, unix.SOCK_CLOEXEC))},
-		{"unix", 0, withClient(unix.AF_UNIX, addrUn, plain(un, 0))},
+		{"ipv6", 0, withClient(v6, unix.AF_INET6, addr6, plain(v6, unix.SOCK_CLOEXEC))},
+		{"unix", 0, withClient(un, unix.AF_UNIX, addrUn, plain(un, 0))},
 		{"empty", unix.EAGAIN, plain(empty, 0)},
 		{"bad descriptor", unix.EBADF, plain(9999, 0)},
 		{"file", unix.ENOTSOCK, plain(int(file.Fd()), 0)},
 		{"udp", unix.EOPNOTSUPP, plain(udp, 0)},
 		{"not listening", unix.EINVAL, plain(closed, 0)},
 		{"bad flags", unix.EINVAL, plain(v4, 1)},
-		{"out of descriptors", unix.EMFILE, withClient(unix.AF_INET, addr4, func() (int, unix.Errno) {
+		{"out of descriptors", unix.EMFILE, withClient(v4, unix.AF_INET, addr4, func() (int, unix.Errno) {
 			var was unix.Rlimit
 			unix.Getrlimit(unix.RLIMIT_NOFILE, &was)
 			defer unix.Setrlimit(unix.RLIMIT_NOFILE, &was)
@@ -87,11 +91,12 @@ func outcomes(t *testing.T) []step {
 			return rawAccept4(v4, 0, 0, 0)
 		})},
 		{"the connection that stayed", 0, plain(v4, 0)},
-		{"bad address", unix.EFAULT, withClient(unix.AF_INET, addr4, func() (int, unix.Errno) {
+		{"bad address", unix.EFAULT, withClient(v4, unix.AF_INET, addr4, func() (int, unix.Errno) {
 			return rawAccept4(v4, 8, uintptr(unsafe.Pointer(size)), 0)
 		})},
 		{"reset before accept", 0, func() (int, unix.Errno) {
 			client := dial(t, unix.AF_INET, addr4)
+			queued(v4)
 			unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 			unix.Close(client)
 			return rawAccept4(v4, 0, 0, 0)
@@ -200,7 +205,9 @@ func TestVMSignals(t *testing.T) {
 	for _, mode := range modes(t) {
 		t.Run(string(mode), func(t *testing.T) {
 			killed, waiting := exec.Command("/proc/self/exe"), exec.Command("/proc/self/exe")
-			killed.Env, waiting.Env = append(os.Environ(), childEnv+"=1"), append(os.Environ(), childEnv+"=1")
+			// The signal with which Go preempts its goroutines would interrupt accept.
+			env := append(os.Environ(), childEnv+"=1", "GODEBUG=asyncpreemptoff=1")
+			killed.Env, waiting.Env = env, env
 			lfd, addr := listen(t, unix.AF_INET, 4)
 			defer unix.Close(lfd)
 			tid := make(chan int, 1)

@@ -87,7 +87,11 @@ func (t *test) connectAs(l *socket, domain, proto int, at unix.Sockaddr) *socket
 // ready is a listener on which a connection waits.
 func (t *test) ready() (l, c *socket) {
 	l = t.listen4()
-	return l, t.connect(l)
+	c = t.connect(l)
+	// The end of the handshake can be on its way on another CPU yet.
+	_, err := unix.Poll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}, 5000)
+	t.check("poll", err)
+	return l, c
 }
 
 func address(sa unix.Sockaddr) string {
