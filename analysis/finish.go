@@ -403,9 +403,11 @@ func (cs *conns) allEnds() bool {
 // ends of connections so many, and beside that account so many returns.
 func (a *Analyzer) missing(ends, unseen uint64) string {
 	var sum [format.NumKinds]uint64
-	for _, t := range a.end.Totals {
-		if int(t.Kind) < format.NumKinds {
-			sum[t.Kind] += t.Missed
+	if a.end != nil { // else its account is missing
+		for _, t := range a.end.Totals {
+			if int(t.Kind) < format.NumKinds {
+				sum[t.Kind] += t.Missed
+			}
 		}
 	}
 	sum[format.Closed] = ends

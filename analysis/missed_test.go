@@ -1,6 +1,8 @@
 package analysis
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/acc-project/acc/format"
@@ -60,5 +62,23 @@ func TestMissedEndsOfOthers(t *testing.T) {
 		if r.Complete != c.complete || (r.Totals.Missed == 0) != c.complete {
 			t.Errorf("%s: complete %v, %d missed, %+v", c.name, r.Complete, r.Totals.Missed, r.Caveats)
 		}
+	}
+}
+
+// A capture that stops before its end can have missed returns all the same: the next entry of the task says so.
+func TestMissedWithoutEnd(t *testing.T) {
+	m := newMaker(t, true)
+	m.script("e5")
+	e := m.task(5, format.Event{Kind: format.Enter, Mark: format.MarkPrevMissed})
+	m.add(e)
+	a := New(&format.Header{Clock: format.Clock{RealNS: 1e18}}, Options{})
+	if err := a.Add(&m.batch, false); err != nil {
+		t.Fatal(err)
+	}
+	r, err := a.Finish(Completeness{Truncated: true})
+	if err != nil || r.Totals.Missed != 1 || !slices.ContainsFunc(r.Caveats, func(c Caveat) bool {
+		return c.ID == "missed" && strings.Contains(c.Text, "the returns of 1 attempts are not in the capture")
+	}) {
+		t.Errorf("%v, %+v, %+v", err, r.Totals, r.Caveats)
 	}
 }
