@@ -56,6 +56,8 @@ type Options struct {
 	Ready  func(Started) // called once, when all probes are live, before Command starts
 	Status func(Status)  // called about once a second by the recording goroutine
 
+	Control *Control // asks the running recording; nil: nobody does
+
 	// Checkpoint is called by the recording goroutine with the capture's id after
 	// each frame that was written, and after its end.
 	Checkpoint func(id string, c format.Checkpoint)
@@ -91,6 +93,9 @@ type Result struct {
 	Kept        error // what Confine could not give up, nil if nothing
 	CommandExit int   // exit status of Command, 128 + signal if one ended it; -1 without a command
 }
+
+// PhaseStopping is what Options.Phase is called with when the recording ends.
+const PhaseStopping = "stopping"
 
 // phase tells what is done now.
 func (o *Options) phase(what string) {

@@ -37,7 +37,7 @@ const lastCalls = 20 * time.Millisecond
 // close ends the recording: all probes stop telling at once; detach, drain, read the
 // totals, in this order, so that they add up.
 func (s *session) close(why, detail string) error {
-	s.o.phase("stopping")
+	s.o.phase(PhaseStopping)
 	s.lookOff()
 	soon := time.Now().Add(500 * time.Millisecond)
 	shot := s.a.snapshot(true, func() bool { return time.Now().After(soon) })

@@ -232,7 +232,9 @@ func (s *session) run(ctx context.Context) error {
 		}
 		s.o.stall()
 	}
+	ended := s.o.Control.begin(func() { _ = s.ring.Flush() })
 	err := s.read(stop)
+	ended()
 	if cmd != nil {
 		s.commandExit = cmd.end()
 		if errors.Is(context.Cause(stop), errCommand) {
@@ -390,10 +392,16 @@ func (s *session) tick() error {
 	}
 	if s.o.Status != nil && now.Sub(s.told) >= statusEvery {
 		s.told = now
-		s.o.Status(Status{Elapsed: now.Sub(s.started), Events: s.writer.Events(),
-			Lost: s.ledger.lostBefore(bootNS() - int64(flushEvery)), Bytes: s.writer.Bytes()})
+		s.o.Status(s.status())
 	}
+	s.o.Control.answer(s)
 	return nil
+}
+
+// status is how the recording stands.
+func (s *session) status() Status {
+	return Status{Elapsed: time.Since(s.started), Events: s.writer.Events(),
+		Lost: s.ledger.lostBefore(bootNS() - int64(flushEvery)), Bytes: s.writer.Bytes()}
 }
 
 // writeLosses writes what is lost for good. The entry of a call that waits is not: it is written now.

@@ -14,6 +14,9 @@ const (
 	noWait   = 0
 )
 
+// statusSignal is a signal that there is not here.
+var statusSignal os.Signal
+
 // size is not known here.
 func size(*os.File) (columns, lines int) { return 0, 0 }
 

@@ -18,6 +18,9 @@ const (
 	noWait   = syscall.O_NONBLOCK
 )
 
+// statusSignal asks acc record for a status line.
+var statusSignal os.Signal = syscall.SIGUSR1
+
 // size is how many columns and lines a terminal has, 0 if f is none.
 func size(f *os.File) (columns, lines int) {
 	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)

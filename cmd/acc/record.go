@@ -63,6 +63,10 @@ was lost, and exits with 5. When the file is deleted, replaced, truncated or ove
 acc notices within a second, ends the recording and exits with 1. While acc writes a file,
 no other acc overwrites it.
 
+SIGUSR1 prints a status line. Under systemd with Type=notify, acc is ready when the probes
+have recorded a connection of its own; its status is the status line; WatchdogSec= ends an
+acc that no longer takes events.
+
 --checkpoint prints chain heads of the capture while it is recorded. Keep them where nobody
 who can write to this host can change them, such as a remote syslog. Later, acc verify
 --checkpoints compares the capture with them: that shows whether it was cut or written
@@ -185,9 +189,30 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	}
 	line := newStatusLine(errOut)
 	live := false
-	if line.terminal { // else nothing wakes the recorder for that
-		c.Status, c.Phase = line.show, line.phase
+	manager, err := newNotifier()
+	if err != nil {
+		fmt.Fprintf(errOut, "acc: %s\n", format.Quote(err.Error()))
 	}
+	followed := func() {}
+	defer func() {
+		followed()
+		manager.close()
+	}()
+	c.Control = &capture.Control{}
+	c.Phase = func(what string) {
+		if what == capture.PhaseStopping {
+			manager.send("STOPPING=1")
+		}
+		manager.send("STATUS=" + what)
+		if line.terminal {
+			line.phase(what)
+		}
+	}
+	if line.terminal { // else nothing wakes the recorder for that
+		c.Status = line.show
+	}
+	recording, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	c.Ready = func(s capture.Started) {
 		live = true
 		line.clear()
@@ -195,10 +220,11 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 			fmt.Fprintf(errOut, "acc: %s\n", format.Quote(s.Note))
 		}
 		fmt.Fprintf(errOut, "acc: recording to %s (%s probes); %s\n", format.Quote(out.name), s.Mode, endsBy(&c))
+		manager.send("READY=1\nSTATUS=recording to " + format.Quote(out.name))
+		followed = manager.follow(recording, c.Control)
 	}
 	writing.Store(true)
-	recording, end := context.WithCancelCause(ctx)
-	defer end(nil)
+	printStatus(recording, errOut, c.Control)
 	out.watch(recording, errOut, func(err error) { end(&capture.OutputError{Err: err}) })
 	result, err := capture.Record(recording, out.file, c)
 	end(nil)
@@ -338,10 +364,8 @@ func (l *statusLine) show(s capture.Status) {
 			"acc: no event in %s: nobody called accept, and nobody connected (the probes were tested when acc began)\n",
 			quietTime)
 	}
-	rate := float64(s.Events-l.last.Events) / max(s.Elapsed-l.last.Elapsed, time.Millisecond).Seconds()
+	fmt.Fprintf(l.w, "\r\x1b[K%s", statusText(s, l.last))
 	l.last, l.shown = s, true
-	fmt.Fprintf(l.w, "\r\x1b[K%s  %s events  %s/s  %s lost  %s", s.Elapsed.Round(time.Second), report.Count(s.Events),
-		report.Count(uint64(rate)), report.Count(s.Lost), report.Bytes(s.Bytes))
 }
 
 func (l *statusLine) clear() {
