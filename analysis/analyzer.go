@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/conntrack"
 	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/pairing"
@@ -29,7 +30,7 @@ type Options struct {
 
 	// Connection is called with each TCP connection when it has ended, or at the
 	// end, as Pair is.
-	Connection func(*Connection) error
+	Connection func(*conntrack.Connection) error
 
 	// Account takes the batches, too, if it is not nil.
 	Account *audit.Account
@@ -80,7 +81,8 @@ type Analyzer struct {
 	lost            [format.NumHooks][format.NumKinds]uint64 // by hook and kind, of loss records
 	unfollowed      uint64                                   // entries of threads beyond the bound
 
-	conns    *conns
+	conns    *conntrack.Tracker
+	cut      bool // the capture stops before its end
 	inAccept inAccept
 	uring    stats.Mark // accepts through io_uring
 
@@ -104,17 +106,35 @@ func New(h *format.Header, o Options) *Analyzer {
 	a.check = crosscheck.New(h)
 	a.places = newPlaces(h, &a.o)
 	a.pairs.Emit = a.book
-	a.conns = newConns(&a.places, a.o.MaxConns)
-	a.conns.emit = a.o.Connection
-	a.conns.blind = crosscheck.Blind(h)
-	a.conns.causes = slices.ContainsFunc(h.Fields, func(f format.FieldSpec) bool { return f.Name == "cause" })
+	a.conns = conntrack.New(conntrack.Options{
+		StartNS: h.Clock.BootNS, Max: a.o.MaxConns, Blind: crosscheck.Blind(h), Listeners: &a.places, Emit: a.connection(),
+		Causes: slices.ContainsFunc(h.Fields, func(f format.FieldSpec) bool { return f.Name == "cause" }),
+	})
 	for _, p := range h.Probes {
 		if p.Kind > format.Return {
-			a.conns.start()
+			a.beyondAccept()
 		}
 	}
 	a.tasks = pairing.NewTasks(o.MaxTasks, a.pairs.Settle)
 	return a
+}
+
+// connection is Options.Connection for connections that lack their names.
+func (a *Analyzer) connection() func(*conntrack.Connection) error {
+	give := a.o.Connection
+	if give == nil {
+		return nil
+	}
+	return func(c *conntrack.Connection) error {
+		a.places.name(c)
+		return give(c)
+	}
+}
+
+// beyondAccept makes room for what captures of accept alone don't have.
+func (a *Analyzer) beyondAccept() {
+	a.conns.Start()
+	a.places.live = true
 }
 
 // Clocks are the clock pairs so far, by which times are placed.
@@ -147,8 +167,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 			a.lost[l.Hook][l.Kind] += l.Count
 		}
 		a.pairs.Losses.Add(l)
-		a.conns.lostIn = a.conns.lostIn || l.Kind == format.Queued
-		a.conns.lostOut = a.conns.lostOut || l.Kind == format.Return
+		a.conns.Lose(l.Kind)
 		a.gapMark.Note(a.lastSeq, a.seqNS, 0)
 	}
 	if len(b.Losses) > 0 {
@@ -182,13 +201,6 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 	return nil
 }
 
-// leftOut notes whether events were in a part that was left out.
-func (a *Analyzer) leftOut(yes bool) {
-	if yes {
-		a.conns.skips++
-	}
-}
-
 // event takes one event.
 func (a *Analyzer) event(e *format.Event) error {
 	a.events++
@@ -196,7 +208,9 @@ func (a *Analyzer) event(e *format.Event) error {
 	a.lastNS = max(a.lastNS, e.BootNS)
 	if a.behind {
 		a.behind = false
-		a.leftOut(e.Seq != a.lastSeq+1)
+		if e.Seq != a.lastSeq+1 { // there were events in it
+			a.conns.Skip()
+		}
 	}
 	a.lastSeq, a.seqNS = e.Seq, e.BootNS
 	if e.Kind > format.Return {
@@ -231,7 +245,20 @@ func (a *Analyzer) socket(t *pairing.Task, e *format.Event) error {
 	if e.Proto != format.ProtoTCP && e.Proto != format.ProtoMPTCP || !e.RAddr.IsValid() {
 		return nil
 	}
-	return a.conns.accepted(e, t)
+	by := conntrack.Accept{}
+	at := spotOf(t)
+	if at.process != nil {
+		by.Process = at.process.ref
+	}
+	if at.listener != nil && at.listener.key.inode != 0 {
+		by.Listener = at.listener.ref
+	}
+	const noEntry = format.MarkEnterLost | format.MarkBefore | format.MarkDenied
+	if call := e.Via != format.ViaIOUring && e.Via != format.ViaKernel; call && t.Open && e.Mark&noEntry == 0 &&
+		(e.SockFD == t.Entry.SockFD || e.SockFD == -1) {
+		by.EnterSeq, by.EnterNS = t.Entry.Seq, t.Entry.NS
+	}
+	return a.conns.Accepted(e, &by)
 }
 
 // snapshots takes those of the start, which come before the events of a batch, or of the
@@ -254,7 +281,7 @@ func (a *Analyzer) snapshot(s *format.Snapshot) error {
 	}
 	if s.Final {
 		a.inAccept.take(s)
-		a.conns.left(s)
+		a.conns.Left(s)
 		return nil
 	}
 	a.startKnown = s.ListenersKnown
@@ -264,7 +291,10 @@ func (a *Analyzer) snapshot(s *format.Snapshot) error {
 		}
 		a.startSpaces[ns] = true
 	}
-	return a.conns.snapshot(s)
+	if len(s.Connections) > 0 {
+		a.beyondAccept()
+	}
+	return a.conns.Snapshot(s, a.places.listensAt)
 }
 
 // unfollow takes an event of a thread beyond the bound: an attempt of its own.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
@@ -141,9 +143,9 @@ func (m *maker) end() *format.End {
 }
 
 // analyze gives the connections and the result.
-func (m *maker) analyze(o Options, before ...*format.Batch) ([]Connection, *Result) {
-	var list []Connection
-	o.Connection = func(c *Connection) error {
+func (m *maker) analyze(o Options, before ...*format.Batch) ([]conntrack.Connection, *Result) {
+	var list []conntrack.Connection
+	o.Connection = func(c *conntrack.Connection) error {
 		list = append(list, *c)
 		return nil
 	}
@@ -167,16 +169,16 @@ func (m *maker) analyze(o Options, before ...*format.Batch) ([]Connection, *Resu
 }
 
 // counted holds the totals against the connections that were told of, one by one.
-func (m *maker) counted(list []Connection, c *ConnectionTotals) {
+func (m *maker) counted(list []conntrack.Connection, c *conntrack.ConnectionTotals) {
 	m.t.Helper()
-	ends, before, silent := map[End]uint64{}, uint64(0), uint64(0)
+	ends, before, silent := map[conntrack.End]uint64{}, uint64(0), uint64(0)
 	for i := range list {
 		x := &list[i]
 		ends[x.End]++
 		if x.Before {
 			before++
 		}
-		if x.ID == 0 && x.End != EndNotRecorded {
+		if x.ID == 0 && x.End != conntrack.EndNotRecorded {
 			silent++
 		}
 	}
@@ -191,7 +193,7 @@ func (m *maker) counted(list []Connection, c *ConnectionTotals) {
 }
 
 // said is a connection in short: the numbers of its events, how it ended, waits in ms.
-func said(c *Connection) string {
+func said(c *conntrack.Connection) string {
 	s := fmt.Sprintf("%d:", c.Remote.Port())
 	if c.TID != 0 {
 		s += fmt.Sprintf("%d,", c.PID)
@@ -438,7 +440,7 @@ func TestConnectionsInAnyOrder(t *testing.T) {
 			m.batch.Events, m.ns = events, 3e9
 			list, r := m.analyze(o)
 			var got []string
-			ends := map[End]uint64{}
+			ends := map[conntrack.End]uint64{}
 			accepted, closed, never := uint64(0), uint64(0), uint64(0)
 			for i := range list {
 				c := &list[i]
@@ -452,7 +454,7 @@ func TestConnectionsInAnyOrder(t *testing.T) {
 				}
 				accepted += min(c.AcceptedSeq, 1)
 				closed += min(c.ClosedSeq, 1)
-				if c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End != EndNotRecorded {
+				if c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End != conntrack.EndNotRecorded {
 					never++
 				}
 			}
@@ -478,28 +480,6 @@ func TestConnectionsInAnyOrder(t *testing.T) {
 			case round == 1 && !slices.Equal(first, got):
 				t.Errorf("seed %d: another order gives other connections:\n%q\n%q", seed, first, got)
 			}
-		}
-	}
-}
-
-// Who ended a connection that was left with an error depends on what the server had shut down: one that closed
-// answers what still comes with an RST, and has ECONNRESET itself.
-func TestEndOfShutDown(t *testing.T) {
-	for _, x := range []struct {
-		state, shutdown uint8
-		want            End
-	}{
-		{format.StateFinWait1, 3, EndByServer},
-		{format.StateFinWait2, 3, EndByServer},
-		{format.StateFinWait2, 3 + 8 + 16, EndByServer},
-		{format.StateFinWait2, 2, EndResetByClient}, // shutdown(SHUT_WR): the server still reads
-		{format.StateFinWait1, 2, EndResetByClient},
-		{format.StateEstablished, 1, EndResetByClient},
-		{format.StateCloseWait, 3, EndWriteRefused},
-	} {
-		e := format.Event{Kind: format.Closed, Inode: 7, OldState: x.state, SockErr: errnoReset, Shutdown: x.shutdown}
-		if got := EndOf(&e); got != x.want {
-			t.Errorf("%s, shut down %d: %s, want %s", format.StateName(x.state), x.shutdown, got, x.want)
 		}
 	}
 }

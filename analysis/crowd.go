@@ -5,6 +5,7 @@ package analysis
 import (
 	"slices"
 
+	"github.com/acc-project/acc/analysis/conntrack"
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
@@ -109,7 +110,7 @@ func (x *crowd) expire(which func(*arrival) bool) {
 // closedBefore reports whether the server had closed a connection when the same task accepted the next one, of which
 // the
 // client's acknowledgement is the end that the capture shows.
-func (x *crowd) closedBefore(o *Connection) bool {
+func (x *crowd) closedBefore(o *conntrack.Connection) bool {
 	i := slices.IndexFunc(x.late, func(a arrival) bool {
 		return a.tid == o.TID && o.AcceptedSeq != 0 &&
 			o.AcceptedNS < a.ns
@@ -118,7 +119,7 @@ func (x *crowd) closedBefore(o *Connection) bool {
 		return false
 	}
 	a := x.late[i]
-	if o.End != EndByServer || o.ClosedNS-a.ns > lateNS+int64(o.SRTTUS)*1e3 {
+	if o.End != conntrack.EndByServer || o.ClosedNS-a.ns > lateNS+int64(o.SRTTUS)*1e3 {
 		x.expire(func(b *arrival) bool { return *b == a })
 		return false
 	}
@@ -132,7 +133,7 @@ func (x *crowd) closedBefore(o *Connection) bool {
 }
 
 // ended takes a connection that is told of.
-func (x *crowd) ended(o *Connection) {
+func (x *crowd) ended(o *conntrack.Connection) {
 	if o.ClosedSeq != 0 && (o.AcceptedSeq != 0 || o.Before) {
 		x.open--
 		x.low = min(x.low, x.open)

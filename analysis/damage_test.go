@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
@@ -36,7 +38,7 @@ func TestDamagedConnections(t *testing.T) {
 		m := newMaker(t, true)
 		var list []string
 		a := New(&format.Header{ID: "x", Clock: format.Clock{RealNS: 1e18}, StartNS: 1e18, Probes: []format.Probe{{Hook: format.HookSetState, Kind: format.Closed}}},
-			Options{Connection: func(c *Connection) error {
+			Options{Connection: func(c *conntrack.Connection) error {
 				list = append(list, said(c))
 				return nil
 			}})

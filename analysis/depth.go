@@ -66,7 +66,7 @@ func (a *Analyzer) lastDepths() {
 			continue
 		}
 		final := l.depth.level
-		if l.snap.ended || a.conns.final.bootNS != 0 || a.conns.blind {
+		if l.snap.ended || a.conns.Listed() || a.places.blind {
 			final = l.snap.end // 0 if it was gone
 		}
 		l.depth.carry(a.endNS(), final)

@@ -9,14 +9,10 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// Errors of accept and of connections, as Linux numbers them.
+// Errors of accept, as Linux numbers them.
 const (
-	errnoInvalid     = 22  // EINVAL
-	errnoPipe        = 32  // EPIPE
-	errnoAborted     = 103 // ECONNABORTED
-	errnoReset       = 104 // ECONNRESET
-	errnoTimedOut    = 110 // ETIMEDOUT
-	errnoConnRefused = 111 // ECONNREFUSED
+	errnoInvalid = 22  // EINVAL
+	errnoAborted = 103 // ECONNABORTED
 )
 
 // meanings says what an error of accept means for whoever reads it at night;

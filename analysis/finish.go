@@ -3,7 +3,6 @@ package analysis
 // This file ends an analysis: totals, doubts and caveats.
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,7 +50,7 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	a.places.peers.flush()
 	a.places.limited = a.places.limited || a.places.peers.more > 0
 	r := &Result{Schema: SchemaVersion, Totals: a.totals, LimitHit: a.places.limited || a.unfollowed > 0 ||
-		a.conns.limited}
+		a.conns.Limited()}
 	r.Totals.Lost, r.Totals.Missed = a.lostAtOnce(g.lost), g.missed
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()
@@ -114,15 +113,14 @@ func (a *Analyzer) closePairs(c *Completeness, g *gaps) error {
 // closeConnections ends the connections that have no end yet. If every one that a listener got has
 // its end, ends that the kernel missed are others': of clients on this host.
 func (a *Analyzer) closeConnections(c *Completeness, g *gaps) error {
-	if a.behind && !c.Truncated { // up to its end
-		p := a.header.Repaired
-		a.leftOut(p != nil && p.Events > 0 || a.end.Events > a.lastSeq)
+	if p := a.header.Repaired; a.behind && !c.Truncated && (p != nil && p.Events > 0 || a.end.Events > a.lastSeq) {
+		a.conns.Skip() // the part up to its end
 	}
-	a.conns.cut = c.Truncated
-	if err := a.conns.close(a.endNS()); err != nil {
+	a.cut = c.Truncated
+	if err := a.conns.Close(a.endNS(), a.cut); err != nil {
 		return err
 	}
-	if g.missedEnds > 0 && g.lost == 0 && !c.Truncated && len(c.Skipped) == 0 && a.conns.allEnds() {
+	if g.missedEnds > 0 && g.lost == 0 && !c.Truncated && len(c.Skipped) == 0 && a.conns.AllEnded() {
 		g.missed -= g.missedEnds
 		g.lostLife -= g.missedEnds
 		g.missedEnds = 0
@@ -139,11 +137,11 @@ func (a *Analyzer) doubts(c *Completeness, g *gaps, missing bool) (d stats.Doubt
 	d.Outcomes = blind || g.lostOut+g.missedOut+g.lostOther > 0
 	d.Waits = d.Attempts || d.Outcomes || a.unfollowed > 0
 	d.Lists = d.Attempts || d.Outcomes || a.places.limited
-	d.Connections = d.Outcomes || g.lostLife > 0 || a.conns.limited
+	d.Connections = d.Outcomes || g.lostLife > 0 || a.conns.Limited()
 	d.Span = c.Truncated || len(c.Skipped) > 0 && a.headless()
-	d.Parts = a.conns.skips > 0 || !c.Truncated && !a.end.Clean || against
-	d.Ends = d.Parts || g.lostOut+g.missedOut+g.lostOther+g.lostLife > 0 || a.conns.limited || c.Truncated &&
-		a.conns.pending > 0
+	d.Parts = a.conns.Skipped() || !c.Truncated && !a.end.Clean || against
+	d.Ends = d.Parts || g.lostOut+g.missedOut+g.lostOther+g.lostLife > 0 || a.conns.Limited() || c.Truncated &&
+		a.conns.Unsettled() > 0
 	return d
 }
 
@@ -162,7 +160,7 @@ func (a *Analyzer) lostAtOnce(lost uint64) uint64 {
 // lostQueued reports whether events of connections that were queued are lost, or were missed.
 func (a *Analyzer) lostQueued() bool {
 	if a.end == nil {
-		return a.conns.lostIn
+		return a.conns.LostQueued()
 	}
 	return slices.ContainsFunc(a.end.Totals, func(t format.ProbeTotal) bool {
 		return t.Kind == format.Queued &&
@@ -183,7 +181,7 @@ func (a *Analyzer) endNS() int64 {
 
 // atEnd names the end of what is known.
 func (a *Analyzer) atEnd() string {
-	if a.conns.cut {
+	if a.cut {
 		return "where the capture stops"
 	}
 	return "at the end"
@@ -191,7 +189,6 @@ func (a *Analyzer) atEnd() string {
 
 // connections fills in what became of connections.
 func (a *Analyzer) connections(r *Result) {
-	cs, c := a.conns, &r.Connections
 	for _, l := range a.places.all { // a queue that is full at the end
 		f := l.life
 		if f != nil && !f.Blind {
@@ -202,24 +199,8 @@ func (a *Analyzer) connections(r *Result) {
 			f.full = false
 		}
 	}
-	*c = cs.totals
-	if c.Before += cs.unlisted; a.lostQueued() {
-		c.Before, c.BeginUnknown = c.Before-cs.unlisted, c.BeginUnknown+cs.unlisted
-	}
-	c.Recorded, c.AcceptsRecorded = cs.on, !cs.blind
-	c.Seen += cs.only
-	c.Accepted += cs.only
-	if cs.only > 0 {
-		cs.ends[EndNotRecorded] += cs.only
-	}
-	c.Ends = []EndCount{}
-	for end, n := range cs.ends {
-		c.Ends = append(c.Ends, EndCount{end.ID(), end, n})
-	}
-	slices.SortFunc(c.Ends, func(x, y EndCount) int {
-		return cmp.Or(cmp.Compare(y.Count, x.Count),
-			cmp.Compare(x.Reason, y.Reason))
-	})
+	c := &r.Connections
+	*c = a.conns.Totals(a.lostQueued())
 	for _, l := range append(slices.Clone(a.places.all), a.places.none, a.places.more) {
 		if f := l.life; f != nil {
 			c.RefusedSYN += f.SYNs
@@ -228,9 +209,6 @@ func (a *Analyzer) connections(r *Result) {
 			c.LostWithListener += f.Lost
 		}
 	}
-	c.Handshake, c.QueueWait, c.Alive = cs.shakes.Quantiles(), cs.queue.Quantiles(), cs.alive.Quantiles()
-	c.Served = cs.served.Quantiles()
-	c.NeverWait, c.RefusedFor = cs.never.Quantiles(), cs.tries.Quantiles()
 }
 
 // gaps adds up losses, by END's account or, without one, by the records so far.
@@ -383,7 +361,7 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unse
 		add("limit", "more than %d threads were in accept at once: %s of others not paired", a.o.MaxTasks,
 			humanize.Plural(a.unfollowed, "event"))
 	}
-	if a.conns.limited {
+	if a.conns.Limited() {
 		add("limit", "there were more than %d connections at once: the ends of the oldest were not followed",
 			a.o.MaxConns)
 	}
@@ -392,11 +370,6 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unse
 			"right, the lists are not whole")
 	}
 	return list
-}
-
-// allEnds reports whether each connection has its end, or stood in the list at the end.
-func (cs *conns) allEnds() bool {
-	return cs.on && cs.final.known && !cs.limited && cs.unsure == 0 && cs.ends[EndGone]+cs.ends[EndNotRecorded] == 0
 }
 
 // missing names what the kernel did not run probes for, by END's account, of the

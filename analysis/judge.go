@@ -18,7 +18,7 @@ func (a *Analyzer) judge(r *Result) {
 	others, tests := a.selfTests(append(slices.Clone(a.places.all), a.places.none, a.places.more))
 	r.SelfTests = tests
 	c := &findings.Capture{
-		Doubts: r.Doubts, Time: a.at, SpanNS: a.spanNS(), AtEnd: a.atEnd(), Blind: a.conns.blind, Uring: a.uring,
+		Doubts: r.Doubts, Time: a.at, SpanNS: a.spanNS(), AtEnd: a.atEnd(), Blind: a.places.blind, Uring: a.uring,
 		ClockFree: a.free || a.header.Clock.Keeping == format.KeepingFree, Complete: r.Complete, Lost: r.Totals.Lost,
 		EndReason: r.Capture.EndReason, Gap: a.gapMark,
 	}
@@ -26,7 +26,7 @@ func (a *Analyzer) judge(r *Result) {
 		c.Caveats = append(c.Caveats, x.ID)
 	}
 	for i := range r.CrossCheck.Spaces {
-		c.Spaces = append(c.Spaces, spaceOf(&r.CrossCheck.Spaces[i], a.conns.blind))
+		c.Spaces = append(c.Spaces, spaceOf(&r.CrossCheck.Spaces[i], a.places.blind))
 	}
 	for _, l := range others {
 		c.Listeners = append(c.Listeners, a.summary(l))

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acc-project/acc/analysis/conntrack"
 	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/pairing"
@@ -40,6 +41,7 @@ type errnoCount struct {
 // listener is what is known of a listening socket. An inode number that comes
 // with another address is another listener: numbers are used again.
 type listener struct {
+	ref             conntrack.Ref
 	key             listenerKey
 	addr            netip.AddrPort // invalid: not known, or the family has none
 	bound           string         // the name it is bound to where that is no address
@@ -129,6 +131,7 @@ func (s *share) attempt(p *pairing.Pair) {
 
 // process is what is known of a process.
 type process struct {
+	ref                        conntrack.Ref
 	key                        processKey
 	comm                       string
 	attempts, accepted, failed uint64
@@ -160,18 +163,35 @@ type places struct {
 	records   map[uint32]*format.Process
 	text      int
 	links     map[link]*spot
-	ports     map[port]*listener // the newest that is known to listen on it
-	waiting   map[port]uint32    // connections in queues at the start, of which none is known yet
+	ports     map[conntrack.Port]*listener // the newest that is known to listen on it
+	byRef     []*listener                  // by their ref
+	procByRef []*process
 	peers     peers
 }
 
 func newPlaces(h *format.Header, o *Options) places {
-	return places{
+	ps := places{
 		startNS: h.Clock.BootNS, o: o, blind: crosscheck.Blind(h),
-		listeners: map[listenerKey]*listener{}, none: &listener{}, more: &listener{},
-		processes: map[processKey]*process{}, moreProcs: &process{}, records: map[uint32]*format.Process{},
-		links: map[link]*spot{}, ports: map[port]*listener{}, waiting: map[port]uint32{}, peers: newPeers(o.MaxPeers),
+		listeners: map[listenerKey]*listener{}, processes: map[processKey]*process{}, records: map[uint32]*format.Process{},
+		links: map[link]*spot{}, ports: map[conntrack.Port]*listener{}, peers: newPeers(o.MaxPeers),
+		byRef: []*listener{nil}, procByRef: []*process{nil},
 	}
+	ps.none, ps.more, ps.moreProcs = ps.newListener(listener{}), ps.newListener(listener{}), ps.newProcess(process{})
+	return ps
+}
+
+// newListener makes a listener with a ref.
+func (ps *places) newListener(l listener) *listener {
+	l.ref = conntrack.Ref(len(ps.byRef))
+	ps.byRef = append(ps.byRef, &l)
+	return &l
+}
+
+// newProcess makes a process with a ref.
+func (ps *places) newProcess(p process) *process {
+	p.ref = conntrack.Ref(len(ps.procByRef))
+	ps.procByRef = append(ps.procByRef, &p)
+	return &p
 }
 
 // spot is a process at a listener, by which the task of a thread says where it is.
@@ -271,7 +291,7 @@ func (ps *places) find(e *format.Event) *listener {
 		ps.limited = true
 		return ps.more
 	}
-	l = &listener{key: k, seq: e.Seq, seenNS: e.BootNS}
+	l = ps.newListener(listener{key: k, seq: e.Seq, seenNS: e.BootNS})
 	if ofListener(e) {
 		l.describe(e)
 	} else {
@@ -281,7 +301,7 @@ func (ps *places) find(e *format.Event) *listener {
 	ps.listeners[k] = l
 	ps.all = append(ps.all, l)
 	if e.LPort != 0 {
-		ps.ports[port{e.NetNS, e.LPort}] = l
+		ps.ports[conntrack.Port{NetNS: e.NetNS, Port: e.LPort}] = l
 	}
 	return l
 }
@@ -325,7 +345,7 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 			ps.limited = true
 			return
 		}
-		l = &listener{key: k, idle: true}
+		l = ps.newListener(listener{key: k, idle: true})
 		ps.listeners[k] = l
 		ps.all = append(ps.all, l)
 	}
@@ -359,24 +379,13 @@ func (ps *places) snapshot(s *format.ListenSocket, final bool) {
 		l.raise(high{n: s.Backlog, max: cmp.Or(s.BacklogMax, unknownLimit), ns: ps.startNS})
 	}
 	if s.LPort != 0 {
-		p := port{s.NetNS, s.LPort}
-		ps.ports[p] = l
-		ps.waiting[p] += s.Backlog
+		ps.ports[conntrack.Port{NetNS: s.NetNS, Port: s.LPort}] = l
 	}
 }
 
 // nameOf is a process for people.
 func nameOf(comm string, pid uint32) string {
 	return fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(short(comm, 64)), "?"), pid)
-}
-
-// claim takes one of the connections that were in the queues of a port at the start.
-func (ps *places) claim(p port) bool {
-	if ps.waiting[p] == 0 {
-		return false
-	}
-	ps.waiting[p]--
-	return true
 }
 
 // describe takes the listener's own facts from an event that has them.
@@ -398,7 +407,7 @@ func (ps *places) process(e *format.Event) *process {
 			ps.limited = true
 			return ps.moreProcs
 		}
-		p = &process{key: k, comm: short(e.Comm, 64)}
+		p = ps.newProcess(process{key: k, comm: short(e.Comm, 64)})
 		ps.processes[k] = p
 	}
 	return p

@@ -5,16 +5,11 @@ package analysis
 import (
 	"cmp"
 
+	"github.com/acc-project/acc/analysis/conntrack"
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
-
-// port is where a listener listens.
-type port struct {
-	netns uint32
-	port  uint16
-}
 
 // life is what the events of connections tell of a listener.
 type life struct {
@@ -87,10 +82,10 @@ func (f *life) drained(ns int64) {
 }
 
 // ended notes a connection that is told of.
-func (f *life) ended(c *Connection) {
+func (f *life) ended(c *conntrack.Connection) {
 	ns, atLeast := c.InQueue()
 	switch {
-	case ns < 0 || c.AcceptedSeq != 0 || c.AcceptUnknown && !c.End.Waiting() && c.End != EndListener:
+	case ns < 0 || c.AcceptedSeq != 0 || c.AcceptUnknown && !c.End.Waiting() && c.End != conntrack.EndListener:
 	case c.End.Waiting():
 		if c.GoneSeq != 0 || c.LeftState == format.StateCloseWait {
 			f.Quit++
@@ -101,23 +96,23 @@ func (f *life) ended(c *Connection) {
 		if c.QueuedSeq != 0 && ns >= findings.SlowNS {
 			f.StuckAt.Note(c.QueuedSeq, c.QueuedNS, ns)
 		}
-	case c.End == EndListener:
+	case c.End == conntrack.EndListener:
 		f.leave(c, c.DropSeq)
-	case c.End.Known() && c.End != EndAccept:
+	case c.End.Known() && c.End != conntrack.EndAccept:
 		f.ClosedIn++
 		f.leave(c, c.ClosedSeq)
 	}
 }
 
 // leave notes a connection that left the queue without being accepted.
-func (f *life) leave(c *Connection, seq uint64) {
+func (f *life) leave(c *conntrack.Connection, seq uint64) {
 	ns, atLeast := c.InQueue()
 	if ns > f.LeftNS {
 		f.LeftNS, f.LeftAtLeast = ns, atLeast
 	}
 	if ns >= findings.SlowNS {
 		f.Left++
-		if c.End == EndListener {
+		if c.End == conntrack.EndListener {
 			f.LeftLost++
 		}
 		f.LeftAt.Note(seq, c.EndNS, ns)
@@ -141,12 +136,12 @@ func (ps *places) at(e *format.Event) *listener {
 	if e.Listener != 0 {
 		return ps.find(e)
 	}
-	return ps.ports[port{e.NetNS, e.LPort}]
+	return ps.ports[conntrack.Port{NetNS: e.NetNS, Port: e.LPort}]
 }
 
 // live takes an event of a connection's life.
 func (a *Analyzer) live(e *format.Event) error {
-	a.conns.start()
+	a.beyondAccept()
 	l := a.places.at(e)
 	if l != nil && l.idle {
 		a.places.wake(l)
@@ -158,7 +153,7 @@ func (a *Analyzer) live(e *format.Event) error {
 				a.places.life(l)
 				l.look(e, e.Backlog+1)
 			}
-			return a.conns.moved(e, l)
+			return a.conns.Moved(e, l.refOr0(), l.acceptedOr0())
 		}
 		if l != nil {
 			a.places.life(l).Queued++
@@ -167,11 +162,15 @@ func (a *Analyzer) live(e *format.Event) error {
 			}
 			l.look(e, e.Backlog+1) // the probe runs before the connection is put in
 		}
-		return a.conns.queued(e, l)
+		tried, err := a.conns.Queued(e, l.refOr0(), l.acceptedOr0())
+		if tried >= 0 && l != nil {
+			l.tried(tried)
+		}
+		return err
 	case format.Closed:
-		return a.conns.closed(e, l)
+		return a.conns.Closed(e, l.refOr0())
 	case format.State:
-		a.conns.state(e)
+		a.conns.State(e)
 	case format.Drop:
 		return a.dropped(e, l)
 	case format.Listen:
@@ -214,7 +213,7 @@ func (a *Analyzer) dropped(e *format.Event, l *listener) error {
 		f.LostAt.Note(e.Seq, e.BootNS, 0)
 		l.raise(high{queueBefore(e), e.BacklogMax, e.BootNS, e.Seq})
 		l.look(e, e.Backlog)
-		return a.conns.forgotten(e, l)
+		return a.conns.Forgotten(e, l.ref, by)
 	}
 	l.marks.Note(findings.QueueOverflow, e.Seq, e.BootNS, int64(e.Backlog))
 	if f.LimitHigh = max(f.LimitHigh, e.BacklogMax); f.SYNs+f.ACKs+f.SYNQueue == 0 || e.BacklogMax < f.LimitLow {
@@ -233,5 +232,9 @@ func (a *Analyzer) dropped(e *format.Event, l *listener) error {
 		f.SYNs++
 		l.look(e, e.Backlog)
 	}
-	return a.conns.refused(e, l)
+	first, err := a.conns.Refused(e, l.ref)
+	if first {
+		f.Clients++
+	}
+	return err
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
@@ -45,7 +47,7 @@ func TestRefused(t *testing.T) {
 				t.Errorf("event %d of the first one: %v", seq, has)
 			}
 		}
-		if !list[1].Has(19) || list[1].Has(18) || len(list[1].Refusals) != keepRefused { // those between are not kept
+		if !list[1].Has(19) || list[1].Has(18) || len(list[1].Refusals) != 8 { // those between are not kept
 			t.Errorf("%+v", list[1])
 		}
 		x := r.Connections
@@ -67,9 +69,9 @@ func TestLifecycleAlone(t *testing.T) {
 		{NetNS: 1, LAddr: "192.0.2.80", LPort: 80, RAddr: at(5), RPort: 5, State: 1, Inode: 99, Counted: true, BytesIn: 10, BytesOut: 20},
 	}}}}
 	var got []string
-	var open Connection
+	var open conntrack.Connection
 	h := &format.Header{Clock: format.Clock{RealNS: 1e18}, Filters: []string{"--events lifecycle"}, Probes: []format.Probe{{Hook: format.HookHashdance, Kind: format.Queued}}}
-	a := New(h, Options{Connection: func(c *Connection) error {
+	a := New(h, Options{Connection: func(c *conntrack.Connection) error {
 		got = append(got, said(c))
 		if c.Remote.Port() == 5 {
 			open = *c
@@ -166,11 +168,11 @@ func TestNotQueuedBefore(t *testing.T) {
 		m.ns = 8e9
 		m.drop(99, format.HookConnRequest, 0)
 		list, r := m.analyze(Options{}, start, &format.Batch{Snapshots: []format.Snapshot{final}})
-		slices.SortFunc(list, func(a, b Connection) int { return cmp.Compare(a.Remote.Port(), b.Remote.Port()) })
+		slices.SortFunc(list, func(a, b conntrack.Connection) int { return cmp.Compare(a.Remote.Port(), b.Remote.Port()) })
 		var got []string
 		for i := range list[:len(list)-1] {
 			x := &list[i]
-			word := map[End]string{EndOpen: "open", EndWaiting: "queue"}[x.End]
+			word := map[conntrack.End]string{conntrack.EndOpen: "open", conntrack.EndWaiting: "queue"}[x.End]
 			if (word == "queue") != (x.WaitedNS > 0) {
 				t.Errorf("%+v", x)
 			}
@@ -200,7 +202,7 @@ func TestGone(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	list, _ := m.analyze(Options{}, start, &format.Batch{Snapshots: []format.Snapshot{final}})
-	ends := map[uint16]End{1: EndOpen, 2: EndGone, 3: EndByServer, 4: EndWaiting}
+	ends := map[uint16]conntrack.End{1: conntrack.EndOpen, 2: conntrack.EndGone, 3: conntrack.EndByServer, 4: conntrack.EndWaiting}
 	for i := range list {
 		if c := &list[i]; c.End != ends[c.Remote.Port()] || c.Before != (c.Remote.Port() < 4) || c.StartNS != 0 {
 			t.Errorf("%+v", c)
@@ -254,7 +256,7 @@ func TestQueuedBefore(t *testing.T) {
 	m.ns = 8e9
 	m.drop(9, format.HookConnRequest, 0)
 	list, r := m.analyze(Options{}, start, &format.Batch{Snapshots: []format.Snapshot{final}})
-	if len(list) != 4 || list[0].ID != 0 || list[0].End != EndWaiting || list[0].WaitedNS < 8e9 || r.Connections.Waiting != 3 || r.Connections.Silent != 3 {
+	if len(list) != 4 || list[0].ID != 0 || list[0].End != conntrack.EndWaiting || list[0].WaitedNS < 8e9 || r.Connections.Waiting != 3 || r.Connections.Silent != 3 {
 		t.Errorf("%+v %+v", list, r.Connections)
 	}
 	found := false

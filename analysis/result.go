@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/conntrack"
 	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/pairing"
@@ -42,15 +43,15 @@ type Result struct {
 	MultishotEnds []MultishotEnd  `json:"multishot_ends"` // multishot requests of io_uring that ended, by reason
 	Listeners     []ListenerInfo  `json:"listeners"`      // most accepted first
 	// sockets that listened for one connection each, of one program together; they are among the listeners, too
-	OneAccept     []OneAccept        `json:"one_accept"`
-	Processes     []ProcessInfo      `json:"processes"`      // most accepted first
-	Peers         []PeerInfo         `json:"peers"`          // most accepted first
-	Connections   ConnectionTotals   `json:"connections"`    // of TCP connections of listeners
-	Others        Others             `json:"others"`         // how many the lists leave out (--top)
-	SelfTests     []SelfTest         `json:"self_tests"`     // of other recorders, which findings leave out
-	LimitHit      bool               `json:"limit_hit"`      // a bound on memory made some of this inexact
-	Findings      []findings.Finding `json:"findings"`       // worst first
-	FindingCounts findings.Counts    `json:"finding_counts"` // how many there are, also those that the list leaves out
+	OneAccept     []OneAccept                `json:"one_accept"`
+	Processes     []ProcessInfo              `json:"processes"`      // most accepted first
+	Peers         []PeerInfo                 `json:"peers"`          // most accepted first
+	Connections   conntrack.ConnectionTotals `json:"connections"`    // of TCP connections of listeners
+	Others        Others                     `json:"others"`         // how many the lists leave out (--top)
+	SelfTests     []SelfTest                 `json:"self_tests"`     // of other recorders, which findings leave out
+	LimitHit      bool                       `json:"limit_hit"`      // a bound on memory made some of this inexact
+	Findings      []findings.Finding         `json:"findings"`       // worst first
+	FindingCounts findings.Counts            `json:"finding_counts"` // how many there are, also those that the list leaves out
 }
 
 // CaptureInfo says where and when the capture was taken.
@@ -100,66 +101,6 @@ type Totals struct {
 	Restarted   uint64 `json:"restarted"`
 	ClosedEarly uint64 `json:"closed_early"` // accepted connections that the peer had closed already
 	Inverted    uint64 `json:"inverted"`     // attempts whose return is stamped before their entry; their wait is 0
-}
-
-// ConnectionTotals count TCP connections of listeners. Without Recorded, only
-// those that were accepted are known, and not what became of them. Seen is the sum of
-// Ends, and how many --connections lists.
-type ConnectionTotals struct {
-	Recorded bool `json:"recorded"` // more than accept is recorded
-	// connections: the sum of ends, and how many --connections lists
-	Seen   uint64 `json:"seen"`
-	Before uint64 `json:"before"` // of those seen, there when recording began
-	// of those seen, the beginning is not in the capture, of which a part is missing: they began in it, or were there
-	// before
-	BeginUnknown uint64 `json:"begin_unknown"`
-	// if not, accepted, never_accepted, waiting and the waits are of those of whom other events tell
-	AcceptsRecorded bool `json:"accepts_recorded"`
-	// not of those seen: ends of sockets that no listener made, at a port that was listened on
-	Foreign uint64 `json:"foreign"`
-	// of those of before, without an event: they stayed as they were, or their end was not seen
-	Silent        uint64 `json:"silent"`
-	SilentWaiting uint64 `json:"silent_waiting"` // of the silent, in an accept queue all the time
-	// of the silent, gone by the end; what is neither was open all the time
-	SilentGone    uint64 `json:"silent_gone"`
-	Queued        uint64 `json:"queued"`         // put into an accept queue during the recording
-	Accepted      uint64 `json:"accepted"`       // taken out of one
-	NeverAccepted uint64 `json:"never_accepted"` // in an accept queue, and not accepted
-	Waiting       uint64 `json:"waiting"`        // of the never accepted, in the queue at the end
-	NeverQueued   uint64 `json:"never_queued"`   // refused, and not queued by the end
-	Closed        uint64 `json:"closed"`         // seen to end
-	// sockets, not in any other figure, that the kernel made twice for one handshake and dropped
-	Discarded uint64 `json:"discarded"`
-	Dead      uint64 `json:"dead_on_arrival"` // closed when accept returned them
-	// of the accepted, those that the server ended within a second, and of which no byte was read or sent
-	TurnedAway uint64 `json:"turned_away"`
-	// of the accepted, those that the server ended within a second, of which it had read no byte, but to which it had
-	// sent something
-	Unread uint64 `json:"closed_unread"`
-	// of the accepted, those whose client sent something and left before a byte came back
-	Unanswered uint64 `json:"unanswered"`
-	// of the accepted, those whose client left when neither side had sent a byte
-	Probes           uint64 `json:"probes"`
-	LostWithListener uint64 `json:"lost_with_listener"` // in the queue when the listener stopped listening
-	RefusedSYN       uint64 `json:"refused_syn"`        // packets refused: SYNs, the accept queue was full
-	// packets refused: last ACKs of handshakes, the accept queue was full
-	RefusedACK      uint64          `json:"refused_ack"`
-	RefusedSYNQueue uint64          `json:"refused_syn_queue"`      // packets refused: SYNs, the SYN queue was full
-	Ends            []EndCount      `json:"ends"`                   // how they ended, most frequent first
-	Handshake       stats.Quantiles `json:"handshake_ns"`           // from the answer to the SYN to the queue
-	QueueWait       stats.Quantiles `json:"queue_wait_ns"`          // from the queue to the return of accept
-	NeverWait       stats.Quantiles `json:"never_accepted_wait_ns"` // in the queue, of the never accepted
-	// from the first packet that was dropped to the queue, of those that were refused first
-	RefusedFor stats.Quantiles `json:"refused_ns"`
-	Served     stats.Quantiles `json:"served_ns"` // from the return of accept to the end, of those that closed
-	Alive      stats.Quantiles `json:"alive_ns"`  // from the queue, or accept, to the end, of those that closed
-}
-
-// EndCount is how many connections ended in one way.
-type EndCount struct {
-	End    string `json:"end"`        // how, as one word
-	Reason End    `json:"end_reason"` // the same in words for people
-	Count  uint64 `json:"count"`      // connections
 }
 
 // ErrorCount is how often attempts failed with an error.

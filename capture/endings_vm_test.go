@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"golang.org/x/sys/unix"
 
-	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/format"
 )
 
@@ -70,7 +71,7 @@ func TestVMEndings(t *testing.T) {
 		port    uint16
 		in, out uint64
 		info    *unix.TCPInfo // nil: more was sent after it could be read
-		end     analysis.End
+		end     conntrack.End
 		resent  uint32
 	}
 	for _, mode := range exactModes(t) {
@@ -82,7 +83,7 @@ func TestVMEndings(t *testing.T) {
 				defer unix.Close(s.fd)
 
 				client, fd := l.pair(s)
-				x := truth{what: "segments that were lost", port: portOf(t, client), end: analysis.EndResetByServer}
+				x := truth{what: "segments that were lost", port: portOf(t, client), end: conntrack.EndResetByServer}
 				x.in = l.send(client, fd, 300)
 				l.filter(client, dropAll)
 				_, err := unix.Write(fd, make([]byte, 700))
@@ -99,7 +100,7 @@ func TestVMEndings(t *testing.T) {
 				list = append(list, x)
 
 				client, fd = l.pair(s)
-				x = truth{what: "a client that is not there any more", port: portOf(t, client), end: analysis.EndTimeout}
+				x = truth{what: "a client that is not there any more", port: portOf(t, client), end: conntrack.EndTimeout}
 				l.try(unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 700))
 				l.filter(client, dropAll)
 				_, err = unix.Write(fd, make([]byte, 700))
@@ -114,7 +115,7 @@ func TestVMEndings(t *testing.T) {
 				list = append(list, x)
 
 				client, fd = l.pair(s)
-				x = truth{what: "the client first", port: portOf(t, client), end: analysis.EndByClient}
+				x = truth{what: "the client first", port: portOf(t, client), end: conntrack.EndByClient}
 				x.in, x.out = l.send(client, fd, 33), l.send(fd, client, 44)
 				l.try(unix.Close(client))
 				l.untilEnd(fd)
@@ -122,7 +123,7 @@ func TestVMEndings(t *testing.T) {
 				list = append(list, x)
 
 				client, fd = l.pair(s)
-				x = truth{what: "the server first", port: portOf(t, client), end: analysis.EndByServer}
+				x = truth{what: "the server first", port: portOf(t, client), end: conntrack.EndByServer}
 				x.in, x.out = l.send(client, fd, 33), l.send(fd, client, 44)
 				l.try(unix.Close(fd))
 				l.untilEnd(client)
@@ -130,7 +131,7 @@ func TestVMEndings(t *testing.T) {
 				list = append(list, x)
 
 				client, fd = l.pair(s)
-				x = truth{what: "the server first, the client's FIN comes with its ACK", port: portOf(t, client), end: analysis.EndByServer}
+				x = truth{what: "the server first, the client's FIN comes with its ACK", port: portOf(t, client), end: conntrack.EndByServer}
 				x.in, x.out = l.send(client, fd, 33), l.send(fd, client, 44)
 				l.filter(fd, onlyWith(finFlag))
 				l.try(unix.Close(fd))
@@ -139,7 +140,7 @@ func TestVMEndings(t *testing.T) {
 				list = append(list, x)
 
 				client, fd = l.pair(s)
-				x = truth{what: "reset after the server's FIN", port: portOf(t, client), end: analysis.EndResetByClient}
+				x = truth{what: "reset after the server's FIN", port: portOf(t, client), end: conntrack.EndResetByClient}
 				x.in, x.out = l.send(client, fd, 33), l.send(fd, client, 44)
 				l.try(unix.Shutdown(fd, unix.SHUT_WR))
 				l.untilEnd(client)
@@ -151,7 +152,7 @@ func TestVMEndings(t *testing.T) {
 
 				client, fd = l.pair(s)
 				x = truth{what: "the server has closed, the client still sends", port: portOf(t, client),
-					end: analysis.EndByServer}
+					end: conntrack.EndByServer}
 				x.in, x.out = l.send(client, fd, 33), l.send(fd, client, 44)
 				l.try(unix.Close(fd))
 				l.untilEnd(client)
@@ -174,9 +175,9 @@ func TestVMEndings(t *testing.T) {
 					}
 					n++
 					in, out := e.StreamBytes()
-					t.Logf("%s: %d in, %d out, %d sent again, srtt %d µs, least %d µs: %s", x.what, in, out, e.Retransmits, e.SRTTUS, e.MinRTTUS, analysis.EndOf(e))
-					if in != x.in || out != x.out || analysis.EndOf(e) != x.end || e.Retransmits != x.resent {
-						t.Errorf("%s: %d in, %d out, %s, %d sent again, want %+v: %+v", x.what, in, out, analysis.EndOf(e), e.Retransmits, x, e)
+					t.Logf("%s: %d in, %d out, %d sent again, srtt %d µs, least %d µs: %s", x.what, in, out, e.Retransmits, e.SRTTUS, e.MinRTTUS, conntrack.EndOf(e))
+					if in != x.in || out != x.out || conntrack.EndOf(e) != x.end || e.Retransmits != x.resent {
+						t.Errorf("%s: %d in, %d out, %s, %d sent again, want %+v: %+v", x.what, in, out, conntrack.EndOf(e), e.Retransmits, x, e)
 					}
 					i := x.info
 					if i == nil {

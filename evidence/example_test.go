@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
@@ -26,7 +28,7 @@ func ExampleExamine() {
 		log.Fatal(err)
 	}
 	connections := 0
-	x := evidence.Examine(r.Header(), analysis.Options{Connection: func(c *analysis.Connection) error {
+	x := evidence.Examine(r.Header(), analysis.Options{Connection: func(c *conntrack.Connection) error {
 		connections++ // c.Remote, c.QueueWaitNS, c.End …; c is overwritten afterwards
 		return nil
 	}})

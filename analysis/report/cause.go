@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/format"
 )
 
 // queuedWords says why a connection was queued. What is not known is left open.
-func queuedWords(c *analysis.Connection) string {
+func queuedWords(c *conntrack.Connection) string {
 	switch c.Cause {
 	case format.CauseDeferData:
 		return "its first data came: queued at the listener (TCP_DEFER_ACCEPT)"
@@ -44,7 +45,7 @@ func queuedWords(c *analysis.Connection) string {
 }
 
 // refusalWords says why a packet was refused.
-func refusalWords(r *analysis.Refusal) string {
+func refusalWords(r *conntrack.Refusal) string {
 	switch {
 	case r.Cause == format.CauseAborted:
 		return "the last ACK of its handshake is answered with a reset: the accept queue is full " +
@@ -64,13 +65,13 @@ func refusalWords(r *analysis.Refusal) string {
 }
 
 // aborted reports whether a connection that was refused was reset in the end.
-func aborted(c *analysis.Connection) bool {
+func aborted(c *conntrack.Connection) bool {
 	n := len(c.Refusals)
 	return n > 0 && c.RefusedPackets == uint64(n) && c.Refusals[n-1].Cause == format.CauseAborted
 }
 
 // stopsWords says what becomes of a listener with which a connection is lost, and who does it.
-func stopsWords(c *analysis.Connection) string {
+func stopsWords(c *conntrack.Connection) string {
 	if is, ok := strings.CutPrefix(c.Lost.StopWords(c.LostBy), "was "); ok {
 		return "is " + is
 	}

@@ -8,13 +8,14 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/format"
 )
 
 // AppendConnectionJSON appends a connection as one JSON object without a newline, with
 // the members of [ConnectionKeys].
-func AppendConnectionJSON(dst []byte, c *analysis.Connection, clocks *format.Clocks) []byte {
+func AppendConnectionJSON(dst []byte, c *conntrack.Connection, clocks *format.Clocks) []byte {
 	return appendLine(dst, connectionKeys, c, clocks)
 }
 
@@ -137,7 +138,7 @@ var connectionKeys = labelled(
 		words("turned-away", "closed-unread", "unanswered", "probe"),
 )
 
-type conn = analysis.Connection
+type conn = conntrack.Connection
 
 func localOf(c *conn) (netip.AddrPort, bool)  { return c.Local, true }
 func remoteOf(c *conn) (netip.AddrPort, bool) { return c.Remote, true }
@@ -152,19 +153,19 @@ func firstRefused(c *conn) int64 {
 // accepted says whether a program was given the connection.
 func accepted(c *conn) (yes, known bool) {
 	switch c.End {
-	case analysis.EndRefused, analysis.EndWaiting, analysis.EndListener, analysis.EndAccept:
+	case conntrack.EndRefused, conntrack.EndWaiting, conntrack.EndListener, conntrack.EndAccept:
 		return false, true
 	}
 	if c.AcceptedSeq != 0 {
 		return true, true
 	}
-	return false, c.QueuedSeq != 0 && c.End.Known() && c.End != analysis.EndWaitingCut && !c.AcceptUnknown
+	return false, c.QueuedSeq != 0 && c.End.Known() && c.End != conntrack.EndWaitingCut && !c.AcceptUnknown
 }
 
 // goneBefore reports whether the client had sent FIN before anybody accepted it.
 func goneBefore(c *conn) bool {
 	return c.GoneNS != 0 || c.AcceptedSeq != 0 && c.StateAtAccept == format.StateCloseWait || c.AcceptedSeq == 0 &&
-		c.End != analysis.EndOpen && c.LeftState == format.StateCloseWait
+		c.End != conntrack.EndOpen && c.LeftState == format.StateCloseWait
 }
 
 // ConnectionList lays out connections as lines in columns.
@@ -239,7 +240,7 @@ func (l *ConnectionList) weakest() int {
 func (l *ConnectionList) Head() string { return l.head }
 
 // Append appends a connection as one line without a newline. Nothing in it can steer a terminal.
-func (l *ConnectionList) Append(dst []byte, c *analysis.Connection, clocks *format.Clocks, zone *time.Location) []byte {
+func (l *ConnectionList) Append(dst []byte, c *conntrack.Connection, clocks *format.Clocks, zone *time.Location) []byte {
 	id := "-"
 	if c.ID != 0 {
 		id = strconv.FormatUint(c.ID, 10)
@@ -260,7 +261,7 @@ func (l *ConnectionList) Append(dst []byte, c *analysis.Connection, clocks *form
 	switch {
 	case c.Dead:
 		dst = append(dst, ", dead on arrival"...)
-	case c.End.Known() && !c.End.Waiting() && c.End != analysis.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0 &&
+	case c.End.Known() && !c.End.Waiting() && c.End != conntrack.EndListener && c.QueuedSeq != 0 && c.AcceptedSeq == 0 &&
 		!c.AcceptUnknown:
 		dst = append(dst, ", never accepted"...)
 	default:
@@ -280,7 +281,7 @@ func (l *ConnectionList) Append(dst []byte, c *analysis.Connection, clocks *form
 
 // ListedNS is the time by which lists order a connection: when it ended, else the last that is
 // known of it.
-func ListedNS(c *analysis.Connection) int64 {
+func ListedNS(c *conntrack.Connection) int64 {
 	if c.EndNS != 0 {
 		return c.EndNS
 	}
@@ -288,7 +289,7 @@ func ListedNS(c *analysis.Connection) int64 {
 }
 
 // BeganNS is the first time that is known of a connection.
-func BeganNS(c *analysis.Connection) int64 { return began(c) }
+func BeganNS(c *conntrack.Connection) int64 { return began(c) }
 
 // acceptedBy is who accepted a connection, - if it is not known.
 func acceptedBy(c *conn) string {
@@ -309,14 +310,14 @@ func counted(c *conn, n uint64) string {
 // goneWords says of a client that it had sent FIN before it was accepted, which it
 // may do when it has sent its request: that alone is no giving up; or before it was never
 // accepted, or before the server reset the connection.
-func goneWords(c *analysis.Connection) string {
+func goneWords(c *conntrack.Connection) string {
 	early := c.GoneNS != 0 || c.StateAtAccept == format.StateCloseWait
 	switch {
 	case c.Dead:
 		return ""
 	case c.AcceptedSeq != 0 && early:
 		return ", the client sent FIN before it was accepted"
-	case c.AcceptedSeq != 0 && c.End == analysis.EndResetByServer && c.OldState == format.StateCloseWait:
+	case c.AcceptedSeq != 0 && c.End == conntrack.EndResetByServer && c.OldState == format.StateCloseWait:
 		return ", after the client had sent FIN"
 	case c.AcceptedSeq == 0 && (early || c.LeftState == format.StateCloseWait):
 		return ", the client had sent FIN"
@@ -333,7 +334,7 @@ func plain(a netip.AddrPort) string {
 }
 
 // waited is how long a connection was in the queue, - if it is not known.
-func waited(c *analysis.Connection) string {
+func waited(c *conntrack.Connection) string {
 	ns, atLeast := c.InQueue()
 	if atLeast {
 		return "≥" + Duration(ns)
@@ -360,7 +361,7 @@ func known(ns int64) string {
 
 // began is the first time that is known of a connection, the start of the recording if
 // it was there before.
-func began(c *analysis.Connection) int64 {
+func began(c *conntrack.Connection) int64 {
 	switch {
 	case len(c.Refusals) > 0:
 		return c.Refusals[0].NS

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/humanize"
@@ -93,7 +95,7 @@ func sentences(e *format.Event) []string {
 				"one that was dropped: no connection, the other one lives on.", e.Peer(), e.Bound())
 			break
 		}
-		c := analysis.EndOf(e)
+		c := conntrack.EndOf(e)
 		say("The connection from %s to %s has ended: %s (it was %s).", e.Peer(), e.Bound(), c,
 			format.StateName(e.OldState))
 		in, out := e.StreamBytes()

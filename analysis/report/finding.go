@@ -5,7 +5,8 @@ package report
 import (
 	"fmt"
 
-	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/stats"
@@ -158,7 +159,7 @@ func (t *text) connections() {
 }
 
 // silent says how many of the connections with an end were there all the time without an event.
-func silent(c *analysis.ConnectionTotals, end analysis.End) string {
+func silent(c *conntrack.ConnectionTotals, end conntrack.End) string {
 	switch n := c.Silent - c.SilentWaiting - c.SilentGone; {
 	case end.Waiting() && c.SilentWaiting > 0:
 		return fmt.Sprintf(", %s since before the recording", Count(c.SilentWaiting))
@@ -170,7 +171,7 @@ func silent(c *analysis.ConnectionTotals, end analysis.End) string {
 
 // ended writes how many connections ended in one way. Which were open where a capture stops
 // is known if nothing before is missing.
-func (t *text) ended(e analysis.EndCount) string {
+func (t *text) ended(e conntrack.EndCount) string {
 	switch d := &t.r.Doubts; {
 	case d.Ends:
 		return about(e.Count, true)
@@ -178,7 +179,7 @@ func (t *text) ended(e analysis.EndCount) string {
 		return bound(e.Count, d.Connections)
 	case e.Reason.SoFar():
 		return Count(e.Count)
-	case e.Reason == analysis.EndRefused:
+	case e.Reason == conntrack.EndRefused:
 		return bound(e.Count, d.Connections)
 	default:
 		return about(e.Count, d.Connections)

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/format"
 )
 
 // holders names the processes that had a connection open when recording ended.
-func holders(c *analysis.Connection) string {
+func holders(c *conntrack.Connection) string {
 	var names []string
 	for _, h := range c.Holders {
 		names = append(names, fmt.Sprintf("%s[%d]", cmp.Or(format.Quote(h.Comm), "?"), h.PID))
@@ -24,7 +25,7 @@ func holders(c *analysis.Connection) string {
 }
 
 // holderWords says the same as a sentence.
-func holderWords(c *analysis.Connection) string {
+func holderWords(c *conntrack.Connection) string {
 	verb := "has"
 	if len(c.Holders)+int(c.MoreHolders) > 1 {
 		verb = "have"

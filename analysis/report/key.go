@@ -7,7 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/format"
 )
 
@@ -184,14 +185,14 @@ func wordsOf(field string) []string {
 }
 
 func endIDs() (ids []string) {
-	for _, e := range analysis.Ends() {
+	for _, e := range conntrack.Ends() {
 		ids = append(ids, e.ID())
 	}
 	return ids
 }
 
 func endReasons() (words []string) {
-	for _, e := range analysis.Ends() {
+	for _, e := range conntrack.Ends() {
 		words = append(words, string(e))
 	}
 	return words

@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/format"
 )
@@ -104,7 +106,7 @@ func TestLife(t *testing.T) {
 	h := format.NewClocks(format.Clock{BootNS: 1e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()})
 	lines = append(lines, NewConnectionList(0).Head()+"\n"...)
 	told := map[string]bool{}
-	r, _, events := slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
+	r, _, events := slowServer(t, analysis.Options{Connection: func(c *conntrack.Connection) error {
 		lines = append(NewConnectionList(0).Append(lines, c, h, time.UTC), '\n')
 		objects = append(AppendConnectionJSON(objects, c, h), '\n')
 		if kind := fmt.Sprint(c.End, c.Dead); !told[kind] {
@@ -154,7 +156,7 @@ func TestConnectionKeys(t *testing.T) {
 		"first_refused_ns last_refused_ns refused_ns handshake_ns alive_ns cookie inode old_state left_state " +
 		"holders holders_known handed_over cause lost_cause moves read outcome"
 	n := 0
-	slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error {
+	slowServer(t, analysis.Options{Connection: func(c *conntrack.Connection) error {
 		n++
 		d := json.NewDecoder(bytes.NewReader(AppendConnectionJSON(nil, c, format.NewClocks(format.Clock{}))))
 		var keys []string
@@ -187,7 +189,7 @@ func TestTimelineFits(t *testing.T) {
 	for _, width := range []int{60, 80, 133} {
 		for _, rows := range []int{1, 3, 100} {
 			tl := NewTimeline(rows)
-			r, h, _ := slowServer(t, analysis.Options{Connection: func(c *analysis.Connection) error { tl.Add(c); return nil }})
+			r, h, _ := slowServer(t, analysis.Options{Connection: func(c *conntrack.Connection) error { tl.Add(c); return nil }})
 			var plain, color bytes.Buffer
 			if err := tl.Write(&plain, r, format.NewClocks(h.Clock), TextOptions{Width: width}); err != nil {
 				t.Fatal(err)
@@ -220,7 +222,8 @@ func TestTimelineFits(t *testing.T) {
 
 // Names from a capture can't steer a terminal.
 func TestHostileLife(t *testing.T) {
-	c := analysis.Connection{ID: 1, QueuedSeq: 1, AcceptedSeq: 2, EnterSeq: 3, EnterNS: 1, AcceptedNS: 2, TID: 1, Comm: hostile, ListenAddr: "0.0.0.0:80", End: analysis.EndOpen}
+	c := conntrack.Connection{ID: 1, QueuedSeq: 1, AcceptedSeq: 2, EnterSeq: 3, EnterNS: 1, AcceptedNS: 2, TID: 1, End: conntrack.EndOpen,
+		Names: conntrack.Names{Comm: hostile, ListenAddr: "0.0.0.0:80"}}
 	tl := NewTimeline(3)
 	tl.Add(&c)
 	var b bytes.Buffer
@@ -242,9 +245,9 @@ func TestHostileLife(t *testing.T) {
 func TestGoneIsNotOpen(t *testing.T) {
 	clock := format.NewClocks(format.Clock{BootNS: 100e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()})
 	at := netip.MustParseAddrPort("192.0.2.80:80")
-	unknown := analysis.Connection{Before: true, StartNS: 100e9, Local: at, Remote: netip.MustParseAddrPort("198.51.100.1:1"), QueueWaitNS: -1, AliveNS: -1, End: analysis.EndGone}
+	unknown := conntrack.Connection{Before: true, StartNS: 100e9, Local: at, Remote: netip.MustParseAddrPort("198.51.100.1:1"), QueueWaitNS: -1, AliveNS: -1, End: conntrack.EndGone}
 	open := unknown
-	open.End, open.EndNS, open.Remote = analysis.EndOpen, 110e9, netip.MustParseAddrPort("198.51.100.1:2")
+	open.End, open.EndNS, open.Remote = conntrack.EndOpen, 110e9, netip.MustParseAddrPort("198.51.100.1:2")
 	tl := NewTimeline(3)
 	tl.Add(&unknown)
 	tl.Add(&open)
@@ -263,8 +266,8 @@ func TestGoneIsNotOpen(t *testing.T) {
 		t.Errorf("%s", s)
 	}
 	b.Reset()
-	r := &analysis.Result{Connections: analysis.ConnectionTotals{Recorded: true, AcceptsRecorded: true, Seen: 13, Before: 10, Silent: 10, SilentGone: 4,
-		Ends: []analysis.EndCount{{Reason: analysis.EndOpen, Count: 8}, {Reason: analysis.EndGone, Count: 5}}}}
+	r := &analysis.Result{Connections: conntrack.ConnectionTotals{Recorded: true, AcceptsRecorded: true, Seen: 13, Before: 10, Silent: 10, SilentGone: 4,
+		Ends: []conntrack.EndCount{{Reason: conntrack.EndOpen, Count: 8}, {Reason: conntrack.EndGone, Count: 5}}}}
 	if err := Text(&b, r, TextOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -279,18 +282,18 @@ func TestGoneIsNotOpen(t *testing.T) {
 // that was lost with its listener still is known to have been in the queue.
 func TestTimelineExplains(t *testing.T) {
 	clock := format.NewClocks(format.Clock{BootNS: 100e9, RealNS: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC).UnixNano()})
-	c := analysis.Connection{ID: 1, Local: netip.MustParseAddrPort("192.0.2.80:80"), Remote: netip.MustParseAddrPort("198.51.100.1:1"), Listener: 7, ListenAddr: "0.0.0.0:80",
-		ListenOwner: "srv[5]", QueuedNS: 101e9, QueuedSeq: 1, AcceptUnknown: true, QueueWaitNS: -1, AliveNS: 9e9, EndNS: 110e9, End: analysis.EndByClient}
+	c := conntrack.Connection{ID: 1, Local: netip.MustParseAddrPort("192.0.2.80:80"), Remote: netip.MustParseAddrPort("198.51.100.1:1"),
+		Names: conntrack.Names{Listener: 7, ListenAddr: "0.0.0.0:80", ListenOwner: "srv[5]"}, QueuedNS: 101e9, QueuedSeq: 1, AcceptUnknown: true, QueueWaitNS: -1, AliveNS: 9e9, EndNS: 110e9, End: conntrack.EndByClient}
 	lost := c
-	lost.ID, lost.End, lost.DropSeq, lost.QueueWaitNS = 2, analysis.EndListener, 3, 9e9
-	r := &analysis.Result{Connections: analysis.ConnectionTotals{Recorded: true}}
+	lost.ID, lost.End, lost.DropSeq, lost.QueueWaitNS = 2, conntrack.EndListener, 3, 9e9
+	r := &analysis.Result{Connections: conntrack.ConnectionTotals{Recorded: true}}
 	for _, x := range []struct {
-		list []*analysis.Connection
+		list []*conntrack.Connection
 		want []string
 	}{
-		{[]*analysis.Connection{&c}, []string{"▒ queued or served  ┤ closed\n", "0.0.0.0:80 (srv[5])  1 connection\n"}},
-		{[]*analysis.Connection{&lost}, []string{"░ queued  ✗ reset or lost\n", "░░✗"}},
-		{[]*analysis.Connection{&lost, &c}, []string{"░ queued  ▒ queued or served  ┤ closed  ✗ reset or lost\n", "  2 connections\n", "░░✗", "▒▒┤"}},
+		{[]*conntrack.Connection{&c}, []string{"▒ queued or served  ┤ closed\n", "0.0.0.0:80 (srv[5])  1 connection\n"}},
+		{[]*conntrack.Connection{&lost}, []string{"░ queued  ✗ reset or lost\n", "░░✗"}},
+		{[]*conntrack.Connection{&lost, &c}, []string{"░ queued  ▒ queued or served  ┤ closed  ✗ reset or lost\n", "  2 connections\n", "░░✗", "▒▒┤"}},
 		{nil, []string{"no connections\n"}},
 	} {
 		tl := NewTimeline(9)
@@ -312,22 +315,22 @@ func TestTimelineExplains(t *testing.T) {
 // A client that closes its side and then is served is not told as one that gave up, and
 // one that resets after it was accepted not as if it had done so before.
 func TestHalfClosed(t *testing.T) {
-	c := analysis.Connection{ID: 1, QueuedSeq: 1, QueuedNS: 1e9, AcceptedSeq: 3, AcceptedNS: 3e9, TID: 5, PID: 5,
-		Comm: "srv", QueueWaitNS: 2e9, AliveNS: 3e9, ClosedSeq: 4, ClosedNS: 4e9, EndNS: 4e9,
+	c := conntrack.Connection{ID: 1, QueuedSeq: 1, QueuedNS: 1e9, AcceptedSeq: 3, AcceptedNS: 3e9, TID: 5,
+		Names: conntrack.Names{PID: 5, Comm: "srv"}, QueueWaitNS: 2e9, AliveNS: 3e9, ClosedSeq: 4, ClosedNS: 4e9, EndNS: 4e9,
 		Counted: true, BytesIn: 10, BytesOut: 10, Read: format.ReadAll}
 	for _, x := range []struct {
-		end   analysis.End
+		end   conntrack.End
 		gone  int64
 		state uint8
 		want  string
 	}{
-		{analysis.EndByClient, 2e9, 8, "closed by the client, the client sent FIN before it was accepted"},
+		{conntrack.EndByClient, 2e9, 8, "closed by the client, the client sent FIN before it was accepted"},
 		// it was in the queue when recording began
-		{analysis.EndByClient, 0, 8, "closed by the client, the client sent FIN before it was accepted"},
-		{analysis.EndResetByClient, 2e9, 8, "reset by the client, the client sent FIN before it was accepted"},
-		{analysis.EndByServer, 0, 1, "closed by the server"},
-		{analysis.EndResetByServer, 0, 1, "reset by the server, after the client had sent FIN"},
-		{analysis.EndResetByServer, 2e9, 8, "reset by the server, the client sent FIN before it was accepted"},
+		{conntrack.EndByClient, 0, 8, "closed by the client, the client sent FIN before it was accepted"},
+		{conntrack.EndResetByClient, 2e9, 8, "reset by the client, the client sent FIN before it was accepted"},
+		{conntrack.EndByServer, 0, 1, "closed by the server"},
+		{conntrack.EndResetByServer, 0, 1, "reset by the server, after the client had sent FIN"},
+		{conntrack.EndResetByServer, 2e9, 8, "reset by the server, the client sent FIN before it was accepted"},
 	} {
 		c.End, c.GoneNS, c.StateAtAccept, c.OldState = x.end, x.gone, x.state, 8
 		line, story := string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)),
@@ -337,8 +340,8 @@ func TestHalfClosed(t *testing.T) {
 		}
 	}
 	// Of one that nobody accepted it is told, too.
-	c = analysis.Connection{ID: 1, QueuedSeq: 1, QueuedNS: 1e9, QueueWaitNS: 2e9, EndNS: 3e9}
-	for _, end := range []analysis.End{analysis.EndWaiting, analysis.EndListener} {
+	c = conntrack.Connection{ID: 1, QueuedSeq: 1, QueuedNS: 1e9, QueueWaitNS: 2e9, EndNS: 3e9}
+	for _, end := range []conntrack.End{conntrack.EndWaiting, conntrack.EndListener} {
 		for _, left := range []uint8{1, 8} {
 			c.End, c.LeftState = end, left
 			want := "  " + string(end)
@@ -356,29 +359,29 @@ func TestHalfClosed(t *testing.T) {
 func TestOutcomes(t *testing.T) {
 	at := netip.MustParseAddrPort("192.0.2.1:80")
 	for _, x := range []struct {
-		end     analysis.End
+		end     conntrack.End
 		in, out uint64
 		read    format.Reading
 		ms      int64
 		want    string // "": none
 		id      string
 	}{
-		{analysis.EndByServer, 0, 0, format.ReadNothing, 1, "closed by the server, turned away", `"turned-away"`},
-		{analysis.EndResetByServer, 300, 0, format.ReadNothing, 999, "reset by the server, turned away", `"turned-away"`},
-		{analysis.EndByServer, 300, 20, format.ReadNothing, 1, "closed by the server, closed unread", `"closed-unread"`},
-		{analysis.EndByServer, 0, 0, format.ReadNothing, 1001, "closed by the server", "null"}, // it idled
-		{analysis.EndByServer, 300, 0, format.ReadUnknown, 1, "closed by the server", "null"},
-		{analysis.EndByServer, 300, 0, format.ReadPart, 1, "closed by the server", "null"},
-		{analysis.EndByClient, 300, 0, format.ReadAll, 1, "closed by the client, left unanswered", `"unanswered"`},
-		{analysis.EndResetByClient, 300, 0, format.ReadNothing, 1, "reset by the client, left unanswered", `"unanswered"`},
-		{analysis.EndWriteRefused, 300, 0, format.ReadAll, 1, string(analysis.EndWriteRefused) + ", left unanswered", `"unanswered"`},
-		{analysis.EndByClient, 300, 1, format.ReadAll, 1, "closed by the client", "null"},
-		{analysis.EndByClient, 0, 0, format.ReadNothing, 1, "closed by the client, left without a byte", `"probe"`},
-		{analysis.EndTimeout, 0, 0, format.ReadNothing, 1, "timed out", "null"},
+		{conntrack.EndByServer, 0, 0, format.ReadNothing, 1, "closed by the server, turned away", `"turned-away"`},
+		{conntrack.EndResetByServer, 300, 0, format.ReadNothing, 999, "reset by the server, turned away", `"turned-away"`},
+		{conntrack.EndByServer, 300, 20, format.ReadNothing, 1, "closed by the server, closed unread", `"closed-unread"`},
+		{conntrack.EndByServer, 0, 0, format.ReadNothing, 1001, "closed by the server", "null"}, // it idled
+		{conntrack.EndByServer, 300, 0, format.ReadUnknown, 1, "closed by the server", "null"},
+		{conntrack.EndByServer, 300, 0, format.ReadPart, 1, "closed by the server", "null"},
+		{conntrack.EndByClient, 300, 0, format.ReadAll, 1, "closed by the client, left unanswered", `"unanswered"`},
+		{conntrack.EndResetByClient, 300, 0, format.ReadNothing, 1, "reset by the client, left unanswered", `"unanswered"`},
+		{conntrack.EndWriteRefused, 300, 0, format.ReadAll, 1, string(conntrack.EndWriteRefused) + ", left unanswered", `"unanswered"`},
+		{conntrack.EndByClient, 300, 1, format.ReadAll, 1, "closed by the client", "null"},
+		{conntrack.EndByClient, 0, 0, format.ReadNothing, 1, "closed by the client, left without a byte", `"probe"`},
+		{conntrack.EndTimeout, 0, 0, format.ReadNothing, 1, "timed out", "null"},
 	} {
-		c := analysis.Connection{ID: 1, Local: at, Remote: at, AcceptedSeq: 3, AcceptedNS: 3e9, ClosedSeq: 4,
+		c := conntrack.Connection{ID: 1, Local: at, Remote: at, AcceptedSeq: 3, AcceptedNS: 3e9, ClosedSeq: 4,
 			ClosedNS: 3e9 + x.ms*1e6, EndNS: 4e9, QueueWaitNS: -1,
-			AliveNS: -1, TID: 5, PID: 5, Comm: "srv", Counted: true, BytesIn: x.in, BytesOut: x.out, Read: x.read,
+			AliveNS: -1, TID: 5, Names: conntrack.Names{PID: 5, Comm: "srv"}, Counted: true, BytesIn: x.in, BytesOut: x.out, Read: x.read,
 			End: x.end, StateAtAccept: 1}
 		clocks := format.NewClocks(format.Clock{})
 		line, story := string(NewConnectionList(0).Append(nil, &c, clocks, time.UTC)),

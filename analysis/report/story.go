@@ -10,7 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/format"
 )
@@ -18,7 +19,7 @@ import (
 // Story tells the whole of one connection in words and times: its events in the
 // order of the clock, each with how long after the one before it. Nothing in it
 // can steer a terminal. Lines fit the width; 0: they are as long as they are.
-func Story(c *analysis.Connection, h *format.Header, clocks *format.Clocks, zone *time.Location, width int) string {
+func Story(c *conntrack.Connection, h *format.Header, clocks *format.Clocks, zone *time.Location, width int) string {
 	s := &story{c: c}
 	s.tell()
 	slices.SortStableFunc(s.steps, func(a, b step) int { return cmp.Compare(a.ns, b.ns) })
@@ -122,7 +123,7 @@ type step struct {
 }
 
 type story struct {
-	c     *analysis.Connection
+	c     *conntrack.Connection
 	steps []step
 }
 
@@ -147,28 +148,28 @@ func (s *story) verdict() string {
 			Duration(c.DeadNS))
 	case c.Dead:
 		return fmt.Sprintf("Dead on arrival: it was closed when %s got it%s.", s.who(), wait)
-	case c.End == analysis.EndAccept:
+	case c.End == conntrack.EndAccept:
 		return fmt.Sprintf("Lost: accept of %s took it from the queue and failed, the client was cut off.", s.who())
-	case c.End == analysis.EndListener:
+	case c.End == conntrack.EndListener:
 		return "Lost: its listener " + c.Lost.StopWords(c.LostBy) + " while it was in the accept queue" + s.inQueue() +
 			"."
-	case c.End == analysis.EndWaiting:
+	case c.End == conntrack.EndWaiting:
 		if c.WaitedNS > 0 {
 			return "Not accepted: it was in the accept queue when recording began and when it ended" + s.inQueue() + "."
 		}
 		return "Not accepted: it was in the accept queue when recording ended" + s.inQueue() + "."
-	case c.End == analysis.EndWaitingCut:
+	case c.End == conntrack.EndWaitingCut:
 		return "Not accepted so far: it was in the accept queue where the capture stops" + s.inQueue() + "."
-	case c.End == analysis.EndRefusedCut:
+	case c.End == conntrack.EndRefusedCut:
 		return fmt.Sprintf("Not queued so far: %s dropped because a queue was full, and then the capture stops.",
 			packets(c.RefusedPackets))
-	case c.End == analysis.EndRefused && aborted(c):
+	case c.End == conntrack.EndRefused && aborted(c):
 		return "Never queued: the client was reset because the accept queue was full (tcp_abort_on_overflow was 1)."
-	case c.End == analysis.EndRefused:
+	case c.End == conntrack.EndRefused:
 		return fmt.Sprintf("Never queued: %s dropped because a queue was full.", packets(c.RefusedPackets))
 	case c.AcceptUnknown:
 		return fmt.Sprintf("Whether it was accepted is not recorded; %s.", c.End)
-	case c.AcceptedSeq == 0 && !c.Before && c.End == analysis.EndNotRecorded:
+	case c.AcceptedSeq == 0 && !c.Before && c.End == conntrack.EndNotRecorded:
 		return "What became of it is not recorded."
 	case c.AcceptedSeq == 0 && c.QueuedSeq != 0:
 		return fmt.Sprintf("Never accepted: %s%s.", c.End, wait)
@@ -180,7 +181,7 @@ func (s *story) verdict() string {
 		alive = ", lived " + Duration(c.AliveNS)
 	}
 	end := string(c.End)
-	if c.End == analysis.EndNotRecorded {
+	if c.End == conntrack.EndNotRecorded {
 		end = "what became of it is not recorded"
 	}
 	fared := ""
@@ -304,15 +305,15 @@ func (s *story) tellAccept() {
 func (s *story) tellEnd() {
 	c := s.c
 	switch c.End {
-	case analysis.EndAccept:
+	case conntrack.EndAccept:
 		s.add(c.EndNS, c.DropSeq, "accept of %s fails after it took the connection, which is destroyed", s.who())
-	case analysis.EndListener:
+	case conntrack.EndListener:
 		s.add(c.EndNS, c.DropSeq, "the listener %s: the kernel resets the connection", stopsWords(c))
-	case analysis.EndOpenCut:
+	case conntrack.EndOpenCut:
 		s.add(c.EndNS, 0, "the capture stops: it is open")
-	case analysis.EndWaitingCut:
+	case conntrack.EndWaitingCut:
 		s.add(c.EndNS, 0, "the capture stops: it is in the accept queue")
-	case analysis.EndOpen, analysis.EndWaiting:
+	case conntrack.EndOpen, conntrack.EndWaiting:
 		state := ""
 		if c.LeftState != 0 {
 			state = ", in state " + format.StateName(c.LeftState)
@@ -332,8 +333,8 @@ func (s *story) tellEnd() {
 }
 
 // closeWords says how it closed, which after a loss is not how it ended.
-func closeWords(c *analysis.Connection) string {
-	if c.End == analysis.EndAccept || c.End == analysis.EndListener {
+func closeWords(c *conntrack.Connection) string {
+	if c.End == conntrack.EndAccept || c.End == conntrack.EndListener {
 		return "closed"
 	}
 	return string(c.End)

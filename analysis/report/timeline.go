@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/format"
 )
@@ -35,14 +37,14 @@ type group struct {
 	inode uint64
 	owner string
 	total uint64
-	kept  []analysis.Connection // the most telling ones, worst first
+	kept  []conntrack.Connection // the most telling ones, worst first
 }
 
 // NewTimeline begins a timeline with at most rows connections of each listener.
 func NewTimeline(rows int) *Timeline { return &Timeline{rows: rows, groups: map[lane]*group{}} }
 
 // Add takes a connection, which is copied.
-func (tl *Timeline) Add(c *analysis.Connection) {
+func (tl *Timeline) Add(c *conntrack.Connection) {
 	k := lane{c.Listener, c.ListenAddr}
 	if k.inode == 0 {
 		k.name = c.Local.String()
@@ -61,8 +63,8 @@ func (tl *Timeline) Add(c *analysis.Connection) {
 	if len(g.kept) == tl.rows && (tl.rows == 0 || telling(c, &g.kept[len(g.kept)-1]) >= 0) {
 		return
 	}
-	at, _ := slices.BinarySearchFunc(g.kept, c, func(x analysis.Connection,
-		c *analysis.Connection) int {
+	at, _ := slices.BinarySearchFunc(g.kept, c, func(x conntrack.Connection,
+		c *conntrack.Connection) int {
 		return telling(&x, c)
 	})
 	if len(g.kept) == tl.rows {
@@ -73,12 +75,12 @@ func (tl *Timeline) Add(c *analysis.Connection) {
 
 // telling orders connections: what went wrong first, then the longest in the
 // queue, then the longest alive.
-func telling(a, b *analysis.Connection) int {
+func telling(a, b *conntrack.Connection) int {
 	return cmp.Or(-cmp.Compare(trouble(a), trouble(b)), -cmp.Compare(a.QueueWaitNS, b.QueueWaitNS),
 		-cmp.Compare(a.AliveNS, b.AliveNS), cmp.Compare(a.ID, b.ID))
 }
 
-func trouble(c *analysis.Connection) int {
+func trouble(c *conntrack.Connection) int {
 	if c.Dead || c.RefusedPackets > 0 || !c.AcceptUnknown && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End.Known() {
 		return 1
 	}
@@ -205,7 +207,7 @@ func (d *drawing) group(g *group) {
 			d.fold("", "", "the listener "+d.stopped(l))
 		}
 	}
-	slices.SortFunc(g.kept, func(a, b analysis.Connection) int {
+	slices.SortFunc(g.kept, func(a, b conntrack.Connection) int {
 		return cmp.Or(cmp.Compare(began(&a), began(&b)), cmp.Compare(a.ID, b.ID))
 	})
 	for i := range g.kept {
@@ -289,7 +291,7 @@ func (d *drawing) cellOf(ns int64) int {
 
 // draw makes the lane of a connection: each cell shows the phase that took most
 // of it, the last one how it ended.
-func (d *drawing) draw(c *analysis.Connection) string {
+func (d *drawing) draw(c *conntrack.Connection) string {
 	end := max(c.EndNS, began(c))
 	var phases [numPhases][2]int64
 	next := func(ns ...int64) int64 {
@@ -335,17 +337,17 @@ func (d *drawing) draw(c *analysis.Connection) string {
 	return b.String()
 }
 
-func (d *drawing) cell(c *analysis.Connection, x int, last bool, phases *[numPhases][2]int64) string {
+func (d *drawing) cell(c *conntrack.Connection, x int, last bool, phases *[numPhases][2]int64) string {
 	if last {
 		switch c.End {
-		case analysis.EndOpen, analysis.EndWaiting, analysis.EndOpenCut, analysis.EndWaitingCut:
+		case conntrack.EndOpen, conntrack.EndWaiting, conntrack.EndOpenCut, conntrack.EndWaitingCut:
 			return d.sign(bold, endOpen)
-		case analysis.EndByServer, analysis.EndByClient, analysis.EndByBoth, analysis.EndWriteRefused:
+		case conntrack.EndByServer, conntrack.EndByClient, conntrack.EndByBoth, conntrack.EndWriteRefused:
 			if !c.Dead {
 				return d.sign(bold, endClosed)
 			}
 			return d.sign(red, endBad)
-		case analysis.EndNotRecorded, analysis.EndGone:
+		case conntrack.EndNotRecorded, conntrack.EndGone:
 		default:
 			return d.sign(red, endBad)
 		}

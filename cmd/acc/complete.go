@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/analysis"
@@ -126,7 +128,7 @@ func eventsOfFindings(cmd *cobra.Command, args []string, word string) ([]string,
 func clients(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	var words []string
 	analyzeSmall(cmd.Context(), capturesOf(cmd, args, 0),
-		analysis.Options{Connection: func(c *analysis.Connection) error {
+		analysis.Options{Connection: func(c *conntrack.Connection) error {
 			if a := c.Remote.String(); len(words) < completedRows && strings.HasPrefix(a, word) {
 				words = append(words, a)
 			}

@@ -22,6 +22,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
@@ -41,7 +43,7 @@ func TestJSONDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck",
-		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../evidence", "../../format")
+		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/conntrack", "../../evidence", "../../format")
 	parts := map[string]string{
 		"events": fieldTable(eventFields()), "pairs": fieldTable(lineKinds["pairs"]()), "connections": fieldTable(lineKinds["connections"]()),
 		"ends": endTable(), "why": src.words(t, "pairing.Why"), "severities": src.words(t, "findings.Severity"),
@@ -177,7 +179,7 @@ func (s *source) words(t *testing.T, of string) string {
 func endTable() string {
 	var b strings.Builder
 	b.WriteString("| `end` | `end_reason` |\n|---|---|\n")
-	for _, e := range analysis.Ends() {
+	for _, e := range conntrack.Ends() {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", e.ID(), e)
 	}
 	return b.String()

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/acc-project/acc/analysis/conntrack"
+
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/report"
@@ -59,9 +61,9 @@ func (o *analyzeOptions) view() (view, error) {
 }
 
 // which reads the name of a connection.
-func (o *analyzeOptions) which() (func(*analysis.Connection) bool, error) {
+func (o *analyzeOptions) which() (func(*conntrack.Connection) bool, error) {
 	if seq, err := strconv.ParseUint(o.connection, 10, 64); err == nil && seq > 0 {
-		return func(c *analysis.Connection) bool { return c.Has(seq) }, nil
+		return func(c *conntrack.Connection) bool { return c.Has(seq) }, nil
 	}
 	peer, err := netip.ParseAddrPort(o.connection)
 	if err != nil {
@@ -70,7 +72,7 @@ func (o *analyzeOptions) which() (func(*analysis.Connection) bool, error) {
 			"like --connection 12, or --connection 192.0.2.1:40000",
 		}
 	}
-	return func(c *analysis.Connection) bool {
+	return func(c *conntrack.Connection) bool {
 		return c.Remote.Port() == peer.Port() && c.Remote.Addr().Unmap() == peer.Addr().Unmap()
 	}, nil
 }
@@ -110,7 +112,7 @@ func (v *viewer) listen(o *analysis.Options) error {
 		if err != nil {
 			return err
 		}
-		o.Connection = func(c *analysis.Connection) error {
+		o.Connection = func(c *conntrack.Connection) error {
 			if !is(c) {
 				return nil
 			}
@@ -118,7 +120,7 @@ func (v *viewer) listen(o *analysis.Options) error {
 		}
 	case viewTimeline:
 		v.timeline = report.NewTimeline(cmp.Or(max(v.o.top, 0), 1000))
-		o.Connection = func(c *analysis.Connection) error {
+		o.Connection = func(c *conntrack.Connection) error {
 			if v.shown.has(v.clocks, report.BeganNS(c), report.ListedNS(c)) {
 				v.timeline.Add(c)
 			}
@@ -151,7 +153,7 @@ func (v *viewer) pair(p *pairing.Pair) error {
 	return v.write(p.ReturnNS)
 }
 
-func (v *viewer) connection(c *analysis.Connection) error {
+func (v *viewer) connection(c *conntrack.Connection) error {
 	if !v.shown.has(v.clocks, report.BeganNS(c), report.ListedNS(c)) {
 		return nil
 	}
@@ -170,7 +172,7 @@ func (v *viewer) connection(c *analysis.Connection) error {
 	return v.write(report.ListedNS(c))
 }
 
-func (v *viewer) story(c *analysis.Connection) error {
+func (v *viewer) story(c *conntrack.Connection) error {
 	if v.o.json {
 		return v.connection(c)
 	}

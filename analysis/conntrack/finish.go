@@ -1,18 +1,17 @@
-package analysis
+package conntrack
 
 // This file ends the following of a connection, and makes what is given of it.
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"slices"
 
 	"github.com/acc-project/acc/format"
 )
 
-// finish tells of a connection and forgets it. The end is worked out unless it is given.
-func (cs *conns) finish(c *conn, end End) error {
+// finish gives a connection and forgets it. The end is worked out unless it is given.
+func (t *Tracker) finish(c *conn, end End) error {
 	x := c.rare
 	switch {
 	case x != nil && x.failed:
@@ -23,39 +22,37 @@ func (cs *conns) finish(c *conn, end End) error {
 		end = endOf(x.end.oldState, x.end.sockErr, x.end.shutdown, c.served())
 	}
 	if end.Open() && (x == nil || x.left == nil) {
-		cs.unsure++
+		t.unsure++
 	}
-	cs.fill(c, end)
-	o := &cs.out
-	cs.totals.Seen++
-	cs.count(c.acceptSeq != 0, end)
+	t.fill(c, end)
+	o := &t.out
+	t.totals.Seen++
+	t.count(c.acceptSeq != 0, end)
 	if c.first == 0 { // nothing happened to it
-		cs.totals.Before++
+		t.totals.Before++
 		if end != EndNotRecorded {
-			cs.totals.Silent++
+			t.totals.Silent++
 		}
 		switch end {
 		case EndGone:
-			cs.totals.SilentGone++
+			t.totals.SilentGone++
 		case EndWaiting, EndWaitingCut:
-			cs.totals.SilentWaiting++
+			t.totals.SilentWaiting++
 			if end == EndWaiting {
-				cs.totals.Waiting++
-				cs.totals.NeverAccepted++
-				cs.never.RecordBound(o.InQueue())
-			}
-			if c.listener != nil {
-				cs.ps.life(c.listener).ended(o)
+				t.totals.Waiting++
+				t.totals.NeverAccepted++
+				t.never.RecordBound(o.InQueue())
 			}
 		}
 	} else {
-		cs.sum(c, o)
+		t.sum(c, o)
 	}
+	t.o.Listeners.Ended(o)
 	var err error
-	if cs.emit != nil {
-		err = cs.emit(o)
+	if t.o.Emit != nil {
+		err = t.o.Emit(o)
 	}
-	cs.remove(c)
+	t.remove(c)
 	return err
 }
 
@@ -65,32 +62,32 @@ func (c *conn) served() bool {
 	return accepted || c.rare.end.inode != 0 || c.rare.end.oldState == format.StateLastAck
 }
 
-func (cs *conns) count(accepted bool, end End) {
-	cs.ends[end]++
+func (t *Tracker) count(accepted bool, end End) {
+	t.ends[end]++
 	if accepted {
-		cs.totals.Accepted++
+		t.totals.Accepted++
 	}
 }
 
-// sum adds a connection that is told of to totals and quantiles.
-func (cs *conns) sum(c *conn, o *Connection) {
-	t := &cs.totals
+// sum adds a connection to totals and quantiles.
+func (t *Tracker) sum(c *conn, o *Connection) {
+	n := &t.totals
 	switch {
 	case o.Before && c.listed:
-		t.Before++
+		n.Before++
 	case o.Before:
-		cs.unlisted++
+		t.unlisted++
 	case o.BeginUnknown:
-		t.BeginUnknown++
+		n.BeginUnknown++
 	}
 	if o.QueuedSeq != 0 {
-		t.Queued++
+		n.Queued++
 	}
 	if o.ClosedSeq != 0 {
-		t.Closed++
+		n.Closed++
 	}
 	if o.Dead {
-		t.Dead++
+		n.Dead++
 	}
 	waited, atLeast := o.InQueue()
 	switch {
@@ -98,55 +95,51 @@ func (cs *conns) sum(c *conn, o *Connection) {
 	case o.AcceptUnknown && o.End != EndListener && o.End != EndWaiting:
 	default:
 		if o.End == EndWaiting {
-			t.Waiting++
+			n.Waiting++
 		}
-		t.NeverAccepted++
+		n.NeverAccepted++
 		if waited >= 0 {
-			cs.never.RecordBound(waited, atLeast)
+			t.never.RecordBound(waited, atLeast)
 		}
 	}
 	if o.HandshakeNS >= 0 {
-		cs.shakes.Record(o.HandshakeNS)
+		t.shakes.Record(o.HandshakeNS)
 	}
 	if waited >= 0 && o.AcceptedSeq != 0 {
-		cs.queue.RecordBound(waited, atLeast)
+		t.queue.RecordBound(waited, atLeast)
 	}
 	if o.AliveNS >= 0 && o.ClosedSeq != 0 {
-		cs.alive.Record(o.AliveNS)
+		t.alive.Record(o.AliveNS)
 	}
 	if o.AcceptedSeq != 0 && o.ClosedSeq != 0 && !o.Dead {
-		cs.served.Record(max(o.ClosedNS-o.AcceptedNS, 0))
+		t.served.Record(max(o.ClosedNS-o.AcceptedNS, 0))
 	}
-	if l := c.listener; l != nil {
-		if l.life != nil {
-			l.life.ended(o)
-		}
-		if l.crowd != nil {
-			l.crowd.ended(o)
-		}
+	switch o.Outcome() {
+	case OutcomeTurnedAway:
+		n.TurnedAway++
+	case OutcomeUnread:
+		n.Unread++
+	case OutcomeUnanswered:
+		n.Unanswered++
+	case OutcomeProbe:
+		n.Probes++
 	}
-	cs.fared(o, c.listener)
 }
 
-// fill makes what is told of a connection.
-func (cs *conns) fill(c *conn, end End) {
+// fill makes what is given of a connection.
+func (t *Tracker) fill(c *conn, end End) {
 	k := &c.key
-	o := &cs.out
+	o := &t.out
 	*o = Connection{
 		ID: c.first, NetNS: k.netns, Local: netip.AddrPortFrom(k.local, k.lport),
 		Remote: netip.AddrPortFrom(k.remote, k.rport), Cookie: c.cookie,
-		Inode: c.inode, Before: c.before, BeginUnknown: c.headless, StartNS: cs.ps.startNS, QueuedNS: c.queuedNS,
+		Inode: c.inode, Before: c.before, BeginUnknown: c.headless, StartNS: t.o.StartNS,
+		QueuedNS:  c.queuedNS,
 		QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
 		EnterNS: c.enterNS, EnterSeq: c.enterSeq, HandshakeNS: -1, QueueWaitNS: -1, AliveNS: -1, DeadNS: -1,
 		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, Cause: c.cause, StateAtAccept: c.state,
-		TaskNetNS: c.taskNetNS, SockFD: c.sockfd, Uring: c.uring, UringEnd: c.uringEnd, End: end, listener: c.listener,
-	}
-	if l := c.listener; l != nil && l.key.inode != 0 {
-		o.Listener, o.ListenAddr, o.ListenOwner = l.key.inode, l.name(), l.owned
-	}
-	if p := c.process; p != nil {
-		o.PID, o.Proc, o.Comm = p.key.pid, p.key.num, cmp.Or(cs.ps.recordOf(p.key.num).Comm, p.comm)
-		o.Process = cs.ps.records[p.key.num]
+		TaskNetNS: c.taskNetNS, SockFD: c.sockfd, Uring: c.uring, UringEnd: c.uringEnd, End: end,
+		ListenerRef: c.listener, ProcessRef: c.process,
 	}
 	if c.queuedSeq != 0 && c.mark&(format.MarkFastOpen|format.MarkDeferred) == 0 {
 		o.EstablishedNS = c.queuedNS
@@ -159,17 +152,17 @@ func (cs *conns) fill(c *conn, end End) {
 		}
 	}
 	if end.Known() {
-		o.EndNS = cs.endNS
+		o.EndNS = t.endNS
 	}
 	if x := c.rare; x != nil {
-		cs.fillRare(o, x)
+		t.fillRare(o, x)
 	}
-	o.AcceptUnknown = o.AcceptedSeq == 0 && (cs.blind || cs.acceptMissing(c))
-	cs.fillDurations(o, c)
+	o.AcceptUnknown = o.AcceptedSeq == 0 && (t.o.Blind || t.acceptMissing(c))
+	t.fillDurations(o, c)
 }
 
 // fillDurations works out how long a connection waited, lived, and was dead before it was accepted.
-func (cs *conns) fillDurations(o *Connection, c *conn) {
+func (t *Tracker) fillDurations(o *Connection, c *conn) {
 	began := c.queuedNS
 	switch end := o.End; {
 	case c.queuedSeq != 0 && c.acceptSeq != 0:
@@ -179,7 +172,7 @@ func (cs *conns) fillDurations(o *Connection, c *conn) {
 		o.QueueWaitNS = max(o.EndNS-c.queuedNS, 0)
 	case c.before: // since when, is not known
 		if (c.inQueue || c.unowned && c.acceptSeq != 0) && o.AcceptedNS+o.EndNS != 0 {
-			o.WaitedNS = max(cmp.Or(c.acceptNS, o.EndNS)-cs.ps.startNS, 0)
+			o.WaitedNS = max(cmp.Or(c.acceptNS, o.EndNS)-t.o.StartNS, 0)
 		}
 	case c.queuedSeq == 0:
 		began = c.acceptNS
@@ -195,7 +188,7 @@ func (cs *conns) fillDurations(o *Connection, c *conn) {
 // acceptMissing reports whether the accept of a connection, which has no event of it, can be
 // in a part of the capture that is missing, or whether it must be: only a program sends, or
 // closes its side first.
-func (cs *conns) acceptMissing(c *conn) bool {
+func (t *Tracker) acceptMissing(c *conn) bool {
 	switch x := c.rare; {
 	case x == nil, !x.closed, x.dropSeq != 0, x.failed:
 		return false
@@ -204,31 +197,25 @@ func (cs *conns) acceptMissing(c *conn) bool {
 	case c.queuedSeq == 0 && !c.inQueue:
 		return false
 	}
-	if c.skips != cs.skips || cs.cut && cs.ending {
+	if c.skips != t.skips || t.cut && t.ending {
 		return true
 	}
 	x := &c.rare.end
 	switch x.oldState {
 	case format.StateFinWait1, format.StateFinWait2, format.StateClosing, format.StateLastAck:
-		return cs.lostOut
+		return t.lostOut
 	}
-	return cs.lostOut && x.out > 0
+	return t.lostOut && x.out > 0
 }
 
-func (cs *conns) fillRare(o *Connection, x *rare) {
+func (t *Tracker) fillRare(o *Connection, x *rare) {
 	if x.establishedNS != 0 {
 		o.EstablishedNS = x.establishedNS
 	}
 	o.GoneNS, o.GoneSeq, o.DropSeq = x.goneNS, x.goneSeq, x.dropSeq
 	x.refusal.fill(o)
-	o.MovedNS, o.MovedSeq, o.Moves, o.Lost, o.LostBy = x.movedNS, x.movedSeq, x.moves, x.dropCause,
-		x.dropStop.who(x.dropCause)
-	if x.movedFrom != nil {
-		o.MovedFrom = x.movedFrom.name()
-		if x.movedFrom.key.inode != 0 {
-			o.MovedFrom += fmt.Sprintf(", socket %d", x.movedFrom.key.inode)
-		}
-	}
+	o.MovedNS, o.MovedSeq, o.Moves, o.MovedFromRef = x.movedNS, x.movedSeq, x.moves, x.movedFrom
+	o.Lost, o.LostBy = x.dropCause, x.dropBy
 	if s := x.left; s != nil {
 		o.LeftState, o.Retransmits, o.SRTTUS, o.Counted = s.State, s.Retransmits, s.SRTTUS, s.Counted
 		o.BytesIn, o.BytesOut = s.StreamBytes()
@@ -252,22 +239,22 @@ func (cs *conns) fillRare(o *Connection, x *rare) {
 	}
 }
 
-// close tells of all connections that did not end.
-func (cs *conns) close(endNS int64) error {
-	cs.endNS, cs.ending = endNS, true
+// Close gives all connections that did not end. Cut says that the capture stops before its end.
+func (t *Tracker) Close(endNS int64, cut bool) error {
+	t.endNS, t.ending, t.cut = endNS, true, cut
 	var rest []*conn
-	for c := cs.open.head.next; c != &cs.open.head && c != nil; c = c.next {
+	for c := t.open.head.next; c != &t.open.head && c != nil; c = c.next {
 		rest = append(rest, c)
 	}
-	cs.pending = cs.ended.n
-	for c := cs.ended.head.next; c != &cs.ended.head && c != nil; c = c.next {
+	t.pending = t.ended.n
+	for c := t.ended.head.next; c != &t.ended.head && c != nil; c = c.next {
 		rest = append(rest, c)
 	}
 	slices.SortFunc(rest, func(a, b *conn) int { return cmp.Compare(a.first, b.first) })
 	for _, c := range rest {
-		if err := cs.finish(c, cs.leftAs(c)); err != nil {
+		if err := t.finish(c, t.leftAs(c)); err != nil {
 			return err
 		}
 	}
-	return cs.neverQueued()
+	return t.neverQueued()
 }

@@ -1,4 +1,4 @@
-package analysis
+package conntrack
 
 // This file uses the lists of sockets that were taken at the start and the end.
 
@@ -14,15 +14,21 @@ type finalList struct {
 	bootNS int64 // when it was taken
 }
 
-// left takes a part of the snapshot. Only connections that are followed are kept.
-func (cs *conns) left(s *format.Snapshot) {
-	cs.final = finalList{s.ConnectionsKnown, s.BootNS}
+// Port is where a listener listens.
+type Port struct {
+	NetNS uint32
+	Port  uint16
+}
+
+// Left takes a part of the snapshot of the end. Only connections that are followed are kept.
+func (t *Tracker) Left(s *format.Snapshot) {
+	t.final = finalList{s.ConnectionsKnown, s.BootNS}
 	for i := range s.Connections {
 		x := &s.Connections[i]
 		l, err1 := netip.ParseAddr(x.LAddr)
 		r, err2 := netip.ParseAddr(x.RAddr)
 		k := tuple{l, r, x.NetNS, x.LPort, x.RPort}
-		c := cs.byTuple[k]
+		c := t.byTuple[k]
 		if err1 != nil || err2 != nil || c == nil || c.closed() || c.cookie != 0 && x.Cookie != 0 &&
 			c.cookie != x.Cookie {
 			continue
@@ -33,9 +39,9 @@ func (cs *conns) left(s *format.Snapshot) {
 }
 
 // leftAs says how a connection that has no end was left when the capture ended.
-func (cs *conns) leftAs(c *conn) End {
-	end := cs.leftAtEnd(c)
-	if cs.cut {
+func (t *Tracker) leftAs(c *conn) End {
+	end := t.leftAtEnd(c)
+	if t.cut {
 		switch end {
 		case EndOpen:
 			return EndOpenCut
@@ -46,24 +52,24 @@ func (cs *conns) leftAs(c *conn) End {
 	return end
 }
 
-func (cs *conns) leftAtEnd(c *conn) End {
+func (t *Tracker) leftAtEnd(c *conn) End {
 	var s *format.Connection
 	if c.rare != nil {
 		s = c.rare.left
 	}
 	switch {
-	case s == nil && cs.missing(c):
+	case s == nil && t.missing(c):
 		return EndGone
-	case s == nil && c.skips != cs.skips: // its end can be in a part that is missing
+	case s == nil && c.skips != t.skips: // its end can be in a part that is missing
 		return EndNotRecorded
-	case (cs.blind || c.skips != cs.skips && c.acceptSeq == 0) && c.queuedSeq != 0:
+	case (t.o.Blind || c.skips != t.skips && c.acceptSeq == 0) && c.queuedSeq != 0:
 		if s != nil && s.Inode == 0 && queueable(s.State) {
 			return EndWaiting
 		}
 	case c.acceptSeq == 0 && c.queuedSeq != 0:
 		return EndWaiting
 	case c.acceptSeq == 0 && c.before && c.inQueue &&
-		(s == nil && !cs.blind || s != nil && s.Inode == 0 && queueable(s.State)):
+		(s == nil && !t.o.Blind || s != nil && s.Inode == 0 && queueable(s.State)):
 		return EndWaiting
 	}
 	return EndOpen
@@ -81,45 +87,58 @@ const listingNS = 2e9
 
 // missing reports whether a connection must have ended without an event: it is not
 // in the snapshot at the end, which has all connections of ports that are still listened on.
-func (cs *conns) missing(c *conn) bool {
+func (t *Tracker) missing(c *conn) bool {
 	last := max(c.queuedNS, c.acceptNS)
 	if c.first == 0 {
-		last = cs.ps.startNS
+		last = t.o.StartNS
 	}
-	return cs.final.known && !c.multipath && last < cs.final.bootNS-listingNS && c.listener != nil &&
-		c.listener.snap.ended && c.listener.addr.Port() == c.key.lport
+	return t.final.known && !c.multipath && last < t.final.bootNS-listingNS &&
+		c.listener != 0 && t.o.Listeners.ListenedAtEnd(c.listener, c.key.lport)
 }
 
-// snapshot takes the connections that were there when recording began.
-func (cs *conns) snapshot(shot *format.Snapshot) error {
-	cs.shotNS, cs.listedAll = shot.BootNS, shot.ConnectionsKnown && (cs.shotNS == 0 || cs.listedAll)
+// Snapshot takes the connections that were there when recording began. At gives the listener of a port, 0 if it is not
+// known.
+func (t *Tracker) Snapshot(shot *format.Snapshot, at func(Port) Ref) error {
+	t.shotNS, t.listedAll = shot.BootNS, shot.ConnectionsKnown && (t.shotNS == 0 || t.listedAll)
 	for i := range shot.Listeners {
 		if l := &shot.Listeners[i]; l.LPort != 0 {
-			if cs.listed == nil {
-				cs.listed = map[port]bool{}
+			if t.listed == nil {
+				t.listed = map[Port]bool{}
 			}
-			cs.listed[port{l.NetNS, l.LPort}] = true
+			p := Port{l.NetNS, l.LPort}
+			t.listed[p] = true
+			t.waiting[p] += l.Backlog
 		}
 	}
 	if len(shot.Connections) > 0 {
-		cs.start()
+		t.Start()
 	}
 	for i := range shot.Connections {
 		s := &shot.Connections[i]
 		l, err1 := netip.ParseAddr(s.LAddr)
 		r, err2 := netip.ParseAddr(s.RAddr)
 		k := tuple{l, r, s.NetNS, s.LPort, s.RPort}
-		if err1 != nil || err2 != nil || cs.byTuple[k] != nil || cs.open.n+cs.ended.n >= cs.max {
+		if err1 != nil || err2 != nil || t.byTuple[k] != nil || t.open.n+t.ended.n >= t.o.Max {
 			continue
 		}
-		c, err := cs.add(k, s.Cookie, 0)
+		c, err := t.add(k, s.Cookie, 0)
 		if err != nil {
 			return err
 		}
 		c.before, c.listed, c.inode = true, true, s.Inode
 		c.unowned = s.Inode == 0 && queueable(s.State)
-		c.inQueue = c.unowned && cs.ps.claim(port{s.NetNS, s.LPort})
-		c.listener = cs.ps.ports[port{s.NetNS, s.LPort}]
+		p := Port{s.NetNS, s.LPort}
+		c.inQueue = c.unowned && t.claim(p)
+		c.listener = at(p)
 	}
 	return nil
+}
+
+// claim takes one of the connections that were in the queues of a port at the start.
+func (t *Tracker) claim(p Port) bool {
+	if t.waiting[p] == 0 {
+		return false
+	}
+	t.waiting[p]--
+	return true
 }

@@ -1,6 +1,6 @@
-package analysis
+package conntrack
 
-// This file has a connection as the analysis gives it, and how connections end.
+// This file has a connection as it is given, and how connections end.
 
 import (
 	"cmp"
@@ -22,9 +22,6 @@ type Connection struct {
 	Local, Remote netip.AddrPort
 	Cookie        uint64
 	Inode         uint64 // of the accepted socket
-	Listener      uint64 // inode number, 0 unknown
-	ListenAddr    string // what the listener is called in tables, "" unknown
-	ListenOwner   string // who began to listen, name[pid], "" unknown
 	Before        bool   // it was there when recording began
 	// a part of the capture is missing before its first event: it began there, or before the recording
 	BeginUnknown bool
@@ -47,9 +44,7 @@ type Connection struct {
 	// WaitedNS is at least how long it was in the queue, if it was when recording began.
 	WaitedNS int64
 
-	PID, TID uint32 // who accepted it
-	Proc     uint32 // number of the process record
-	Comm     string
+	TID      uint32 // who accepted it
 	Via      format.Via
 	Ret      int32           // descriptor or slot
 	SockFD   int32           // what the program named the listener by: a descriptor, or a registered file, see Uring
@@ -60,15 +55,11 @@ type Connection struct {
 	// another one than the socket's; else 0.
 	TaskNetNS uint32
 
-	// Process is the record of who accepted it, nil if there is none. It is not to be changed.
-	Process *format.Process
-
-	Mark      uint16       // of its events
-	Cause     format.Cause // why it was queued, 0 not known
-	Lost      format.Cause // why it was lost with its listener, 0 not known
-	LostBy    string       // who stopped the listener then, name[pid], "" not known
-	Moves     uint32       // how often it was moved from one listener to another
-	MovedFrom string       // the listener that it was moved from last, "" not known
+	Mark   uint16       // of its events
+	Cause  format.Cause // why it was queued, 0 not known
+	Lost   format.Cause // why it was lost with its listener, 0 not known
+	LostBy string       // who stopped the listener then, name[pid], "" not known
+	Moves  uint32       // how often it was moved from one listener to another
 
 	StateAtAccept uint8 // TCP state number, valid with AcceptedSeq
 	// whether it was accepted is not known: accepts are not recorded, or it can be in a part that is missing
@@ -103,7 +94,23 @@ type Connection struct {
 	QueuedSeq, EnterSeq, GoneSeq, MovedSeq, AcceptedSeq, DropSeq, ClosedSeq uint64
 
 	refusedSeq uint64 // the last of them
-	listener   *listener
+
+	ListenerRef, ProcessRef, MovedFromRef Ref // its listener, who accepted it, and where it was moved from last
+	Names
+}
+
+// Names are what those who keep listeners and processes call those of a connection. The Tracker leaves them empty.
+type Names struct {
+	Listener    uint64 // inode number, 0 unknown
+	ListenAddr  string // what the listener is called in tables, "" unknown
+	ListenOwner string // who began to listen, name[pid], "" unknown
+	MovedFrom   string // the listener that it was moved from last, "" not known
+
+	PID  uint32 // who accepted it
+	Proc uint32 // number of the process record
+	Comm string
+	// Process is the record of who accepted it, nil if there is none. It is not to be changed.
+	Process *format.Process
 }
 
 // InQueue is how long it was in the accept queue, -1 if that is not known. atLeast: it
@@ -242,6 +249,15 @@ func endOf(oldState uint8, sockErr uint16, shutdown uint8, served bool) End {
 	}
 	return EndResetByServer
 }
+
+// Errors that a connection ends with, as Linux numbers them.
+const (
+	errnoPipe        = 32  // EPIPE
+	errnoAborted     = 103 // ECONNABORTED
+	errnoReset       = 104 // ECONNRESET
+	errnoTimedOut    = 110 // ETIMEDOUT
+	errnoConnRefused = 111 // ECONNREFUSED
+)
 
 // shutReceiving is the bit of an event's Shutdown that the server reads no more (RCV_SHUTDOWN).
 const shutReceiving = 1

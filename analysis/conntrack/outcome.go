@@ -1,10 +1,9 @@
-package analysis
+package conntrack
 
 // This file tells how accepted connections fared: who was served, turned away, or left without an answer.
 
 import (
 	"github.com/acc-project/acc/analysis/findings"
-	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
 
@@ -56,50 +55,4 @@ func (c *Connection) Outcome() Outcome {
 		}
 	}
 	return ""
-}
-
-// fared counts how a connection fared at its listener, and in all.
-func (cs *conns) fared(o *Connection, l *listener) {
-	if o.AcceptedSeq == 0 || o.ClosedSeq == 0 {
-		return
-	}
-	what := o.Outcome()
-	switch what {
-	case OutcomeTurnedAway:
-		cs.totals.TurnedAway++
-	case OutcomeUnread:
-		cs.totals.Unread++
-	case OutcomeUnanswered:
-		cs.totals.Unanswered++
-	case OutcomeProbe:
-		cs.totals.Probes++
-	}
-	if l == nil || l.life == nil {
-		return
-	}
-	x := &l.life.Outcomes
-	ns := max(o.ClosedNS-o.AcceptedNS, 0)
-	x.Ended++
-	if o.BytesOut > 0 {
-		x.Answered++
-	}
-	switch what {
-	case OutcomeTurnedAway:
-		x.Turned++
-		x.TurnedAt.Note(o.ClosedSeq, o.ClosedNS, ns)
-	case OutcomeUnread:
-		x.Unread++
-		x.UnreadAt.Note(o.ClosedSeq, o.ClosedNS, ns)
-	case OutcomeUnanswered:
-		if x.Unanswered++; !x.Waited.On() && l.detailed {
-			x.Waited = stats.NewHistogram(2)
-		}
-		x.Waited.Record(ns)
-		x.UnansweredAt.Note(o.ClosedSeq, o.ClosedNS, ns)
-	case OutcomeProbe:
-		x.Probes++
-	}
-	if o.Read == format.ReadAll || o.Read == format.ReadPart || o.Read == format.ReadUnknown && o.BytesOut > 0 {
-		x.Served++
-	}
 }
