@@ -3,6 +3,7 @@ package format
 // This file has the table of fields: what each is called, means, and where it lies.
 
 import (
+	"net/netip"
 	"slices"
 	"unsafe"
 )
@@ -352,6 +353,25 @@ func (f *Field) Int(e *Event) int64 {
 	}
 	return load(unsafe.Pointer(e), f)
 }
+
+// Str is the field's text as the kernel has it, "" for what is no text.
+func (f *Field) Str(e *Event) string {
+	if f.Type != String {
+		return ""
+	}
+	return *(*string)(unsafe.Add(unsafe.Pointer(e), f.at))
+}
+
+// Addr is the field's address, invalid for what is none.
+func (f *Field) Addr(e *Event) netip.Addr {
+	if f.Type != Addr {
+		return netip.Addr{}
+	}
+	return *(*netip.Addr)(unsafe.Add(unsafe.Pointer(e), f.at))
+}
+
+// Word is a number's word, or the number in decimal if it has none.
+func (f *Field) Word(v int64) string { return f.word(v) }
 
 // load reads a field of the event at p, widened to 64 bits.
 func load(p unsafe.Pointer, f *Field) int64 {

@@ -63,6 +63,7 @@ type Pair struct {
 	ListenAddr          netip.AddrPort // the listener's address, if an event tells it
 	Local, Remote       netip.AddrPort // the accepted connection's
 	Family              format.Family
+	Proto               uint16          // of the socket that was accepted, or lost
 	State               uint8           // of the accepted socket
 	Inode               uint64          // of the accepted socket
 	Name                string          // what the listener is bound to where that is no IP address
@@ -371,7 +372,7 @@ func (p *Pair) socket(e *format.Event) {
 		p.Listener, p.QueueMax = e.Listener, e.BacklogMax
 	}
 	if e.Family != 0 {
-		p.Family = e.Family
+		p.Family, p.Proto = e.Family, e.Proto
 	}
 	if e.LName != "" {
 		p.Name = e.LName

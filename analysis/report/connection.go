@@ -8,8 +8,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/acc-project/acc/analysis/communityid"
 	"github.com/acc-project/acc/analysis/conntrack"
-
+	"github.com/acc-project/acc/analysis/filter"
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
 
@@ -33,15 +35,15 @@ var connectionKeys = labelled(
 	textOrNull("comm", func(c *conn) (string, bool) { return c.Comm, c.TID != 0 }, "its name"),
 	textOrNull("via", func(c *conn) (string, bool) { return c.Via.String(), c.TID != 0 }, "").words(wordsOf("via")...),
 	intOrNull("established_ns", func(c *conn) (int64, bool) { return c.EstablishedNS, c.EstablishedNS != 0 },
-		"when it was established"),
+		"when it was established").at(),
 	intOrNull("queued_ns", func(c *conn) (int64, bool) { return c.QueuedNS, c.QueuedSeq != 0 },
-		"when it was put into the accept queue"),
+		"when it was put into the accept queue").at(),
 	intOrNull("accepted_ns", func(c *conn) (int64, bool) { return c.AcceptedNS, c.AcceptedSeq != 0 },
-		"when accept returned it"),
+		"when accept returned it").at(),
 	intOrNull("queue_wait_ns", func(c *conn) (int64, bool) { return c.QueueWaitNS, c.QueueWaitNS >= 0 },
 		"how long it was in the accept queue: until it was accepted, else until it ended; null: it was in none, or "+
 			"that is not known exactly: see queue_wait_at_least_ns"),
-	intOrNull("closed_ns", func(c *conn) (int64, bool) { return c.ClosedNS, c.ClosedSeq != 0 }, "when it closed"),
+	intOrNull("closed_ns", func(c *conn) (int64, bool) { return c.ClosedNS, c.ClosedSeq != 0 }, "when it closed").at(),
 	intOrNull("bytes_in", func(c *conn) (int64, bool) { return int64(c.BytesIn), c.Counted },
 		"bytes received, without the FIN; of one that was open at the end, until then"),
 	intOrNull("bytes_out", func(c *conn) (int64, bool) { return int64(c.BytesOut), c.Counted },
@@ -65,10 +67,10 @@ var connectionKeys = labelled(
 
 	timeKey("ts", began, "wall clock time in UTC of began_ns, RFC 3339; null if the clock is lost with the header"),
 	intKey("began_ns", began, "first time that is known of it: of its first packet that was refused, else of its "+
-		"first SYN's answer, else of its first event; the start of the recording if it was there before"),
+		"first SYN's answer, else of its first event; the start of the recording if it was there before").at(),
 	textKey("end", func(c *conn) string { return c.End.ID() }, "how it ended, or was at the end").words(endIDs()...),
 	intOrNull("end_ns", func(c *conn) (int64, bool) { return c.EndNS, c.EndNS != 0 },
-		"when it closed, was lost, or was refused for the last time; the end of the recording if it did not end"),
+		"when it closed, was lost, or was refused for the last time; the end of the recording if it did not end").at(),
 	boolOrNull("before", func(c *conn) (bool, bool) { return c.Before, !c.BeginUnknown },
 		"it was there when recording began; null: not known, for its beginning is in a part of the capture that is "+
 			"missing, or was before the recording"),
@@ -80,13 +82,13 @@ var connectionKeys = labelled(
 	boolKey("gone_before_accept", goneBefore, "the client had sent FIN before it was accepted, which it may do when "+
 		"it has sent its request, or before it was lost or the recording ended"),
 	intOrNull("gone_ns", func(c *conn) (int64, bool) { return c.GoneNS, c.GoneNS != 0 },
-		"when it did; null, too, if that was before the recording"),
+		"when it did; null, too, if that was before the recording").at(),
 	intKey("refused_packets", func(c *conn) int64 { return int64(c.RefusedPackets) },
 		"packets of its handshake that were dropped because a queue was full"),
 	intOrNull("first_refused_ns", func(c *conn) (int64, bool) { return firstRefused(c), len(c.Refusals) > 0 },
-		"when the first of them was dropped"),
+		"when the first of them was dropped").at(),
 	intOrNull("last_refused_ns", func(c *conn) (int64, bool) { return c.RefusedNS, len(c.Refusals) > 0 },
-		"when the last of them was dropped"),
+		"when the last of them was dropped").at(),
 	intOrNull("refused_ns", func(c *conn) (int64, bool) {
 		return max(c.QueuedNS-firstRefused(c), 0), len(c.Refusals) > 0 && c.QueuedSeq != 0
 	}, "how long the client was refused: from the first packet that was dropped to the queue; null: it was not "+
@@ -136,7 +138,19 @@ var connectionKeys = labelled(
 			"probe: the client left, and neither side had sent a byte; null: none of these, or not known",
 	).
 		words("turned-away", "closed-unread", "unanswered", "probe"),
+	textOrNull("community_id", func(c *conn) (string, bool) {
+		id := communityid.Of(format.ProtoTCP, c.Local, c.Remote)
+		return id, id != ""
+	}, "Community ID (version 1), as Zeek, Suricata and Arkime have it"),
 )
+
+// ConnectionFields are what expressions can ask of connections: their keys, and who accepted them.
+func ConnectionFields() []filter.Field[conntrack.Connection] {
+	list := append(fieldsOf(connectionKeys), filter.ProcessFields(func(c *conn, _ *filter.Env) *format.Process {
+		return c.Process
+	})...)
+	return append(list, filter.FindingsField(findings.IDs(), func(c *conn) (uint32, uint64) { return c.NetNS, c.Listener }))
+}
 
 type conn = conntrack.Connection
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/acc-project/acc/analysis/conntrack"
-
+	"github.com/acc-project/acc/analysis/filter"
 	"github.com/acc-project/acc/format"
 )
 
@@ -41,6 +41,29 @@ type lineKey[T any] struct {
 	Key
 	label  string
 	append func(dst []byte, v *T, c *format.Clocks) []byte
+	ask    filter.Field[T] // what the language of filters has of it
+	moment bool            // it is a time of the boot clock
+}
+
+// at says that a key in nanoseconds is a time.
+func (k lineKey[T]) at() lineKey[T] {
+	k.moment = true
+	return k
+}
+
+// fieldsOf gives what expressions can ask for: the keys of lines and, of those with a unit, what they measure.
+func fieldsOf[T any](keys []lineKey[T]) (list []filter.Field[T]) {
+	for i := range keys {
+		k := &keys[i]
+		f := k.ask
+		f.Name, f.Doc, f.Words = k.Name, k.Doc, k.Values
+		if f.Kind == filter.Number {
+			list = append(list, filter.Quantities(f, k.Unit, k.moment)...)
+		} else {
+			list = append(list, f)
+		}
+	}
+	return list
 }
 
 // appendLine appends an object without a newline.
@@ -83,6 +106,7 @@ func (k lineKey[T]) words(words ...string) lineKey[T] {
 
 func timeKey[T any](name string, bootNS func(*T) int64, doc string) lineKey[T] {
 	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc},
+		ask: filter.Field[T]{Kind: filter.Time, Int: func(v *T, _ *filter.Env) (int64, bool) { return bootNS(v), true }},
 		append: func(dst []byte, v *T, c *format.Clocks) []byte {
 			ns := bootNS(v)
 			return format.AppendTimeJSON(dst, ns, c.At(ns))
@@ -91,6 +115,7 @@ func timeKey[T any](name string, bootNS func(*T) int64, doc string) lineKey[T] {
 
 func intKey[T any](name string, of func(*T) int64, doc string) lineKey[T] {
 	return lineKey[T]{Key: Key{Name: name, Type: "integer", Doc: doc},
+		ask: filter.Field[T]{Kind: filter.Number, Int: func(v *T, _ *filter.Env) (int64, bool) { return of(v), true }},
 		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 			return strconv.AppendInt(dst, of(v), 10)
 		}}
@@ -99,6 +124,7 @@ func intKey[T any](name string, of func(*T) int64, doc string) lineKey[T] {
 // intOrNull is an integer that need not be known.
 func intOrNull[T any](name string, of func(*T) (n int64, known bool), doc string) lineKey[T] {
 	return lineKey[T]{Key: Key{Name: name, Type: "integer or null", Doc: doc},
+		ask: filter.Field[T]{Kind: filter.Number, Int: func(v *T, _ *filter.Env) (int64, bool) { return of(v) }},
 		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 			n, known := of(v)
 			if !known {
@@ -111,6 +137,10 @@ func intOrNull[T any](name string, of func(*T) (n int64, known bool), doc string
 // wideOrNull is intOrNull with all values of 64 bits.
 func wideOrNull[T any](name string, of func(*T) (n uint64, known bool), doc string) lineKey[T] {
 	return lineKey[T]{Key: Key{Name: name, Type: "integer or null", Doc: doc},
+		ask: filter.Field[T]{Kind: filter.Number, Int: func(v *T, _ *filter.Env) (int64, bool) {
+			n, known := of(v)
+			return int64(n), known
+		}},
 		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 			n, known := of(v)
 			if !known {
@@ -122,6 +152,7 @@ func wideOrNull[T any](name string, of func(*T) (n uint64, known bool), doc stri
 
 func textKey[T any](name string, of func(*T) string, doc string) lineKey[T] {
 	return lineKey[T]{Key: Key{Name: name, Type: "string", Doc: doc},
+		ask: filter.Field[T]{Kind: filter.Text, Text: func(v *T, _ *filter.Env) (string, bool) { return of(v), true }},
 		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 			return format.AppendJSONString(dst, of(v))
 		}}
@@ -130,6 +161,7 @@ func textKey[T any](name string, of func(*T) string, doc string) lineKey[T] {
 // textOrNull is text that need not be known.
 func textOrNull[T any](name string, of func(*T) (s string, known bool), doc string) lineKey[T] {
 	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc},
+		ask: filter.Field[T]{Kind: filter.Text, Text: func(v *T, _ *filter.Env) (string, bool) { return of(v) }},
 		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 			s, known := of(v)
 			if !known {
@@ -141,6 +173,7 @@ func textOrNull[T any](name string, of func(*T) (s string, known bool), doc stri
 
 func boolKey[T any](name string, of func(*T) bool, doc string) lineKey[T] {
 	return lineKey[T]{Key: Key{Name: name, Type: "boolean", Doc: doc},
+		ask: filter.Field[T]{Kind: filter.Flag, Yes: func(v *T, _ *filter.Env) (bool, bool) { return of(v), true }},
 		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 			return strconv.AppendBool(dst, of(v))
 		}}
@@ -149,6 +182,7 @@ func boolKey[T any](name string, of func(*T) bool, doc string) lineKey[T] {
 // boolOrNull is a boolean that need not be known.
 func boolOrNull[T any](name string, of func(*T) (yes, known bool), doc string) lineKey[T] {
 	return lineKey[T]{Key: Key{Name: name, Type: "boolean or null", Doc: doc},
+		ask: filter.Field[T]{Kind: filter.Flag, Yes: func(v *T, _ *filter.Env) (bool, bool) { return of(v) }},
 		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 			yes, known := of(v)
 			if !known {
@@ -161,6 +195,10 @@ func boolOrNull[T any](name string, of func(*T) (yes, known bool), doc string) l
 // addrKey is an address.
 func addrKey[T any](name string, of func(*T) (a netip.AddrPort, known bool), doc string) lineKey[T] {
 	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc},
+		ask: filter.Field[T]{Kind: filter.Address, Addr: func(v *T, _ *filter.Env) (netip.Addr, bool) {
+			a, known := of(v)
+			return a.Addr(), known && a.Addr().IsValid()
+		}},
 		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 			a, known := of(v)
 			if !known || !a.Addr().IsValid() {

@@ -154,7 +154,7 @@ func TestConnectionKeys(t *testing.T) {
 	const want = "id laddr lport raddr rport pid comm via established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns netns listener " +
 		"ts began_ns end end_ns before accepted dead_on_arrival dead_ns gone_before_accept gone_ns refused_packets " +
 		"first_refused_ns last_refused_ns refused_ns handshake_ns alive_ns cookie inode old_state left_state " +
-		"holders holders_known handed_over cause lost_cause moves read outcome"
+		"holders holders_known handed_over cause lost_cause moves read outcome community_id"
 	n := 0
 	slowServer(t, analysis.Options{Connection: func(c *conntrack.Connection) error {
 		n++

@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/acc-project/acc/analysis/communityid"
+	"github.com/acc-project/acc/analysis/filter"
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/format"
 )
@@ -106,8 +109,8 @@ var pairKeys = labelled(
 		"number of the event of its return; null: it is not there, and nor are the keys that it tells"),
 	intOrNull("facts_seq", func(p *pair) (int64, bool) { return int64(p.FactsSeq), p.FactsSeq != 0 },
 		"number of the event of do_accept that told of the socket where the return could not"),
-	intOrNull("enter_boot_ns", func(p *pair) (int64, bool) { return p.EnterNS, p.EnterSeq != 0 }, "time of the entry"),
-	intOrNull("return_boot_ns", func(p *pair) (int64, bool) { return p.ReturnNS, p.Returned() }, "time of the return"),
+	intOrNull("enter_boot_ns", func(p *pair) (int64, bool) { return p.EnterNS, p.EnterSeq != 0 }, "time of the entry").at(),
+	intOrNull("return_boot_ns", func(p *pair) (int64, bool) { return p.ReturnNS, p.Returned() }, "time of the return").at(),
 	intOrNull("wait_ns", func(p *pair) (int64, bool) { return p.WaitNS, p.WaitNS >= 0 },
 		"from entry to return; null without both"),
 	boolKey("inverted", func(p *pair) bool { return p.Inverted },
@@ -168,7 +171,23 @@ var pairKeys = labelled(
 	textOrNull("why", func(p *pair) (string, bool) { return string(p.Why), p.Why != "" },
 		"why one of the two events is not there, or what became of an interrupted attempt; null: both are there").
 		words(whyWords()...),
+	textOrNull("community_id", func(p *pair) (string, bool) {
+		id := ""
+		if made(p) {
+			id = communityid.Of(p.Proto, p.Local, p.Remote)
+		}
+		return id, id != ""
+	}, "Community ID (version 1) of the connection, as Zeek, Suricata and Arkime have it; null: there is no connection, or "+
+		"not one of TCP or SCTP"),
 )
+
+// PairFields are what expressions can ask of attempts: their keys, and who made them.
+func PairFields() []filter.Field[pairing.Pair] {
+	list := append(fieldsOf(pairKeys), filter.ProcessFields(func(p *pair, env *filter.Env) *format.Process {
+		return filter.ByNumber(env, p.Proc)
+	})...)
+	return append(list, filter.FindingsField(findings.IDs(), func(p *pair) (uint32, uint64) { return p.NetNS, p.Listener }))
+}
 
 type pair = pairing.Pair
 

@@ -211,7 +211,7 @@ func TestPairLines(t *testing.T) {
 		if err := json.Unmarshal(lines[n:], &v); err != nil {
 			t.Errorf("%s: %v", lines[n:], err)
 		}
-		if len(v) != 43 {
+		if len(v) != 44 {
 			t.Errorf("%d members: %s", len(v), lines[n:])
 		}
 		lines = append(lines, '\n')

@@ -14,7 +14,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/conntrack"
+	"github.com/acc-project/acc/analysis/filter"
 	"github.com/acc-project/acc/analysis/findings"
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
@@ -33,7 +36,11 @@ type analyzeOptions struct {
 	failOn      string
 	brief       bool
 	from, until string
+	filter      string
 	zoneOptions
+
+	pairFilter       *filter.Filter[pairing.Pair] // of filter, nil without one
+	connectionFilter *filter.Filter[conntrack.Connection]
 }
 
 func newAnalyzeCommand() *cobra.Command {
@@ -51,8 +58,8 @@ acc help screen explains the words.
 Instead of the screen, --pairs lists the attempts and --connections the connections, one a
 line. --connection tells the story of one connection: name it by the number of any of its
 events, or by the client's address and port. --timeline draws connections. --from and
---until choose attempts and connections of a time; the screen is always of the whole
-capture. docs/JSON.md explains the keys of --json. - reads standard input; of a folder,
+--until choose attempts and connections of a time, -f those that a condition holds for ("acc
+help filter"); the screen is always of the whole capture. docs/JSON.md explains the keys of --json. - reads standard input; of a folder,
 analyze reads all *.acc in it, each by itself.`,
 		Example: `  acc analyze incident.acc
   acc analyze --json incident.acc
@@ -62,6 +69,7 @@ analyze reads all *.acc in it, each by itself.`,
   acc analyze --connections --from 22:13:20 --until 22:13:25 incident.acc
   acc analyze --connections incident.acc
   acc analyze --connections --json incident.acc
+  acc analyze --connections -f 'lport == 8080 and queue_wait > 10ms' incident.acc
   acc analyze --connection 3 incident.acc
   acc analyze --pairs incident.acc
   acc analyze --pairs --json incident.acc`,
@@ -110,6 +118,7 @@ analyze reads all *.acc in it, each by itself.`,
 	f.StringVar(&o.until, "until", "", "list what was there at this `TIME` or before, which is given like that of "+
 		"--from")
 	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto, always or never; auto heeds NO_COLOR")
+	filterFlag(cmd, &o.filter, ofPairs, ofConnections)
 	o.zoneOptions.flags(cmd)
 	severities := make([]string, len(findings.Severities))
 	for i, s := range findings.Severities {
@@ -126,7 +135,7 @@ analyze reads all *.acc in it, each by itself.`,
 	complete(cmd, "connection", clients)
 	group(cmd, "What to print", "brief", "pairs", "connections", "connection", "timeline", "json", "top", "sort",
 		"color", "utc", "local")
-	group(cmd, "What to read", "read", "salvage", "from", "until")
+	group(cmd, "What to read", "read", "salvage", "filter", "from", "until")
 	group(cmd, "For scripts", "fail-on")
 	values(cmd, "from")
 	values(cmd, "until")
@@ -140,6 +149,9 @@ func (o *analyzeOptions) check(cmd *cobra.Command) error {
 		return err
 	}
 	lists := view == viewPairs || view == viewConnections
+	if o.pairFilter, o.connectionFilter, err = o.compile(view); err != nil {
+		return err
+	}
 	switch {
 	case o.top < 0:
 		return &usageError{fmt.Errorf("--top must be 0 or more, not %d", o.top), "--top 0 shows all rows"}
@@ -234,6 +246,13 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	// which nothing here looks at
 	in.opts, in.inside = format.ReaderOptions{Salvage: o.salvage, Parts: true, Omit: []string{"cgroup"}}, true
 	confineReader(false)
+	f := o.bound()
+	var byListener map[listenerKey][]string
+	if f != nil && f.Uses(filter.FindingsName) {
+		if byListener, err = in.findingsFirst(ctx, o.salvage); err != nil {
+			return o.unreadable(out, name, err)
+		}
+	}
 	if err := in.begin(in.source, o.salvage); err != nil {
 		return o.unreadable(out, name, err)
 	}
@@ -243,6 +262,11 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	shown, err := in.window(o.from, o.until)
 	if err != nil {
 		return err
+	}
+	if f != nil {
+		if err := in.bind(f); err != nil {
+			return err
+		}
 	}
 	if !shown.from.IsZero() {
 		if why := early(shown.from, startOf(in.Start()), text.Zone); why != "" {
@@ -264,6 +288,10 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	}
 	x := evidence.Examine(in.Start(), opts)
 	v.clocks = x.Clocks()
+	if f != nil {
+		procs := processes{}
+		in.each, v.env = procs.add, procs.environment(v.clocks, byListener)
+	}
 	p := in.showProgress(errOut, view == viewPairs || view == viewConnections || view == viewConnection, out)
 	defer p.stop()
 	readErr := feed(ctx, in, x)
@@ -284,7 +312,9 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 		return err
 	}
 	if view != viewScreen && view != viewBrief {
-		tellState(errOut, in, result)
+		if tellState(errOut, in, result); f != nil {
+			tellSelected(errOut, in.name, o.filter, v.chosen.say(v.what()))
+		}
 	}
 	if (o.from != "" || o.until != "") && v.lines == 0 && (view == viewPairs || view == viewConnections) {
 		fmt.Fprintf(errOut, "acc: nothing of %s lies in that time: it was recorded %s\n", format.Quote(in.name),
@@ -322,6 +352,9 @@ func feed(ctx context.Context, in *input, x *evidence.Examination) error {
 		b, err := in.Next()
 		if err != nil {
 			return err
+		}
+		if in.each != nil {
+			in.each(b)
 		}
 		if err := x.Add(b, len(in.Skipped())); err != nil {
 			return err

@@ -69,14 +69,16 @@ var lineKinds = map[string]func() []field{
 }
 
 func newFieldsCommand() *cobra.Command {
-	asJSON, asSchema := false, false
+	asJSON, asSchema, asked := false, false, false
 	cmd := &cobra.Command{
 		Use:   "fields [events|pairs|connections]",
 		Short: "List the keys of JSON lines: types, units, meanings",
 		Long: `Fields lists the keys of acc replay --json, each with the type of its JSON value, its unit
 and its meaning; with pairs or connections, those of acc analyze --pairs --json or
 --connections --json. With --json it lists the words, too, that strings can be, and which
-events have the key. --schema prints the JSON Schema of all JSON of acc. docs/JSON.md has the keys of all JSON.`,
+events have the key. --filter lists what conditions of -f can ask for, with the types that they
+have there ("acc help filter"). --schema prints the JSON Schema of all JSON of acc. docs/JSON.md has the keys of
+all JSON.`,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, nothing
@@ -86,6 +88,7 @@ events have the key. --schema prints the JSON Schema of all JSON of acc. docs/JS
 		},
 		Example: `  acc fields
   acc fields connections
+  acc fields --filter connections
   acc fields --json
   acc fields --schema`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -97,15 +100,19 @@ events have the key. --schema prints the JSON Schema of all JSON of acc. docs/JS
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out := cmd.OutOrStdout()
 			if asSchema {
-				if len(args) > 0 || asJSON {
+				if len(args) > 0 || asJSON || asked {
 					return usage(cmd, errors.New("--schema is of all JSON: it goes with nothing else"))
 				}
 				_, err := out.Write(schema)
 				return err
 			}
-			rows := eventFields()
+			kind := ofEvents
 			if len(args) == 1 {
-				rows = lineKinds[args[0]]()
+				kind = args[0]
+			}
+			rows := lineKinds[kind]()
+			if asked {
+				rows = filterRows(kind)
 			}
 			if asJSON {
 				return encodeJSON(out, rows)
@@ -119,6 +126,7 @@ events have the key. --schema prints the JSON Schema of all JSON of acc. docs/JS
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&asked, "filter", false, "list what conditions of -f can ask for")
 	cmd.Flags().BoolVar(&asSchema, "schema", false, "print the JSON Schema of all JSON that acc prints")
 	return cmd
 }

@@ -104,6 +104,9 @@ type examined struct {
 
 func (e examined) Next() (*format.Batch, error) {
 	b, err := e.input.Next()
+	if err == nil && e.each != nil {
+		e.each(b)
+	}
 	if err == nil && e.examination != nil {
 		err = e.examination.Add(b, len(e.Skipped()))
 	}
@@ -124,7 +127,7 @@ func (l *later) begin(from string, frames []format.Frame, index error) error {
 			"without --from, times are since the host's start"}
 	}
 	l.from, l.none = t, true
-	if l.bytes == 0 || errors.Is(index, format.ErrNoIndex) {
+	if l.bytes == 0 || l.whole || errors.Is(index, format.ErrNoIndex) {
 		return nil // reading on leads there, too
 	}
 	if index != nil {

@@ -112,11 +112,11 @@ acc starts no pager. For one: acc analyze --color always FILE | less -R`}
 // newHelpCommand is acc help, which says everything about a command; --help is short.
 func newHelpCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "help [COMMAND | exit-codes | screen]",
+		Use:   "help [COMMAND | exit-codes | filter | screen]",
 		Short: "Explain a command in full",
 		Long: `Help explains a command: what it does, its examples and its flags. "acc COMMAND --help" is
 the short form. "acc help exit-codes" explains the exit codes,
-"acc help screen" what acc analyze prints.`,
+"acc help screen" what acc analyze prints, "acc help filter" the conditions of -f.`,
 		Example: `  acc help record
   acc help exit-codes
   acc help screen`,

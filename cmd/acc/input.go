@@ -41,7 +41,9 @@ type input struct {
 	bytes             int64 // the same, but 0 of a compressed file, too: a pipe can make wait
 	inside            bool  // read the capture in a file that gzip or zstd compressed as a whole
 	opts              format.ReaderOptions
-	zone              *time.Location // in which times of the command line are meant; nil: the recorded host's
+	whole             bool                // records of all frames are wanted: none is passed over by the index
+	each              func(*format.Batch) // is given each batch before its events are; nil: nobody wants them
+	zone              *time.Location      // in which times of the command line are meant; nil: the recorded host's
 }
 
 func (in *input) Close() { in.file.Close() }

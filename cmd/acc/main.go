@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/acc-project/acc/analysis/filter"
 	"github.com/acc-project/acc/capture"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
@@ -93,7 +94,7 @@ a capture file. It replays and analyses captures on Linux, macOS and Windows, wi
 	addGroup(root, "read", newAnalyzeCommand(), newExplainCommand(), newFieldsCommand(), newInfoCommand(),
 		newReplayCommand())
 	addGroup(root, "evidence", newRepairCommand(), newSignCommand(), newVerifyCommand())
-	addGroup(root, "other", newExitCodesTopic(), newScreenTopic(), newVersionCommand())
+	addGroup(root, "other", newExitCodesTopic(), newFilterTopic(), newScreenTopic(), newVersionCommand())
 	return root
 }
 
@@ -115,6 +116,7 @@ func exitCode(err error, stderr io.Writer) int {
 	var (
 		done    exited
 		use     *usageError
+		wrong   *filter.Error
 		env     *capture.EnvError
 		corrupt *format.CorruptError
 		newer   *format.VersionError
@@ -140,6 +142,8 @@ func exitCode(err error, stderr io.Writer) int {
 		return int(done)
 	case errors.Is(err, syscall.EPIPE):
 		return exitOK // the reader of our output had enough
+	case errors.As(err, &wrong):
+		return sayFilterError(wrong, stderr)
 	case errors.As(err, &use):
 		return say(exitUsage, use.hint)
 	case errors.As(err, &env):

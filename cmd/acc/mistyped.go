@@ -68,6 +68,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var value *pflag.InvalidValueError
 	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedName() == "f" && ofOthers(cmd, "filter") != "":
+		return &usageError{err, ofOthers(cmd, "filter")}
 	case errors.As(err, &unknown) && ofOthers(cmd, unknown.GetSpecifiedName()) != "":
 		return &usageError{err, ofOthers(cmd, unknown.GetSpecifiedName())}
 	case errors.As(err, &unknown) && len(unknown.GetSpecifiedName()) > 1:
@@ -90,6 +92,10 @@ func ofOthers(cmd *cobra.Command, flag string) string {
 	case timed && (name == "info" || name == "verify" || name == "repair" || name == "sign"):
 		return whole + "; acc replay --" + flag + " prints the events of a time, acc analyze --connections --" + flag +
 			" the connections"
+	case flag == "filter" && name == "explain":
+		return "acc explain is about one event; acc replay -f prints those that a condition holds for"
+	case flag == "filter" && (name == "info" || name == "verify" || name == "repair" || name == "sign"):
+		return whole + "; acc replay -f chooses events, acc analyze --connections -f connections"
 	case (flag == "top" || flag == "sort") && name == "replay":
 		return "acc replay prints all events in order of time; acc analyze has tables with --" + flag
 	case (flag == "top" || flag == "sort") && (name == "info" || name == "verify" || name == "explain"):

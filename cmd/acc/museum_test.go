@@ -114,6 +114,8 @@ func TestMuseum(t *testing.T) {
 		commands = append(commands, [][]string{
 			{"verify", "--json"}, {"info"}, {"info", "--json"}, {"analyze"}, {"analyze", "--json", "--top", "0"}, {"analyze", "--salvage", "--pairs", "--json"},
 			{"analyze", "--salvage", "--connections"}, {"analyze", "--salvage", "--timeline"}, {"explain", "1"},
+			{"analyze", "--salvage", "--connections", "-f", `pod == nil or "queue-full" in findings`},
+			{"replay", "--speed", "max", "-f", `ts > 1s and (pid >= 0 or "armed" in mark) or raddr in "::/0"`},
 			{"replay", "--speed", "max"}, {"replay", "--speed", "max", "--json", "--salvage"}, {"repair", "-o", filepath.Join(dir, "repaired.acc")},
 		}...)
 	}

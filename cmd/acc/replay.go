@@ -29,6 +29,9 @@ type replayOptions struct {
 	until   string
 	json    bool
 	salvage bool
+	filter  string
+
+	untilFilter bool // until is what filter says
 	zoneOptions
 }
 
@@ -42,12 +45,15 @@ they happened. - reads standard input, also while the capture is being recorded.
 capture an event can come too late for that order, by more than 200 ms; replay counts these.
 Times are in the zone of the recorded host; in JSON they are UTC. acc fields lists the keys
 of --json. With --from, replay jumps to the time by the file's index and does not check what
-lies before. It says so when the capture has no event at that time or later.`,
+lies before. It says so when the capture has no event at that time or later. -f prints only
+the events that a condition holds for ("acc help filter"); if it asks for a time (ts), the
+index leads there, too.`,
 		Example: `  acc replay incident.acc
   acc replay --speed 10 --max-gap 2s incident.acc
   acc replay --speed max --json incident.acc
   acc replay --from 90s incident.acc
   acc replay --from 22:13:20 --until 22:13:25 incident.acc
+  acc replay --speed max -f 'kind == "drop" and lport == 443' incident.acc
   ssh prod sudo acc record -o - | acc replay -`,
 		Args:              oneCapture,
 		ValidArgsFunction: oneCaptureFile,
@@ -65,6 +71,7 @@ lies before. It says so when the capture has no event at that time or later.`,
 		"read")
 	f.BoolVar(&o.json, "json", false, "print JSON, one object a line")
 	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
+	filterFlag(cmd, &o.filter, ofEvents)
 	o.zoneOptions.flags(cmd)
 	values(cmd, "speed", "1\tas fast as it happened", "10\tten times as fast", "max\tat once")
 	values(cmd, "max-gap", "0\tas long as it was", "1s", "10s")
@@ -72,8 +79,16 @@ lies before. It says so when the capture has no event at that time or later.`,
 	values(cmd, "until")
 	group(cmd, "Pace", "speed", "max-gap", "from", "until")
 	group(cmd, "Times", "utc", "local")
-	group(cmd, "What to read", "read", "salvage")
+	group(cmd, "What to read", "read", "salvage", "filter")
 	return cmd
+}
+
+// stops names the flag that a replay stops by.
+func (o *replayOptions) stops() string {
+	if o.untilFilter {
+		return "-f"
+	}
+	return "--until"
 }
 
 // speedOf reads a --speed; 0 is max.
@@ -114,7 +129,13 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	if err != nil {
 		return err
 	}
-	in, err := openCapture(name, format.ReaderOptions{Salvage: o.salvage})
+	choose := &eventFilter{}
+	if o.filter != "" {
+		if choose.f, err = compileEvents(o.filter); err != nil {
+			return err
+		}
+	}
+	in, err := choose.open(ctx, name, o.salvage)
 	if err != nil {
 		return err
 	}
@@ -128,6 +149,11 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	}()
 	zone, host := o.zone(in.Header().ZoneSec), format.Quote(in.Header().Host)
 	in.zone = zone
+	given := o.until
+	if o.from, o.until, err = choose.window(in, o.from, o.until); err != nil {
+		return err
+	}
+	o.untilFilter = o.until != given
 	source, err := newLater(in, o.from)
 	if err != nil {
 		return err
@@ -136,6 +162,7 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	if err != nil {
 		return err
 	}
+	choose.begin(in, source.clocks)
 	if o.from != "" {
 		if why := early(source.from, startOf(in.Start()), zone); why != "" {
 			fmt.Fprintf(errOut, "acc: %s\n", why)
@@ -149,6 +176,11 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		out = textOut(out)
 	}
 	w := bufio.NewWriterSize(out, 64<<10)
+	if o.filter != "" && !o.json {
+		if _, err := w.WriteString(filteredLine(o.filter)); err != nil {
+			return err
+		}
+	}
 	clocks := source.clocks
 	var end *format.End
 	var line, text []byte
@@ -170,6 +202,9 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		clock := clocks.At(e.BootNS)
 		if !until.IsZero() && clock.Known() && clock.Time(e.BootNS).After(until) {
 			return errUntil
+		}
+		if !choose.has(e) {
+			return nil
 		}
 		if o.json {
 			line = format.AppendJSON(line[:0], e, clock)
@@ -195,9 +230,10 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	if ctx.Err() != nil {
 		return exited(130)
 	}
+	choose.tell(errOut, o.filter)
 	if errors.Is(err, errUntil) {
-		fmt.Fprintf(errOut, "acc: %s: stopped at %s as --until says; what follows was not read\n", in.name,
-			until.In(zone).Format(fromLayout))
+		fmt.Fprintf(errOut, "acc: %s: stopped at %s as %s says; what follows was not read\n", in.name,
+			until.In(zone).Format(fromLayout), o.stops())
 		return nil
 	}
 	if why := source.nothing(startOf(in.Start()), end, zone); why != "" {

@@ -11,9 +11,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/acc-project/acc/analysis/conntrack"
-
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/conntrack"
+	"github.com/acc-project/acc/analysis/filter"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/format"
@@ -94,11 +94,35 @@ type viewer struct {
 	timeline *report.Timeline
 	ordered  timedLines
 	shown    window
+	env      *filter.Env // of -f; nil: without it
+	chosen   selected    // by -f
+}
+
+// what is what the view lists.
+func (v *viewer) what() string {
+	if v.view == viewPairs {
+		return "attempt"
+	}
+	return "connection"
+}
+
+// lists reports whether a connection is one that the view is of.
+func (v *viewer) lists(c *conntrack.Connection) bool {
+	yes := v.shown.has(v.clocks, report.BeganNS(c), report.ListedNS(c))
+	if f := v.o.connectionFilter; f != nil {
+		yes = v.chosen.is(yes && f.Match(c, v.env))
+	}
+	return yes
 }
 
 // listen makes the analysis tell what the view lists.
 func (v *viewer) listen(o *analysis.Options) error {
 	v.ordered.w, v.ordered.all = v.w, v.file
+	if v.o.filter != "" && !v.o.json {
+		if _, err := v.w.WriteString(filteredLine(v.o.filter)); err != nil {
+			return err
+		}
+	}
 	if !v.o.json {
 		v.ordered.day = func(ns int64) string { return dayOf(ns, v.clocks.At(ns), v.zone) }
 	}
@@ -121,7 +145,7 @@ func (v *viewer) listen(o *analysis.Options) error {
 	case viewTimeline:
 		v.timeline = report.NewTimeline(cmp.Or(max(v.o.top, 0), 1000))
 		o.Connection = func(c *conntrack.Connection) error {
-			if v.shown.has(v.clocks, report.BeganNS(c), report.ListedNS(c)) {
+			if v.lists(c) {
 				v.timeline.Add(c)
 			}
 			return nil
@@ -142,7 +166,12 @@ func (v *viewer) write(ns int64) error {
 }
 
 func (v *viewer) pair(p *pairing.Pair) error {
-	if began, ended := p.EnterNS, p.ReturnNS; !v.shown.has(v.clocks, cmp.Or(began, ended), cmp.Or(ended, began)) {
+	began, ended := p.EnterNS, p.ReturnNS
+	yes := v.shown.has(v.clocks, cmp.Or(began, ended), cmp.Or(ended, began))
+	if f := v.o.pairFilter; f != nil {
+		yes = v.chosen.is(yes && f.Match(p, v.env))
+	}
+	if !yes {
 		return nil
 	}
 	if v.o.json {
@@ -154,7 +183,7 @@ func (v *viewer) pair(p *pairing.Pair) error {
 }
 
 func (v *viewer) connection(c *conntrack.Connection) error {
-	if !v.shown.has(v.clocks, report.BeganNS(c), report.ListedNS(c)) {
+	if !v.lists(c) {
 		return nil
 	}
 	if v.o.json {
