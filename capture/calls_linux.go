@@ -176,8 +176,12 @@ func (s *session) callAgain(last *callRepeat, c *bpf.AccCall) bool {
 	}
 	in.BootNS, in.CPUSeq, in.Backlog = int64(from.BootNs), from.CpuSeq, from.Backlog
 	fillRepeat(out, raw)
-	s.ledger.take(probeEnter, from.Cpu, from.CpuSeq, in.BootNS)
-	s.ledger.take(probeReturn, raw.Cpu, raw.CpuSeq, out.BootNS)
+	if !s.ledger.next(probeEnter, from.Cpu, from.CpuSeq, in.BootNS) {
+		s.ledger.jump(probeEnter, from.Cpu, from.CpuSeq, in.BootNS)
+	}
+	if !s.ledger.next(probeReturn, raw.Cpu, raw.CpuSeq, out.BootNS) {
+		s.ledger.jump(probeReturn, raw.Cpu, raw.CpuSeq, out.BootNS)
+	}
 	if len(s.watcher.sleepers) > 0 {
 		s.watcher.returned(raw.Tid, format.Hook(raw.Hook))
 	}

@@ -84,7 +84,7 @@ func (s *session) close(why, detail string) error {
 	}
 	s.a.caughtElsewhere(s.watcher.counted(hits))
 	for i, p := range probes {
-		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded[i] - s.a.own[i], Lost: lost[i] +
+		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded(i) - s.a.own[i], Lost: lost[i] +
 			s.ledger.refused[i], Own: s.a.own[i], Missed: s.a.missed[i]}
 		for _, h := range hits {
 			t.Seen += h[i]

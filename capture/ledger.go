@@ -76,17 +76,17 @@ func probeOf(hook format.Hook, kind format.Kind) int {
 // takes a number, written or not, so that a gap in the numbers is a loss with a
 // place in time.
 type ledger struct {
-	cpus     []*[numProbes]account // nil of a CPU without events
-	recorded [numProbes]uint64
-	refused  [numProbes]uint64 // came, but the disk had no room for them
-	lost     uint64            // in the losses so far
+	cpus    []*[numProbes]account // nil of a CPU without events
+	refused [numProbes]uint64     // came, but the disk had no room for them
+	lost    uint64                // in the losses so far
 }
 
 type account struct {
-	last   uint64 // largest number seen
-	lastNS int64  // its event's time
-	gaps   []gap  // not yet written
-	late   gap    // refused
+	last     uint64 // largest number seen
+	lastNS   int64  // its event's time
+	recorded uint64
+	gaps     []gap // not yet written
+	late     gap   // refused
 }
 
 // A gap is a run of numbers that did not come. A task that was preempted between
@@ -111,20 +111,34 @@ func (l *ledger) account(cpu uint32, probe int) *account {
 
 // take books number seq of a probe on a CPU.
 func (l *ledger) take(probe int, cpu uint32, seq uint64, ns int64) {
-	l.recorded[probe]++
-	a := l.account(cpu, probe)
-	if seq == a.last+1 {
-		a.last, a.lastNS = seq, ns
-		return
+	if !l.next(probe, cpu, seq, ns) {
+		l.jump(probe, cpu, seq, ns)
 	}
-	l.jump(a, seq, ns)
 }
 
-// jump books a number that is not the next one.
-func (l *ledger) jump(a *account, seq uint64, ns int64) {
+// next books a number that follows the one before, as nearly all do; false: it does not. It is there to be inlined.
+func (l *ledger) next(probe int, cpu uint32, seq uint64, ns int64) bool {
+	if int(cpu) >= len(l.cpus) || l.cpus[cpu] == nil {
+		return false
+	}
+	a := &l.cpus[cpu][probe]
+	if a.last+1 != seq {
+		return false
+	}
+	a.last, a.lastNS = seq, ns
+	a.recorded++
+	return true
+}
+
+// jump books a number that need not be the next one.
+func (l *ledger) jump(probe int, cpu uint32, seq uint64, ns int64) {
+	a := l.account(cpu, probe)
+	a.recorded++
 	if seq > a.last {
-		a.gaps = append(a.gaps, gap{a.last + 1, seq - 1, seq - 1 - a.last, a.lastNS, ns})
-		l.lost += seq - 1 - a.last
+		if seq > a.last+1 {
+			a.gaps = append(a.gaps, gap{a.last + 1, seq - 1, seq - 1 - a.last, a.lastNS, ns})
+			l.lost += seq - 1 - a.last
+		}
 		a.last, a.lastNS = seq, ns
 		return
 	}
@@ -165,13 +179,24 @@ func (l *ledger) missing(probe int, beforeNS int64) bool {
 	})
 }
 
+// recorded is how many numbers of a probe came, and were not refused.
+func (l *ledger) recorded(probe int) (n uint64) {
+	for _, accounts := range l.cpus {
+		if accounts != nil {
+			n += accounts[probe].recorded
+		}
+	}
+	return n
+}
+
 // refuse takes back an event that was booked but could not be written.
 func (l *ledger) refuse(h format.Hit) {
 	probe := probeOf(h.Hook, h.Kind)
-	l.recorded[probe]--
+	a := l.account(h.CPU, probe)
+	a.recorded--
 	l.refused[probe]++
 	l.lost++
-	g := &l.account(h.CPU, probe).late
+	g := &a.late
 	if g.count++; g.count == 1 {
 		g.fromNS, g.toNS = h.BootNS-1, h.BootNS+1
 	}

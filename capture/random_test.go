@@ -13,6 +13,8 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/acc-project/acc/bpf"
 	"github.com/acc-project/acc/format"
 )
@@ -153,6 +155,9 @@ func TestTakeRandomCalls(t *testing.T) {
 			t.Fatalf("event %d: %+v, want %+v", i, got[i], want[i])
 		}
 	}
+	if !bytes.Equal(taken.content(t), told.content(t)) {
+		t.Error("the blocks are not those of events that are recorded one by one")
+	}
 }
 
 // The same of the life of connections.
@@ -209,12 +214,16 @@ func takeRandom[T any](t *testing.T, shake func(seed uint64) *shaker[T], convert
 			t.Fatalf("event %d: %+v, want %+v", i, got[i], want[i])
 		}
 	}
+	if !bytes.Equal(taken.content(t), told.content(t)) {
+		t.Error("the blocks are not those of events that are recorded one by one")
+	}
 }
 
 // A take is a session without probes, that writes to memory.
 type take struct {
 	*session
-	out bytes.Buffer
+	out    bytes.Buffer
+	header int64 // its bytes
 }
 
 func newTake(t *testing.T) *take {
@@ -224,6 +233,7 @@ func newTake(t *testing.T) *take {
 	if tk.writer, err = format.NewWriter(&tk.out, format.Header{}, format.WriterOptions{FrameEvents: 500}); err != nil {
 		t.Fatal(err)
 	}
+	tk.header = tk.writer.Bytes()
 	tk.processes.write = tk.writer.Process
 	return tk
 }
@@ -248,6 +258,22 @@ func (tk *take) events(t *testing.T) (events []format.Event) {
 		}
 		events = append(events, b.Events...)
 	}
+}
+
+// content is what the capture's frames behind the header hold; maps in that are in no order.
+func (tk *take) content(t *testing.T) []byte {
+	t.Helper()
+	z, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	header, err := z.DecodeAll(tk.out.Bytes()[:tk.header], nil)
+	all, allErr := z.DecodeAll(tk.out.Bytes(), nil)
+	if err := errors.Join(err, allErr); err != nil {
+		t.Fatal(err)
+	}
+	return all[len(header):]
 }
 
 // An event that repeats what its task did has nothing of what another task did meanwhile: the name of a

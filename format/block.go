@@ -5,6 +5,7 @@ package format
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"unsafe"
 )
 
@@ -16,13 +17,13 @@ type blockEncoder struct {
 	lastNS  int64 // largest
 	in      [maxSets]int32
 	drafts  [maxFields]draft
-	lag     [numClasses]int32 // rows that in does not count yet
+	lag     [maxClasses]int32 // rows that in does not count yet
 	unlike  uint64            // fields from numRepeated on, as bits, whose column has another number than 0 last
 	last    values            // of each field, in the last row that has it; for those whose key is not the task
 
 	tasks  keyTable
-	known  []known
-	newest [numClasses]newest
+	known  []*known
+	newest [maxClasses]newest
 	keyed  []keyState
 	texts  [maxFields]texts
 	addrs  [maxFields]addrs
@@ -33,16 +34,16 @@ type blockEncoder struct {
 
 // known is the event that came last of a task, kind and errno. A repeat changes but the values.
 type known struct {
+	version uint64 // of event; no two of this place in memory are the same
 	event   eventWords
-	version uint32 // of event
 	values
 	num [maxKeyed]int32 // of its keys, in the order of plans.keyed
 }
 
 // newest is where the last event of a class is.
 type newest struct {
-	row  int   // from 1
-	task int32 // place in known
+	row int // from 1
+	k   *known
 }
 
 // keyState is what is known of the rows that have the fields of a group.
@@ -54,7 +55,11 @@ type keyState struct {
 // begin is for a new block.
 func (c *blockEncoder) begin() {
 	c.rows, c.firstNS, c.lastNS, c.unlike = 0, math.MaxInt64, math.MinInt64, 0
-	c.in, c.last, c.newest, c.known = [maxSets]int32{}, values{}, [numClasses]newest{}, c.known[:0]
+	c.in, c.last, c.newest = [maxSets]int32{}, values{}, [maxClasses]newest{}
+	for _, k := range c.known {
+		k.version++
+	}
+	c.known = c.known[:0]
 	c.tasks.forget()
 	for _, at := range encoding.at[:len(Fields)] {
 		c.drafts[at].begin(encoding.fields[at].on)
@@ -71,8 +76,8 @@ func (c *blockEncoder) begin() {
 	}
 }
 
-// add adds an event, and gives the place in known of its task, kind and errno.
-func (c *blockEncoder) add(e *Event) (task int32) {
+// add adds an event, and gives what is known of its task, kind and errno.
+func (c *blockEncoder) add(e *Event) *known {
 	c.settle()
 	c.catchUp()
 	class := classOf(e)
@@ -81,7 +86,7 @@ func (c *blockEncoder) add(e *Event) (task int32) {
 	if !known {
 		c.introduce(p)
 	}
-	k := &c.known[task]
+	k := c.known[task]
 	words := (*eventWords)(unsafe.Pointer(e))
 	differ := c.unlike | encoding.always
 	if !known {
@@ -132,15 +137,15 @@ func (c *blockEncoder) add(e *Event) (task int32) {
 	for _, on := range p.sets {
 		c.in[on%maxSets]++
 	}
-	c.end(class, task, e.BootNS)
-	return task
+	c.end(class, k, e.BootNS)
+	return k
 }
 
 // catchUp counts the rows of repeats in the sets that they are of.
 func (c *blockEncoder) catchUp() {
 	for class, n := range c.lag {
 		if n != 0 {
-			for _, on := range encoding.of[class].sets {
+			for _, on := range encoding.of[class%numClasses].sets {
 				c.in[on%maxSets] += n
 			}
 			c.lag[class] = 0
@@ -160,44 +165,48 @@ func (c *blockEncoder) put(f place, num int64) {
 // introduce makes the values before those of the first row of a task, kind and errno: each is that of
 // the last row that has the field.
 func (c *blockEncoder) introduce(p *classPlan) {
-	var k known
+	n := len(c.known)
+	c.known = slices.Grow(c.known, 1)[:n+1]
+	if c.known[n] == nil {
+		c.known[n] = new(known)
+	}
+	k := c.known[n]
+	*k = known{version: k.version}
 	for left := p.task; left != 0; left &= left - 1 {
 		f := bits.TrailingZeros64(left)
-		if task := c.newestOf(onMasks[encoding.fields[f].on]); task >= 0 {
-			k.values[f] = c.known[task].values[f]
+		if last := c.newestOf(onMasks[encoding.fields[f].on]); last != nil {
+			k.values[f] = last.values[f]
 		}
 	}
-	c.known = append(c.known, k)
 }
 
-// newestOf gives the place in known of the last row of some classes, -1 if there is none.
-func (c *blockEncoder) newestOf(classes onMask) int32 {
-	last := newest{task: -1}
+// newestOf gives what is known of the last row of some classes, nil if there is none.
+func (c *blockEncoder) newestOf(classes onMask) *known {
+	var last newest
 	for class, n := range c.newest {
 		if classes>>class&1 != 0 && n.row > last.row {
 			last = n
 		}
 	}
-	return last.task
+	return last.k
 }
 
 // key finds the number of a row's key, for the fields of group i.
 func (c *blockEncoder) key(i uint8, k *known) {
 	g, s := &encoding.keyed[i&keyedMask], &c.keyed[i&keyedMask]
-	a, b := k.key(g.key)
-	num, known := s.keys.number(a, b)
-	if !known {
-		for _, f := range g.fields {
-			s.vals = append(s.vals, c.last.of(f))
-		}
+	num, known := s.keys.number(k.key(g.key))
+	if k.num[i&keyedMask] = num; known {
+		return
 	}
-	k.num[i&keyedMask] = num
+	for _, f := range g.fields {
+		s.vals = append(s.vals, c.last.of(f))
+	}
 }
 
 // end counts the row that was added.
-func (c *blockEncoder) end(class rowClass, task int32, ns int64) {
+func (c *blockEncoder) end(class rowClass, k *known, ns int64) {
 	c.rows++
-	c.newest[class%numClasses] = newest{c.rows, task}
+	c.newest[class%maxClasses] = newest{c.rows, k}
 	c.firstNS, c.lastNS = min(c.firstNS, ns), max(c.lastNS, ns)
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/bits"
 	"slices"
+	"unsafe"
 )
 
 // A column is written as numbers in one of two forms.
@@ -57,24 +58,42 @@ func appendMapLen(b []byte, n int) []byte   { return appendLen(b, 0x80, 0xde, n)
 
 // stats are what the form of a column is chosen by.
 type stats struct {
-	usual  int64 // the last number
-	others int   // how many are another one
-	wide   int64 // has the highest bit that any of them needs, but for the sign
+	usual  int64  // the last number
+	others int    // how many are another one
+	wide   uint64 // its highest bit is that of the sign where as few bytes are used as all of them need
 }
 
-// statsOf gives those of numbers.
+// statsOf gives those of numbers. Of others it counts no more than the sparse form can have.
 func statsOf(nums []int64) (s stats) {
 	if len(nums) == 0 {
 		return s
 	}
 	s.usual = nums[len(nums)-1]
+	most := len(nums) / sparseShare
 	for _, v := range nums {
 		if v != s.usual {
-			s.others++
+			if s.others++; s.others > most {
+				break
+			}
 		}
-		s.wide |= v ^ v>>63
 	}
+	s.wide = wideOf(nums)
 	return s
+}
+
+// wideOf gives a number whose highest bit is one above that of any number, but for the sign: a bit of v^v<<1 is one
+// that is not like the one below.
+func wideOf(nums []int64) (wide uint64) {
+	for len(nums) >= 8 {
+		n := (*[8]int64)(nums)
+		wide |= uint64(n[0]^n[0]<<1) | uint64(n[1]^n[1]<<1) | uint64(n[2]^n[2]<<1) | uint64(n[3]^n[3]<<1) |
+			uint64(n[4]^n[4]<<1) | uint64(n[5]^n[5]<<1) | uint64(n[6]^n[6]<<1) | uint64(n[7]^n[7]<<1)
+		nums = nums[8:]
+	}
+	for _, v := range nums {
+		wide |= uint64(v ^ v<<1)
+	}
+	return wide
 }
 
 // appendColumn appends numbers in the smaller form. Bytes that are best compressed
@@ -87,40 +106,41 @@ func appendColumn(b []byte, nums []int64, s stats, seams *seams) []byte {
 	if s.others*sparseShare <= n {
 		return appendSparse(b, nums, s.usual, s.others)
 	}
-	planes := bits.Len64(uint64(s.wide))/8 + 1
+	planes := max(bits.Len64(s.wide)-1, 0)/8 + 1
 	b = appendArrayLen(b, planes)
-	for k := 0; k < planes; k += 2 {
+	for k := range planes {
 		b = appendBinLen(b, n)
-		low := len(b)
-		b = slices.Grow(b, 2*n+8)[:low+n]
-		if seams.note(low, low+n); k+1 == planes {
-			splitOne(b[low:], nums, 8*k)
-			break
-		}
-		b = appendBinLen(b, n)
-		high := len(b)
-		b = b[:high+n]
-		seams.note(high, high+n)
-		splitTwo(b[low:low+n], b[high:], nums, 8*k)
+		at := len(b)
+		b = slices.Grow(b, n)[:at+n]
+		seams.note(at, at+n)
+		splitPlane(b[at:], nums, k)
 	}
 	return b
 }
 
-// splitOne gives the byte at a shift of each number.
-func splitOne(plane []byte, nums []int64, shift int) {
-	plane = plane[:len(nums)]
+// splitPlane gives the k-th byte of each number, of which the lowest is the first, eight at a time.
+func splitPlane(plane []byte, nums []int64, k int) {
+	at := k
+	if !lowFirst {
+		at = 7 - k
+	}
+	for len(plane) >= 8 && len(nums) >= 8 {
+		n := unsafe.Add(unsafe.Pointer(unsafe.SliceData(nums)), at)
+		binary.LittleEndian.PutUint64(plane, byteOf(n, 0)|byteOf(n, 1)|byteOf(n, 2)|byteOf(n, 3)|
+			byteOf(n, 4)|byteOf(n, 5)|byteOf(n, 6)|byteOf(n, 7))
+		plane, nums = plane[8:], nums[8:]
+	}
 	for i, v := range nums {
-		plane[i] = byte(v >> (shift & 63))
+		plane[i] = byte(v >> (8 * k & 63))
 	}
 }
 
-// splitTwo gives the bytes at a shift and above it.
-func splitTwo(low, high []byte, nums []int64, shift int) {
-	low, high = low[:len(nums)], high[:len(nums)]
-	for i, v := range nums {
-		v >>= shift & 63
-		low[i], high[i] = byte(v), byte(v>>8)
-	}
+// lowFirst: this CPU has the lowest byte of a number first.
+var lowFirst = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+
+// byteOf gives a byte of the i-th number from there on, at the i-th place.
+func byteOf(nums unsafe.Pointer, i int) uint64 {
+	return uint64(*(*byte)(unsafe.Add(nums, 8*i))) << (8 * i)
 }
 
 // sparseShare is how few rows, one in so many, may be other than usual in the sparse form.

@@ -9,20 +9,27 @@ import (
 
 // maxPending is how many rows wait for their columns: so many that a loop for each column pays, and few enough to
 // stay in a cache.
-const maxPending = 512
+const (
+	maxPending = 512
+	rowMask    = maxPending - 1
+)
 
 // pendingRows are repeats whose numbers are not in the columns yet.
 type pendingRows struct {
 	n     int
 	rows  [maxPending]RepeatRow
 	lives [maxPending]LifeRow // of the rows of Queued and Closed
-	alive int                 // of lives, those that are used
 
-	tasks [maxPending]*known // of each row
-	nums  [maxPending]int64  // of a column
-	more  [maxPending]int64  // of another one
+	of    [maxPending]*known // of each row, as are those below
+	kinds [maxPending]int64
+	cpus  [maxPending]int64
+	other uint32 // not 0: cpus are not all the same
 
-	outcome, conn, queued, closed rowList // the rows that have the fields of a condition
+	last [maxClasses]int   // row that came last of those of each class, from 1
+	nums [maxPending]int64 // of a column
+	more [maxPending]int64 // of another one
+
+	outcome, conn, accepted, failed, queued, closed rowList // the rows that have the fields of a condition
 }
 
 // A RepeatRow is what an event has that the last one of its task, kind and errno need not have.
@@ -36,11 +43,6 @@ type RepeatRow struct {
 	RPort   uint16
 	Ret     int32
 	Backlog uint32 // of all
-
-	cpu   uint32
-	task  int32 // place in known
-	life  int16 // place in pendingRows.lives
-	class rowClass
 }
 
 // AddrForm is the kind of an address.
@@ -56,11 +58,11 @@ const (
 // A rowList is places in pendingRows.rows.
 type rowList struct {
 	n  int
-	at [maxPending]int16
+	at [maxPending]uint16
 }
 
 func (l *rowList) add(row int) {
-	l.at[l.n&(maxPending-1)] = int16(row)
+	l.at[l.n&rowMask] = uint16(row)
 	l.n++
 }
 
@@ -85,76 +87,62 @@ func (w *Writer) Repeat(before Row, cpu uint32) *RepeatRow {
 	if !w.takes(before, 1) {
 		return nil
 	}
-	return w.row(before.task, cpu)
+	w.seq++
+	w.count++
+	return w.block.repeat(before.k, before.k.class(), cpu)
 }
 
 // RepeatLife is Repeat for Queued and Closed.
 func (w *Writer) RepeatLife(before Row, cpu uint32) (*RepeatRow, *LifeRow) {
-	if !w.takes(before, 1) {
+	r := w.Repeat(before, cpu)
+	if r == nil {
 		return nil, nil
 	}
-	r, p := w.row(before.task, cpu), &w.block.pending
-	r.life = int16(p.alive)
-	life := &p.lives[p.alive&(maxPending-1)]
-	p.alive++
-	return r, life
+	p := &w.block.pending
+	return r, &p.lives[(p.n-1)&rowMask]
 }
 
 // RepeatCall is Repeat for both events of a call on these CPUs: an Enter, and a Return.
 func (w *Writer) RepeatCall(enter, ret Row, enterCPU, cpu uint32) (in, out *RepeatRow) {
-	c := &w.block
 	if !w.takes(enter, 2) || !w.Has(ret) {
 		return nil, nil
 	}
-	class, k := rowClass(Return), &c.known[ret.task]
-	if k.values[atErrno] != 0 {
-		class = classFailed
+	c, class := &w.block, ret.k.class()
+	if c.isUnusual(ret.k) {
+		c.unusual(rowClass(Enter), enter.k)
+		c.unusual(class, ret.k) // now, since it puts rows that are not filled in into the columns
 	}
-	named := class == rowClass(Return) && k.values[atRName] != c.last[atRName]
-	if c.unlike != 0 || c.pending.n+2 > maxPending || named {
-		c.unusual(rowClass(Enter), &c.known[enter.task])
-		c.unusual(class, k) // now, since it puts rows that are not filled in into the columns
-	}
-	in, out = c.pending.two()
-	in.task, in.cpu, in.class = enter.task, enterCPU, rowClass(Enter)
-	out.task, out.cpu, out.class = ret.task, cpu, class
-	c.rows += 2
 	w.seq += 2
 	w.count += 2
-	return in, out
-}
-
-// two gives the next two rows.
-func (p *pendingRows) two() (a, b *RepeatRow) {
-	a, b = &p.rows[p.n&(maxPending-1)], &p.rows[(p.n+1)&(maxPending-1)]
-	p.n += 2
-	return a, b
+	c.rows += 2
+	return c.pending.add(enter.k, rowClass(Enter), enterCPU), c.pending.add(ret.k, class, cpu)
 }
 
 // takes reports whether n more rows like another one can be recorded, and the frame is not full then.
 func (w *Writer) takes(before Row, n int) bool {
-	return w.Has(before) && w.block.rows+n < w.max && !w.closed && w.err == nil && !w.copies
+	return w.Has(before) && w.block.rows+n < w.most && w.err == nil
 }
 
-// row gives the next row, of a task on a CPU.
-func (w *Writer) row(task int32, cpu uint32) *RepeatRow {
-	c := &w.block
-	p, k := &c.pending, &c.known[task]
-	v := &k.values
-	class := rowClass(v[atKind])
-	if v[atErrno] != 0 {
-		class = classFailed
+// class is that of the event.
+func (k *known) class() rowClass {
+	if k.values[atErrno] != 0 {
+		return classFailed
 	}
-	if c.unlike != 0 || p.n+2 > maxPending || class == rowClass(Return) && v[atRName] != c.last[atRName] {
+	return rowClass(k.values[atKind])
+}
+
+// repeat gives the next row, which is like another one.
+func (c *blockEncoder) repeat(k *known, class rowClass, cpu uint32) *RepeatRow {
+	if c.isUnusual(k) {
 		c.unusual(class, k)
 	}
-	r := &p.rows[p.n&(maxPending-1)]
-	p.n++
-	r.task, r.cpu, r.class = task, cpu, class
 	c.rows++
-	w.seq++
-	w.count++
-	return r
+	return c.pending.add(k, class, cpu)
+}
+
+// isUnusual reports whether unusual may have something to see to.
+func (c *blockEncoder) isUnusual(k *known) bool {
+	return c.unlike != 0 || c.pending.n+2 > maxPending || k.values[atRName] != c.last[atRName]
 }
 
 // unusual sees to what is not a number of the row's own, before it comes.
@@ -171,84 +159,88 @@ func (c *blockEncoder) unusual(class rowClass, k *known) {
 	c.quieten(class, k)
 }
 
+// add gives the next row, and puts it into the lists of its class.
+func (p *pendingRows) add(k *known, class rowClass, cpu uint32) *RepeatRow {
+	n := p.n & rowMask
+	p.n++
+	p.of[n], p.kinds[n], p.cpus[n] = k, int64(class), int64(cpu)
+	p.other |= uint32(p.cpus[0]) ^ cpu
+	p.last[class%maxClasses] = p.n
+	switch class {
+	case rowClass(Enter):
+		return &p.rows[n]
+	case rowClass(Return):
+		p.accepted.add(n)
+	case classFailed:
+		p.kinds[n] = int64(Return)
+		p.failed.add(n)
+	case rowClass(Queued):
+		p.queued.add(n)
+	default:
+		p.closed.add(n)
+	}
+	if p.outcome.add(n); class != classFailed {
+		p.conn.add(n)
+	}
+	return &p.rows[n]
+}
+
 // settle puts the rows that wait into the columns.
 func (c *blockEncoder) settle() {
-	if p := &c.pending; p.n > 0 {
-		c.settleAll(p)
-		c.settleOutcomes(p)
-		c.settleConns(p)
-		if p.alive > 0 {
-			c.settleLives(p)
-		}
-		p.n, p.alive = 0, 0
+	p := &c.pending
+	if p.n == 0 {
+		return
 	}
+	for class, row := range p.last {
+		if row > 0 {
+			c.newest[class] = newest{c.rows - p.n + row, p.of[row-1]}
+		}
+	}
+	c.lag[Enter] += int32(p.n - p.outcome.n)
+	c.lag[Return] += int32(p.accepted.n)
+	c.lag[classFailed] += int32(p.failed.n)
+	c.lag[Queued] += int32(p.queued.n)
+	c.lag[Closed] += int32(p.closed.n)
+	c.settleAll(p)
+	c.settleOutcomes(p)
+	c.settleConns(p)
+	c.settleQueued(p)
+	c.settleClosed(p)
+	p.n, p.other, p.last = 0, 0, [maxClasses]int{}
+	p.outcome.n, p.conn.n, p.accepted.n, p.failed.n, p.queued.n, p.closed.n = 0, 0, 0, 0, 0, 0
 }
 
 // settleAll is settle for what all kinds of events have, and tid.
 func (c *blockEncoder) settleAll(p *pendingRows) {
-	rows := p.rows[:p.n]
-	p.outcome.n, p.conn.n, p.queued.n, p.closed.n = 0, 0, 0, 0
-	nums, tasks := p.nums[:len(rows)], p.tasks[:len(rows)]
-	oneCPU := true
-	last := [numClasses]int{}
-	for i := range rows {
-		r := &rows[i]
-		class := r.class % numClasses
-		tasks[i] = &c.known[r.task]
-		oneCPU = oneCPU && r.cpu == rows[0].cpu
-		c.lag[class]++
-		last[class] = i + 1
-		nums[i] = int64(class)
-		switch {
-		case class == rowClass(Enter):
-			continue
-		case class == rowClass(Return):
-			p.conn.add(i)
-		case class == classFailed:
-			nums[i] = int64(Return)
-		case class == rowClass(Queued):
-			p.conn.add(i)
-			p.queued.add(i)
-		default:
-			p.conn.add(i)
-			p.closed.add(i)
-		}
-		p.outcome.add(i)
-	}
-	c.drafts[atKind].nextAll(nums)
-	for class, n := range last {
-		if n > 0 {
-			c.newest[class] = newest{c.rows - len(rows) + n, rows[n-1].task}
-		}
-	}
-	if oneCPU {
-		c.drafts[atCPU].nextSame(int64(rows[0].cpu), int32(len(rows)))
+	rows, of, cpus, nums := p.rows[:p.n], p.of[:p.n], p.cpus[:p.n], p.nums[:p.n]
+	c.drafts[atKind].nextAll(p.kinds[:p.n])
+	if p.other != 0 {
+		c.drafts[atCPU].nextAll(cpus)
 	} else {
-		for i := range rows {
-			nums[i] = int64(rows[i].cpu)
-		}
-		c.drafts[atCPU].nextAll(nums)
+		c.drafts[atCPU].nextSame(cpus[0], int32(len(cpus)))
 	}
-	for i, k := range tasks {
+	for i, k := range of {
 		nums[i] = k.values[atHook]
 	}
 	c.drafts[atHook].nextAll(nums)
 
 	seq, tid, ofTask := c.last[atSeq], c.last[atTID], 0
-	for i, k := range tasks {
-		r, v := &rows[i], &k.values
-		if v[atCPU] != int64(r.cpu) {
-			v[atCPU], c.last[atSeq], c.last[atTID] = int64(r.cpu), seq, tid
+	probes, tasks := c.keyed[keyedProbe].vals, c.keyed[keyedCPU].vals
+	for i, k := range of {
+		v := &k.values
+		if v[atCPU] != cpus[i] {
+			v[atCPU], c.last[atSeq], c.last[atTID] = cpus[i], seq, tid
 			if v[atKind] <= int64(Return) {
 				c.key(keyedCPU, k)
 			}
 			c.key(keyedProbe, k)
+			probes, tasks = c.keyed[keyedProbe].vals, c.keyed[keyedCPU].vals
 		}
-		seq = int64(r.CPUSeq)
-		nums[i] = after(&c.keyed[keyedProbe].vals[k.num[keyedProbe]], seq)
+		seq = int64(rows[i].CPUSeq)
+		nums[i] = after(&probes[k.num[keyedProbe]], seq)
 		if v[atKind] <= int64(Return) {
 			tid = v[atTID]
-			p.more[ofTask&(maxPending-1)] = after(&c.keyed[keyedCPU].vals[k.num[keyedCPU]], tid)
+			p.more[ofTask&rowMask] = after(&tasks[k.num[keyedCPU]], tid)
 			ofTask++
 		}
 	}
@@ -263,7 +255,7 @@ func (c *blockEncoder) settleAll(p *pendingRows) {
 	}
 	c.drafts[atBootNS].nextAll(nums)
 	c.last[atBootNS], c.firstNS, c.lastNS = ns, first, latest
-	for i, k := range tasks {
+	for i, k := range of {
 		nums[i] = after(&k.values[atBacklog], int64(rows[i].Backlog))
 	}
 	c.drafts[atBacklog].nextAll(nums)
@@ -277,30 +269,34 @@ func (c *blockEncoder) settleOutcomes(p *pendingRows) {
 		c.drafts[atErrno].nextSame(0, int32(len(list)))
 	} else {
 		for j, i := range list {
-			nums[j] = p.tasks[i&(maxPending-1)].values[atErrno]
+			nums[j] = p.of[i&rowMask].values[atErrno]
 		}
 		c.drafts[atErrno].nextAll(nums)
 	}
 	addrs, before := &c.addrs[atRAddr], &RepeatRow{}
 	place, port := c.last[atRAddr], c.last[atRPort]
+	conns := &c.keyed[keyedConn]
 	for j, i := range list {
-		k, r := p.tasks[i&(maxPending-1)], &p.rows[i&(maxPending-1)]
+		k, r := p.of[i&rowMask], &p.rows[i&rowMask]
 		if v := &k.values; v[atCookie] != int64(r.Cookie) { // its key has the task's errno beside that
-			v[atCookie], c.last[atRAddr], c.last[atRPort] = int64(r.Cookie), place, port
-			c.key(keyedConn, k)
+			v[atCookie] = int64(r.Cookie)
+			num, known := conns.keys.number(v.key(byConn))
+			if k.num[keyedConn] = num; !known {
+				conns.vals = append(conns.vals, place, port) // in the order of Fields
+			}
 		}
 		port = int64(r.RPort)
 		if j == 0 || r.Addr != before.Addr || r.RAddr != before.RAddr {
 			place, before = addrs.number(r.addr()), r
 		}
-		peer := c.keyed[keyedConn].vals[numPeer*k.num[keyedConn]:][:numPeer] // in the order of Fields
+		peer := (*[numPeer]int64)(conns.vals[numPeer*k.num[keyedConn]:])
 		nums[j], ports[j] = after(&peer[0], place), after(&peer[1], port)
 	}
 	c.drafts[atRAddr].nextAll(nums)
 	c.drafts[atRPort].nextAll(ports)
 	c.last[atRAddr], c.last[atRPort] = place, port
 	for j, i := range list {
-		nums[j] = after(&p.tasks[i&(maxPending-1)].values[atInode], int64(p.rows[i&(maxPending-1)].Inode))
+		nums[j] = after(&p.of[i&rowMask].values[atInode], int64(p.rows[i&rowMask].Inode))
 	}
 	c.drafts[atInode].nextAll(nums)
 }
@@ -318,63 +314,74 @@ func (r *RepeatRow) addr() netip.Addr {
 
 // settleConns is settle for what accepted connections have, and their lives.
 func (c *blockEncoder) settleConns(p *pendingRows) {
-	list := p.conn.at[:p.conn.n]
-	nums, ok := p.nums[:len(list)], 0
-	last := c.last[atCookie]
-	for j, i := range list {
-		r := &p.rows[i&(maxPending-1)]
-		nums[j], last = int64(r.Cookie)-last, int64(r.Cookie)
-		if r.class == rowClass(Return) {
-			p.more[ok&(maxPending-1)] = after(&p.tasks[i&(maxPending-1)].values[atRet], int64(r.Ret))
-			ok++
-		}
+	nums, last := p.nums[:p.conn.n], c.last[atCookie]
+	for j, i := range p.conn.at[:p.conn.n] {
+		cookie := int64(p.rows[i&rowMask].Cookie)
+		nums[j], last = cookie-last, cookie
 	}
 	c.drafts[atCookie].nextAll(nums)
 	c.last[atCookie] = last
-	c.drafts[atRet].nextAll(p.more[:ok])
+	nums = p.nums[:p.accepted.n]
+	for j, i := range p.accepted.at[:p.accepted.n] {
+		nums[j] = after(&p.of[i&rowMask].values[atRet], int64(p.rows[i&rowMask].Ret))
+	}
+	c.drafts[atRet].nextAll(nums)
 }
 
-// settleLives is settle for what only Queued and Closed have.
-func (c *blockEncoder) settleLives(p *pendingRows) {
-	queued, closed := p.queued.at[:p.queued.n], p.closed.at[:p.closed.n]
+// settleQueued is settle for what only Queued have.
+func (c *blockEncoder) settleQueued(p *pendingRows) {
+	queued := p.queued.at[:p.queued.n]
 	nums, more := p.nums[:len(queued)], p.more[:len(queued)]
 	for j, i := range queued {
-		k, r := p.tasks[i&(maxPending-1)], &p.lives[p.rows[i&(maxPending-1)].life&(maxPending-1)]
+		k, r := p.of[i&rowMask], &p.lives[i&rowMask]
 		nums[j] = after(&c.keyed[keyedQueue].vals[k.num[keyedQueue]], int64(r.SynQueue))
 		more[j] = after(&c.keyed[keyedQueued].vals[k.num[keyedQueued]], int64(r.HandshakeUS))
 		c.last[atSynQueue], c.last[atHandshake] = int64(r.SynQueue), int64(r.HandshakeUS)
 	}
 	c.drafts[atSynQueue].nextAll(nums)
 	c.drafts[atHandshake].nextAll(more)
+}
+
+// settleClosed is settle for what only Closed have.
+func (c *blockEncoder) settleClosed(p *pendingRows) {
+	closed := p.closed.at[:p.closed.n]
 	if len(closed) == 0 {
 		return
 	}
-	nums = p.nums[:len(closed)]
+	nums, cells := p.nums[:len(closed)], p.more[:len(closed)]
 	for j, i := range closed {
-		k := p.tasks[i&(maxPending-1)]
+		k := p.of[i&rowMask]
+		cells[j] = numClosed * int64(k.num[keyedClosed])
 		nums[j] = after(&c.keyed[keyedState].vals[k.num[keyedState]], k.values[atOldState])
 		c.last[atOldState] = k.values[atOldState]
 	}
 	c.drafts[atOldState].nextAll(nums)
 	for n, f := range closedFields {
-		vals, v := c.keyed[keyedClosed].vals[n:], int64(0)
-		for j, i := range closed {
-			k := p.tasks[i&(maxPending-1)]
-			switch at := unsafe.Add(unsafe.Pointer(&p.lives[p.rows[i&(maxPending-1)].life&(maxPending-1)]),
-				f.at); f.size {
-			case 8:
-				v = *(*int64)(at)
-			case 4:
-				v = int64(*(*uint32)(at))
-			case 2:
-				v = int64(*(*uint16)(at))
-			default:
-				v = k.values[f.place]
+		vals := c.keyed[keyedClosed].vals[n:]
+		switch f.size {
+		case 8:
+			settleLife[int64](nums, p, vals, f.at)
+		case 4:
+			settleLife[uint32](nums, p, vals, f.at)
+		case 2:
+			settleLife[uint16](nums, p, vals, f.at)
+		default:
+			for j, i := range closed {
+				nums[j] = after(&vals[cells[j]], p.of[i&rowMask].values[f.place])
 			}
-			nums[j] = after(&vals[numClosed*k.num[keyedClosed]], v)
 		}
 		c.drafts[f.place].nextAll(nums)
-		c.last[f.place] = v
+		c.last[f.place] = vals[cells[len(cells)-1]]
+	}
+}
+
+// settleLife makes the numbers of a column of Closed, of a member of LifeRow at an offset.
+func settleLife[T int64 | uint32 | uint16](nums []int64, p *pendingRows, vals []int64, at uintptr) {
+	closed, cells := p.closed.at[:len(nums)], p.more[:len(nums)]
+	member := unsafe.Add(unsafe.Pointer(&p.lives), at)
+	for j, i := range closed {
+		n := *(*T)(unsafe.Add(member, uintptr(i&rowMask)*unsafe.Sizeof(LifeRow{})))
+		nums[j] = after(&vals[cells[j]], int64(n))
 	}
 }
 

@@ -54,7 +54,8 @@ type (
 const (
 	classFailed       = rowClass(NumKinds)
 	numClasses        = NumKinds + 1
-	onAllRows   onSet = 0 // of onMasks
+	maxClasses        = 16 // a power of two
+	onAllRows   onSet = 0  // of onMasks
 	maxSets           = 16
 	everyKind         = onMask(1<<numClasses - 1)
 )

@@ -51,13 +51,14 @@ type Writer struct {
 	w       io.Writer
 	err     error
 	header  Header
-	max     int
+	max     int // events of a frame
+	most    int // of them that repeats may be, 0: none
 	zstd    *zstd.Encoder
 	records bytes.Buffer // small records of the current frame
 	queued  int          // their number
 	msgpack *msgpack.Encoder
 	block   blockEncoder // the events of the current frame
-	last    int32        // place of the last one in block.known
+	last    *known       // of the last one
 	content []byte
 	out     []byte
 	packed  []byte
@@ -65,7 +66,6 @@ type Writer struct {
 
 	seq    uint64 // of the next event
 	count  uint64 // of events
-	round  uint32 // of block, from 1
 	frames uint32
 	copies bool // see NewCopy
 	tell   func(Checkpoint)
@@ -96,8 +96,11 @@ func newWriter(w io.Writer, h Header, o WriterOptions, copies bool) (*Writer, er
 	if !copies {
 		h.Format, h.Fields = Version, specs()
 	}
-	fw := &Writer{w: w, header: h, max: o.FrameEvents, room: o.Room, zstd: enc, seq: 1, round: 1, copies: copies,
+	fw := &Writer{w: w, header: h, max: o.FrameEvents, room: o.Room, zstd: enc, seq: 1, copies: copies,
 		tell: o.Checkpoint}
+	if !copies {
+		fw.most = fw.max
+	}
 	fw.block.begin()
 	fw.msgpack = msgpack.NewEncoder(&fw.records)
 	fw.msgpack.SetSortMapKeys(true)
@@ -190,9 +193,8 @@ func (w *Writer) added() error {
 
 // Row names an event of the frame that is being written. The zero value names none.
 type Row struct {
-	round   uint32
-	version uint32 // in blockEncoder.known
-	task    int32  // place there
+	k       *known
+	version uint64
 }
 
 // Last names the event that [Writer.Event] recorded last, if it is of the current frame.
@@ -200,14 +202,12 @@ func (w *Writer) Last() Row {
 	if w.block.rows == 0 {
 		return Row{}
 	}
-	return Row{w.round, w.block.known[w.last].version, w.last}
+	return Row{w.last, w.last.version}
 }
 
 // Has reports whether an event is of the frame that is being written, and its task has had none of its
 // kind and errno since but repeats.
-func (w *Writer) Has(r Row) bool {
-	return r.round == w.round && r.round != 0 && w.block.known[r.task].version == r.version
-}
+func (w *Writer) Has(r Row) bool { return r.k != nil && r.k.version == r.version }
 
 // Flush ends the current frame and writes it, if it holds anything.
 func (w *Writer) Flush() error {
@@ -221,7 +221,6 @@ func (w *Writer) Flush() error {
 	if l.events > 0 {
 		w.content = appendBlock(w.content, &w.block, l.firstSeq)
 		l.minNS, l.maxNS = w.block.firstNS, w.block.lastNS
-		w.round++
 	}
 	if err := w.pack(); err != nil {
 		return err
@@ -345,7 +344,7 @@ func (w *Writer) Close(end End) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	w.closed = true
+	w.closed, w.most = true, 0
 	t := tail{indexAt: uint64(w.at), frames: w.frames, events: end.Events, chain: w.chain}
 	payload, err := packIndex(w.zstd, w.index)
 	if err != nil {
