@@ -3,7 +3,6 @@ package analysis
 // This file has the Analyzer: it takes batches of a capture and hands each event on.
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -11,7 +10,7 @@ import (
 	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/conntrack"
 	"github.com/acc-project/acc/analysis/crosscheck"
-	"github.com/acc-project/acc/analysis/findings"
+	"github.com/acc-project/acc/analysis/listeners"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
@@ -25,8 +24,8 @@ type Options struct {
 	// one whose return is not there can be at the end. The pair is overwritten
 	// afterwards. An error of it ends the analysis.
 	Pair func(*pairing.Pair) error
-	Top  int  // rows in each list of the result; 0: 10, negative: all
-	Sort Sort // order of listeners, processes and peers, before they are cut to Top rows
+	Top  int            // rows in each list of the result; 0: 10, negative: all
+	Sort listeners.Sort // order of listeners, processes and peers, before they are cut to Top rows
 
 	// Connection is called with each TCP connection when it has ended, or at the
 	// end, as Pair is.
@@ -58,17 +57,17 @@ func (o *Options) defaults() {
 
 // Analyzer takes a capture's batches one after another. It is for one goroutine.
 type Analyzer struct {
-	o      Options
-	header format.Header
-	clock  format.Clock // the newest pair
-	free   bool         // a pair says that nothing synchronised the host's wall clock
-	clocks *format.Clocks
-	end    *format.End
-	tasks  *pairing.Tasks
-	spare  pairing.Task // of a thread that is not followed
-	pairs  pairing.Pairs
-	places places
-	check  *crosscheck.Check
+	o         Options
+	header    format.Header
+	clock     format.Clock // the newest pair
+	free      bool         // a pair says that nothing synchronised the host's wall clock
+	clocks    *format.Clocks
+	end       *format.End
+	tasks     *pairing.Tasks
+	spare     pairing.Task // of a thread that is not followed
+	pairs     pairing.Pairs
+	listeners *listeners.Registry
+	check     *crosscheck.Check
 
 	events          uint64
 	firstNS, lastNS int64
@@ -83,16 +82,14 @@ type Analyzer struct {
 
 	conns    *conntrack.Tracker
 	cut      bool // the capture stops before its end
+	blind    bool // accepts are not recorded
 	inAccept inAccept
-	uring    stats.Mark // accepts through io_uring
 
 	multishotEnds [format.NumUringEnds]uint64
 	gapMark       stats.Mark // what was read when a loss was told
 	lastSeq       uint64
-	seqNS         int64           // time of that event
-	behind        bool            // a part was left out since the last event
-	startKnown    bool            // the list of listeners at the start is complete
-	startSpaces   map[uint32]bool // the network namespaces that it has; nil: all
+	seqNS         int64 // time of that event
+	behind        bool  // a part was left out since the last event
 }
 
 // New begins the analysis of the capture with header h, of which it keeps a copy.
@@ -103,11 +100,13 @@ func New(h *format.Header, o Options) *Analyzer {
 		waits: stats.NewHistogram(3), badWaits: stats.NewHistogram(3),
 		firstNS: math.MaxInt64, lastNS: math.MinInt64, rate: stats.NewSeries(h.Clock.BootNS, int64(time.Second), 4096),
 	}
-	a.check = crosscheck.New(h)
-	a.places = newPlaces(h, &a.o)
+	a.check, a.blind = crosscheck.New(h), crosscheck.Blind(h)
+	a.listeners = listeners.New(&a.header, listeners.Options{
+		MaxPeers: o.MaxPeers, MaxListeners: o.MaxListeners, MaxProcesses: o.MaxProcesses, Time: a.at,
+	})
 	a.pairs.Emit = a.book
 	a.conns = conntrack.New(conntrack.Options{
-		StartNS: h.Clock.BootNS, Max: a.o.MaxConns, Blind: crosscheck.Blind(h), Listeners: &a.places, Emit: a.connection(),
+		StartNS: h.Clock.BootNS, Max: a.o.MaxConns, Blind: a.blind, Listeners: a.listeners, Emit: a.connection(),
 		Causes: slices.ContainsFunc(h.Fields, func(f format.FieldSpec) bool { return f.Name == "cause" }),
 	})
 	for _, p := range h.Probes {
@@ -126,15 +125,44 @@ func (a *Analyzer) connection() func(*conntrack.Connection) error {
 		return nil
 	}
 	return func(c *conntrack.Connection) error {
-		a.places.name(c)
+		a.listeners.Name(c)
 		return give(c)
 	}
+}
+
+// live takes an event of a connection's life, or of a listener's.
+func (a *Analyzer) live(e *format.Event) error {
+	a.beyondAccept()
+	at := a.listeners.Life(e)
+	switch {
+	case e.Kind == format.Queued && e.Cause == format.CauseMoved:
+		return a.conns.Moved(e, at.Listener, at.Accepted)
+	case e.Kind == format.Queued:
+		tried, err := a.conns.Queued(e, at.Listener, at.Accepted)
+		if tried >= 0 {
+			a.listeners.Tried(at.Listener, tried)
+		}
+		return err
+	case e.Kind == format.Closed:
+		return a.conns.Closed(e, at.Listener)
+	case e.Kind == format.State:
+		a.conns.State(e)
+	case e.Kind == format.Drop && e.Hook == format.HookChildForget:
+		return a.conns.Forgotten(e, at.Listener, at.By)
+	case e.Kind == format.Drop:
+		first, err := a.conns.Refused(e, at.Listener)
+		if first {
+			a.listeners.RefusedFirst(at.Listener)
+		}
+		return err
+	}
+	return nil
 }
 
 // beyondAccept makes room for what captures of accept alone don't have.
 func (a *Analyzer) beyondAccept() {
 	a.conns.Start()
-	a.places.live = true
+	a.listeners.BeyondAccept()
 }
 
 // Clocks are the clock pairs so far, by which times are placed.
@@ -152,7 +180,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 		a.o.Account.Records(b)
 	}
 	for i := range b.Processes {
-		a.places.record(&b.Processes[i])
+		a.listeners.Record(&b.Processes[i])
 	}
 	for _, c := range b.Clocks {
 		a.clock = c
@@ -223,7 +251,7 @@ func (a *Analyzer) event(e *format.Event) error {
 	if t == nil {
 		return a.unfollow(e)
 	}
-	a.places.place(t, e)
+	a.listeners.Place(t, e)
 	if err := a.socket(t, e); err != nil {
 		return err
 	}
@@ -240,24 +268,12 @@ func (a *Analyzer) socket(t *pairing.Task, e *format.Event) error {
 		return nil
 	}
 	if e.Ret >= 0 && e.Mark&format.MarkAddrDiffers != 0 {
-		spotOf(t).listener.marks.Note(findings.AddressMismatch, e.Seq, e.BootNS, 0)
+		a.listeners.AddressDiffers(t, e)
 	}
 	if e.Proto != format.ProtoTCP && e.Proto != format.ProtoMPTCP || !e.RAddr.IsValid() {
 		return nil
 	}
-	by := conntrack.Accept{}
-	at := spotOf(t)
-	if at.process != nil {
-		by.Process = at.process.ref
-	}
-	if at.listener != nil && at.listener.key.inode != 0 {
-		by.Listener = at.listener.ref
-	}
-	const noEntry = format.MarkEnterLost | format.MarkBefore | format.MarkDenied
-	if call := e.Via != format.ViaIOUring && e.Via != format.ViaKernel; call && t.Open && e.Mark&noEntry == 0 &&
-		(e.SockFD == t.Entry.SockFD || e.SockFD == -1) {
-		by.EnterSeq, by.EnterNS = t.Entry.Seq, t.Entry.NS
-	}
+	by := a.listeners.AcceptedBy(t, e)
 	return a.conns.Accepted(e, &by)
 }
 
@@ -276,25 +292,16 @@ func (a *Analyzer) snapshots(b *format.Batch, final bool) error {
 
 // snapshot takes what was there when recording began or ended.
 func (a *Analyzer) snapshot(s *format.Snapshot) error {
-	for i := range s.Listeners {
-		a.places.snapshot(&s.Listeners[i], s.Final)
-	}
+	a.listeners.Snapshot(s)
 	if s.Final {
 		a.inAccept.take(s)
 		a.conns.Left(s)
 		return nil
 	}
-	a.startKnown = s.ListenersKnown
-	for _, ns := range s.NetNS {
-		if a.startSpaces == nil {
-			a.startSpaces = map[uint32]bool{}
-		}
-		a.startSpaces[ns] = true
-	}
 	if len(s.Connections) > 0 {
 		a.beyondAccept()
 	}
-	return a.conns.Snapshot(s, a.places.listensAt)
+	return a.conns.Snapshot(s, a.listeners.ListensAt)
 }
 
 // unfollow takes an event of a thread beyond the bound: an attempt of its own.
@@ -302,7 +309,7 @@ func (a *Analyzer) unfollow(e *format.Event) error {
 	a.unfollowed++
 	t := &a.spare
 	*t = pairing.Task{TID: e.TID, Skips: a.pairs.Skips}
-	a.places.place(t, e)
+	a.listeners.Place(t, e)
 	if err := a.socket(t, e); err != nil {
 		return err
 	}
@@ -313,133 +320,4 @@ func (a *Analyzer) unfollow(e *format.Event) error {
 		return a.pairs.Alone(t, pairing.WhyLimit)
 	}
 	return a.pairs.Settle(t)
-}
-
-// book counts an attempt whose fate is known.
-func (a *Analyzer) book(p *pairing.Pair) error {
-	at := p.Place.(*spot)
-	l, proc := at.listener, at.process
-	if l.addr.IsValid() {
-		p.ListenAddr = l.addr
-	}
-	p.Name = cmp.Or(p.Name, l.bound)
-	a.totals.Attempts++
-	l.attempts++
-	proc.attempts++
-	if s := at.share; s != nil {
-		s.attempt(p)
-	}
-	a.via[p.Via]++
-	l.shoots(p)
-	if p.UringEnd != format.UringGoesOn {
-		a.multishotEnds[min(p.UringEnd, format.NumUringEnds-1)]++
-	}
-	if ns := p.TaskNetNS; ns != 0 && p.Via != format.ViaKernel && l != a.places.none && len(l.foreign) < maxForeign &&
-		!slices.Contains(l.foreign, ns) {
-		l.foreign = append(l.foreign, ns)
-	}
-	switch {
-	case !p.Returned():
-		a.totals.EntryOnly++
-		a.unpaired[p.Why]++
-		if p.Why == pairing.WhyBlocked {
-			l.waiting++
-		}
-	case p.Ret >= 0:
-		a.accepted(l, proc, p)
-	case p.Armed:
-		a.totals.Armed++
-	default:
-		a.failed(l, proc, p)
-	}
-	if p.Returned() && p.EnterSeq == 0 && p.Why != pairing.WhyNoCall && p.Why != pairing.WhyDenied {
-		a.totals.ReturnOnly++
-		a.unpaired[p.Why]++
-	}
-	if p.Inverted {
-		a.totals.Inverted++
-	}
-	if p.Why == pairing.WhyRestarted {
-		a.totals.Restarted++
-		l.restarted++
-		proc.restarted++
-	}
-	if a.o.Pair != nil {
-		return a.o.Pair(p)
-	}
-	return nil
-}
-
-func (a *Analyzer) accepted(l *listener, proc *process, p *pairing.Pair) {
-	a.totals.Accepted++
-	l.accepted++
-	proc.accepted++
-	if p.State == format.StateClosed {
-		a.totals.ClosedEarly++
-		l.marks.Note(findings.DeadOnArrival, p.ReturnSeq, p.ReturnNS, 0)
-		if p.QueueReturn > 0 {
-			l.deadAhead++
-		}
-	}
-	l.strangers = l.strangers || p.PeerPID != p.PID
-	if p.Via == format.ViaIOUring {
-		if a.isRecorder(proc.key.num) { // it may try its probes
-			l.marks.Note(findings.IOUringAccept, p.ReturnSeq, p.ReturnNS, 0)
-		} else {
-			a.uring.Note(p.ReturnSeq, p.ReturnNS, 0)
-		}
-		l.uring = proc
-	}
-	if s := p.Place.(*spot).share; s != nil {
-		if s.accepted++; s.accepted == 1 {
-			a.arrived(l, proc, p.ReturnSeq, p.ReturnNS)
-		}
-	}
-	*a.rate.At(p.ReturnNS)++
-	if l.firstNS == 0 {
-		l.firstNS = p.ReturnNS
-	}
-	l.lastNS = max(l.lastNS, p.ReturnNS)
-	if l.detailed {
-		*l.took.At(p.ReturnNS)++
-	}
-	if p.WaitNS >= 0 {
-		a.waits.Record(p.WaitNS)
-		l.waits.Record(p.WaitNS)
-	}
-	a.places.peers.add(p.Remote.Addr())
-}
-
-func (a *Analyzer) failed(l *listener, proc *process, p *pairing.Pair) {
-	a.totals.Failed++
-	proc.failed++
-	if p.ClientLost {
-		a.totals.ClientsLost++
-		l.marks.Note(findings.ClientLost, p.ReturnSeq, p.ReturnNS, 0)
-	}
-	a.errors[min(uint32(p.Errno), uint32(len(a.errors)-1))]++
-	l.fail(p.Errno)
-	switch {
-	case p.Errno == 11:
-		if s := p.Place.(*spot).share; s != nil {
-			if s.empty++; s.empty > s.accepted+1 {
-				l.marks.Note(findings.Herd, p.ReturnSeq, p.ReturnNS, 0)
-			}
-		}
-	case p.Errno == 23 || p.Errno == 24:
-		if l.marks[findings.FDExhausted] == nil {
-			l.short = proc
-		} else if l.short != proc {
-			l.short = nil
-		}
-		l.marks.Note(findings.FDExhausted, p.ReturnSeq, p.ReturnNS, 0)
-	case findings.Aborted(p.Errno):
-		l.marks.Note(findings.AcceptAborted, p.ReturnSeq, p.ReturnNS, 0)
-	}
-	if l.detailed {
-		*l.bad.At(p.ReturnNS)++
-	}
-	if p.WaitNS >= 0 {
-		a.badWaits.Record(p.WaitNS)
-	}
 }

@@ -47,27 +47,20 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	if err := a.closeConnections(&c, &g); err != nil {
 		return nil, err
 	}
-	a.places.peers.flush()
-	a.places.limited = a.places.limited || a.places.peers.more > 0
-	r := &Result{Schema: SchemaVersion, Totals: a.totals, LimitHit: a.places.limited || a.unfollowed > 0 ||
+	r := &Result{Schema: SchemaVersion, Totals: a.totals, LimitHit: a.listeners.Limited() || a.unfollowed > 0 ||
 		a.conns.Limited()}
 	r.Totals.Lost, r.Totals.Missed = a.lostAtOnce(g.lost), g.missed
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()
 	r.CrossCheck = a.check.Finish()
-	r.CrossCheck.NotShown = append(r.CrossCheck.NotShown, a.places.unixRefusals(a.end)...)
-	a.places.refusedConnects(a.end)
+	r.CrossCheck.NotShown = append(r.CrossCheck.NotShown, a.listeners.UnixRefusals(a.end)...)
 	r.Caveats = a.caveats(c, indexOnly, r, g.missedEnds, unseen)
 	r.Integrity, r.Recording = c.File, a.recording(&c, r)
 	r.Complete = len(r.Caveats) == 0
 	r.Doubts = a.doubts(&c, &g, missing(&r.CrossCheck))
-	for _, l := range a.places.all { // a queue that nobody came to is worth a row
-		if l.idle && (l.refused > 0 || l.snap.start > 0 || l.snap.ended && l.snap.end > 0) {
-			a.places.wake(l)
-		}
-	}
-	a.connections(r)
-	a.lastDepths()
+	a.listeners.Finish(a.end, a.endNS())
+	r.Connections = a.conns.Totals(a.lostQueued())
+	a.listeners.AddRefused(&r.Connections)
 	a.lists(r)
 	a.times(r)
 	a.judge(r)
@@ -105,7 +98,6 @@ func (a *Analyzer) closePairs(c *Completeness, g *gaps) error {
 		for _, b := range a.end.Blocked {
 			d.Blocked[b.TID] = b.SockFD
 		}
-		a.places.sit(a.end.Blocked)
 	}
 	return a.pairs.Close(a.tasks, &d)
 }
@@ -136,7 +128,7 @@ func (a *Analyzer) doubts(c *Completeness, g *gaps, missing bool) (d stats.Doubt
 	d.Attempts = blind || g.lostIn+g.missedIn+g.lostOther > 0
 	d.Outcomes = blind || g.lostOut+g.missedOut+g.lostOther > 0
 	d.Waits = d.Attempts || d.Outcomes || a.unfollowed > 0
-	d.Lists = d.Attempts || d.Outcomes || a.places.limited
+	d.Lists = d.Attempts || d.Outcomes || a.listeners.Limited()
 	d.Connections = d.Outcomes || g.lostLife > 0 || a.conns.Limited()
 	d.Span = c.Truncated || len(c.Skipped) > 0 && a.headless()
 	d.Parts = a.conns.Skipped() || !c.Truncated && !a.end.Clean || against
@@ -185,30 +177,6 @@ func (a *Analyzer) atEnd() string {
 		return "where the capture stops"
 	}
 	return "at the end"
-}
-
-// connections fills in what became of connections.
-func (a *Analyzer) connections(r *Result) {
-	for _, l := range a.places.all { // a queue that is full at the end
-		f := l.life
-		if f != nil && !f.Blind {
-			f.begin(l, 0)
-		}
-		if f != nil && f.full {
-			f.drained(max(a.endNS(), f.lastNS))
-			f.full = false
-		}
-	}
-	c := &r.Connections
-	*c = a.conns.Totals(a.lostQueued())
-	for _, l := range append(slices.Clone(a.places.all), a.places.none, a.places.more) {
-		if f := l.life; f != nil {
-			c.RefusedSYN += f.SYNs
-			c.RefusedACK += f.ACKs
-			c.RefusedSYNQueue += f.SYNQueue
-			c.LostWithListener += f.Lost
-		}
-	}
 }
 
 // gaps adds up losses, by END's account or, without one, by the records so far.
@@ -365,7 +333,7 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unse
 		add("limit", "there were more than %d connections at once: the ends of the oldest were not followed",
 			a.o.MaxConns)
 	}
-	if a.places.limited {
+	if a.listeners.Limited() {
 		add("limit", "there were more listeners, processes or peers than acc counts by themselves; the totals are "+
 			"right, the lists are not whole")
 	}

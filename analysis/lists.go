@@ -1,20 +1,17 @@
 package analysis
 
-// This file makes the lists of a result: listeners, processes, peers, errors.
+// This file fills in the lists of a result, and the findings.
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
-	"strconv"
 
-	"github.com/acc-project/acc/analysis/stats"
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
 
 // lists fills in the errors and the tables, sorted and cut to Top rows.
 func (a *Analyzer) lists(r *Result) {
-	ps := &a.places
 	r.Unpaired = []UnpairedInfo{}
 	for why, n := range a.unpaired {
 		r.Unpaired = append(r.Unpaired, UnpairedInfo{why, n})
@@ -35,185 +32,27 @@ func (a *Analyzer) lists(r *Result) {
 			r.MultishotEnds = append(r.MultishotEnds, MultishotEnd{End: end.String(), Reason: end.Words(), Count: n})
 		}
 	}
-	r.Listeners, r.Processes = []ListenerInfo{}, []ProcessInfo{}
-	busiest := slices.DeleteFunc(slices.Clone(ps.all), func(l *listener) bool { return l.idle })
-	slices.SortFunc(busiest, func(x, y *listener) int {
-		return cmp.Or(a.o.Sort.listeners(x, y), cmp.Compare(y.accepted, x.accepted),
-			cmp.Compare(y.attempts, x.attempts), x.addr.Compare(y.addr),
-			cmp.Compare(x.key.inode, y.key.inode), cmp.Compare(x.key.netns, y.key.netns))
-	})
-	r.OneAccept = a.oneAccepts(busiest)
-	busiest, r.Others.Listeners = top(busiest, a.o.Top)
-	for _, l := range busiest {
-		r.Listeners = append(r.Listeners, a.listenerInfo(l))
-	}
-	for _, p := range ps.processes {
-		rec := ps.recordOf(p.key.num)
-		r.Processes = append(r.Processes, ProcessInfo{Proc: p.key.num, PID: p.key.pid, Comm: cmp.Or(rec.Comm, p.comm),
-			Exe:    rec.Exe,
-			ExeDev: rec.ExeDev, ExeInode: rec.ExeInode, OtherMounts: rec.OtherMounts(&a.header), UID: rec.UID,
-			MntNS:  rec.MntNS,
-			Cgroup: rec.Cgroup, Container: rec.Container, Runtime: rec.Runtime, Unit: rec.Unit, Pod: rec.Pod,
-			NSPID: rec.NSPID, NetNS: rec.NetNS, PIDNS: rec.PIDNS, Attempts: p.attempts, Accepted: p.accepted,
-			Failed: p.failed, Restarted: p.restarted})
-	}
-	slices.SortFunc(r.Processes, func(x, y ProcessInfo) int {
-		return cmp.Or(a.o.Sort.processes(&x, &y), cmp.Compare(y.Accepted, x.Accepted),
-			cmp.Compare(y.Attempts, x.Attempts),
-			cmp.Compare(x.Proc, y.Proc), cmp.Compare(x.PID, y.PID))
-	})
-	r.Peers = ps.peers.list()
-	slices.SortFunc(r.Peers, func(x, y PeerInfo) int {
-		return cmp.Or(a.o.Sort.peers(&x, &y), cmp.Compare(y.Accepted, x.Accepted), cmp.Compare(x.Addr, y.Addr))
-	})
-	r.Processes, r.Others.Processes = top(r.Processes, a.o.Top)
-	r.Peers, r.Others.Peers = top(r.Peers, a.o.Top)
-	r.Others.ListenersAccepted, r.Others.ProcessesAccepted, r.Others.PeersAccepted = ps.more.accepted,
-		ps.moreProcs.accepted, ps.peers.more
-	a.errorList(r)
+	by, top, o := a.o.Sort, a.o.Top, &r.Others
+	r.Listeners, o.Listeners, r.OneAccept = a.listeners.Listeners(by, top)
+	r.Processes, o.Processes = a.listeners.Processes(by, top)
+	r.Peers, o.Peers = a.listeners.Peers(by, top)
+	o.ListenersAccepted, o.ProcessesAccepted, o.PeersAccepted = a.listeners.Beyond()
+	r.Errors = a.listeners.Errors(a.errors[:], top)
 }
 
-// errorList fills in the errors and where they happened.
-func (a *Analyzer) errorList(r *Result) {
-	var counts []errnoCount
-	for errno, n := range a.errors {
-		if n > 0 {
-			counts = append(counts, errnoCount{int32(errno), n})
-		}
+// judge works out the findings.
+func (a *Analyzer) judge(r *Result) {
+	c := &findings.Capture{
+		Doubts: r.Doubts, Time: a.at, SpanNS: max(a.endNS()-a.header.Clock.BootNS, 1), AtEnd: a.atEnd(), Blind: a.blind,
+		ClockFree: a.free || a.header.Clock.Keeping == format.KeepingFree, Complete: r.Complete, Lost: r.Totals.Lost,
+		EndReason: r.Capture.EndReason, Gap: a.gapMark,
 	}
-	r.Errors = errorCounts(counts)
-	where := map[int32][]ErrorListener{}
-	for _, l := range a.places.all {
-		for _, e := range l.errors {
-			where[e.errno] = append(where[e.errno], ErrorListener{l.key.inode, l.key.netns, l.name(), e.count})
-		}
+	for _, x := range r.Caveats {
+		c.Caveats = append(c.Caveats, x.ID)
 	}
-	for i := range r.Errors {
-		e := &r.Errors[i]
-		list := append(e.Listeners, where[e.Errno]...)
-		slices.SortFunc(list, func(x, y ErrorListener) int {
-			return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Addr, y.Addr),
-				cmp.Compare(x.Listener, y.Listener), cmp.Compare(x.NetNS, y.NetNS))
-		})
-		e.Listeners, _ = top(list, a.o.Top)
+	for i := range r.CrossCheck.Spaces {
+		c.Spaces = append(c.Spaces, spaceOf(&r.CrossCheck.Spaces[i], a.blind))
 	}
-}
-
-// top cuts a list to n rows and says how many it left out.
-func top[T any](list []T, n int) ([]T, int) {
-	if n < 0 || len(list) <= n {
-		return list, 0
-	}
-	return list[:n:n], len(list) - n
-}
-
-// name is what a listener is called in tables.
-func (l *listener) name() string {
-	switch {
-	case l.addr.Addr().IsValid():
-		return l.addr.String()
-	case l.bound != "":
-		return format.Quote(l.bound)
-	case l.guess != 0:
-		return "*:" + strconv.Itoa(int(l.guess))
-	case l.family != 0:
-		return l.family.String()
-	}
-	return "unknown"
-}
-
-// label is its name with what tells it apart from others of the same one.
-func (l *listener) label(ps *places) string {
-	if l.twin == "" {
-		return l.name()
-	}
-	return l.name() + " (" + l.ownerOr("of a process that is not known", ps) + l.twin + ")"
-}
-
-// twins finds listeners that have their name in common: of SO_REUSEPORT, in several network
-// namespaces, or one after another.
-func (ps *places) twins() {
-	byName := map[string][]*listener{}
-	for _, l := range ps.all {
-		if !l.idle && l.addr.IsValid() {
-			byName[l.name()] = append(byName[l.name()], l)
-		}
-	}
-	for _, list := range byName {
-		if len(list) < 2 {
-			continue
-		}
-		spaces := slices.ContainsFunc(list, func(l *listener) bool { return l.key.netns != list[0].key.netns })
-		for _, l := range list {
-			l.twin = fmt.Sprintf(", socket %d", l.key.inode)
-			if spaces {
-				l.twin += fmt.Sprintf(" in network namespace %d", l.key.netns)
-			}
-		}
-	}
-}
-
-func (a *Analyzer) listenerInfo(l *listener) ListenerInfo {
-	i := ListenerInfo{
-		Listener: l.key.inode, NetNS: l.key.netns, Addr: l.name(), LPort: l.addr.Port(), Family: l.family.String(),
-		Proto:    protoName(l.proto),
-		Attempts: l.attempts, Accepted: l.accepted, Failed: l.failed, Restarted: l.restarted,
-		Waiting: max(l.waiting, l.snap.sits),
-		Errors:  errorCounts(l.errors), QueueHigh: l.high.n, QueueMax: l.queueMax, Full: l.full,
-		Wait:  l.waits.Quantiles(),
-		Owner: l.ownerOr("", &a.places), Processes: []uint32{}, PIDs: []uint32{}, Comms: []string{},
-		TaskNetNS: append([]uint32{}, l.foreign...),
-		Timeline:  Timeline{Accepted: []uint64{}, Failed: []uint64{}, Queue: []uint64{}},
-	}
-	a.queueInfo(&i, l)
-	i.OneAccept = l.oneAccept
-	if l.stop != nil {
-		i.Stopped, i.Stops = a.stopInfo(l.stop), l.stop.times
-	}
-	if l.addr.Addr().IsValid() {
-		i.LAddr = l.addr.Addr().String()
-	}
-	i.UnixRefused = l.refused
-	if l.accepted > 0 {
-		i.First, i.Last = a.at(l.firstNS), a.at(l.lastNS)
-	}
-	for _, s := range l.shares {
-		p := s.p
-		if p.key.num != 0 {
-			i.Processes = append(i.Processes, p.key.num)
-		}
-		i.PIDs = append(i.PIDs, p.key.pid)
-		i.Comms = append(i.Comms, cmp.Or(a.places.recordOf(p.key.num).Comm, p.comm))
-	}
-	slices.Sort(i.Processes)
-	slices.Sort(i.PIDs)
-	slices.Sort(i.Comms)
-	i.Processes, i.PIDs, i.Comms = slices.Compact(i.Processes), slices.Compact(i.PIDs), slices.Compact(i.Comms)
-	if f := l.life; f != nil {
-		i.Life = &Life{
-			Queued: f.Queued, QueueWait: f.Waits.Quantiles(), FullNS: f.FullNS, FullLongestNS: f.LongestNS,
-			RefusedSYN: f.SYNs, RefusedACK: f.ACKs,
-			RefusedSYNQueue: f.SYNQueue, RefusedClients: f.Clients, ClosedInQueue: f.ClosedIn, Waiting: f.Stuck,
-			Lost:       f.Lost,
-			TurnedAway: f.Outcomes.Turned, Unread: f.Outcomes.Unread, Unanswered: f.Outcomes.Unanswered,
-			UnansweredFor: f.Outcomes.Waited.Quantiles(), Probes: f.Outcomes.Probes,
-		}
-	}
-	if l.detailed {
-		q := &l.depth
-		stats.Align(&l.took, &l.bad, &q.coarse)
-		i.Timeline = Timeline{BucketNS: l.took.WidthNS, Accepted: l.took.Copy(), Failed: l.bad.Copy(),
-			Queue: q.coarse.Copy(), DepthNS: q.fine.WidthNS, Depth: q.fine.Copy()}
-	}
-	return i
-}
-
-// protoName is the word for a protocol number, as the field table has it.
-func protoName(proto uint16) string {
-	if f, ok := format.FieldByName("proto"); ok {
-		if s, ok := f.Names[int64(proto)]; ok {
-			return s
-		}
-	}
-	return strconv.Itoa(int(proto))
+	r.SelfTests = a.listeners.Summaries(c)
+	r.Findings, r.Others.Findings, r.FindingCounts = findings.Judge(c, a.o.Top)
 }

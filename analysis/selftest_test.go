@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/listeners"
+
 	"github.com/acc-project/acc/format"
 )
 
@@ -93,7 +95,7 @@ func TestSelfTests(t *testing.T) {
 			return append(list, refused(21, 22))
 		}, found: []string{"client-lost"}, accepted: 1, lost: 2},
 		{what: "many", events: func(list []format.Event) []format.Event {
-			for n := range uint64(maxTestUNIX) {
+			for n := range uint64(32) {
 				list = append(list, unix(1000+n, format.ViaIOUring))
 			}
 			return list
@@ -134,7 +136,7 @@ func TestSelfTests(t *testing.T) {
 		if len(ids) != len(c.found) {
 			t.Errorf("%s: %v", c.what, r.Findings)
 		}
-		tests := SelfTest{}
+		tests := listeners.SelfTest{}
 		for _, s := range r.SelfTests {
 			tests = s
 		}

@@ -3,6 +3,8 @@ package analysis
 import (
 	"fmt"
 	"testing"
+
+	"github.com/acc-project/acc/analysis/listeners"
 )
 
 // The tables are in the order that is asked for before they are cut.
@@ -15,7 +17,7 @@ func TestSort(t *testing.T) {
 			m.fails(5, 24)
 		}
 	}
-	for sort, want := range map[Sort]string{SortFailed: "0.0.0.0:8001", SortName: "0.0.0.0:8000"} {
+	for sort, want := range map[listeners.Sort]string{listeners.SortFailed: "0.0.0.0:8001", listeners.SortName: "0.0.0.0:8000"} {
 		if _, r := m.analyze(Options{Top: 1, Sort: sort}); len(r.Listeners) != 1 || r.Listeners[0].Addr != want || r.Others.Listeners != 2 {
 			t.Errorf("%s: %+v", sort, r.Listeners)
 		}

@@ -9,9 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acc-project/acc/analysis/listeners"
+
 	"github.com/acc-project/acc/analysis/conntrack"
 
-	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/format"
@@ -281,7 +282,7 @@ func returned(e *format.Event, say func(string, ...any)) {
 	default:
 		say("%s of %s on %s (%s) failed with %s: %s.", e.Via, task(e), e.ListenerFD(), where(e),
 			format.ErrnoName(e.Errno()),
-			cmp.Or(analysis.Meaning(e.Errno()), "accept(2) says more"))
+			cmp.Or(listeners.Meaning(e.Errno()), "accept(2) says more"))
 		if e.Mark&format.MarkClientLost != 0 {
 			say("The client that was cut off is %s.", e.Peer())
 		}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/acc-project/acc/analysis/listeners"
+
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/format"
@@ -28,8 +30,8 @@ func TestExecutableElsewhere(t *testing.T) {
 			t.Errorf("it is not in another mount namespace:\n%s", text)
 		}
 	}
-	r := analysis.Result{Processes: []analysis.ProcessInfo{{Comm: "sshd", PID: 7, Exe: "/" + strings.Repeat("long/", 40) + "nologin", ExeDev: "0:25", ExeInode: 4711, OtherMounts: true}},
-		Peers: []analysis.PeerInfo{{Addr: "192.0.2.1", Accepted: 1}}}
+	r := analysis.Result{Processes: []listeners.ProcessInfo{{Comm: "sshd", PID: 7, Exe: "/" + strings.Repeat("long/", 40) + "nologin", ExeDev: "0:25", ExeInode: 4711, OtherMounts: true}},
+		Peers: []listeners.PeerInfo{{Addr: "192.0.2.1", Accepted: 1}}}
 	var b bytes.Buffer
 	if err := Text(&b, &r, TextOptions{Width: 100}); err != nil || !strings.Contains(b.String(), "/nologin (in another mount namespace)") || !strings.Contains(b.String(), "dev 0:25 inode 4711") {
 		t.Errorf("%v: the screen is\n%s", err, b.String())

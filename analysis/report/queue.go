@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/listeners"
+
 	"github.com/acc-project/acc/analysis/humanize"
 )
 
 // queueHigh is the longest that an accept queue was, with the limit that it had then, and whether it was full.
-func queueHigh(l *analysis.ListenerInfo) string {
+func queueHigh(l *listeners.ListenerInfo) string {
 	of := func(n, limit uint32) string { return fmt.Sprintf("%d of %d", n, limit) }
 	switch {
 	case l.FullHigh > 0 && l.FullHigh == l.QueueHigh:
@@ -27,7 +28,7 @@ func queueHigh(l *analysis.ListenerInfo) string {
 }
 
 // stopped says when a listener stopped, who did it and how; "" if it did not.
-func (t *text) stopped(l *analysis.ListenerInfo) string {
+func (t *text) stopped(l *listeners.ListenerInfo) string {
 	s := l.Stopped
 	if s == nil {
 		return ""
@@ -48,7 +49,7 @@ func (t *text) stopped(l *analysis.ListenerInfo) string {
 }
 
 // limits says which limits a queue had, if it had several, and when the queue was longest.
-func (t *text) limits(l *analysis.ListenerInfo) {
+func (t *text) limits(l *listeners.ListenerInfo) {
 	if len(l.Limits) < 2 {
 		return
 	}

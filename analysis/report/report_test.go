@@ -14,6 +14,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/acc-project/acc/analysis/listeners"
+
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/format"
@@ -243,13 +245,13 @@ func TestNumbers(t *testing.T) {
 // Sockets of one accept are one row of the table of listeners, however many of them the list holds, and attempts that
 // began anew after a signal are no failures in it.
 func TestListenerRows(t *testing.T) {
-	ftp := analysis.ListenerInfo{Addr: "127.0.0.1:21", Accepted: 14, Attempts: 30, Failed: 16, Restarted: 14,
+	ftp := listeners.ListenerInfo{Addr: "127.0.0.1:21", Accepted: 14, Attempts: 30, Failed: 16, Restarted: 14,
 		Comms: []string{"vsftpd"}, Listener: 1}
-	r := &analysis.Result{Listeners: []analysis.ListenerInfo{ftp},
-		OneAccept: []analysis.OneAccept{{Addr: "127.0.0.1", Program: "vsftpd", Sockets: 14, Accepted: 14}}}
+	r := &analysis.Result{Listeners: []listeners.ListenerInfo{ftp},
+		OneAccept: []listeners.OneAccept{{Addr: "127.0.0.1", Program: "vsftpd", Sockets: 14, Accepted: 14}}}
 	for i := range 9 {
-		r.Listeners = append(r.Listeners, analysis.ListenerInfo{Addr: fmt.Sprintf("127.0.0.1:%d", 40000+i), Accepted: 1,
-			OneAccept: true, Stops: 1, Stopped: &analysis.Stop{}})
+		r.Listeners = append(r.Listeners, listeners.ListenerInfo{Addr: fmt.Sprintf("127.0.0.1:%d", 40000+i), Accepted: 1,
+			OneAccept: true, Stops: 1, Stopped: &listeners.Stop{}})
 	}
 	r.Others.Listeners = 5
 	x := newText(r, TextOptions{})

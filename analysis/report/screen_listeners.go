@@ -7,7 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/listeners"
+
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
@@ -69,14 +70,14 @@ func (t *text) listeners() {
 }
 
 // oneAcceptRow is the row of sockets that listened for one connection each.
-func (t *text) oneAcceptRow(x *analysis.OneAccept) []string {
+func (t *text) oneAcceptRow(x *listeners.OneAccept) []string {
 	name := cut(fmt.Sprintf("%s: %d sockets of one accept", format.Quote(x.Program), x.Sockets), 40)
 	return []string{"  " + name, cut(format.Quote(x.Program), 20), t.outcomes(x.Accepted), t.outcomes(x.Failed), "", "",
 		"", ""}
 }
 
 // listenerRow is the row of one of them.
-func (t *text) listenerRow(l *analysis.ListenerInfo) []string {
+func (t *text) listenerRow(l *listeners.ListenerInfo) []string {
 	d, recorded := &t.r.Doubts, t.r.Connections.Recorded
 	more, waits, q := mark(false, d.Attempts || d.Outcomes || d.Connections), d.Waits, l.Wait
 	if recorded {
@@ -109,7 +110,7 @@ func (t *text) listenerRow(l *analysis.ListenerInfo) []string {
 }
 
 // acceptors names who accepts from a listener.
-func acceptors(l *analysis.ListenerInfo) string {
+func acceptors(l *listeners.ListenerInfo) string {
 	comms := make([]string, min(len(l.Comms), 2))
 	for i := range comms {
 		comms[i] = cut(format.Quote(l.Comms[i]), 15)
@@ -125,7 +126,7 @@ func acceptors(l *analysis.ListenerInfo) string {
 }
 
 // space says in which network namespace a listener is where another one has its address in another one.
-func (t *text) space(l *analysis.ListenerInfo) string {
+func (t *text) space(l *listeners.ListenerInfo) string {
 	for i := range t.r.Listeners {
 		if o := &t.r.Listeners[i]; (l.LPort != 0 || strings.HasPrefix(l.Addr, "@")) && o.Addr == l.Addr &&
 			o.NetNS != l.NetNS {

@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/listeners"
+
 	"github.com/acc-project/acc/format"
 )
 
@@ -40,7 +41,7 @@ func (t *text) processes() {
 // processesBesidePeers lays out both tables in one, nil if there is no room for that.
 func (t *text) processesBesidePeers() []string {
 	const peerWidth = 30
-	elsewhere := slices.ContainsFunc(t.r.Processes, func(p analysis.ProcessInfo) bool { return p.OtherMounts })
+	elsewhere := slices.ContainsFunc(t.r.Processes, func(p listeners.ProcessInfo) bool { return p.OtherMounts })
 	if t.o.Width < 90 || len(t.r.Peers) == 0 || len(t.r.Processes) == 0 || elsewhere {
 		return nil
 	}
@@ -83,7 +84,7 @@ func (t *text) peerTable(width int) []string {
 }
 
 // home is the pod, container or unit that a process belongs to, "" if to none.
-func home(p *analysis.ProcessInfo) string {
+func home(p *listeners.ProcessInfo) string {
 	id := format.Quote(p.Container[:min(12, len(p.Container))])
 	switch {
 	case p.Pod != "":

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acc-project/acc/analysis/listeners"
+
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/crosscheck"
@@ -363,7 +365,7 @@ func (t *text) footnotes() {
 }
 
 // selfTestWords says what other recorders did to try their probes.
-func selfTestWords(list []analysis.SelfTest) string {
+func selfTestWords(list []listeners.SelfTest) string {
 	var names []string
 	accepted, lost := uint64(0), uint64(0)
 	for _, s := range list {

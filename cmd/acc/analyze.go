@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/acc-project/acc/analysis/listeners"
+
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/analysis"
@@ -111,7 +113,7 @@ analyze reads all *.acc in it, each by itself.`,
 		"warning or critical")
 	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
 	f.IntVar(&o.top, "top", 10, "`ROWS` in each table; 0: all")
-	f.StringVar(&o.sort, "sort", string(analysis.SortAccepted),
+	f.StringVar(&o.sort, "sort", string(listeners.SortAccepted),
 		"order the tables by this `COLUMN`: accepted, failed, queue, wait or name")
 	f.StringVar(&o.from, "from", "", "list what was there at this `TIME` or later: 15:04:05 on the recorded host's "+
 		"clock, 2026-11-24T15:04:05Z, or 90s after the start")
@@ -126,8 +128,8 @@ analyze reads all *.acc in it, each by itself.`,
 	}
 	values(cmd, "fail-on", severities...)
 	values(cmd, "color", "auto", "always", "never")
-	sorts := make([]string, len(analysis.Sorts))
-	for i, s := range analysis.Sorts {
+	sorts := make([]string, len(listeners.Sorts))
+	for i, s := range listeners.Sorts {
 		sorts[i] = string(s)
 	}
 	values(cmd, "sort", sorts...)
@@ -155,7 +157,7 @@ func (o *analyzeOptions) check(cmd *cobra.Command) error {
 	switch {
 	case o.top < 0:
 		return &usageError{fmt.Errorf("--top must be 0 or more, not %d", o.top), "--top 0 shows all rows"}
-	case !slices.Contains(analysis.Sorts, analysis.Sort(o.sort)):
+	case !slices.Contains(listeners.Sorts, listeners.Sort(o.sort)):
 		return &usageError{fmt.Errorf("--sort %q is neither accepted, failed, queue, wait nor name", o.sort),
 			"like --sort wait"}
 	case o.failOn != "" && !slices.Contains(findings.Severities, findings.Severity(o.failOn)):
@@ -277,7 +279,7 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 		out = textOut(out)
 	}
 	w := bufio.NewWriterSize(out, 64<<10)
-	opts := analysis.Options{Top: o.top, Sort: analysis.Sort(o.sort)}
+	opts := analysis.Options{Top: o.top, Sort: listeners.Sort(o.sort)}
 	if o.top == 0 {
 		opts.Top = -1
 	}

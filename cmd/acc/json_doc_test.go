@@ -43,7 +43,7 @@ func TestJSONDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck",
-		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/conntrack", "../../evidence", "../../format")
+		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format")
 	parts := map[string]string{
 		"events": fieldTable(eventFields()), "pairs": fieldTable(lineKinds["pairs"]()), "connections": fieldTable(lineKinds["connections"]()),
 		"ends": endTable(), "why": src.words(t, "pairing.Why"), "severities": src.words(t, "findings.Severity"),

@@ -133,7 +133,7 @@ const schemaFile = "schema.json"
 // The schema is that of the types that are printed.
 func TestSchema(t *testing.T) {
 	m := &schemaMaker{readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck",
-		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/conntrack", "../../evidence", "../../format"),
+		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format"),
 		object{}}
 	for name, of := range schemaRoots {
 		m.define(of)

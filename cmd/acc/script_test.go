@@ -317,10 +317,17 @@ func TestImports(t *testing.T) {
 			}
 		}
 	}
-	// which analysis puts together
-	for _, p := range []string{"audit", "crosscheck", "findings", "humanize", "pairing", "stats"} {
-		if deps := list("-deps", module+"analysis/"+p); strings.Contains(deps, module+"analysis\n") {
+	// The parts of analysis: each may import those before it.
+	parts := []string{"humanize", "stats", "audit", "crosscheck", "findings", "pairing", "conntrack", "listeners"}
+	for i, p := range parts {
+		deps := list("-deps", module+"analysis/"+p)
+		if strings.Contains(deps, module+"analysis\n") {
 			t.Errorf("analysis/%s depends on analysis", p)
+		}
+		for _, later := range parts[i+1:] {
+			if strings.Contains(deps, module+"analysis/"+later+"\n") {
+				t.Errorf("analysis/%s depends on analysis/%s", p, later)
+			}
 		}
 	}
 	direct := list("-f", `{{join .Imports "\n"}}`, module+"cmd/acc")

@@ -1,4 +1,4 @@
-package analysis
+package listeners
 
 // This file follows multishot accepts of io_uring at a listener.
 
@@ -40,11 +40,11 @@ func (l *listener) shoots(p *pairing.Pair) {
 }
 
 // summary is what the rules look at of it.
-func (x *multishot) summary(ps *places) findings.ShotEnd {
+func (x *multishot) summary(reg *Registry) findings.ShotEnd {
 	s := findings.ShotEnd{Full: x.full, Other: x.other, Words: x.end.Words(), By: "a process that is not known",
 		Again: x.end == format.UringGoesOn}
 	if x.by != nil {
-		s.By = ps.who(x.by)
+		s.By = reg.who(x.by)
 	}
 	return s
 }

@@ -1,6 +1,6 @@
-package analysis
+package listeners
 
-// This file gives listeners what is found out of their connections.
+// This file takes what is found out of connections, for their listeners.
 
 import (
 	"cmp"
@@ -11,28 +11,33 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// listensAt gives the listener of a port, 0 if it is not known.
-func (ps *places) listensAt(p conntrack.Port) conntrack.Ref { return ps.ports[p].refOr0() }
+// ListensAt gives the listener of a port, 0 if it is not known.
+func (reg *Registry) ListensAt(p conntrack.Port) conntrack.Ref {
+	if l := reg.ports[p]; l != nil {
+		return l.ref
+	}
+	return 0
+}
 
 // ListenedAtEnd is of [conntrack.Listeners].
-func (ps *places) ListenedAtEnd(ref conntrack.Ref, port uint16) bool {
-	l := ps.byRef[ref]
+func (reg *Registry) ListenedAtEnd(ref conntrack.Ref, port uint16) bool {
+	l := reg.byRef[ref]
 	return l.snap.ended && l.addr.Port() == port
 }
 
 // Waited is of [conntrack.Listeners].
-func (ps *places) Waited(ref conntrack.Ref, e *format.Event, sinceNS int64, accepted uint64, atLeast bool) {
-	l := ps.byRef[ref]
+func (reg *Registry) Waited(ref conntrack.Ref, e *format.Event, sinceNS int64, accepted uint64, atLeast bool) {
+	l := reg.byRef[ref]
 	if l.life == nil && !atLeast {
 		return
 	}
-	ps.life(l).waited(sinceNS, l.accepted-accepted, e, atLeast)
+	reg.life(l).waited(sinceNS, l.accepted-accepted, e, atLeast)
 	l.joined(e, sinceNS)
 }
 
 // Ended is of [conntrack.Listeners].
-func (ps *places) Ended(c *conntrack.Connection) {
-	l := ps.byRef[c.ListenerRef]
+func (reg *Registry) Ended(c *conntrack.Connection) {
+	l := reg.byRef[c.ListenerRef]
 	switch {
 	case l == nil:
 	case c.End == conntrack.EndRefused:
@@ -46,49 +51,25 @@ func (ps *places) Ended(c *conntrack.Connection) {
 			l.crowd.ended(c)
 		}
 	case c.End.Waiting(): // all the time
-		ps.life(l).ended(c)
+		reg.life(l).ended(c)
 	}
 }
 
-// name gives a connection the names of its listener, and of who accepted it.
-func (ps *places) name(c *conntrack.Connection) {
-	if l := ps.byRef[c.ListenerRef]; l != nil && l.key.inode != 0 {
+// Name gives a connection the names of its listener, and of who accepted it.
+func (reg *Registry) Name(c *conntrack.Connection) {
+	if l := reg.byRef[c.ListenerRef]; l != nil && l.key.inode != 0 {
 		c.Listener, c.ListenAddr, c.ListenOwner = l.key.inode, l.name(), l.owned
 	}
-	if p := ps.procByRef[c.ProcessRef]; p != nil {
-		c.PID, c.Proc, c.Comm = p.key.pid, p.key.num, cmp.Or(ps.recordOf(p.key.num).Comm, p.comm)
-		c.Process = ps.records[p.key.num]
+	if p := reg.procByRef[c.ProcessRef]; p != nil {
+		c.PID, c.Proc, c.Comm = p.key.pid, p.key.num, cmp.Or(reg.recordOf(p.key.num).Comm, p.comm)
+		c.Process = reg.records[p.key.num]
 	}
-	if l := ps.byRef[c.MovedFromRef]; l != nil {
+	if l := reg.byRef[c.MovedFromRef]; l != nil {
 		c.MovedFrom = l.name()
 		if l.key.inode != 0 {
 			c.MovedFrom += fmt.Sprintf(", socket %d", l.key.inode)
 		}
 	}
-}
-
-// refOr0 is the listener's ref; 0 of none.
-func (l *listener) refOr0() conntrack.Ref {
-	if l == nil {
-		return 0
-	}
-	return l.ref
-}
-
-// acceptedOr0 is how many a listener accepted; 0 of none.
-func (l *listener) acceptedOr0() uint64 {
-	if l == nil {
-		return 0
-	}
-	return l.accepted
-}
-
-// tried takes for how long a connection had been refused until it was queued.
-func (l *listener) tried(ns int64) {
-	if !l.life.Tried.On() && l.detailed {
-		l.life.Tried = stats.NewHistogram(2)
-	}
-	l.life.Tried.Record(ns)
 }
 
 // fared counts how a connection fared that was accepted and seen to end.

@@ -1,4 +1,4 @@
-package analysis
+package listeners
 
 // This file keeps what the events of connections say of a listener's accept queue.
 
@@ -120,121 +120,13 @@ func (f *life) leave(c *conntrack.Connection, seq uint64) {
 }
 
 // life gives what events of connections tell of a listener.
-func (ps *places) life(l *listener) *life {
+func (reg *Registry) life(l *listener) *life {
 	if l.life == nil {
-		l.life = &life{startNS: ps.startNS}
-		l.life.Blind = ps.blind
+		l.life = &life{startNS: reg.startNS}
+		l.life.Blind = reg.blind
 		if l.detailed {
 			l.life.Waits = stats.NewHistogram(2)
 		}
 	}
 	return l.life
-}
-
-// at finds the listener of an event of a connection.
-func (ps *places) at(e *format.Event) *listener {
-	if e.Listener != 0 {
-		return ps.find(e)
-	}
-	return ps.ports[conntrack.Port{NetNS: e.NetNS, Port: e.LPort}]
-}
-
-// live takes an event of a connection's life.
-func (a *Analyzer) live(e *format.Event) error {
-	a.beyondAccept()
-	l := a.places.at(e)
-	if l != nil && l.idle {
-		a.places.wake(l)
-	}
-	switch e.Kind {
-	case format.Queued:
-		if e.Cause == format.CauseMoved {
-			if l != nil {
-				a.places.life(l)
-				l.look(e, e.Backlog+1)
-			}
-			return a.conns.Moved(e, l.refOr0(), l.acceptedOr0())
-		}
-		if l != nil {
-			a.places.life(l).Queued++
-			if l.addr.IsValid() && l.addr.Port() != e.LPort {
-				l.steered++
-			}
-			l.look(e, e.Backlog+1) // the probe runs before the connection is put in
-		}
-		tried, err := a.conns.Queued(e, l.refOr0(), l.acceptedOr0())
-		if tried >= 0 && l != nil {
-			l.tried(tried)
-		}
-		return err
-	case format.Closed:
-		return a.conns.Closed(e, l.refOr0())
-	case format.State:
-		a.conns.State(e)
-	case format.Drop:
-		return a.dropped(e, l)
-	case format.Listen:
-		if l == nil {
-			break
-		}
-		if e.Hook != format.HookInetListen && l.began == 0 {
-			l.began = e.Seq
-			l.opens(e, a.isRecorder(e.Proc))
-		}
-		l.listens(e)
-	case format.Stop:
-		if l != nil {
-			l.stopped(e)
-		}
-	}
-	return nil
-}
-
-// dropped takes a connection that a listener refused or lost.
-func (a *Analyzer) dropped(e *format.Event, l *listener) error {
-	if l == nil {
-		l = a.places.none
-	}
-	f := a.places.life(l)
-	if e.Hook == format.HookChildForget {
-		by := l.stop.who(e.Cause)
-		if f.Lost++; f.Lost == 1 {
-			f.LostCause, f.LostBy = e.Cause, by
-		}
-		if f.LostCause != e.Cause {
-			f.LostCause = 0
-		}
-		if f.LostBy != by {
-			f.LostBy = ""
-		}
-		if e.State == format.StateCloseWait {
-			f.LostQuit++
-		}
-		f.LostAt.Note(e.Seq, e.BootNS, 0)
-		l.raise(high{queueBefore(e), e.BacklogMax, e.BootNS, e.Seq})
-		l.look(e, e.Backlog)
-		return a.conns.Forgotten(e, l.ref, by)
-	}
-	l.marks.Note(findings.QueueOverflow, e.Seq, e.BootNS, int64(e.Backlog))
-	if f.LimitHigh = max(f.LimitHigh, e.BacklogMax); f.SYNs+f.ACKs+f.SYNQueue == 0 || e.BacklogMax < f.LimitLow {
-		f.LimitLow = e.BacklogMax
-	}
-	switch {
-	case e.Mark&format.MarkSynQueue != 0:
-		f.SYNQueue++
-	case e.Hook == format.HookSynRecv:
-		f.ACKs++
-		if e.Cause == format.CauseAborted {
-			f.Aborted++
-		}
-		l.look(e, e.Backlog)
-	default:
-		f.SYNs++
-		l.look(e, e.Backlog)
-	}
-	first, err := a.conns.Refused(e, l.ref)
-	if first {
-		f.Clients++
-	}
-	return err
 }

@@ -1,4 +1,4 @@
-package analysis
+package listeners
 
 import (
 	"fmt"
@@ -16,10 +16,10 @@ const (
 	counterUnixRefused = "unix_connects_refused" // connects that a full queue refused
 )
 
-// unixRefusals says where clients of UNIX sockets were refused, as the recorder counted it. Where it
+// UnixRefusals says where clients of UNIX sockets were refused, as the recorder counted it. Where it
 // did not, it says where they may have been: a connect that finds the queue full waits, or fails with
 // EAGAIN (unix_stream_connect), and no counter of the kernel shows it.
-func (ps *places) unixRefusals(end *format.End) (list []crosscheck.NotShown) {
+func (reg *Registry) UnixRefusals(end *format.End) (list []crosscheck.NotShown) {
 	if end != nil && end.UnixCounted {
 		for _, x := range end.UnixRefused {
 			list = append(list, crosscheck.NotShown{
@@ -28,7 +28,7 @@ func (ps *places) unixRefusals(end *format.End) (list []crosscheck.NotShown) {
 		}
 		return list
 	}
-	for _, l := range ps.all {
+	for _, l := range reg.all {
 		if n := max(l.full, min(uint64(l.fullHigh.n), 1)); l.family == format.FamilyUnix && n > 0 {
 			text := fmt.Sprintf("acc saw the accept queue of UNIX socket %s full %s; a client's connect that failed "+
 				"meanwhile (EAGAIN) is not recorded",
@@ -64,14 +64,14 @@ func wereOf(n uint64, what string) string {
 
 // refusedConnects gives each UNIX listener the connects that its full queue refused. Clients give a
 // path as they know it: one that names no listener, or several, stays with "not shown".
-func (ps *places) refusedConnects(end *format.End) {
+func (reg *Registry) refusedConnects(end *format.End) {
 	if end == nil || !end.UnixCounted {
 		return
 	}
 	for i := range end.UnixRefused {
 		x := &end.UnixRefused[i]
 		var found *listener
-		for _, l := range ps.all {
+		for _, l := range reg.all {
 			abstract := strings.HasPrefix(x.Name, "@")
 			if l.family != format.FamilyUnix || x.Name == "" || l.bound != x.Name || abstract &&
 				l.key.netns != x.NetNS {

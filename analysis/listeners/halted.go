@@ -1,4 +1,4 @@
-package analysis
+package listeners
 
 // This file finds out why a process did not accept at the end.
 
@@ -13,12 +13,12 @@ import (
 )
 
 // sit takes the tasks that sat in accept when recording ended.
-func (ps *places) sit(tasks []format.Blocked) {
+func (reg *Registry) sit(tasks []format.Blocked) {
 	if len(tasks) == 0 {
 		return
 	}
-	at := make(map[uint64]*listener, len(ps.all))
-	for _, l := range ps.all {
+	at := make(map[uint64]*listener, len(reg.all))
+	for _, l := range reg.all {
 		at[l.key.inode] = l
 	}
 	delete(at, 0)
@@ -32,7 +32,7 @@ func (ps *places) sit(tasks []format.Blocked) {
 
 // stands says what a process does that leaves connections in the queue at the end, and what
 // to do about it; "" if it is not known.
-func (l *listener) stands(ps *places) (text, next string) {
+func (l *listener) stands(reg *Registry) (text, next string) {
 	s, who := &l.snap, l.snap.halted
 	switch {
 	case who.Halted == format.HaltedStopped:
@@ -44,7 +44,7 @@ func (l *listener) stands(ps *places) (text, next string) {
 			fmt.Sprintf("thaw the cgroup that /proc/%d/cgroup names (docker unpause, systemctl thaw, or 0 into its "+
 				"cgroup.freeze)", who.PID)
 	case s.sits > 0:
-		return l.ownerOr(fmt.Sprintf("process %d", s.sitter.PID), ps) + " sits in accept and takes none",
+		return l.ownerOr(fmt.Sprintf("process %d", s.sitter.PID), reg) + " sits in accept and takes none",
 			fmt.Sprintf("see why thread %d of process %d does not run: ps -L -o tid,stat,wchan -p %d, "+
 				"/proc/%d/task/%d/stack", s.sitter.TID, s.sitter.PID, s.sitter.PID, s.sitter.PID, s.sitter.TID)
 	}
@@ -52,7 +52,7 @@ func (l *listener) stands(ps *places) (text, next string) {
 }
 
 // abandoned tells who alone has a listener open at the end, if none of them ever accepted at it, or opened it.
-func (l *listener) abandoned(ps *places) *findings.Abandoned {
+func (l *listener) abandoned(reg *Registry) *findings.Abandoned {
 	s := &l.snap
 	if !s.held || len(s.holders) == 0 || s.more > 0 || s.sits > 0 || l.uring != nil {
 		return nil
@@ -68,7 +68,7 @@ func (l *listener) abandoned(ps *places) *findings.Abandoned {
 	}
 	x.By, x.Kill = strings.Join(names, ", "), strings.Join(ids, " ")
 	if x.Gone = l.owned; len(l.shares) > 0 {
-		x.Gone = l.by(ps)
+		x.Gone = l.by(reg)
 	}
 	if x.Gone == "" { // nothing says that another process served it
 		return nil

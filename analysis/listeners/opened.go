@@ -1,4 +1,4 @@
-package analysis
+package listeners
 
 // This file finds the sockets that began to listen during the recording.
 
@@ -30,12 +30,12 @@ func (l *listener) opens(e *format.Event, test bool) {
 // opened gives the sockets that began to listen, also those whose Listen event is not recorded, or was lost,
 // and names the first of them, with who did that: those of one program at one address once. What
 // a program opens for one connection each, as FTP does in its passive mode, is left out.
-func (a *Analyzer) opened(listeners []*listener) (mark stats.Mark, names []string, named uint64) {
+func (reg *Registry) opened(listeners []*listener) (mark stats.Mark, names []string, named uint64) {
 	type place struct{ where, who string }
 	var order []place
 	count := map[place]uint64{}
 	owner := map[place]string{}
-	passive := a.passives(listeners)
+	passive := reg.passives(listeners)
 	for _, l := range listeners {
 		who := l.owned
 		switch {
@@ -43,9 +43,9 @@ func (a *Analyzer) opened(listeners []*listener) (mark stats.Mark, names []strin
 			continue
 		case l.began != 0:
 			mark.Note(l.began, l.beganNS, 0)
-		case a.unseen(l):
+		case reg.unseen(l):
 			mark.Note(l.seq, l.seenNS, 0)
-			who = l.by(&a.places)
+			who = l.by(reg)
 		default:
 			continue
 		}
@@ -67,12 +67,12 @@ func (a *Analyzer) opened(listeners []*listener) (mark stats.Mark, names []strin
 }
 
 // unseen reports whether a listener began to listen although no event says so.
-func (a *Analyzer) unseen(l *listener) bool {
+func (reg *Registry) unseen(l *listener) bool {
 	named := l.proto == format.ProtoTCP && l.addr.IsValid() || l.family == format.FamilyUnix && l.bound != ""
-	if a.startSpaces != nil && !a.startSpaces[l.key.netns] { // it may have listened there before
+	if reg.startSpaces != nil && !reg.startSpaces[l.key.netns] { // it may have listened there before
 		return false
 	}
-	return a.startKnown && l.began == 0 && !l.snap.before && l.attempts > 0 && l.seq != 0 && named
+	return reg.startKnown && l.began == 0 && !l.snap.before && l.attempts > 0 && l.seq != 0 && named
 }
 
 // programOf is the name of a process without its id.
@@ -96,13 +96,13 @@ func isPassive(l *listener) bool {
 }
 
 // passives counts the sockets of one accept of each program that serves others at another listener.
-func (a *Analyzer) passives(listeners []*listener) map[passive]uint64 {
+func (reg *Registry) passives(listeners []*listener) map[passive]uint64 {
 	count := map[passive]uint64{}
 	first, several := map[passive]uint16{}, map[passive]bool{} // ports
 	serves := map[string]bool{}
 	for _, l := range listeners {
 		if !isPassive(l) {
-			if who := programOf(l.ownerOr("", &a.places)); who != "" && l.addr.IsValid() {
+			if who := programOf(l.ownerOr("", reg)); who != "" && l.addr.IsValid() {
 				serves[who] = true
 			}
 			continue
@@ -122,10 +122,10 @@ func (a *Analyzer) passives(listeners []*listener) map[passive]uint64 {
 }
 
 // oneAccepts marks the listeners that were opened for one connection each, and gives those of each program together.
-func (a *Analyzer) oneAccepts(listeners []*listener) []OneAccept {
+func (reg *Registry) oneAccepts(listeners []*listener) []OneAccept {
 	list := []OneAccept{}
 	place := map[passive]int{}
-	count := a.passives(listeners)
+	count := reg.passives(listeners)
 	for _, l := range listeners {
 		if !isPassive(l) || count[passiveOf(l)] < fewPassive {
 			continue

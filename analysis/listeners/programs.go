@@ -1,4 +1,4 @@
-package analysis
+package listeners
 
 // This file keeps what each process did at a listener.
 
@@ -22,10 +22,10 @@ const maxPrograms = 8
 
 // arrived looks at the first accept of a process at a listener: is it one that
 // never did before, when others have?
-func (a *Analyzer) arrived(l *listener, p *process, seq uint64, ns int64) {
-	rec := a.places.recordOf(p.key.num)
+func (reg *Registry) arrived(l *listener, p *process, seq uint64, ns int64) {
+	rec := reg.recordOf(p.key.num)
 	prog := program(cmp.Or(rec.Exe, rec.Comm, p.comm))
-	if rec.OtherMounts(&a.header) { // where any file can have any path
+	if rec.OtherMounts(reg.header) { // where any file can have any path
 		prog += program(" (in another mount namespace, " + rec.ExeDev + " inode " +
 			strconv.FormatUint(rec.ExeInode, 10) + ")")
 	}
@@ -34,7 +34,7 @@ func (a *Analyzer) arrived(l *listener, p *process, seq uint64, ns int64) {
 	if !known && len(l.programs) < maxPrograms {
 		l.programs = append(l.programs, prog)
 	}
-	young := rec != &noRecord && rec.StartNS > a.header.Clock.BootNS &&
+	young := rec != &noRecord && rec.StartNS > reg.header.Clock.BootNS &&
 		(l.began == 0 || rec.StartNS > l.beganNS+deployNS)
 	switch {
 	case others && !known:

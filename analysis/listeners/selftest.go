@@ -1,4 +1,4 @@
-package analysis
+package listeners
 
 import (
 	"cmp"
@@ -32,15 +32,15 @@ const (
 
 // isRecorder reports whether a process runs the file that the recorder itself runs, as root and in the same
 // mount namespace. Whoever can make another program look so has all rights on the host.
-func (a *Analyzer) isRecorder(num uint32) bool {
-	h, p := &a.header, a.places.recordOf(num)
+func (reg *Registry) isRecorder(num uint32) bool {
+	h, p := reg.header, reg.recordOf(num)
 	file := h.ExeInode != 0 && p.ExeInode == h.ExeInode && p.ExeDev == h.ExeDev
 	return file && p.MntNS != 0 && p.MntNS == h.MntNS && p.UID == 0
 }
 
 // testOf is the process record of the recorder that used a listener for its self-test, 0: it is none. It does
 // not suffice that a recorder has the listener: it also is as the self-test makes it, with no client but the recorder.
-func (l *listener) testOf(a *Analyzer) uint32 {
+func (l *listener) testOf(reg *Registry) uint32 {
 	if l.snap.before || l.snap.ended || l.failed > 0 && !l.slotRefused() || l.strangers || len(l.shares) > 1 {
 		return 0
 	}
@@ -54,7 +54,7 @@ func (l *listener) testOf(a *Analyzer) uint32 {
 		}
 	case l.family != 0 && l.family != format.FamilyUnix: // 0: not known, and who connected says it
 	case len(l.shares) == 1 && l.accepted <= maxTestAccept && autobound(l.bound):
-		if num := l.shares[0].p.key.num; a.isRecorder(num) {
+		if num := l.shares[0].p.key.num; reg.isRecorder(num) {
 			return num
 		}
 	}
@@ -73,11 +73,11 @@ func autobound(name string) bool {
 }
 
 // selfTests finds those of other recorders, and gives the listeners that are not of one.
-func (a *Analyzer) selfTests(all []*listener) (others []*listener, list []SelfTest) {
+func (reg *Registry) selfTests(all []*listener) (others []*listener, list []SelfTest) {
 	type use struct{ tcp, unix int }
 	uses := map[uint32]use{}
 	for _, l := range all {
-		if num := l.testOf(a); num != 0 {
+		if num := l.testOf(reg); num != 0 {
 			u := uses[num]
 			if l.proto == format.ProtoTCP {
 				u.tcp++
@@ -89,14 +89,14 @@ func (a *Analyzer) selfTests(all []*listener) (others []*listener, list []SelfTe
 	}
 	tests := map[uint32]*SelfTest{}
 	for _, l := range all {
-		num := l.testOf(a)
+		num := l.testOf(reg)
 		if u := uses[num]; num == 0 || u.tcp > maxTestTCP || u.unix > maxTestUNIX {
 			others = append(others, l)
 			continue
 		}
 		t := tests[num]
 		if t == nil {
-			rec := a.places.recordOf(num)
+			rec := reg.recordOf(num)
 			t = &SelfTest{Process: nameOf(rec.Comm, rec.PID), PID: rec.PID}
 			tests[num] = t
 		}
@@ -113,7 +113,7 @@ func (a *Analyzer) selfTests(all []*listener) (others []*listener, list []SelfTe
 	slices.SortFunc(list, func(x, y SelfTest) int { return cmp.Compare(x.PID, y.PID) })
 	for _, l := range others { // what waited for this is told
 		if m := l.marks[findings.IOUringAccept]; m != nil {
-			a.uring.Join(m)
+			reg.uring.Join(m)
 		}
 	}
 	return others, list

@@ -1,4 +1,4 @@
-package analysis
+package listeners
 
 // This file keeps how listeners stopped, and who stopped them.
 
@@ -51,9 +51,9 @@ type Stop struct {
 	ListensAgain bool       `json:"listens_again"` // listen() was called on the socket again after that
 }
 
-func (a *Analyzer) stopInfo(s *stop) *Stop {
+func (reg *Registry) stopInfo(s *stop) *Stop {
 	return &Stop{
-		Seq: s.seq, Time: a.at(s.ns), BootNS: s.ns, Cause: s.cause.String(), Text: s.cause.StopWords(s.by), By: s.by,
+		Seq: s.seq, Time: reg.o.Time(s.ns), BootNS: s.ns, Cause: s.cause.String(), Text: s.cause.StopWords(s.by), By: s.by,
 		Queue: s.left, ListensAgain: s.again,
 	}
 }

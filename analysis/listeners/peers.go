@@ -1,4 +1,4 @@
-package analysis
+package listeners
 
 // This file counts accepted connections by the client's address.
 

@@ -1,13 +1,13 @@
-package analysis
+package listeners
 
-// This file orders the tables of a result.
+// This file orders the tables.
 
 import (
 	"cmp"
 	"net/netip"
 )
 
-// Sort is by what the tables of a result are ordered.
+// Sort is by what the tables are ordered.
 type Sort string
 
 // The orders. Rows that are alike in it stand by how many they accepted.

@@ -1,4 +1,4 @@
-package analysis
+package listeners
 
 // This file follows how many connections of a listener are open, and how slow accepts follow the ends of others.
 

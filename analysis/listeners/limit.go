@@ -1,4 +1,4 @@
-package analysis
+package listeners
 
 // This file keeps the limits that an accept queue had, and its longest.
 
@@ -117,9 +117,9 @@ type Limit struct {
 }
 
 // queueInfo tells of the queue and its limits.
-func (a *Analyzer) queueInfo(i *ListenerInfo, l *listener) {
+func (reg *Registry) queueInfo(i *ListenerInfo, l *listener) {
 	if i.QueueHighSeq = l.high.seq; l.high.n > 0 {
-		i.QueueHighAt = a.at(l.high.ns)
+		i.QueueHighAt = reg.o.Time(l.high.ns)
 	}
 	if l.high.max != unknownLimit {
 		i.QueueHighMax = l.high.max
@@ -127,6 +127,6 @@ func (a *Analyzer) queueInfo(i *ListenerInfo, l *listener) {
 	i.FullHigh, i.FullHighMax = l.fullHigh.n, l.fullHigh.max
 	i.Limits, i.MoreLimits, i.Steered = []Limit{}, l.moreLimits, l.steered
 	for _, x := range l.limits {
-		i.Limits = append(i.Limits, Limit{x.max, a.at(x.ns), x.ns, x.seq})
+		i.Limits = append(i.Limits, Limit{x.max, reg.o.Time(x.ns), x.ns, x.seq})
 	}
 }

@@ -1,4 +1,4 @@
-package analysis
+package listeners
 
 // This file keeps the length of an accept queue over time, and when it was full.
 
@@ -57,18 +57,18 @@ func queueBefore(e *format.Event) uint32 {
 }
 
 // lastDepths carries the lengths of queues on to the end of the recording.
-func (a *Analyzer) lastDepths() {
-	for _, l := range a.places.all {
+func (reg *Registry) lastDepths() {
+	for _, l := range reg.all {
 		if l.snap.end > 0 {
-			l.raise(high{n: l.snap.end, max: cmp.Or(l.snap.endLimit, l.queueMax, unknownLimit), ns: a.endNS()})
+			l.raise(high{n: l.snap.end, max: cmp.Or(l.snap.endLimit, l.queueMax, unknownLimit), ns: reg.endNS})
 		}
 		if !l.detailed {
 			continue
 		}
 		final := l.depth.level
-		if l.snap.ended || a.conns.Listed() || a.places.blind {
+		if l.snap.ended || reg.listed || reg.blind {
 			final = l.snap.end // 0 if it was gone
 		}
-		l.depth.carry(a.endNS(), final)
+		l.depth.carry(reg.endNS, final)
 	}
 }

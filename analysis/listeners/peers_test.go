@@ -1,4 +1,4 @@
-package analysis
+package listeners
 
 import (
 	"math/rand/v2"
