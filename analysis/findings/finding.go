@@ -122,3 +122,15 @@ type Counts struct {
 	Warning  int `json:"warning"`  // something is wrong, or will be
 	Notice   int `json:"notice"`   // worth knowing; alone it is no fault
 }
+
+// Add counts a finding.
+func (c *Counts) Add(s Severity) {
+	switch s {
+	case Critical:
+		c.Critical++
+	case Warning:
+		c.Warning++
+	default:
+		c.Notice++
+	}
+}

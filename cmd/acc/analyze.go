@@ -61,7 +61,9 @@ Instead of the screen, --pairs lists the attempts and --connections the connecti
 line. --connection tells the story of one connection: name it by the number of any of its
 events, or by the client's address and port. --timeline draws connections. --from and
 --until choose attempts and connections of a time, -f those that a condition holds for ("acc
-help filter"); the screen is always of the whole capture. docs/JSON.md explains the keys of --json. - reads standard input; of a folder,
+help filter"). With -f, the screen has the figures of what is selected beside those of the
+capture, and the findings of listeners that are selected as a whole; without, it is of the
+whole capture. docs/JSON.md explains the keys of --json. - reads standard input; of a folder,
 analyze reads all *.acc in it, each by itself.`,
 		Example: `  acc analyze incident.acc
   acc analyze --json incident.acc
@@ -71,6 +73,7 @@ analyze reads all *.acc in it, each by itself.`,
   acc analyze --connections --from 22:13:20 --until 22:13:25 incident.acc
   acc analyze --connections incident.acc
   acc analyze --connections --json incident.acc
+  acc analyze -f 'lport == 8080' incident.acc
   acc analyze --connections -f 'lport == 8080 and queue_wait > 10ms' incident.acc
   acc analyze --connection 3 incident.acc
   acc analyze --pairs incident.acc
@@ -169,6 +172,11 @@ func (o *analyzeOptions) check(cmd *cobra.Command) error {
 				"its account of losses is"),
 			"add --connections, --pairs or --timeline; acc replay --from prints events",
 		}
+	case o.filter != "" && o.failOn != "":
+		return &usageError{errors.New("--fail-on is about the findings of the whole capture, -f selects a part"),
+			"without -f, or without --fail-on"}
+	case cmd.Flags().Changed("sort") && o.filter != "":
+		return &usageError{errors.New("--sort is for the tables of the whole capture"), "without --sort: most is first"}
 	case cmd.Flags().Changed("sort") && view != viewScreen && view != viewBrief:
 		return &usageError{errors.New("--sort is for the tables of the screen: lists are in order of time"),
 			"without --sort; for another order: --json and jq"}
@@ -248,9 +256,9 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	// which nothing here looks at
 	in.opts, in.inside = format.ReaderOptions{Salvage: o.salvage, Parts: true, Omit: []string{"cgroup"}}, true
 	confineReader(false)
-	f := o.bound()
+	filters := o.bounds()
 	var byListener map[listenerKey][]string
-	if f != nil && f.Uses(filter.FindingsName) {
+	if slices.ContainsFunc(filters, func(f bound) bool { return f.Uses(filter.FindingsName) }) {
 		if byListener, err = in.findingsFirst(ctx, o.salvage); err != nil {
 			return o.unreadable(out, name, err)
 		}
@@ -265,7 +273,7 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	if err != nil {
 		return err
 	}
-	if f != nil {
+	for _, f := range filters {
 		if err := in.bind(f); err != nil {
 			return err
 		}
@@ -280,7 +288,7 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	}
 	w := bufio.NewWriterSize(out, 64<<10)
 	opts := analysis.Options{Top: o.top, Sort: listeners.Sort(o.sort)}
-	if o.top == 0 {
+	if o.top == 0 || view == viewScreen && len(filters) > 0 { // of which the findings of some are shown
 		opts.Top = -1
 	}
 	v := &viewer{o: &o, w: w, view: view, header: in.Header(), zone: text.Zone, width: text.Width, file: in.bytes > 0,
@@ -290,7 +298,7 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	}
 	x := evidence.Examine(in.Start(), opts)
 	v.clocks = x.Clocks()
-	if f != nil {
+	if len(filters) > 0 {
 		procs := processes{}
 		in.each, v.env = procs.add, procs.environment(v.clocks, byListener)
 	}
@@ -314,7 +322,7 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 		return err
 	}
 	if view != viewScreen && view != viewBrief {
-		if tellState(errOut, in, result); f != nil {
+		if tellState(errOut, in, result); len(filters) > 0 {
 			tellSelected(errOut, in.name, o.filter, v.chosen.say(v.what()))
 		}
 	}

@@ -293,6 +293,9 @@ community_id finds the connection of an alert of Zeek, Suricata or Arkime:
 
   acc analyze --connections -f 'community_id == "1:LQU9qZlK+B5F3KDmev6m5PMibrg="' incident.acc
 
+acc analyze -f 'listen_port == 443' has the figures and findings of one port: lport is the port
+of a connection, so that attempts which failed have none; listen_port is the listener's.
+
 "queue-full" in findings selects what belongs to listeners with that finding; it reads the
 capture twice. Pods, containers, units and executables are those of the process that
 accepted. All errors of a condition are reported before anything is read. What is printed
@@ -313,20 +316,32 @@ func (o *analyzeOptions) compile(v view) (pairs *filter.Filter[pairing.Pair],
 	case viewConnection:
 		err = &usageError{errors.New("--connection names one connection: there is nothing to select"),
 			"acc analyze --connections -f EXPR lists several"}
+	case viewBrief:
+		err = &usageError{errors.New("--brief is the answer of a whole capture: findings are about whole listeners"),
+			"acc analyze -f EXPR has the figures of what is selected"}
 	default:
-		err = &usageError{errors.New("-f chooses lines of a list: counts and findings are of the whole capture"),
-			"add --connections, --pairs or --timeline; acc replay -f prints events"}
+		return o.compileBoth()
 	}
 	return pairs, connections, err
 }
 
-// bound is the filter that is asked for, nil without one.
-func (o *analyzeOptions) bound() bound {
-	switch {
-	case o.pairFilter != nil:
-		return o.pairFilter
-	case o.connectionFilter != nil:
-		return o.connectionFilter
+// compileBoth compiles an expression for attempts and for connections: those that have all of its fields.
+func (o *analyzeOptions) compileBoth() (*filter.Filter[pairing.Pair], *filter.Filter[conntrack.Connection], error) {
+	pairs, pairErr := compilePairs(o.filter)
+	connections, err := compileConnections(o.filter)
+	if pairErr != nil && err != nil {
+		return nil, nil, err
 	}
-	return nil
+	return pairs, connections, nil
+}
+
+// bounds are the filters that are asked for.
+func (o *analyzeOptions) bounds() (list []bound) {
+	if o.pairFilter != nil {
+		list = append(list, o.pairFilter)
+	}
+	if o.connectionFilter != nil {
+		list = append(list, o.connectionFilter)
+	}
+	return list
 }

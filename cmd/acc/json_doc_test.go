@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/conntrack"
+	"github.com/acc-project/acc/analysis/selection"
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/pairing"
@@ -43,7 +44,7 @@ func TestJSONDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck",
-		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format")
+		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format")
 	parts := map[string]string{
 		"events": fieldTable(eventFields()), "pairs": fieldTable(lineKinds["pairs"]()), "connections": fieldTable(lineKinds["connections"]()),
 		"ends": endTable(), "why": src.words(t, "pairing.Why"), "severities": src.words(t, "findings.Severity"),
@@ -51,7 +52,7 @@ func TestJSONDocument(t *testing.T) {
 	}
 	roots := map[string]reflect.Type{"analyze": reflect.TypeFor[analysis.Result](),
 		"info": reflect.TypeFor[evidence.Info](), "verify": reflect.TypeFor[evidence.Verification](),
-		"unreadable": reflect.TypeFor[unreadable](), "fields": reflect.TypeFor[field]()}
+		"selection": reflect.TypeFor[selection.Figures](), "unreadable": reflect.TypeFor[unreadable](), "fields": reflect.TypeFor[field]()}
 	users := map[reflect.Type]int{}
 	for _, root := range roots {
 		for _, of := range objects(root) {

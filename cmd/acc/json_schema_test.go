@@ -16,6 +16,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/selection"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 )
@@ -24,6 +25,7 @@ import (
 var schemaRoots = map[string]reflect.Type{
 	"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[evidence.Info](),
 	"verify":     reflect.TypeFor[evidence.Verification](),
+	"figures":    reflect.TypeFor[selection.Figures](),
 	"unreadable": reflect.TypeFor[unreadable](), "field": reflect.TypeFor[field](),
 }
 
@@ -133,7 +135,7 @@ const schemaFile = "schema.json"
 // The schema is that of the types that are printed.
 func TestSchema(t *testing.T) {
 	m := &schemaMaker{readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck",
-		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format"),
+		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format"),
 		object{}}
 	for name, of := range schemaRoots {
 		m.define(of)
@@ -150,7 +152,7 @@ func TestSchema(t *testing.T) {
 	enc.SetIndent("", " ")
 	if err := enc.Encode(object{
 		"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "JSON of acc", "$defs": m.defs,
-		"description": "Each of $defs is one kind of object: analyze, info, verify, unreadable, field; event_line, pair_line, connection_line.",
+		"description": "Each of $defs is one kind of object: analyze, figures, info, verify, unreadable, field; event_line, pair_line, connection_line.",
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +184,7 @@ func TestSchemaHolds(t *testing.T) {
 		args []string
 	}{
 		{"analyze", []string{"analyze", "--json", "--salvage"}}, {"info", []string{"info", "--json"}},
-		{"verify", []string{"verify", "--json"}},
+		{"verify", []string{"verify", "--json"}}, {"figures", []string{"analyze", "--json", "--salvage", "-f", "listen_port >= 0"}},
 		{"event_line", []string{"replay", "--speed", "max", "--json"}}, {"pair_line", []string{"analyze", "--pairs", "--json"}},
 		{"connection_line", []string{"analyze", "--connections", "--json"}},
 	} {

@@ -16,6 +16,7 @@ import (
 	"github.com/acc-project/acc/analysis/filter"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/analysis/selection"
 	"github.com/acc-project/acc/format"
 )
 
@@ -96,6 +97,8 @@ type viewer struct {
 	shown    window
 	env      *filter.Env // of -f; nil: without it
 	chosen   selected    // by -f
+
+	selection *selection.Selection // of -f, for the screen
 }
 
 // what is what the view lists.
@@ -118,6 +121,10 @@ func (v *viewer) lists(c *conntrack.Connection) bool {
 // listen makes the analysis tell what the view lists.
 func (v *viewer) listen(o *analysis.Options) error {
 	v.ordered.w, v.ordered.all = v.w, v.file
+	if v.o.filter != "" && v.view == viewScreen {
+		v.countSelected(o)
+		return nil
+	}
 	if v.o.filter != "" && !v.o.json {
 		if _, err := v.w.WriteString(filteredLine(v.o.filter)); err != nil {
 			return err
@@ -152,6 +159,32 @@ func (v *viewer) listen(o *analysis.Options) error {
 		}
 	}
 	return nil
+}
+
+// countSelected counts what -f selects, for the screen.
+func (v *viewer) countSelected(o *analysis.Options) {
+	v.selection = selection.New()
+	if f := v.o.pairFilter; f != nil {
+		o.Pair = func(p *pairing.Pair) error {
+			v.selection.Pair(p, f.Match(p, v.env))
+			return nil
+		}
+	}
+	if f := v.o.connectionFilter; f != nil {
+		o.Connection = func(c *conntrack.Connection) error {
+			v.selection.Connection(c, f.Match(c, v.env))
+			return nil
+		}
+	}
+}
+
+// selected prints what -f selected, with so many rows in each list.
+func (v *viewer) selected(r *analysis.Result, o report.TextOptions) error {
+	s := v.selection.Figures(v.o.filter, r, v.o.pairFilter != nil, v.o.connectionFilter != nil, cmp.Or(v.o.top, -1))
+	if v.o.json {
+		return encodeJSON(v.w, s)
+	}
+	return report.Selection(v.w, s, r, o)
 }
 
 // write ends the line, which is of a time.
@@ -225,6 +258,8 @@ func (v *viewer) result(r *analysis.Result, o report.TextOptions) error {
 		return report.Brief(v.w, r, o)
 	case v.view != viewScreen:
 		return nil
+	case v.selection != nil:
+		return v.selected(r, o)
 	case v.o.json:
 		return encodeJSON(v.w, r)
 	}
