@@ -6,7 +6,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 	"unsafe"
 
 	"github.com/acc-project/acc/bpf"
@@ -37,6 +40,58 @@ func text(b []byte) string {
 	return string(b)
 }
 
+// A copied member is a number that a record and its event have by the same name.
+type copied struct{ from, to, size uintptr }
+
+// What conversion copies, and need not be told of: all but what depends on something else, or is no number.
+var (
+	copiedOfEvent = copiedMembers(reflect.TypeFor[bpf.AccEvent](), "Netns", "HasAddr", "HasAddrlen", "Told", "Inode", "Cookie",
+		"Lport", "Rport", "PeerPid", "PeerUid")
+	copiedOfLife = copiedMembers(reflect.TypeFor[bpf.AccLifeEvent]())
+)
+
+// copiedMembers lists the members of a record, and of the structs in it, that are copied, but for some.
+func copiedMembers(raw reflect.Type, but ...string) (list []copied) {
+	for i := range raw.NumField() {
+		m := raw.Field(i)
+		if slices.Contains(but, m.Name) {
+			continue
+		}
+		if m.Type.Kind() == reflect.Struct {
+			for _, c := range copiedMembers(m.Type, but...) {
+				list = append(list, copied{m.Offset + c.from, c.to, c.size})
+			}
+			continue
+		}
+		to, ok := reflect.TypeFor[format.Event]().FieldByNameFunc(func(name string) bool {
+			return strings.EqualFold(name, m.Name)
+		})
+		if ok && isInt(m.Type) && isInt(to.Type) { // of a number in more bytes than the event has, the low ones matter
+			list = append(list, copied{m.Offset, to.Offset, min(m.Type.Size(), to.Type.Size())})
+		}
+	}
+	return list
+}
+
+func isInt(t reflect.Type) bool { return t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 }
+
+// copyMembers copies a record's members.
+func copyMembers(e *format.Event, raw unsafe.Pointer, list []copied) {
+	for _, c := range list {
+		from, to := unsafe.Add(raw, c.from), unsafe.Add(unsafe.Pointer(e), c.to)
+		switch c.size {
+		case 1:
+			*(*uint8)(to) = *(*uint8)(from)
+		case 2:
+			*(*uint16)(to) = *(*uint16)(from)
+		case 4:
+			*(*uint32)(to) = *(*uint32)(from)
+		case 8:
+			*(*uint64)(to) = *(*uint64)(from)
+		}
+	}
+}
+
 // convert fills e from what a probe wrote. Seq, Proc and the name of a UNIX
 // socket, which not every event brings along, are set later.
 func convert(e *format.Event, raw *bpf.AccEvent, n *names) {
@@ -47,15 +102,10 @@ func convert(e *format.Event, raw *bpf.AccEvent, n *names) {
 		inet = format.Family(f.Inner)
 	}
 	*e = format.Event{
-		BootNS: int64(raw.BootNs), Kind: format.Kind(raw.Kind), Hook: format.Hook(raw.Hook), Via: format.Via(raw.Via),
-		Mark: raw.Mark, Uring: raw.Uring,
-		CPU: raw.Cpu, CPUSeq: raw.CpuSeq, PID: raw.Pid, TID: raw.Tid, UID: raw.Uid, Comm: n.of(raw.Comm),
-		Cgroup: raw.Cgroup, NetNS: f.Netns, SockFD: raw.Sockfd, Flags: raw.Flags,
-		HasAddr: raw.HasAddr != 0, HasAddrLen: raw.HasAddrlen != 0, AddrLenIn: raw.Told.AddrlenIn,
-		UserData: raw.UserData, UringEnd: format.UringEnd(raw.UringEnd), Cause: format.Cause(raw.Cause),
-		Ret: raw.Ret, Listener: f.Listener, Backlog: f.Backlog, BacklogMax: f.BacklogMax,
-		Family: family, Type: uint8(f.Type), Proto: f.Proto, State: uint8(f.State), LAddr: address(inet, &f.Laddr),
+		Comm: n.of(raw.Comm), HasAddr: raw.HasAddr != 0, HasAddrLen: raw.HasAddrlen != 0, AddrLenIn: raw.Told.AddrlenIn,
+		NetNS: f.Netns, LAddr: address(inet, &f.Laddr),
 	}
+	copyMembers(e, unsafe.Pointer(raw), copiedOfEvent)
 	switch {
 	case f.Netns == 0: // there is no socket
 		e.NetNS = raw.Netns
@@ -95,18 +145,8 @@ func convert(e *format.Event, raw *bpf.AccEvent, n *names) {
 // convertLife fills e from what a probe on the life of connections wrote.
 func convertLife(e *format.Event, raw *bpf.AccLifeEvent) {
 	family := format.Family(raw.Family)
-	*e = format.Event{
-		BootNS: int64(raw.BootNs), Kind: format.Kind(raw.Kind), Hook: format.Hook(raw.Hook), Mark: raw.Mark,
-		CPU: raw.Cpu, CPUSeq: raw.CpuSeq,
-		NetNS: raw.Netns, Listener: raw.Listener, Backlog: raw.Backlog, BacklogMax: raw.BacklogMax,
-		Family: family, Type: uint8(raw.Type), Proto: raw.Proto, State: raw.State,
-		LAddr: address(family, &raw.Laddr), LPort: raw.Lport, RAddr: address(family, &raw.Raddr), RPort: raw.Rport,
-		Inode: raw.Inode, Cookie: raw.Cookie, OldState: raw.OldState, SockErr: raw.SockErr, Shutdown: raw.Shutdown,
-		SynQueue: raw.SynQueue, Cause: format.Cause(raw.Cause), HandshakeUS: raw.HandshakeUs, BytesIn: raw.BytesIn,
-		BytesOut: raw.BytesOut,
-		SegsIn:   raw.SegsIn, SegsOut: raw.SegsOut, Retransmits: raw.Retransmits, SRTTUS: raw.SrttUs,
-		MinRTTUS: raw.MinRttUs,
-	}
+	*e = format.Event{LAddr: address(family, &raw.Laddr), RAddr: address(family, &raw.Raddr)}
+	copyMembers(e, unsafe.Pointer(raw), copiedOfLife)
 }
 
 func address(family format.Family, b *[16]byte) netip.Addr {

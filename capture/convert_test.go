@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -13,10 +14,11 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// lifeOnly are the members of an event that only the life of a connection has.
-var lifeOnly = map[string]bool{
-	"OldState": true, "SockErr": true, "Shutdown": true, "SynQueue": true, "Cause": true, "HandshakeUS": true, "BytesIn": true, "BytesOut": true,
-	"SegsIn": true, "SegsOut": true, "Retransmits": true, "SRTTUS": true, "MinRTTUS": true,
+// has reports whether a record's type has a leaf of an event's name.
+func has(record reflect.Type, name string) bool {
+	return slices.ContainsFunc(leavesOf(record), func(l leaf) bool {
+		return strings.EqualFold(l.name[strings.LastIndexByte(l.name, '.')+1:], name)
+	})
 }
 
 // A leaf is a member of a record that has no members of its own.
@@ -93,7 +95,8 @@ func TestConvertArrives(t *testing.T) {
 	v := reflect.ValueOf(e)
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Name
-		others := lifeOnly[name] && name != "Cause" || name == "Seq" || name == "Proc" || name == "LName" || name == "RName" || name == "PeerPID" || name == "PeerUID"
+		others := !has(reflect.TypeFor[bpf.AccEvent](), name) && !strings.HasPrefix(name, "Told") && name != "TaskNetNS" ||
+			name == "PeerPID" || name == "PeerUID" // of other families
 		if set := !v.Field(i).IsZero(); set == others {
 			t.Errorf("%s is set: %v", name, set)
 		}
@@ -120,13 +123,9 @@ func TestConvertLifeArrives(t *testing.T) {
 		return e
 	}
 	v := reflect.ValueOf(made(&raw))
-	shared := []string{
-		"BootNS", "Kind", "Hook", "Mark", "CPU", "CPUSeq", "NetNS", "Listener", "Backlog", "BacklogMax", "Family", "Type", "Proto", "State",
-		"LAddr", "LPort", "RAddr", "RPort", "Inode", "Cookie",
-	}
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Name
-		if set := !v.Field(i).IsZero(); set != (lifeOnly[name] || slices.Contains(shared, name)) {
+		if set := !v.Field(i).IsZero(); set != has(reflect.TypeFor[bpf.AccLifeEvent](), name) {
 			t.Errorf("%s is set: %v", name, set)
 		}
 	}
