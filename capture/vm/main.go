@@ -10,8 +10,8 @@
 // -in and -bin name, busybox, modules, and an init that runs the command. What the command
 // leaves in /out comes back. With -root the command's file system is a Debian with the
 // packages that it names, of the kernel's suite, and /in, /out and /tmp are in memory all the same. What the command
-// changes
-// is gone with the machine. The exit code is the command's; 124 if it took
+// changes is gone with the machine. With -systemd the first process is that Debian's systemd, and the command a
+// service of it. The exit code is the command's; 124 if it took
 // too long, 125 if the machine failed. With -arch arm64 the guest's programs are
 // those of -in, built for it.
 package main
@@ -49,6 +49,7 @@ type options struct {
 	bin     list
 	modules list
 	root    list
+	systemd bool
 	out     string
 	timeout time.Duration
 	cmdline string
@@ -69,6 +70,7 @@ func main() {
 	flag.Var(&o.bin, "bin", "programs of the host to put into the guest with their libraries")
 	flag.Var(&o.modules, "modules", "kernel modules to load before the command, those that the kernel has")
 	flag.Var(&o.root, "root", "run the command in a Debian with these packages, on a disk that is made once")
+	flag.BoolVar(&o.systemd, "systemd", false, "of -root: its systemd is the first process, and runs the command as a service")
 	flag.StringVar(&o.out, "out", "", "directory that gets what the command leaves in /out")
 	flag.DurationVar(&o.timeout, "timeout", 10*time.Minute, "longest run")
 	flag.StringVar(&o.cmdline, "append", "", "more for the kernel's command line")
@@ -99,6 +101,12 @@ func run(ctx context.Context, o *options) (int, error) {
 	}
 	if o.arch != "amd64" && len(o.bin) > 0 {
 		return 2, fmt.Errorf("-bin takes programs of this machine, which %s can't run", o.arch)
+	}
+	if o.systemd && len(o.root) == 0 {
+		return 2, errors.New("-systemd needs -root, which has it")
+	}
+	if o.systemd {
+		o.root = append(o.root, "systemd", "systemd-sysv")
 	}
 	programs := append([]string{m.qemu}, o.bin...)
 	if len(o.root) > 0 {

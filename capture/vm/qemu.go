@@ -95,7 +95,11 @@ func rootArgument(o *options) string {
 	if o.disk == "" {
 		return ""
 	}
-	return "acc_root=/dev/nvme0n1 "
+	text := "acc_root=/dev/nvme0n1 "
+	if o.systemd {
+		text += "acc_systemd=1 "
+	}
+	return text
 }
 
 // unpack takes the exit code out of the guest's archive and everything else into dir.

@@ -2,7 +2,8 @@
 
 // Init is the first process of the guest that capture/vm boots: it mounts what
 // programs expect, runs the command, sends back what it left in /out and its
-// exit code, and powers off.
+// exit code, and powers off. Where systemd is to be the first process, it becomes that,
+// and a service of it does the rest.
 package main
 
 import (
@@ -25,7 +26,11 @@ import (
 )
 
 func main() {
-	code, err := run()
+	do := boot
+	if os.Getpid() != 1 {
+		do = command // systemd runs us
+	}
+	code, err := do()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "init:", err) // on the console
 	}
@@ -36,7 +41,8 @@ func main() {
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
-func run() (int, error) {
+// boot makes the machine ready and runs the command, or gives the machine to systemd.
+func boot() (int, error) {
 	if err := mounts(); err != nil {
 		return 125, err
 	}
@@ -48,15 +54,62 @@ func run() (int, error) {
 	if out, err := exec.Command("/bin/busybox", "--install", "-s", "/bin").CombinedOutput(); err != nil {
 		return 125, fmt.Errorf("install busybox: %w %s", err, out)
 	}
-	var argv, modules []string
-	if err := errors.Join(readList("/command.json", &argv), readList("/modules.json", &modules)); err != nil {
+	var modules []string
+	if err := readList("/modules.json", &modules); err != nil {
 		return 125, err
 	}
 	loadModules(modules)
+	list, err := os.ReadFile("/command.json")
+	if err != nil {
+		return 125, err
+	}
 	if disk := argument("acc_root"); disk != "" {
 		if err := switchRoot(disk); err != nil {
 			return 125, err
 		}
+	}
+	if err := errors.Join(os.MkdirAll(own, 0o755), os.WriteFile(own+"/command.json", list, 0o644)); err != nil {
+		return 125, err
+	}
+	if argument("acc_systemd") != "" {
+		return 125, becomeSystemd()
+	}
+	return command()
+}
+
+// own has what the command's service needs, and the command.
+const own = "/run/acc-vm"
+
+// service runs the command when systemd has started what it starts by itself.
+const service = `[Unit]
+Description=Command of capture/vm
+[Service]
+ExecStart=` + own + `/init
+Type=exec
+LimitNOFILE=1048576
+`
+
+// becomeSystemd makes Debian's systemd the first process, with a service that runs this program again.
+func becomeSystemd() error {
+	const wants = "/run/systemd/system/multi-user.target.wants"
+	program, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	unit := "/run/systemd/system/acc-vm.service"
+	err = errors.Join(os.WriteFile(own+"/init", program, 0o755), os.MkdirAll(wants, 0o755),
+		os.WriteFile(unit, []byte(service), 0o644), os.Symlink(unit, wants+"/acc-vm.service"))
+	if err != nil {
+		return err
+	}
+	return unix.Exec("/lib/systemd/systemd", []string{"systemd"}, []string{"TERM=dumb"})
+}
+
+// command runs the command, and gives its exit code.
+func command() (int, error) {
+	var argv []string
+	if err := readList(own+"/command.json", &argv); err != nil {
+		return 125, err
 	}
 	out, err := serial("/dev/" + argument("acc_output"))
 	if err != nil {
