@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -32,7 +33,8 @@ func describeHost(h *format.Header) error {
 	u := uname()
 	h.Host, h.Arch = unix.ByteSliceToString(u.Nodename[:]), unix.ByteSliceToString(u.Machine[:])
 	h.Kernel, h.Build = kernelName()
-	h.MntNS = namespace("/proc/self/ns/mnt")
+	// Executables' paths are the host's, also where the recorder has its own view of it, in a unit's sandbox.
+	h.MntNS = cmp.Or(namespace("/proc/1/ns/mnt"), namespace("/proc/self/ns/mnt"))
 	h.BootID = readLine("/proc/sys/kernel/random/boot_id")
 	if id := readLine("/etc/machine-id"); id != "" {
 		mac := hmac.New(sha256.New, []byte(machineKey))

@@ -11,9 +11,10 @@ type identity struct {
 	container, runtime, unit, pod, podUID string
 }
 
-// logDir has the kubelet's links to the logs of containers, named
-// POD_NAMESPACE_NAME-ID.log.
-const logDir = "/var/log/containers"
+// logDirs have the kubelet's links to the logs of containers, named
+// POD_NAMESPACE_NAME-ID.log: the host's, as this process sees it, and as the host's first process does, where acc
+// runs in a container of its own.
+var logDirs = []string{"/var/log/containers", "/proc/1/root/var/log/containers"}
 
 var (
 	containerPattern = regexp.MustCompile(`(?:^|[-/:])([0-9a-f]{64})(?:\.scope)?(?:/|$)`)
@@ -21,7 +22,7 @@ var (
 	podPattern       = regexp.MustCompile(`pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})`)
 )
 
-// identify reads a cgroup's path. links are names of the files in logDir.
+// identify reads a cgroup's path. links are names of the files in logDirs.
 func identify(cgroup string, links func() []string) (id identity) {
 	rest := cgroup
 	for { // the innermost one, if containers nest
@@ -70,13 +71,18 @@ func runtimeOf(before string) string {
 	return ""
 }
 
-// logLinks reads the names in logDir.
+// logLinks reads the names in the first of logDirs that has some.
 func logLinks() []string {
-	dir, err := os.Open(logDir)
-	if err != nil {
-		return nil
+	for _, name := range logDirs {
+		dir, err := os.Open(name)
+		if err != nil {
+			continue
+		}
+		names, _ := dir.Readdirnames(100_000)
+		dir.Close()
+		if len(names) > 0 {
+			return names
+		}
 	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(100_000)
-	return names
+	return nil
 }

@@ -24,7 +24,7 @@ type Header struct {
 	CPUs      int      `msgpack:"cpus" json:"cpus"`         // possible CPUs
 	Command   []string `msgpack:"command" json:"command"`   // the recorder's command line
 	StartNS   int64    `msgpack:"start_ns" json:"start_ns"` // start, CLOCK_REALTIME in Unix nanoseconds
-	// inode number of the recorder's mount namespace, 0 unknown
+	// inode number of the mount namespace of process 1, else of the recorder; 0 unknown
 	MntNS    uint64  `msgpack:"mntns" json:"mntns"`
 	ExeDev   string  `msgpack:"exe_dev" json:"exe_dev"` // the recorder's, as in process records
 	ExeInode uint64  `msgpack:"exe_ino" json:"exe_ino"` // its inode number, 0 unknown
@@ -118,7 +118,7 @@ type Process struct {
 }
 
 // OtherMounts reports whether the process is in another mount namespace than the
-// recorder was: whoever has a user namespace of his own can put any file at any path there, so
+// host's first process: whoever has a user namespace of his own can put any file at any path there, so
 // that its executable's path says nothing about the file that has it here.
 func (p *Process) OtherMounts(h *Header) bool {
 	return p.MntNS != 0 && h.MntNS != 0 && p.MntNS != h.MntNS

@@ -14,13 +14,13 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// An executable's path is of its mount namespace: what is in another one than the recorder's is marked,
+// An executable's path is of its mount namespace: what is in another one than the host's is marked,
 // with what tells the file, even where there is no room for its path.
 func TestExecutableElsewhere(t *testing.T) {
 	h := &format.Header{MntNS: 1}
 	p := format.Process{Num: 3, PID: 7, Comm: "sshd", Exe: "/usr/sbin/nologin", ExeDev: "0:25", ExeInode: 4711, MntNS: 2, NetNS: 5, PIDNS: 6, NSPID: 1, CgroupID: 8, Cgroup: "/x"}
 	text := ProcessText(&p, h, time.UTC)
-	for _, want := range []string{"/usr/sbin/nologin (in another mount namespace)", "dev 0:25 inode 4711", "2 (the recorder's is 1)", "6 (pid 1 there)", "/x (id 8)"} {
+	for _, want := range []string{"/usr/sbin/nologin (in another mount namespace)", "dev 0:25 inode 4711", "2 (the host's is 1)", "6 (pid 1 there)", "/x (id 8)"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the record lacks %q:\n%s", want, text)
 		}

@@ -50,7 +50,7 @@ func ProcessText(p *format.Process, h *format.Header, zone *time.Location) strin
 	}
 	mounts := ""
 	if p.OtherMounts(h) {
-		mounts = fmt.Sprintf(" (the recorder's is %d)", h.MntNS)
+		mounts = fmt.Sprintf(" (the host's is %d)", h.MntNS)
 	}
 	if p.MntNS != 0 {
 		row("mount ns", strconv.FormatUint(p.MntNS, 10)+mounts)
