@@ -31,6 +31,11 @@ type Options struct {
 	// end, as Pair is.
 	Connection func(*conntrack.Connection) error
 
+	// VerdictOnly says that what is asked for is whether the capture is intact and complete, which costs less: Capture,
+	// Integrity, Recording, Complete, Doubts, Caveats, CrossCheck and Totals of the Result are as without it, and the rest
+	// is empty.
+	VerdictOnly bool
+
 	// Account takes the batches, too, if it is not nil.
 	Account *audit.Account
 
@@ -103,6 +108,7 @@ func New(h *format.Header, o Options) *Analyzer {
 	a.check, a.blind = crosscheck.New(h), crosscheck.Blind(h)
 	a.listeners = listeners.New(&a.header, listeners.Options{
 		MaxPeers: o.MaxPeers, MaxListeners: o.MaxListeners, MaxProcesses: o.MaxProcesses, Time: a.at,
+		Bare: o.VerdictOnly,
 	})
 	a.pairs.Emit = a.book
 	a.conns = conntrack.New(conntrack.Options{

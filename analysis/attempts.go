@@ -9,7 +9,9 @@ import (
 
 // book counts an attempt whose fate is known.
 func (a *Analyzer) book(p *pairing.Pair) error {
-	a.listeners.Book(p)
+	if !a.o.VerdictOnly {
+		a.listeners.Book(p)
+	}
 	a.totals.Attempts++
 	a.via[p.Via]++
 	if p.UringEnd != format.UringGoesOn {

@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -171,5 +172,46 @@ func TestCutIndex(t *testing.T) {
 	}
 	if r.Complete || r.Doubts != (stats.Doubts{}) || len(r.Caveats) != 1 || !strings.Contains(r.Caveats[0].Text, "nothing of the recording is missing") {
 		t.Errorf("%+v, %+v", r.Doubts, r.Caveats)
+	}
+}
+
+// The verdict alone is what the whole analysis says, whatever is missing.
+func TestVerdictOnly(t *testing.T) {
+	for _, script := range []string{"q1 e5 a5.1 c1:9", "q1 q2 e5 a5.1 e6 x6.2", "e5 e6 a5.1", "q1 w5 c1:1,104 e5"} {
+		for _, end := range []bool{true, false} {
+			for _, listed := range []bool{true, false} {
+				m := newMaker(t, true)
+				m.script(script)
+				final := m.end()
+				final.Totals[0].Missed = 1
+				var got [2]*Result
+				for i := range got {
+					h := &format.Header{Clock: format.Clock{RealNS: 1e18}, StartNS: 1e18,
+						Probes: []format.Probe{{Hook: format.HookSetState, Kind: format.Closed}}}
+					a := New(h, Options{VerdictOnly: i == 1})
+					batches := []*format.Batch{m.listening(), &m.batch}
+					if end {
+						last := m.listening()
+						last.Snapshots[0].Final, last.Snapshots[0].ConnectionsKnown, last.Snapshots[0].BootNS = true, listed, m.ns+9e9
+						last.End = final
+						batches = append(batches, last)
+					}
+					for _, b := range batches {
+						if err := a.Add(b, false); err != nil {
+							t.Fatal(err)
+						}
+					}
+					r, err := a.Finish(Completeness{Truncated: !end})
+					if err != nil {
+						t.Fatal(err)
+					}
+					got[i] = &Result{Capture: r.Capture, Integrity: r.Integrity, Recording: r.Recording, Complete: r.Complete,
+						Doubts: r.Doubts, Caveats: r.Caveats, CrossCheck: r.CrossCheck, Totals: r.Totals}
+				}
+				if !reflect.DeepEqual(got[0], got[1]) {
+					t.Errorf("%s, end %v, list %v:\n%+v\n%+v", script, end, listed, got[0], got[1])
+				}
+			}
+		}
 	}
 }

@@ -58,6 +58,9 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Integrity, r.Recording = c.File, a.recording(&c, r)
 	r.Complete = len(r.Caveats) == 0
 	r.Doubts = a.doubts(&c, &g, missing(&r.CrossCheck))
+	if a.o.VerdictOnly {
+		return r, nil
+	}
 	a.listeners.Finish(a.end, a.endNS())
 	r.Connections = a.conns.Totals(a.lostQueued())
 	a.listeners.AddRefused(&r.Connections)

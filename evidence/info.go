@@ -116,7 +116,7 @@ func Describe(c *Capture) (i *Info, verdict, err error) {
 		Returns: new(uint64), Accepted: new(uint64), PerAccept: new(float64), Processes: new(int)}
 	var readErr error
 	clock := c.Clock()
-	x := Examine(c.Start(), analysis.Options{})
+	x := Examine(c.Start(), analysis.Options{VerdictOnly: true})
 	for {
 		var b *format.Batch
 		if b, readErr = c.Next(); readErr != nil {

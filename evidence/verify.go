@@ -104,7 +104,7 @@ func Verify(ctx context.Context, src io.Reader, open func(io.Reader) (*Capture, 
 	}
 	counted := &CountedReader{R: src}
 	tee := &hashedReader{CountedReader: counted, hashes: hashes, exact: signed != nil}
-	x := Examine(&format.Header{}, analysis.Options{})
+	x := Examine(&format.Header{}, analysis.Options{VerdictOnly: true})
 	last := &format.Batch{}
 	c, readErr := open(tee)
 	id := ""
@@ -115,7 +115,7 @@ func Verify(ctx context.Context, src io.Reader, open func(io.Reader) (*Capture, 
 	}
 	want, log := o.Kept.of(id)
 	if readErr == nil {
-		x = Examine(c.Start(), analysis.Options{})
+		x = Examine(c.Start(), analysis.Options{VerdictOnly: true})
 		last, readErr = v.read(ctx, c, x, want)
 	}
 	if err := ctx.Err(); err != nil {

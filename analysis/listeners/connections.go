@@ -28,7 +28,7 @@ func (reg *Registry) ListenedAtEnd(ref conntrack.Ref, port uint16) bool {
 // Waited is of [conntrack.Listeners].
 func (reg *Registry) Waited(ref conntrack.Ref, e *format.Event, sinceNS int64, accepted uint64, atLeast bool) {
 	l := reg.byRef[ref]
-	if l.life == nil && !atLeast {
+	if reg.o.Bare || l.life == nil && !atLeast {
 		return
 	}
 	reg.life(l).waited(sinceNS, l.accepted-accepted, e, atLeast)
@@ -39,7 +39,7 @@ func (reg *Registry) Waited(ref conntrack.Ref, e *format.Event, sinceNS int64, a
 func (reg *Registry) Ended(c *conntrack.Connection) {
 	l := reg.byRef[c.ListenerRef]
 	switch {
-	case l == nil:
+	case l == nil, reg.o.Bare:
 	case c.End == conntrack.EndRefused:
 		l.life.NeverIn++
 	case c.ID != 0:

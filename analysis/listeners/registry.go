@@ -30,6 +30,7 @@ type Options struct {
 	MaxPeers     int                           // remote addresses that are counted by themselves
 	MaxListeners int                           // listening sockets
 	MaxProcesses int                           // processes
+	Bare         bool                          // queues and addresses alone are kept, and no histories
 	Time         func(bootNS int64) *time.Time // places a boot time on the wall clock, nil: that is not known
 }
 
@@ -160,7 +161,7 @@ func (reg *Registry) wake(l *listener) {
 }
 
 func (reg *Registry) detail(l *listener) {
-	if reg.detailed >= maxDetailed {
+	if reg.detailed >= maxDetailed || reg.o.Bare {
 		return
 	}
 	reg.detailed++

@@ -102,7 +102,7 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name str
 	procs, listeners := map[uint32]*format.Process{}, listenerAddrs{}
 	p := in.showProgress(errOut, false, out)
 	defer p.stop()
-	x := evidence.Examine(in.Start(), analysis.Options{})
+	x := evidence.Examine(in.Start(), analysis.Options{VerdictOnly: true})
 	text := ""
 	next, hole := uint64(1), [2]uint64{} // event that follows; first and last of the missing ones that it is among
 	var readErr error

@@ -60,7 +60,7 @@ func newLater(in *input, from string) (*later, error) {
 		frames = nil
 	}
 	if from == "" {
-		l.examination = evidence.Examine(in.Start(), analysis.Options{})
+		l.examination = evidence.Examine(in.Start(), analysis.Options{VerdictOnly: true})
 	}
 	l.order = replay.Order(examined{in, l.examination}, replay.OrderOptions{Frames: frames, Live: in.bytes == 0})
 	return l, nil
