@@ -2,6 +2,8 @@
 
 package capture
 
+// This file finds the tasks that sit in accept when recording begins or ends.
+
 import (
 	"bytes"
 	"errors"

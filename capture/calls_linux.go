@@ -2,6 +2,8 @@
 
 package capture
 
+// This file finds calls that should not have waited and do, in the map of calls in flight.
+
 import (
 	"fmt"
 	"sync/atomic"

@@ -1,5 +1,7 @@
 package capture
 
+// This file reads the kernel's clocks.
+
 import (
 	"fmt"
 	"time"

@@ -1,5 +1,7 @@
 package capture
 
+// This file runs the COMMAND of record.
+
 import (
 	"context"
 	"errors"

@@ -2,6 +2,8 @@
 
 package capture
 
+// This file converts the kernel side's records to events.
+
 import (
 	"bytes"
 	"encoding/binary"

@@ -1,5 +1,7 @@
 package capture
 
+// This file reads the kernel's own counters, for the cross-check.
+
 import (
 	"cmp"
 	"maps"

@@ -2,6 +2,8 @@
 
 package capture
 
+// This file is for systems that cannot record.
+
 import (
 	"context"
 	"runtime"

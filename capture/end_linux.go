@@ -2,6 +2,8 @@
 
 package capture
 
+// This file ends a recording.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package capture
 
+// This file finds out whether the process of a listener is stopped or frozen.
+
 import (
 	"bytes"
 	"os"

@@ -1,5 +1,7 @@
 package capture
 
+// This file finds the processes that have connections and listeners open at the end.
+
 import (
 	"errors"
 	"io"

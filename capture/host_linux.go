@@ -1,5 +1,7 @@
 package capture
 
+// This file describes the host for the header.
+
 import (
 	"cmp"
 	"crypto/hmac"

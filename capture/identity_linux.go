@@ -1,5 +1,7 @@
 package capture
 
+// This file reads the identity of a process: container, pod, unit.
+
 import (
 	"os"
 	"regexp"

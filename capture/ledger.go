@@ -1,5 +1,7 @@
 package capture
 
+// This file keeps the account of each probe: seen, recorded, lost.
+
 import (
 	"slices"
 

@@ -2,6 +2,8 @@
 
 package capture
 
+// This file has the probes of the life of connections.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package capture
 
+// This file lists listeners and connections for snapshots.
+
 import (
 	"bytes"
 	"cmp"

@@ -2,6 +2,8 @@
 
 package capture
 
+// This file reads the ring buffer where the kernel wrote it.
+
 import (
 	"fmt"
 	"os"

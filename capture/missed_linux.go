@@ -2,6 +2,8 @@
 
 package capture
 
+// This file counts the hits for which the kernel ran no probe.
+
 import (
 	"cmp"
 	"errors"

@@ -1,5 +1,7 @@
 package capture
 
+// This file has the compiled programs of x86-64.
+
 import (
 	"github.com/cilium/ebpf"
 

@@ -1,5 +1,7 @@
 package capture
 
+// This file finds a process that has each listener open.
+
 import (
 	"os"
 	"strconv"

@@ -1,5 +1,7 @@
 package capture
 
+// This file finds out whether tasks preempt each other inside of probes.
+
 import (
 	"bytes"
 	"io/fs"

@@ -1,5 +1,7 @@
 package capture
 
+// This file finds out whether this host can be recorded, before anything is attached.
+
 import (
 	"bytes"
 	"errors"

@@ -2,6 +2,8 @@
 
 package capture
 
+// This file chooses, loads and attaches probes.
+
 import (
 	"errors"
 	"fmt"

@@ -2,6 +2,8 @@
 
 package capture
 
+// This file keeps the records of processes.
+
 import (
 	"bytes"
 	"cmp"

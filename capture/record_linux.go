@@ -2,6 +2,8 @@
 
 package capture
 
+// This file has Record, the main loop.
+
 import (
 	"context"
 	"errors"

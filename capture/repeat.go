@@ -2,6 +2,8 @@
 
 package capture
 
+// This file recognises events that are like the one before of their task, of which only the rest is converted.
+
 import (
 	"unsafe"
 

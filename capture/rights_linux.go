@@ -2,6 +2,8 @@
 
 package capture
 
+// This file gives up rights, and says which one lacks.
+
 import (
 	"os"
 	"strconv"

@@ -2,6 +2,8 @@
 
 package capture
 
+// This file accepts by io_uring, for the self-test of the probes.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package capture
 
+// This file keeps room on the disk for the end of the capture.
+
 import (
 	"errors"
 	"fmt"

@@ -2,6 +2,8 @@
 
 package capture
 
+// This file tests every probe with connections of its own.
+
 import (
 	"errors"
 	"fmt"

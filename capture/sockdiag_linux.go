@@ -2,6 +2,8 @@
 
 package capture
 
+// This file asks sock_diag for sockets.
+
 import (
 	"encoding/binary"
 	"errors"

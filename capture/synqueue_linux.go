@@ -2,6 +2,8 @@
 
 package capture
 
+// This file finds out when a SYN queue counts as full.
+
 import (
 	"bytes"
 	"errors"

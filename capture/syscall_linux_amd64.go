@@ -1,5 +1,7 @@
 package capture
 
+// This file has the numbers of system calls on x86-64.
+
 import "golang.org/x/sys/unix"
 
 // acceptNumbers are the accept system calls of this architecture that block.

@@ -1,5 +1,7 @@
 package capture
 
+// This file finds the kretprobes that were made in tracefs, and removes those that a killed recorder left.
+
 import (
 	"os"
 	"slices"

@@ -1,5 +1,7 @@
 package capture
 
+// This file reads the bits of io_uring's requests, which move between kernels, from BTF.
+
 import (
 	"bytes"
 	"encoding/binary"

@@ -2,6 +2,8 @@
 
 package capture
 
+// This file attaches and detaches the probes that slow down other programs.
+
 import (
 	"fmt"
 	"os"

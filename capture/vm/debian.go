@@ -2,6 +2,8 @@
 
 package main
 
+// This file fetches kernels and packages from Debian's archive.
+
 import (
 	"errors"
 	"fmt"

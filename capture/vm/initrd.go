@@ -2,6 +2,8 @@
 
 package main
 
+// This file writes the initial RAM disk.
+
 import (
 	"bufio"
 	"encoding/json"

@@ -2,6 +2,8 @@
 
 package main
 
+// This file chooses kernel modules.
+
 import (
 	"debug/elf"
 	"errors"

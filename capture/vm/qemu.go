@@ -2,6 +2,8 @@
 
 package main
 
+// This file starts QEMU.
+
 import (
 	"archive/tar"
 	"context"

@@ -2,6 +2,8 @@
 
 package main
 
+// This file has the calls that wait in accept for long.
+
 import (
 	"bufio"
 	"fmt"

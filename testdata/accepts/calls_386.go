@@ -2,6 +2,8 @@
 
 package main
 
+// This file has the system calls of 32-bit x86.
+
 import (
 	"runtime"
 	"unsafe"

@@ -2,6 +2,8 @@
 
 package main
 
+// This file has the system calls of other architectures.
+
 import (
 	"unsafe"
 

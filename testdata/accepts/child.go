@@ -2,6 +2,8 @@
 
 package main
 
+// This file starts the program as a child, for processes of other kinds.
+
 import (
 	"encoding/json"
 	"io"

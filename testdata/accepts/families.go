@@ -2,6 +2,8 @@
 
 package main
 
+// This file has the cases of address families.
+
 import (
 	"fmt"
 	"os"

@@ -2,6 +2,8 @@
 
 package main
 
+// This file has the system calls of 32-bit programs on x86-64.
+
 import (
 	"runtime/debug"
 

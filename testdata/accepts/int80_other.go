@@ -2,4 +2,6 @@
 
 package main
 
+// This file has no such calls on other architectures.
+
 var int80Cases []testCase

@@ -2,6 +2,8 @@
 
 package main
 
+// This file has the cases of namespaces and containers.
+
 import (
 	"crypto/rand"
 	"encoding/hex"

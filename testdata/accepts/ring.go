@@ -2,6 +2,8 @@
 
 package main
 
+// This file drives an io_uring.
+
 import (
 	"fmt"
 	"os"

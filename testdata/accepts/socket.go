@@ -2,6 +2,8 @@
 
 package main
 
+// This file makes sockets and clients.
+
 import (
 	"fmt"
 	"net/netip"

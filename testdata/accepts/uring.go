@@ -2,6 +2,8 @@
 
 package main
 
+// This file has the cases of io_uring.
+
 import (
 	"strings"
 	"sync/atomic"

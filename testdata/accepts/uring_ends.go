@@ -2,6 +2,8 @@
 
 package main
 
+// This file has the cases of how multishot requests end.
+
 import (
 	"io"
 	"os"

@@ -1,5 +1,7 @@
 package main
 
+// This file estimates how small a capture could be.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package main
 
+// This file makes a large capture.
+
 import (
 	"bufio"
 	"fmt"

@@ -1,5 +1,7 @@
 package main
 
+// This file measures reading.
+
 import (
 	"bytes"
 	"encoding/json"

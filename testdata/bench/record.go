@@ -1,5 +1,7 @@
 package main
 
+// This file measures recording.
+
 import (
 	"bytes"
 	"fmt"

@@ -1,5 +1,7 @@
 package main
 
+// This file measures sizes of captures.
+
 import (
 	"cmp"
 	"encoding/json"

@@ -1,5 +1,7 @@
 package museum
 
+// This file has exhibits whose blocks and events are hostile.
+
 import (
 	"bytes"
 	"fmt"

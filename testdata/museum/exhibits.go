@@ -1,5 +1,7 @@
 package museum
 
+// This file has the list of exhibits, and those whose frames and records are hostile.
+
 import (
 	"bytes"
 	"fmt"

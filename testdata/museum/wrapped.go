@@ -1,5 +1,7 @@
 package museum
 
+// This file has exhibits that were compressed once more.
+
 import (
 	"bytes"
 	"compress/gzip"

@@ -1,5 +1,7 @@
 package main
 
+// This file makes the changes of code that tests must notice.
+
 import (
 	"fmt"
 	"go/ast"

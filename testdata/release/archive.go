@@ -1,5 +1,7 @@
 package main
 
+// This file makes archives.
+
 import (
 	"archive/tar"
 	"archive/zip"

@@ -1,5 +1,7 @@
 package main
 
+// This file makes packages of Debian and of RPM.
+
 import (
 	"bytes"
 	"compress/gzip"
