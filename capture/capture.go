@@ -3,6 +3,8 @@
 // space knows (processes, clocks, losses), and writes a capture.
 //
 // Nothing is pinned: when the recorder dies, the kernel removes its probes.
+//
+// Exported names may change until version 1; CHANGELOG.md says which changed.
 package capture
 
 import (

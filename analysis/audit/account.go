@@ -1,5 +1,7 @@
-// Package audit holds what a capture says of itself, in its END, its records of losses
-// and its events' numbers, against what it holds.
+// Package audit compares what a capture says of itself, in its END, its records of losses
+// and its events' numbers, with what it holds.
+//
+// Exported names may change until version 1; CHANGELOG.md says which changed.
 package audit
 
 import (

@@ -1,6 +1,9 @@
 // Package findings holds the rules by which acc analyze finds what is wrong in a capture. A rule
 // is a function of a summary: it needs no capture, keeps nothing, and says what it found as a
 // Finding. docs/FINDINGS.md explains each.
+//
+// Exported names may change until version 1; CHANGELOG.md says which changed. The JSON of a
+// Finding is stable by docs/JSON.md.
 package findings
 
 import (

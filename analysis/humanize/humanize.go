@@ -1,4 +1,6 @@
 // Package humanize writes counts, sizes and durations for people.
+//
+// Exported names may change until version 1; CHANGELOG.md says which changed.
 package humanize
 
 import (

@@ -1,6 +1,8 @@
-// Package pairing joins the entry and the return of each attempt to accept, thread by thread, and
-// says of what has only one of them why. It knows no listener and no process but by their
-// numbers: whoever feeds it keeps what it knows of a thread in Task.Place.
+// Package pairing joins the entry and the return of each attempt to accept, thread by thread. Where
+// one of them is missing, it says why. It knows listeners and processes by their numbers alone:
+// its caller keeps what it knows of a thread in Task.Place.
+//
+// Exported names may change until version 1; CHANGELOG.md says which changed.
 package pairing
 
 import (

@@ -1,4 +1,7 @@
-// Package report writes results of analysis for people and for programs.
+// Package report writes results of analysis: text for people, JSON for programs.
+//
+// Exported names may change until version 1; CHANGELOG.md says which changed. The JSON is
+// stable by docs/JSON.md; the text is not.
 package report
 
 import (

@@ -1,6 +1,7 @@
-// Package stats collects what a capture says over time and in numbers: counts in buckets of time,
-// durations as quantiles, the first and last events of a kind; and marks figures that loss
-// makes uncertain.
+// Package stats collects figures: counts in buckets of time, quantiles of durations, the first and
+// last events of a kind. It marks the figures that losses make uncertain.
+//
+// Exported names may change until version 1; CHANGELOG.md says which changed.
 package stats
 
 import (

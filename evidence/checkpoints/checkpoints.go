@@ -1,7 +1,9 @@
 // Package checkpoints writes and reads the chain heads that acc record --checkpoint
-// leaves in a log, beyond the reach of who can change the capture: a line for each. In a
-// log others write, too. A line counts only where the log's own fields say that acc wrote
-// it; how much that is worth depends on the log, see [Form].
+// leaves in a log, a line for each: whoever can change the capture need not be able to change
+// the log. Other programs write to a log, too. A line counts only if the log's own fields say
+// that acc wrote it; how much that proves depends on the log, see [Form].
+//
+// Exported names may change until version 1; CHANGELOG.md says which changed.
 package checkpoints
 
 import (

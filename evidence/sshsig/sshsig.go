@@ -2,6 +2,8 @@
 // (PROTOCOL.sshsig in its sources): what ssh-keygen -Y sign writes and
 // ssh-keygen -Y verify reads, with the keys and lists of signers that people
 // have already.
+//
+// Exported names may change until version 1; CHANGELOG.md says which changed.
 package sshsig
 
 import (
