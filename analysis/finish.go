@@ -288,7 +288,7 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unse
 	if p := a.header.Repaired; p != nil {
 		add("repaired", "the file was damaged after it was recorded, and this is what could be read of it (%s); left "+
 			"out: %s",
-			format.Quote(p.Why), LeftOut(p.Lost, max(p.Places, 1), p.Events))
+			format.Quote(p.Why), humanize.LeftOut(p.Lost, max(p.Places, 1), p.Events))
 		for _, note := range p.Notes {
 			add("repaired", "%s", format.Quote(note))
 		}
@@ -300,7 +300,7 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unse
 			bytes += s.Bytes
 			events += s.Events
 		}
-		add("skipped", "corrupt and left out: %s", LeftOut(bytes, n, events))
+		add("skipped", "corrupt and left out: %s", humanize.LeftOut(bytes, n, events))
 	}
 	if a.end != nil && !a.end.Clean && !c.Truncated {
 		why := fmt.Sprintf("the recording was not closed cleanly (%s)", format.Quote(a.end.Reason))
@@ -365,7 +365,7 @@ func (a *Analyzer) missing(ends, unseen uint64) string {
 		format.Stop: "%s listeners that stopped",
 	} {
 		if n := sum[kind]; n > 0 {
-			parts = append(parts, fmt.Sprintf(what, Count(n)))
+			parts = append(parts, fmt.Sprintf(what, humanize.Count(n)))
 		}
 	}
 	slices.Sort(parts)

@@ -52,7 +52,7 @@ func missing(w *crosscheck.Comparison) bool {
 func someOf(list []string, most int) string {
 	text := strings.Join(list[:min(len(list), most)], "; ")
 	if n := len(list) - most; n > 0 {
-		text += fmt.Sprintf("; and %s more", Count(uint64(n)))
+		text += fmt.Sprintf("; and %s more", humanize.Count(uint64(n)))
 	}
 	return text
 }

@@ -24,11 +24,6 @@ const (
 var outcomeIDs = map[Outcome]string{OutcomeTurnedAway: "turned-away", OutcomeUnanswered: "unanswered",
 	OutcomeProbe: "probe", OutcomeUnread: "closed-unread"}
 
-// Outcomes are all ways in which a connection can fare that are told apart.
-func Outcomes() []Outcome {
-	return []Outcome{OutcomeTurnedAway, OutcomeUnread, OutcomeUnanswered, OutcomeProbe}
-}
-
 // ID is the outcome as one word, for programs, "" for none.
 func (o Outcome) ID() string { return outcomeIDs[o] }
 

@@ -6,16 +6,15 @@ import (
 	"math"
 	"strings"
 
-	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/humanize"
 )
 
 // Count writes n with commas.
-func Count(n uint64) string { return analysis.Count(n) }
+func Count(n uint64) string { return humanize.Count(n) }
 
 // Duration writes nanoseconds with three digits and a unit that suits: 812 ns,
 // 12.3 ms, 4.56 s, 3m20s, 3d18h.
-func Duration(ns int64) string { return analysis.Duration(ns) }
+func Duration(ns int64) string { return humanize.Duration(ns) }
 
 // Bytes writes a size with three digits and a binary unit.
 func Bytes(n int64) string { return humanize.Bytes(n) }

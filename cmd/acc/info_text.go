@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/report"
@@ -62,7 +61,7 @@ func (i *info) states(row func(name, format string, args ...any)) {
 			q(r.SHA256),
 		)
 		row("", "%s", q(r.Why))
-		row("", "not in here: %s", analysis.LeftOut(r.Lost, max(r.Places, 1), r.Events))
+		row("", "not in here: %s", humanize.LeftOut(r.Lost, max(r.Places, 1), r.Events))
 		list(row, "", r.Notes)
 	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/format"
 	"github.com/acc-project/acc/replay"
@@ -95,7 +94,7 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 	}
 	fmt.Fprintf(errOut, "acc: %s: %s\n", format.Quote(in.name), format.Quote(note.Why))
 	fmt.Fprintf(errOut, "acc: %s has %s; left out: %s\n", format.Quote(out.name),
-		humanize.Plural(end.Events, "event"), analysis.LeftOut(note.Lost, max(note.Places, 1), note.Events))
+		humanize.Plural(end.Events, "event"), humanize.LeftOut(note.Lost, max(note.Places, 1), note.Events))
 	if out.name != "-" {
 		fmt.Fprintf(errOut, "acc: next: acc analyze %s; keep %s, which is the evidence\n", format.Quote(out.name),
 			format.Quote(in.name))

@@ -8,8 +8,8 @@ import (
 	"io"
 	"strings"
 
-	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/evidence/checkpoints"
@@ -65,7 +65,7 @@ func (v *verified) text(out io.Writer) error {
 	v.headsText(row)
 	if r := v.Repaired; r != nil {
 		row("repaired", "from %s, %d bytes (%s)", q(r.SHA256), r.Bytes, q(r.Verdict))
-		row("", "not in here: %s", analysis.LeftOut(r.Lost, max(r.Places, 1), r.Events))
+		row("", "not in here: %s", humanize.LeftOut(r.Lost, max(r.Places, 1), r.Events))
 	}
 	if v.CrossCheck.Text != "" {
 		row("cross-check", "%s", q(v.CrossCheck.Text))
