@@ -8,9 +8,12 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/acc-project/acc/analysis/report"
 )
 
 // Exit codes, the same for every command.
@@ -87,25 +90,25 @@ Signs before a number
   without    exact
 
 Words
-  attempt          one call of accept or accept4, or one request of io_uring
-  without a return its return is not in the capture: it was still waiting, or events are missing
-  queued           the handshake is done; the connection waits in the accept queue
-  queue high       the longest accept queue seen, and its limit; FULL: longer than the limit
-  p99 queued       99 of 100 accepted connections waited no longer than this in the queue
-  p99 in call      99 of 100 attempts took no longer than this
-  in accept        calls that were still waiting when the recording ended
-  dead on arrival  the client had reset the connection before accept returned it
-  not shown        what this recording can't show, or what only the kernel's counters show
+  attempt           one call of accept or accept4, or one request of io_uring
+  without a return  its return is not in the capture: it was still waiting, or events are missing
+  queued            the handshake is done; the connection waits in the accept queue
+  queue high        the longest accept queue seen, and its limit; FULL: longer than the limit
+  p99 queued        99 of 100 accepted connections waited no longer than this in the queue
+  p99 in call       99 of 100 attempts took no longer than this
+  in accept         calls that were still waiting when the recording ended
+  dead on arrival   the client had reset the connection before accept returned it
+  not shown         what this recording can't show, or what only the kernel's counters show
 
 The line of small bars is accepted connections over time, left to right; a dot is none.
 In --timeline the lane of a connection is drawn with the signs that its first line explains.
 
 How it looks
-  width      the terminal's, or COLUMNS where the output is no terminal; columns that do not
-             fit are shortened or left out
-  colour     --color, NO_COLOR, TERM=dumb
-  characters ASCII where LC_ALL, LC_CTYPE or LANG names no UTF-8, or TERM is an old terminal
-  times      in the recorded host's zone; --utc and --local (TZ) change that
+  width       the terminal's, or COLUMNS where the output is no terminal; columns that do
+              not fit are shortened or left out
+  colour      --color, NO_COLOR, TERM=dumb
+  characters  ASCII where LC_ALL, LC_CTYPE or LANG names no UTF-8, or TERM is an old terminal
+  times       in the recorded host's zone; --utc and --local (TZ) change that
 acc starts no pager. For one: acc analyze --color always FILE | less -R`}
 }
 
@@ -189,9 +192,60 @@ const helpWidth = 100
 // printHelp explains a command: in short, or with all that is to say.
 func printHelp(out io.Writer, cmd *cobra.Command, full bool) error {
 	var b strings.Builder
-	writeHelp(&b, cmd, full, widthOf(out))
-	_, err := io.WriteString(out, b.String())
+	width := widthOf(out)
+	writeHelp(&b, cmd, full, width)
+	_, err := io.WriteString(out, fitHelp(b.String(), width))
 	return err
+}
+
+// fitHelp breaks what is too wide for so many columns, 0: for none. Sentences flow on; what is set in, as tables and
+// examples are, stays line by line, and goes on below its last column; commands stay whole.
+func fitHelp(text string, columns int) string {
+	if columns <= 0 {
+		return text
+	}
+	var out []byte
+	lines := strings.Split(text, "\n")
+	for i := 0; i < len(lines); i++ {
+		line := lines[i]
+		below := setIn(line)
+		if at := strings.LastIndex(line, "  ") + 2; below > 0 && at > below {
+			below = utf8.RuneCountInString(line[:at])
+		}
+		if below > 0 && isCommand(line) { // to be copied
+			out = append(append(out, line...), '\n')
+			continue
+		}
+		for wide := tooWide(lines[i:], columns); wide && i+1 < len(lines) && lines[i+1] != "" &&
+			setIn(lines[i+1]) == below && (below == 0 || below > setIn(line)); {
+			i++
+			line += " " + strings.TrimSpace(lines[i])
+		}
+		out = append(report.AppendFolded(out, []byte(line), columns, min(below, columns/2)), '\n')
+	}
+	return strings.TrimSuffix(string(out), "\n")
+}
+
+// setIn is how far a line is set in.
+func setIn(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
+
+// isCommand reports whether a line of help is a command to type.
+func isCommand(line string) bool {
+	line = strings.TrimPrefix(strings.TrimSpace(line), "sudo ")
+	return strings.HasPrefix(line, "acc ") || strings.Contains(line, "| acc ")
+}
+
+// tooWide reports whether one of the lines up to the next empty one does not fit.
+func tooWide(lines []string, columns int) bool {
+	for _, line := range lines {
+		if line == "" {
+			return false
+		}
+		if utf8.RuneCountInString(line) > columns {
+			return true
+		}
+	}
+	return false
 }
 
 // writeHelp does so for a terminal of so many columns, 0: none.
