@@ -104,8 +104,8 @@ analyze reads all *.acc in it, each by itself.`,
 	f := cmd.Flags()
 	f.BoolVar(&o.json, "json", false, "print JSON: one object, with error alone if the file can't be read; with "+
 		"--pairs and --connections one a line")
-	f.BoolVar(&o.brief, "brief", false, "print the answer alone: whether the capture is whole, and the worst "+
-		"findings, five lines at most")
+	f.BoolVar(&o.brief, "brief", false, "print the answer alone: is the file intact, is the recording complete, and "+
+		"the worst findings, five lines at most")
 	f.BoolVar(&o.pairs, "pairs", false, "list every attempt: its entry and its return; in brackets, why one of them "+
 		"is not there (no-call: io_uring or the kernel itself, where no system call is)")
 	f.BoolVar(&o.connections, "connections", false, "list every TCP connection, in the order in which they ended")

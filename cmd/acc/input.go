@@ -19,12 +19,14 @@ import (
 
 // oneCapture wants one argument, a capture file or -.
 func oneCapture(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return usage(cmd, fmt.Errorf("%s reads one capture, a file or - for standard input, not %d: each has a clock "+
-			"and events of its own; analyze, info and verify read several",
-			cmd.Name(), len(args)))
+	switch len(args) {
+	case 0:
+		return usage(cmd, errors.New("name a capture file, or - for standard input"))
+	case 1:
+		return nil
 	}
-	return nil
+	return usage(cmd, fmt.Errorf("%s reads one capture, not %d: each has a clock and events of its own; analyze, info "+
+		"and verify read several", cmd.Name(), len(args)))
 }
 
 // confineReader gives up what a reader of files does not need; tests that run commands in

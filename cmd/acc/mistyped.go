@@ -96,6 +96,10 @@ func ofOthers(cmd *cobra.Command, flag string) string {
 		return "acc explain is about one event; acc replay -f prints those that a condition holds for"
 	case flag == "filter" && (name == "info" || name == "verify" || name == "repair" || name == "sign"):
 		return whole + "; acc replay -f chooses events, acc analyze --connections -f connections"
+	case (flag == "utc" || flag == "local") && name == "verify":
+		return "acc verify prints times in UTC; acc info, analyze, replay and explain have --" + flag
+	case (flag == "utc" || flag == "local") && (name == "repair" || name == "sign"):
+		return "acc " + name + " prints no times; acc info, analyze, replay and explain have --" + flag
 	case (flag == "top" || flag == "sort") && name == "replay":
 		return "acc replay prints all events in order of time; acc analyze has tables with --" + flag
 	case (flag == "top" || flag == "sort") && (name == "info" || name == "verify" || name == "explain"):

@@ -34,10 +34,13 @@ what it lacks, and exit with 3. Repair itself exits with 0 if it wrote the file.
 		Example: `  acc repair damaged.acc -o readable.acc
   acc info readable.acc`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 || args[0] == "-" {
-				return usage(cmd, errors.New("name one capture file; standard input can't be read twice"))
+			if len(args) == 0 {
+				return usage(cmd, errors.New("name the damaged capture"))
 			}
-			return nil
+			if args[0] == "-" {
+				return usage(cmd, errors.New("name a file: repair reads the capture twice, and standard input can be read once"))
+			}
+			return oneCapture(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runRepair(cmd.ErrOrStderr(), args[0], o)
