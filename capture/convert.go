@@ -47,8 +47,8 @@ type copied struct{ from, to, size uintptr }
 
 // What conversion copies, and need not be told of: all but what depends on something else, or is no number.
 var (
-	copiedOfEvent = copiedMembers(reflect.TypeFor[bpf.AccEvent](), "Netns", "HasAddr", "HasAddrlen", "Told", "Inode", "Cookie",
-		"Lport", "Rport", "PeerPid", "PeerUid")
+	copiedOfEvent = copiedMembers(reflect.TypeFor[bpf.AccEvent](), "Netns", "HasAddr", "HasAddrlen", "Told", "Inode",
+		"Cookie", "Lport", "Rport", "PeerPid", "PeerUid")
 	copiedOfLife = copiedMembers(reflect.TypeFor[bpf.AccLifeEvent]())
 )
 

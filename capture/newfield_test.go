@@ -114,10 +114,12 @@ func TestNewField(t *testing.T) {
 		}
 	}
 	run(filepath.Join(dir, "bpf"), "go", "generate", ".")
-	if err := os.WriteFile(filepath.Join(dir, "capture/newfield_records_test.go"), []byte(newFieldRecords), 0o644); err != nil {
+	records := filepath.Join(dir, "capture/newfield_records_test.go")
+	if err := os.WriteFile(records, []byte(newFieldRecords), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	run(dir, "go", "test", "./capture", "-run", "^TestNewFieldRecords$|^TestTakeRandom|^TestConvertLifeArrives$|^TestEnums$", "-short")
+	run(dir, "go", "test", "./capture", "-short", "-run",
+		"^TestNewFieldRecords$|^TestTakeRandom|^TestConvertLifeArrives$|^TestEnums$")
 	var got []int
 	for line := range bytes.Lines(run(dir, "go", "run", "./cmd/acc", "replay", "--json", "--speed", "max", "capture/new.acc")) {
 		var e struct {
