@@ -132,6 +132,19 @@ func TestConvertLifeArrives(t *testing.T) {
 	arrives(t, []bpf.AccLifeEvent{raw}, map[string]uintptr{"Type": 1}, made)
 }
 
+// What an event of a connection's life has that varies lies at its front as in a LifeRow, all of it.
+func TestLifeRow(t *testing.T) {
+	row, raw := leavesOf(reflect.TypeFor[format.LifeRow]()), leavesOf(reflect.TypeFor[bpf.AccLifeEvent]())
+	for i, to := range row {
+		if from := raw[i]; !strings.EqualFold(to.name, from.name) || to.at != from.at || to.size != from.size {
+			t.Errorf("%s at %d, %s at %d in C", to.name, to.at, from.name, from.at)
+		}
+	}
+	if size := unsafe.Sizeof(format.LifeRow{}); size != lifeFrom {
+		t.Errorf("a LifeRow has %d bytes, what varies %d", size, lifeFrom)
+	}
+}
+
 // The size of a record tells which kind it is of.
 func TestRecordSizes(t *testing.T) {
 	sizes := map[uintptr]bool{

@@ -137,18 +137,10 @@ func form(family uint16) format.AddrForm {
 // lifeAgain records an event of a connection's life that is like the last one of its kind; false if it can't be said
 // that way.
 func (s *session) lifeAgain(last format.Row, raw *bpf.AccLifeEvent) bool {
-	row, life := s.writer.RepeatLife(last, raw.Cpu)
-	if row == nil {
+	if !s.writer.RepeatLife(last, (*format.LifeRow)(unsafe.Pointer(raw)), form(raw.Family)) { // TestLifeRow
 		return false
 	}
-	row.BootNS, row.CPUSeq, row.Backlog, row.Inode, row.Cookie = int64(raw.BootNs), raw.CpuSeq, raw.Backlog, raw.Inode,
-		raw.Cookie
-	row.RPort, row.RAddr, row.Addr = raw.Rport, raw.Raddr, form(raw.Family)
-	life.SynQueue, life.HandshakeUS, life.BytesIn, life.BytesOut = raw.SynQueue, raw.HandshakeUs, raw.BytesIn,
-		raw.BytesOut
-	life.SegsIn, life.SegsOut, life.Retransmits, life.SockErr = raw.SegsIn, raw.SegsOut, raw.Retransmits, raw.SockErr
-	life.SRTTUS, life.MinRTTUS = raw.SrttUs, raw.MinRttUs
-	s.ledger.take(probeOf(format.Hook(raw.Hook), format.Kind(raw.Kind)), raw.Cpu, raw.CpuSeq, row.BootNS)
+	s.ledger.take(probeOf(format.Hook(raw.Hook), format.Kind(raw.Kind)), raw.Cpu, raw.CpuSeq, int64(raw.BootNs))
 	return true
 }
 

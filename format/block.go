@@ -18,7 +18,7 @@ type blockEncoder struct {
 	in      [maxSets]int32
 	drafts  [maxFields]draft
 	lag     [maxClasses]int32 // rows that in does not count yet
-	unlike  uint64            // fields from numRepeated on, as bits, whose column has another number than 0 last
+	unlike  uint64            // fields that repeats do not tell of, as bits, whose column has another number than 0 last
 	last    values            // of each field, in the last row that has it; for those whose key is not the task
 
 	tasks  keyTable
@@ -116,10 +116,10 @@ func (c *blockEncoder) add(e *Event) *known {
 		}
 		k.values[f&fieldMask] = n
 	}
-	c.unlike = unlike &^ (1<<numRepeated - 1)
+	c.unlike = unlike &^ encoding.repeated
 	for _, f := range p.prev {
 		num := k.of(f) - c.last.of(f)
-		if c.put(f, num); num != 0 && f >= numRepeated {
+		if c.put(f, num); num != 0 && encoding.repeated>>f&1 == 0 {
 			c.unlike |= 1 << f
 		}
 		c.last[f&fieldMask] = k.of(f)

@@ -66,18 +66,27 @@ func (l *rowList) add(row int) {
 	l.n++
 }
 
-// A LifeRow is what Queued and Closed events have beside that.
+// A LifeRow is what a Queued or Closed event has that the last one of its kind need not have, in the order in which the
+// recorder's programs write it.
 type LifeRow struct {
-	BytesIn     uint64 // of Closed, as are those below
-	BytesOut    uint64
-	SegsIn      uint32
+	BootNS      int64
+	CPUSeq      uint64
+	Inode       uint64
+	Cookie      uint64
+	BytesIn     uint64 // of Closed
+	BytesOut    uint64 // of Closed
+	RAddr       [16]byte
+	CPU         uint32
+	SynQueue    uint32 // of Queued
+	HandshakeUS uint32 // of Queued
+	SegsIn      uint32 // of Closed, as are those below
 	SegsOut     uint32
 	Retransmits uint32
 	SRTTUS      uint32
 	MinRTTUS    uint32
-	SynQueue    uint32 // of Queued
-	HandshakeUS uint32
+	RPort       uint16
 	SockErr     uint16 // of Closed
+	Backlog     uint32
 }
 
 // Repeat records an event on a CPU that is like the last one of its task, kind and errno, which before names, and has
@@ -92,14 +101,17 @@ func (w *Writer) Repeat(before Row, cpu uint32) *RepeatRow {
 	return w.block.repeat(before.k, before.k.class(), cpu)
 }
 
-// RepeatLife is Repeat for Queued and Closed.
-func (w *Writer) RepeatLife(before Row, cpu uint32) (*RepeatRow, *LifeRow) {
-	r := w.Repeat(before, cpu)
+// RepeatLife is Repeat for Queued and Closed, of which it records a copy. False: nothing was recorded.
+func (w *Writer) RepeatLife(before Row, l *LifeRow, addr AddrForm) bool {
+	r := w.Repeat(before, l.CPU)
 	if r == nil {
-		return nil, nil
+		return false
 	}
+	r.BootNS, r.CPUSeq, r.Inode, r.Cookie, r.Backlog = l.BootNS, l.CPUSeq, l.Inode, l.Cookie, l.Backlog
+	r.RAddr, r.RPort, r.Addr = l.RAddr, l.RPort, addr
 	p := &w.block.pending
-	return r, &p.lives[(p.n-1)&rowMask]
+	p.lives[(p.n-1)&rowMask] = *l
+	return true
 }
 
 // RepeatCall is Repeat for both events of a call on these CPUs: an Enter, and a Return.
@@ -351,12 +363,12 @@ func (c *blockEncoder) settleClosed(p *pendingRows) {
 	nums, cells := p.nums[:len(closed)], p.more[:len(closed)]
 	for j, i := range closed {
 		k := p.of[i&rowMask]
-		cells[j] = numClosed * int64(k.num[keyedClosed])
+		cells[j] = int64(len(encoding.closed)) * int64(k.num[keyedClosed])
 		nums[j] = after(&c.keyed[keyedState].vals[k.num[keyedState]], k.values[atOldState])
 		c.last[atOldState] = k.values[atOldState]
 	}
 	c.drafts[atOldState].nextAll(nums)
-	for n, f := range closedFields {
+	for n, f := range encoding.closed { // in the order of Fields
 		vals := c.keyed[keyedClosed].vals[n:]
 		switch f.size {
 		case 8:
@@ -383,25 +395,6 @@ func settleLife[T int64 | uint32 | uint16](nums []int64, p *pendingRows, vals []
 		n := *(*T)(unsafe.Add(member, uintptr(i&rowMask)*unsafe.Sizeof(LifeRow{})))
 		nums[j] = after(&vals[cells[j]], int64(n))
 	}
-}
-
-var noLife LifeRow
-
-// closedFields are the fields of keyedClosed, in the order of Fields, and where they are in a LifeRow; size 0: they
-// are as in the event before.
-var closedFields = [numClosed]struct {
-	place
-	at, size uintptr
-}{
-	{atSockErr, unsafe.Offsetof(noLife.SockErr), unsafe.Sizeof(noLife.SockErr)},
-	{atShutdown, 0, 0},
-	{atBytesIn, unsafe.Offsetof(noLife.BytesIn), unsafe.Sizeof(noLife.BytesIn)},
-	{atBytesOut, unsafe.Offsetof(noLife.BytesOut), unsafe.Sizeof(noLife.BytesOut)},
-	{atSegsIn, unsafe.Offsetof(noLife.SegsIn), unsafe.Sizeof(noLife.SegsIn)},
-	{atSegsOut, unsafe.Offsetof(noLife.SegsOut), unsafe.Sizeof(noLife.SegsOut)},
-	{atRetransmits, unsafe.Offsetof(noLife.Retransmits), unsafe.Sizeof(noLife.Retransmits)},
-	{atSRTT, unsafe.Offsetof(noLife.SRTTUS), unsafe.Sizeof(noLife.SRTTUS)},
-	{atMinRTT, unsafe.Offsetof(noLife.MinRTTUS), unsafe.Sizeof(noLife.MinRTTUS)},
 }
 
 // after gives the difference of n to what it is after, and makes it that.

@@ -5,6 +5,7 @@ package format
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"unsafe"
 )
@@ -36,17 +37,9 @@ const (
 	atRPort
 	atOldState
 	atSockErr
-	atShutdown
 	atSynQueue
 	atHandshake
-	atBytesIn
-	atBytesOut
-	atSegsIn
-	atSegsOut
-	atRetransmits
-	atSRTT
-	atMinRTT
-	numRepeated // a repeat tells of those before
+	numRepeated // a repeat tells of those before, and of all fields of keyedClosed
 
 	atMark place = iota - 1
 	atLPort
@@ -59,9 +52,7 @@ var named = [numNamed]string{
 	atRet:     "ret",
 	atBacklog: "backlog", atInode: "inode", atCookie: "cookie", atRAddr: "raddr", atRPort: "rport",
 	atOldState: "old_state",
-	atSockErr:  "sock_err", atShutdown: "shutdown", atSynQueue: "syn_queue", atHandshake: "handshake_us",
-	atBytesIn: "bytes_in", atBytesOut: "bytes_out",
-	atSegsIn: "segs_in", atSegsOut: "segs_out", atRetransmits: "retransmits", atSRTT: "srtt_us", atMinRTT: "min_rtt_us",
+	atSockErr:  "sock_err", atSynQueue: "syn_queue", atHandshake: "handshake_us",
 	atMark: "mark", atLPort: "lport", atRName: "rname",
 }
 
@@ -75,8 +66,7 @@ const (
 	keyedQueue
 	keyedQueued
 
-	numPeer   = 2 // fields of keyedConn
-	numClosed = 9 // of keyedClosed
+	numPeer = 2 // fields of keyedConn
 )
 
 // plans are what a blockEncoder has to do for an event of each class.
@@ -87,7 +77,28 @@ type plans struct {
 	fields [maxFields]*Field
 	inWord [len(eventWords{})]uint64 // fields that have a part in a word of an event
 	// fields of which equal words say nothing: texts lie elsewhere, repeats change values alone
-	always uint64
+	always   uint64
+	repeated uint64       // fields that repeats tell of
+	closed   []lifeMember // the fields of keyedClosed
+}
+
+// A lifeMember is where a field is in a LifeRow; size 0: it is as in the event before.
+type lifeMember struct {
+	place
+	at, size uintptr
+}
+
+// inLife finds the member of a LifeRow that has the name of the field's member of Event.
+func (f *Field) inLife(at place) lifeMember {
+	event := reflect.TypeFor[Event]()
+	for i := range event.NumField() {
+		if m := event.Field(i); m.Offset == f.at && f.size > 0 {
+			if l, ok := reflect.TypeFor[LifeRow]().FieldByName(m.Name); ok {
+				return lifeMember{at, l.Offset, l.Type.Size()}
+			}
+		}
+	}
+	return lifeMember{place: at}
 }
 
 // A classPlan lists the fields of a class of events by what they are the difference to. Sets of
@@ -155,7 +166,7 @@ type group struct {
 var encoding = makePlans()
 
 func makePlans() *plans {
-	p := &plans{always: 1<<numRepeated - 1}
+	p := &plans{repeated: 1<<numRepeated - 1}
 	p.place()
 	// in the order of keyedCPU ...
 	for _, at := range []place{atTID, atSeq, atRAddr, atOldState, atSockErr, atSynQueue, atHandshake} {
@@ -180,9 +191,14 @@ func makePlans() *plans {
 			}
 		}
 	}
-	if len(p.keyed[keyedConn].fields) != numPeer || len(p.keyed[keyedClosed].fields) != numClosed {
+	if len(p.keyed[keyedConn].fields) != numPeer {
 		panic("format: repeats do not cover all fields")
 	}
+	for _, at := range p.keyed[keyedClosed].fields {
+		p.repeated |= 1 << at
+		p.closed = append(p.closed, p.fields[at].inLife(at))
+	}
+	p.always |= p.repeated
 	for class := range p.of {
 		for on, mask := range onMasks {
 			if mask>>class&1 != 0 {

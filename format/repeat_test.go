@@ -49,12 +49,15 @@ func TestRepeat(t *testing.T) {
 			last[k] = w.Last()
 		case want.TID == 0:
 			lives++
-			row, life := w.RepeatLife(last[k], want.CPU)
-			fill(row, &want)
-			*life = LifeRow{SynQueue: want.SynQueue, HandshakeUS: want.HandshakeUS, BytesIn: want.BytesIn,
-				BytesOut: want.BytesOut,
-				SegsIn:   want.SegsIn, SegsOut: want.SegsOut, Retransmits: want.Retransmits, SRTTUS: want.SRTTUS,
-				MinRTTUS: want.MinRTTUS, SockErr: want.SockErr}
+			var row RepeatRow
+			fill(&row, &want)
+			if !w.RepeatLife(last[k], &LifeRow{BootNS: row.BootNS, CPUSeq: row.CPUSeq, Inode: row.Inode, Cookie: row.Cookie,
+				RAddr: row.RAddr, RPort: row.RPort, CPU: want.CPU, Backlog: row.Backlog, SynQueue: want.SynQueue,
+				HandshakeUS: want.HandshakeUS, BytesIn: want.BytesIn, BytesOut: want.BytesOut, SegsIn: want.SegsIn,
+				SegsOut: want.SegsOut, Retransmits: want.Retransmits, SRTTUS: want.SRTTUS, MinRTTUS: want.MinRTTUS,
+				SockErr: want.SockErr}, row.Addr) {
+				t.Fatal("a life is not recorded as a repeat")
+			}
 		default:
 			repeats++
 			fill(w.Repeat(last[k], want.CPU), &want)
