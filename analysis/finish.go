@@ -233,7 +233,7 @@ func (a *Analyzer) captureInfo() CaptureInfo {
 	c := CaptureInfo{
 		ID: h.ID, Host: h.Host, Kernel: h.Kernel, Arch: h.Arch, Mode: h.Mode, Tool: h.Tool,
 		Start: a.at(h.Clock.BootNS), StartNS: h.Clock.BootNS, ZoneSec: h.ZoneSec, Events: a.events,
-		Limits: append([]string{}, h.Limits...), Filters: append([]string{}, h.Filters...),
+		Limits: append([]string{}, h.Limits...), Filters: append([]string{}, h.Filters...), Redacted: h.Redacted,
 	}
 	if a.events > 0 {
 		c.First, c.Last = a.at(a.firstNS), a.at(a.lastNS)

@@ -12,6 +12,7 @@ import (
 	"github.com/acc-project/acc/analysis/listeners"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
+	"github.com/acc-project/acc/format"
 )
 
 // SchemaVersion is the version of the JSON that acc prints. It grows when a key goes or
@@ -75,9 +76,11 @@ type CaptureInfo struct {
 	ZoneSec    int        `json:"zone_s"`        // the host's offset, seconds east of UTC
 	Events     uint64     `json:"events"`        // in the capture
 	// why it ended: signal, count, duration, command, error, disk full ...; "" if the end is missing
-	EndReason string   `json:"end_reason"`
-	Limits    []string `json:"limits"`  // what this recording could not show, a sentence each
-	Filters   []string `json:"filters"` // what it left out on purpose
+	EndReason string `json:"end_reason"`
+	// of which capture this one was made without names and addresses; null: it is none of acc redact
+	Redacted *format.Redacted `json:"redacted"`
+	Limits   []string         `json:"limits"`  // what this recording could not show, a sentence each
+	Filters  []string         `json:"filters"` // what it left out on purpose
 }
 
 // Caveat is one reason why the capture does not tell all.

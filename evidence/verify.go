@@ -44,6 +44,7 @@ type Verification struct {
 	Missing   *Missing         `json:"missing"`   // what a truncated capture lacks; null: nothing
 	Skipped   []format.Skip    `json:"skipped"`   // what is corrupt and was left out
 	Repaired  *format.Repaired `json:"repaired"`  // what was done to it; null: it is no repaired capture
+	Redacted  *format.Redacted `json:"redacted"`  // of what it was made; null: names and addresses are the original ones
 	Heads     []HeadResult     `json:"heads"`     // what became of each head that was asked for
 	Log       *LogResult       `json:"log"`       // what the log of --checkpoints is worth; null: there is none
 	Signature SignatureResult  `json:"signature"` // what became of the signature
@@ -163,7 +164,7 @@ func Verify(ctx context.Context, src io.Reader, open func(io.Reader) (*Capture, 
 func (v *Verification) read(ctx context.Context, c *Capture, x *Examination, want *wanted) (last *format.Batch,
 	err error) {
 	h := c.Header()
-	v.ID, v.Repaired = h.ID, h.Repaired
+	v.ID, v.Repaired, v.Redacted = h.ID, h.Repaired, h.Redacted
 	last = &format.Batch{}
 	for ctx.Err() == nil {
 		b, err := c.Next()

@@ -370,6 +370,36 @@ func (f *Field) Addr(e *Event) netip.Addr {
 	return *(*netip.Addr)(unsafe.Add(unsafe.Pointer(e), f.at))
 }
 
+// SetInt gives an event the field's value of [Field.Int]. Of errno, which follows from ret, it does nothing.
+func (f *Field) SetInt(e *Event, v int64) {
+	p := unsafe.Add(unsafe.Pointer(e), f.at)
+	switch {
+	case f.Type == String || f.Type == Addr:
+	case f.size == 1:
+		*(*uint8)(p) = uint8(v)
+	case f.size == 2:
+		*(*uint16)(p) = uint16(v)
+	case f.size == 4:
+		*(*uint32)(p) = uint32(v)
+	case f.size == 8:
+		*(*int64)(p) = v
+	}
+}
+
+// SetStr gives an event the field's text.
+func (f *Field) SetStr(e *Event, s string) {
+	if f.Type == String {
+		*(*string)(unsafe.Add(unsafe.Pointer(e), f.at)) = s
+	}
+}
+
+// SetAddr gives an event the field's address.
+func (f *Field) SetAddr(e *Event, a netip.Addr) {
+	if f.Type == Addr {
+		*(*netip.Addr)(unsafe.Add(unsafe.Pointer(e), f.at)) = a
+	}
+}
+
 // Word is a number's word, or the number in decimal if it has none.
 func (f *Field) Word(v int64) string { return f.word(v) }
 

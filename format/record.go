@@ -41,6 +41,7 @@ type Header struct {
 	// the columns of a block, in order; see [Fields]
 	Fields   []FieldSpec `msgpack:"fields" json:"fields"`
 	Repaired *Repaired   `msgpack:"repaired,omitempty" json:"repaired"` // nil: this is the capture that was recorded
+	Redacted *Redacted   `msgpack:"redacted,omitempty" json:"redacted"` // nil: names and addresses are the original ones
 }
 
 // Probe is one attached probe.

@@ -34,6 +34,7 @@ func (t *text) answer() {
 		code = red
 	}
 	t.line(code, t.verdict(), "")
+	t.redacted()
 	total := t.r.FindingCounts.Critical + t.r.FindingCounts.Warning + t.r.FindingCounts.Notice
 	list, room := t.r.Findings, maxHeadlines-1
 	if i := slices.IndexFunc(list, func(f findings.Finding) bool { return f.ID == "incomplete" }); i >= 0 {
@@ -60,6 +61,16 @@ func (t *text) answer() {
 		t.line("", "", fmt.Sprintf("findings in all: %s", t.findingCounts()))
 	}
 }
+
+// redacted says that names and addresses are not the original ones.
+func (t *text) redacted() {
+	if t.r.Capture.Redacted != nil {
+		t.line(amber, "", RedactedLine)
+	}
+}
+
+// RedactedLine is what stands on every screen of a redacted capture.
+const RedactedLine = "REDACTED: names, addresses and ports are not the original ones (acc info says what was kept)"
 
 // headline writes a finding in so many lines at most, and gives how many it took.
 func (t *text) headline(f *findings.Finding, most int) int {

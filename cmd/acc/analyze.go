@@ -376,4 +376,7 @@ func feed(ctx context.Context, in *input, x *evidence.Examination) error {
 // recording complete.
 func tellState(errOut io.Writer, in *input, r *analysis.Result) {
 	fmt.Fprintf(errOut, "acc: %s: %s\n", format.Quote(in.name), report.Statement(&r.Integrity, &r.Recording))
+	if in.Header().Redacted != nil {
+		fmt.Fprintf(errOut, "acc: %s: %s\n", format.Quote(in.name), report.RedactedLine)
+	}
 }

@@ -132,6 +132,9 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name str
 			text = report.Explain(e, procs[e.Proc], listeners[e.Listener], in.Header(), x.Clocks(),
 				o.zone(in.Header().ZoneSec), widthOf(out))
 			p.hide()
+			if in.Header().Redacted != nil {
+				text = report.RedactedLine + "\n" + text
+			}
 			if _, err := io.WriteString(textOut(out), text); err != nil {
 				return err
 			}

@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
+	"github.com/acc-project/acc/replay/redact"
 )
 
 func newInfoCommand() *cobra.Command {
@@ -26,12 +28,14 @@ func newInfoCommand() *cobra.Command {
 the recording is complete, and what was lost or missed. It reads all of a file of up to
 4 MiB. Of a larger one that was closed cleanly it reads the beginning, the end and the
 index, and says that it did not look at the rest; --full reads all. It works on truncated
-and corrupt files. - reads standard input; of a folder, info reads all *.acc in it. With
+and corrupt files. --reveals lists what the capture gives away: addresses, names, paths,
+users, by kind, with counts and samples. - reads standard input; of a folder, info reads all *.acc in it. With
 --json, a file that can't be read gives an object, too: its error says why.`,
 		ValidArgsFunction: captureFiles,
 		Example: `  acc info incident.acc
   acc info --full incident.acc
-  acc info --json incident.acc`,
+  acc info --json incident.acc
+  acc info --reveals incident.acc`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage(cmd, errors.New("name a capture file, or - for standard input"))
@@ -48,7 +52,9 @@ and corrupt files. - reads standard input; of a folder, info reads all *.acc in 
 					fmt.Fprintln(cmd.OutOrStdout())
 				}
 				err := errs[i]
-				if err == nil {
+				if err == nil && o.reveals {
+					err = runReveals(cmd.Context(), cmd.OutOrStdout(), in, o)
+				} else if err == nil {
 					err = runInfo(cmd.OutOrStdout(), cmd.ErrOrStderr(), in, o)
 				} else if o.json {
 					err = errors.Join(err, tellUnreadable(cmd.OutOrStdout(), args[i], err))
@@ -66,12 +72,13 @@ and corrupt files. - reads standard input; of a folder, info reads all *.acc in 
 	takesRead(cmd)
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON, one object a file")
 	cmd.Flags().BoolVar(&o.full, "full", false, "read all of a large capture, too")
+	cmd.Flags().BoolVar(&o.reveals, "reveals", false, "list what the capture gives away")
 	o.zoneOptions.flags(cmd)
 	return cmd
 }
 
 type infoOptions struct {
-	json, full bool
+	json, full, reveals bool
 	zoneOptions
 }
 
@@ -151,6 +158,24 @@ func netnsName(ns uint32) string {
 		return ""
 	}
 	return fmt.Sprintf(" (netns %d)", ns)
+}
+
+// runReveals lists what a capture gives away.
+func runReveals(ctx context.Context, out io.Writer, in *input, o infoOptions) error {
+	defer in.Close()
+	in.inside = true
+	r, err := in.unwrap(in.source)
+	if err != nil {
+		return fmt.Errorf("%s: %w", in.name, err)
+	}
+	revealed, err := redact.Reveal(stoppable{ctx, r})
+	if err != nil {
+		return in.unredactable(err)
+	}
+	if revealed.File = in.name; o.json {
+		return encodeJSON(out, revealed)
+	}
+	return revealsText(out, revealed, nil)
 }
 
 func runInfo(out, errOut io.Writer, in *input, o infoOptions) error {

@@ -53,6 +53,9 @@ func (i *info) states(row func(name, format string, args ...any)) {
 	if i.Why != "" && len(i.Integrity.Why) == 0 {
 		row("", "%s", q(i.Why))
 	}
+	if r := i.Header.Redacted; r != nil {
+		redactedRows(row, r)
+	}
 	if r := i.Header.Repaired; r != nil {
 		row(
 			"repaired",

@@ -24,6 +24,7 @@ import (
 
 	"github.com/acc-project/acc/analysis/conntrack"
 	"github.com/acc-project/acc/analysis/selection"
+	"github.com/acc-project/acc/replay/redact"
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/pairing"
@@ -44,7 +45,7 @@ func TestJSONDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck",
-		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format")
+		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format", "../../replay/redact")
 	parts := map[string]string{
 		"events": fieldTable(eventFields()), "pairs": fieldTable(lineKinds["pairs"]()), "connections": fieldTable(lineKinds["connections"]()),
 		"ends": endTable(), "why": src.words(t, "pairing.Why"), "severities": src.words(t, "findings.Severity"),
@@ -52,6 +53,7 @@ func TestJSONDocument(t *testing.T) {
 	}
 	roots := map[string]reflect.Type{"analyze": reflect.TypeFor[analysis.Result](),
 		"info": reflect.TypeFor[evidence.Info](), "verify": reflect.TypeFor[evidence.Verification](),
+		"revealed": reflect.TypeFor[redact.Revealed](), "checked": reflect.TypeFor[redact.Checked](),
 		"selection": reflect.TypeFor[selection.Figures](), "unreadable": reflect.TypeFor[unreadable](), "fields": reflect.TypeFor[field]()}
 	users := map[reflect.Type]int{}
 	for _, root := range roots {

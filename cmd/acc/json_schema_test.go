@@ -19,13 +19,14 @@ import (
 	"github.com/acc-project/acc/analysis/selection"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
+	"github.com/acc-project/acc/replay/redact"
 )
 
 // schemaRoots are the kinds of JSON objects that acc prints, other than lines.
 var schemaRoots = map[string]reflect.Type{
 	"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[evidence.Info](),
-	"verify":     reflect.TypeFor[evidence.Verification](),
-	"figures":    reflect.TypeFor[selection.Figures](),
+	"verify":  reflect.TypeFor[evidence.Verification](),
+	"figures": reflect.TypeFor[selection.Figures](), "revealed": reflect.TypeFor[redact.Revealed](), "checked": reflect.TypeFor[redact.Checked](),
 	"unreadable": reflect.TypeFor[unreadable](), "field": reflect.TypeFor[field](),
 }
 
@@ -135,7 +136,7 @@ const schemaFile = "schema.json"
 // The schema is that of the types that are printed.
 func TestSchema(t *testing.T) {
 	m := &schemaMaker{readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck",
-		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format"),
+		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format", "../../replay/redact"),
 		object{}}
 	for name, of := range schemaRoots {
 		m.define(of)
@@ -152,7 +153,7 @@ func TestSchema(t *testing.T) {
 	enc.SetIndent("", " ")
 	if err := enc.Encode(object{
 		"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "JSON of acc", "$defs": m.defs,
-		"description": "Each of $defs is one kind of object: analyze, figures, info, verify, unreadable, field; event_line, pair_line, connection_line.",
+		"description": "Each of $defs is one kind of object: analyze, figures, info, revealed, checked, verify, unreadable, field; event_line, pair_line, connection_line.",
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +184,7 @@ func TestSchemaHolds(t *testing.T) {
 		def  string
 		args []string
 	}{
-		{"analyze", []string{"analyze", "--json", "--salvage"}}, {"info", []string{"info", "--json"}},
+		{"analyze", []string{"analyze", "--json", "--salvage"}}, {"info", []string{"info", "--json"}}, {"revealed", []string{"info", "--reveals", "--json"}},
 		{"verify", []string{"verify", "--json"}}, {"figures", []string{"analyze", "--json", "--salvage", "-f", "listen_port >= 0"}},
 		{"event_line", []string{"replay", "--speed", "max", "--json"}}, {"pair_line", []string{"analyze", "--pairs", "--json"}},
 		{"connection_line", []string{"analyze", "--connections", "--json"}},

@@ -93,7 +93,8 @@ a capture file. It replays and analyses captures on Linux, macOS and Windows, wi
 	addGroup(root, "record", newRecordCommand(), newDoctorCommand())
 	addGroup(root, "read", newAnalyzeCommand(), newExplainCommand(), newFieldsCommand(), newInfoCommand(),
 		newReplayCommand())
-	addGroup(root, "evidence", newRepairCommand(), newSignCommand(), newVerifyCommand())
+	addGroup(root, "evidence", newRedactCommand(), newRepairCommand(), newSignCommand(),
+		newUnredactCommand(), newVerifyCommand())
 	addGroup(root, "other", newExitCodesTopic(), newFilterTopic(), newScreenTopic(), newVersionCommand())
 	return root
 }

@@ -176,6 +176,11 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		out = textOut(out)
 	}
 	w := bufio.NewWriterSize(out, 64<<10)
+	if in.Header().Redacted != nil && !o.json {
+		if _, err := w.WriteString(report.RedactedLine + "\n"); err != nil {
+			return err
+		}
+	}
 	if o.filter != "" && !o.json {
 		if _, err := w.WriteString(filteredLine(o.filter)); err != nil {
 			return err

@@ -63,6 +63,9 @@ func (v *verified) text(out io.Writer) error {
 	row("chain head", "%s", v.Head)
 	row("", "of %s with %s", many(int(v.Frames), "frame"), many(int(v.Events), "event")+v.covered())
 	v.headsText(row)
+	if r := v.Redacted; r != nil {
+		redactedRows(row, r)
+	}
 	if r := v.Repaired; r != nil {
 		row("repaired", "from %s, %d bytes (%s)", q(r.SHA256), r.Bytes, q(r.Verdict))
 		row("", "not in here: %s", humanize.LeftOut(r.Lost, max(r.Places, 1), r.Events))

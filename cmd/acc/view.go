@@ -125,6 +125,11 @@ func (v *viewer) listen(o *analysis.Options) error {
 		v.countSelected(o)
 		return nil
 	}
+	if v.header.Redacted != nil && !v.o.json && v.view != viewScreen && v.view != viewBrief {
+		if _, err := v.w.WriteString(report.RedactedLine + "\n"); err != nil {
+			return err
+		}
+	}
 	if v.o.filter != "" && !v.o.json {
 		if _, err := v.w.WriteString(filteredLine(v.o.filter)); err != nil {
 			return err

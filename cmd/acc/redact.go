@@ -1,0 +1,461 @@
+package main
+
+// This file is acc redact.
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/acc-project/acc/analysis/humanize"
+	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/format"
+	"github.com/acc-project/acc/replay/redact"
+)
+
+type redactOptions struct {
+	output    string
+	force     bool
+	keep      []string
+	addresses string
+	key       string
+	dryRun    bool
+	check     bool
+	json      bool
+}
+
+func newRedactCommand() *cobra.Command {
+	o := redactOptions{}
+	cmd := &cobra.Command{
+		Use:   "redact FILE -o SAFE",
+		Short: "Write a capture that can be given away: pseudonyms, no addresses, the same figures",
+		Long: `Redact writes a new capture without what a company would not give away. Rules say of each
+field what becomes of it; a field without a rule is removed, so that nothing new slips
+through. Names of hosts, processes, executables, containers, pods, units and sockets become
+pseudonyms (proc-7f3a09c1d2), ports and user ids become other ones, the command line, free text and the
+time zone are removed. Times, durations, counts, errors and queue lengths stay: acc analyze
+prints the same figures of both. What remains visible, --dry-run lists.
+
+--addresses prefix (the default) encrypts addresses by ipcrypt-pfx: an IPv4 address stays one, and
+clients of one subnet stay in one subnet, which can be recognised. class does so within 10.0.0.0/8,
+192.168.0.0/16 and the like, so that private addresses stay private ones. opaque numbers
+them: nothing of subnets is left, and two captures have different numbers. Loopback stays.
+
+With --key the same name has the same pseudonym in every capture, and acc unredact turns
+pseudonyms of an answer back. Without, a key is made and forgotten. --keep keeps classes or fields:
+--keep lport,comm. --dry-run lists the classes.
+
+Before it is done, redact compares the new capture with the original, as --check does: the same
+events, and none of the original names and addresses in its decompressed bytes. If anything
+is left, there is no output file. The new header has the original's SHA-256, and every
+command says that the capture is redacted. A signature of the original does not hold for it.`,
+		Example: `  acc redact --dry-run incident.acc
+  acc redact incident.acc -o safe.acc
+  acc redact incident.acc -o safe.acc --keep lport,comm --addresses class
+  acc redact --check incident.acc safe.acc
+  openssl rand -hex 32 > redact.key
+  acc redact incident.acc -o safe.acc --key redact.key`,
+		ValidArgsFunction: captureFiles,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case o.check && len(args) != 2:
+				return usage(cmd, errors.New("--check takes two captures: the original and the redacted one"))
+			case !o.check && len(args) != 1:
+				return usage(cmd, errors.New("name one capture file"))
+			case slices.Contains(args, "-"):
+				return usage(cmd, errors.New("name a file: standard input can't be read twice"))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.complain(); err != nil {
+				return err
+			}
+			ctx, out, errOut := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+			switch {
+			case o.check:
+				return runRedactCheck(ctx, out, args[0], args[1], o.json)
+			case o.dryRun:
+				return runDryRun(ctx, out, args[0], o)
+			}
+			return runRedact(ctx, errOut, args[0], o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.output, "output", "o", "", "the new capture `FILE`")
+	f.BoolVar(&o.force, "force", false, "overwrite the new capture if it exists")
+	f.StringSliceVar(&o.keep, "keep", nil, "`CLASSES` or fields that stay as they are, like lport,comm")
+	f.StringVar(&o.addresses, "addresses", redact.Prefix, "`HOW` addresses are replaced: prefix, opaque or class")
+	f.StringVar(&o.key, "key", "", "`FILE` with a key of 64 hexadecimal digits, for pseudonyms that stay the same")
+	f.BoolVar(&o.dryRun, "dry-run", false, "list what the capture gives away and what would become of it; write nothing")
+	f.BoolVar(&o.check, "check", false, "compare a redacted capture with its original")
+	f.BoolVar(&o.json, "json", false, "print JSON; with --check and --dry-run")
+	values(cmd, "addresses", "prefix\tsubnets stay recognisable", "opaque\tnumbered", "class\tprivate ones stay private")
+	complete(cmd, "output", captureFiles)
+	anyFile(cmd, "key")
+	complete(cmd, "keep", func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		at := strings.LastIndexByte(word, ',') + 1
+		var words []string
+		for _, k := range redact.Keepable() {
+			words = append(words, word[:at]+k)
+		}
+		return beginning(words, word), nothing | cobra.ShellCompDirectiveNoSpace
+	})
+	group(cmd, "What to write", "output", "force", "keep", "addresses", "key")
+	group(cmd, "What to look at", "dry-run", "check", "json")
+	return cmd
+}
+
+// complain refuses options that do not go together.
+func (o *redactOptions) complain() error {
+	for _, k := range o.keep {
+		if !slices.Contains(redact.Keepable(), k) {
+			hint := "acc redact --dry-run FILE lists the classes"
+			for _, name := range redact.Keepable() {
+				if distance(k, name) <= 1 {
+					hint = "did you mean " + name + "?"
+				}
+			}
+			return &usageError{fmt.Errorf("--keep %q is neither a class nor a field", k), hint}
+		}
+	}
+	switch {
+	case !slices.Contains(redact.AddressModes, o.addresses):
+		return &usageError{fmt.Errorf("--addresses %q is neither prefix, opaque nor class", o.addresses),
+			"like --addresses opaque"}
+	case o.check && o.dryRun:
+		return &usageError{errors.New("--check and --dry-run are different questions"), "ask for one at a time"}
+	case o.check || o.dryRun:
+		if o.output != "" {
+			return &usageError{errors.New("--check and --dry-run write nothing"), "without -o"}
+		}
+	case o.output == "":
+		return &usageError{errors.New("-o is missing"), "like acc redact incident.acc -o safe.acc"}
+	case o.output == "-":
+		return &usageError{errors.New("redact reads what it wrote once more, which standard output can't give"),
+			"name a file with -o"}
+	case o.json:
+		return &usageError{errors.New("--json is for --check and --dry-run"), "without --json"}
+	}
+	return nil
+}
+
+// readKey reads a key file, "": a new key.
+func readKey(name string) ([]byte, error) {
+	if name == "" {
+		key := make([]byte, redact.KeySize)
+		_, err := rand.Read(key)
+		return key, err
+	}
+	const how = "make one: openssl rand -hex 32 > FILE"
+	b, err := readSmall(name, 4096)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, &hinted{err, how}
+	}
+	if err != nil {
+		return nil, err
+	}
+	text := strings.TrimSpace(string(b))
+	key, err := hex.DecodeString(text)
+	switch {
+	case len(b) == redact.KeySize && err != nil:
+		return b, nil // as it is
+	case err != nil || len(key) != redact.KeySize:
+		return nil, &hinted{fmt.Errorf("%s is no key: it has %s, a key has 64 hexadecimal digits", name,
+			humanize.Plural(uint64(len(text)), "character")), how}
+	case bytes.Count(key, key[:1]) == len(key):
+		return nil, &hinted{fmt.Errorf("%s is no key: all of its bytes are the same", name), how}
+	}
+	return key, nil
+}
+
+// stoppable gives what r gives until the command is to end.
+type stoppable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (s stoppable) Read(p []byte) (int, error) {
+	if s.ctx.Err() != nil {
+		return 0, errStopped
+	}
+	return s.r.Read(p)
+}
+
+var errStopped = errors.New("stopped by a signal")
+
+// openWhole opens a capture that is a plain file and can be read several times.
+func openWhole(name string) (*input, error) {
+	in, err := openFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if in.bytes == 0 {
+		in.Close()
+		return nil, fmt.Errorf("%s: it is empty, or not a file that can be read twice", in.name)
+	}
+	in.opts = format.ReaderOptions{}
+	if _, err := in.unwrap(nil); err != nil {
+		in.Close()
+		return nil, fmt.Errorf("%s: %w", in.name, err)
+	}
+	return in, nil
+}
+
+// all gives the file from its beginning.
+func (in *input) all(ctx context.Context) io.Reader {
+	return stoppable{ctx, io.NewSectionReader(in.file, 0, in.bytes)}
+}
+
+// reveal reads a capture for what it gives away.
+func (in *input) reveal(ctx context.Context) (*redact.Revealed, error) {
+	r, err := redact.Reveal(in.all(ctx))
+	if err != nil {
+		return nil, in.unredactable(err)
+	}
+	r.File = in.name
+	return r, nil
+}
+
+// unredactable is an error of a capture that can't be redacted, with what to do.
+func (in *input) unredactable(err error) error {
+	switch {
+	case errors.Is(err, errStopped):
+		return exited(130)
+	case errors.As(err, new(*format.CorruptError)):
+		return &hinted{fmt.Errorf("%s: %w", in.name, err), "acc repair writes what can be read of it; redact that"}
+	}
+	return fmt.Errorf("%s: %w", in.name, err)
+}
+
+func runRedact(ctx context.Context, errOut io.Writer, name string, o redactOptions) error {
+	key, err := readKey(o.key)
+	if err != nil {
+		return err
+	}
+	in, err := openWhole(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if err := notItself(in, o.output); err != nil {
+		return err
+	}
+	revealed, err := in.reveal(ctx)
+	if err != nil {
+		return err
+	}
+	out, err := createOutput(o.output, o.force, nil)
+	if err != nil {
+		return err
+	}
+	written, err := os.Open(o.output)
+	if err != nil {
+		out.discard()
+		return err
+	}
+	defer written.Close()
+	writing.Store(true)
+	confineReader(true)
+	note, err := redact.Write(out.file, in.all(ctx), revealed, redact.Options{Tool: "acc " + toolVersion(), Key: key,
+		KeyGiven: o.key != "", Addresses: o.addresses, Keep: o.keep})
+	if err != nil {
+		out.discard()
+		return in.unredactable(err)
+	}
+	checked, err := redact.Check(in.all(ctx), revealed, written)
+	if err != nil || !checked.Ok {
+		out.discard()
+		if err == nil {
+			err = fmt.Errorf("what was written is not free of the original, and was removed: %s", checked.Problems[0])
+		}
+		return in.unredactable(err)
+	}
+	if err := out.close(); err != nil {
+		return err
+	}
+	fmt.Fprintf(errOut, "acc: %s has %s of %s; %s\n", format.Quote(out.name), humanize.Plural(checked.Events, "event"),
+		format.Quote(in.name), sayRedacted(note))
+	fmt.Fprintf(errOut, "acc: checked: %s\n", sayChecked(checked))
+	if revealed.Truncated {
+		fmt.Fprintf(errOut, "acc: the original stops before its end, and so does the new one\n")
+	}
+	if o.key == "" {
+		fmt.Fprintf(errOut, "acc: the key was not kept: nobody can turn the pseudonyms back; --key FILE keeps one\n")
+	}
+	return nil
+}
+
+// sayRedacted says how a capture was redacted.
+func sayRedacted(r *format.Redacted) string {
+	how := map[string]string{redact.Prefix: "addresses are encrypted, subnets are recognisable",
+		redact.Kinds:  "addresses are encrypted within their class, subnets are recognisable",
+		redact.Opaque: "addresses are numbered"}[r.Addresses]
+	if how == "" {
+		how = "addresses are replaced"
+	}
+	if len(r.Keep) > 0 {
+		how += "; kept: " + format.Quote(strings.Join(r.Keep, ", "))
+	}
+	return "names are pseudonyms, " + how
+}
+
+func sayChecked(c *redact.Checked) string {
+	return fmt.Sprintf("%s and %s are the same but for what was replaced; none of %s and addresses is in its %s",
+		humanize.Plural(c.Events, "event"), humanize.Plural(c.Records, "other record"),
+		humanize.Plural(c.Values, "original name"), report.Bytes(c.Bytes))
+}
+
+func runDryRun(ctx context.Context, out io.Writer, name string, o redactOptions) error {
+	in, err := openWhole(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	confineReader(false)
+	revealed, err := in.reveal(ctx)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return encodeJSON(out, revealed)
+	}
+	return revealsText(out, revealed, &o)
+}
+
+// revealsText lists what a capture gives away; with options, what redact would do to it.
+func revealsText(out io.Writer, r *redact.Revealed, o *redactOptions) error {
+	var s sheet
+	s.row("capture", "%s", format.Quote(r.File))
+	if r.Redacted {
+		s.row("redacted", "it is redacted: what is listed are pseudonyms")
+	}
+	if r.Truncated {
+		s.row("truncated", "it stops before its end: this is of what is there")
+	}
+	s.row("events", "%s, %s", report.Count(r.Events), report.Bytes(r.Bytes))
+	for i, c := range r.Classes {
+		if c.Places == 0 {
+			continue
+		}
+		text := fmt.Sprintf("%s: %s at %s", c.What, many(int(c.Values), "value"), many(int(c.Places), "place"))
+		if o != nil {
+			does := redact.Classes[i].Does
+			if c.Class == "address" {
+				does = map[string]string{redact.Prefix: "encrypted, subnets stay recognisable",
+					redact.Kinds: "encrypted within private, link-local and public ones", redact.Opaque: "numbered"}[o.addresses]
+			}
+			if slices.Contains(o.keep, c.Class) {
+				does = "KEPT (--keep)"
+			}
+			text += " – " + does
+		}
+		s.row(c.Class, "%s", text)
+		more := ""
+		if int(c.Values) > len(c.Samples) {
+			more = ", …"
+		}
+		s.row("", "%s%s", strings.Join(c.Samples, ", "), more)
+	}
+	var none []string
+	for _, c := range r.Classes {
+		if c.Places == 0 {
+			none = append(none, c.Class)
+		}
+	}
+	if len(none) > 0 {
+		s.row("nothing of", "%s", strings.Join(none, ", "))
+	}
+	if o != nil && len(o.keep) > 0 {
+		s.row("kept", "%s", strings.Join(o.keep, ", "))
+	}
+	head := "and"
+	if o != nil {
+		head = "remains"
+	}
+	for _, line := range r.Remains {
+		s.row(head, "%s", line)
+		head = ""
+	}
+	return s.write(textOut(out), widthOf(out))
+}
+
+func runRedactCheck(ctx context.Context, out io.Writer, original, safe string, asJSON bool) error {
+	a, err := openWhole(original)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	b, err := openWhole(safe)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	confineReader(false)
+	revealed, err := a.reveal(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := redact.Check(a.all(ctx), revealed, io.NewSectionReader(b.file, 0, b.bytes))
+	if err != nil {
+		return b.unredactable(err)
+	}
+	if asJSON {
+		err = encodeJSON(out, c)
+	} else {
+		err = checkedText(out, original, safe, c)
+	}
+	if err == nil && !c.Ok {
+		return exited(exitVerify)
+	}
+	return err
+}
+
+// checkedText prints the outcome of a check.
+func checkedText(out io.Writer, original, safe string, c *redact.Checked) error {
+	var s sheet
+	s.row("original", "%s", format.Quote(original))
+	s.row("redacted", "%s", format.Quote(safe))
+	if c.Ok {
+		s.row("verdict", "nothing of the original's names and addresses is in it, and the events are the same")
+	} else {
+		s.row("verdict", "NOT SAFE, or not of this original")
+		head := "because"
+		for _, p := range c.Problems {
+			s.row(head, "%s", format.Quote(p))
+			head = ""
+		}
+	}
+	s.row("compared", "%s, %s, frame by frame", many(int(c.Events), "event"), many(int(c.Records), "other record"))
+	s.row("searched", "%s for %s", report.Bytes(c.Bytes), many(int(c.Values), "original value"))
+	head := "forms"
+	for _, f := range c.Forms {
+		s.row(head, "%s", f)
+		head = ""
+	}
+	if len(c.Unsearch) > 0 {
+		s.row("not searched", "names of one or two letters, words of acc itself, addresses that others became; compared field by "+
+			"field: %s",
+			format.Quote(strings.Join(c.Unsearch, ", ")))
+	}
+	if len(c.Kept) > 0 {
+		s.row("kept", "%s: not searched for", format.Quote(strings.Join(c.Kept, ", ")))
+	}
+	return s.write(textOut(out), widthOf(out))
+}
+
+// redactedRows say that a capture is redacted, and of what it was made.
+func redactedRows(row func(name, format string, args ...any), r *format.Redacted) {
+	row("REDACTED", "%s", sayRedacted(r))
+	row("", "made of a capture of %s, SHA-256 %s, by %s", report.Bytes(r.Bytes), format.Quote(r.SHA256),
+		format.Quote(r.Tool))
+}
