@@ -26,7 +26,7 @@ OUT     ?= $(BUILD)/vm-$(KERNEL)
 SIZE_TIME ?= 100s
 READ_EVENTS ?= 10000000
 
-.PHONY: all help build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible release release-check package-check cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang
+.PHONY: all help build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible release release-check package-check test-wine cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang
 
 all: build
 
@@ -147,6 +147,9 @@ release-check: ## two releases from different folders, each with a build cache o
 package-check: release ## the packages, read and installed by programs that did not make them
 	.ci/packages.sh dist
 
+test-wine: ## the Windows binary under wine: the scripts of testdata/script
+	.ci/wine.sh
+
 cross: ## offline work needs no Linux
 	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./cmd/acc
 	GOOS=windows GOARCH=amd64 go build -o /dev/null ./cmd/acc
@@ -162,6 +165,7 @@ lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 	go vet ./...
 	GOOS=windows go vet ./cmd/acc ./confine ./format ./replay ./analysis/... ./evidence/...
+	GOOS=darwin go vet ./cmd/acc ./confine ./format ./replay ./analysis/... ./evidence/...
 	go run $(STATICCHECK) ./...
 
 lint-more: ## golangci-lint with .golangci.yml

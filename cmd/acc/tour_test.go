@@ -63,4 +63,3 @@ func TestTour(t *testing.T) {
 		t.Errorf("%d commands", n)
 	}
 }
-
