@@ -16,6 +16,8 @@ MODULES := vsock_loopback,sctp,smc,smc_diag,mptcp,nfsd,tcp_diag
 TESTS   ?= ^TestVM
 # Debian's servers, which acc's findings are held against.
 SERVERS := nginx-light,apache2,apache2-utils,lighttpd,redis-server,memcached,postgresql,mariadb-server,openssh-server,exim4-daemon-light,vsftpd,dovecot-imapd,php-fpm,gunicorn,uvicorn,nodejs,unbound,dnsmasq,bind9,socat,puma,varnish,squid,mosquitto,rsyslog,xinetd,curl,procps
+# A Debian to install packages in: shells, readers of the manual and of an rpm, a server, containers.
+PACKAGES := apt,bash-completion,bsdutils,crun,dbus,fish,libarchive-tools,man-db,nginx-light,podman,curl,procps,rpm,tmux,zsh,wrk,mandoc
 FUZZTIME ?= 60s
 MUTANTS ?= 400
 SEED    ?= $(shell date +%s)
@@ -26,7 +28,7 @@ OUT     ?= $(BUILD)/vm-$(KERNEL)
 SIZE_TIME ?= 100s
 READ_EVENTS ?= 10000000
 
-.PHONY: all help build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible release release-check package-check test-wine cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang
+.PHONY: all help build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible release release-check package-check test-packages test-wine image cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang
 
 all: build
 
@@ -139,13 +141,28 @@ release-check: ## two releases from different folders, each with a build cache o
 	rm -rf $(BUILD)/twice && mkdir -p $(BUILD)/twice/a $(BUILD)/twice/elsewhere/b
 	set -e; for d in a elsewhere/b; do git archive HEAD | tar -x -C $(BUILD)/twice/$$d; \
 		(cd $(BUILD)/twice/$$d && GOCACHE=$(CURDIR)/$(BUILD)/twice/cache-$$(basename $$d) go run ./testdata/release \
-			-version '$(VERSION)' -commit '$(COMMIT)' -date '$(DATE)'); done
+			-version '$(VERSION)' -commit '$(COMMIT)' -date '$(DATE)' $(if $(TARGETS),-targets $(TARGETS))); done
 	cmp $(BUILD)/twice/a/dist/SHA256SUMS $(BUILD)/twice/elsewhere/b/dist/SHA256SUMS
 	cat $(BUILD)/twice/a/dist/SHA256SUMS
 	rm -rf $(BUILD)/twice
 
 package-check: release ## the packages, read and installed by programs that did not make them
 	.ci/packages.sh dist
+
+test-packages: $(BUILD) ## the deb in a Debian with systemd: installed, used, upgraded, removed, purged; what each directive of the unit costs. TESTS, DIRECTIVES and PROBES choose
+	for v in 0.0.1:older 0.0.2:newer; do go run ./testdata/release -version v$${v%:*} -commit '$(COMMIT)' -date '$(DATE)' -targets linux/amd64 \
+		-out $(BUILD)/packages/$${v#*:} || exit 1; done
+	go build -o $(BUILD)/vm ./capture/vm
+	CGO_ENABLED=0 go build -o $(BUILD)/accepts ./testdata/accepts
+	CGO_ENABLED=0 go test -c -o $(BUILD)/deploy.test ./deploy
+	rm -rf $(BUILD)/vm-packages && mkdir -p $(BUILD)/vm-packages
+	$(BUILD)/vm -kernel $(KERNEL) -smp $(or $(SMP),2) -timeout $(VM_TIME) -mem 3072 -systemd -root $(PACKAGES) -in $(BUILD)/deploy.test \
+		-in $(BUILD)/packages/older:/in/older -in $(BUILD)/packages/newer:/in/newer -in $(BUILD)/accepts -in deploy:/in/deploy \
+		-append 'systemd.mask=podman.service systemd.mask=podman-restart.service systemd.mask=podman-auto-update.service' \
+		-out $(BUILD)/vm-packages -- /usr/bin/env ACC_PACKAGES=1 'ACC_DIRECTIVES=$(DIRECTIVES)' 'ACC_PROBES=$(PROBES)' /in/deploy.test -test.v -test.timeout $(VM_TIME) -test.run '$(TESTS)'
+
+image: build ## acc in an image of one file, by podman or docker, without a base image and without a network
+	$(or $(shell command -v podman),docker) build -f deploy/Containerfile -t acc .
 
 test-wine: ## the Windows binary under wine: the scripts of testdata/script
 	.ci/wine.sh
