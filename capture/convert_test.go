@@ -149,9 +149,9 @@ func TestLifeRow(t *testing.T) {
 func TestRecordSizes(t *testing.T) {
 	sizes := map[uintptr]bool{
 		unsafe.Sizeof(bpf.AccLifeEvent{}): true, unsafe.Sizeof(bpf.AccEvent{}): true, unsafe.Sizeof(bpf.AccNamedEvent{}): true,
-		unsafe.Sizeof(bpf.AccProcess{}): true,
+		unsafe.Sizeof(bpf.AccProcess{}): true, unsafe.Sizeof(bpf.AccCall{}): true,
 	}
-	if len(sizes) != 4 {
+	if len(sizes) != 5 {
 		t.Error("two kinds of records have one size")
 	}
 }

@@ -27,7 +27,7 @@ import (
 // TestCost prints what recording costs in instructions: the median of each call of a process that connects to
 // itself, which hardly varies, with and without acc; and for how long acc itself ran, over enough
 // connections that frames end meanwhile. `make cost` runs it in a machine with one CPU whose clock counts
-// instructions, a nanosecond each. ACC_COST=MODE: only that. ACC_PROFILE=EVENTS
+// instructions, a nanosecond each. ACC_COST=MODE: only that; ACC_COST_EVENTS=EVENTS: so too. ACC_PROFILE=EVENTS
 // profiles one of the runs into /out/cost.prof instead.
 func TestCost(t *testing.T) {
 	needVM(t)
@@ -62,13 +62,16 @@ func TestCost(t *testing.T) {
 			continue
 		}
 		for _, events := range []Events{EventsAccept, EventsLifecycle, EventsAll} {
+			if only := os.Getenv("ACC_COST_EVENTS"); only != "" && only != string(events) {
+				continue
+			}
 			own := int64(0)
 			with := measure(t, Options{Mode: mode, Events: events, startWatch: 1}, func() costs {
 				loop(2 * roundConns) // what is only needed once is there then: memory, caches
 				from := runtimeNS(t)
 				c := loop(costConns)
 				own = (runtimeNS(t) - from) / costConns
-				if events == EventsAll {
+				if events == EventsAll || os.Getenv("ACC_COST_EVENTS") != "" {
 					programCosts(t, loop, roundConns)
 				}
 				return c
@@ -118,7 +121,7 @@ func (c costs) String() string {
 // TestCostIdle prints what recording costs where there is nothing to record.
 func TestCostIdle(t *testing.T) {
 	needVM(t)
-	if os.Getenv("ACC_COST") == "" {
+	if os.Getenv("ACC_COST") == "" || os.Getenv("ACC_COST_EVENTS") != "" {
 		t.Skip("counts instructions only where the clock does: make cost")
 	}
 	const long = 30 * time.Second
