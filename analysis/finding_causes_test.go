@@ -104,7 +104,7 @@ var causeCases = []findingCase{
 			m.enter(worker)
 			m.accepts(worker, i+3, 1)
 			m.script("w20")
-			m.closed(i+1, 4, 0)
+			m.closed(i+1, 4, 0).ClosingUS = 24e3
 		}
 	}, "concurrency-limit warning (slow-accept warning)"},
 	{"a loop that is busy, and whose clients acknowledge late that it closed", func(m *maker) {
@@ -122,7 +122,7 @@ var causeCases = []findingCase{
 			m.script("w20")
 			for range 6 {
 				if next <= n-6 {
-					m.closed(next, 4, 0)
+					m.closed(next, 4, 0).ClosingUS = 35e3
 					next++
 				}
 			}
@@ -137,8 +137,8 @@ var causeCases = []findingCase{
 			m.enter(uint32(5 + i%2))
 			m.accepts(uint32(5+i%2), i+1, 1)
 			if i > 3 {
-				m.script("w70") // not soon enough to be the server's close
-				m.closed(i-3, 4, 0)
+				m.script("w70") // and leave when the next one is there
+				m.closed(i-3, 4, 0).ClosingUS = 1e3
 			}
 		}
 	}, "slow-accept warning"},

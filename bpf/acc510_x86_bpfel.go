@@ -19,6 +19,7 @@ const (
 	Acc510MapArmed                      = "armed"
 	Acc510MapAttempts                   = "attempts"
 	Acc510MapClients                    = "clients"
+	Acc510MapClosings                   = "closings"
 	Acc510MapCounts                     = "counts"
 	Acc510MapEvents                     = "events"
 	Acc510MapFailed                     = "failed"
@@ -193,6 +194,7 @@ type Acc510MapSpecs struct {
 	Armed        *ebpf.MapSpec `ebpf:"armed"`
 	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
 	Clients      *ebpf.MapSpec `ebpf:"clients"`
+	Closings     *ebpf.MapSpec `ebpf:"closings"`
 	Counts       *ebpf.MapSpec `ebpf:"counts"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	Failed       *ebpf.MapSpec `ebpf:"failed"`
@@ -267,6 +269,7 @@ type Acc510Maps struct {
 	Armed        *ebpf.Map `ebpf:"armed"`
 	Attempts     *ebpf.Map `ebpf:"attempts"`
 	Clients      *ebpf.Map `ebpf:"clients"`
+	Closings     *ebpf.Map `ebpf:"closings"`
 	Counts       *ebpf.Map `ebpf:"counts"`
 	Events       *ebpf.Map `ebpf:"events"`
 	Failed       *ebpf.Map `ebpf:"failed"`
@@ -287,6 +290,7 @@ func (m *Acc510Maps) Close() error {
 		m.Armed,
 		m.Attempts,
 		m.Clients,
+		m.Closings,
 		m.Counts,
 		m.Events,
 		m.Failed,

@@ -150,6 +150,12 @@ const (
 	AccCauseCAUSE_LISTENER_EXITED       AccCause = 19
 )
 
+type AccClosing struct {
+	_   structs.HostLayout
+	Ns  uint64
+	Tag uint64
+}
+
 type AccCounters struct {
 	_         structs.HostLayout
 	Hits      [21]uint64
@@ -269,6 +275,8 @@ type AccLifeEvent struct {
 	Cookie      uint64
 	BytesIn     uint64
 	BytesOut    uint64
+	ClosingUs   uint64
+	FinUs       uint64
 	Raddr       [16]uint8
 	Cpu         uint32
 	SynQueue    uint32
@@ -441,6 +449,7 @@ const (
 	AccMapAttempts                   = "attempts"
 	AccMapCalls                      = "calls"
 	AccMapClients                    = "clients"
+	AccMapClosings                   = "closings"
 	AccMapCounts                     = "counts"
 	AccMapEvents                     = "events"
 	AccMapFailed                     = "failed"
@@ -622,6 +631,7 @@ type AccMapSpecs struct {
 	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
 	Calls        *ebpf.MapSpec `ebpf:"calls"`
 	Clients      *ebpf.MapSpec `ebpf:"clients"`
+	Closings     *ebpf.MapSpec `ebpf:"closings"`
 	Counts       *ebpf.MapSpec `ebpf:"counts"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	Failed       *ebpf.MapSpec `ebpf:"failed"`
@@ -697,6 +707,7 @@ type AccMaps struct {
 	Attempts     *ebpf.Map `ebpf:"attempts"`
 	Calls        *ebpf.Map `ebpf:"calls"`
 	Clients      *ebpf.Map `ebpf:"clients"`
+	Closings     *ebpf.Map `ebpf:"closings"`
 	Counts       *ebpf.Map `ebpf:"counts"`
 	Events       *ebpf.Map `ebpf:"events"`
 	Failed       *ebpf.Map `ebpf:"failed"`
@@ -718,6 +729,7 @@ func (m *AccMaps) Close() error {
 		m.Attempts,
 		m.Calls,
 		m.Clients,
+		m.Closings,
 		m.Counts,
 		m.Events,
 		m.Failed,

@@ -20,6 +20,7 @@ const (
 	AccHashMapAttempts                   = "attempts"
 	AccHashMapCalls                      = "calls"
 	AccHashMapClients                    = "clients"
+	AccHashMapClosings                   = "closings"
 	AccHashMapCounts                     = "counts"
 	AccHashMapEvents                     = "events"
 	AccHashMapFailed                     = "failed"
@@ -201,6 +202,7 @@ type AccHashMapSpecs struct {
 	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
 	Calls        *ebpf.MapSpec `ebpf:"calls"`
 	Clients      *ebpf.MapSpec `ebpf:"clients"`
+	Closings     *ebpf.MapSpec `ebpf:"closings"`
 	Counts       *ebpf.MapSpec `ebpf:"counts"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	Failed       *ebpf.MapSpec `ebpf:"failed"`
@@ -276,6 +278,7 @@ type AccHashMaps struct {
 	Attempts     *ebpf.Map `ebpf:"attempts"`
 	Calls        *ebpf.Map `ebpf:"calls"`
 	Clients      *ebpf.Map `ebpf:"clients"`
+	Closings     *ebpf.Map `ebpf:"closings"`
 	Counts       *ebpf.Map `ebpf:"counts"`
 	Events       *ebpf.Map `ebpf:"events"`
 	Failed       *ebpf.Map `ebpf:"failed"`
@@ -297,6 +300,7 @@ func (m *AccHashMaps) Close() error {
 		m.Attempts,
 		m.Calls,
 		m.Clients,
+		m.Closings,
 		m.Counts,
 		m.Events,
 		m.Failed,

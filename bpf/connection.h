@@ -19,6 +19,8 @@ struct life_event {
 	u64 cookie;
 	u64 bytes_in;
 	u64 bytes_out;
+	u64 closing_us; /* since the server closed its side, 0 not known */
+	u64 fin_us;     /* since the client's FIN came */
 	u8 raddr[16];
 	u32 cpu;
 	u32 syn_queue;

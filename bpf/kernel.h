@@ -78,6 +78,7 @@ struct sock_common {
 	u32 skc_rcv_saddr;
 	u16 skc_dport;
 	u16 skc_num;
+	u32 skc_hash;
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
 	unsigned long skc_flags;

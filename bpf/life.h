@@ -28,6 +28,7 @@
 #include "place.h"
 #include "connection.h"
 #include "connected.h"
+#include "closing.h"
 #include "drop.h"
 #include "listener.h"
 
@@ -220,8 +221,10 @@ static __always_inline void read_totals(bool typed, struct life_event *e, struct
 
 	e->sock_err = GET(typed, sk, sk_err);
 	e->shutdown = GET(typed, sk, sk_shutdown);
-	if (fin)
+	if (fin) {
 		e->shutdown |= SHUT_FIN_CAME;
+		e->fin_us = closed_ago(sk, CLIENT_CLOSED, e->boot_ns);
+	}
 	e->bytes_in = GET(typed, tp, bytes_received);
 	e->shutdown |= SHUT_READ_KNOWN;
 	if (unread > fin)
@@ -233,6 +236,7 @@ static __always_inline void read_totals(bool typed, struct life_event *e, struct
 	case TCP_FIN_WAIT2:
 	case TCP_CLOSING:
 	case TCP_LAST_ACK:
+		e->closing_us = closed_ago(sk, SERVER_CLOSED, e->boot_ns);
 		if (GET(typed, tp, snd_una) == GET(typed, tp, write_seq))
 			e->shutdown |= SHUT_FIN_ACKED;
 	}
@@ -319,7 +323,10 @@ int fentry_tcp_fin(u64 *ctx)
 	struct sock *sk = (struct sock *)ctx[0];
 	u8 old = sk->__sk_common.skc_state;
 
-	if (sk->sk_socket || (old != TCP_ESTABLISHED && old != TCP_SYN_RECV) || !of_listener(sk))
+	if ((old != TCP_ESTABLISHED && old != TCP_SYN_RECV) || !may_be_accepted(sk))
+		return 0;
+	note_closing(sk, CLIENT_CLOSED);
+	if (sk->sk_socket || !of_listener(sk))
 		return 0; /* a program that has it sees that */
 	return gone(sk, PROBE_FIN, HOOK_TCP_FIN, old);
 }
@@ -332,8 +339,16 @@ int tp_inet_sock_set_state(u64 *ctx)
 	struct tcp_sock *tp;
 	u64 *slot;
 
+	if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK) {
+		if (may_be_accepted(sk))
+			note_closing(sk, SERVER_CLOSED);
+		return 0;
+	}
 	if (new == TCP_CLOSE_WAIT) {
-		if (with_fins || sk->sk_socket || !of_listener(sk))
+		if (with_fins || !may_be_accepted(sk))
+			return 0;
+		note_closing(sk, CLIENT_CLOSED);
+		if (sk->sk_socket || !of_listener(sk))
 			return 0;
 		return gone(sk, PROBE_STATE, HOOK_SET_STATE, old);
 	}

@@ -61,6 +61,12 @@ static __always_inline bool is_place(struct sock *sk, u16 port)
 	return *last == p.netns || places_full || bpf_map_lookup_elem(&places, &p);
 }
 
+/* Whether a listener can have made a socket that is bound. */
+static __always_inline bool may_be_accepted(struct sock *sk)
+{
+	return sk->sk_max_ack_backlog || is_place(sk, sk->__sk_common.skc_num);
+}
+
 /*
  * Sockets of connect() that have a limit, because they listened, or were accepted, before: a client's own
  * connection. Each is forgotten when it ends.

@@ -257,6 +257,10 @@ type Event struct {
 	Retransmits uint32 // segments sent again
 	SRTTUS      uint32 // smoothed round trip time, microseconds; 0 not measured
 	MinRTTUS    uint32 // the least one of the kernel's window, microseconds; 0 not measured
+	// microseconds from the server's close, or shutdown for sending, to here, of Closed; 0: it did neither before, or
+	// when is not known
+	ClosingUS uint64
+	FinUS     uint64 // the same of the client's FIN, where the client closed first
 }
 
 // Why is the event's cause; of captures before acc recorded causes, as far as a mark tells it.

@@ -279,6 +279,12 @@ var Fields = prepare([]Field{
 	{FieldSpec: FieldSpec{Name: "min_rtt_us", Type: Uint, On: onClosed, Key: keyPort}, Unit: "µs",
 		Doc: "least round trip time of the kernel's window, 0 not measured", Source: "tcp_sock.rtt_min",
 		at: unsafe.Offsetof(ev.MinRTTUS), size: 4},
+	{FieldSpec: FieldSpec{Name: "closing_us", Type: Uint, On: onClosed, Key: keyPort}, Unit: "µs",
+		Doc:    "from the server's close, or shutdown for sending, to here; 0: it did neither before, or when is not known",
+		Source: "arguments of inet_sock_set_state", at: unsafe.Offsetof(ev.ClosingUS), size: 8},
+	{FieldSpec: FieldSpec{Name: "fin_us", Type: Uint, On: onClosed, Key: keyPort}, Unit: "µs",
+		Doc:    "from the client's FIN to here, where it closed first; 0: it did not, or when is not known",
+		Source: "tcp_fin", at: unsafe.Offsetof(ev.FinUS), size: 8},
 })
 
 // prepare works out what is needed of each field for every event.

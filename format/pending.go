@@ -75,6 +75,8 @@ type LifeRow struct {
 	Cookie      uint64
 	BytesIn     uint64 // of Closed
 	BytesOut    uint64 // of Closed
+	ClosingUS   uint64 // of Closed
+	FinUS       uint64 // of Closed
 	RAddr       [16]byte
 	CPU         uint32
 	SynQueue    uint32 // of Queued

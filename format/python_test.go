@@ -79,7 +79,8 @@ func plainValue(f *Field, e *Event) (any, bool) {
 	set(e.Kind == Queued || e.Kind == Drop, "syn_queue")
 	set(e.Kind == Queued || e.Kind == Drop || e.Kind == Stop, "cause")
 	set(e.Kind == Queued, "handshake_us")
-	set(e.Kind == Closed, "sock_err", "shutdown", "bytes_in", "bytes_out", "segs_in", "segs_out", "retransmits", "srtt_us", "min_rtt_us")
+	set(e.Kind == Closed, "sock_err", "shutdown", "bytes_in", "bytes_out", "segs_in", "segs_out", "retransmits", "srtt_us",
+		"min_rtt_us", "closing_us", "fin_us")
 	if h, ok := has[f.Name]; ok && !h {
 		return nil, false
 	}

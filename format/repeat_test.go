@@ -21,6 +21,7 @@ func TestRepeat(t *testing.T) {
 		e.State, e.LAddr = uint8(e.TID+uint32(e.Kind)), events[0].LAddr
 		if e.Kind == Closed {
 			e.SegsIn, e.SegsOut, e.Retransmits, e.MinRTTUS, e.SockErr = r.Uint32N(9), r.Uint32N(9), r.Uint32N(2), r.Uint32N(99), uint16(r.Uint32N(2)*104)
+			e.ClosingUS, e.FinUS = uint64(r.Uint32N(50)), uint64(r.Uint32N(3))
 		}
 	}
 	var out, plain bytes.Buffer
@@ -55,6 +56,7 @@ func TestRepeat(t *testing.T) {
 				RAddr: row.RAddr, RPort: row.RPort, CPU: want.CPU, Backlog: row.Backlog, SynQueue: want.SynQueue,
 				HandshakeUS: want.HandshakeUS, BytesIn: want.BytesIn, BytesOut: want.BytesOut, SegsIn: want.SegsIn,
 				SegsOut: want.SegsOut, Retransmits: want.Retransmits, SRTTUS: want.SRTTUS, MinRTTUS: want.MinRTTUS,
+				ClosingUS: want.ClosingUS, FinUS: want.FinUS,
 				SockErr: want.SockErr}, row.Addr) {
 				t.Fatal("a life is not recorded as a repeat")
 			}
@@ -120,7 +122,7 @@ func TestBlocksStay(t *testing.T) {
 			c.begin()
 		}
 	}
-	const want = "73437fd643094ed5b8a9edafa45caaa95784a6dfeecddf0ca4e8974caf58bd0e"
+	const want = "af5f12445cbfdb6dff5a8b9a1b1f2389cad24b10254b2972d74bc22e0b6868a8"
 	if got := hex.EncodeToString(h.Sum(nil)); got != want {
 		t.Errorf("the hash of their columns is %s, not %s", got, want)
 	}

@@ -64,6 +64,7 @@ type rare struct {
 type closing struct {
 	seq, inode                                     uint64
 	ns                                             int64
+	serverNS, clientNS                             int64 // when each side closed, 0: it did not, or not known
 	in, out                                        uint64
 	segsIn, segsOut, retransmits, srttUS, minRTTUS uint32
 	sockErr                                        uint16
@@ -78,6 +79,12 @@ func (x *closing) set(e *format.Event) {
 		minRTTUS: e.MinRTTUS, sockErr: e.SockErr, oldState: e.OldState, shutdown: e.Shutdown, read: e.Read(),
 	}
 	x.in, x.out = e.StreamBytes()
+	if e.ClosingUS != 0 {
+		x.serverNS = e.BootNS - int64(e.ClosingUS)*1000
+	}
+	if e.FinUS != 0 {
+		x.clientNS = e.BootNS - int64(e.FinUS)*1000
+	}
 }
 
 func (c *conn) more() *rare {

@@ -34,12 +34,16 @@ type Connection struct {
 	MovedNS       int64 // tcp_migrate_req had moved it to another listener, the last time
 	AcceptedNS    int64
 	ClosedNS      int64
+	ServerEndNS   int64 // the server closed it, before its end
+	ClientEndNS   int64 // the client's FIN came, where it closed first
 	EnterNS       int64 // the program had called accept
 	EndNS         int64 // the connection closed, or was lost, or recording ended
 
 	HandshakeNS int64 // from its first SYN's answer to the queue
 	QueueWaitNS int64 // from the queue to the return of accept
 	AliveNS     int64 // from the queue, or accept, to its end
+	// from accept to the server's own close, or to the end where there is none, or when is not known
+	ServedNS int64
 
 	// WaitedNS is at least how long it was in the queue, if it was when recording began.
 	WaitedNS int64
@@ -121,6 +125,9 @@ func (c *Connection) InQueue() (ns int64, atLeast bool) {
 	}
 	return c.QueueWaitNS, false
 }
+
+// ServerDone is when the server closed the connection, or when it ended.
+func (c *Connection) ServerDone() int64 { return cmp.Or(c.ServerEndNS, c.EndNS) }
 
 // HandedOver reports whether another process than the one that accepted the connection
 // had it open when recording ended: it got the descriptor, or is a child.

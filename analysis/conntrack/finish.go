@@ -111,8 +111,11 @@ func (t *Tracker) sum(c *conn, o *Connection) {
 	if o.AliveNS >= 0 && o.ClosedSeq != 0 {
 		t.alive.Record(o.AliveNS)
 	}
-	if o.AcceptedSeq != 0 && o.ClosedSeq != 0 && !o.Dead {
-		t.served.Record(max(o.ClosedNS-o.AcceptedNS, 0))
+	if o.ServedNS >= 0 {
+		t.served.Record(o.ServedNS)
+	}
+	if o.ServerEndNS != 0 {
+		t.closing.Record(o.ClosedNS - o.ServerEndNS)
 	}
 	switch o.Outcome() {
 	case OutcomeTurnedAway:
@@ -137,7 +140,8 @@ func (t *Tracker) fill(c *conn, end End) {
 		QueuedNS:  c.queuedNS,
 		QueuedSeq: c.queuedSeq, AcceptedNS: c.acceptNS, AcceptedSeq: c.acceptSeq,
 		EnterNS: c.enterNS, EnterSeq: c.enterSeq, HandshakeNS: -1, QueueWaitNS: -1, AliveNS: -1, DeadNS: -1,
-		TID: c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, Cause: c.cause, StateAtAccept: c.state,
+		ServedNS: -1,
+		TID:      c.tid, Via: c.via, Ret: c.ret, Mark: c.mark, Cause: c.cause, StateAtAccept: c.state,
 		TaskNetNS: c.taskNetNS, SockFD: c.sockfd, Uring: c.uring, UringEnd: c.uringEnd, End: end,
 		ListenerRef: c.listener, ProcessRef: c.process,
 	}
@@ -182,6 +186,9 @@ func (t *Tracker) fillDurations(o *Connection, c *conn) {
 	}
 	if o.Dead = c.acceptSeq != 0 && c.state == format.StateClosed; o.Dead && o.ClosedSeq != 0 {
 		o.DeadNS = max(c.acceptNS-o.ClosedNS, 0)
+	}
+	if o.AcceptedSeq != 0 && o.ClosedSeq != 0 && !o.Dead {
+		o.ServedNS = max(o.ServerDone()-o.AcceptedNS, 0)
 	}
 }
 
@@ -231,6 +238,7 @@ func (t *Tracker) fillRare(o *Connection, x *rare) {
 	o.ClosedSeq, o.ClosedNS, o.OldState, o.SockErr, o.Read = e.seq, e.ns, e.oldState, e.sockErr, e.read
 	o.SegsIn, o.SegsOut, o.Retransmits, o.SRTTUS, o.MinRTTUS = e.segsIn, e.segsOut, e.retransmits, e.srttUS, e.minRTTUS
 	o.BytesIn, o.BytesOut, o.Counted = e.in, e.out, true
+	o.ServerEndNS, o.ClientEndNS = e.serverNS, e.clientNS
 	if x.dropSeq == 0 {
 		o.EndNS = e.ns
 	}

@@ -34,7 +34,7 @@ func (c *Connection) Outcome() Outcome {
 	}
 	switch c.End {
 	case EndByServer, EndResetByServer, EndByBoth:
-		if c.Read == format.ReadNothing && c.ClosedNS-c.AcceptedNS <= findings.TurnedNS {
+		if c.Read == format.ReadNothing && c.ServedNS <= findings.TurnedNS {
 			if c.BytesOut > 0 {
 				return OutcomeUnread
 			}

@@ -58,8 +58,12 @@ type ConnectionTotals struct {
 	NeverWait       stats.Quantiles `json:"never_accepted_wait_ns"` // in the queue, of the never accepted
 	// from the first packet that was dropped to the queue, of those that were refused first
 	RefusedFor stats.Quantiles `json:"refused_ns"`
-	Served     stats.Quantiles `json:"served_ns"` // from the return of accept to the end, of those that closed
-	Alive      stats.Quantiles `json:"alive_ns"`  // from the queue, or accept, to the end, of those that closed
+	// from the return of accept to the server's own close, or to the end where there is none or it is not known, of those
+	// that closed
+	Served stats.Quantiles `json:"served_ns"`
+	// from the server's own close to the end, of those where it is known: the client has yet to acknowledge, or to close
+	Closing stats.Quantiles `json:"closing_ns"`
+	Alive   stats.Quantiles `json:"alive_ns"` // from the queue, or accept, to the end, of those that closed
 }
 
 // EndCount is how many connections ended in one way.
@@ -93,7 +97,7 @@ func (t *Tracker) Totals(lostQueued bool) ConnectionTotals {
 			cmp.Compare(x.Reason, y.Reason))
 	})
 	c.Handshake, c.QueueWait, c.Alive = t.shakes.Quantiles(), t.queue.Quantiles(), t.alive.Quantiles()
-	c.Served = t.served.Quantiles()
+	c.Served, c.Closing = t.served.Quantiles(), t.closing.Quantiles()
 	c.NeverWait, c.RefusedFor = t.never.Quantiles(), t.tries.Quantiles()
 	return c
 }

@@ -67,6 +67,7 @@ type Tracker struct {
 	ends      map[End]uint64
 	alive     stats.Histogram
 	served    stats.Histogram
+	closing   stats.Histogram // from the server's close to the end
 	shakes    stats.Histogram
 	queue     stats.Histogram
 	never     stats.Histogram // in the queue, of those that nobody accepted
@@ -99,7 +100,7 @@ func (t *Tracker) Start() {
 		return
 	}
 	t.on = true
-	for _, w := range []*stats.Histogram{&t.alive, &t.served, &t.shakes, &t.queue, &t.never, &t.tries} {
+	for _, w := range []*stats.Histogram{&t.alive, &t.served, &t.closing, &t.shakes, &t.queue, &t.never, &t.tries} {
 		*w = stats.NewHistogram(3)
 	}
 }

@@ -4,7 +4,6 @@ package findings
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/stats"
@@ -108,17 +107,10 @@ func concurrency(c *Capture, l *Listener) []found {
 	}
 	s := l.Queue.slowness()
 	gap := x.Gaps.Quantiles()
-	if s == "" || gap.Count == 0 && x.Acked == 0 {
+	if s == "" || gap.Count == 0 {
 		return nil
 	}
 	say := c.say()
-	var when []string
-	if gap.Count > 0 {
-		when = append(when, "median "+humanize.Duration(gap.P50)+" later")
-	}
-	if x.Acked > 0 {
-		when = append(when, say.Calls(x.Acked)+" before the client had acknowledged it")
-	}
 	w := l.Queue.Waits.Quantiles()
 	limit := fmt.Sprintf("when one of the %d that it had left: it has a limit of %d at once", x.Open, x.Open)
 	if x.Open == 1 {
@@ -126,8 +118,8 @@ func concurrency(c *Capture, l *Listener) []found {
 	}
 	text := fmt.Sprintf("%s: %s took the next client only %s; %s of %s accepts of clients that had waited %s or "+
 		"longer came right after such an end "+
-		"(%s), and the longest wait was %s", l.Label, l.By, limit, say.Calls(x.After), say.Calls(x.Slow),
-		humanize.Duration(SlowNS), strings.Join(when, "; "), say.Longest(w.Max))
+		"(median %s later), and the longest wait was %s", l.Label, l.By, limit, say.Calls(x.After), say.Calls(x.Slow),
+		humanize.Duration(SlowNS), humanize.Duration(gap.P50), say.Longest(w.Max))
 	if h := &x.Held; h.NS > 0 {
 		text += "; " + h.words()
 	}

@@ -95,7 +95,6 @@ type ErrorCount struct {
 type Crowd struct {
 	Slow  uint64          // all of them
 	After uint64          // of them, those right after the end of a connection
-	Acked uint64          // of those, the ones that came before the client had acknowledged that end
 	Gaps  stats.Histogram // between the end and the accept, of those
 	Same  uint64          // of all, those with which so many connections were open:
 	Open  int64           // as at most of them

@@ -78,7 +78,6 @@ func (l *listener) fared(c *conntrack.Connection) {
 		return
 	}
 	x := &l.life.Outcomes
-	ns := max(c.ClosedNS-c.AcceptedNS, 0)
 	x.Ended++
 	if c.BytesOut > 0 {
 		x.Answered++
@@ -86,14 +85,15 @@ func (l *listener) fared(c *conntrack.Connection) {
 	switch c.Outcome() {
 	case conntrack.OutcomeTurnedAway:
 		x.Turned++
-		x.TurnedAt.Note(c.ClosedSeq, c.ClosedNS, ns)
+		x.TurnedAt.Note(c.ClosedSeq, c.ClosedNS, c.ServedNS)
 	case conntrack.OutcomeUnread:
 		x.Unread++
-		x.UnreadAt.Note(c.ClosedSeq, c.ClosedNS, ns)
+		x.UnreadAt.Note(c.ClosedSeq, c.ClosedNS, c.ServedNS)
 	case conntrack.OutcomeUnanswered:
 		if x.Unanswered++; !x.Waited.On() && l.detailed {
 			x.Waited = stats.NewHistogram(2)
 		}
+		ns := max(cmp.Or(c.ClientEndNS, c.EndNS)-c.AcceptedNS, 0)
 		x.Waited.Record(ns)
 		x.UnansweredAt.Note(c.ClosedSeq, c.ClosedNS, ns)
 	case conntrack.OutcomeProbe:

@@ -17,137 +17,85 @@ const nearNS = 10e6
 // maxCrowds bounds the numbers of open connections that are counted by themselves at slow accepts.
 const maxCrowds = 256
 
-// lateNS is for how long after a server closed a connection its client may not have acknowledged that, beyond a round
-// trip: delayed acknowledgements take 40 ms in Linux. The capture has no event of the close itself. After expireNS the
-// connection is taken to be open.
+// The server's close of a connection is known when the client has acknowledged it, and accepts come in between: both wait
+// for so long, and at most so many, to be taken in order of time. What comes later is taken when it comes.
 const (
-	lateNS   = 50e6
-	expireNS = 300e6
-)
-
-// maxLate bounds the accepts that wait for such an end, and maxTasks the tasks whose connections are counted.
-const (
-	maxLate  = 64
-	maxTasks = 4096
+	settledNS  = 1e9
+	maxMoments = 1024
 )
 
 // crowd is what is kept of that.
 type crowd struct {
+	moments   []moment // in order of time; those before settled were taken
+	settled   int
 	open, low int64  // low: of those there before the recording, it is only known that there were so many
 	ends      uint32 // that no accept has followed yet
 	lastEndNS int64
-	of        map[uint32]int64 // open connections by the task that accepted them
-	late      []arrival        // accepts that no end came right before
 	slow      uint64           // accepts of clients that had waited long
 	after     uint64           // of them, those right after an end
-	// of those, the ones before which the server had closed, and the client had not acknowledged it
-	acked  uint64
-	gaps   stats.Histogram  // between those ends and accepts
-	counts map[int64]uint64 // slow accepts, by how many connections were open then
-	held   findings.Held    // the connection that was open for longest
+	gaps      stats.Histogram  // between those ends and accepts
+	counts    map[int64]uint64 // slow accepts, by how many connections were open then
+	held      findings.Held    // the connection that was open for longest
 }
 
-// arrival is an accept of a task that had one connection open, which the server may have closed already.
-type arrival struct {
-	ns   int64
-	open int64 // connections, without those that seem closed already
-	tid  uint32
-	slow bool
+// moment is an accept, or the server's close of a connection.
+type moment struct {
+	ns       int64
+	accepted bool
+	slow     bool // the client had waited long
 }
 
-// joins takes a connection that a task accepted, and that had waited in the queue for so long.
-func (x *crowd) joins(ns, waited int64, tid uint32) {
-	// it keeps several open
-	x.expire(func(a *arrival) bool { return ns-a.ns > expireNS || a.tid == tid && x.of[tid] > 1 })
-	x.open++
-	if x.of == nil {
-		x.of = map[uint32]int64{}
+// note takes a moment, and settles those that nothing can come before any more.
+func (x *crowd) note(m moment, nowNS int64) {
+	i := len(x.moments)
+	for i > x.settled && x.moments[i-1].ns > m.ns {
+		i--
 	}
-	had := x.of[tid]
-	if had > 0 || len(x.of) < maxTasks {
-		x.of[tid]++
+	x.moments = slices.Insert(x.moments, i, m)
+	for n := len(x.moments); n-x.settled > maxMoments || x.settled < n && nowNS-x.moments[x.settled].ns > settledNS; {
+		x.settleNext()
 	}
-	after := x.ends > 0 && ns-x.lastEndNS <= nearNS
-	slow := waited >= findings.SlowNS
-	if !after && had == 1 && len(x.late) < maxLate {
-		x.late = append(x.late, arrival{ns, x.open - int64(len(x.late)) - 1, tid, slow})
-		slow = false
+	if x.settled > maxMoments {
+		x.moments, x.settled = x.moments[:copy(x.moments, x.moments[x.settled:])], 0
 	}
-	x.ends = max(x.ends, 1) - 1
-	if !slow {
+}
+
+// settleNext counts the first moment that was not.
+func (x *crowd) settleNext() {
+	m := x.moments[x.settled]
+	x.settled++
+	if !m.accepted {
+		x.open--
+		x.low = min(x.low, x.open)
+		x.ends++
+		x.lastEndNS = m.ns
 		return
 	}
-	x.took(x.open - int64(len(x.late)))
-	if after {
-		x.after++
-		x.gaps.Record(max(ns-x.lastEndNS, 0))
+	x.open++
+	after := x.ends > 0 && m.ns-x.lastEndNS <= nearNS
+	x.ends = max(x.ends, 1) - 1
+	if !m.slow {
+		return
 	}
-}
-
-// took counts a slow accept with which so many connections were open.
-func (x *crowd) took(open int64) {
 	if x.slow++; x.counts == nil {
 		x.counts, x.gaps = map[int64]uint64{}, stats.NewHistogram(2)
 	}
-	if _, ok := x.counts[open]; ok || len(x.counts) < maxCrowds {
-		x.counts[open]++
+	if _, ok := x.counts[x.open]; ok || len(x.counts) < maxCrowds {
+		x.counts[x.open]++
 	}
-}
-
-// expire counts accepts for which no end came: the connection that their task had was open all the same.
-func (x *crowd) expire(which func(*arrival) bool) {
-	x.late = slices.DeleteFunc(x.late, func(a arrival) bool {
-		if !which(&a) {
-			return false
-		}
-		if a.slow {
-			x.took(a.open + 1)
-		}
-		return true
-	})
-}
-
-// closedBefore reports whether the server had closed a connection when the same task accepted the next one, of which
-// the
-// client's acknowledgement is the end that the capture shows.
-func (x *crowd) closedBefore(o *conntrack.Connection) bool {
-	i := slices.IndexFunc(x.late, func(a arrival) bool {
-		return a.tid == o.TID && o.AcceptedSeq != 0 &&
-			o.AcceptedNS < a.ns
-	})
-	if i < 0 {
-		return false
-	}
-	a := x.late[i]
-	if o.End != conntrack.EndByServer || o.ClosedNS-a.ns > lateNS+int64(o.SRTTUS)*1e3 {
-		x.expire(func(b *arrival) bool { return *b == a })
-		return false
-	}
-	if a.slow {
-		x.took(a.open)
+	if after {
 		x.after++
-		x.acked++
+		x.gaps.Record(max(m.ns-x.lastEndNS, 0))
 	}
-	x.late = slices.Delete(x.late, i, i+1)
-	return true
 }
 
 // ended takes a connection that is told of.
 func (x *crowd) ended(o *conntrack.Connection) {
+	done := o.ServerDone()
 	if o.ClosedSeq != 0 && (o.AcceptedSeq != 0 || o.Before) {
-		x.open--
-		x.low = min(x.low, x.open)
-		if n, ok := x.of[o.TID]; ok && o.AcceptedSeq != 0 {
-			if x.of[o.TID] = n - 1; n <= 1 {
-				delete(x.of, o.TID)
-			}
-		}
-		if !x.closedBefore(o) {
-			x.ends++
-			x.lastEndNS = o.ClosedNS
-		}
+		x.note(moment{ns: done}, o.ClosedNS)
 	}
-	if ns := o.EndNS - o.AcceptedNS; o.AcceptedNS != 0 && ns > x.held.NS {
+	if ns := done - o.AcceptedNS; o.AcceptedNS != 0 && ns > x.held.NS {
 		x.held = findings.Held{NS: ns, Peer: o.Remote, Seq: o.AcceptedSeq, Silent: o.Counted && o.BytesIn == 0,
 			Open: o.End.Open()}
 	}
@@ -155,11 +103,14 @@ func (x *crowd) ended(o *conntrack.Connection) {
 
 // summary is what the rules look at of it.
 func (x *crowd) summary() *findings.Crowd {
-	x.expire(func(*arrival) bool { return true })
+	for x.settled < len(x.moments) {
+		x.settleNext()
+	}
+	x.moments, x.settled = nil, 0
 	if x.slow == 0 {
 		return nil
 	}
-	s := &findings.Crowd{Slow: x.slow, After: x.after, Acked: x.acked, Gaps: x.gaps, Held: x.held}
+	s := &findings.Crowd{Slow: x.slow, After: x.after, Gaps: x.gaps, Held: x.held}
 	for open, n := range x.counts {
 		if n > s.Same || n == s.Same && open-x.low > s.Open {
 			s.Same, s.Open = n, open-x.low
@@ -173,5 +124,5 @@ func (l *listener) joined(e *format.Event, queuedNS int64) {
 	if l.crowd == nil {
 		l.crowd = &crowd{}
 	}
-	l.crowd.joins(e.BootNS, e.BootNS-queuedNS, e.TID)
+	l.crowd.note(moment{ns: e.BootNS, accepted: true, slow: e.BootNS-queuedNS >= findings.SlowNS}, e.BootNS)
 }

@@ -142,6 +142,12 @@ var connectionKeys = labelled(
 		id := communityid.Of(format.ProtoTCP, c.Local, c.Remote)
 		return id, id != ""
 	}, "Community ID (version 1), as Zeek, Suricata and Arkime have it"),
+	intOrNull("server_closed_ns", func(c *conn) (int64, bool) { return c.ServerEndNS, c.ServerEndNS != 0 },
+		"when the server closed it, or shut it down for sending; null: it did not before the end, or when is not known"),
+	intOrNull("client_closed_ns", func(c *conn) (int64, bool) { return c.ClientEndNS, c.ClientEndNS != 0 },
+		"when the client's FIN came, if it closed first; null: it did not, or when is not known"),
+	intOrNull("served_ns", func(c *conn) (int64, bool) { return c.ServedNS, c.ServedNS >= 0 },
+		"from accept to the server's own close, or to the end where there is none, or it is not known"),
 )
 
 // ConnectionFields are what expressions can ask of connections: their keys, and who accepted them.

@@ -99,6 +99,12 @@ func sentences(e *format.Event) []string {
 		c := conntrack.EndOf(e)
 		say("The connection from %s to %s has ended: %s (it was %s).", e.Peer(), e.Bound(), c,
 			format.StateName(e.OldState))
+		if e.FinUS != 0 {
+			say("The client had sent FIN %s before.", Duration(int64(e.FinUS)*1000))
+		}
+		if e.ClosingUS != 0 {
+			say("The server had closed it %s before.", Duration(int64(e.ClosingUS)*1000))
+		}
 		in, out := e.StreamBytes()
 		say("The client sent %s and got %s; %s had to be sent again.", Bytes(int64(in)), Bytes(int64(out)),
 			humanize.Plural(uint64(e.Retransmits), "segment"))

@@ -145,7 +145,7 @@ func (t *text) connections() {
 		of   stats.Quantiles
 		ends bool // by how connections ended
 	}{{"refused", c.RefusedFor, false}, {"handshake", c.Handshake, false}, {"accept queue", c.QueueWait, false},
-		{"queue, never accepted", c.NeverWait, true}, {"served", c.Served, false}} {
+		{"queue, never accepted", c.NeverWait, true}, {"served", c.Served, false}, {"closing", c.Closing, false}} {
 		if q.of.Count > 0 {
 			doubt := t.r.Doubts.Connections
 			about, most := mark(doubt, q.of.AtLeast > 0), mark(q.ends && t.r.Doubts.Ends, doubt || q.of.AtLeast > 0)

@@ -80,7 +80,7 @@ func slowServer(t *testing.T, o analysis.Options) (*analysis.Result, *format.Hea
 			add(ms, e)
 			if n%2 == 0 {
 				add(ms+15, conn(n, format.Event{Kind: format.Closed, Hook: format.HookSetState, OldState: 9, State: 7, BytesIn: 321, BytesOut: 45_001, SegsIn: 6, SegsOut: 34,
-					Retransmits: 1, SRTTUS: 30_100, MinRTTUS: 29_000}))
+					Retransmits: 1, SRTTUS: 30_100, MinRTTUS: 29_000, ClosingUS: 2_000, FinUS: 5_000}))
 			}
 		}
 	}
@@ -154,7 +154,8 @@ func TestConnectionKeys(t *testing.T) {
 	const want = "id laddr lport raddr rport pid comm via established_ns queued_ns accepted_ns queue_wait_ns closed_ns bytes_in bytes_out retransmits srtt_us state_at_accept end_reason queue_wait_at_least_ns netns listener " +
 		"ts began_ns end end_ns before accepted dead_on_arrival dead_ns gone_before_accept gone_ns refused_packets " +
 		"first_refused_ns last_refused_ns refused_ns handshake_ns alive_ns cookie inode old_state left_state " +
-		"holders holders_known handed_over cause lost_cause moves read outcome community_id"
+		"holders holders_known handed_over cause lost_cause moves read outcome community_id " +
+		"server_closed_ns client_closed_ns served_ns"
 	n := 0
 	slowServer(t, analysis.Options{Connection: func(c *conntrack.Connection) error {
 		n++
@@ -380,7 +381,7 @@ func TestOutcomes(t *testing.T) {
 		{conntrack.EndTimeout, 0, 0, format.ReadNothing, 1, "timed out", "null"},
 	} {
 		c := conntrack.Connection{ID: 1, Local: at, Remote: at, AcceptedSeq: 3, AcceptedNS: 3e9, ClosedSeq: 4,
-			ClosedNS: 3e9 + x.ms*1e6, EndNS: 4e9, QueueWaitNS: -1,
+			ClosedNS: 3e9 + x.ms*1e6, EndNS: 4e9, ServedNS: x.ms * 1e6, QueueWaitNS: -1,
 			AliveNS: -1, TID: 5, Names: conntrack.Names{PID: 5, Comm: "srv"}, Counted: true, BytesIn: x.in, BytesOut: x.out, Read: x.read,
 			End: x.end, StateAtAccept: 1}
 		clocks := format.NewClocks(format.Clock{})

@@ -177,8 +177,11 @@ func (s *story) verdict() string {
 		return fmt.Sprintf("It was there when recording began; %s.", c.End)
 	}
 	alive := ""
+	if c.ServerEndNS != 0 && c.ServedNS >= 0 {
+		alive = ", served for " + Duration(c.ServedNS)
+	}
 	if c.AliveNS >= 0 && c.End.Known() {
-		alive = ", lived " + Duration(c.AliveNS)
+		alive += ", lived " + Duration(c.AliveNS)
 	}
 	end := string(c.End)
 	if c.End == conntrack.EndNotRecorded {
@@ -322,6 +325,16 @@ func (s *story) tellEnd() {
 		if c.HandedOver() {
 			s.add(c.EndNS, 0, "%s", holderWords(c))
 		}
+	}
+	if c.ClientEndNS != 0 && c.ClientEndNS >= c.AcceptedNS { // else its own event has it
+		s.add(c.ClientEndNS, 0, "the client sends FIN")
+	}
+	if c.ServerEndNS != 0 {
+		served := ""
+		if c.ServedNS >= 0 {
+			served = ", " + Duration(c.ServedNS) + " after it accepted"
+		}
+		s.add(c.ServerEndNS, 0, "the server closes it%s", served)
 	}
 	if c.ClosedSeq != 0 {
 		err := ""

@@ -94,12 +94,13 @@ const (
 	phaseQueued
 	phaseServed
 	phaseUnknown
+	phaseClosing
 	numPhases
 )
 
 var (
-	phaseSigns = [numPhases]string{" ", "╌", "░", "█", "▒"}
-	cellColors = [numPhases]string{"", "36", amber, "32", ""}
+	phaseSigns = [numPhases]string{" ", "╌", "░", "█", "▒", "─"}
+	cellColors = [numPhases]string{"", "36", amber, "32", "", ""}
 )
 
 const endClosed, endBad, endOpen = "┤", "✗", "▸"
@@ -107,7 +108,7 @@ const endClosed, endBad, endOpen = "┤", "✗", "▸"
 // marks are what a legend explains.
 var marks = []struct{ sign, means string }{
 	{phaseSigns[phaseHandshake], "handshake"}, {phaseSigns[phaseQueued], "queued"},
-	{phaseSigns[phaseServed], "served"}, {phaseSigns[phaseUnknown], "queued or served"},
+	{phaseSigns[phaseServed], "served"}, {phaseSigns[phaseUnknown], "queued or served"}, {phaseSigns[phaseClosing], "closing"},
 	{endClosed, "closed"}, {endBad, "reset or lost"}, {endOpen, "still open"},
 }
 
@@ -313,7 +314,11 @@ func (d *drawing) draw(c *conntrack.Connection) string {
 	}
 	switch {
 	case c.AcceptedNS != 0:
-		phases[phaseServed] = [2]int64{c.AcceptedNS, max(end, c.AcceptedNS)}
+		done := max(cmp.Or(c.ServerEndNS, end), c.AcceptedNS)
+		phases[phaseServed] = [2]int64{c.AcceptedNS, done}
+		if c.ServerEndNS != 0 {
+			phases[phaseClosing] = [2]int64{done, max(end, done)}
+		}
 	case c.QueuedNS == 0 && c.WaitedNS > 0:
 	case c.QueuedNS == 0 && !c.End.Refused():
 		phases[phaseServed] = [2]int64{d.fromNS, end} // it was there before
