@@ -107,6 +107,17 @@ var causeCases = []findingCase{
 			m.closed(i+1, 4, 0).ClosingUS = 24e3
 		}
 	}, "concurrency-limit warning (slow-accept warning)"},
+	{"a break, after which a thread serves those who wait one after the other", func(m *maker) {
+		for i := range 20 {
+			m.queued(i + 1)
+		}
+		m.script("w600")
+		for i := range 20 {
+			m.enter(5)
+			m.accepts(5, i+1, 1)
+			m.closed(i+1, 4, 0)
+		}
+	}, "slow-accept warning"},
 	{"a loop that is busy, and whose clients acknowledge late that it closed", func(m *maker) {
 		next, n := 1, 0
 		for range 10 {

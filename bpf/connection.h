@@ -9,7 +9,7 @@ enum {
 };
 #define SHUTDOWN_MASK 3 /* both directions, as close() of a listener leaves it */
 /* Beside sk_shutdown's own. What the program read of what came is told since there is SHUT_READ_KNOWN. */
-enum { SHUT_FIN_CAME = 4, SHUT_FIN_ACKED = 8, SHUT_READ_KNOWN = 16, SHUT_UNREAD = 32, SHUT_NOTHING_READ = 64 };
+enum { SHUT_FIN_CAME = 4, SHUT_FIN_ACKED = 8, SHUT_READ_KNOWN = 16, SHUT_UNREAD = 32, SHUT_NOTHING_READ = 64, SHUT_UNACKED = 128 };
 
 /* A ring record of its own size. */
 struct life_event {

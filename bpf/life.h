@@ -217,6 +217,7 @@ static __always_inline void read_totals(bool typed, struct life_event *e, struct
 	struct sock *sk = (struct sock *)tp;
 	u32 rtt = GET(typed, tp, rtt_min.s[0].v);
 	u32 unread = GET(typed, tp, rcv_nxt) - GET(typed, tp, copied_seq); /* close() leaves it as it was */
+	u32 unacked = GET(typed, tp, write_seq) - GET(typed, tp, snd_una); /* the server's FIN is one of them */
 	bool fin = GET(typed, sk, __sk_common.skc_flags) & 1 << SOCK_DONE;
 
 	e->sock_err = GET(typed, sk, sk_err);
@@ -237,9 +238,13 @@ static __always_inline void read_totals(bool typed, struct life_event *e, struct
 	case TCP_CLOSING:
 	case TCP_LAST_ACK:
 		e->closing_us = closed_ago(sk, SERVER_CLOSED, e->boot_ns);
-		if (GET(typed, tp, snd_una) == GET(typed, tp, write_seq))
+		if (!unacked)
 			e->shutdown |= SHUT_FIN_ACKED;
+		else
+			unacked--;
 	}
+	if (unacked)
+		e->shutdown |= SHUT_UNACKED;
 	e->bytes_out = GET(typed, tp, bytes_acked);
 	e->segs_in = GET(typed, tp, segs_in);
 	e->segs_out = GET(typed, tp, segs_out);

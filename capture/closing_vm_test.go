@@ -18,6 +18,7 @@ func TestVMClosing(t *testing.T) {
 	type truth struct {
 		what           string
 		server, client span // when each was in the call that closed, zero: it did not, or not first
+		unacked        bool // the server wrote what the client did not acknowledge
 	}
 	during := func(call func() error) (s span) {
 		s[0] = bootNS()
@@ -80,6 +81,14 @@ func TestVMClosing(t *testing.T) {
 						l.try(unix.Close(client))
 						return truth{}
 					})
+					end("a reset after bytes that the client did not get", func(client, fd int) truth {
+						l.filter(client, dropAll)
+						_, err := unix.Write(fd, []byte("busy"))
+						l.try(err)
+						l.reset(fd)
+						l.try(unix.Close(client))
+						return truth{unacked: true}
+					})
 					end("a reset by the client", func(client, fd int) truth {
 						l.reset(client)
 						l.try(unix.Close(fd))
@@ -97,6 +106,9 @@ func TestVMClosing(t *testing.T) {
 					continue
 				}
 				found++
+				if e.Unacked() != x.unacked {
+					t.Errorf("%s: not acknowledged: %v", x.what, e.Unacked())
+				}
 				for _, side := range []struct {
 					who  string
 					us   uint64

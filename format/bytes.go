@@ -9,6 +9,7 @@ const (
 	readKnown   = 16
 	leftUnread  = 32
 	nothingRead = 64
+	unacked     = 128
 )
 
 // StreamBytes are the bytes of a Closed event's connection, as programs count them: without the
@@ -66,9 +67,12 @@ var readings = [...]string{ReadAll: "all", ReadPart: "part", ReadNothing: "nothi
 // String is the reading as one word, "" if it is not known.
 func (r Reading) String() string { return readings[min(int(r), len(readings)-1)] }
 
+// Unacked reports whether the server had written bytes that the client had not acknowledged when the connection of a
+// Closed event ended. Captures of before acc recorded it never say so.
+func (e *Event) Unacked() bool { return e.Shutdown&unacked != 0 }
+
 // Read tells what the program had read of the bytes of a Closed event. Captures of before acc recorded it tell only
-// that
-// nothing was read where nothing came.
+// that nothing was read where nothing came.
 func (e *Event) Read() Reading {
 	in, _ := e.StreamBytes()
 	switch {

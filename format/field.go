@@ -244,7 +244,8 @@ var Fields = prepare([]Field{
 		at: unsafe.Offsetof(ev.SockErr), size: 2},
 	{FieldSpec: FieldSpec{Name: "shutdown", Type: Uint, On: onClosed, Key: keyPort},
 		Doc: "directions that were shut down, a sum: 1 receiving, 2 sending; 4 the peer's FIN had come, 8 ours was " +
-			"acknowledged; 16 what the program read is known: 32 it left bytes unread, 64 it read no byte",
+			"acknowledged; 16 what the program read is known: 32 it left bytes unread, 64 it read no byte; " +
+			"128 bytes that it wrote were not acknowledged",
 		Source: "sock.sk_shutdown, skc_flags, tcp_sock.snd_una, write_seq, rcv_nxt, copied_seq",
 		at:     unsafe.Offsetof(ev.Shutdown), size: 1},
 	{FieldSpec: FieldSpec{Name: "syn_queue", Type: Uint, On: onQueue, Key: keyPort},

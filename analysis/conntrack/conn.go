@@ -70,6 +70,7 @@ type closing struct {
 	sockErr                                        uint16
 	oldState, shutdown                             uint8
 	read                                           format.Reading
+	unacked                                        bool
 }
 
 func (x *closing) set(e *format.Event) {
@@ -77,6 +78,7 @@ func (x *closing) set(e *format.Event) {
 		seq: e.Seq, inode: e.Inode, ns: e.BootNS, segsIn: e.SegsIn, segsOut: e.SegsOut, retransmits: e.Retransmits,
 		srttUS:   e.SRTTUS,
 		minRTTUS: e.MinRTTUS, sockErr: e.SockErr, oldState: e.OldState, shutdown: e.Shutdown, read: e.Read(),
+		unacked: e.Unacked(),
 	}
 	x.in, x.out = e.StreamBytes()
 	if e.ClosingUS != 0 {

@@ -83,6 +83,7 @@ type Connection struct {
 	BytesIn     uint64 // FINs are taken off
 	BytesOut    uint64
 	Retransmits uint32
+	Unacked     bool // the server had written bytes that the client had not acknowledged when it ended
 	SRTTUS      uint32
 	SegsIn      uint32 // these are valid with ClosedSeq
 	SegsOut     uint32

@@ -238,7 +238,7 @@ func (t *Tracker) fillRare(o *Connection, x *rare) {
 	o.ClosedSeq, o.ClosedNS, o.OldState, o.SockErr, o.Read = e.seq, e.ns, e.oldState, e.sockErr, e.read
 	o.SegsIn, o.SegsOut, o.Retransmits, o.SRTTUS, o.MinRTTUS = e.segsIn, e.segsOut, e.retransmits, e.srttUS, e.minRTTUS
 	o.BytesIn, o.BytesOut, o.Counted = e.in, e.out, true
-	o.ServerEndNS, o.ClientEndNS = e.serverNS, e.clientNS
+	o.ServerEndNS, o.ClientEndNS, o.Unacked = e.serverNS, e.clientNS, e.unacked
 	if x.dropSeq == 0 {
 		o.EndNS = e.ns
 	}

@@ -35,7 +35,7 @@ func (c *Connection) Outcome() Outcome {
 	switch c.End {
 	case EndByServer, EndResetByServer, EndByBoth:
 		if c.Read == format.ReadNothing && c.ServedNS <= findings.TurnedNS {
-			if c.BytesOut > 0 {
+			if c.BytesOut > 0 || c.Unacked {
 				return OutcomeUnread
 			}
 			return OutcomeTurnedAway

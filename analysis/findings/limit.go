@@ -32,10 +32,11 @@ func turnedAway(c *Capture, l *Listener) []found {
 		return nil
 	}
 	x, say := &l.Queue.Outcomes, c.say()
+	got := max(x.Answered, x.Unread) // something from the server
 	n, served := x.Turned+x.Unread, "served "+others(say.Calls(x.Served))
 	evidence := x.TurnedAt
 	if x.Served == 0 { // it reads nothing of anybody: whether what it sent was all that it has to say is not known
-		n, served = x.Turned, "sent something to "+others(say.Calls(x.Unread))
+		n, served = x.Turned, "sent something to "+others(say.Calls(got))
 	} else {
 		evidence.Join(&x.UnreadAt)
 	}
@@ -43,9 +44,9 @@ func turnedAway(c *Capture, l *Listener) []found {
 	switch {
 	case s == "":
 		return nil
-	case x.Served+x.Unread == 0 && s == Notice:
+	case x.Served+got == 0 && s == Notice:
 		return nil
-	case x.Served+x.Unread == 0:
+	case x.Served+got == 0:
 		return one(Notice, x.Turned, x.TurnedAt.Samples(),
 			"see the server's log: is what it needs behind it (a backend, a database) there? who may connect (an "+
 				"allow-list)?",

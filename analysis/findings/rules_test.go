@@ -103,6 +103,9 @@ func TestRules(t *testing.T) {
 			Queue: &Queue{Outcomes: Outcomes{Ended: 60, Turned: 52, Unread: 8}}}, want: "critical turned-away",
 			says: "sshd[7] turned away 52 of 60 clients: it closed their connections within 1.00 s of accept and " +
 				"had read no byte of them, while it sent something to 8 others"},
+		{name: "some got something and stayed, most nothing", l: Listener{By: "sshd[7]",
+			Queue: &Queue{Outcomes: Outcomes{Ended: 60, Turned: 52, Answered: 8}}}, want: "critical turned-away",
+			says: "while it sent something to 8 others"},
 		{name: "all got something and were closed, as daytime does",
 			l: Listener{Queue: &Queue{Outcomes: Outcomes{Ended: 10, Unread: 10}}}},
 		{name: "unanswered", l: Listener{By: "srv[7]",

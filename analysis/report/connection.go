@@ -148,6 +148,9 @@ var connectionKeys = labelled(
 		"when the client's FIN came, if it closed first; null: it did not, or when is not known"),
 	intOrNull("served_ns", func(c *conn) (int64, bool) { return c.ServedNS, c.ServedNS >= 0 },
 		"from accept to the server's own close, or to the end where there is none, or it is not known"),
+	boolOrNull("unacked", func(c *conn) (bool, bool) { return c.Unacked, c.ClosedSeq != 0 },
+		"the server had written bytes that the client had not acknowledged when it ended; false, too, of captures of "+
+			"before acc recorded it; null: it did not end"),
 )
 
 // ConnectionFields are what expressions can ask of connections: their keys, and who accepted them.

@@ -155,7 +155,7 @@ func TestConnectionKeys(t *testing.T) {
 		"ts began_ns end end_ns before accepted dead_on_arrival dead_ns gone_before_accept gone_ns refused_packets " +
 		"first_refused_ns last_refused_ns refused_ns handshake_ns alive_ns cookie inode old_state left_state " +
 		"holders holders_known handed_over cause lost_cause moves read outcome community_id " +
-		"server_closed_ns client_closed_ns served_ns"
+		"server_closed_ns client_closed_ns served_ns unacked"
 	n := 0
 	slowServer(t, analysis.Options{Connection: func(c *conntrack.Connection) error {
 		n++
