@@ -19,7 +19,7 @@ var bodies = map[string]reflect.Type{
 	"header": reflect.TypeFor[Header](), "process": reflect.TypeFor[Process](), "clock": reflect.TypeFor[Clock](),
 	"loss":     reflect.TypeFor[Loss](),
 	"snapshot": reflect.TypeFor[Snapshot](), "counters": reflect.TypeFor[Counters](), "gap": reflect.TypeFor[Gap](),
-	"end": reflect.TypeFor[End](),
+	"end": reflect.TypeFor[End](), "watch": reflect.TypeFor[Watch](), "doing": reflect.TypeFor[Doing](),
 }
 
 // members are the members of each type of struct in them, by name.

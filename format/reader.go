@@ -44,6 +44,8 @@ type Batch struct {
 	Losses    []Loss
 	Snapshots []Snapshot
 	Counters  []Counters
+	Watches   []Watch
+	Doings    []Doing
 	Gaps      []Gap // of a repaired capture, before the next batch
 	Events    []Event
 	End       *End  // in the last batch only

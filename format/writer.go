@@ -139,6 +139,12 @@ func (w *Writer) Clock(c Clock) error { return w.record("clock", &c) }
 // Counters records what the kernel's own counters said.
 func (w *Writer) Counters(c Counters) error { return w.record("counters", &c) }
 
+// Watch records that threads were looked at.
+func (w *Writer) Watch(x Watch) error { return w.record("watch", &x) }
+
+// Doing records what a thread did.
+func (w *Writer) Doing(x Doing) error { return w.record("doing", &x) }
+
 // Loss records a loss.
 func (w *Writer) Loss(l Loss) error { return w.record("loss", &l) }
 

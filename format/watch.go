@@ -1,0 +1,107 @@
+package format
+
+// This file has the records of what servers did while clients waited for them.
+
+// Watch tells that the recorder looked at the threads of a server, again and again, while clients waited in the accept
+// queue of its listener. It is written when the looking begins and again when it ends; the later record of a number
+// replaces the earlier. Where clients waited and there is none, nobody looked.
+type Watch struct {
+	Num      uint32 `msgpack:"num" json:"num"` // from 1
+	NetNS    uint32 `msgpack:"netns" json:"netns"`
+	Listener uint64 `msgpack:"listener" json:"listener"` // inode number
+	FromNS   int64  `msgpack:"from_ns" json:"from_ns"`   // CLOCK_BOOTTIME of the first look
+	ToNS     int64  `msgpack:"to_ns" json:"to_ns"`       // of the last one, 0: it goes on
+	EveryNS  int64  `msgpack:"every_ns" json:"every_ns"` // between two looks; longest, if they were slowed down
+	Looks    uint32 `msgpack:"looks" json:"looks"`
+
+	Threads []WatchedThread `msgpack:"threads" json:"threads"`
+	// further ones that accept there, or have it open, and were not looked at
+	MoreThreads uint32 `msgpack:"more_threads,omitempty" json:"more_threads,omitempty"`
+	// nobody was seen to accept there: the threads are those of processes that have the listener open
+	Owners bool `msgpack:"owners,omitempty" json:"owners,omitempty"`
+	// what could not be looked at, and why: a sentence each
+	Cannot []string `msgpack:"cannot,omitempty" json:"cannot,omitempty"`
+	// cgroups of the threads with a CPU quota, and what it did to them meanwhile
+	Groups []WatchedGroup `msgpack:"groups,omitempty" json:"groups,omitempty"`
+	// connections of these processes to others: something was sent, and no answer came
+	Peers []SilentPeer `msgpack:"peers,omitempty" json:"peers,omitempty"`
+}
+
+// WatchedThread is a thread that was looked at.
+type WatchedThread struct {
+	PID  uint32 `msgpack:"pid" json:"pid"` // initial pid namespace, as in events
+	TID  uint32 `msgpack:"tid" json:"tid"`
+	Comm string `msgpack:"comm" json:"comm"`
+	// it was looked at because it held a lock that another one waited for
+	Holder bool `msgpack:"holder,omitempty" json:"holder,omitempty"`
+}
+
+// WatchedGroup is what a cgroup's CPU quota did while it was watched, by cpu.stat.
+type WatchedGroup struct {
+	Cgroup      string `msgpack:"cgroup" json:"cgroup"`             // its path
+	Throttled   uint64 `msgpack:"throttled" json:"throttled"`       // periods in which the quota was used up
+	ThrottledNS int64  `msgpack:"throttled_ns" json:"throttled_ns"` // for how long it did not run, of all CPUs
+}
+
+// SilentPeer is a TCP connection to another server that had been sent something last, by tcp_info.
+type SilentPeer struct {
+	PID       uint32 `msgpack:"pid" json:"pid"`
+	RAddr     string `msgpack:"raddr" json:"raddr"`
+	RPort     uint16 `msgpack:"rport" json:"rport"`
+	AtNS      int64  `msgpack:"at_ns" json:"at_ns"`           // CLOCK_BOOTTIME of when it was looked at last
+	WaitingNS int64  `msgpack:"waiting_ns" json:"waiting_ns"` // since the last byte was sent, then
+}
+
+// Doing is what a thread did for some time while it was watched. Looks that find the same make one record; a
+// later record of the same row replaces the earlier.
+type Doing struct {
+	Watch  uint32 `msgpack:"watch" json:"watch"`     // number of the watch
+	Row    uint32 `msgpack:"row" json:"row"`         // from 1, in the watch
+	TID    uint32 `msgpack:"tid" json:"tid"`         // the thread
+	FromNS int64  `msgpack:"from_ns" json:"from_ns"` // CLOCK_BOOTTIME between which it was so at times
+	ToNS   int64  `msgpack:"to_ns" json:"to_ns"`
+	NS     int64  `msgpack:"ns" json:"ns"`       // for how long in all
+	State  string `msgpack:"state" json:"state"` // Doing...
+	// the system call that it was in, "" none or not known: its name, or "syscall N"
+	Call string `msgpack:"call,omitempty" json:"call,omitempty"`
+	// what that call was about: Target..., "" if it is about no descriptor
+	Kind   string `msgpack:"kind,omitempty" json:"kind,omitempty"`
+	Target string `msgpack:"target,omitempty" json:"target,omitempty"` // its path, or address
+	// kernel function that it slept in, "" not known
+	WChan string `msgpack:"wchan,omitempty" json:"wchan,omitempty"`
+	// of a thread that waits for descriptors: whether the listener is among them, Among..., "" not known
+	Among string `msgpack:"among,omitempty" json:"among,omitempty"`
+	// of a thread that waits for a lock: the thread that holds it, 0 not known
+	Owner uint32 `msgpack:"owner,omitempty" json:"owner,omitempty"`
+	Looks uint32 `msgpack:"looks" json:"looks"` // that found it so
+}
+
+// The states of a thread. Of the first two the time is exact; of the others it is what is left of the time between
+// two looks.
+const (
+	DoingCPU      = "cpu"      // it ran
+	DoingRunnable = "runnable" // it could have run, and had no CPU
+	DoingAsleep   = "asleep"   // it waited, and a signal can wake it
+	DoingDisk     = "disk"     // it waited, and no signal can: for a disk, mostly
+	DoingFault    = "fault"    // it waited for a page of its memory
+	DoingStopped  = "stopped"  // by a signal, or by a debugger
+	DoingFrozen   = "frozen"   // with its cgroup
+	DoingUnseen   = "unseen"   // it slept, and where could not be seen
+)
+
+// What a call can be about.
+const (
+	TargetFile   = "file"
+	TargetPipe   = "pipe"   // path of a named pipe, or its number
+	TargetSocket = "socket" // address of its peer, if it has one: another server's
+	TargetClient = "client" // address of a client of the listener
+	TargetUnix   = "unix"   // its own name, if it has one
+	TargetOther  = "other"  // what /proc/PID/fd says
+)
+
+// Whether a listener is among the descriptors that a thread waits for.
+const (
+	AmongArmed    = "armed"    // it is: a client wakes the thread
+	AmongDisarmed = "disarmed" // it is in the epoll set, and not asked for
+	AmongAbsent   = "absent"   // it is not
+)
