@@ -193,6 +193,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 		a.free = a.free || c.Keeping == format.KeepingFree
 	}
 	a.clocks.Add(b.Clocks)
+	a.listeners.Looked(b)
 	if err := a.snapshots(b, false); err != nil {
 		return err
 	}

@@ -53,6 +53,7 @@ func (a *Analyzer) judge(r *Result) {
 	for i := range r.CrossCheck.Spaces {
 		c.Spaces = append(c.Spaces, spaceOf(&r.CrossCheck.Spaces[i], a.blind))
 	}
-	r.SelfTests = a.listeners.Summaries(c)
+	r.Meanwhile = a.listeners.Meanwhile()
+	r.SelfTests = a.listeners.Summaries(c, r.Meanwhile)
 	r.Findings, r.Others.Findings, r.FindingCounts = findings.Judge(c, a.o.Top)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/listeners"
+	"github.com/acc-project/acc/analysis/meanwhile"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
@@ -52,8 +53,10 @@ type Result struct {
 	Connections conntrack.ConnectionTotals `json:"connections"` // of TCP connections of listeners
 	Others      Others                     `json:"others"`      // how many the lists leave out (--top)
 	SelfTests   []listeners.SelfTest       `json:"self_tests"`  // of other recorders, which findings leave out
-	LimitHit    bool                       `json:"limit_hit"`   // a bound on memory made some of this inexact
-	Findings    []findings.Finding         `json:"findings"`    // worst first
+	// what servers' threads did while clients waited for them, where the recorder looked
+	Meanwhile []meanwhile.Seen   `json:"meanwhile"`
+	LimitHit  bool               `json:"limit_hit"` // a bound on memory made some of this inexact
+	Findings  []findings.Finding `json:"findings"`  // worst first
 	// how many there are, also those that the list leaves out
 	FindingCounts findings.Counts `json:"finding_counts"`
 }

@@ -37,7 +37,9 @@ type Finding struct {
 	Severity Severity   `json:"severity"` // how bad it is
 	Text     string     `json:"text"`     // what, where, and how much, in a sentence
 	Evidence []Evidence `json:"evidence"` // the first and the last events that show it, at most 8
-	Next     string     `json:"next"`     // what to look at
+	// what the server's threads did while clients waited; not there if nobody looked
+	Meanwhile *Meanwhile `json:"meanwhile,omitempty"`
+	Next      string     `json:"next"` // what to look at
 	// time of the first event that shows it, null if it has none, or the clock is lost
 	Since    *time.Time `json:"since"`
 	Until    *time.Time `json:"until"`    // time of the last one

@@ -142,6 +142,9 @@ func (c *Capture) finding(kind Kind, l *Listener, f found) judged {
 	}
 	if l != nil {
 		j.Listener, j.NetNS, j.Owner = l.Inode, l.NetNS, l.Owner
+		if slices.Contains(explained, kind) {
+			l.explain(&j.Finding)
+		}
 	}
 	return j
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/acc-project/acc/analysis/meanwhile"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
@@ -79,8 +80,9 @@ type Listener struct {
 	Zero      Zero     // that the limit of the queue was set to 0
 	// who alone has it open at the end, and never accepted; nil: somebody else has, or it is not known
 	Left     *Abandoned
-	Ended    ShotEnd // how multishot accepts of io_uring ended
-	FirstSeq uint64  // its first event
+	Seen     *meanwhile.Seen // what its threads did while clients waited; nil: nobody looked
+	Ended    ShotEnd         // how multishot accepts of io_uring ended
+	FirstSeq uint64          // its first event
 	FirstNS  int64
 	Tests    bool // it looks like one by which another recorder tests its probes
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/acc-project/acc/analysis/conntrack"
+	"github.com/acc-project/acc/analysis/findings"
+	"github.com/acc-project/acc/analysis/meanwhile"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
@@ -38,6 +40,10 @@ func (reg *Registry) Waited(ref conntrack.Ref, e *format.Event, sinceNS int64, a
 // Ended is of [conntrack.Listeners].
 func (reg *Registry) Ended(c *conntrack.Connection) {
 	l := reg.byRef[c.ListenerRef]
+	if waited, _ := c.InQueue(); l != nil && waited >= findings.SlowNS {
+		from := cmp.Or(c.QueuedNS, reg.startNS)
+		reg.meanwhile.Wait(meanwhile.Key{NetNS: l.key.netns, Listener: l.key.inode}, from, from+waited)
+	}
 	switch {
 	case l == nil, reg.o.Bare:
 	case c.End == conntrack.EndRefused:
@@ -54,6 +60,12 @@ func (reg *Registry) Ended(c *conntrack.Connection) {
 		reg.life(l).ended(c)
 	}
 }
+
+// Looked takes what the recorder saw of threads when it looked at them.
+func (reg *Registry) Looked(b *format.Batch) { reg.meanwhile.Batch(b) }
+
+// Meanwhile is what the threads of servers did while clients waited for them.
+func (reg *Registry) Meanwhile() []meanwhile.Seen { return reg.meanwhile.Results() }
 
 // Name gives a connection the names of its listener, and of who accepted it.
 func (reg *Registry) Name(c *conntrack.Connection) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/acc-project/acc/analysis/conntrack"
 	"github.com/acc-project/acc/analysis/crosscheck"
+	"github.com/acc-project/acc/analysis/meanwhile"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
@@ -65,6 +66,7 @@ type Registry struct {
 	byRef     []*listener                  // by their ref
 	procByRef []*process
 	peers     peers
+	meanwhile meanwhile.Collector // what threads did while clients waited
 }
 
 // New makes an empty Registry for the capture with header h, which it keeps.

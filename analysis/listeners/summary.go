@@ -9,17 +9,24 @@ import (
 	"strings"
 
 	"github.com/acc-project/acc/analysis/findings"
+	"github.com/acc-project/acc/analysis/meanwhile"
 	"github.com/acc-project/acc/format"
 )
 
 // Summaries adds to a Capture what the rules of findings look at of each listener, and of all together. It leaves out
-// those of other recorders' self-tests, and gives these.
-func (reg *Registry) Summaries(c *findings.Capture) []SelfTest {
+// those of other recorders' self-tests, and gives these. seen is of [Registry.Meanwhile].
+func (reg *Registry) Summaries(c *findings.Capture, seen []meanwhile.Seen) []SelfTest {
 	reg.nameTwins()
 	others, tests := reg.selfTests(append(slices.Clone(reg.all), reg.none, reg.more))
 	c.Uring = reg.uring
 	for _, l := range others {
-		c.Listeners = append(c.Listeners, reg.summary(l))
+		s := reg.summary(l)
+		if i := slices.IndexFunc(seen, func(x meanwhile.Seen) bool {
+			return x.NetNS == s.NetNS && x.Listener == s.Inode
+		}); i >= 0 {
+			s.Seen = &seen[i]
+		}
+		c.Listeners = append(c.Listeners, s)
 	}
 	c.New, c.NewNames, c.NewNamed = reg.opened(others)
 	return tests

@@ -48,6 +48,13 @@ func (t *text) findings() {
 			}
 			t.indent("", "    because of that:", "     ", p.ID+": "+words)
 		}
+		if m := f.Meanwhile; m != nil {
+			word := "    meanwhile:"
+			if m.Because {
+				word = "    because:"
+			}
+			t.indent("", word, "     ", m.Text)
+		}
 		t.indent("", "    next:", "     ", f.Next)
 	}
 	t.more(t.r.Others.Findings, "finding")

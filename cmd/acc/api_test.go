@@ -15,7 +15,7 @@ import (
 )
 
 // Packages that others import.
-var publicPackages = []string{"format", "replay", "analysis", "analysis/audit", "analysis/report", "analysis/stats", "analysis/findings", "analysis/pairing", "analysis/conntrack", "analysis/listeners", "evidence", "evidence/sshsig",
+var publicPackages = []string{"format", "replay", "analysis", "analysis/audit", "analysis/report", "analysis/stats", "analysis/findings", "analysis/meanwhile", "analysis/pairing", "analysis/conntrack", "analysis/listeners", "evidence", "evidence/sshsig",
 	"evidence/checkpoints"}
 
 // docs/API.txt has each exported name with its type, so that a change of one is seen in the

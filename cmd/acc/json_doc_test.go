@@ -45,7 +45,7 @@ func TestJSONDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck",
-		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format", "../../replay/redact")
+		"../../analysis/stats", "../../analysis/meanwhile", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format", "../../replay/redact")
 	parts := map[string]string{
 		"events": fieldTable(eventFields()), "pairs": fieldTable(lineKinds["pairs"]()), "connections": fieldTable(lineKinds["connections"]()),
 		"ends": endTable(), "why": src.words(t, "pairing.Why"), "severities": src.words(t, "findings.Severity"),

@@ -136,7 +136,7 @@ const schemaFile = "schema.json"
 // The schema is that of the types that are printed.
 func TestSchema(t *testing.T) {
 	m := &schemaMaker{readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck",
-		"../../analysis/stats", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format", "../../replay/redact"),
+		"../../analysis/stats", "../../analysis/meanwhile", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format", "../../replay/redact"),
 		object{}}
 	for name, of := range schemaRoots {
 		m.define(of)

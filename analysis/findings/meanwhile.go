@@ -1,0 +1,206 @@
+package findings
+
+// This file says of clients that waited what the server's threads did meanwhile.
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/acc-project/acc/analysis/humanize"
+	"github.com/acc-project/acc/analysis/meanwhile"
+	"github.com/acc-project/acc/format"
+)
+
+// explained are the kinds of findings that what the threads did can explain.
+var explained = []Kind{ConcurrencyLimit, SlowAccept, QueueFull, QueueOverflow}
+
+// patient are what a thread does that serves a client.
+var patient = []meanwhile.Kind{meanwhile.Client, meanwhile.Idle, meanwhile.NotAsked, meanwhile.InAccept, meanwhile.OtherCall,
+	meanwhile.Sleep, meanwhile.NotVisible}
+
+// Meanwhile is what a server's threads did while the clients of a finding waited.
+type Meanwhile struct {
+	// one thing takes half of the time that clients waited, or more: that is why they waited
+	Because bool    `json:"because"`
+	Text    string  `json:"text"`  // what, for how long, in a sentence
+	Share   float64 `json:"share"` // of the time that clients waited, 0 to 1, of what the sentence names first
+}
+
+// explain adds to a finding what was seen of the threads.
+func (l *Listener) explain(f *Finding) {
+	s := l.Seen
+	if s == nil || s.WaitsNS <= 0 || len(s.Places) == 0 {
+		return
+	}
+	top := &s.Places[0]
+	share := min(float64(top.BlameNS)/float64(s.WaitsNS), 1)
+	m := &Meanwhile{Because: share >= 0.5, Share: share}
+	m.Text = l.threads(top) + " " + wasOrWere(top) + " " + top.Did.Words() + l.more(top) + ", for " + percent(share) +
+		" of the time that clients waited"
+	var rest []string
+	for _, p := range s.Places[1:min(len(s.Places), 3)] {
+		if part := float64(p.BlameNS) / float64(s.WaitsNS); part >= 0.05 && !p.Did.Holder {
+			rest = append(rest, percent(part)+" "+p.Did.Words())
+		}
+	}
+	if part := float64(s.UnseenNS) / float64(s.WaitsNS); part >= 0.05 {
+		rest = append(rest, percent(part)+" not seen")
+	}
+	if len(rest) > 0 {
+		m.Text += "; " + strings.Join(rest, ", ")
+	}
+	f.Meanwhile = m
+	// Of a server that serves as many as it may, the finding says what to do, unless each is served slowly for a reason
+	// of its own.
+	if next := l.remedy(top); m.Because && next != "" && (f.ID != ids[ConcurrencyLimit] || !slices.Contains(patient, top.Did.Kind)) {
+		f.Next = next
+	}
+}
+
+// threads names the threads that were somewhere.
+func (l *Listener) threads(p *meanwhile.Place) string {
+	s := l.Seen
+	name := func(tid uint32) string {
+		for _, t := range s.Threads {
+			if t.TID == tid {
+				return format.Quote(t.Comm) + "[" + fmt.Sprint(tid) + "]"
+			}
+		}
+		return fmt.Sprint(tid)
+	}
+	n := 0
+	for _, t := range s.Threads {
+		if !t.Holder {
+			n++
+		}
+	}
+	if len(p.TIDs) == 1 {
+		if n == 1 && s.MoreThreads == 0 {
+			return "thread " + name(p.TIDs[0])
+		}
+		return fmt.Sprintf("thread %s of %d", name(p.TIDs[0]), uint64(n)+s.MoreThreads)
+	}
+	return fmt.Sprintf("%d of %d threads, like %s,", len(p.TIDs), uint64(n)+s.MoreThreads, name(p.TIDs[0]))
+}
+
+func wasOrWere(p *meanwhile.Place) string { return were(uint64(len(p.TIDs))) }
+
+// percent writes a share.
+func percent(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) }
+
+// more says what belongs to what a thread did: who holds the lock, which server has not answered, what the quota did.
+func (l *Listener) more(p *meanwhile.Place) string {
+	s := l.Seen
+	switch p.Did.Kind {
+	case meanwhile.Throttled:
+		if len(s.Groups) > 0 {
+			g := s.Groups[0]
+			return fmt.Sprintf(" (%s was throttled %s)", format.Quote(g.Cgroup), times(g.Throttled))
+		}
+	case meanwhile.Lock:
+		holder := slices.IndexFunc(s.Places, func(q meanwhile.Place) bool {
+			return q.Did.Holder && slices.Contains(q.TIDs, p.Did.Owner)
+		})
+		if holder >= 0 {
+			h := &s.Places[holder]
+			return fmt.Sprintf(" (the holder, %s, was %s)", l.holder(p.Did.Owner), h.Did.Words())
+		}
+	case meanwhile.Idle, meanwhile.NotAsked, meanwhile.Peer:
+		if len(s.Peers) > 0 {
+			q := s.Peers[0]
+			return fmt.Sprintf(" (%s had been asked %s before, and had not answered)", hostPort(q.RAddr, q.RPort),
+				humanize.Duration(q.WaitingNS))
+		}
+	}
+	return ""
+}
+
+func (l *Listener) holder(tid uint32) string {
+	for _, t := range l.Seen.Threads {
+		if t.TID == tid {
+			return format.Quote(t.Comm) + "[" + fmt.Sprint(tid) + "]"
+		}
+	}
+	return fmt.Sprint("thread ", tid)
+}
+
+// remedy is what to do, by the kind of what the threads did.
+func (l *Listener) remedy(p *meanwhile.Place) string {
+	s := l.Seen
+	pid := uint32(0)
+	for _, t := range s.Threads {
+		if slices.Contains(p.TIDs, t.TID) {
+			pid = t.PID
+			break
+		}
+	}
+	switch p.Did.Kind {
+	case meanwhile.FullPipe:
+		return "find who should read that pipe, and does not (lsof, or ls -l /proc/*/fd); then let the program write " +
+			"its log without waiting"
+	case meanwhile.EmptyPipe:
+		return "find who should write to that pipe (lsof, or ls -l /proc/*/fd), and let another thread wait for it"
+	case meanwhile.Disk:
+		return "see how busy the disk of that file is (iostat -x 1), and let another thread than the accepting one " +
+			"write or sync"
+	case meanwhile.Paging:
+		return "the program's memory comes from disk: see the memory limit of its cgroup and memory.pressure, and how " +
+			"busy the disk is (iostat -x 1)"
+	case meanwhile.Peer, meanwhile.SlowPeer:
+		return "look at the other side of that connection, give such calls a time limit, and let another thread than " +
+			"the accepting one wait for it"
+	case meanwhile.Client:
+		return "the thread waits for a client before it takes the next: give slow clients a time limit, or let more threads " +
+			"or processes accept"
+	case meanwhile.Lock:
+		return fmt.Sprintf("see what thread %d does, which holds the lock (gdb -p %d, /proc/%d/task/%d/syscall)", p.Did.Owner,
+			pid, pid, p.Did.Owner)
+	case meanwhile.OnCPU:
+		return fmt.Sprintf("see in which function it is (perf top -t %d), and let a thread of its own accept", first(p.TIDs))
+	case meanwhile.Throttled:
+		if len(s.Groups) > 0 {
+			return "raise cpu.max of the cgroup " + format.Quote(s.Groups[0].Cgroup) + ", or make the program use less CPU"
+		}
+	case meanwhile.NoCPU:
+		return "see who uses the CPUs (top, /proc/pressure/cpu), and give this program more of them (cpu.weight, nice)"
+	case meanwhile.Stopped:
+		return fmt.Sprintf("find who stopped it (a debugger, a shell's job control), or let it go on: kill -CONT %d", pid)
+	case meanwhile.Frozen:
+		return "find who froze its cgroup (docker pause, cgroup.freeze), and thaw it"
+	case meanwhile.NotAsked:
+		return "the program does not wait for clients now: it paused accepting at a limit of its own (worker_connections, " +
+			"maxconn), or what accepts has ended; its log says why, and a restart helps"
+	case meanwhile.Idle:
+		if len(s.Peers) > 0 {
+			return fmt.Sprintf("look at %s, which does not answer, and give such requests a time limit; or see what else the "+
+				"program waits for before it accepts (its stack traces)", hostPort(s.Peers[0].RAddr, s.Peers[0].RPort))
+		}
+		return "its threads wait for something else before they accept: take its stack traces (gdb -p, SIGQUIT for Java " +
+			"and Go) and see what"
+	case meanwhile.Sleep:
+		return "the program sleeps before it accepts again: see why in its source or log (many do so after an error)"
+	}
+	return ""
+}
+
+// hostPort writes where a server is.
+func hostPort(addr string, port uint16) string {
+	return net.JoinHostPort(format.Quote(addr), strconv.Itoa(int(port)))
+}
+
+func first(tids []uint32) uint32 {
+	if len(tids) == 0 {
+		return 0
+	}
+	return tids[0]
+}
+
+func times(n uint64) string {
+	if n == 1 {
+		return "once"
+	}
+	return humanize.Count(n) + " times"
+}

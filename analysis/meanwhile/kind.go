@@ -1,0 +1,188 @@
+package meanwhile
+
+// This file tells kinds of waits apart.
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/acc-project/acc/format"
+)
+
+// Kind is what kind of thing a thread did.
+type Kind string
+
+// The kinds.
+const (
+	OnCPU      Kind = "cpu"         // it ran
+	Throttled  Kind = "quota"       // it could have run, but the CPU quota of its cgroup was used up
+	NoCPU      Kind = "no-cpu"      // it could have run, and had no CPU
+	Stopped    Kind = "stopped"     // by a signal, or a debugger
+	Frozen     Kind = "frozen"      // with its cgroup
+	Paging     Kind = "paging"      // for a page of its memory
+	Disk       Kind = "disk"        // for a file
+	FullPipe   Kind = "full-pipe"   // until somebody reads from a pipe
+	EmptyPipe  Kind = "empty-pipe"  // until somebody writes to a pipe
+	Peer       Kind = "peer"        // for what another program sends
+	SlowPeer   Kind = "slow-peer"   // until another program reads
+	Client     Kind = "client"      // for a client of the listener, to send or to read
+	Lock       Kind = "lock"        // for a lock that another thread holds
+	NotAsked   Kind = "not-asked"   // for other descriptors than the listener
+	Idle       Kind = "idle"        // for something that is to happen
+	Sleep      Kind = "sleep"       // for a time
+	InAccept   Kind = "accept"      // in accept itself
+	OtherCall  Kind = "other"       // in another system call
+	NotVisible Kind = "not-visible" // it slept, and where could not be seen
+)
+
+var (
+	acceptCalls = []string{"accept", "accept4"}
+	writeCalls  = []string{"write", "writev", "pwrite64", "pwritev", "sendto", "sendmsg", "sendmmsg", "sendfile", "splice"}
+	readCalls   = []string{"read", "readv", "pread64", "preadv", "recvfrom", "recvmsg", "recvmmsg", "connect"}
+	waitCalls   = []string{"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6",
+		"futex", "pause", "rt_sigtimedwait", "rt_sigsuspend", "io_uring_enter", "io_getevents", "wait4", "waitid",
+		"semop", "semtimedop", "msgrcv"}
+	sleepCalls = []string{"nanosleep", "clock_nanosleep", "restart_syscall"}
+	diskCalls  = []string{"fsync", "fdatasync", "sync", "msync", "sync_file_range", "ftruncate", "fallocate"}
+)
+
+// kindOf is the kind of what a thread did. throttled: the quota of a cgroup was used up meanwhile.
+func kindOf(d *format.Doing, throttled bool) Kind {
+	is := func(list []string) bool { return slices.Contains(list, d.Call) }
+	switch d.State {
+	case format.DoingCPU:
+		return OnCPU
+	case format.DoingRunnable:
+		if throttled {
+			return Throttled
+		}
+		return NoCPU
+	case format.DoingStopped:
+		return Stopped
+	case format.DoingFrozen:
+		return Frozen
+	case format.DoingFault:
+		return Paging
+	case format.DoingUnseen:
+		return NotVisible
+	}
+	switch socket := d.Kind == format.TargetSocket || d.Kind == format.TargetUnix; {
+	case is(acceptCalls):
+		return InAccept
+	case is(diskCalls), d.State == format.DoingDisk && d.Kind == format.TargetFile:
+		return Disk
+	case d.Kind == format.TargetPipe && is(writeCalls):
+		return FullPipe
+	case d.Kind == format.TargetPipe && is(readCalls):
+		return EmptyPipe
+	case d.Kind == format.TargetClient:
+		return Client
+	case socket && is(writeCalls):
+		return SlowPeer
+	case socket && is(readCalls):
+		return Peer
+	case d.Owner != 0:
+		return Lock
+	case d.Among == format.AmongAbsent, d.Among == format.AmongDisarmed:
+		return NotAsked
+	case is(waitCalls):
+		return Idle
+	case is(sleepCalls):
+		return Sleep
+	case d.State == format.DoingDisk:
+		return Disk
+	}
+	return OtherCall
+}
+
+// whereOf is what a row says of its thread.
+func whereOf(d *format.Doing, throttled bool) Where {
+	w := Where{Kind: kindOf(d, throttled), State: d.State, Call: d.Call, Of: d.Kind, Target: d.Target, WChan: d.WChan,
+		Among: d.Among, Owner: d.Owner}
+	if w.Kind == Disk || w.Kind == Paging { // several functions of the kernel make one wait
+		w.State, w.WChan = format.DoingDisk, ""
+	}
+	return w
+}
+
+// Words say what a thread did: "in write to the pipe /tmp/log, which was full".
+func (p *Where) Words() string {
+	switch p.Kind {
+	case OnCPU:
+		return "on a CPU"
+	case Throttled:
+		return "ready to run, and the CPU quota of its cgroup was used up"
+	case NoCPU:
+		return "ready to run, and others had the CPUs"
+	case Stopped:
+		return "stopped by a signal or a debugger"
+	case Frozen:
+		return "frozen with its cgroup"
+	case Paging:
+		return "waiting for a page of its memory to be read from disk"
+	case NotVisible:
+		return "asleep, and where is not known"
+	case InAccept:
+		return "in " + p.Call + " itself"
+	}
+	words, of := "in "+p.Call, " of "
+	switch {
+	case slices.Contains(writeCalls, p.Call), p.Call == "connect":
+		of = " to "
+	case slices.Contains(readCalls, p.Call):
+		of = " from "
+	}
+	if p.Call == "" {
+		words = "asleep outside of system calls"
+	}
+	switch p.Of {
+	case format.TargetFile:
+		words += of + "the file " + quote(p.Target)
+	case format.TargetPipe:
+		words += of + "the pipe " + quote(p.Target)
+	case format.TargetClient:
+		words += of + "its client " + quote(p.Target)
+	case format.TargetSocket, format.TargetUnix:
+		what := "a socket"
+		if p.Of == format.TargetUnix {
+			what = "a UNIX socket"
+		}
+		if p.Target != "" {
+			what = quote(p.Target)
+		}
+		words += of + what
+	case format.TargetOther:
+		words += of + quote(p.Target)
+	}
+	switch p.Kind {
+	case FullPipe:
+		words += ", which was full"
+	case EmptyPipe:
+		words += ", which was empty"
+	case SlowPeer:
+		words += ", from which nobody read"
+	case Lock:
+		words += ": a lock that another thread held"
+	case NotAsked:
+		if p.Among == format.AmongDisarmed {
+			words += ", and had switched the listener off in its epoll set"
+		} else {
+			words += ", and the listener was not among what it waited for"
+		}
+	case Idle:
+		if p.Among == format.AmongArmed {
+			words += ", though the listener was among what it waited for"
+		}
+	case Sleep:
+		words += ", for a time that the program chose"
+	}
+	return words
+}
+
+// quote makes a name safe to print.
+func quote(s string) string {
+	if strings.ContainsRune(s, ' ') {
+		return `"` + format.Quote(s) + `"`
+	}
+	return format.Quote(s)
+}

@@ -1,0 +1,290 @@
+// Package meanwhile works out what the threads of a server did while clients waited in its accept queue: it holds
+// what a recorder saw when it looked at them against the waits.
+package meanwhile
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/acc-project/acc/format"
+)
+
+// The bounds on memory.
+const (
+	maxWaits  = 1 << 17 // of all listeners
+	maxDoings = 1 << 16
+	maxPlaces = 16 // listed of one listener
+)
+
+// Key is a listener: its network namespace and its inode number.
+type Key struct {
+	NetNS    uint32
+	Listener uint64
+}
+
+// Collector takes the waits of clients, and what was seen of threads. The zero value is ready.
+type Collector struct {
+	waits   map[Key][]span
+	watches map[uint32]*watch
+	kept    int // waits
+	doings  int
+	cut     bool // there were more of one
+}
+
+// span is a time, CLOCK_BOOTTIME.
+type span struct{ from, to int64 }
+
+// watch is a format.Watch with its rows.
+type watch struct {
+	format.Watch
+	rows map[uint32]format.Doing
+}
+
+// Wait takes a client's time in the accept queue of a listener.
+func (c *Collector) Wait(at Key, from, to int64) {
+	if c.kept >= maxWaits || to <= from {
+		c.cut = c.cut || to > from
+		return
+	}
+	if c.waits == nil {
+		c.waits = map[Key][]span{}
+	}
+	c.kept++
+	c.waits[at] = append(c.waits[at], span{from, to})
+}
+
+// Batch takes the records of a batch.
+func (c *Collector) Batch(b *format.Batch) {
+	for i := range b.Watches {
+		w := c.watch(b.Watches[i].Num)
+		w.Watch = b.Watches[i]
+	}
+	for _, d := range b.Doings {
+		w := c.watch(d.Watch)
+		if _, again := w.rows[d.Row]; !again {
+			if c.doings >= maxDoings {
+				c.cut = true
+				continue
+			}
+			c.doings++
+		}
+		w.rows[d.Row] = d
+	}
+}
+
+func (c *Collector) watch(num uint32) *watch {
+	if c.watches == nil {
+		c.watches = map[uint32]*watch{}
+	}
+	w := c.watches[num]
+	if w == nil {
+		w = &watch{rows: map[uint32]format.Doing{}}
+		c.watches[num] = w
+	}
+	return w
+}
+
+// Seen is what was seen of the threads of one listener's server while clients waited there.
+type Seen struct {
+	NetNS    uint32 `json:"netns"`    // network namespace of the listener
+	Listener uint64 `json:"listener"` // its inode number
+	FromNS   int64  `json:"from_ns"`  // CLOCK_BOOTTIME of the first look
+	ToNS     int64  `json:"to_ns"`    // of the last one that is known
+	Watches  int    `json:"watches"`  // how often looking began
+	Looks    uint64 `json:"looks"`    // how often it was looked
+	// how long the clients waited, summed up over them, of those that waited for 100 ms or longer
+	WaitsNS int64 `json:"waits_ns"`
+	// for how much of that no look says what the threads did
+	UnseenNS int64                  `json:"unseen_ns"`
+	Threads  []format.WatchedThread `json:"threads"` // that were looked at
+	// further threads, which were not looked at
+	MoreThreads uint64 `json:"more_threads"`
+	// nobody was seen to accept: the threads are those of processes that have the listener open
+	Owners bool                  `json:"owners"`
+	Cannot []string              `json:"cannot"` // what could not be looked at, and why
+	Groups []format.WatchedGroup `json:"groups"` // cgroups whose CPU quota was used up meanwhile
+	Peers  []format.SilentPeer   `json:"peers"`  // servers that were asked and had not answered
+	Places []Place               `json:"places"` // what the threads did, the most blamed first
+	Cut    bool                  `json:"cut"`    // there was more than acc keeps: the figures are too small
+}
+
+// Place is what threads did for a part of that time.
+type Place struct {
+	Did  Where    `json:"did"`  // what they did
+	TIDs []uint32 `json:"tids"` // the threads, at most 8
+	NS   int64    `json:"ns"`   // for how long, summed up over the threads
+	// of the time that clients waited, summed up over them; of several threads each counts for its part
+	BlameNS int64 `json:"blame_ns"`
+}
+
+// Where is what a thread did.
+type Where struct {
+	Kind   Kind   `json:"kind"`   // what kind of wait that is
+	State  string `json:"state"`  // state of the thread
+	Call   string `json:"call"`   // system call, "" none
+	Of     string `json:"of"`     // what the call was about: file, pipe, socket, unix or other; "" nothing
+	Target string `json:"target"` // its path or address
+	WChan  string `json:"wchan"`  // kernel function, "" not known
+	Among  string `json:"among"`  // whether the listener was among what it waited for
+	Owner  uint32 `json:"owner"`  // thread that held the lock, 0 not known
+	// it was looked at because it held a lock; for that it is not blamed
+	Holder bool `json:"holder"`
+}
+
+// Results are what was seen of each listener, by network namespace and inode number.
+
+func (c *Collector) Results() []Seen {
+	by := map[Key][]*watch{}
+	for _, num := range slices.Sorted(maps.Keys(c.watches)) {
+		w := c.watches[num]
+		if w.Num == 0 { // its record is missing
+			continue
+		}
+		k := Key{w.NetNS, w.Listener}
+		by[k] = append(by[k], w)
+	}
+	keys := slices.SortedFunc(maps.Keys(by), func(a, b Key) int {
+		return cmp.Or(cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Listener, b.Listener))
+	})
+	list := []Seen{}
+	for _, k := range keys {
+		list = append(list, c.seen(k, by[k]))
+	}
+	return list
+}
+
+// seen sums up the watches of a listener.
+func (c *Collector) seen(at Key, watches []*watch) Seen {
+	s := Seen{NetNS: at.NetNS, Listener: at.Listener, FromNS: watches[0].FromNS, Cut: c.cut, Cannot: []string{},
+		Threads: []format.WatchedThread{}, Groups: []format.WatchedGroup{}, Peers: []format.SilentPeer{}}
+	queue := depthsOf(c.waits[at])
+	s.WaitsNS = queue.all()
+	places, blamed := map[Where]*Place{}, int64(0)
+	for _, w := range watches {
+		s.Watches++
+		s.Looks += uint64(w.Looks)
+		s.ToNS = max(s.ToNS, w.ToNS)
+		s.MoreThreads = max(s.MoreThreads, uint64(w.MoreThreads))
+		s.Owners = s.Owners || w.Owners
+		s.add(w)
+		acceptors := int64(0)
+		holders := map[uint32]bool{}
+		for _, t := range w.Threads {
+			if t.Holder {
+				holders[t.TID] = true
+			} else {
+				acceptors++
+			}
+		}
+		for _, row := range slices.Sorted(maps.Keys(w.rows)) {
+			d := w.rows[row]
+			s.ToNS = max(s.ToNS, d.ToNS)
+			p := whereOf(&d, len(w.Groups) > 0)
+			p.Holder = holders[d.TID]
+			sum := places[p]
+			if sum == nil {
+				sum = &Place{Did: p, TIDs: []uint32{}}
+				places[p] = sum
+			}
+			sum.NS += d.NS
+			if !slices.Contains(sum.TIDs, d.TID) && len(sum.TIDs) < 8 {
+				sum.TIDs = append(sum.TIDs, d.TID)
+			}
+			if span := d.ToNS - d.FromNS; !p.Holder && span > 0 && acceptors > 0 {
+				part := float64(queue.between(d.FromNS, d.ToNS)) * min(float64(d.NS)/float64(span), 1)
+				sum.BlameNS += int64(part) / acceptors
+				blamed += int64(part) / acceptors
+			}
+		}
+	}
+	s.UnseenNS = max(s.WaitsNS-blamed, 0)
+	for _, p := range places {
+		s.Places = append(s.Places, *p)
+	}
+	slices.SortFunc(s.Places, func(a, b Place) int {
+		return cmp.Or(cmp.Compare(b.BlameNS, a.BlameNS), cmp.Compare(b.NS, a.NS), cmp.Compare(a.Did.Kind, b.Did.Kind),
+			cmp.Compare(a.Did.Call, b.Did.Call), cmp.Compare(a.Did.Target, b.Did.Target),
+			cmp.Compare(a.Did.WChan, b.Did.WChan))
+	})
+	s.Places = append([]Place{}, s.Places[:min(len(s.Places), maxPlaces)]...)
+	return s
+}
+
+// add adds what a watch says of itself.
+func (s *Seen) add(w *watch) {
+	for _, t := range w.Threads {
+		if !slices.Contains(s.Threads, t) && len(s.Threads) < 256 {
+			s.Threads = append(s.Threads, t)
+		}
+	}
+	for _, x := range w.Cannot {
+		if !slices.Contains(s.Cannot, x) && len(s.Cannot) < 8 {
+			s.Cannot = append(s.Cannot, x)
+		}
+	}
+	for _, g := range w.Groups {
+		i := slices.IndexFunc(s.Groups, func(h format.WatchedGroup) bool { return h.Cgroup == g.Cgroup })
+		if i < 0 {
+			s.Groups = append(s.Groups, g)
+			continue
+		}
+		s.Groups[i].Throttled += g.Throttled
+		s.Groups[i].ThrottledNS += g.ThrottledNS
+	}
+	for _, p := range w.Peers {
+		i := slices.IndexFunc(s.Peers, func(q format.SilentPeer) bool {
+			return q.PID == p.PID && q.RAddr == p.RAddr && q.RPort == p.RPort
+		})
+		if i < 0 {
+			s.Peers = append(s.Peers, p)
+		} else if p.WaitingNS > s.Peers[i].WaitingNS {
+			s.Peers[i] = p
+		}
+	}
+}
+
+// depths are how many clients waited, from each time on.
+type depths []struct{ ns, n, sum int64 } // sum: the waits until then
+
+// depthsOf counts the waits.
+func depthsOf(waits []span) depths {
+	type step struct{ ns, n int64 }
+	steps := make([]step, 0, 2*len(waits))
+	for _, w := range waits {
+		steps = append(steps, step{w.from, 1}, step{w.to, -1})
+	}
+	slices.SortFunc(steps, func(a, b step) int { return cmp.Compare(a.ns, b.ns) })
+	var d depths
+	var n, sum, last int64
+	for _, x := range steps {
+		sum += n * (x.ns - last)
+		n, last = n+x.n, x.ns
+		d = append(d, struct{ ns, n, sum int64 }{x.ns, n, sum})
+	}
+	return d
+}
+
+// until is the sum of the waits until a time.
+func (d depths) until(ns int64) int64 {
+	i, _ := slices.BinarySearchFunc(d, ns, func(x struct{ ns, n, sum int64 }, ns int64) int {
+		if x.ns <= ns {
+			return -1
+		}
+		return 1
+	})
+	if i == 0 {
+		return 0
+	}
+	return d[i-1].sum + d[i-1].n*(ns-d[i-1].ns)
+}
+
+func (d depths) between(from, to int64) int64 { return d.until(to) - d.until(from) }
+
+// all is the sum of all waits.
+func (d depths) all() int64 {
+	if len(d) == 0 {
+		return 0
+	}
+	return d[len(d)-1].sum
+}
