@@ -12,7 +12,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BUILD   := .vm-cache/build
 # What the test programs of accept need beside the kernel itself.
-MODULES := vsock_loopback,sctp,smc,smc_diag,mptcp,nfsd,tcp_diag
+MODULES := vsock_loopback,sctp,smc,smc_diag,mptcp,nfsd,tcp_diag,nbd
 TESTS   ?= ^TestVM
 # Debian's servers, which acc's findings are held against.
 SERVERS := nginx-light,apache2,apache2-utils,lighttpd,redis-server,memcached,postgresql,mariadb-server,openssh-server,exim4-daemon-light,vsftpd,dovecot-imapd,php-fpm,gunicorn,uvicorn,nodejs,unbound,dnsmasq,bind9,socat,puma,varnish,squid,mosquitto,rsyslog,xinetd,curl,procps

@@ -184,6 +184,9 @@ func (s *session) callAgain(last *callRepeat, c *bpf.AccCall) bool {
 	if !s.ledger.next(probeReturn, raw.Cpu, raw.CpuSeq, out.BootNS) {
 		s.ledger.jump(probeReturn, raw.Cpu, raw.CpuSeq, out.BootNS)
 	}
+	if raw.Ret >= 0 {
+		s.queues.accepted(raw.Facts.Listener)
+	}
 	if len(s.watcher.sleepers) > 0 {
 		s.watcher.returned(raw.Tid, format.Hook(raw.Hook))
 	}

@@ -47,6 +47,7 @@ type Options struct {
 	MaxEvents  uint64
 	Duration   time.Duration // stop after so long; 0: no limit
 	Denied     bool          // also record accepts that seccomp refuses: every system call of the host pays for it
+	NoCauses   bool          // don't look at what servers do while clients wait for them
 	Command    []string      // run this while recording and stop when it ends
 	CommandOut *os.File      // its standard output; nil: the recorder's own
 	Confine    bool          // when it records, give up for the whole process, for good, what recording needs no longer

@@ -52,6 +52,7 @@ func (s *session) close(why, detail string) error {
 	s.witness.watch.close()
 	s.watcher.tracers.close()
 	time.Sleep(lastCalls)
+	s.queues.close()
 	if err := s.watcher.ending(); err != nil {
 		return errors.Join(err, s.a.detach())
 	}
@@ -69,6 +70,9 @@ func (s *session) close(why, detail string) error {
 	late := time.Now().Add(time.Second) // now that nothing can be lost meanwhile
 	findHolders(&shot, func() bool { return time.Now().After(late) })
 	if err := s.writer.Snapshot(shot); err != nil {
+		return errors.Join(detachErr, err)
+	}
+	if err := s.queues.record(s.writer); err != nil {
 		return errors.Join(detachErr, err)
 	}
 	hits, lost, noAttempt, err := s.a.counters()

@@ -62,6 +62,7 @@ func Record(ctx context.Context, w io.Writer, o Options) (Result, error) {
 		return r, err
 	}
 	defer s.calls.close()
+	defer s.queues.close()
 	err = s.run(ctx)
 	r.Mode, r.End, r.CommandExit, r.Kept = a.mode, s.end, s.commandExit, s.kept
 	r.Elapsed, r.Bytes = time.Since(s.started), s.writer.Bytes()
@@ -87,6 +88,7 @@ type session struct {
 	processes     processes
 	ledger        ledger
 	calls         calls
+	queues        queues
 	witness       witness
 	watcher       *watcher // nil until the snapshot is taken
 	event         format.Event
@@ -128,6 +130,9 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 		return nil, err
 	}
 	s.processes.blind = a.elsewhere
+	if (o.Events == EventsAll || o.Events == "") && !o.NoCauses {
+		s.queues.start()
+	}
 	s.witness.write = s.writer.Counters
 	s.witness.watch = watchSettings(func() { _ = s.ring.Flush() })
 	s.processes.write = func(p format.Process) error {
@@ -195,6 +200,7 @@ func (s *session) snapshot() ([]format.Blocked, error) {
 		}
 	}
 	shot.Blocked = before
+	s.queues.before(shot.Listeners, shot.BootNS)
 	return before, errors.Join(s.writer.Snapshot(shot), s.witness.read(true, false))
 }
 
@@ -339,8 +345,10 @@ func (s *session) nextTick() time.Time {
 	if until := s.watcher.until; s.flushed.Before(until) && until.Before(next) {
 		next = until
 	}
-	if look := s.calls.look; !look.IsZero() && look.Before(next) {
-		next = look
+	for _, due := range []time.Time{s.calls.look, s.queues.due} {
+		if !due.IsZero() && due.Before(next) {
+			next = due
+		}
 	}
 	if told := s.told.Add(statusEvery); s.o.Status != nil && told.Before(next) {
 		next = told
@@ -370,6 +378,9 @@ func (s *session) tick() error {
 		}
 	}
 	if err := s.noteStep(); err != nil {
+		return err
+	}
+	if err := s.look(now); err != nil {
 		return err
 	}
 	if now.Sub(s.clocked) >= clockEvery {

@@ -55,6 +55,7 @@ func (s *session) takeEvent(raw *bpf.AccEvent, record []byte, own bool) error {
 		return nil
 	}
 	s.watcher.see(e)
+	s.queues.event(e)
 	if s.full != nil {
 		s.ledger.refuse(hit(e))
 		return nil
@@ -101,6 +102,9 @@ func (s *session) again(last *repeat, raw *bpf.AccEvent) bool {
 		return false
 	}
 	fillRepeat(row, raw)
+	if raw.Kind == uint8(format.Return) && raw.Ret >= 0 {
+		s.queues.accepted(raw.Facts.Listener)
+	}
 	s.ledger.take(probeOf(format.Hook(raw.Hook), format.Kind(raw.Kind)), raw.Cpu, raw.CpuSeq, int64(raw.BootNs))
 	if raw.Via == uint8(format.ViaIOUring) {
 		s.watcher.uring = true
@@ -147,6 +151,9 @@ func (s *session) lifeAgain(last format.Row, raw *bpf.AccLifeEvent) bool {
 // takeLife records an event of a connection's life.
 func (s *session) takeLife(raw *bpf.AccLifeEvent, own bool) error {
 	last, row := s.lives.of(raw)
+	if !own {
+		s.queues.life(raw)
+	}
 	if !own && s.full == nil && last.again(raw) && s.lifeAgain(*row, raw) {
 		return nil
 	}

@@ -18,8 +18,9 @@ import (
 )
 
 // isKept tells the modules that are kept of those of a kernel package: protocols,
-// what these depend on, and the ports of the machine.
-var isKept = regexp.MustCompile(`/kernel/(net|lib|crypto|fs/(nfsd|lockd|nfs_common|exportfs)|arch/[^/]+/crypto|drivers/(char|infiniband/core|tty|vhost|virtio))/.*\.ko(\.xz|\.zst)?$`)
+// what these depend on, the ports of the machine, and a disk that a test can make slow.
+var isKept = regexp.MustCompile(`/kernel/((net|lib|crypto|fs/(nfsd|lockd|nfs_common|exportfs)|arch/[^/]+/crypto|` +
+	`drivers/(char|infiniband/core|tty|vhost|virtio))/.*|drivers/block/nbd)\.ko(\.xz|\.zst)?$`)
 
 // moduleName is a module's name as the kernel has it.
 func moduleName(path string) string {

@@ -34,6 +34,7 @@ type recordOptions struct {
 	duration string
 	ring     string
 	denied   bool
+	noCauses bool
 	command  []string
 
 	checkpoint      string
@@ -104,6 +105,7 @@ behind it does not show.`,
 		"until it has stopped is recorded too")
 	f.StringVarP(&o.duration, "duration", "d", "0",
 		"stop after this `TIME`, like 30s, and end the command; a bare number is seconds")
+	f.BoolVar(&o.noCauses, "no-causes", false, "don't look at what servers' threads do while clients wait for them")
 	f.BoolVar(&o.denied, "denied", false, "also record calls that seccomp refuses with an error; every system call "+
 		"of the host pays for it (some 200 instructions)")
 	f.StringVar(&o.ring, "ring-size", "8MiB", "`SIZE` of the ring buffer between kernel and recorder: a power of "+
@@ -123,7 +125,7 @@ behind it does not show.`,
 	values(cmd, "checkpoint", "stderr", "syslog")
 	values(cmd, "checkpoint-every", "1s", "10s", "1m")
 	group(cmd, "Output", "output", "write", "force")
-	group(cmd, "What to record", "events", "denied", "probe", "ring-size")
+	group(cmd, "What to record", "events", "no-causes", "denied", "probe", "ring-size")
 	group(cmd, "When to end", "duration", "count")
 	group(cmd, "Evidence", "checkpoint", "checkpoint-every")
 	return cmd
@@ -151,7 +153,7 @@ func sizeOf(s string) (int, error) {
 
 func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	c := capture.Options{Mode: capture.Mode(o.probe), Events: capture.Events(o.events), MaxEvents: o.count,
-		Denied: o.denied, Command: o.command, Confine: true, Args: os.Args, Tool: "acc " + toolVersion()}
+		Denied: o.denied, NoCauses: o.noCauses, Command: o.command, Confine: true, Args: os.Args, Tool: "acc " + toolVersion()}
 	err := checkKinds(&c)
 	if err != nil {
 		return err

@@ -1,0 +1,4 @@
+package looks
+
+// oldCalls are those that newer architectures don't have.
+var oldCalls map[int]call

@@ -1,0 +1,143 @@
+package looks
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/acc-project/acc/format"
+)
+
+const (
+	every      = 50 * time.Millisecond  // between two looks
+	slowest    = 800 * time.Millisecond // when looking takes long
+	maxWatches = 16                     // listeners at once
+)
+
+// Looker looks at the threads of listeners, in a goroutine of its own. Its methods are for one other goroutine,
+// which they never keep waiting.
+type Looker struct {
+	wake chan struct{} // something is to do
+	done chan struct{} // it has ended
+
+	mu      sync.Mutex
+	begin   []order // watches to begin
+	end     []Listener
+	closing bool
+	found   []any // format.Watch and format.Doing, in order
+}
+
+// order says what to look at.
+type order struct {
+	at      Listener
+	threads []Thread
+}
+
+// New makes one that looks at nothing yet.
+func New() *Looker {
+	l := &Looker{wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go l.run()
+	return l
+}
+
+// Begin begins to look at the threads that accept at a listener; without any, at those of the processes that have it
+// open. It must not be looked at already.
+func (l *Looker) Begin(at Listener, threads []Thread) {
+	l.tell(func() { l.begin = append(l.begin, order{at, threads}) })
+}
+
+// End ends looking at a listener.
+func (l *Looker) End(at Listener) { l.tell(func() { l.end = append(l.end, at) }) }
+
+// Close ends all looking, and waits for that: what was found last can be taken then.
+func (l *Looker) Close() {
+	l.tell(func() { l.closing = true })
+	<-l.done // also of a second call
+}
+
+func (l *Looker) tell(what func()) {
+	l.mu.Lock()
+	what()
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Take gives what was found since it was called last, in order.
+func (l *Looker) Take(watch func(format.Watch) error, doing func(format.Doing) error) error {
+	l.mu.Lock()
+	found := l.found
+	l.found = nil
+	l.mu.Unlock()
+	for _, x := range found {
+		var err error
+		switch x := x.(type) {
+		case format.Watch:
+			err = watch(x)
+		case format.Doing:
+			err = doing(x)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run looks while there is something to look at.
+func (l *Looker) run() {
+	defer close(l.done)
+	watches, num := map[Listener]*watch{}, uint32(0)
+	pause := every
+	for {
+		if len(watches) == 0 {
+			<-l.wake
+		} else {
+			select {
+			case <-l.wake:
+			case <-time.After(pause):
+			}
+		}
+		l.mu.Lock()
+		begin, end, closing := l.begin, l.end, l.closing
+		l.begin, l.end = nil, nil
+		l.mu.Unlock()
+		started, now := time.Now(), bootNS()
+		for _, o := range begin {
+			if len(watches) < maxWatches && watches[o.at] == nil {
+				num++
+				watches[o.at] = newWatch(num, o.at, o.threads, now)
+			}
+		}
+		var found []any
+		for at, w := range watches {
+			w.look(bootNS(), pause)
+			over := closing
+			for _, e := range end {
+				over = over || e == at
+			}
+			if over {
+				w.end(bootNS())
+				delete(watches, at)
+			}
+			w.records(over, func(x any) { found = append(found, x) })
+		}
+		l.mu.Lock()
+		l.found = append(l.found, found...)
+		l.mu.Unlock()
+		if closing {
+			return
+		}
+		// Looking takes a fifth of a CPU at most.
+		pause = min(max(every, 4*time.Since(started)), slowest)
+	}
+}
+
+func bootNS() int64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t)
+	return t.Nano()
+}

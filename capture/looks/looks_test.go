@@ -1,0 +1,202 @@
+//go:build linux && (amd64 || arm64)
+
+package looks
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/acc-project/acc/format"
+)
+
+// Lines of /proc/TID/syscall as Linux 6.1 writes them.
+func TestParseCall(t *testing.T) {
+	for line, want := range map[string]inCall{
+		"0 0x3 0x7ffd2 0x1000 0x0 0x0 0x0 0x7ffd18 0x7f2ab0": {0, [3]uint64{3, 0x7ffd2, 0x1000}},
+		"-1 0x7ffd18 0x7f2ab0":                               {nr: -1},
+		"running":                                            noCall,
+		"":                                                   noCall,
+		"7 0xzz 0x0 0x0 0x0 0x0 0x0 0x1 0x2":                 noCall,
+		"-9 0x0 0x0 0x0 0x0 0x0 0x0 0x1 0x2":                 noCall,
+	} {
+		if got := parseCall(line); got != want {
+			t.Errorf("%q: %+v, want %+v", line, got, want)
+		}
+	}
+}
+
+// Lines of /proc/PID/net/tcp and tcp6, and the address that ss printed for each.
+func TestParseAddr(t *testing.T) {
+	for s, want := range map[string]string{
+		"0100007F:1F90":                         "127.0.0.1:8080",
+		"00000000000000000000000001000000:0050": "[::1]:80",
+		"0000000000000000FFFF00000100007F:0050": "127.0.0.1:80",
+	} {
+		if got, ok := parseAddr(s); !ok || got != netip.MustParseAddrPort(want) {
+			t.Errorf("%s: %v, want %s", s, got, want)
+		}
+	}
+	for _, s := range []string{"", "0100007F", "0100007F:", "01:50", "zz00007F:0050"} {
+		if got, ok := parseAddr(s); ok {
+			t.Errorf("%q: %v", s, got)
+		}
+	}
+}
+
+// A set of epoll tells whether a listener is in it, and asked for: the kernel's own fdinfo.
+func TestArmed(t *testing.T) {
+	set, err := unix.EpollCreate1(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(set)
+	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(listener)
+	if err := unix.Listen(listener, 1); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(listener, &st); err != nil {
+		t.Fatal(err)
+	}
+	is := func(want string) {
+		t.Helper()
+		if got := amongEpoll(uint32(os.Getpid()), uint64(set), st.Ino); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	is(format.AmongAbsent)
+	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
+	if err := unix.EpollCtl(set, unix.EPOLL_CTL_ADD, listener, &event); err != nil {
+		t.Fatal(err)
+	}
+	is(format.AmongArmed)
+	event.Events = 0
+	if err := unix.EpollCtl(set, unix.EPOLL_CTL_MOD, listener, &event); err != nil {
+		t.Fatal(err)
+	}
+	is(format.AmongDisarmed)
+	if got := amongEpoll(uint32(os.Getpid()), uint64(listener), st.Ino); got != format.AmongAbsent && got != "" {
+		t.Errorf("a socket is no set: %s", got)
+	}
+}
+
+// A thread that sleeps in a program's read of a pipe is seen there, for as long as it does.
+func TestLooker(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	cmd := exec.Command("cat")
+	cmd.Stdin = r
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	r.Close()
+	pid := uint32(cmd.Process.Pid)
+	l := New()
+	l.Begin(Listener{Inode: 1 << 40}, []Thread{{pid, pid}})
+	time.Sleep(300 * time.Millisecond)
+	l.Close()
+	var watches []format.Watch
+	rows := map[uint32]format.Doing{}
+	if err := l.Take(func(w format.Watch) error { watches = append(watches, w); return nil },
+		func(d format.Doing) error { rows[d.Row] = d; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(watches); n != 2 || watches[0].ToNS != 0 || watches[1].ToNS == 0 || watches[1].Looks == 0 ||
+		len(watches[1].Threads) != 1 || watches[1].Threads[0].Comm != "cat" {
+		t.Fatalf("%+v", watches)
+	}
+	if slices.Contains(watches[1].Cannot, "system calls: operation not permitted") {
+		t.Skip("this user may not see system calls")
+	}
+	var in, all int64
+	for _, d := range rows {
+		all += d.NS
+		if d.Call == "read" && d.Kind == format.TargetPipe && d.State == format.DoingAsleep {
+			in += d.NS
+		}
+	}
+	if span := watches[1].ToNS - watches[0].FromNS; all > span+span/50 || in < span/3 {
+		t.Errorf("%d ns of %d in read, %d in all: %+v", in, span, all, rows)
+	}
+}
+
+// What a thread did is summed up exactly from what the kernel counts: running, waiting for a CPU, and the rest.
+func TestRows(t *testing.T) {
+	w := &watch{}
+	x := &thread{}
+	sleep, other := doing{state: format.DoingAsleep, call: "read"}, doing{state: format.DoingAsleep, call: "write"}
+	x.add(w, sleep, 0, 50, 40)
+	x.add(w, doing{state: format.DoingCPU}, 0, 50, 10)
+	x.add(w, sleep, 50, 100, 50)
+	x.add(w, other, 100, 150, 50)
+	x.add(w, sleep, 200, 250, 50) // it had ended
+	var got []string
+	for _, r := range x.rows {
+		got = append(got, fmt.Sprintf("%s %s %d %d %d %d", r.State, r.Call, r.FromNS, r.ToNS, r.NS, r.Looks))
+	}
+	want := []string{"asleep read 0 100 90 2", "cpu  0 50 10 1", "asleep write 100 150 50 1", "asleep read 200 250 50 1"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+	for i := range int64(1000) { // bounded
+		x.add(w, doing{state: format.DoingAsleep, call: fmt.Sprint(i)}, i*10, i*10+5, 5)
+	}
+	if len(x.rows) != maxRows {
+		t.Errorf("%d rows", len(x.rows))
+	}
+	var sum int64
+	for _, r := range x.rows {
+		sum += r.NS
+	}
+	if sum != 200+5000 {
+		t.Errorf("the rows sum up to %d", sum)
+	}
+}
+
+// A thread that spins is on a CPU, whatever else the machine does.
+func TestSpinning(t *testing.T) {
+	stop := make(chan bool)
+	tid := make(chan int)
+	go func() {
+		runtime.LockOSThread()
+		tid <- unix.Gettid()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	w := newWatch(1, Listener{Inode: 1 << 40}, []Thread{{uint32(os.Getpid()), uint32(<-tid)}}, bootNS())
+	time.Sleep(100 * time.Millisecond)
+	w.look(bootNS(), every)
+	close(stop)
+	var busy, all int64
+	for _, r := range w.threads[0].rows {
+		all += r.NS
+		if r.State == format.DoingCPU || r.State == format.DoingRunnable {
+			busy += r.NS
+		}
+	}
+	if busy < all*9/10 {
+		t.Errorf("%d of %d ns on a CPU or ready to run", busy, all)
+	}
+}

@@ -1,0 +1,229 @@
+package looks
+
+// This file follows one thread from look to look, and makes rows of what they find.
+
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/acc-project/acc/format"
+)
+
+// maxRows is how many rows a thread has at most; what comes then is added to one of the same state.
+const maxRows = 128
+
+// thread is one that is looked at.
+type thread struct {
+	format.WatchedThread
+	files files
+	buf   []byte
+
+	times    times
+	credited int64 // of what counts as waiting for a CPU, and the kernel has not counted yet
+	atNS     int64 // of the last look
+	slept    doing // what it was found in, while it has not run since
+	sleeping bool
+	rows     []*row
+	owner    uint32 // holds a lock that this one waits for, 0 none
+	ended    bool
+}
+
+// doing is what a thread does: rows that are equal in it are one.
+type doing struct {
+	state, call, kind, target, wchan, among string
+	owner                                   uint32
+}
+
+// row is a format.Doing that grows.
+type row struct {
+	doing
+	format.Doing
+	written  bool  // what it says is recorded
+	writeNS  int64 // when it is recorded next, while it grows
+	interval int64 // what that was the last time
+}
+
+// newThread begins to look at a thread.
+func newThread(t format.WatchedThread, buf []byte, nowNS int64) (*thread, string, error) {
+	f, cannot, err := openFiles(t.PID, t.TID)
+	if err != nil {
+		return nil, "", err
+	}
+	x := &thread{WatchedThread: t, files: f, buf: buf, atNS: nowNS}
+	if x.times, err = f.schedule(buf); err != nil {
+		f.close()
+		return nil, "", err
+	}
+	if x.Comm == "" {
+		b, _ := os.ReadFile(f.dir + "/comm")
+		x.Comm = strings.TrimSuffix(string(b), "\n")
+	}
+	return x, cannot, nil
+}
+
+// look looks at the thread: what it did since the last look goes into its rows.
+func (t *thread) look(w *watch, nowNS int64) {
+	past := nowNS - t.atNS
+	now, err := t.files.schedule(t.buf)
+	if err != nil {
+		t.ended = true
+		return
+	}
+	ran := min(now.ran-t.times.ran, past)
+	waited := now.waited - t.times.waited
+	moved := now != t.times
+	t.times = now
+	from := t.atNS
+	t.atNS = nowNS
+	if past <= 0 {
+		return
+	}
+	// The kernel counts waiting for a CPU when it is over: what was told of it already is not told again.
+	told := min(t.credited, waited)
+	t.credited -= told
+	waited = min(waited-told, past-ran)
+	t.add(w, doing{state: format.DoingCPU}, from, nowNS, ran)
+	t.add(w, doing{state: format.DoingRunnable}, from, nowNS, waited)
+	rest := past - ran - waited
+	if !moved && t.sleeping { // it sleeps as it did
+		t.add(w, t.slept, from, nowNS, rest)
+		return
+	}
+	t.credited = min(t.credited, past) // of a thread that ran, all is counted
+	d := t.find(w)
+	if was := t.slept; t.sleeping && was != d && rest > past/50 { // it woke at a time in between
+		t.add(w, was, from, nowNS, rest/2)
+		rest -= rest / 2
+	}
+	t.sleeping = d.state != format.DoingRunnable
+	t.slept, t.owner = d, d.owner
+	if d.state == format.DoingRunnable {
+		t.credited += rest
+	}
+	if rest > past/50 {
+		t.add(w, d, from, nowNS, rest)
+	}
+}
+
+// find finds out what the thread does now.
+func (t *thread) find(w *watch) doing {
+	switch t.files.state(t.buf) {
+	case 'R':
+		return doing{state: format.DoingRunnable}
+	case 'T', 't':
+		return doing{state: format.DoingStopped}
+	case 'D':
+		return t.where(w, doing{state: format.DoingDisk})
+	case 'S':
+		return t.where(w, doing{state: format.DoingAsleep})
+	}
+	return doing{state: format.DoingUnseen}
+}
+
+// where finds out where it sleeps.
+func (t *thread) where(w *watch, d doing) doing {
+	d.wchan = t.files.wchan(t.buf)
+	if frozen(d.wchan) || d.wchan == "" && w.frozen(t.PID) {
+		return doing{state: format.DoingFrozen}
+	}
+	c := t.files.inCall(t.buf)
+	switch {
+	case c.nr == -2:
+		d.state = format.DoingUnseen
+		return d
+	case c.nr == -1 && d.state == format.DoingDisk:
+		d.state = format.DoingFault
+		return d
+	case c.nr == -1:
+		return d
+	}
+	is := callOf(c.nr)
+	d.call = is.name
+	switch is.about {
+	case descriptor:
+		to := targetOf(t.PID, c.args[0], w.port)
+		d.kind, d.target = to.kind, to.name
+	case epollSet:
+		d.among = amongEpoll(t.PID, c.args[0], w.Listener)
+		if d.among == format.AmongAbsent && w.otherSets(t.PID, c.args[0]) {
+			d.among = "" // another thread may wait for it
+		}
+	case pollList:
+		d.among = amongPolled(t.PID, c.args[0], c.args[1], w.Listener)
+	case lock:
+		d.owner = lockOwner(t.PID, t.TID, c.args[0])
+	}
+	return d
+}
+
+// frozen reports whether a thread sleeps in the kernel's freezer: of cgroups of version 2, and 1.
+func frozen(wchan string) bool {
+	return wchan == "do_freezer_trap" || wchan == "__refrigerator" || wchan == "get_signal"
+}
+
+// add adds a time to the row of what was done, if that reaches to its beginning, or to a new one.
+func (t *thread) add(w *watch, d doing, from, to, ns int64) {
+	if ns <= 0 {
+		return
+	}
+	var of *row // the newest of its state
+	for i := len(t.rows) - 1; i >= 0; i-- {
+		r := t.rows[i]
+		if r.doing == d && (r.ToNS >= from || len(t.rows) >= maxRows) {
+			r.grow(to, ns)
+			return
+		}
+		if of == nil && r.state == d.state {
+			of = r
+		}
+	}
+	if len(t.rows) >= maxRows && of != nil {
+		of.grow(to, ns)
+		return
+	}
+	w.rows++
+	r := &row{doing: d, writeNS: from + int64(writeEvery), interval: int64(writeEvery)}
+	r.Doing = format.Doing{Watch: w.Num, Row: w.rows, TID: t.TID, FromNS: from, ToNS: to, NS: ns, State: d.state,
+		Call: d.call, Kind: d.kind, Target: d.target, WChan: d.wchan, Among: d.among, Owner: d.owner, Looks: 1}
+	t.rows = append(t.rows, r)
+}
+
+// grow adds a time to a row.
+func (r *row) grow(to, ns int64) {
+	r.ToNS, r.NS, r.written = to, r.NS+ns, false
+	r.Looks++
+}
+
+// due gives the rows that are to be recorded: what has ended, and what grows at longer and longer intervals.
+func (t *thread) due(nowNS int64, all bool, write func(any)) {
+	for _, r := range t.rows {
+		ended := r.ToNS < t.atNS
+		if r.written || !all && !ended && nowNS < r.writeNS {
+			continue
+		}
+		write(r.Doing)
+		r.written = true
+		r.interval = min(2*r.interval, int64(writeMost))
+		r.writeNS = nowNS + r.interval
+	}
+}
+
+// sets are the epoll sets of a process, by descriptor.
+func sets(pid uint32) (list []uint64) {
+	dir, err := os.Open("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/fd")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(4096)
+	for _, name := range names {
+		if link, _ := os.Readlink(dir.Name() + "/" + name); link != "anon_inode:[eventpoll]" {
+			continue
+		}
+		if fd, err := strconv.ParseUint(name, 10, 32); err == nil {
+			list = append(list, fd)
+		}
+	}
+	return list
+}

@@ -1,0 +1,307 @@
+package looks
+
+// This file watches the threads of one listener while clients wait there.
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/acc-project/acc/format"
+)
+
+const (
+	maxThreads = 64                     // of one listener
+	writeEvery = time.Second            // a row that grows is recorded first after so long,
+	writeMost  = 8 * time.Second        // and then at longer intervals up to this
+	peersEvery = time.Second            // between two looks at the connections of a process
+	silentFor  = 100 * time.Millisecond // a peer that has not answered for so long is told of
+)
+
+// Listener is what clients wait at.
+type Listener struct {
+	NetNS uint32
+	Inode uint64
+	Port  uint16
+}
+
+// Thread is one that accepts there.
+type Thread struct{ PID, TID uint32 }
+
+// watch is the looking at one listener.
+type watch struct {
+	format.Watch
+	threads  []*thread
+	rows     uint32
+	again    bool // what it says has changed since its record was made
+	groups   []group
+	port     uint16 // of the listener
+	peersNS  int64  // when the connections were looked at last
+	lastNS   int64  // time of the last look
+	buf      []byte
+	setsOf   map[uint32][]uint64 // the epoll sets of processes
+	frozenOf map[uint32]bool     // by process, of this look
+}
+
+// newWatch begins to look at the threads that accept at a listener, or without any at those of the processes that
+// have it open.
+func newWatch(num uint32, l Listener, accepting []Thread, nowNS int64) *watch {
+	w := &watch{buf: make([]byte, 4096), port: l.Port}
+	w.Watch = format.Watch{Num: num, NetNS: l.NetNS, Listener: l.Inode, FromNS: nowNS, Threads: []format.WatchedThread{}}
+	w.again = true
+	if len(accepting) == 0 {
+		w.Owners = true
+		accepting = threadsOf(ownersOf(l.Inode))
+	}
+	if len(accepting) > maxThreads {
+		w.MoreThreads = uint32(len(accepting) - maxThreads)
+		accepting = accepting[:maxThreads]
+	}
+	for _, t := range accepting {
+		w.follow(format.WatchedThread{PID: t.PID, TID: t.TID}, nowNS)
+	}
+	w.findGroups()
+	return w
+}
+
+// follow begins to look at a thread.
+func (w *watch) follow(t format.WatchedThread, nowNS int64) {
+	x, cannot, err := newThread(t, w.buf, nowNS)
+	switch {
+	case err != nil && gone(err):
+		return
+	case err != nil:
+		w.can(fmt.Sprintf("thread %d: %s", t.TID, reason(err)))
+		return
+	case cannot != "":
+		w.can(cannot)
+	}
+	w.threads = append(w.threads, x)
+	w.Threads = append(w.Threads, x.WatchedThread)
+	w.again = true
+}
+
+// can notes what can't be looked at.
+func (w *watch) can(not string) {
+	if !slices.Contains(w.Cannot, not) && len(w.Cannot) < 8 {
+		w.Cannot, w.again = append(w.Cannot, not), true
+	}
+}
+
+// look looks at all threads.
+func (w *watch) look(nowNS int64, pause time.Duration) {
+	w.Looks++
+	w.lastNS, w.frozenOf, w.EveryNS = nowNS, nil, max(w.EveryNS, int64(pause))
+	idle := true
+	for _, t := range w.threads {
+		if !t.ended {
+			t.look(w, nowNS)
+			idle = idle && (t.ended || t.sleeping)
+		}
+	}
+	for _, t := range w.threads {
+		if t.owner != 0 && !w.follows(t.owner) && len(w.threads) < 2*maxThreads {
+			w.follow(format.WatchedThread{PID: t.PID, TID: t.owner, Holder: true}, nowNS)
+		}
+	}
+	if idle && nowNS-w.peersNS >= int64(peersEvery) {
+		w.peersNS = nowNS
+		w.findPeers(nowNS)
+	}
+}
+
+// follows reports whether a thread is looked at.
+func (w *watch) follows(tid uint32) bool {
+	return slices.ContainsFunc(w.threads, func(t *thread) bool { return t.TID == tid })
+}
+
+// end ends the watch: its last rows are complete.
+func (w *watch) end(nowNS int64) {
+	w.ToNS, w.again = nowNS, true
+	w.readGroups()
+	for _, t := range w.threads {
+		t.files.close()
+	}
+}
+
+// records gives what is to be recorded: all, or what is due.
+func (w *watch) records(all bool, write func(any)) {
+	if w.again {
+		w.again = false
+		x := w.Watch
+		x.Threads, x.Cannot = slices.Clone(x.Threads), slices.Clone(x.Cannot)
+		x.Groups, x.Peers = slices.Clone(x.Groups), slices.Clone(x.Peers)
+		write(x)
+	}
+	for _, t := range w.threads {
+		t.due(w.lastNS, all, write)
+	}
+}
+
+// otherSets reports whether a process has another epoll set, that has the listener.
+func (w *watch) otherSets(pid uint32, but uint64) bool {
+	if w.setsOf == nil {
+		w.setsOf = map[uint32][]uint64{}
+	}
+	list, ok := w.setsOf[pid]
+	if !ok {
+		list = sets(pid)
+		w.setsOf[pid] = list
+	}
+	for _, fd := range list {
+		if fd != but && amongEpoll(pid, fd, w.Listener) == format.AmongArmed {
+			return true
+		}
+	}
+	return false
+}
+
+// frozen reports whether a process's cgroup is frozen, where the kernel does not say it of the thread.
+func (w *watch) frozen(pid uint32) bool {
+	is, ok := w.frozenOf[pid]
+	if !ok {
+		if w.frozenOf == nil {
+			w.frozenOf = map[uint32]bool{}
+		}
+		path := cgroupOf(pid)
+		b, _ := os.ReadFile(path + "/cgroup.events")
+		is = path != "" && strings.Contains(string(b), "frozen 1")
+		w.frozenOf[pid] = is
+	}
+	return is
+}
+
+// group is a cgroup whose CPU quota is watched.
+type group struct {
+	dir   string
+	start throttle
+}
+
+// throttle is what cpu.stat says of a quota.
+type throttle struct{ periods, us uint64 }
+
+// cgroupRoots are where cgroups of version 2 are mounted.
+var cgroupRoots = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
+
+// cgroupOf is the directory of a process's cgroup, "" if it is not known.
+func cgroupOf(pid uint32) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	for line := range strings.Lines(string(b)) {
+		path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
+		if !ok {
+			continue
+		}
+		for _, root := range cgroupRoots {
+			if _, err := os.Stat(root + path + "/cgroup.events"); err == nil {
+				return root + path
+			}
+		}
+	}
+	return ""
+}
+
+// throttleOf reads cpu.stat of a cgroup.
+func throttleOf(dir string) (t throttle, ok bool) {
+	b, err := os.ReadFile(dir + "/cpu.stat")
+	if err != nil {
+		return t, false
+	}
+	for line := range strings.Lines(string(b)) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		n, _ := strconv.ParseUint(value, 10, 64)
+		switch name {
+		case "nr_throttled":
+			t.periods, ok = n, true
+		case "throttled_usec":
+			t.us = n
+		}
+	}
+	return t, ok
+}
+
+// findGroups notes the cgroups of the processes, and those above them, that have a quota.
+func (w *watch) findGroups() {
+	seen := map[string]bool{}
+	for _, t := range w.threads {
+		dir := cgroupOf(t.PID)
+		for dir != "" && !slices.Contains(cgroupRoots, dir) && !seen[dir] && len(w.groups) < 16 {
+			seen[dir] = true
+			if s, ok := throttleOf(dir); ok {
+				w.groups = append(w.groups, group{dir, s})
+			}
+			dir = dir[:strings.LastIndexByte(dir, '/')]
+		}
+	}
+}
+
+// readGroups notes what quotas did since.
+func (w *watch) readGroups() {
+	w.Groups = nil
+	for _, g := range w.groups {
+		now, ok := throttleOf(g.dir)
+		if !ok || now.periods <= g.start.periods {
+			continue
+		}
+		path := g.dir
+		for _, root := range cgroupRoots {
+			path = strings.TrimPrefix(path, root)
+		}
+		w.Groups = append(w.Groups, format.WatchedGroup{Cgroup: path, Throttled: now.periods - g.start.periods,
+			ThrottledNS: int64(now.us-g.start.us) * 1000})
+	}
+}
+
+// ownersOf are the processes that have a socket open.
+func ownersOf(inode uint64) (pids []uint32) {
+	want := "socket:[" + strconv.FormatUint(inode, 10) + "]"
+	for pid := range numbersIn("/proc") {
+		fds, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid))
+		if err != nil {
+			continue
+		}
+		names, _ := fds.Readdirnames(1 << 16)
+		fds.Close()
+		for _, fd := range names {
+			if link, _ := os.Readlink(fds.Name() + "/" + fd); link == want {
+				pids = append(pids, pid)
+				break
+			}
+		}
+	}
+	return pids
+}
+
+// threadsOf are the threads of processes, the main ones first.
+func threadsOf(pids []uint32) (list []Thread) {
+	for _, pid := range pids {
+		list = append(list, Thread{pid, pid})
+	}
+	for _, pid := range pids {
+		for tid := range numbersIn(fmt.Sprintf("/proc/%d/task", pid)) {
+			if tid != pid {
+				list = append(list, Thread{pid, tid})
+			}
+		}
+	}
+	return list
+}
+
+// numbersIn gives the names in a directory that are numbers.
+func numbersIn(dir string) func(yield func(uint32) bool) {
+	return func(yield func(uint32) bool) {
+		f, err := os.Open(dir)
+		if err != nil {
+			return
+		}
+		defer f.Close()
+		names, _ := f.Readdirnames(-1)
+		for _, name := range names {
+			if n, err := strconv.ParseUint(name, 10, 32); err == nil && !yield(uint32(n)) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,256 @@
+//go:build amd64 || arm64
+
+package capture
+
+// This file knows for how long the clients in accept queues have waited, and has the threads looked at that should
+// accept them when that is long.
+
+import (
+	"slices"
+	"time"
+
+	"github.com/acc-project/acc/bpf"
+	"github.com/acc-project/acc/capture/looks"
+	"github.com/acc-project/acc/format"
+)
+
+const (
+	waitLong   = 100 * time.Millisecond // a client that waits for so long has the threads looked at
+	lookEnds   = 200 * time.Millisecond // after the queue became empty, looking ends
+	maxQueues  = 1 << 12                // listeners that are followed
+	maxClients = 1 << 16                // of one listener
+)
+
+// queues are those of the listeners.
+type queues struct {
+	looker *looks.Looker // nil: nothing was looked at yet
+	all    []*clientQueue
+	by     map[uint64]*clientQueue // by inode number; nil: they are not followed
+	last   [64]*clientQueue        // the one used last, by the end of its inode number
+	due    time.Time               // when a client will have waited long, or a look ends; zero: never
+}
+
+// clientQueue is a listener's accept queue: when each client was queued. It is first in, first out, as in the kernel.
+type clientQueue struct {
+	at      looks.Listener
+	ns      []int64 // a ring, its length a power of two
+	from    uint    // the oldest
+	n       uint
+	owed    uint // accepts that were told of before their client was
+	looking bool
+	emptyNS int64 // since when it is empty, while it is looked at
+}
+
+// start begins to follow the queues.
+func (c *queues) start() { c.by = map[uint64]*clientQueue{} }
+
+// close ends looking: what was found can be taken then.
+func (c *queues) close() {
+	if c.looker != nil {
+		c.looker.Close()
+	}
+}
+
+// queue finds a listener's, nil if it is not followed.
+func (c *queues) queue(inode uint64) *clientQueue {
+	if q := c.last[inode%uint64(len(c.last))]; q != nil && q.at.Inode == inode {
+		return q
+	}
+	q := c.by[inode]
+	if q != nil {
+		c.last[inode%uint64(len(c.last))] = q
+	}
+	return q
+}
+
+// follow begins to follow a listener.
+func (c *queues) follow(at looks.Listener) *clientQueue {
+	if len(c.all) >= maxQueues {
+		c.forget()
+		if len(c.all) >= maxQueues {
+			return nil
+		}
+	}
+	q := &clientQueue{at: at, ns: make([]int64, 4)}
+	c.all = append(c.all, q)
+	c.by[at.Inode] = q
+	return q
+}
+
+// forget forgets the queues that are empty.
+func (c *queues) forget() {
+	c.last = [len(c.last)]*clientQueue{}
+	c.all = slices.DeleteFunc(c.all, func(q *clientQueue) bool {
+		if q.n > 0 || q.looking {
+			return false
+		}
+		delete(c.by, q.at.Inode)
+		return true
+	})
+}
+
+// life takes an event of a connection.
+func (c *queues) life(raw *bpf.AccLifeEvent) {
+	if c.by == nil {
+		return
+	}
+	switch format.Kind(raw.Kind) {
+	case format.Queued:
+		q := c.queue(raw.Listener)
+		if q == nil {
+			if q = c.follow(looks.Listener{NetNS: raw.Netns, Inode: raw.Listener, Port: raw.Lport}); q == nil {
+				return
+			}
+		}
+		q.put(int64(raw.BootNs), uint(raw.Backlog))
+	case format.Drop:
+		if q := c.queue(raw.Listener); q != nil && format.Hook(raw.Hook) == format.HookChildForget {
+			q.take()
+		}
+	}
+}
+
+// event takes an event of a task.
+func (c *queues) event(e *format.Event) {
+	switch {
+	case c.by == nil:
+	case e.Kind == format.Return && (e.Ret >= 0 || e.Mark&format.MarkClientLost != 0):
+		c.accepted(e.Listener)
+	case e.Kind == format.Stop:
+		if q := c.queue(e.Listener); q != nil {
+			q.n, q.owed = 0, 0
+		}
+	}
+}
+
+// accepted takes an accept that took a client.
+func (c *queues) accepted(listener uint64) {
+	if c.by == nil {
+		return
+	}
+	if q := c.queue(listener); q != nil {
+		q.take()
+	}
+}
+
+// put puts a client in. before: how many were there, by the kernel.
+func (q *clientQueue) put(ns int64, before uint) {
+	if q.owed > 0 {
+		q.owed--
+		return
+	}
+	for q.n > before { // some have left and were not told of
+		q.take()
+	}
+	if q.n == uint(len(q.ns)) {
+		if q.n >= maxClients {
+			return
+		}
+		grown := make([]int64, 2*len(q.ns))
+		for i := range q.n {
+			grown[i] = q.ns[(q.from+i)%uint(len(q.ns))]
+		}
+		q.ns, q.from = grown, 0
+	}
+	q.ns[(q.from+q.n)&uint(len(q.ns)-1)] = ns
+	q.n++
+}
+
+// take takes the oldest out.
+func (q *clientQueue) take() {
+	if q.n == 0 {
+		q.owed++
+		return
+	}
+	q.n--
+	q.from = (q.from + 1) & uint(len(q.ns)-1)
+}
+
+// before takes what waited in queues when recording began.
+func (c *queues) before(list []format.ListenSocket, ns int64) {
+	if c.by == nil {
+		return
+	}
+	for i := range list {
+		l := &list[i]
+		if l.Backlog == 0 || l.Listener == 0 || l.Proto != format.ProtoTCP && l.Proto != format.ProtoMPTCP {
+			continue
+		}
+		if q := c.follow(looks.Listener{NetNS: l.NetNS, Inode: l.Listener, Port: l.LPort}); q != nil {
+			for i := range uint(l.Backlog) {
+				q.put(ns-int64(waitLong), i)
+			}
+		}
+	}
+}
+
+// look begins and ends looking, by how long the clients have waited.
+func (s *session) look(now time.Time) error {
+	c := &s.queues
+	ns := bootNS()
+	c.due = time.Time{}
+	next := func(in int64) {
+		if at := now.Add(time.Duration(max(in, 0))); c.due.IsZero() || at.Before(c.due) {
+			c.due = at
+		}
+	}
+	for _, q := range c.all {
+		switch {
+		case q.n > 0:
+			q.emptyNS = 0
+			if q.looking {
+				break
+			}
+			if waits := ns - q.ns[q.from]; waits < int64(waitLong) {
+				next(int64(waitLong) - waits)
+				break
+			}
+			q.looking = true
+			if c.looker == nil {
+				c.looker = looks.New()
+			}
+			c.looker.Begin(q.at, s.accepting(q.at.Inode))
+		case q.looking && q.emptyNS == 0:
+			q.emptyNS = ns
+			next(int64(lookEnds))
+		case q.looking && ns-q.emptyNS >= int64(lookEnds):
+			q.looking, q.emptyNS = false, 0
+			c.looker.End(q.at)
+		case q.looking:
+			next(int64(lookEnds) - (ns - q.emptyNS))
+		}
+		if q.n == 0 {
+			q.owed = min(q.owed, 1)
+		}
+	}
+	return c.record(s.writer)
+}
+
+// record records what was found.
+func (c *queues) record(w *format.Writer) error {
+	if c.looker == nil {
+		return nil
+	}
+	return c.looker.Take(w.Watch, w.Doing)
+}
+
+// accepting are the threads that called accept at a listener last, or are in it.
+func (s *session) accepting(listener uint64) (list []looks.Thread) {
+	add := func(f *uint64, pid, tid uint32) {
+		if t := (looks.Thread{PID: pid, TID: tid}); *f == listener && pid != 0 && !slices.Contains(list, t) {
+			list = append(list, t)
+		}
+	}
+	for i := range s.repeats {
+		raw := &s.repeats[i].raw
+		add(&raw.Facts.Listener, raw.Pid, raw.Tid)
+	}
+	for i := range s.repeatedCalls {
+		raw := &s.repeatedCalls[i].raw.Event
+		add(&raw.Facts.Listener, raw.Pid, raw.Tid)
+	}
+	s.calls.each(func(a *bpf.AccAttempt) {
+		add(&a.In.Listener, a.Who.Pid, a.Who.Tid)
+	})
+	return list
+}
