@@ -239,6 +239,16 @@ func eachRecord(b *format.Batch, do func(v any) error) error {
 			return err
 		}
 	}
+	for i := range b.Watches {
+		if err := do(&b.Watches[i]); err != nil {
+			return err
+		}
+	}
+	for i := range b.Doings {
+		if err := do(&b.Doings[i]); err != nil {
+			return err
+		}
+	}
 	for i := range b.Gaps {
 		if err := do(&b.Gaps[i]); err != nil {
 			return err

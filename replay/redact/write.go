@@ -81,6 +81,10 @@ func (x *Redactor) batch(out *format.Writer, b *format.Batch) error {
 			return out.Snapshot(*v)
 		case *format.Counters:
 			return out.Counters(*v)
+		case *format.Watch:
+			return out.Watch(*v)
+		case *format.Doing:
+			return out.Doing(*v)
 		case *format.Gap:
 			return out.Gap(*v)
 		case *format.End:
