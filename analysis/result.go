@@ -41,11 +41,12 @@ type Result struct {
 	// from entry to return of accepted attempts, exact to 0.1 %
 	Wait stats.Quantiles `json:"wait_ns"`
 	// from entry to return of failed attempts, exact to 0.1 %
-	FailedWait    stats.Quantiles          `json:"failed_wait_ns"`
-	Rate          Rate                     `json:"rate"`           // accepted connections a second
-	Via           []ViaCount               `json:"via"`            // attempts by the way in which the kernel was asked
-	MultishotEnds []MultishotEnd           `json:"multishot_ends"` // multishot requests of io_uring that ended, by reason
-	Listeners     []listeners.ListenerInfo `json:"listeners"`      // most accepted first
+	FailedWait stats.Quantiles `json:"failed_wait_ns"`
+	Rate       Rate            `json:"rate"` // accepted connections a second
+	Via        []ViaCount      `json:"via"`  // attempts by the way in which the kernel was asked
+	// multishot requests of io_uring that ended, by reason
+	MultishotEnds []MultishotEnd           `json:"multishot_ends"`
+	Listeners     []listeners.ListenerInfo `json:"listeners"` // most accepted first
 	// sockets that listened for one connection each, of one program together; they are among the listeners, too
 	OneAccept   []listeners.OneAccept      `json:"one_accept"`
 	Processes   []listeners.ProcessInfo    `json:"processes"`   // most accepted first
@@ -88,7 +89,8 @@ type CaptureInfo struct {
 
 // Caveat is one reason why the capture does not tell all.
 type Caveat struct {
-	ID   string `json:"id"`   // truncated, corrupt, repaired, skipped, mismatch, unclean, lost, missed, cross-check, limit
+	// truncated, corrupt, repaired, skipped, mismatch, unclean, lost, missed, cross-check, limit
+	ID   string `json:"id"`
 	Text string `json:"text"` // the same in a sentence
 }
 

@@ -46,7 +46,7 @@ var meanings = map[int32]string{
 	errnoUnsupported: "this type of socket can't accept",
 	errnoAborted:     "the connection was aborted before it was accepted",
 	errnoNoBuffers:   "no memory for network buffers",
-	errnoCancelled:   "the request was cancelled: by the program, or because its ring or the thread that armed it ended",
+	errnoCancelled:   "the request was cancelled by the program, or its ring or the thread that armed it ended",
 	errnoRestart:     "interrupted by a signal: begun anew, EINTR, or killed",
 }
 

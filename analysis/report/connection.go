@@ -159,13 +159,14 @@ func ConnectionFields() []filter.Field[conntrack.Connection] {
 		return c.Process
 	})...)
 	list = append(list,
-		filter.Field[conn]{Name: "listen_addr", Kind: filter.Address, Doc: "the same as laddr: attempts have it, too, " +
-			"also where they gave no connection",
+		filter.Field[conn]{Name: "listen_addr", Kind: filter.Address,
+			Doc:  "the same as laddr: attempts have it, too, also where they gave no connection",
 			Addr: func(c *conn, _ *filter.Env) (netip.Addr, bool) { return c.Local.Addr(), c.Local.IsValid() }},
-		filter.Field[conn]{Name: "listen_port", Kind: filter.Number, Doc: "the same as lport: attempts have it, too, " +
-			"also where they gave no connection",
+		filter.Field[conn]{Name: "listen_port", Kind: filter.Number,
+			Doc: "the same as lport: attempts have it, too, also where they gave no connection",
 			Int: func(c *conn, _ *filter.Env) (int64, bool) { return int64(c.Local.Port()), c.Local.IsValid() }})
-	return append(list, filter.FindingsField(findings.IDs(), func(c *conn) (uint32, uint64) { return c.NetNS, c.Listener }))
+	at := func(c *conn) (uint32, uint64) { return c.NetNS, c.Listener }
+	return append(list, filter.FindingsField(findings.IDs(), at))
 }
 
 type conn = conntrack.Connection

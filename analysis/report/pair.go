@@ -109,7 +109,8 @@ var pairKeys = labelled(
 		"number of the event of its return; null: it is not there, and nor are the keys that it tells"),
 	intOrNull("facts_seq", func(p *pair) (int64, bool) { return int64(p.FactsSeq), p.FactsSeq != 0 },
 		"number of the event of do_accept that told of the socket where the return could not"),
-	intOrNull("enter_boot_ns", func(p *pair) (int64, bool) { return p.EnterNS, p.EnterSeq != 0 }, "time of the entry").at(),
+	intOrNull("enter_boot_ns", func(p *pair) (int64, bool) { return p.EnterNS, p.EnterSeq != 0 },
+		"time of the entry").at(),
 	intOrNull("return_boot_ns", func(p *pair) (int64, bool) { return p.ReturnNS, p.Returned() }, "time of the return").at(),
 	intOrNull("wait_ns", func(p *pair) (int64, bool) { return p.WaitNS, p.WaitNS >= 0 },
 		"from entry to return; null without both"),
@@ -177,8 +178,8 @@ var pairKeys = labelled(
 			id = communityid.Of(p.Proto, p.Local, p.Remote)
 		}
 		return id, id != ""
-	}, "Community ID (version 1) of the connection, as Zeek, Suricata and Arkime have it; null: there is no connection, or "+
-		"not one of TCP or SCTP"),
+	}, "Community ID (version 1) of the connection, as Zeek, Suricata and Arkime have it; null: there is no connection, "+
+		"or not one of TCP or SCTP"),
 )
 
 // PairFields are what expressions can ask of attempts: their keys, and who made them.

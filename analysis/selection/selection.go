@@ -80,14 +80,15 @@ type SelectedEnd struct {
 
 // SelectedRow is a listener, process or peer of a list.
 type SelectedRow struct {
-	Name          string          `json:"name"`           // address:port, name[pid], or address
-	Listener      uint64          `json:"listener"`       // inode number of a listener, else 0
-	NetNS         uint32          `json:"netns"`          // of a listener, else 0
-	Attempts      uint64          `json:"attempts"`       // that are selected
-	OfAttempts    uint64          `json:"of_attempts"`    // that it has in the capture; 0 if attempts are not selected
-	Connections   uint64          `json:"connections"`    // that are selected
-	OfConnections uint64          `json:"of_connections"` // that it has in the capture; 0 if connections are not selected
-	QueueWait     stats.Quantiles `json:"queue_wait_ns"`  // of the selected connections of a listener
+	Name        string `json:"name"`        // address:port, name[pid], or address
+	Listener    uint64 `json:"listener"`    // inode number of a listener, else 0
+	NetNS       uint32 `json:"netns"`       // of a listener, else 0
+	Attempts    uint64 `json:"attempts"`    // that are selected
+	OfAttempts  uint64 `json:"of_attempts"` // that it has in the capture; 0 if attempts are not selected
+	Connections uint64 `json:"connections"` // that are selected
+	// that it has in the capture; 0 if connections are not selected
+	OfConnections uint64          `json:"of_connections"`
+	QueueWait     stats.Quantiles `json:"queue_wait_ns"` // of the selected connections of a listener
 }
 
 // RowsLeftOut is how many rows lists leave out.

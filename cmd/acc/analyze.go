@@ -241,6 +241,24 @@ func runAnalyze(ctx context.Context, out, errOut io.Writer, name string, o analy
 	return analyzeInput(ctx, out, errOut, in, o)
 }
 
+// chosen gives the time that is asked for, and makes the conditions ready for the capture.
+func (o *analyzeOptions) chosen(errOut io.Writer, in *input, filters []bound) (shown window, err error) {
+	if shown, err = in.window(o.from, o.until); err != nil {
+		return shown, err
+	}
+	for _, f := range filters {
+		if err := in.bind(f); err != nil {
+			return shown, err
+		}
+	}
+	if !shown.from.IsZero() {
+		if why := early(shown.from, startOf(in.Start()), in.zone); why != "" {
+			fmt.Fprintf(errOut, "acc: %s\n", why)
+		}
+	}
+	return shown, nil
+}
+
 // analyzeInput analyzes an input of which nothing was read, and closes it.
 func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analyzeOptions) error {
 	defer in.Close()
@@ -269,19 +287,9 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	text := report.TextOptions{Color: color, Width: widthOf(out), Height: heightOf(out),
 		Zone: o.zone(in.Header().ZoneSec)}
 	in.zone = text.Zone
-	shown, err := in.window(o.from, o.until)
+	shown, err := o.chosen(errOut, in, filters)
 	if err != nil {
 		return err
-	}
-	for _, f := range filters {
-		if err := in.bind(f); err != nil {
-			return err
-		}
-	}
-	if !shown.from.IsZero() {
-		if why := early(shown.from, startOf(in.Start()), text.Zone); why != "" {
-			fmt.Fprintf(errOut, "acc: %s\n", why)
-		}
 	}
 	if !o.json {
 		out = textOut(out)
@@ -321,16 +329,23 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if view != viewScreen && view != viewBrief {
-		if tellState(errOut, in, result); len(filters) > 0 {
+	return v.conclude(errOut, in, result, text.Zone, verdict)
+}
+
+// conclude says on standard error what stands beside a list, and gives the exit code.
+func (v *viewer) conclude(errOut io.Writer, in *input, result *analysis.Result, zone *time.Location,
+	verdict error) error {
+	o, list := v.o, v.view == viewPairs || v.view == viewConnections
+	if v.view != viewScreen && v.view != viewBrief {
+		if tellState(errOut, in, result); o.filter != "" {
 			tellSelected(errOut, in.name, o.filter, v.chosen.say(v.what()))
 		}
 	}
-	if (o.from != "" || o.until != "") && v.lines == 0 && (view == viewPairs || view == viewConnections) {
+	if (o.from != "" || o.until != "") && v.lines == 0 && list {
 		fmt.Fprintf(errOut, "acc: nothing of %s lies in that time: it was recorded %s\n", format.Quote(in.name),
-			recorded(&result.Capture, text.Zone))
+			recorded(&result.Capture, zone))
 	}
-	if view == viewConnection && v.lines == 0 && verdict == nil {
+	if v.view == viewConnection && v.lines == 0 && verdict == nil {
 		return &hinted{fmt.Errorf("no connection of %s has %s", in.name, o.connection),
 			"acc analyze --connections lists them; acc explain SEQ FILE says what an event is that is of no connection"}
 	}

@@ -83,27 +83,35 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usage(cmd, err)
 }
 
+// notHere says why a command has not a flag that others have, by the command and the flag.
+var notHere = []struct {
+	commands, flags []string
+	why             string // COMMAND and FLAG stand for these
+}{
+	{[]string{"explain"}, []string{"from", "until"},
+		"acc COMMAND is about one event; acc replay --FLAG prints those of a time"},
+	{[]string{"info", "verify", "repair", "sign"}, []string{"from", "until"}, "acc COMMAND is about a whole capture; " +
+		"acc replay --FLAG prints the events of a time, acc analyze --connections --FLAG the connections"},
+	{[]string{"explain"}, []string{"filter"},
+		"acc COMMAND is about one event; acc replay -f prints those that a condition holds for"},
+	{[]string{"info", "verify", "repair", "sign"}, []string{"filter"}, "acc COMMAND is about a whole capture; " +
+		"acc replay -f chooses events, acc analyze --connections -f connections"},
+	{[]string{"verify"}, []string{"utc", "local"},
+		"acc COMMAND prints times in UTC; acc info, analyze, replay and explain have --FLAG"},
+	{[]string{"repair", "sign"}, []string{"utc", "local"},
+		"acc COMMAND prints no times; acc info, analyze, replay and explain have --FLAG"},
+	{[]string{"replay"}, []string{"top", "sort"},
+		"acc COMMAND prints all events in order of time; acc analyze has tables with --FLAG"},
+	{[]string{"info", "verify", "explain"}, []string{"top", "sort"},
+		"acc COMMAND has no tables; acc analyze has --FLAG"},
+}
+
 // ofOthers says why a flag of other readers is none of this command, "" if there is nothing to say.
 func ofOthers(cmd *cobra.Command, flag string) string {
-	timed, whole := flag == "from" || flag == "until", "acc "+cmd.Name()+" is about a whole capture"
-	switch name := cmd.Name(); {
-	case timed && name == "explain":
-		return "acc explain is about one event; acc replay --" + flag + " prints those of a time"
-	case timed && (name == "info" || name == "verify" || name == "repair" || name == "sign"):
-		return whole + "; acc replay --" + flag + " prints the events of a time, acc analyze --connections --" + flag +
-			" the connections"
-	case flag == "filter" && name == "explain":
-		return "acc explain is about one event; acc replay -f prints those that a condition holds for"
-	case flag == "filter" && (name == "info" || name == "verify" || name == "repair" || name == "sign"):
-		return whole + "; acc replay -f chooses events, acc analyze --connections -f connections"
-	case (flag == "utc" || flag == "local") && name == "verify":
-		return "acc verify prints times in UTC; acc info, analyze, replay and explain have --" + flag
-	case (flag == "utc" || flag == "local") && (name == "repair" || name == "sign"):
-		return "acc " + name + " prints no times; acc info, analyze, replay and explain have --" + flag
-	case (flag == "top" || flag == "sort") && name == "replay":
-		return "acc replay prints all events in order of time; acc analyze has tables with --" + flag
-	case (flag == "top" || flag == "sort") && (name == "info" || name == "verify" || name == "explain"):
-		return "acc " + name + " has no tables; acc analyze has --" + flag
+	for _, x := range notHere {
+		if slices.Contains(x.commands, cmd.Name()) && slices.Contains(x.flags, flag) {
+			return strings.ReplaceAll(strings.ReplaceAll(x.why, "COMMAND", cmd.Name()), "FLAG", flag)
+		}
 	}
 	return ""
 }

@@ -47,7 +47,7 @@ func newNotifier() (*notifier, error) {
 		n.every, n.alive = min(n.every, time.Duration(us)*time.Microsecond/3), "WATCHDOG=1\n"
 	}
 	for _, name := range []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} {
-		os.Unsetenv(name)
+		_ = os.Unsetenv(name) // it fails for a bad name alone
 	}
 	go func() {
 		defer close(n.done)

@@ -38,7 +38,7 @@ what it lacks, and exit with 3. Repair itself exits with 0 if it wrote the file.
 				return usage(cmd, errors.New("name the damaged capture"))
 			}
 			if args[0] == "-" {
-				return usage(cmd, errors.New("name a file: repair reads the capture twice, and standard input can be read once"))
+				return usage(cmd, errors.New("name a file: repair reads it twice, and standard input can be read once"))
 			}
 			return oneCapture(cmd, args)
 		},

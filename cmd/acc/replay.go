@@ -241,13 +241,18 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 			until.In(zone).Format(fromLayout), o.stops())
 		return nil
 	}
-	if why := source.nothing(startOf(in.Start()), end, zone); why != "" {
+	return source.conclude(errOut, in, err, end, zone)
+}
+
+// conclude says what follows from what ended reading, and gives the verdict.
+func (l *later) conclude(errOut io.Writer, in *input, err error, end *format.End, zone *time.Location) error {
+	if why := l.nothing(startOf(in.Start()), end, zone); why != "" {
 		fmt.Fprintf(errOut, "acc: %s\n", why)
 	}
-	if source.examination == nil || !evidence.Ended(err) && !errors.As(err, new(*format.CorruptError)) {
+	if l.examination == nil || !evidence.Ended(err) && !errors.As(err, new(*format.CorruptError)) {
 		return in.Verdict(err, end, nil)
 	}
-	r, finishErr := source.examination.Finish(err, in.Skipped())
+	r, finishErr := l.examination.Finish(err, in.Skipped())
 	if finishErr != nil {
 		return finishErr
 	}
