@@ -51,20 +51,20 @@ func newAnalyzeCommand() *cobra.Command {
 		Use:     "analyze FILE|FOLDER...",
 		Aliases: []string{"analyse"},
 		Short:   "Say what a capture shows: who accepted whom, how long it took, what failed",
-		Long: `Analyze prints on one screen what a capture shows: attempts to accept, failures by error,
-time in accept, rates, listeners with their queues, processes and peers, what became of
-connections, and last the findings, worst first; docs/FINDINGS.md explains each. In an
-incomplete capture, ≥ marks a number that may be higher in truth, ~ one that may differ.
-acc help screen explains the words.
+		Long: `Analyze prints on one screen what a capture shows. First comes the answer: is the file
+intact, is the recording complete, and the worst findings. Then attempts to accept, failures
+by error, time in accept, rates, what became of connections, listeners with their queues,
+processes and peers; and at the end all findings. docs/FINDINGS.md explains each finding. In
+an incomplete capture ≥ marks a number that may be higher in truth, ~ one that may be lower
+or higher. acc help screen explains the words.
 
 Instead of the screen, --pairs lists the attempts and --connections the connections, one a
-line. --connection tells the story of one connection: name it by the number of any of its
+line. --connection prints the story of one connection: name it by the number of any of its
 events, or by the client's address and port. --timeline draws connections. --from and
---until choose attempts and connections of a time, -f those that a condition holds for ("acc
-help filter"). With -f, the screen has the figures of what is selected beside those of the
-capture, and the findings of listeners that are selected as a whole; without, it is of the
-whole capture. docs/JSON.md explains the keys of --json. - reads standard input; of a folder,
-analyze reads all *.acc in it, each by itself.`,
+--until choose attempts and connections by time, -f by a condition ("acc help filter"). With
+-f, the screen has the figures of what is selected beside those of the capture, and the
+findings of listeners that are selected as a whole. docs/JSON.md explains the keys of --json.
+- reads standard input. Of a folder, analyze reads all *.acc in it, each by itself.`,
 		Example: `  acc analyze incident.acc
   acc analyze --json incident.acc
   acc analyze --fail-on warning incident.acc
@@ -109,7 +109,7 @@ analyze reads all *.acc in it, each by itself.`,
 	f.BoolVar(&o.pairs, "pairs", false, "list every attempt: its entry and its return; in brackets, why one of them "+
 		"is not there (no-call: io_uring or the kernel itself, where no system call is)")
 	f.BoolVar(&o.connections, "connections", false, "list every TCP connection, in the order in which they ended")
-	f.StringVar(&o.connection, "connection", "", "tell the story of `ONE`: the number of an event of it, or the "+
+	f.StringVar(&o.connection, "connection", "", "print the story of `ONE`: the number of an event of it, or the "+
 		"client's ADDRESS:PORT")
 	f.BoolVar(&o.timeline, "timeline", false, "draw connections as lanes, for each listener")
 	f.StringVar(&o.failOn, "fail-on", "", "exit with 8 if there is a finding of this `SEVERITY` or worse: notice, "+
@@ -120,7 +120,7 @@ analyze reads all *.acc in it, each by itself.`,
 		"order the tables by this `COLUMN`: accepted, failed, queue, wait or name")
 	f.StringVar(&o.from, "from", "", "list what was there at this `TIME` or later: 15:04:05 on the recorded host's "+
 		"clock, 2026-11-24T15:04:05Z, or 90s after the start")
-	f.StringVar(&o.until, "until", "", "list what was there at this `TIME` or before, which is given like that of "+
+	f.StringVar(&o.until, "until", "", "list what was there at this `TIME` or earlier; it is written like that of "+
 		"--from")
 	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto, always or never; auto heeds NO_COLOR")
 	filterFlag(cmd, &o.filter, ofPairs, ofConnections)

@@ -24,10 +24,10 @@ func newDoctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [flags]",
 		Short: "Say whether this host can be recorded",
-		Long: `Doctor looks at all that recording depends on: kernel, privileges, lockdown, tracing, namespaces, memory,
-the clock, other recorders, and the folder of --output. At last it records a connection to itself over the
-loopback and reads that back. For each obstacle it prints the consequence, and what to do. It changes nothing,
-and leaves no file.
+		Long: `Doctor looks at all that recording depends on: kernel, privileges, lockdown, tracing,
+namespaces, memory, the clock, other recorders, and the folder of --output. Finally it
+records a connection of its own over the loopback and reads the capture. For each obstacle
+it prints the consequence and what to do. It changes nothing and leaves no file.
 
 It exits with 7 where recording is impossible.`,
 		Example: `  sudo acc doctor

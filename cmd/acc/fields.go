@@ -75,10 +75,10 @@ func newFieldsCommand() *cobra.Command {
 		Short: "List the keys of JSON lines: types, units, meanings",
 		Long: `Fields lists the keys of acc replay --json, each with the type of its JSON value, its unit
 and its meaning; with pairs or connections, those of acc analyze --pairs --json or
---connections --json. With --json it lists the words, too, that strings can be, and which
-events have the key. --filter lists what conditions of -f can ask for, with the types that they
-have there ("acc help filter"). --schema prints the JSON Schema of all JSON of acc. docs/JSON.md has the keys of
-all JSON.`,
+--connections --json. With --json it also lists the words that a string can be, and which
+events have the key. --filter lists what conditions of -f can ask for, with their types
+("acc help filter"). --schema prints the JSON Schema of all JSON that acc prints.
+docs/JSON.md explains the keys of all JSON.`,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, nothing

@@ -25,7 +25,7 @@ import (
 )
 
 // filterUsage is what --help says of -f.
-const filterUsage = "only what the condition `EXPR` holds for, like 'lport == 443 and queue_wait > 10ms'; acc help filter"
+const filterUsage = "only what meets the condition `EXPR`, like 'lport == 443 and queue_wait > 10ms'; acc help filter"
 
 // filterFlag gives a command -f.
 func filterFlag(cmd *cobra.Command, into *string, kinds ...string) {
@@ -285,16 +285,17 @@ others are pairs (attempts to accept) and events. Quote it for the shell in '…
   time       "14:03:20" on the recorded host's clock, "2026-11-24T14:03:20Z", 90s after the start
   condition  accepted  not dead_on_arrival
 
-Names are those of the keys of JSON. A key with a unit has a second name: queue_wait is the
-duration of queue_wait_ns, closed_at the time of closed_ns. What is not known is nil:
-errno == nil. Comparing it is false, and a != b is not (a == b).
+Names are the keys of JSON. A key with a unit has a second name: queue_wait is the duration
+of queue_wait_ns, closed_at the time of closed_ns. What is not known is nil: errno == nil. A
+comparison with nil is false, and != is the opposite of ==: errno != "EMFILE" also selects
+what has no error.
 
 community_id finds the connection of an alert of Zeek, Suricata or Arkime:
 
   acc analyze --connections -f 'community_id == "1:LQU9qZlK+B5F3KDmev6m5PMibrg="' incident.acc
 
-acc analyze -f 'listen_port == 443' has the figures and findings of one port: lport is the port
-of a connection, so that attempts which failed have none; listen_port is the listener's.
+acc analyze -f 'listen_port == 443' prints the figures and findings of one port. lport is the
+port of a connection, and a failed attempt has no connection; listen_port is the listener's.
 
 "queue-full" in findings selects what belongs to listeners with that finding; it reads the
 capture twice. Pods, containers, units and executables are those of the process that

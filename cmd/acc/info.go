@@ -71,7 +71,7 @@ users, by kind, with counts and samples. - reads standard input; of a folder, in
 	}
 	takesRead(cmd)
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON, one object a file")
-	cmd.Flags().BoolVar(&o.full, "full", false, "read all of a large capture, too")
+	cmd.Flags().BoolVar(&o.full, "full", false, "read all of a large capture, not only its beginning, end and index")
 	cmd.Flags().BoolVar(&o.reveals, "reveals", false, "list what the capture gives away")
 	o.zoneOptions.flags(cmd)
 	return cmd

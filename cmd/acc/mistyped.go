@@ -93,7 +93,7 @@ var notHere = []struct {
 	{[]string{"info", "verify", "repair", "sign"}, []string{"from", "until"}, "acc COMMAND is about a whole capture; " +
 		"acc replay --FLAG prints the events of a time, acc analyze --connections --FLAG the connections"},
 	{[]string{"explain"}, []string{"filter"},
-		"acc COMMAND is about one event; acc replay -f prints those that a condition holds for"},
+		"acc COMMAND is about one event; acc replay -f prints those that meet a condition"},
 	{[]string{"info", "verify", "repair", "sign"}, []string{"filter"}, "acc COMMAND is about a whole capture; " +
 		"acc replay -f chooses events, acc analyze --connections -f connections"},
 	{[]string{"verify"}, []string{"utc", "local"},
@@ -180,7 +180,7 @@ func noEmptyFlags(cmd *cobra.Command, _ []string) error {
 // tcpdump and perf do.
 func takesRead(cmd *cobra.Command) *cobra.Command {
 	var files []string
-	cmd.Flags().StringArrayVarP(&files, "read", "r", nil, "the capture `FILE`, like the argument")
+	cmd.Flags().StringArrayVarP(&files, "read", "r", nil, "the capture `FILE`; the same as the argument")
 	complete(cmd, "read", captureFiles)
 	check, run := cmd.Args, cmd.RunE
 	cmd.Args = func(cmd *cobra.Command, args []string) error {

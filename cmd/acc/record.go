@@ -96,7 +96,7 @@ behind it does not show.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "capture `FILE`, - for standard output (default acc-HOST-TIME.acc)")
-	f.StringVarP(&o.output, "write", "w", "", "the same as --output, a `FILE`")
+	f.StringVarP(&o.output, "write", "w", "", "the same as --output `FILE`")
 	f.BoolVar(&o.force, "force", false, "overwrite the file if it exists")
 	f.StringVar(&o.probe, "probe", "auto", "`KIND` of probes: auto, kprobe or fentry")
 	f.StringVar(&o.events, "events", "all", "`WHAT` to record: all, accept (the calls alone, which is cheaper) or "+

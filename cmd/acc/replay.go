@@ -46,8 +46,8 @@ capture an event can come too late for that order, by more than 200 ms; replay c
 Times are in the zone of the recorded host; in JSON they are UTC. acc fields lists the keys
 of --json. With --from, replay jumps to the time by the file's index and does not check what
 lies before. It says so when the capture has no event at that time or later. -f prints only
-the events that a condition holds for ("acc help filter"); if it asks for a time (ts), the
-index leads there, too.`,
+the events that meet a condition ("acc help filter"); if the condition asks for a time (ts),
+replay jumps there, too.`,
 		Example: `  acc replay incident.acc
   acc replay --speed 10 --max-gap 2s incident.acc
   acc replay --speed max --json incident.acc
@@ -67,7 +67,7 @@ index leads there, too.`,
 	f.StringVar(&o.maxGap, "max-gap", "0", "longest pause between two events, a `TIME` like 2s; 0: as long as it was")
 	f.StringVar(&o.from, "from", "", "begin at this `TIME`: 15:04:05 on the recorded host's clock, "+
 		"2026-11-24T15:04:05Z, or 90s after the start")
-	f.StringVar(&o.until, "until", "", "stop at this `TIME`, which is given like that of --from; what follows is not "+
+	f.StringVar(&o.until, "until", "", "stop at this `TIME`, which is written like that of --from; what follows is not "+
 		"read")
 	f.BoolVar(&o.json, "json", false, "print JSON, one object a line")
 	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")

@@ -50,7 +50,7 @@ bytes. - reads standard input and writes the signature to standard output.`,
 	f.StringVar(&o.key, "key", "", "SSH key `FILE`, like ~/.ssh/id_ed25519")
 	f.StringVarP(&o.output, "output", "o", "", "signature `FILE`, - for standard output (default FILE.sig)")
 	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace `NAME` of the signature")
-	f.BoolVar(&o.force, "force", false, "overwrite the signature if it exists; nothing else is")
+	f.BoolVar(&o.force, "force", false, "overwrite the signature if it exists, and no other file")
 	anyFile(cmd, "key", "output")
 	values(cmd, "namespace", defaultNamespace)
 	return cmd

@@ -96,7 +96,7 @@ and error says why.`,
 		"`FILE` that says who may sign, in the format of ssh-keygen(1); the capture must be signed")
 	f.StringVar(&o.revoked, "revoked", "", "`FILE` of keys that may not sign any more: public keys, or a key "+
 		"revocation list of ssh-keygen -k")
-	f.StringVar(&o.identity, "identity", "", "`WHO` of them must have signed (default anyone)")
+	f.StringVar(&o.identity, "identity", "", "`WHO` must have signed, a name in that file (default any of them)")
 	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace `NAME` of the signature")
 	anyFile(cmd, "checkpoints", "signature", "allowed-signers", "revoked")
 	values(cmd, "head")
