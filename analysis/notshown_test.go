@@ -29,11 +29,11 @@ func TestListenDrops(t *testing.T) {
 		not      string
 	}{
 		{"the reserved quarter", []format.Counters{dropsAt(100, 5, 1, 0, 1, 128), dropsAt(200, 5, 1, 0, 0, 16), dropsAt(300, 88, 1, 0, 0, 16), dropsAt(400, 88, 1, 0, 1, 128)}, findings.Critical,
-			[]string{"dropped 83 at listeners for another reason than a full queue", "tcp_syncookies was 0", "tcp_max_syn_backlog = 16", "more than 12 handshakes"}, "of them meanwhile"},
+			[]string{"dropped 83 packets of new clients at listeners for another reason than a full queue", "tcp_syncookies was 0", "tcp_max_syn_backlog = 16", "more than 12 handshakes"}, "of them meanwhile"},
 		{"a part of them", []format.Counters{dropsAt(100, 0, 0, 0, 1, 128), dropsAt(200, 3, 0, 0, 1, 128), dropsAt(300, 3, 0, 0, 0, 16), dropsAt(400, 9, 0, 0, 0, 16)}, findings.Warning,
-			[]string{"dropped 9 at", "6 of them meanwhile"}, ""},
+			[]string{"dropped 9 packets", "6 of them meanwhile"}, ""},
 		{"cookies all the time", []format.Counters{dropsAt(100, 0, 0, 0, 1, 128), dropsAt(200, 4, 0, 0, 1, 128)}, findings.Warning,
-			[]string{"dropped 4 at", "tcp_syncookies was 1"}, "reserves"},
+			[]string{"dropped 4 packets", "tcp_syncookies was 1"}, "reserves"},
 		{"queues that were full", []format.Counters{dropsAt(100, 0, 0, 0, 0, 16), dropsAt(200, 7, 5, 2, 0, 16)}, "", nil, ""},
 	} {
 		h := &format.Header{Probes: []format.Probe{{Hook: format.HookConnRequest, Kind: format.Drop}}}

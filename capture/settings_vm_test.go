@@ -120,7 +120,7 @@ func TestVMListenDrops(t *testing.T) {
 	if f < 0 || n < least || n > most || a.Findings[f].Severity != "critical" {
 		t.Fatalf("%d dropped, not %d to %d, or no finding", n, least, most)
 	}
-	for _, say := range []string{fmt.Sprintf("dropped %d at listeners", n), "net.ipv4.tcp_syncookies was 0", "net.ipv4.tcp_max_syn_backlog = 16", "more than 12"} {
+	for _, say := range []string{fmt.Sprintf("dropped %d packet", n), "net.ipv4.tcp_syncookies was 0", "net.ipv4.tcp_max_syn_backlog = 16", "more than 12"} {
 		if !strings.Contains(a.Findings[f].Text, say) {
 			t.Errorf("%q is not in %q", say, a.Findings[f].Text)
 		}

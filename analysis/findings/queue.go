@@ -157,8 +157,12 @@ func listenDrops(c *Capture) (list []found) {
 				"net.ipv4.tcp_syncookies to 1 or raise net.ipv4.tcp_max_syn_backlog; else look for a missing route " +
 				"to the client, a security policy, or too little memory"
 		}
-		text := fmt.Sprintf("the kernel dropped %s at listeners%s for another reason than a full queue%s",
-			c.say().SortedConns(x.Drops), c.where(x), x.DropsWhy)
+		packets := "packets"
+		if x.Drops == 1 {
+			packets = "packet"
+		}
+		text := fmt.Sprintf("the kernel dropped %s %s of new clients at listeners%s for another reason than a full queue%s",
+			c.say().SortedConns(x.Drops), packets, c.where(x), x.DropsWhy)
 		list = append(list, found{severity: s, weight: x.Drops, next: next, text: text, netNS: x.NetNS})
 	}
 	return list

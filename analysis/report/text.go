@@ -325,7 +325,10 @@ func (t *text) times() {
 		m := mark(t.r.Doubts.Span, t.r.Doubts.Outcomes)
 		s := fmt.Sprintf(" mean %s%s, peak %s%s at %s", m, rate(r.Mean), m, rate(r.Peak),
 			t.when(r.PeakAt, r.PeakNS, "15:04:05"))
-		t.line(bold, "accepted a second:", s+"  "+Spark(r.Buckets, max(t.o.Width-22-cells(s), 8)))
+		if bars := Spark(r.Buckets, max(t.o.Width-22-cells(s), 8)); bars != "" {
+			s += "  " + bars
+		}
+		t.line(bold, "accepted a second:", s)
 	}
 }
 
