@@ -60,8 +60,8 @@ func checkKernel(root fs.FS) HostCheck {
 	}
 	if preempts(root, release, line(root, "proc/sys/kernel/version")) {
 		return c.less(
-			"the kernel preempts fentry programs: kprobes are used, of which calls that wait in accept take an "+
-				"instance each (4,096)", "")
+			"the kernel preempts fentry programs, so acc uses kprobes; each call that waits in accept takes an instance "+
+				"(there are 4,096)", "")
 	}
 	return c
 }
@@ -252,10 +252,9 @@ func checkCgroup(root fs.FS) HostCheck {
 		return ok("cgroups", "version 2")
 	case hasAny(root, "sys/fs/cgroup/memory", "sys/fs/cgroup/systemd", "sys/fs/cgroup/unified"):
 		return ok("cgroups", "version 1").less(
-			"cgroups' ids are not known where only version 1 is mounted; containers and units are told by paths all "+
-				"the same", "")
+			"only version 1 is mounted, so cgroup ids are not recorded; containers and units are, by their paths", "")
 	}
-	return ok("cgroups", "not mounted").less("containers and units are told by /proc alone", "")
+	return ok("cgroups", "not mounted").less("acc finds containers and units by /proc alone", "")
 }
 
 // wantMemory is what a recorder with the usual ring takes at most while it starts (TestVMMemoryLimit).
@@ -284,7 +283,7 @@ func checkMemory(root fs.FS) HostCheck {
 		}
 	}
 	if free < wantMemory {
-		return ok("memory", "%s", found).less("acc takes up to 64 MiB while it starts, of which 8 are its ring",
+		return ok("memory", "%s", found).less("acc takes up to 64 MiB while it starts, 8 of them for its ring buffer",
 			"make --ring-size smaller, or give it more")
 	}
 	return ok("memory", "%s", found)

@@ -17,7 +17,7 @@ type ConnectionTotals struct {
 	// connections: the sum of ends, and how many --connections lists
 	Seen   uint64 `json:"seen"`
 	Before uint64 `json:"before"` // of those seen, there when recording began
-	// of those seen, the beginning is not in the capture, of which a part is missing: they began in it, or were there
+	// of those seen, those whose beginning is missing: they began in a part that is not in the capture, or were there
 	// before
 	BeginUnknown uint64 `json:"begin_unknown"`
 	// if not, accepted, never_accepted, waiting and the waits are of those of whom other events tell
@@ -38,10 +38,9 @@ type ConnectionTotals struct {
 	// sockets, not in any other figure, that the kernel made twice for one handshake and dropped
 	Discarded uint64 `json:"discarded"`
 	Dead      uint64 `json:"dead_on_arrival"` // closed when accept returned them
-	// of the accepted, those that the server ended within a second, and of which no byte was read or sent
+	// of the accepted, those that the server ended within a second without reading or sending a byte
 	TurnedAway uint64 `json:"turned_away"`
-	// of the accepted, those that the server ended within a second, of which it had read no byte, but to which it had
-	// sent something
+	// of the accepted, those that the server ended within a second: it had read no byte, but had sent something
 	Unread uint64 `json:"closed_unread"`
 	// of the accepted, those whose client sent something and left before a byte came back
 	Unanswered uint64 `json:"unanswered"`

@@ -77,10 +77,9 @@ type Life struct {
 	// connections that were refused at least once; the first 65,536 of all listeners are counted by themselves
 	RefusedClients uint64 `json:"refused_connections"`
 	ClosedInQueue  uint64 `json:"closed_in_queue"` // ended before any accept
-	// of the accepted, those that the server ended within a second, and of which no byte was read or sent
+	// of the accepted, those that the server ended within a second without reading or sending a byte
 	TurnedAway uint64 `json:"turned_away"`
-	// of the accepted, those that the server ended within a second, of which it had read no byte, but to which it had
-	// sent something
+	// of the accepted, those that the server ended within a second: it had read no byte, but had sent something
 	Unread uint64 `json:"closed_unread"`
 	// of the accepted, those whose client sent something and left before a byte came back
 	Unanswered    uint64          `json:"unanswered"`
@@ -133,9 +132,8 @@ type ProcessInfo struct {
 	Restarted uint64 `json:"restarted"`
 }
 
-// OneAccept are sockets that a program which serves others at another listener opened for one connection each, three or
-// more,
-// and closed again.
+// OneAccept are sockets that one program opened for one connection each, three or more, and closed again. The program
+// serves others at another listener.
 type OneAccept struct {
 	Addr     string `json:"addr"`     // IP address that they listened on
 	NetNS    uint32 `json:"netns"`    // their network namespace

@@ -75,7 +75,7 @@ func New(h *format.Header, o Options) *Registry {
 		o: o, header: h, startNS: h.Clock.BootNS, blind: crosscheck.Blind(h),
 		listeners: map[listenerKey]*listener{}, processes: map[processKey]*process{},
 		records: map[uint32]*format.Process{},
-		links: map[link]*spot{}, ports: map[conntrack.Port]*listener{}, peers: newPeers(o.MaxPeers),
+		links:   map[link]*spot{}, ports: map[conntrack.Port]*listener{}, peers: newPeers(o.MaxPeers),
 		byRef: []*listener{nil}, procByRef: []*process{nil},
 	}
 	reg.none, reg.more = reg.newListener(listener{}), reg.newListener(listener{})

@@ -32,9 +32,9 @@ type Figures struct {
 	Processes   []SelectedRow        `json:"processes"` // of what is selected, most first
 	Peers       []SelectedRow        `json:"peers"`     // of what is selected, most first
 	More        RowsLeftOut          `json:"more"`      // rows that the lists leave out (--top, limits on memory)
-	// listeners of which all attempts and connections are selected
+	// listeners whose attempts and connections are all selected
 	WholeListeners int `json:"whole_listeners"`
-	// of listeners of which all attempts and connections are selected: findings are about whole listeners
+	// of listeners whose attempts and connections are all selected: a finding is about a whole listener
 	Findings []findings.Finding `json:"findings"`
 	// findings of the capture that are about other listeners, or about several: they are not shown
 	FindingsLeftOut int `json:"findings_left_out"`
@@ -59,12 +59,12 @@ type SelectedError struct {
 
 // SelectedConnections count TCP connections of listeners.
 type SelectedConnections struct {
-	Selected  uint64          `json:"selected"`        // connections for which the condition holds
+	Selected  uint64          `json:"selected"`        // connections that meet the condition
 	Of        uint64          `json:"of"`              // connections in the capture
 	Dead      uint64          `json:"dead_on_arrival"` // of the selected, closed when accept returned them
 	Refused   uint64          `json:"refused_packets"` // packets of theirs that a full queue refused
-	BytesIn   uint64          `json:"bytes_in"`        // received, of those of which that is known
-	BytesOut  uint64          `json:"bytes_out"`       // sent and acknowledged, of those of which that is known
+	BytesIn   uint64          `json:"bytes_in"`        // received, where that is known
+	BytesOut  uint64          `json:"bytes_out"`       // sent and acknowledged, where that is known
 	Ends      []SelectedEnd   `json:"ends"`            // how they ended, most frequent first
 	Handshake stats.Quantiles `json:"handshake_ns"`    // from the answer to the SYN to the queue
 	QueueWait stats.Quantiles `json:"queue_wait_ns"`   // in the accept queue

@@ -39,7 +39,7 @@ func run(paths []string) error {
 	fmt.Fprintf(w, `# Real servers
 
 Written by %[1]smake test-servers%[1]s (Linux %[2]s, in an emulated machine). Each row is a test: it starts a server of Debian,
-records, loads it, asks the server itself what it counted, and holds that against %[1]sacc analyze --json%[1]s. A row is here only if
+records, loads it, asks the server itself what it counted, and compares that with %[1]sacc analyze --json%[1]s. A row is here only if
 both agreed, acc's connections were as many as the kernel's PassiveOpens, and the capture was complete. What the findings mean,
 [FINDINGS.md](FINDINGS.md) says.
 `, "`", strings.Join(kernels, ", "))
