@@ -332,10 +332,9 @@ func (c *checker) search(safe io.Reader, revealed *Revealed) error {
 		n.add(v)
 	}
 	slices.Sort(c.out.Unsearch)
-	n.scan(d, func(v text, form string, at int64) {
+	return n.scan(d, func(v text, form string, at int64) {
 		c.problem("the %s %q is there, %s, at byte %d of the decompressed capture", v.class, v.value, form, at)
 	}, &c.out.Bytes)
-	return nil
 }
 
 // image reports whether an original address is what another one became, or itself by chance.
@@ -409,15 +408,15 @@ func (n *needles) add(v text) {
 	n.put(append([]byte{0xd9, byte(len(s))}, s...), v, "as a text")
 }
 
-// scan looks through all that r gives.
-func (n *needles) scan(r io.Reader, found func(v text, form string, at int64), total *int64) {
+// scan looks through all that r gives. The error is that of reading: what was not read was not searched.
+func (n *needles) scan(r io.Reader, found func(v text, form string, at int64), total *int64) error {
 	const chunk = 1 << 20
 	buf := make([]byte, 0, chunk+n.most)
 	at := int64(0) // of buf[0]
 	for {
 		start := len(buf)
 		buf = buf[:start+chunk]
-		got, err := io.ReadFull(r, buf[start:])
+		got, err := fill(r, buf[start:])
 		buf = buf[:start+got]
 		*total += int64(got)
 		end := len(buf)
@@ -431,8 +430,11 @@ func (n *needles) scan(r io.Reader, found func(v text, form string, at int64), t
 				}
 			}
 		}
-		if err != nil {
-			return
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return fmt.Errorf("search the decompressed capture: %w", err)
 		}
 		rest := copy(buf, buf[max(end, 0):])
 		at += int64(max(end, 0))
@@ -441,4 +443,14 @@ func (n *needles) scan(r io.Reader, found func(v text, form string, at int64), t
 			buf = append(make([]byte, 0, rest+chunk+n.most), buf...)
 		}
 	}
+}
+
+// fill reads until b is full. Unlike io.ReadFull it tells the end of the input from one in the midst of a frame.
+func fill(r io.Reader, b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var got int
+		got, err = r.Read(b[n:])
+		n += got
+	}
+	return n, err
 }

@@ -419,3 +419,16 @@ func TestSameKeySameContent(t *testing.T) {
 		t.Error("keys and files do not go together")
 	}
 }
+
+// What can't be decompressed was not searched: that is an error, not a clean bill.
+func TestSearchStopsAtDamage(t *testing.T) {
+	original := sample(t, nil)
+	safe, revealed := redacted(t, original, Options{})
+	for _, n := range []int{1, 50, 200} { // within the last frame of events or END
+		c := &checker{vocab: map[string]bool{}, same: map[string]bool{}, ways: [2]map[text]string{{}, {}}}
+		cut := bytes.LastIndex(safe, []byte{0x28, 0xb5, 0x2f, 0xfd}) - n // before the index, behind which is no content
+		if err := c.search(bytes.NewReader(safe[:cut]), revealed); err == nil {
+			t.Errorf("cut at byte %d, it is searched without a complaint", cut)
+		}
+	}
+}
