@@ -112,7 +112,8 @@ func New(h *format.Header, o Options) *Analyzer {
 	})
 	a.pairs.Emit = a.book
 	a.conns = conntrack.New(conntrack.Options{
-		StartNS: h.Clock.BootNS, Max: a.o.MaxConns, Blind: a.blind, Listeners: a.listeners, Emit: a.connection(),
+		StartNS: h.Clock.BootNS, Max: a.o.MaxConns, Blind: a.blind, Partly: !h.Selection.WholeListeners(),
+		Listeners: a.listeners, Emit: a.connection(),
 		Causes: slices.ContainsFunc(h.Fields, func(f format.FieldSpec) bool { return f.Name == "cause" }),
 	})
 	for _, p := range h.Probes {

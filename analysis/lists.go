@@ -43,7 +43,8 @@ func (a *Analyzer) lists(r *Result) {
 // judge works out the findings.
 func (a *Analyzer) judge(r *Result) {
 	c := &findings.Capture{
-		Doubts: r.Doubts, Time: a.at, SpanNS: max(a.endNS()-a.header.Clock.BootNS, 1), AtEnd: a.atEnd(), Blind: a.blind,
+		Doubts: r.Doubts, Time: a.at, SpanNS: max(a.endNS()-a.header.Clock.BootNS, 1), AtEnd: a.atEnd(),
+		Blind:     a.blind || !a.header.Selection.WholeListeners(),
 		ClockFree: a.free || a.header.Clock.Keeping == format.KeepingFree, Complete: r.Complete, Lost: r.Totals.Lost,
 		EndReason: r.Capture.EndReason, Gap: a.gapMark,
 	}

@@ -52,6 +52,7 @@ enum mark {
 	MARK_ENTER_LOST = 1, MARK_PREV_MISSED = 2, MARK_NO_FACTS = 4, MARK_ARMED = 8, MARK_CLIENT_LOST = 16, MARK_BEFORE = 32,
 	MARK_NO_FD = 64, MARK_DENIED = 128, MARK_SYN_COOKIE = 256, MARK_FAST_OPEN = 512, MARK_DEFERRED = 1024,
 	MARK_SYN_QUEUE = 2048, MARK_ADDR_SHORT = 4096, MARK_ADDR_DIFFERS = 8192,
+	MARK_ENTER_LEFT_OUT = 16384,
 };
 enum uring { URING_MULTISHOT = 1, URING_DIRECT = 2, URING_REGISTERED = 4 };
 /* Why a multishot request does not go on. */
@@ -218,6 +219,9 @@ struct attempt {
 	u8 enter_lost;
 	u8 done;     /* do_accept gave a socket and facts describe it */
 	u8 returned; /* the return was seen; the end of the system call is to come */
+	u8 skipped;  /* it is not selected */
+	u8 passed;   /* it began while all passed */
+	u8 held;     /* what comes of it decides; no event tells of the entry, which is in */
 };
 
 const struct attempt *unused_attempt __attribute__((unused));
@@ -342,6 +346,7 @@ struct {
 
 #include "attempt.h"
 #include "typed.h"
+#include "select.h"
 #include "accept.h"
 #include "uring.h"
 
@@ -464,5 +469,6 @@ int kprobe_fd_install(struct pt_regs *ctx)
 }
 
 #include "exit.h"
+#include "select_life.h"
 #include "life.h"
 #include "refused.h"

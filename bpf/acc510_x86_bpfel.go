@@ -18,21 +18,32 @@ import (
 const (
 	Acc510MapArmed                      = "armed"
 	Acc510MapAttempts                   = "attempts"
+	Acc510MapCgroups                    = "cgroups"
+	Acc510MapChosen                     = "chosen"
 	Acc510MapClients                    = "clients"
 	Acc510MapClosings                   = "closings"
+	Acc510MapComms                      = "comms"
+	Acc510MapConnectedBefore            = "connected_before"
 	Acc510MapCounts                     = "counts"
 	Acc510MapEvents                     = "events"
 	Acc510MapFailed                     = "failed"
+	Acc510MapFiltered                   = "filtered"
+	Acc510MapFollowed                   = "followed"
 	Acc510MapIntroduced                 = "introduced"
+	Acc510MapNetnsSelected              = "netns_selected"
+	Acc510MapNetworks                   = "networks"
 	Acc510MapPending                    = "pending"
+	Acc510MapPids                       = "pids"
 	Acc510MapPlacedLast                 = "placed_last"
 	Acc510MapPlaces                     = "places"
+	Acc510MapPorts                      = "ports"
 	Acc510MapRefused                    = "refused"
 	Acc510MapSimultaneous               = "simultaneous"
 	Acc510MapSleepers                   = "sleepers"
 	Acc510MapSpare                      = "spare"
 	Acc510MapSteered                    = "steered"
 	Acc510MapStopped                    = "stopped"
+	Acc510MapUids                       = "uids"
 	Acc510ProgFentryChildForget         = "fentry_child_forget"
 	Acc510ProgFentryConnRequest         = "fentry_conn_request"
 	Acc510ProgFentryFdInstall           = "fentry_fd_install"
@@ -69,28 +80,41 @@ const (
 	Acc510ProgKretprobeIoAccept         = "kretprobe_io_accept"
 	Acc510ProgKretprobeIoFixedFdInstall = "kretprobe_io_fixed_fd_install"
 	Acc510ProgKretprobeKernelAccept     = "kretprobe_kernel_accept"
+	Acc510ProgRawProcessExit            = "raw_process_exit"
+	Acc510ProgRawProcessFork            = "raw_process_fork"
 	Acc510ProgRawSysExit                = "raw_sys_exit"
 	Acc510ProgTpInetSockSetState        = "tp_inet_sock_set_state"
 	Acc510ProgTpIoUringComplete         = "tp_io_uring_complete"
 	Acc510VarAddsInside                 = "adds_inside"
 	Acc510VarAddsSettled                = "adds_settled"
+	Acc510VarCgroupLevels               = "cgroup_levels"
 	Acc510VarClientsNoted               = "clients_noted"
+	Acc510VarFamilies                   = "families"
+	Acc510VarFollowedFull               = "followed_full"
+	Acc510VarFollowedNoted              = "followed_noted"
 	Acc510VarFullAtLimit                = "full_at_limit"
 	Acc510VarMovesTold                  = "moves_told"
 	Acc510VarMultishotFlag              = "multishot_flag"
+	Acc510VarPassing                    = "passing"
 	Acc510VarPlacesFull                 = "places_full"
 	Acc510VarPolledFlag                 = "polled_flag"
+	Acc510VarSelecting                  = "selecting"
 	Acc510VarSteeredNoted               = "steered_noted"
+	Acc510VarUnfollowed                 = "unfollowed"
 	Acc510VarUnusedAttempt              = "unused_attempt"
 	Acc510VarUnusedCall                 = "unused_call"
 	Acc510VarUnusedCause                = "unused_cause"
+	Acc510VarUnusedCriterion            = "unused_criterion"
 	Acc510VarUnusedDeferral             = "unused_deferral"
+	Acc510VarUnusedEnds                 = "unused_ends"
 	Acc510VarUnusedEvent                = "unused_event"
 	Acc510VarUnusedHook                 = "unused_hook"
 	Acc510VarUnusedKind                 = "unused_kind"
 	Acc510VarUnusedLifeEvent            = "unused_life_event"
 	Acc510VarUnusedMark                 = "unused_mark"
+	Acc510VarUnusedName                 = "unused_name"
 	Acc510VarUnusedNamedEvent           = "unused_named_event"
+	Acc510VarUnusedNetwork              = "unused_network"
 	Acc510VarUnusedPlace                = "unused_place"
 	Acc510VarUnusedProbe                = "unused_probe"
 	Acc510VarUnusedProcess              = "unused_process"
@@ -182,6 +206,8 @@ type Acc510ProgramSpecs struct {
 	KretprobeIoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_io_accept"`
 	KretprobeIoFixedFdInstall *ebpf.ProgramSpec `ebpf:"kretprobe_io_fixed_fd_install"`
 	KretprobeKernelAccept     *ebpf.ProgramSpec `ebpf:"kretprobe_kernel_accept"`
+	RawProcessExit            *ebpf.ProgramSpec `ebpf:"raw_process_exit"`
+	RawProcessFork            *ebpf.ProgramSpec `ebpf:"raw_process_fork"`
 	RawSysExit                *ebpf.ProgramSpec `ebpf:"raw_sys_exit"`
 	TpInetSockSetState        *ebpf.ProgramSpec `ebpf:"tp_inet_sock_set_state"`
 	TpIoUringComplete         *ebpf.ProgramSpec `ebpf:"tp_io_uring_complete"`
@@ -191,23 +217,34 @@ type Acc510ProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type Acc510MapSpecs struct {
-	Armed        *ebpf.MapSpec `ebpf:"armed"`
-	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
-	Clients      *ebpf.MapSpec `ebpf:"clients"`
-	Closings     *ebpf.MapSpec `ebpf:"closings"`
-	Counts       *ebpf.MapSpec `ebpf:"counts"`
-	Events       *ebpf.MapSpec `ebpf:"events"`
-	Failed       *ebpf.MapSpec `ebpf:"failed"`
-	Introduced   *ebpf.MapSpec `ebpf:"introduced"`
-	Pending      *ebpf.MapSpec `ebpf:"pending"`
-	PlacedLast   *ebpf.MapSpec `ebpf:"placed_last"`
-	Places       *ebpf.MapSpec `ebpf:"places"`
-	Refused      *ebpf.MapSpec `ebpf:"refused"`
-	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
-	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
-	Spare        *ebpf.MapSpec `ebpf:"spare"`
-	Steered      *ebpf.MapSpec `ebpf:"steered"`
-	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
+	Armed           *ebpf.MapSpec `ebpf:"armed"`
+	Attempts        *ebpf.MapSpec `ebpf:"attempts"`
+	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
+	Chosen          *ebpf.MapSpec `ebpf:"chosen"`
+	Clients         *ebpf.MapSpec `ebpf:"clients"`
+	Closings        *ebpf.MapSpec `ebpf:"closings"`
+	Comms           *ebpf.MapSpec `ebpf:"comms"`
+	ConnectedBefore *ebpf.MapSpec `ebpf:"connected_before"`
+	Counts          *ebpf.MapSpec `ebpf:"counts"`
+	Events          *ebpf.MapSpec `ebpf:"events"`
+	Failed          *ebpf.MapSpec `ebpf:"failed"`
+	Filtered        *ebpf.MapSpec `ebpf:"filtered"`
+	Followed        *ebpf.MapSpec `ebpf:"followed"`
+	Introduced      *ebpf.MapSpec `ebpf:"introduced"`
+	NetnsSelected   *ebpf.MapSpec `ebpf:"netns_selected"`
+	Networks        *ebpf.MapSpec `ebpf:"networks"`
+	Pending         *ebpf.MapSpec `ebpf:"pending"`
+	Pids            *ebpf.MapSpec `ebpf:"pids"`
+	PlacedLast      *ebpf.MapSpec `ebpf:"placed_last"`
+	Places          *ebpf.MapSpec `ebpf:"places"`
+	Ports           *ebpf.MapSpec `ebpf:"ports"`
+	Refused         *ebpf.MapSpec `ebpf:"refused"`
+	Simultaneous    *ebpf.MapSpec `ebpf:"simultaneous"`
+	Sleepers        *ebpf.MapSpec `ebpf:"sleepers"`
+	Spare           *ebpf.MapSpec `ebpf:"spare"`
+	Steered         *ebpf.MapSpec `ebpf:"steered"`
+	Stopped         *ebpf.MapSpec `ebpf:"stopped"`
+	Uids            *ebpf.MapSpec `ebpf:"uids"`
 }
 
 // Acc510VariableSpecs contains global variables before they are loaded into the kernel.
@@ -216,23 +253,34 @@ type Acc510MapSpecs struct {
 type Acc510VariableSpecs struct {
 	AddsInside       *ebpf.VariableSpec `ebpf:"adds_inside"`
 	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
+	CgroupLevels     *ebpf.VariableSpec `ebpf:"cgroup_levels"`
 	ClientsNoted     *ebpf.VariableSpec `ebpf:"clients_noted"`
+	Families         *ebpf.VariableSpec `ebpf:"families"`
+	FollowedFull     *ebpf.VariableSpec `ebpf:"followed_full"`
+	FollowedNoted    *ebpf.VariableSpec `ebpf:"followed_noted"`
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MovesTold        *ebpf.VariableSpec `ebpf:"moves_told"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	Passing          *ebpf.VariableSpec `ebpf:"passing"`
 	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
+	Selecting        *ebpf.VariableSpec `ebpf:"selecting"`
 	SteeredNoted     *ebpf.VariableSpec `ebpf:"steered_noted"`
+	Unfollowed       *ebpf.VariableSpec `ebpf:"unfollowed"`
 	UnusedAttempt    *ebpf.VariableSpec `ebpf:"unused_attempt"`
 	UnusedCall       *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
+	UnusedCriterion  *ebpf.VariableSpec `ebpf:"unused_criterion"`
 	UnusedDeferral   *ebpf.VariableSpec `ebpf:"unused_deferral"`
+	UnusedEnds       *ebpf.VariableSpec `ebpf:"unused_ends"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
 	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
 	UnusedMark       *ebpf.VariableSpec `ebpf:"unused_mark"`
+	UnusedName       *ebpf.VariableSpec `ebpf:"unused_name"`
 	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
+	UnusedNetwork    *ebpf.VariableSpec `ebpf:"unused_network"`
 	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
@@ -266,44 +314,66 @@ func (o *Acc510Objects) Close() error {
 //
 // It can be passed to LoadAcc510Objects or ebpf.CollectionSpec.LoadAndAssign.
 type Acc510Maps struct {
-	Armed        *ebpf.Map `ebpf:"armed"`
-	Attempts     *ebpf.Map `ebpf:"attempts"`
-	Clients      *ebpf.Map `ebpf:"clients"`
-	Closings     *ebpf.Map `ebpf:"closings"`
-	Counts       *ebpf.Map `ebpf:"counts"`
-	Events       *ebpf.Map `ebpf:"events"`
-	Failed       *ebpf.Map `ebpf:"failed"`
-	Introduced   *ebpf.Map `ebpf:"introduced"`
-	Pending      *ebpf.Map `ebpf:"pending"`
-	PlacedLast   *ebpf.Map `ebpf:"placed_last"`
-	Places       *ebpf.Map `ebpf:"places"`
-	Refused      *ebpf.Map `ebpf:"refused"`
-	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
-	Sleepers     *ebpf.Map `ebpf:"sleepers"`
-	Spare        *ebpf.Map `ebpf:"spare"`
-	Steered      *ebpf.Map `ebpf:"steered"`
-	Stopped      *ebpf.Map `ebpf:"stopped"`
+	Armed           *ebpf.Map `ebpf:"armed"`
+	Attempts        *ebpf.Map `ebpf:"attempts"`
+	Cgroups         *ebpf.Map `ebpf:"cgroups"`
+	Chosen          *ebpf.Map `ebpf:"chosen"`
+	Clients         *ebpf.Map `ebpf:"clients"`
+	Closings        *ebpf.Map `ebpf:"closings"`
+	Comms           *ebpf.Map `ebpf:"comms"`
+	ConnectedBefore *ebpf.Map `ebpf:"connected_before"`
+	Counts          *ebpf.Map `ebpf:"counts"`
+	Events          *ebpf.Map `ebpf:"events"`
+	Failed          *ebpf.Map `ebpf:"failed"`
+	Filtered        *ebpf.Map `ebpf:"filtered"`
+	Followed        *ebpf.Map `ebpf:"followed"`
+	Introduced      *ebpf.Map `ebpf:"introduced"`
+	NetnsSelected   *ebpf.Map `ebpf:"netns_selected"`
+	Networks        *ebpf.Map `ebpf:"networks"`
+	Pending         *ebpf.Map `ebpf:"pending"`
+	Pids            *ebpf.Map `ebpf:"pids"`
+	PlacedLast      *ebpf.Map `ebpf:"placed_last"`
+	Places          *ebpf.Map `ebpf:"places"`
+	Ports           *ebpf.Map `ebpf:"ports"`
+	Refused         *ebpf.Map `ebpf:"refused"`
+	Simultaneous    *ebpf.Map `ebpf:"simultaneous"`
+	Sleepers        *ebpf.Map `ebpf:"sleepers"`
+	Spare           *ebpf.Map `ebpf:"spare"`
+	Steered         *ebpf.Map `ebpf:"steered"`
+	Stopped         *ebpf.Map `ebpf:"stopped"`
+	Uids            *ebpf.Map `ebpf:"uids"`
 }
 
 func (m *Acc510Maps) Close() error {
 	return _Acc510Close(
 		m.Armed,
 		m.Attempts,
+		m.Cgroups,
+		m.Chosen,
 		m.Clients,
 		m.Closings,
+		m.Comms,
+		m.ConnectedBefore,
 		m.Counts,
 		m.Events,
 		m.Failed,
+		m.Filtered,
+		m.Followed,
 		m.Introduced,
+		m.NetnsSelected,
+		m.Networks,
 		m.Pending,
+		m.Pids,
 		m.PlacedLast,
 		m.Places,
+		m.Ports,
 		m.Refused,
 		m.Simultaneous,
 		m.Sleepers,
 		m.Spare,
 		m.Steered,
 		m.Stopped,
+		m.Uids,
 	)
 }
 
@@ -313,23 +383,34 @@ func (m *Acc510Maps) Close() error {
 type Acc510Variables struct {
 	AddsInside       *ebpf.Variable `ebpf:"adds_inside"`
 	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
+	CgroupLevels     *ebpf.Variable `ebpf:"cgroup_levels"`
 	ClientsNoted     *ebpf.Variable `ebpf:"clients_noted"`
+	Families         *ebpf.Variable `ebpf:"families"`
+	FollowedFull     *ebpf.Variable `ebpf:"followed_full"`
+	FollowedNoted    *ebpf.Variable `ebpf:"followed_noted"`
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MovesTold        *ebpf.Variable `ebpf:"moves_told"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
+	Passing          *ebpf.Variable `ebpf:"passing"`
 	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
+	Selecting        *ebpf.Variable `ebpf:"selecting"`
 	SteeredNoted     *ebpf.Variable `ebpf:"steered_noted"`
+	Unfollowed       *ebpf.Variable `ebpf:"unfollowed"`
 	UnusedAttempt    *ebpf.Variable `ebpf:"unused_attempt"`
 	UnusedCall       *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`
+	UnusedCriterion  *ebpf.Variable `ebpf:"unused_criterion"`
 	UnusedDeferral   *ebpf.Variable `ebpf:"unused_deferral"`
+	UnusedEnds       *ebpf.Variable `ebpf:"unused_ends"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
 	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`
 	UnusedMark       *ebpf.Variable `ebpf:"unused_mark"`
+	UnusedName       *ebpf.Variable `ebpf:"unused_name"`
 	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
+	UnusedNetwork    *ebpf.Variable `ebpf:"unused_network"`
 	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
 	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
@@ -383,6 +464,8 @@ type Acc510Programs struct {
 	KretprobeIoAccept         *ebpf.Program `ebpf:"kretprobe_io_accept"`
 	KretprobeIoFixedFdInstall *ebpf.Program `ebpf:"kretprobe_io_fixed_fd_install"`
 	KretprobeKernelAccept     *ebpf.Program `ebpf:"kretprobe_kernel_accept"`
+	RawProcessExit            *ebpf.Program `ebpf:"raw_process_exit"`
+	RawProcessFork            *ebpf.Program `ebpf:"raw_process_fork"`
 	RawSysExit                *ebpf.Program `ebpf:"raw_sys_exit"`
 	TpInetSockSetState        *ebpf.Program `ebpf:"tp_inet_sock_set_state"`
 	TpIoUringComplete         *ebpf.Program `ebpf:"tp_io_uring_complete"`
@@ -426,6 +509,8 @@ func (p *Acc510Programs) Close() error {
 		p.KretprobeIoAccept,
 		p.KretprobeIoFixedFdInstall,
 		p.KretprobeKernelAccept,
+		p.RawProcessExit,
+		p.RawProcessFork,
 		p.RawSysExit,
 		p.TpInetSockSetState,
 		p.TpIoUringComplete,

@@ -102,7 +102,9 @@ type AccAttempt struct {
 	EnterLost  uint8
 	Done       uint8
 	Returned   uint8
-	_          [3]byte
+	Skipped    uint8
+	Passed     uint8
+	Held       uint8
 }
 
 type AccCall struct {
@@ -163,6 +165,22 @@ type AccCounters struct {
 	NoAttempt uint64
 }
 
+type AccCriterion uint32
+
+const (
+	AccCriterionSELECT_PORT   AccCriterion = 1
+	AccCriterionSELECT_FAMILY AccCriterion = 2
+	AccCriterionSELECT_NETNS  AccCriterion = 4
+	AccCriterionSELECT_ADDR   AccCriterion = 8
+	AccCriterionSELECT_LADDR  AccCriterion = 16
+	AccCriterionSELECT_RADDR  AccCriterion = 32
+	AccCriterionSELECT_PID    AccCriterion = 64
+	AccCriterionSELECT_COMM   AccCriterion = 128
+	AccCriterionSELECT_UID    AccCriterion = 256
+	AccCriterionSELECT_CGROUP AccCriterion = 512
+	AccCriterionSELECT_FAILED AccCriterion = 1024
+)
+
 type AccDeferral uint32
 
 const (
@@ -170,6 +188,15 @@ const (
 	AccDeferralDEFERRED_ENTRY  AccDeferral = 1
 	AccDeferralDEFERRED_RETURN AccDeferral = 2
 )
+
+type AccEnds struct {
+	_     structs.HostLayout
+	Netns uint32
+	Lport uint16
+	Rport uint16
+	Laddr [16]uint8
+	Raddr [16]uint8
+}
 
 type AccEvent struct {
 	_      structs.HostLayout
@@ -228,6 +255,11 @@ type AccEvent struct {
 	UringEnd   uint32
 	Cause      uint8
 	Spare      [3]uint8
+}
+
+type AccFilteredHits struct {
+	_    structs.HostLayout
+	Hits [21]uint64
 }
 
 type AccHook uint32
@@ -309,21 +341,27 @@ type AccLifeEvent struct {
 type AccMark uint32
 
 const (
-	AccMarkMARK_ENTER_LOST   AccMark = 1
-	AccMarkMARK_PREV_MISSED  AccMark = 2
-	AccMarkMARK_NO_FACTS     AccMark = 4
-	AccMarkMARK_ARMED        AccMark = 8
-	AccMarkMARK_CLIENT_LOST  AccMark = 16
-	AccMarkMARK_BEFORE       AccMark = 32
-	AccMarkMARK_NO_FD        AccMark = 64
-	AccMarkMARK_DENIED       AccMark = 128
-	AccMarkMARK_SYN_COOKIE   AccMark = 256
-	AccMarkMARK_FAST_OPEN    AccMark = 512
-	AccMarkMARK_DEFERRED     AccMark = 1024
-	AccMarkMARK_SYN_QUEUE    AccMark = 2048
-	AccMarkMARK_ADDR_SHORT   AccMark = 4096
-	AccMarkMARK_ADDR_DIFFERS AccMark = 8192
+	AccMarkMARK_ENTER_LOST     AccMark = 1
+	AccMarkMARK_PREV_MISSED    AccMark = 2
+	AccMarkMARK_NO_FACTS       AccMark = 4
+	AccMarkMARK_ARMED          AccMark = 8
+	AccMarkMARK_CLIENT_LOST    AccMark = 16
+	AccMarkMARK_BEFORE         AccMark = 32
+	AccMarkMARK_NO_FD          AccMark = 64
+	AccMarkMARK_DENIED         AccMark = 128
+	AccMarkMARK_SYN_COOKIE     AccMark = 256
+	AccMarkMARK_FAST_OPEN      AccMark = 512
+	AccMarkMARK_DEFERRED       AccMark = 1024
+	AccMarkMARK_SYN_QUEUE      AccMark = 2048
+	AccMarkMARK_ADDR_SHORT     AccMark = 4096
+	AccMarkMARK_ADDR_DIFFERS   AccMark = 8192
+	AccMarkMARK_ENTER_LEFT_OUT AccMark = 16384
 )
+
+type AccName struct {
+	_    structs.HostLayout
+	Part [2]uint64
+}
 
 type AccNamedEvent struct {
 	_     structs.HostLayout
@@ -333,6 +371,12 @@ type AccNamedEvent struct {
 		Len  uint32
 		Path [108]uint8
 	}
+}
+
+type AccNetwork struct {
+	_    structs.HostLayout
+	Bits uint32
+	Addr [16]uint8
 }
 
 type AccPlace struct {
@@ -448,21 +492,32 @@ const (
 	AccMapArmed                      = "armed"
 	AccMapAttempts                   = "attempts"
 	AccMapCalls                      = "calls"
+	AccMapCgroups                    = "cgroups"
+	AccMapChosen                     = "chosen"
 	AccMapClients                    = "clients"
 	AccMapClosings                   = "closings"
+	AccMapComms                      = "comms"
+	AccMapConnectedBefore            = "connected_before"
 	AccMapCounts                     = "counts"
 	AccMapEvents                     = "events"
 	AccMapFailed                     = "failed"
+	AccMapFiltered                   = "filtered"
+	AccMapFollowed                   = "followed"
 	AccMapIntroduced                 = "introduced"
+	AccMapNetnsSelected              = "netns_selected"
+	AccMapNetworks                   = "networks"
 	AccMapPending                    = "pending"
+	AccMapPids                       = "pids"
 	AccMapPlacedLast                 = "placed_last"
 	AccMapPlaces                     = "places"
+	AccMapPorts                      = "ports"
 	AccMapRefused                    = "refused"
 	AccMapSimultaneous               = "simultaneous"
 	AccMapSleepers                   = "sleepers"
 	AccMapSpare                      = "spare"
 	AccMapSteered                    = "steered"
 	AccMapStopped                    = "stopped"
+	AccMapUids                       = "uids"
 	AccProgFentrySysAccept4          = "fentry___sys_accept4"
 	AccProgFentryChildForget         = "fentry_child_forget"
 	AccProgFentryConnRequest         = "fentry_conn_request"
@@ -501,29 +556,42 @@ const (
 	AccProgKretprobeIoAccept         = "kretprobe_io_accept"
 	AccProgKretprobeIoFixedFdInstall = "kretprobe_io_fixed_fd_install"
 	AccProgKretprobeKernelAccept     = "kretprobe_kernel_accept"
+	AccProgRawProcessExit            = "raw_process_exit"
+	AccProgRawProcessFork            = "raw_process_fork"
 	AccProgRawSysExit                = "raw_sys_exit"
 	AccProgTpInetSockSetState        = "tp_inet_sock_set_state"
 	AccProgTpIoUringComplete         = "tp_io_uring_complete"
 	AccProgTpSysExit                 = "tp_sys_exit"
 	AccVarAddsInside                 = "adds_inside"
 	AccVarAddsSettled                = "adds_settled"
+	AccVarCgroupLevels               = "cgroup_levels"
 	AccVarClientsNoted               = "clients_noted"
+	AccVarFamilies                   = "families"
+	AccVarFollowedFull               = "followed_full"
+	AccVarFollowedNoted              = "followed_noted"
 	AccVarFullAtLimit                = "full_at_limit"
 	AccVarMovesTold                  = "moves_told"
 	AccVarMultishotFlag              = "multishot_flag"
+	AccVarPassing                    = "passing"
 	AccVarPlacesFull                 = "places_full"
 	AccVarPolledFlag                 = "polled_flag"
+	AccVarSelecting                  = "selecting"
 	AccVarSteeredNoted               = "steered_noted"
+	AccVarUnfollowed                 = "unfollowed"
 	AccVarUnusedAttempt              = "unused_attempt"
 	AccVarUnusedCall                 = "unused_call"
 	AccVarUnusedCause                = "unused_cause"
+	AccVarUnusedCriterion            = "unused_criterion"
 	AccVarUnusedDeferral             = "unused_deferral"
+	AccVarUnusedEnds                 = "unused_ends"
 	AccVarUnusedEvent                = "unused_event"
 	AccVarUnusedHook                 = "unused_hook"
 	AccVarUnusedKind                 = "unused_kind"
 	AccVarUnusedLifeEvent            = "unused_life_event"
 	AccVarUnusedMark                 = "unused_mark"
+	AccVarUnusedName                 = "unused_name"
 	AccVarUnusedNamedEvent           = "unused_named_event"
+	AccVarUnusedNetwork              = "unused_network"
 	AccVarUnusedPlace                = "unused_place"
 	AccVarUnusedProbe                = "unused_probe"
 	AccVarUnusedProcess              = "unused_process"
@@ -617,6 +685,8 @@ type AccProgramSpecs struct {
 	KretprobeIoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_io_accept"`
 	KretprobeIoFixedFdInstall *ebpf.ProgramSpec `ebpf:"kretprobe_io_fixed_fd_install"`
 	KretprobeKernelAccept     *ebpf.ProgramSpec `ebpf:"kretprobe_kernel_accept"`
+	RawProcessExit            *ebpf.ProgramSpec `ebpf:"raw_process_exit"`
+	RawProcessFork            *ebpf.ProgramSpec `ebpf:"raw_process_fork"`
 	RawSysExit                *ebpf.ProgramSpec `ebpf:"raw_sys_exit"`
 	TpInetSockSetState        *ebpf.ProgramSpec `ebpf:"tp_inet_sock_set_state"`
 	TpIoUringComplete         *ebpf.ProgramSpec `ebpf:"tp_io_uring_complete"`
@@ -627,24 +697,35 @@ type AccProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccMapSpecs struct {
-	Armed        *ebpf.MapSpec `ebpf:"armed"`
-	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
-	Calls        *ebpf.MapSpec `ebpf:"calls"`
-	Clients      *ebpf.MapSpec `ebpf:"clients"`
-	Closings     *ebpf.MapSpec `ebpf:"closings"`
-	Counts       *ebpf.MapSpec `ebpf:"counts"`
-	Events       *ebpf.MapSpec `ebpf:"events"`
-	Failed       *ebpf.MapSpec `ebpf:"failed"`
-	Introduced   *ebpf.MapSpec `ebpf:"introduced"`
-	Pending      *ebpf.MapSpec `ebpf:"pending"`
-	PlacedLast   *ebpf.MapSpec `ebpf:"placed_last"`
-	Places       *ebpf.MapSpec `ebpf:"places"`
-	Refused      *ebpf.MapSpec `ebpf:"refused"`
-	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
-	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
-	Spare        *ebpf.MapSpec `ebpf:"spare"`
-	Steered      *ebpf.MapSpec `ebpf:"steered"`
-	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
+	Armed           *ebpf.MapSpec `ebpf:"armed"`
+	Attempts        *ebpf.MapSpec `ebpf:"attempts"`
+	Calls           *ebpf.MapSpec `ebpf:"calls"`
+	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
+	Chosen          *ebpf.MapSpec `ebpf:"chosen"`
+	Clients         *ebpf.MapSpec `ebpf:"clients"`
+	Closings        *ebpf.MapSpec `ebpf:"closings"`
+	Comms           *ebpf.MapSpec `ebpf:"comms"`
+	ConnectedBefore *ebpf.MapSpec `ebpf:"connected_before"`
+	Counts          *ebpf.MapSpec `ebpf:"counts"`
+	Events          *ebpf.MapSpec `ebpf:"events"`
+	Failed          *ebpf.MapSpec `ebpf:"failed"`
+	Filtered        *ebpf.MapSpec `ebpf:"filtered"`
+	Followed        *ebpf.MapSpec `ebpf:"followed"`
+	Introduced      *ebpf.MapSpec `ebpf:"introduced"`
+	NetnsSelected   *ebpf.MapSpec `ebpf:"netns_selected"`
+	Networks        *ebpf.MapSpec `ebpf:"networks"`
+	Pending         *ebpf.MapSpec `ebpf:"pending"`
+	Pids            *ebpf.MapSpec `ebpf:"pids"`
+	PlacedLast      *ebpf.MapSpec `ebpf:"placed_last"`
+	Places          *ebpf.MapSpec `ebpf:"places"`
+	Ports           *ebpf.MapSpec `ebpf:"ports"`
+	Refused         *ebpf.MapSpec `ebpf:"refused"`
+	Simultaneous    *ebpf.MapSpec `ebpf:"simultaneous"`
+	Sleepers        *ebpf.MapSpec `ebpf:"sleepers"`
+	Spare           *ebpf.MapSpec `ebpf:"spare"`
+	Steered         *ebpf.MapSpec `ebpf:"steered"`
+	Stopped         *ebpf.MapSpec `ebpf:"stopped"`
+	Uids            *ebpf.MapSpec `ebpf:"uids"`
 }
 
 // AccVariableSpecs contains global variables before they are loaded into the kernel.
@@ -653,23 +734,34 @@ type AccMapSpecs struct {
 type AccVariableSpecs struct {
 	AddsInside       *ebpf.VariableSpec `ebpf:"adds_inside"`
 	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
+	CgroupLevels     *ebpf.VariableSpec `ebpf:"cgroup_levels"`
 	ClientsNoted     *ebpf.VariableSpec `ebpf:"clients_noted"`
+	Families         *ebpf.VariableSpec `ebpf:"families"`
+	FollowedFull     *ebpf.VariableSpec `ebpf:"followed_full"`
+	FollowedNoted    *ebpf.VariableSpec `ebpf:"followed_noted"`
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MovesTold        *ebpf.VariableSpec `ebpf:"moves_told"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	Passing          *ebpf.VariableSpec `ebpf:"passing"`
 	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
+	Selecting        *ebpf.VariableSpec `ebpf:"selecting"`
 	SteeredNoted     *ebpf.VariableSpec `ebpf:"steered_noted"`
+	Unfollowed       *ebpf.VariableSpec `ebpf:"unfollowed"`
 	UnusedAttempt    *ebpf.VariableSpec `ebpf:"unused_attempt"`
 	UnusedCall       *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
+	UnusedCriterion  *ebpf.VariableSpec `ebpf:"unused_criterion"`
 	UnusedDeferral   *ebpf.VariableSpec `ebpf:"unused_deferral"`
+	UnusedEnds       *ebpf.VariableSpec `ebpf:"unused_ends"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
 	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
 	UnusedMark       *ebpf.VariableSpec `ebpf:"unused_mark"`
+	UnusedName       *ebpf.VariableSpec `ebpf:"unused_name"`
 	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
+	UnusedNetwork    *ebpf.VariableSpec `ebpf:"unused_network"`
 	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
@@ -703,24 +795,35 @@ func (o *AccObjects) Close() error {
 //
 // It can be passed to LoadAccObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccMaps struct {
-	Armed        *ebpf.Map `ebpf:"armed"`
-	Attempts     *ebpf.Map `ebpf:"attempts"`
-	Calls        *ebpf.Map `ebpf:"calls"`
-	Clients      *ebpf.Map `ebpf:"clients"`
-	Closings     *ebpf.Map `ebpf:"closings"`
-	Counts       *ebpf.Map `ebpf:"counts"`
-	Events       *ebpf.Map `ebpf:"events"`
-	Failed       *ebpf.Map `ebpf:"failed"`
-	Introduced   *ebpf.Map `ebpf:"introduced"`
-	Pending      *ebpf.Map `ebpf:"pending"`
-	PlacedLast   *ebpf.Map `ebpf:"placed_last"`
-	Places       *ebpf.Map `ebpf:"places"`
-	Refused      *ebpf.Map `ebpf:"refused"`
-	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
-	Sleepers     *ebpf.Map `ebpf:"sleepers"`
-	Spare        *ebpf.Map `ebpf:"spare"`
-	Steered      *ebpf.Map `ebpf:"steered"`
-	Stopped      *ebpf.Map `ebpf:"stopped"`
+	Armed           *ebpf.Map `ebpf:"armed"`
+	Attempts        *ebpf.Map `ebpf:"attempts"`
+	Calls           *ebpf.Map `ebpf:"calls"`
+	Cgroups         *ebpf.Map `ebpf:"cgroups"`
+	Chosen          *ebpf.Map `ebpf:"chosen"`
+	Clients         *ebpf.Map `ebpf:"clients"`
+	Closings        *ebpf.Map `ebpf:"closings"`
+	Comms           *ebpf.Map `ebpf:"comms"`
+	ConnectedBefore *ebpf.Map `ebpf:"connected_before"`
+	Counts          *ebpf.Map `ebpf:"counts"`
+	Events          *ebpf.Map `ebpf:"events"`
+	Failed          *ebpf.Map `ebpf:"failed"`
+	Filtered        *ebpf.Map `ebpf:"filtered"`
+	Followed        *ebpf.Map `ebpf:"followed"`
+	Introduced      *ebpf.Map `ebpf:"introduced"`
+	NetnsSelected   *ebpf.Map `ebpf:"netns_selected"`
+	Networks        *ebpf.Map `ebpf:"networks"`
+	Pending         *ebpf.Map `ebpf:"pending"`
+	Pids            *ebpf.Map `ebpf:"pids"`
+	PlacedLast      *ebpf.Map `ebpf:"placed_last"`
+	Places          *ebpf.Map `ebpf:"places"`
+	Ports           *ebpf.Map `ebpf:"ports"`
+	Refused         *ebpf.Map `ebpf:"refused"`
+	Simultaneous    *ebpf.Map `ebpf:"simultaneous"`
+	Sleepers        *ebpf.Map `ebpf:"sleepers"`
+	Spare           *ebpf.Map `ebpf:"spare"`
+	Steered         *ebpf.Map `ebpf:"steered"`
+	Stopped         *ebpf.Map `ebpf:"stopped"`
+	Uids            *ebpf.Map `ebpf:"uids"`
 }
 
 func (m *AccMaps) Close() error {
@@ -728,21 +831,32 @@ func (m *AccMaps) Close() error {
 		m.Armed,
 		m.Attempts,
 		m.Calls,
+		m.Cgroups,
+		m.Chosen,
 		m.Clients,
 		m.Closings,
+		m.Comms,
+		m.ConnectedBefore,
 		m.Counts,
 		m.Events,
 		m.Failed,
+		m.Filtered,
+		m.Followed,
 		m.Introduced,
+		m.NetnsSelected,
+		m.Networks,
 		m.Pending,
+		m.Pids,
 		m.PlacedLast,
 		m.Places,
+		m.Ports,
 		m.Refused,
 		m.Simultaneous,
 		m.Sleepers,
 		m.Spare,
 		m.Steered,
 		m.Stopped,
+		m.Uids,
 	)
 }
 
@@ -752,23 +866,34 @@ func (m *AccMaps) Close() error {
 type AccVariables struct {
 	AddsInside       *ebpf.Variable `ebpf:"adds_inside"`
 	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
+	CgroupLevels     *ebpf.Variable `ebpf:"cgroup_levels"`
 	ClientsNoted     *ebpf.Variable `ebpf:"clients_noted"`
+	Families         *ebpf.Variable `ebpf:"families"`
+	FollowedFull     *ebpf.Variable `ebpf:"followed_full"`
+	FollowedNoted    *ebpf.Variable `ebpf:"followed_noted"`
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MovesTold        *ebpf.Variable `ebpf:"moves_told"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
+	Passing          *ebpf.Variable `ebpf:"passing"`
 	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
+	Selecting        *ebpf.Variable `ebpf:"selecting"`
 	SteeredNoted     *ebpf.Variable `ebpf:"steered_noted"`
+	Unfollowed       *ebpf.Variable `ebpf:"unfollowed"`
 	UnusedAttempt    *ebpf.Variable `ebpf:"unused_attempt"`
 	UnusedCall       *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`
+	UnusedCriterion  *ebpf.Variable `ebpf:"unused_criterion"`
 	UnusedDeferral   *ebpf.Variable `ebpf:"unused_deferral"`
+	UnusedEnds       *ebpf.Variable `ebpf:"unused_ends"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
 	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`
 	UnusedMark       *ebpf.Variable `ebpf:"unused_mark"`
+	UnusedName       *ebpf.Variable `ebpf:"unused_name"`
 	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
+	UnusedNetwork    *ebpf.Variable `ebpf:"unused_network"`
 	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
 	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
@@ -824,6 +949,8 @@ type AccPrograms struct {
 	KretprobeIoAccept         *ebpf.Program `ebpf:"kretprobe_io_accept"`
 	KretprobeIoFixedFdInstall *ebpf.Program `ebpf:"kretprobe_io_fixed_fd_install"`
 	KretprobeKernelAccept     *ebpf.Program `ebpf:"kretprobe_kernel_accept"`
+	RawProcessExit            *ebpf.Program `ebpf:"raw_process_exit"`
+	RawProcessFork            *ebpf.Program `ebpf:"raw_process_fork"`
 	RawSysExit                *ebpf.Program `ebpf:"raw_sys_exit"`
 	TpInetSockSetState        *ebpf.Program `ebpf:"tp_inet_sock_set_state"`
 	TpIoUringComplete         *ebpf.Program `ebpf:"tp_io_uring_complete"`
@@ -870,6 +997,8 @@ func (p *AccPrograms) Close() error {
 		p.KretprobeIoAccept,
 		p.KretprobeIoFixedFdInstall,
 		p.KretprobeKernelAccept,
+		p.RawProcessExit,
+		p.RawProcessFork,
 		p.RawSysExit,
 		p.TpInetSockSetState,
 		p.TpIoUringComplete,

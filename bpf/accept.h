@@ -17,15 +17,15 @@ static __always_inline void write_enter(struct event *e, struct attempt *a, u64 
 	e->told.addrlen_in = a->addrlen_in;
 }
 
-/* Writes the entry that is noted in a. listener: its socket, or NULL. */
-static __noinline void tell_enter(struct task_struct *task, struct attempt *a, void *listener)
+/* Writes the entry that is noted in a. f: what is known of its listener; listener: the socket, or NULL. */
+static __noinline void tell_enter(struct task_struct *task, struct attempt *a, struct facts *f, void *listener)
 {
 	struct event *e;
 	u64 seq = 0;
 
 	a->untold = 0;
 	a->sk = (u64)listener;
-	e = reserve(PROBE_ENTER, &seq, a->facts.family == AF_UNIX ? listener : 0);
+	e = reserve(PROBE_ENTER, &seq, f->family == AF_UNIX ? listener : 0);
 	a->enter_lost = !e;
 	if (!e) {
 		a->who.tid = 0;
@@ -39,7 +39,7 @@ static __noinline void tell_enter(struct task_struct *task, struct attempt *a, v
 		keep_identity(&a->who, e);
 	}
 	write_enter(e, a, seq);
-	e->facts = a->facts;
+	e->facts = *f;
 	bpf_ringbuf_submit(e, 0);
 }
 
@@ -164,8 +164,11 @@ static __always_inline void note_accept(struct task_struct *task, struct attempt
 	a->sk = 0;
 	a->mark = 0;
 	a->enter_mark = 0;
-	if (a->in_flight)
+	if (a->in_flight && !a->skipped)
 		a->enter_mark = MARK_PREV_MISSED;
+	a->skipped = 0;
+	a->passed = 0;
+	a->held = 0;
 	a->done = 0;
 	a->request = 0;
 	a->pending = 0;
@@ -184,7 +187,8 @@ static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags
 	u32 zero = 0;
 	void *sk;
 
-	introduce(task, a);
+	if (!selecting)
+		introduce(task, a);
 	if (!a) {
 		struct counters *c = counters();
 
@@ -199,10 +203,14 @@ static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags
 	__builtin_memset(&a->in, 0, sizeof(a->in));
 	file = file_of(task, fd);
 	sk = read_listener(&a->in, file);
+	if (begin_selected(task, a, &a->in, sk))
+		return 0;
+	if (selecting)
+		introduce(task, a);
 	if (sk && defer(task, a, sk, BPF_CORE_READ(file, f_flags)))
 		return 0;
 	a->facts = a->in;
-	tell_enter(task, a, sk);
+	tell_enter(task, a, &a->facts, sk);
 	return 0;
 }
 
@@ -227,15 +235,33 @@ static __always_inline int enter_do_accept(struct file *file)
 
 	if (!a || !a->in_flight || !a->untold)
 		return 0;
-	introduce(task, a);
+	if (!selecting)
+		introduce(task, a);
 	sk = typed_listener(&a->in, file);
+	if (begin_selected(task, a, &a->in, sk))
+		return 0;
+	if (selecting)
+		introduce(task, a);
 	if (defer(task, a, sk, file->f_flags))
 		return 0;
 	a->facts = a->in;
-	tell_enter(task, a, sk);
+	tell_enter(task, a, &a->facts, sk);
 	return 0;
 }
 #endif
+
+static __noinline bool request_selected(struct task_struct *task, struct attempt *a)
+{
+	struct task_struct *asked = asker((void *)a->req);
+	bool current = !asked || BPF_CORE_READ(asked, tgid) == (int)(bpf_get_current_pid_tgid() >> 32);
+
+	if (!once_selected(current ? task : asked, &a->facts, a->file || a->mark & MARK_CLIENT_LOST, a->ret, current))
+		return 0;
+	introduce(task, a);
+	if (selecting & SELECT_TASK && a->file)
+		follow_accepted((struct file *)a->file, &a->facts);
+	return 1;
+}
 
 /* Writes the event of a request's attempt. end: why the request does not go on, if it is multishot. */
 static __noinline void tell_request(struct task_struct *task, struct attempt *a, u32 probe, u32 end)
@@ -245,6 +271,10 @@ static __noinline void tell_request(struct task_struct *task, struct attempt *a,
 	u64 seq = 0;
 
 	a->pending = 0;
+	if (selecting && !request_selected(task, a)) {
+		count_filtered(probe == PROBE_DO_ACCEPT ? PROBE_DO_ACCEPT : PROBE_IO_ACCEPT);
+		return;
+	}
 	if ((a->ret < 0 && !(a->mark & MARK_ARMED)) || end) {
 		u8 yes = 1;
 
@@ -325,14 +355,19 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 		lost = made != 0;
 	}
 	if (a && a->in_flight) {
-		if (a->deferred) {
+		if (a->skipped)
+			return 0;
+		if (a->deferred || a->held) {
 			a->facts = a->in;
-			a->deferred = DEFERRED_RETURN;
+			if (a->deferred)
+				a->deferred = DEFERRED_RETURN;
 		}
 		if (a->sk)
 			read_queue(&a->facts, (void *)a->sk, a->facts.proto);
 		if (!IS(failed) || IS(lost))
 			read_new(&a->facts, made);
+		if (selecting & SELECT_TASK && !passing && !IS(failed))
+			follow_accepted(made, &a->facts);
 		a->done = !IS(failed);
 		if (IS(lost))
 			a->mark |= MARK_CLIENT_LOST;
@@ -346,6 +381,16 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 		}
 		return 0;
 	}
+	struct facts f;
+
+	__builtin_memset(&f, 0, sizeof(f));
+	read_listener(&f, listener);
+	if (!IS(failed) || IS(lost))
+		read_new(&f, made);
+	if (selecting && !once_selected(task, &f, !IS(failed) || IS(lost), (s32)ret, 1)) {
+		count_filtered(PROBE_DO_ACCEPT);
+		return 0;
+	}
 	introduce(task, 0);
 	e = reserve(PROBE_DO_ACCEPT, &seq, 0);
 	if (!e)
@@ -356,10 +401,7 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 	e->ret = IS(failed) ? (s32)ret : 0;
 	e->via = via_of(syscall_nr(task)) == VIA_UNKNOWN ? VIA_IO_URING : VIA_UNKNOWN;
 	e->mark = IS(failed) ? 0 : MARK_NO_FD;
-	__builtin_memset(&e->facts, 0, sizeof(e->facts));
-	read_listener(&e->facts, listener);
-	if (!IS(failed) || IS(lost))
-		read_new(&e->facts, made);
+	e->facts = f;
 	if (IS(lost))
 		e->mark |= MARK_CLIENT_LOST;
 	bpf_ringbuf_submit(e, 0);
@@ -377,9 +419,12 @@ static __always_inline int return_do_accept_typed(struct file *listener, struct 
 
 	if (!a || !a->in_flight || (IS(failed) && (s32)ret != -EAGAIN && (s32)ret != -ERESTARTSYS))
 		return return_do_accept(listener, ret);
-	if (a->deferred) {
+	if (a->skipped)
+		return 0;
+	if (a->deferred || a->held) {
 		a->facts = a->in;
-		a->deferred = DEFERRED_RETURN;
+		if (a->deferred)
+			a->deferred = DEFERRED_RETURN;
 	}
 	sock = bpf_sock_from_file(listener);
 	if (sock) {
@@ -390,6 +435,8 @@ static __always_inline int return_do_accept_typed(struct file *listener, struct 
 	if (!IS(failed)) {
 		typed_new(&a->facts, made);
 		a->done = 1;
+		if (selecting & SELECT_TASK && !passing)
+			follow_accepted(made, &a->facts);
 	}
 	return 0;
 }
@@ -403,12 +450,25 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 	u64 seq = 0;
 
 	if (a->untold) { /* it did not come to do_accept */
-		introduce(task, a);
-		__builtin_memset(&a->facts, 0, sizeof(a->facts));
-		tell_enter(task, a, read_listener(&a->facts, file_of(task, a->sockfd)));
+		void *sk;
+
+		__builtin_memset(&a->in, 0, sizeof(a->in));
+		sk = read_listener(&a->in, file_of(task, a->sockfd));
+		a->facts = a->in;
+		if (!begin_selected(task, a, &a->in, sk)) {
+			introduce(task, a);
+			tell_enter(task, a, &a->in, sk);
+		}
 	}
 	if (a->deferred)
 		tell_deferred(a);
+	if (selecting) {
+		if (!end_selected(task, a, probe, ret))
+			return;
+		introduce(task, a);
+		if (a->held && still_young(a))
+			tell_enter(task, a, &a->in, a->in.family == AF_UNIX ? (void *)a->sk : 0);
+	}
 	if (IS(accepted) && !a->done) {
 		/* What do_accept returned was not seen. The descriptor may still be open. */
 		u64 ino;
@@ -536,12 +596,33 @@ struct unknown {
 static __noinline void tell_unknown(struct task_struct *task, struct unknown *u, struct file *made)
 {
 	struct event *e;
+	struct facts f;
 	u64 seq = 0;
 	u64 ino;
 
-	if (u->probe >= NUM_PROBES)
+	__builtin_memset(&f, 0, sizeof(f));
+	if (u->sockfd >= 0)
+		read_listener(&f, file_of(task, u->sockfd));
+	if (u->ret >= 0) {
+		if (!made)
+			made = file_of(task, u->ret);
+		if (made && file_sock(made, &ino))
+			read_new(&f, made);
+		else
+			u->mark |= MARK_NO_FACTS;
+	}
+	if (selecting && !once_selected(task, &f, u->ret >= 0, u->ret, 1)) {
+		count_filtered(u->probe);
 		return;
-	e = reserve(u->probe, &seq, 0);
+	}
+	introduce(task, 0);
+	/* As constants: the verifier of 5.10 forgets a bound. */
+	if (u->probe == PROBE_RETURN)
+		e = reserve(PROBE_RETURN, &seq, 0);
+	else if (u->probe == PROBE_SYS_EXIT)
+		e = reserve(PROBE_SYS_EXIT, &seq, 0);
+	else
+		e = reserve(PROBE_FD_INSTALL, &seq, 0);
 	if (!e)
 		return;
 	describe(e, task, RETURN, u->hook, seq);
@@ -550,17 +631,7 @@ static __noinline void tell_unknown(struct task_struct *task, struct unknown *u,
 	e->sockfd = u->sockfd;
 	e->flags = 0;
 	e->via = u->via;
-	__builtin_memset(&e->facts, 0, sizeof(e->facts));
-	if (*(volatile s32 *)&e->sockfd >= 0)
-		read_listener(&e->facts, file_of(task, u->sockfd));
-	if (*(volatile s32 *)&e->ret >= 0) {
-		if (!made)
-			made = file_of(task, u->ret);
-		if (made && file_sock(made, &ino))
-			read_new(&e->facts, made);
-		else
-			e->mark |= MARK_NO_FACTS;
-	}
+	e->facts = f;
 	bpf_ringbuf_submit(e, 0);
 }
 
@@ -583,7 +654,6 @@ static __always_inline int return_accept(s32 ret)
 		attempt_done(a);
 		return 0;
 	}
-	introduce(task, 0);
 	struct unknown u = {
 		.probe = PROBE_RETURN, .hook = HOOK_SYS_ACCEPT4, .via = via_of(syscall_nr(task)), .sockfd = -1, .ret = ret,
 		/* Without memory to note it the entry was still recorded; with memory and no

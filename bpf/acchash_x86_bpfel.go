@@ -19,21 +19,32 @@ const (
 	AccHashMapArmed                      = "armed"
 	AccHashMapAttempts                   = "attempts"
 	AccHashMapCalls                      = "calls"
+	AccHashMapCgroups                    = "cgroups"
+	AccHashMapChosen                     = "chosen"
 	AccHashMapClients                    = "clients"
 	AccHashMapClosings                   = "closings"
+	AccHashMapComms                      = "comms"
+	AccHashMapConnectedBefore            = "connected_before"
 	AccHashMapCounts                     = "counts"
 	AccHashMapEvents                     = "events"
 	AccHashMapFailed                     = "failed"
+	AccHashMapFiltered                   = "filtered"
+	AccHashMapFollowed                   = "followed"
 	AccHashMapIntroduced                 = "introduced"
+	AccHashMapNetnsSelected              = "netns_selected"
+	AccHashMapNetworks                   = "networks"
 	AccHashMapPending                    = "pending"
+	AccHashMapPids                       = "pids"
 	AccHashMapPlacedLast                 = "placed_last"
 	AccHashMapPlaces                     = "places"
+	AccHashMapPorts                      = "ports"
 	AccHashMapRefused                    = "refused"
 	AccHashMapSimultaneous               = "simultaneous"
 	AccHashMapSleepers                   = "sleepers"
 	AccHashMapSpare                      = "spare"
 	AccHashMapSteered                    = "steered"
 	AccHashMapStopped                    = "stopped"
+	AccHashMapUids                       = "uids"
 	AccHashProgFentrySysAccept4          = "fentry___sys_accept4"
 	AccHashProgFentryChildForget         = "fentry_child_forget"
 	AccHashProgFentryConnRequest         = "fentry_conn_request"
@@ -72,29 +83,42 @@ const (
 	AccHashProgKretprobeIoAccept         = "kretprobe_io_accept"
 	AccHashProgKretprobeIoFixedFdInstall = "kretprobe_io_fixed_fd_install"
 	AccHashProgKretprobeKernelAccept     = "kretprobe_kernel_accept"
+	AccHashProgRawProcessExit            = "raw_process_exit"
+	AccHashProgRawProcessFork            = "raw_process_fork"
 	AccHashProgRawSysExit                = "raw_sys_exit"
 	AccHashProgTpInetSockSetState        = "tp_inet_sock_set_state"
 	AccHashProgTpIoUringComplete         = "tp_io_uring_complete"
 	AccHashProgTpSysExit                 = "tp_sys_exit"
 	AccHashVarAddsInside                 = "adds_inside"
 	AccHashVarAddsSettled                = "adds_settled"
+	AccHashVarCgroupLevels               = "cgroup_levels"
 	AccHashVarClientsNoted               = "clients_noted"
+	AccHashVarFamilies                   = "families"
+	AccHashVarFollowedFull               = "followed_full"
+	AccHashVarFollowedNoted              = "followed_noted"
 	AccHashVarFullAtLimit                = "full_at_limit"
 	AccHashVarMovesTold                  = "moves_told"
 	AccHashVarMultishotFlag              = "multishot_flag"
+	AccHashVarPassing                    = "passing"
 	AccHashVarPlacesFull                 = "places_full"
 	AccHashVarPolledFlag                 = "polled_flag"
+	AccHashVarSelecting                  = "selecting"
 	AccHashVarSteeredNoted               = "steered_noted"
+	AccHashVarUnfollowed                 = "unfollowed"
 	AccHashVarUnusedAttempt              = "unused_attempt"
 	AccHashVarUnusedCall                 = "unused_call"
 	AccHashVarUnusedCause                = "unused_cause"
+	AccHashVarUnusedCriterion            = "unused_criterion"
 	AccHashVarUnusedDeferral             = "unused_deferral"
+	AccHashVarUnusedEnds                 = "unused_ends"
 	AccHashVarUnusedEvent                = "unused_event"
 	AccHashVarUnusedHook                 = "unused_hook"
 	AccHashVarUnusedKind                 = "unused_kind"
 	AccHashVarUnusedLifeEvent            = "unused_life_event"
 	AccHashVarUnusedMark                 = "unused_mark"
+	AccHashVarUnusedName                 = "unused_name"
 	AccHashVarUnusedNamedEvent           = "unused_named_event"
+	AccHashVarUnusedNetwork              = "unused_network"
 	AccHashVarUnusedPlace                = "unused_place"
 	AccHashVarUnusedProbe                = "unused_probe"
 	AccHashVarUnusedProcess              = "unused_process"
@@ -188,6 +212,8 @@ type AccHashProgramSpecs struct {
 	KretprobeIoAccept         *ebpf.ProgramSpec `ebpf:"kretprobe_io_accept"`
 	KretprobeIoFixedFdInstall *ebpf.ProgramSpec `ebpf:"kretprobe_io_fixed_fd_install"`
 	KretprobeKernelAccept     *ebpf.ProgramSpec `ebpf:"kretprobe_kernel_accept"`
+	RawProcessExit            *ebpf.ProgramSpec `ebpf:"raw_process_exit"`
+	RawProcessFork            *ebpf.ProgramSpec `ebpf:"raw_process_fork"`
 	RawSysExit                *ebpf.ProgramSpec `ebpf:"raw_sys_exit"`
 	TpInetSockSetState        *ebpf.ProgramSpec `ebpf:"tp_inet_sock_set_state"`
 	TpIoUringComplete         *ebpf.ProgramSpec `ebpf:"tp_io_uring_complete"`
@@ -198,24 +224,35 @@ type AccHashProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccHashMapSpecs struct {
-	Armed        *ebpf.MapSpec `ebpf:"armed"`
-	Attempts     *ebpf.MapSpec `ebpf:"attempts"`
-	Calls        *ebpf.MapSpec `ebpf:"calls"`
-	Clients      *ebpf.MapSpec `ebpf:"clients"`
-	Closings     *ebpf.MapSpec `ebpf:"closings"`
-	Counts       *ebpf.MapSpec `ebpf:"counts"`
-	Events       *ebpf.MapSpec `ebpf:"events"`
-	Failed       *ebpf.MapSpec `ebpf:"failed"`
-	Introduced   *ebpf.MapSpec `ebpf:"introduced"`
-	Pending      *ebpf.MapSpec `ebpf:"pending"`
-	PlacedLast   *ebpf.MapSpec `ebpf:"placed_last"`
-	Places       *ebpf.MapSpec `ebpf:"places"`
-	Refused      *ebpf.MapSpec `ebpf:"refused"`
-	Simultaneous *ebpf.MapSpec `ebpf:"simultaneous"`
-	Sleepers     *ebpf.MapSpec `ebpf:"sleepers"`
-	Spare        *ebpf.MapSpec `ebpf:"spare"`
-	Steered      *ebpf.MapSpec `ebpf:"steered"`
-	Stopped      *ebpf.MapSpec `ebpf:"stopped"`
+	Armed           *ebpf.MapSpec `ebpf:"armed"`
+	Attempts        *ebpf.MapSpec `ebpf:"attempts"`
+	Calls           *ebpf.MapSpec `ebpf:"calls"`
+	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
+	Chosen          *ebpf.MapSpec `ebpf:"chosen"`
+	Clients         *ebpf.MapSpec `ebpf:"clients"`
+	Closings        *ebpf.MapSpec `ebpf:"closings"`
+	Comms           *ebpf.MapSpec `ebpf:"comms"`
+	ConnectedBefore *ebpf.MapSpec `ebpf:"connected_before"`
+	Counts          *ebpf.MapSpec `ebpf:"counts"`
+	Events          *ebpf.MapSpec `ebpf:"events"`
+	Failed          *ebpf.MapSpec `ebpf:"failed"`
+	Filtered        *ebpf.MapSpec `ebpf:"filtered"`
+	Followed        *ebpf.MapSpec `ebpf:"followed"`
+	Introduced      *ebpf.MapSpec `ebpf:"introduced"`
+	NetnsSelected   *ebpf.MapSpec `ebpf:"netns_selected"`
+	Networks        *ebpf.MapSpec `ebpf:"networks"`
+	Pending         *ebpf.MapSpec `ebpf:"pending"`
+	Pids            *ebpf.MapSpec `ebpf:"pids"`
+	PlacedLast      *ebpf.MapSpec `ebpf:"placed_last"`
+	Places          *ebpf.MapSpec `ebpf:"places"`
+	Ports           *ebpf.MapSpec `ebpf:"ports"`
+	Refused         *ebpf.MapSpec `ebpf:"refused"`
+	Simultaneous    *ebpf.MapSpec `ebpf:"simultaneous"`
+	Sleepers        *ebpf.MapSpec `ebpf:"sleepers"`
+	Spare           *ebpf.MapSpec `ebpf:"spare"`
+	Steered         *ebpf.MapSpec `ebpf:"steered"`
+	Stopped         *ebpf.MapSpec `ebpf:"stopped"`
+	Uids            *ebpf.MapSpec `ebpf:"uids"`
 }
 
 // AccHashVariableSpecs contains global variables before they are loaded into the kernel.
@@ -224,23 +261,34 @@ type AccHashMapSpecs struct {
 type AccHashVariableSpecs struct {
 	AddsInside       *ebpf.VariableSpec `ebpf:"adds_inside"`
 	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
+	CgroupLevels     *ebpf.VariableSpec `ebpf:"cgroup_levels"`
 	ClientsNoted     *ebpf.VariableSpec `ebpf:"clients_noted"`
+	Families         *ebpf.VariableSpec `ebpf:"families"`
+	FollowedFull     *ebpf.VariableSpec `ebpf:"followed_full"`
+	FollowedNoted    *ebpf.VariableSpec `ebpf:"followed_noted"`
 	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
 	MovesTold        *ebpf.VariableSpec `ebpf:"moves_told"`
 	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	Passing          *ebpf.VariableSpec `ebpf:"passing"`
 	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
+	Selecting        *ebpf.VariableSpec `ebpf:"selecting"`
 	SteeredNoted     *ebpf.VariableSpec `ebpf:"steered_noted"`
+	Unfollowed       *ebpf.VariableSpec `ebpf:"unfollowed"`
 	UnusedAttempt    *ebpf.VariableSpec `ebpf:"unused_attempt"`
 	UnusedCall       *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
+	UnusedCriterion  *ebpf.VariableSpec `ebpf:"unused_criterion"`
 	UnusedDeferral   *ebpf.VariableSpec `ebpf:"unused_deferral"`
+	UnusedEnds       *ebpf.VariableSpec `ebpf:"unused_ends"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
 	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
 	UnusedMark       *ebpf.VariableSpec `ebpf:"unused_mark"`
+	UnusedName       *ebpf.VariableSpec `ebpf:"unused_name"`
 	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
+	UnusedNetwork    *ebpf.VariableSpec `ebpf:"unused_network"`
 	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
@@ -274,24 +322,35 @@ func (o *AccHashObjects) Close() error {
 //
 // It can be passed to LoadAccHashObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccHashMaps struct {
-	Armed        *ebpf.Map `ebpf:"armed"`
-	Attempts     *ebpf.Map `ebpf:"attempts"`
-	Calls        *ebpf.Map `ebpf:"calls"`
-	Clients      *ebpf.Map `ebpf:"clients"`
-	Closings     *ebpf.Map `ebpf:"closings"`
-	Counts       *ebpf.Map `ebpf:"counts"`
-	Events       *ebpf.Map `ebpf:"events"`
-	Failed       *ebpf.Map `ebpf:"failed"`
-	Introduced   *ebpf.Map `ebpf:"introduced"`
-	Pending      *ebpf.Map `ebpf:"pending"`
-	PlacedLast   *ebpf.Map `ebpf:"placed_last"`
-	Places       *ebpf.Map `ebpf:"places"`
-	Refused      *ebpf.Map `ebpf:"refused"`
-	Simultaneous *ebpf.Map `ebpf:"simultaneous"`
-	Sleepers     *ebpf.Map `ebpf:"sleepers"`
-	Spare        *ebpf.Map `ebpf:"spare"`
-	Steered      *ebpf.Map `ebpf:"steered"`
-	Stopped      *ebpf.Map `ebpf:"stopped"`
+	Armed           *ebpf.Map `ebpf:"armed"`
+	Attempts        *ebpf.Map `ebpf:"attempts"`
+	Calls           *ebpf.Map `ebpf:"calls"`
+	Cgroups         *ebpf.Map `ebpf:"cgroups"`
+	Chosen          *ebpf.Map `ebpf:"chosen"`
+	Clients         *ebpf.Map `ebpf:"clients"`
+	Closings        *ebpf.Map `ebpf:"closings"`
+	Comms           *ebpf.Map `ebpf:"comms"`
+	ConnectedBefore *ebpf.Map `ebpf:"connected_before"`
+	Counts          *ebpf.Map `ebpf:"counts"`
+	Events          *ebpf.Map `ebpf:"events"`
+	Failed          *ebpf.Map `ebpf:"failed"`
+	Filtered        *ebpf.Map `ebpf:"filtered"`
+	Followed        *ebpf.Map `ebpf:"followed"`
+	Introduced      *ebpf.Map `ebpf:"introduced"`
+	NetnsSelected   *ebpf.Map `ebpf:"netns_selected"`
+	Networks        *ebpf.Map `ebpf:"networks"`
+	Pending         *ebpf.Map `ebpf:"pending"`
+	Pids            *ebpf.Map `ebpf:"pids"`
+	PlacedLast      *ebpf.Map `ebpf:"placed_last"`
+	Places          *ebpf.Map `ebpf:"places"`
+	Ports           *ebpf.Map `ebpf:"ports"`
+	Refused         *ebpf.Map `ebpf:"refused"`
+	Simultaneous    *ebpf.Map `ebpf:"simultaneous"`
+	Sleepers        *ebpf.Map `ebpf:"sleepers"`
+	Spare           *ebpf.Map `ebpf:"spare"`
+	Steered         *ebpf.Map `ebpf:"steered"`
+	Stopped         *ebpf.Map `ebpf:"stopped"`
+	Uids            *ebpf.Map `ebpf:"uids"`
 }
 
 func (m *AccHashMaps) Close() error {
@@ -299,21 +358,32 @@ func (m *AccHashMaps) Close() error {
 		m.Armed,
 		m.Attempts,
 		m.Calls,
+		m.Cgroups,
+		m.Chosen,
 		m.Clients,
 		m.Closings,
+		m.Comms,
+		m.ConnectedBefore,
 		m.Counts,
 		m.Events,
 		m.Failed,
+		m.Filtered,
+		m.Followed,
 		m.Introduced,
+		m.NetnsSelected,
+		m.Networks,
 		m.Pending,
+		m.Pids,
 		m.PlacedLast,
 		m.Places,
+		m.Ports,
 		m.Refused,
 		m.Simultaneous,
 		m.Sleepers,
 		m.Spare,
 		m.Steered,
 		m.Stopped,
+		m.Uids,
 	)
 }
 
@@ -323,23 +393,34 @@ func (m *AccHashMaps) Close() error {
 type AccHashVariables struct {
 	AddsInside       *ebpf.Variable `ebpf:"adds_inside"`
 	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
+	CgroupLevels     *ebpf.Variable `ebpf:"cgroup_levels"`
 	ClientsNoted     *ebpf.Variable `ebpf:"clients_noted"`
+	Families         *ebpf.Variable `ebpf:"families"`
+	FollowedFull     *ebpf.Variable `ebpf:"followed_full"`
+	FollowedNoted    *ebpf.Variable `ebpf:"followed_noted"`
 	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
 	MovesTold        *ebpf.Variable `ebpf:"moves_told"`
 	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
+	Passing          *ebpf.Variable `ebpf:"passing"`
 	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
+	Selecting        *ebpf.Variable `ebpf:"selecting"`
 	SteeredNoted     *ebpf.Variable `ebpf:"steered_noted"`
+	Unfollowed       *ebpf.Variable `ebpf:"unfollowed"`
 	UnusedAttempt    *ebpf.Variable `ebpf:"unused_attempt"`
 	UnusedCall       *ebpf.Variable `ebpf:"unused_call"`
 	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`
+	UnusedCriterion  *ebpf.Variable `ebpf:"unused_criterion"`
 	UnusedDeferral   *ebpf.Variable `ebpf:"unused_deferral"`
+	UnusedEnds       *ebpf.Variable `ebpf:"unused_ends"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
 	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
 	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`
 	UnusedMark       *ebpf.Variable `ebpf:"unused_mark"`
+	UnusedName       *ebpf.Variable `ebpf:"unused_name"`
 	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
+	UnusedNetwork    *ebpf.Variable `ebpf:"unused_network"`
 	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
 	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
@@ -395,6 +476,8 @@ type AccHashPrograms struct {
 	KretprobeIoAccept         *ebpf.Program `ebpf:"kretprobe_io_accept"`
 	KretprobeIoFixedFdInstall *ebpf.Program `ebpf:"kretprobe_io_fixed_fd_install"`
 	KretprobeKernelAccept     *ebpf.Program `ebpf:"kretprobe_kernel_accept"`
+	RawProcessExit            *ebpf.Program `ebpf:"raw_process_exit"`
+	RawProcessFork            *ebpf.Program `ebpf:"raw_process_fork"`
 	RawSysExit                *ebpf.Program `ebpf:"raw_sys_exit"`
 	TpInetSockSetState        *ebpf.Program `ebpf:"tp_inet_sock_set_state"`
 	TpIoUringComplete         *ebpf.Program `ebpf:"tp_io_uring_complete"`
@@ -441,6 +524,8 @@ func (p *AccHashPrograms) Close() error {
 		p.KretprobeIoAccept,
 		p.KretprobeIoFixedFdInstall,
 		p.KretprobeKernelAccept,
+		p.RawProcessExit,
+		p.RawProcessFork,
 		p.RawSysExit,
 		p.TpInetSockSetState,
 		p.TpIoUringComplete,

@@ -32,6 +32,10 @@ static __noinline void tell_drop(u32 probe, struct sock *sk, struct sk_buff *skb
 {
 	struct life_event *e;
 
+	if (selecting && !packet_selected(sk, skb)) {
+		count_filtered(probe == PROBE_SYN_RECV ? PROBE_SYN_RECV : PROBE_CONN_REQUEST);
+		return;
+	}
 	if (probe == PROBE_SYN_RECV)
 		e = reserve_life(PROBE_SYN_RECV, DROP, HOOK_SYN_RECV);
 	else

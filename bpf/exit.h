@@ -55,7 +55,6 @@ static __always_inline int syscall_ends(struct pt_regs *regs, s32 ret)
 		bpf_map_delete_elem(&sleepers, &tid);
 		return 0;
 	}
-	introduce(task, 0);
 	struct unknown u = {.probe = PROBE_SYS_EXIT, .hook = HOOK_SYS_EXIT, .via = via, .sockfd = sockfd, .ret = ret, .mark = mark};
 	tell_unknown(task, &u, 0);
 	bpf_map_delete_elem(&sleepers, &tid);

@@ -371,6 +371,10 @@ struct thread_info {
 	u32 status;
 };
 
+struct signal_struct {
+	atomic_t live;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	struct task_struct *group_leader;
@@ -384,6 +388,7 @@ struct task_struct {
 	void *stack;
 	u64 start_boottime;
 	u64 self_exec_id;
+	struct signal_struct *signal;
 	char comm[16];
 	unsigned int flags;
 	int tgid;

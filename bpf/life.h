@@ -26,7 +26,6 @@
 #define ACC_LIFE_H
 
 #include "place.h"
-#include "connection.h"
 #include "connected.h"
 #include "closing.h"
 #include "drop.h"
@@ -102,6 +101,8 @@ static __always_inline int queued(bool typed, u32 probe, u8 hook, struct tcp_soc
 		note_place(NETNS(typed, sk), __builtin_bswap16(GET(typed, (struct inet_sock *)child, inet_sport)));
 	if (port_of_connect(typed, child))
 		note_steered(child);
+	if (selecting && !queue_selected(sk, (struct sock *)child))
+		return count_filtered(probe);
 	e = reserve_life(probe, QUEUED, hook);
 	if (!e)
 		return 0;
@@ -187,6 +188,8 @@ static __always_inline int migrated(struct sock *sk, struct sock *child)
 	tp = as_tcp(TYPED, child);
 	if (!listener || !tp)
 		return 0;
+	if (selecting && !queue_selected(sk, child))
+		return count_filtered(PROBE_MIGRATE);
 	e = reserve_life(PROBE_MIGRATE, QUEUED, HOOK_MIGRATE_SOCK);
 	if (!e)
 		return 0;
@@ -199,8 +202,11 @@ static __always_inline int migrated(struct sock *sk, struct sock *child)
 
 static __always_inline int child_forget(void *sk, void *child, u64 cookie)
 {
-	struct life_event *e = reserve_life(PROBE_CHILD_FORGET, DROP, HOOK_CHILD_FORGET);
+	struct life_event *e;
 
+	if (selecting && !forgotten_selected(sk, child))
+		return count_filtered(PROBE_CHILD_FORGET);
+	e = reserve_life(PROBE_CHILD_FORGET, DROP, HOOK_CHILD_FORGET);
 	if (!e)
 		return 0;
 	read_connection(e, child, cookie);
@@ -271,6 +277,8 @@ static __always_inline int ended(struct sock *sk, struct tcp_sock *tp, u32 probe
 	struct life_event *e;
 	u64 cookie = with_cookies ? cookie_of(sk) : 0;
 
+	if (selecting && !connection_selected(sk, 1))
+		return count_filtered(probe);
 	e = reserve_life(probe, CLOSED, hook);
 	if (!e)
 		return 0;
@@ -291,6 +299,8 @@ static __always_inline int gone(struct sock *sk, u32 probe, u8 hook, u8 old)
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp))
 		return 0; /* a subflow has no file of its own */
 	cookie = with_cookies ? cookie_of(sk) : 0;
+	if (selecting && !connection_selected(sk, 0))
+		return count_filtered(probe);
 	e = reserve_life(probe, STATE, hook);
 	if (!e)
 		return 0;

@@ -92,6 +92,10 @@ static __always_inline struct event *tell_listener(struct task_struct *task, str
 	struct event *e;
 	u64 seq = 0;
 
+	if (selecting && !listening_selected(task, sk)) {
+		count_filtered(probe);
+		return 0;
+	}
 	introduce(task, 0);
 	e = reserve(probe, &seq, 0);
 	if (!e)

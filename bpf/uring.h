@@ -79,11 +79,23 @@ static __noinline void tell_ended(struct io_kiocb *req, u64 user_data, s32 res)
 {
 	struct task_struct *task = current_task(), *asked = asker(req);
 	struct file *file = BPF_CORE_READ(req, file);
+	KEPT current = !asked || BPF_CORE_READ(asked, tgid) == (int)(bpf_get_current_pid_tgid() >> 32);
 	struct waiting *w;
 	struct event *e;
 	u64 seq = 0;
 
-	if (!asked || BPF_CORE_READ(asked, tgid) == (int)(bpf_get_current_pid_tgid() >> 32))
+	if (selecting) {
+		struct facts f;
+
+		__builtin_memset(&f, 0, sizeof(f));
+		if (res == -ECANCELED)
+			read_listener(&f, file);
+		if (!once_selected(IS(current) ? task : asked, &f, 0, res, IS(current))) {
+			count_filtered(PROBE_IO_COMPLETE);
+			return;
+		}
+	}
+	if (IS(current))
 		introduce(task, 0);
 	e = reserve(PROBE_IO_COMPLETE, &seq, 0);
 	if (!e)
@@ -130,7 +142,8 @@ static __always_inline int enter_request(struct io_kiocb *req)
 	a = attempt_of(task, 1);
 	if (!a)
 		return 0;
-	introduce(task, a);
+	if (!selecting)
+		introduce(task, a);
 	__builtin_memset(&a->facts, 0, sizeof(a->facts));
 	file = BPF_CORE_READ(req, file);
 	sk = read_listener(&a->facts, file);
@@ -250,7 +263,6 @@ static __always_inline int install(u32 fd, struct file *file)
 	sockfd = bpf_map_lookup_elem(&sleepers, &tid);
 	if (!sockfd || *sockfd == SLEEPER_TOLD || !file_sock(file, &ino))
 		return 0;
-	introduce(task, 0);
 	struct unknown u = {
 		.probe = PROBE_FD_INSTALL, .hook = HOOK_FD_INSTALL, .via = via_of(syscall_nr(task)), .sockfd = *sockfd, .ret = fd, .mark = MARK_BEFORE,
 	};
@@ -279,9 +291,28 @@ static __always_inline int return_kernel(struct socket *listener, struct socket 
 {
 	struct task_struct *task = current_task();
 	struct sock *sk = BPF_CORE_READ(listener, sk);
+	KEPT accepted = ret >= 0;
 	struct event *e;
+	struct facts f;
 	u64 seq = 0;
 
+	__builtin_memset(&f, 0, sizeof(f));
+	f.listener = BPF_CORE_READ((struct socket_alloc *)listener, vfs_inode.i_ino);
+	read_sock(&f, sk, 0);
+	read_queue(&f, sk, f.proto);
+	if (IS(accepted)) {
+		struct socket *sock = 0;
+
+		bpf_probe_read_kernel(&sock, sizeof(sock), made);
+		f.inode = BPF_CORE_READ((struct socket_alloc *)sock, vfs_inode.i_ino);
+		__builtin_memset(f.laddr, 0, 16);
+		sk = BPF_CORE_READ(sock, sk);
+		read_sock(&f, sk, 1);
+	}
+	if (selecting && !once_selected(task, &f, IS(accepted), ret, 1)) {
+		count_filtered(PROBE_KERNEL_ACCEPT);
+		return 0;
+	}
 	e = reserve(PROBE_KERNEL_ACCEPT, &seq, 0);
 	if (!e)
 		return 0;
@@ -290,20 +321,8 @@ static __always_inline int return_kernel(struct socket *listener, struct socket 
 	e->flags = 0;
 	e->ret = ret;
 	e->via = VIA_KERNEL;
-	e->mark = ret >= 0 ? MARK_NO_FD : 0; /* the kernel needs none */
-	__builtin_memset(&e->facts, 0, sizeof(e->facts));
-	e->facts.listener = BPF_CORE_READ((struct socket_alloc *)listener, vfs_inode.i_ino);
-	read_sock(&e->facts, sk, 0);
-	read_queue(&e->facts, sk, e->facts.proto);
-	if (*(volatile s32 *)&e->ret >= 0) {
-		struct socket *sock = 0;
-
-		bpf_probe_read_kernel(&sock, sizeof(sock), made);
-		e->facts.inode = BPF_CORE_READ((struct socket_alloc *)sock, vfs_inode.i_ino);
-		__builtin_memset(e->facts.laddr, 0, 16);
-		sk = BPF_CORE_READ(sock, sk);
-		read_sock(&e->facts, sk, 1);
-	}
+	e->mark = IS(accepted) ? MARK_NO_FD : 0; /* the kernel needs none */
+	e->facts = f;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }

@@ -50,6 +50,7 @@ type Options struct {
 	NoCauses   bool          // don't look at what servers do while clients wait for them
 	Command    []string      // run this while recording and stop when it ends
 	CommandOut *os.File      // its standard output; nil: the recorder's own
+	Select     Selection     // what is recorded; the zero value: everything
 	Confine    bool          // when it records, give up for the whole process, for good, what recording needs no longer
 	Args       []string      // the recorder's command line, for the header
 	Tool       string        // "acc VERSION", for the header
@@ -77,6 +78,10 @@ type Started struct {
 	Mode   Mode // ModeKprobe or ModeFentry
 	Probes []format.Probe
 	Note   string // why the recording is not what was asked for or best, "" otherwise
+
+	// What listened when it began, of a selection: how many that it fits, and, if none, the TCP ports of all.
+	Listeners int
+	Ports     []string
 }
 
 // Status is the state of a running recording.

@@ -69,6 +69,9 @@ func (s *session) close(why, detail string) error {
 	}
 	late := time.Now().Add(time.Second) // now that nothing can be lost meanwhile
 	findHolders(&shot, func() bool { return time.Now().After(late) })
+	if err := s.a.choose(&s.o.Select, &shot); err != nil {
+		return errors.Join(detachErr, err)
+	}
 	if err := s.writer.Snapshot(shot); err != nil {
 		return errors.Join(detachErr, err)
 	}
@@ -76,6 +79,10 @@ func (s *session) close(why, detail string) error {
 		return errors.Join(detachErr, err)
 	}
 	hits, lost, noAttempt, err := s.a.counters()
+	if err != nil {
+		return errors.Join(detachErr, err)
+	}
+	filtered, err := s.a.filteredHits()
 	if err != nil {
 		return errors.Join(detachErr, err)
 	}
@@ -91,21 +98,24 @@ func (s *session) close(why, detail string) error {
 	s.a.caughtElsewhere(s.watcher.counted(hits))
 	for i, p := range probes {
 		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded(i) - s.a.own[i], Lost: lost[i] +
-			s.ledger.refused[i], Own: s.a.own[i], Missed: s.a.missed[i]}
+			s.ledger.refused[i], Filtered: filtered[i], Own: s.a.own[i], Missed: s.a.missed[i]}
 		for _, h := range hits {
 			t.Seen += h[i]
 		}
-		t.Seen -= s.a.own[i]
+		t.Seen += t.Filtered - s.a.own[i]
 		end.Lost += t.Lost
-		if t.Seen != t.Recorded+t.Lost {
+		if t.Seen != t.Recorded+t.Lost+t.Filtered {
 			end.Clean = false
-			end.Detail = fmt.Sprintf("the account of %s %s does not add up: %d seen, %d recorded, %d lost", p.hook,
-				p.kind, t.Seen, t.Recorded, t.Lost)
+			end.Detail = fmt.Sprintf("the account of %s %s does not add up: %d seen, %d recorded, %d lost, %d filtered",
+				p.hook, p.kind, t.Seen, t.Recorded, t.Lost, t.Filtered)
 		}
 		end.Totals = append(end.Totals, t)
 	}
 	if noAttempt > 0 {
 		end.Detail = fmt.Sprintf("for %d attempts the kernel gave no memory to note them", noAttempt)
+	}
+	if not := s.a.notFollowed(); not != "" && end.Detail == "" {
+		end.Detail = not
 	}
 	deadline := time.Now().Add(500 * time.Millisecond)
 	if end.SimultaneousOpens, err = s.a.simultaneousOpens(); err != nil {

@@ -37,7 +37,8 @@ var enums = map[string]map[string]uint64{
 		"MARK_ARMED": format.MarkArmed, "MARK_CLIENT_LOST": format.MarkClientLost, "MARK_BEFORE": format.MarkBefore, "MARK_NO_FD": format.MarkNoFD,
 		"MARK_DENIED": format.MarkDenied, "MARK_SYN_COOKIE": format.MarkSynCookie, "MARK_FAST_OPEN": format.MarkFastOpen,
 		"MARK_DEFERRED": format.MarkDeferred, "MARK_SYN_QUEUE": format.MarkSynQueue, "MARK_ADDR_SHORT": format.MarkAddrShort,
-		"MARK_ADDR_DIFFERS": format.MarkAddrDiffers,
+		"MARK_ADDR_DIFFERS":   format.MarkAddrDiffers,
+		"MARK_ENTER_LEFT_OUT": format.MarkEnterLeftOut,
 	},
 	"uring": {"URING_MULTISHOT": format.UringMultishot, "URING_DIRECT": format.UringDirect, "URING_REGISTERED": format.UringRegistered},
 	"uring_end": {

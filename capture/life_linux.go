@@ -100,6 +100,8 @@ func lifeProbes(o *Options, types *btf.Cache) []probe {
 		return nil
 	case !trampolines(types):
 		return lifeKprobes
+	case o.Select.Any(): // whose listener it is that refuses is not known there
+		return slices.DeleteFunc(slices.Clone(lifeTrampolines), func(p probe) bool { return p.without == noUnixRefused })
 	}
 	return lifeTrampolines
 }

@@ -121,6 +121,7 @@ type attached struct {
 	untestedLife string            // as untested, of the life of connections
 	testPlace    bpf.AccPlace      // of the self-test's connection
 	untested     string            // why probes for io_uring could not be tried, "" if they were
+	following    []link.Link       // the programs that follow processes
 	others       map[string]bool   // kretprobes of tracefs that are not ours
 	missed       [numProbes]uint64
 	unseen       uint64 // hits that the probe which only counts missed
@@ -298,7 +299,7 @@ func tryObject(o *Options, types *btf.Cache, object func() (*ebpf.CollectionSpec
 		return nil, err
 	}
 	o.phase("testing the probes")
-	if err := a.selfTest(asleep); err != nil {
+	if err := errors.Join(a.selfTest(asleep), a.begin(o)); err != nil {
 		a.close()
 		return nil, err
 	}
@@ -325,6 +326,9 @@ func (a *attached) load(o *Options, types *btf.Cache, object func() (*ebpf.Colle
 	if err := a.setLife(o, spec); err != nil {
 		return nil, err
 	}
+	if err := setSelection(o, spec); err != nil {
+		return nil, err
+	}
 	for name, bit := range map[string]string{"multishot_flag": multishotBit, "polled_flag": polledBit} {
 		if err := spec.Variables[name].Set(requestFlag(bit)); err != nil {
 			return nil, fmt.Errorf("set up the programs: %w", err)
@@ -342,6 +346,9 @@ func (a *attached) load(o *Options, types *btf.Cache, object func() (*ebpf.Colle
 		s.AttachTo = p.symbol
 	}
 	for name := range spec.Programs {
+		if followers[name] != "" && o.Select.followsProcesses() {
+			continue
+		}
 		if !slices.ContainsFunc(a.probes, func(p probe) bool { return p.program == name }) {
 			delete(spec.Programs, name)
 		}
@@ -445,6 +452,10 @@ func (a *attached) detach() error {
 		errs = append(errs, a.detachProbe(i, profile))
 	}
 	a.links = nil
+	for _, l := range a.following {
+		errs = append(errs, l.Close())
+	}
+	a.following = nil
 	return errors.Join(errs...)
 }
 
@@ -498,6 +509,7 @@ func (a *attached) describe(o *Options) (list []format.Probe, limits []string) {
 		limits = append(limits, "the probes for io_uring could not be tried at the start: "+a.untested)
 	}
 	limits = append(limits, a.describeLife()...)
+	limits = append(limits, o.Select.limits()...)
 	if a.mode == ModeFentry && o.preempted {
 		limits = append(limits,
 			"this kernel preempts programs: a probe is not run on a task that interrupted another one in the same "+

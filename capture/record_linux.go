@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
@@ -105,6 +106,8 @@ type session struct {
 	kept        error
 	off         string // who switched the probes off meanwhile, "" if nobody was seen to
 	commandExit int
+	listeners   int      // that were selected at the start
+	ports       []string // of all that listened then, if none was
 }
 
 // newSession writes the header that describes the probes, and what they saw by now.
@@ -123,6 +126,10 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 		h.Filters = append(h.Filters, "--events accept")
 	case EventsLifecycle:
 		h.Filters = append(h.Filters, "--events lifecycle")
+	}
+	h.Selection = o.Select.record()
+	if s := h.Selection.String(); s != "" {
+		h.Filters = append(h.Filters, "all but "+s)
 	}
 	s.clock = h.Clock
 	var err error
@@ -189,7 +196,7 @@ func (s *session) snapshot() ([]format.Blocked, error) {
 	}
 	inside := map[uint32]bool{}
 	for _, r := range s.a.early {
-		if e, ok := eventIn(r.raw); ok {
+		if e, ok := eventIn(r.raw); ok && !(r.own && s.o.Select.Any()) {
 			inside[e.Tid] = e.Kind == uint8(format.Enter)
 		}
 	}
@@ -200,6 +207,14 @@ func (s *session) snapshot() ([]format.Blocked, error) {
 		}
 	}
 	shot.Blocked = before
+	listened := slices.Clone(shot.Listeners)
+	if err := s.a.choose(&s.o.Select, &shot); err != nil {
+		return nil, err
+	}
+	if s.listeners = len(shot.Listeners); s.listeners == 0 {
+		s.ports = portsOf(listened)
+	}
+	before = shot.Blocked
 	s.queues.before(shot.Listeners, shot.BootNS)
 	return before, errors.Join(s.writer.Snapshot(shot), s.witness.read(true, false))
 }
@@ -210,7 +225,7 @@ func (s *session) run(ctx context.Context) error {
 	s.flushed, s.clocked, s.told = s.started, s.started, s.started
 	if s.o.Ready != nil {
 		list, _ := s.a.describe(s.o)
-		s.o.Ready(Started{Mode: s.a.mode, Probes: list, Note: s.a.note})
+		s.o.Ready(Started{Mode: s.a.mode, Probes: list, Note: s.a.note, Listeners: s.listeners, Ports: s.ports})
 	}
 	stop, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -220,8 +235,17 @@ func (s *session) run(ctx context.Context) error {
 	}
 	var cmd *command
 	if len(s.o.Command) > 0 {
+		begin := func() (err error) {
+			cmd, err = start(s.o.Command, s.o.CommandOut)
+			return err
+		}
 		var err error
-		if cmd, err = start(s.o.Command, s.o.CommandOut); err != nil {
+		if s.o.Select.OnlyCommand {
+			err = s.a.onlyCommand(begin)
+		} else {
+			err = begin()
+		}
+		if err != nil {
 			return errors.Join(err, s.close("error", err.Error()))
 		}
 		go func() {
@@ -370,6 +394,7 @@ func (s *session) tick() error {
 	}
 	if now.Sub(s.flushed) >= flushEvery {
 		s.flushed = now
+		s.a.renew(&s.o.Select)
 		if err := s.writeLosses(); err != nil {
 			return err
 		}

@@ -17,6 +17,21 @@ var errHere = &EnvError{
 // Check gives an *EnvError.
 func Check() error { return errHere }
 
+// FindProcess gives an *EnvError.
+func FindProcess(uint32) error { return errHere }
+
+// FindNetNS gives an *EnvError.
+func FindNetNS(string) (uint32, error) { return 0, errHere }
+
+// FindCgroups gives an *EnvError.
+func FindCgroups(_, _ string) ([]Cgroup, error) { return nil, errHere }
+
+// Names gives nothing.
+func Names(string) []string { return nil }
+
+// CommOf gives nothing.
+func CommOf(string) string { return "" }
+
 // Record needs Linux on x86-64 or arm64; elsewhere it gives an *EnvError.
 func Record(context.Context, io.Writer, Options) (Result, error) {
 	return Result{CommandExit: -1}, errHere

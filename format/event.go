@@ -118,6 +118,9 @@ const (
 	// MarkAddrDiffers: the address in the program's buffer was not the peer's when the
 	// call returned: TCP knows another one, or something wrote over it. Set on returns.
 	MarkAddrDiffers
+	// MarkEnterLeftOut: the entry of this attempt was not recorded, by design: whether it is selected shows at the
+	// return, and it was too long ago to come in order then. Set on returns.
+	MarkEnterLeftOut
 )
 
 // Cause says why a connection was queued, or dropped, or a listener stopped.

@@ -30,6 +30,7 @@ var marks = [...]struct{ word, doc string }{
 	{"syn-queue-full", "the SYN queue was full"},
 	{"address-cut", "the address buffer was too short"},
 	{"address-differs", "the address in the program's buffer was not the peer's"},
+	{"entry-left-out", "its entry was not recorded, by design: it is not known before the return whether it is selected"},
 }
 
 // MarkNames gives the words of an event's marks.

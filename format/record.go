@@ -2,7 +2,11 @@ package format
 
 // This file has the records of a capture: header, processes, clocks, snapshots, END.
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Version is the capture format version that this package writes.
 const Version = 1
@@ -34,7 +38,9 @@ type Header struct {
 	Probes   []Probe `msgpack:"probes" json:"probes"`   // what was attached
 	// what the recorder left out on purpose; empty: nothing
 	Filters []string `msgpack:"filters" json:"filters"`
-	Sysctls []Sysctl `msgpack:"sysctls" json:"sysctls"` // settings that bear on accept
+	// what was recorded, where that was not everything; nil: everything but Filters
+	Selection *Selection `msgpack:"selection,omitempty" json:"selection"`
+	Sysctls   []Sysctl   `msgpack:"sysctls" json:"sysctls"` // settings that bear on accept
 	// what this kernel could not show, a sentence each
 	Limits []string `msgpack:"limits" json:"limits"`
 	Clock  Clock    `msgpack:"clock" json:"clock"` // the first clock pair
@@ -42,6 +48,60 @@ type Header struct {
 	Fields   []FieldSpec `msgpack:"fields" json:"fields"`
 	Repaired *Repaired   `msgpack:"repaired,omitempty" json:"repaired"` // nil: this is the capture that was recorded
 	Redacted *Redacted   `msgpack:"redacted,omitempty" json:"redacted"` // nil: names and addresses are the original ones
+}
+
+// Selection is what a recording is of: events that every criterion with values fits, of each one of its values. What
+// did not fit was counted: [ProbeTotal.Filtered]. The life of a connection follows its listener, or the process that
+// accepted it.
+type Selection struct {
+	Words    []string `msgpack:"words" json:"words"`                           // in words, a criterion each
+	Ports    []string `msgpack:"ports,omitempty" json:"ports,omitempty"`       // local: "443", "8000-8099"
+	Families []string `msgpack:"families,omitempty" json:"families,omitempty"` // of sockets: "ipv4" ...
+	NetNS    []uint32 `msgpack:"netns,omitempty" json:"netns,omitempty"`       // inode numbers, of the sockets
+	Addrs    []string `msgpack:"addrs,omitempty" json:"addrs,omitempty"`       // of the local or the peer's address
+	LAddrs   []string `msgpack:"laddrs,omitempty" json:"laddrs,omitempty"`     // of the local one
+	RAddrs   []string `msgpack:"raddrs,omitempty" json:"raddrs,omitempty"`     // of the peer's
+	PIDs     []uint32 `msgpack:"pids,omitempty" json:"pids,omitempty"`         // processes, initial pid namespace
+	Follow   bool     `msgpack:"follow,omitempty" json:"follow,omitempty"`     // and what they start
+	// the command that acc ran, and what that started
+	OnlyCommand bool             `msgpack:"only_command,omitempty" json:"only_command,omitempty"`
+	Comms       []string         `msgpack:"comms,omitempty" json:"comms,omitempty"`     // names of threads or processes
+	UIDs        []uint32         `msgpack:"uids,omitempty" json:"uids,omitempty"`       // real user ids
+	Cgroups     []SelectedCgroup `msgpack:"cgroups,omitempty" json:"cgroups,omitempty"` // of the processes
+	// accept calls that failed, and connections that were dropped
+	FailedOnly bool `msgpack:"failed_only,omitempty" json:"failed_only,omitempty"`
+}
+
+// String is what was selected, in words; "" of a recording of everything.
+func (s *Selection) String() string {
+	if s == nil {
+		return ""
+	}
+	return strings.Join(s.Words, " and ")
+}
+
+// WholeListeners reports whether of each listener all is selected or nothing; so it is where s is nil. Else a listener
+// can have connections of which no accept call is recorded: it depends on who accepts, of whom, or with what outcome.
+func (s *Selection) WholeListeners() bool {
+	return s == nil || !s.OnlyCommand && !s.FailedOnly &&
+		len(s.PIDs)+len(s.Comms)+len(s.UIDs)+len(s.Cgroups)+len(s.Addrs)+len(s.LAddrs)+len(s.RAddrs) == 0
+}
+
+// Countable reports whether all connections of a network namespace are selected or none, so that they can be compared
+// with the kernel's counters; so they can where s is nil.
+func (s *Selection) Countable() bool {
+	return s == nil || s.WholeListeners() && len(s.Ports)+len(s.Families) == 0
+}
+
+// HasNetNS reports whether it has, or can have, connections of a network namespace.
+func (s *Selection) HasNetNS(netns uint32) bool {
+	return s == nil || len(s.NetNS) == 0 || slices.Contains(s.NetNS, netns)
+}
+
+// SelectedCgroup is a cgroup of version 2, with those below it.
+type SelectedCgroup struct {
+	ID   uint64 `msgpack:"id" json:"id"`     // when the recording began
+	Path string `msgpack:"path" json:"path"` // one that is made anew at this path is selected, too
 }
 
 // Probe is one attached probe.
@@ -222,7 +282,7 @@ type Loss struct {
 }
 
 // ProbeTotal is the account of one probe over the whole recording:
-// Recorded + Lost = Seen.
+// Recorded + Lost + Filtered = Seen.
 type ProbeTotal struct {
 	Hook     Hook   `msgpack:"hook" json:"hook"`
 	Kind     Kind   `msgpack:"kind" json:"kind"`
@@ -230,6 +290,8 @@ type ProbeTotal struct {
 	Recorded uint64 `msgpack:"recorded" json:"recorded"` // events in the capture
 	// hits for which the ring had no room, counted in the kernel on their own
 	Lost uint64 `msgpack:"lost" json:"lost"`
+	// hits that the recording's selection left out, which have no number ([Event.CPUSeq])
+	Filtered uint64 `msgpack:"filtered,omitempty" json:"filtered"`
 	// hits by the recorder itself, at its start, which are in no other figure
 	Own uint64 `msgpack:"own" json:"own"`
 	// calls that the kernel did not run the probe for, as far as it tells, and that no other probe saw

@@ -230,8 +230,9 @@ func (a *Account) totals() {
 		if !a.end.Clean || again {
 			continue
 		}
-		if t.Seen != t.Recorded+t.Lost {
-			a.contradict("%s of %s: %d seen is not %d recorded and %d lost", t.Kind, t.Hook, t.Seen, t.Recorded, t.Lost)
+		if t.Seen != t.Recorded+t.Lost+t.Filtered {
+			a.contradict("%s of %s: %d seen is not %d recorded, %d lost and %d filtered",
+				t.Kind, t.Hook, t.Seen, t.Recorded, t.Lost, t.Filtered)
 		}
 		a.gaps(p, &t)
 		if n := a.losses[p]; n != t.Lost && !a.repair {

@@ -45,6 +45,7 @@ type Recording struct {
 	// hits that the kernel did not run a probe for: without ends of connections that were nobody's here
 	Missed        uint64 `json:"missed"`
 	ClosedCleanly bool   `json:"closed_cleanly"` // END is there, and says that everything seen was written or counted
+	Selected      string `json:"selected"`       // what was to be recorded, in words; "": everything
 	CrossCheck    string `json:"cross_check"`    // verdict of the cross-check with the kernel's counters
 }
 

@@ -161,7 +161,7 @@ func (t *Tracker) fill(c *conn, end End) {
 	if x := c.rare; x != nil {
 		t.fillRare(o, x)
 	}
-	o.AcceptUnknown = o.AcceptedSeq == 0 && (t.o.Blind || t.acceptMissing(c))
+	o.AcceptUnknown = o.AcceptedSeq == 0 && (t.o.Blind || t.o.Partly || t.acceptMissing(c))
 	t.fillDurations(o, c)
 }
 

@@ -62,14 +62,14 @@ func (t *Tracker) leftAtEnd(c *conn) End {
 		return EndGone
 	case s == nil && c.skips != t.skips: // its end can be in a part that is missing
 		return EndNotRecorded
-	case (t.o.Blind || c.skips != t.skips && c.acceptSeq == 0) && c.queuedSeq != 0:
+	case (t.o.Blind || t.o.Partly || c.skips != t.skips && c.acceptSeq == 0) && c.queuedSeq != 0:
 		if s != nil && s.Inode == 0 && queueable(s.State) {
 			return EndWaiting
 		}
 	case c.acceptSeq == 0 && c.queuedSeq != 0:
 		return EndWaiting
 	case c.acceptSeq == 0 && c.before && c.inQueue &&
-		(s == nil && !t.o.Blind || s != nil && s.Inode == 0 && queueable(s.State)):
+		(s == nil && !t.o.Blind && !t.o.Partly || s != nil && s.Inode == 0 && queueable(s.State)):
 		return EndWaiting
 	}
 	return EndOpen

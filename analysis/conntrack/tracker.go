@@ -39,6 +39,7 @@ type Options struct {
 	StartNS   int64                   // when recording began
 	Max       int                     // connections at once
 	Blind     bool                    // accepts are not recorded
+	Partly    bool                    // not all of those of a listener are
 	Causes    bool                    // the recorder is one that recorded causes
 	Listeners Listeners               // never nil
 	Emit      func(*Connection) error // called with each connection, if it is not nil; it is overwritten afterwards

@@ -40,9 +40,10 @@ type Check struct {
 	told        uint64 // events that the capture tells as lost, of the kinds that count
 	counted     uint64 // events of them that are there
 	end         *format.End
-	startNS     int64  // when the recording began, 0 if that is not known
-	read        bool   // there was a reading
-	first       uint64 // Seq of the first event
+	selected    *format.Selection // nil: everything was recorded
+	startNS     int64             // when the recording began, 0 if that is not known
+	read        bool              // there was a reading
+	first       uint64            // Seq of the first event
 	settings    Settings
 	ended       []*space          // whose number another namespace got later
 	listeners   map[uint64]uint32 // the network namespaces of listeners, by inode number
@@ -184,7 +185,7 @@ func Discarded(e *format.Event) bool {
 func New(h *format.Header) *Check {
 	w := &Check{
 		startNS: h.Clock.BootNS, spaces: map[uint32]*space{}, rest: &space{}, blind: Blind(h), oneCPU: h.CPUs == 1,
-		cpus:        h.CPUs,
+		cpus: h.CPUs, selected: h.Selection,
 		forgotKnown: len(h.Probes) == 0, repaired: h.Repaired, listeners: map[uint64]uint32{},
 	}
 	for _, p := range h.Probes {

@@ -191,8 +191,8 @@ func slowNext(c *Capture, l *Listener) (who, next string) {
 		who, next = l.suffix()+": nobody "+l.called()+"; ", cmp.Or(l.StandsDo, l.lookAtOwner())
 	case q.Slow == 0 && q.Stuck == 0 && c.Blind:
 		who = l.suffix() + ": "
-		next = "accepts are not recorded, so it is not known whether it accepted others meanwhile (record with " +
-			"--events all); see what its accepting thread does"
+		next = "accepts are not recorded, or not all of them, so it is not known whether it accepted others meanwhile " +
+			"(record with --events all); see what its accepting thread does"
 	case q.Slow == 0 && q.Stuck == 0:
 		who = l.suffix() + ": "
 		next = "it accepted the others at once: see why it stopped, or failed, before it accepted these " +

@@ -18,7 +18,7 @@ type Capture struct {
 	Time      func(bootNS int64) *time.Time // wall clock, nil if it is lost
 	SpanNS    int64                         // from the first moment of the recording to its last, at least 1
 	AtEnd     string                        // what "at the end" is called: the capture may stop before it
-	Blind     bool                          // accepts are not recorded
+	Blind     bool                          // accepts are not recorded, or not all of a listener's
 
 	New      stats.Mark // sockets that began to listen
 	NewNames []string   // the first of them, with who did that
@@ -174,7 +174,7 @@ type Worker struct {
 
 // Queue is what the events of connections say of a listener's accept queue.
 type Queue struct {
-	Blind    bool // accepts are not recorded
+	Blind    bool // accepts are not recorded, or not all
 	Queued   uint64
 	Outcomes Outcomes
 	Waits    stats.Histogram // in the accept queue, of the accepted

@@ -22,7 +22,7 @@ func (reg *Registry) AcceptedBy(t *pairing.Task, e *format.Event) conntrack.Acce
 	if at.listener != nil && at.listener.key.inode != 0 {
 		by.Listener = at.listener.ref
 	}
-	const noEntry = format.MarkEnterLost | format.MarkBefore | format.MarkDenied
+	const noEntry = format.MarkEnterLost | format.MarkBefore | format.MarkDenied | format.MarkEnterLeftOut
 	if call := e.Via != format.ViaIOUring && e.Via != format.ViaKernel; call && t.Open && e.Mark&noEntry == 0 &&
 		(e.SockFD == t.Entry.SockFD || e.SockFD == -1) {
 		by.EnterSeq, by.EnterNS = t.Entry.Seq, t.Entry.NS

@@ -40,7 +40,7 @@ type Registry struct {
 	o       Options
 	header  *format.Header
 	startNS int64
-	blind   bool // accepts are not recorded
+	blind   bool // not all accepts of a listener are recorded
 	live    bool // more than accepts are
 	limited bool
 
@@ -72,7 +72,7 @@ type Registry struct {
 // New makes an empty Registry for the capture with header h, which it keeps.
 func New(h *format.Header, o Options) *Registry {
 	reg := &Registry{
-		o: o, header: h, startNS: h.Clock.BootNS, blind: crosscheck.Blind(h),
+		o: o, header: h, startNS: h.Clock.BootNS, blind: crosscheck.Blind(h) || !h.Selection.WholeListeners(),
 		listeners: map[listenerKey]*listener{}, processes: map[processKey]*process{},
 		records: map[uint32]*format.Process{},
 		links:   map[link]*spot{}, ports: map[conntrack.Port]*listener{}, peers: newPeers(o.MaxPeers),

@@ -35,13 +35,14 @@ const (
 	WhyUnknown     Why = "unknown"        // the capture does not tell
 	WhyNoCall      Why = "no-call"        // no system call: io_uring, the kernel itself
 	WhyDenied      Why = "denied"         // seccomp refused the call before it came to accept: there is no entry to see
+	WhyLeftOut     Why = "left-out"       // its entry was left out by design: see format.MarkEnterLeftOut
 	WhyRestarted   Why = "restarted"      // a signal interrupted it, and the same call began anew
 	WhyInterrupted Why = "interrupted"    // a signal ended it: EINTR for the program, or the task was killed
 )
 
 // Whys are all that Pair.Why can be, beside "".
 var Whys = []Why{WhyBlocked, WhyReturnLost, WhyMissed, WhyEnterLost, WhyBegan, WhyTruncated, WhySkipped, WhyLimit,
-	WhyUnknown, WhyNoCall, WhyDenied,
+	WhyUnknown, WhyNoCall, WhyDenied, WhyLeftOut,
 	WhyRestarted, WhyInterrupted}
 
 // Pair is one attempt to accept: its entry, its return, or both.
@@ -199,7 +200,7 @@ func (ps *Pairs) noCall(t *Task, e *format.Event) error {
 }
 
 func (ps *Pairs) returned(t *Task, e *format.Event, forgot bool) error {
-	const noEntry = format.MarkEnterLost | format.MarkBefore | format.MarkDenied
+	const noEntry = format.MarkEnterLost | format.MarkBefore | format.MarkDenied | format.MarkEnterLeftOut
 	ours := t.Open && e.Mark&noEntry == 0 && t.Skips == ps.Skips && (e.SockFD == t.Entry.SockFD || e.SockFD == -1)
 	facts := t.noted() && t.Skips == ps.Skips && (e.Mark&format.MarkNoFacts != 0 && t.extra.facts.Accepted() ||
 		e.Failed() && t.extra.facts.Ret == e.Ret)
@@ -239,6 +240,8 @@ func (ps *Pairs) whyAlone(t *Task, e *format.Event, forgot bool) Why {
 	switch {
 	case e.Mark&format.MarkDenied != 0:
 		return WhyDenied
+	case e.Mark&format.MarkEnterLeftOut != 0:
+		return WhyLeftOut
 	case e.Mark&format.MarkBefore != 0:
 		return WhyBegan
 	case e.Mark&format.MarkEnterLost != 0:

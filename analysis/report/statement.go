@@ -30,16 +30,21 @@ func FileState(f *audit.File) string {
 // RecordingState says whether a recording is complete, and what it lacks: the same words
 // wherever acc prints it.
 func RecordingState(r *audit.Recording) string {
-	why := strings.Join(r.Why, "; ")
+	why, of := strings.Join(r.Why, "; "), ""
+	if r.Selected != "" {
+		of = " of what was selected (" + r.Selected + ")"
+	}
 	switch {
+	case r.State == audit.Complete && of != "":
+		return "complete" + of + ": nothing of that was lost or missed"
 	case r.State == audit.Complete:
 		return "complete: nothing was lost or missed"
 	case r.State == audit.Unchecked && why == "":
-		return "by its END nothing was lost or missed; the events were NOT looked at"
+		return "by its END nothing" + of + " was lost or missed; the events were NOT looked at"
 	case r.State == audit.Unchecked:
-		return "by its END: " + why + "; the events were NOT looked at"
+		return "by its END" + of + ": " + why + "; the events were NOT looked at"
 	}
-	return "INCOMPLETE: " + why
+	return "INCOMPLETE" + of + ": " + why
 }
 
 // Statement says both in one line.

@@ -183,8 +183,12 @@ func (t *text) state() {
 	case f.State != audit.Intact:
 		t.fold(red, "file", FileState(f))
 		t.fold(red, "recording", RecordingState(r))
-	case r.State != audit.Complete && cells(t.verdict()) > t.o.Width:
-		t.fold(red, "file intact; recording", RecordingState(r))
+	case cells(t.verdict()) > t.o.Width:
+		code := red
+		if r.State == audit.Complete {
+			code = ""
+		}
+		t.fold(code, "file intact; recording", RecordingState(r))
 	}
 	if !t.r.Complete {
 		t.line("", "", "≥ marks what may be more, ~ what may differ")
@@ -285,6 +289,7 @@ var whys = map[pairing.Why]string{
 	pairing.WhyEnterLost:  "counted above; their entry was lost or missed, so their wait is not known",
 	pairing.WhyBegan:      "counted above; they waited in accept already when recording began",
 	pairing.WhyDenied:     "counted above; seccomp refused the call before it came to accept",
+	pairing.WhyLeftOut:    "counted above; their entry was left out, so their wait is not known",
 	pairing.WhyTruncated:  "the capture stops before what would tell",
 	pairing.WhySkipped:    "the other event may be in a part that was left out",
 	pairing.WhyLimit:      "too many threads were in accept at once to follow them",

@@ -27,7 +27,7 @@ func (i *info) text(out io.Writer, width int, zone *time.Location) error {
 		list(row, "not shown", i.CrossCheck.NotShownTexts())
 	}
 	list(row, "can't show", h.Limits)
-	list(row, "filters", h.Filters)
+	i.selection(row)
 	i.origin(row, zone)
 	if i.Read == evidence.ReadAll {
 		i.whole(row)
@@ -39,6 +39,30 @@ func (i *info) text(out io.Writer, width int, zone *time.Location) error {
 	row("id", "%s", format.Quote(h.ID))
 	i.probes(row)
 	return s.write(textOut(out), width)
+}
+
+// selection says what was to be recorded, where that is not everything.
+func (i *info) selection(row func(name, format string, args ...any)) {
+	h := i.Header
+	if s := h.Selection; s != nil {
+		row("selected", "%s", format.Quote(s.String()))
+		if i.End != nil {
+			row("filtered", "%s that this left out", humanize.Plural(filteredBy(i.End), "event"))
+		}
+	}
+	for _, f := range h.Filters {
+		if h.Selection == nil || f != "all but "+h.Selection.String() {
+			row("filters", "%s", format.Quote(f))
+		}
+	}
+}
+
+// filteredBy is how many events a selection left out.
+func filteredBy(end *format.End) (sum uint64) {
+	for _, t := range end.Totals {
+		sum += t.Filtered
+	}
+	return sum
 }
 
 // states says whether the file is intact and the recording complete.
@@ -281,7 +305,10 @@ func (i *info) account() (lines []string) {
 		if t.Seen == 0 && t.Missed == 0 {
 			continue
 		}
-		missed := ""
+		missed, filtered := "", ""
+		if i.Header.Selection != nil {
+			filtered = " + " + report.Count(t.Filtered) + " filtered"
+		}
 		if t.Missed > 0 {
 			ofEnds, any = ofEnds && t.Kind == format.Closed, true
 			missed = fmt.Sprintf(", %s MISSED", report.Count(t.Missed))
@@ -289,12 +316,13 @@ func (i *info) account() (lines []string) {
 		lines = append(
 			lines,
 			fmt.Sprintf(
-				"%s of %s: %s seen = %s recorded + %s lost%s",
+				"%s of %s: %s seen = %s recorded + %s lost%s%s",
 				t.Kind,
 				t.Hook,
 				report.Count(t.Seen),
 				report.Count(t.Recorded),
 				report.Count(t.Lost),
+				filtered,
 				missed,
 			),
 		)

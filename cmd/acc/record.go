@@ -36,6 +36,7 @@ type recordOptions struct {
 	denied   bool
 	noCauses bool
 	command  []string
+	selects  selectOptions
 
 	checkpoint      string
 	checkpointEvery string
@@ -49,8 +50,17 @@ func newRecordCommand() *cobra.Command {
 		Long: `Record writes every accept call of this host into a capture file, and what becomes of TCP
 connections. It ends at Ctrl-C, after --count or --duration, or when COMMAND ends; acc then
 exits with the exit code of COMMAND. When the recording ends first, acc ends COMMAND. A
-COMMAND does not limit what is recorded: that is always the whole host. Recording needs
-Linux 5.10 or newer, and root or, from Linux 6.1, CAP_BPF and CAP_PERFMON.
+COMMAND does not limit what is recorded: that is the whole host, unless --only-command or
+another flag selects a part of it. Recording needs Linux 5.10 or newer, and root or, from
+Linux 6.1, CAP_BPF and CAP_PERFMON.
+
+Flags that select, like --port, --pid or --unit, are decided in the kernel, before an event
+costs anything. Of the values of one flag any will do; what is recorded fits all flags:
+--port 80,443 --uid www-data records the accept calls of that user's processes at either
+port. Each flag may be given several times. The life of a connection follows the listener
+that was selected, or the process that accepts it. With an address, or --failed-only, the
+outcome decides. What is not selected is counted: seen = recorded + lost + filtered. The
+capture says what was selected, and so does whatever reads it.
 
 The file has mode 0600 and belongs to the user who called sudo. An existing file is
 overwritten only with --force. -o - writes to standard output. The first Ctrl-C closes the
@@ -76,6 +86,8 @@ behind it does not show.`,
 		Example: `  sudo acc record -o incident.acc
   sudo acc record -o web.acc -- nginx -g 'daemon off;'
   sudo acc record -d 30s
+  sudo acc record -o web.acc --port 80,443 --raddr 10.0.0.0/8
+  sudo acc record -o web.acc --unit nginx
   sudo acc record -o incident.acc --checkpoint syslog
   ssh prod sudo acc record -o - | acc replay -`,
 		ValidArgsFunction: afterDashes,
@@ -113,6 +125,7 @@ behind it does not show.`,
 	f.StringVar(&o.checkpoint, "checkpoint", "", "emit chain heads to `WHERE`: stderr or syslog")
 	f.StringVar(&o.checkpointEvery, "checkpoint-every", checkpointEvery,
 		"at most one checkpoint in this `TIME`; the last one comes at the end")
+	addSelectFlags(cmd, &o.selects)
 	complete(cmd, "output", captureFiles)
 	complete(cmd, "write", captureFiles)
 	values(cmd, "probe", "auto\twhat suits the kernel", "kprobe\tworks on every kernel",
@@ -169,6 +182,9 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 			return fmt.Errorf("run the command: %w", err)
 		}
 	}
+	if c.Select, err = o.selects.selection(len(o.command) > 0); err != nil {
+		return err
+	}
 	checkpoints, err := newCheckpoints(&o, errOut)
 	if err != nil {
 		return err
@@ -190,6 +206,7 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	}
 	line := newStatusLine(errOut)
+	line.selected = c.Select.Any()
 	live := false
 	manager, err := newNotifier()
 	if err != nil {
@@ -221,6 +238,7 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		if s.Note != "" {
 			fmt.Fprintf(errOut, "acc: %s\n", format.Quote(s.Note))
 		}
+		sayStart(errOut, &c.Select, &s)
 		fmt.Fprintf(errOut, "acc: recording to %s (%s probes); %s\n", format.Quote(out.name), s.Mode, endsBy(&c))
 		manager.send("READY=1\nSTATUS=recording to " + format.Quote(out.name))
 		followed = manager.follow(recording, c.Control)
@@ -246,7 +264,8 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	if err != nil {
 		return &hinted{err, "what was written before is readable: acc info " + out.name}
 	}
-	summary(errOut, out, &result)
+	summary(errOut, out, &result, c.Select.Any())
+	saySelected(errOut, &c.Select, &result.End)
 	if result.End.Reason == format.EndDiskFull {
 		return exited(exitLimit)
 	}
@@ -291,7 +310,7 @@ func endsBy(c *capture.Options) string {
 }
 
 // summary says what was recorded, what was not, and what to do next.
-func summary(w io.Writer, out *output, r *capture.Result) {
+func summary(w io.Writer, out *output, r *capture.Result, selected bool) {
 	returns := uint64(0)
 	missed := uint64(0)
 	for _, t := range r.End.Totals {
@@ -305,6 +324,8 @@ func summary(w io.Writer, out *output, r *capture.Result) {
 	switch {
 	case r.End.Reason == format.EndDiskFull:
 		fmt.Fprintf(w, "acc: ENDED EARLY: %s; %s\n", format.Quote(r.End.Detail), humanize.Lost(r.End.Lost))
+	case r.End.Lost == 0 && missed == 0 && selected:
+		fmt.Fprintf(w, "acc: of what was selected nothing was lost\n")
 	case r.End.Lost == 0 && missed == 0:
 		fmt.Fprintf(w, "acc: nothing was lost\n")
 	case r.End.Lost > 0:
@@ -342,6 +363,7 @@ type statusLine struct {
 	shown    bool
 	quiet    bool // it was said that nothing happens
 	last     capture.Status
+	selected bool // not everything is recorded
 }
 
 func newStatusLine(w io.Writer) *statusLine {
@@ -362,9 +384,11 @@ func (l *statusLine) show(s capture.Status) {
 	if s.Events == 0 && s.Elapsed >= quietTime && !l.quiet {
 		l.quiet = true
 		l.clear()
-		fmt.Fprintf(l.w,
-			"acc: no event in %s: nobody called accept, and nobody connected (the probes were tested when acc began)\n",
-			quietTime)
+		what := "nobody called accept, and nobody connected"
+		if l.selected {
+			what = "nothing happened that is selected"
+		}
+		fmt.Fprintf(l.w, "acc: no event in %s: %s (the probes were tested when acc began)\n", quietTime, what)
 	}
 	fmt.Fprintf(l.w, "\r\x1b[K%s", statusText(s, l.last))
 	l.last, l.shown = s, true
