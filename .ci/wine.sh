@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the scripts of testdata/script with acc for Windows, under wine. Usage: .ci/wine.sh
 # Debian 12's wine 8.0 has no bcryptprimitives.dll, without which no Go program starts: a function of
-# it is built here. Not run: scripts that need sh, ssh-keygen, /dev or sparse files, and repair, which finds
+# it is built here. Not run: scripts that need sh, ssh-keygen, /dev or sparse files, or name a path within a folder, and repair, which finds
 # that wine 8.0 can't delete a file relative to a folder (os.Root).
 set -euo pipefail
 command -v wine x86_64-w64-mingw32-gcc >/dev/null || { echo "installing wine gcc-mingw-w64-x86-64"
@@ -23,5 +23,6 @@ go test -c -o "$dir/acc.test.exe" ./cmd/acc
 wine "$dir/acc.exe" version
 cd cmd/acc
 wine "$dir/acc.test.exe" -test.short -test.v -test.run '^TestScript$' \
-	-test.skip 'TestScript/^(endless|heads|hostile-names|repair|sign|sparse)$' >"$dir/log" 2>&1 || { cat "$dir/log"; exit 1; }
+	-test.skip 'TestScript/^(endless|folder|heads|hostile-names|repair|sign|sparse)$' >"$dir/log" 2>&1 || true # 1, as it can't delete its own program
+grep -q '^PASS' "$dir/log" || { cat "$dir/log"; exit 1; }
 grep -E '^ +--- |^PASS' "$dir/log"

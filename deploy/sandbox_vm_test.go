@@ -221,9 +221,9 @@ func facts(t *testing.T, file string) (list []string) {
 			Accepted int `json:"accepted"`
 		} `json:"connections"`
 		Processes []struct {
-			Name, Exe, Unit, Container, Pod string
-			Accepted                        int
-			MntNS                           uint64 `json:"mntns"`
+			Exe, Unit, Container, Pod string
+			Accepted                  int
+			MntNS                     uint64 `json:"mntns"`
 		} `json:"processes"`
 	}
 	var i struct {
@@ -266,15 +266,21 @@ func facts(t *testing.T, file string) (list []string) {
 	add("recording: %s %s", a.Recording.State, strings.Join(a.Recording.Why, "; "))
 	list = append(list, fmt.Sprintf("cross-check: %s, %d unchecked", a.CrossCheck.Verdict, a.CrossCheck.Unchecked))
 	for _, l := range a.Listeners {
+		if strings.HasPrefix(l.Addr, "/run/systemd/") { // systemctl's own
+			continue
+		}
 		list = append(list, fmt.Sprintf("accepted at %s: %d", l.Addr, l.Accepted))
 	}
 	for _, p := range a.Processes {
+		if strings.HasPrefix(p.Exe, "/usr/lib/systemd/") {
+			continue
+		}
 		where := "the host's mounts"
 		if p.MntNS != i.Header.MntNS {
 			where = "other mounts"
 		}
-		list = append(list, fmt.Sprintf("process %s: %s in %s, unit %q, container %.12q, pod %q",
-			p.Name, p.Exe, where, p.Unit, p.Container, p.Pod))
+		list = append(list, fmt.Sprintf("process %s in %s, unit %q, container %.12q, pod %q",
+			p.Exe, where, p.Unit, p.Container, p.Pod))
 	}
 	for _, c := range i.Header.Sysctls {
 		list = append(list, fmt.Sprintf("setting %s: %s", c.Name, c.Value))
