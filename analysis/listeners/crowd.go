@@ -21,8 +21,8 @@ const (
 // maxCrowds bounds the numbers of open connections that are counted by themselves at slow accepts.
 const maxCrowds = 256
 
-// The server's close of a connection is known when the client has acknowledged it, and accepts come in between: both wait
-// for so long, and at most so many, to be taken in order of time. What comes later is taken when it comes.
+// The server's close of a connection is known when the client has acknowledged it, and accepts come in between: both
+// wait for so long, and at most so many, to be taken in order of time. What comes later is taken when it comes.
 const (
 	settledNS  = 5e9 // a FIN that is lost is sent again some times
 	maxMoments = 2048
@@ -37,7 +37,7 @@ type crowd struct {
 	lastEndNS int64
 	levels    []level          // by how many are open, from levelsFrom
 	slow      uint64           // accepts of clients that had waited long
-	after     uint64           // of them, those right after an end, where as many had been open nearly all the time of the wait
+	after     uint64           // of them, those right after an end, with as many open nearly all the time of the wait
 	gaps      stats.Histogram  // between those ends and accepts
 	counts    map[int64]uint64 // slow accepts, by how many connections were open then
 	held      findings.Held    // the connection that was open for longest

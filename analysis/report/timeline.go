@@ -108,7 +108,8 @@ const endClosed, endBad, endOpen = "┤", "✗", "▸"
 // marks are what a legend explains.
 var marks = []struct{ sign, means string }{
 	{phaseSigns[phaseHandshake], "handshake"}, {phaseSigns[phaseQueued], "queued"},
-	{phaseSigns[phaseServed], "served"}, {phaseSigns[phaseUnknown], "queued or served"}, {phaseSigns[phaseClosing], "closing"},
+	{phaseSigns[phaseServed], "served"}, {phaseSigns[phaseUnknown], "queued or served"},
+	{phaseSigns[phaseClosing], "closing"},
 	{endClosed, "closed"}, {endBad, "reset or lost"}, {endOpen, "still open"},
 }
 
