@@ -74,8 +74,11 @@ type Selection struct {
 
 // String is what was selected, in words; "" of a recording of everything.
 func (s *Selection) String() string {
-	if s == nil {
+	switch {
+	case s == nil:
 		return ""
+	case len(s.Words) == 0:
+		return "a part that this capture does not name"
 	}
 	return strings.Join(s.Words, " and ")
 }
@@ -83,7 +86,7 @@ func (s *Selection) String() string {
 // WholeListeners reports whether of each listener all is selected or nothing; so it is where s is nil. Else a listener
 // can have connections of which no accept call is recorded: it depends on who accepts, of whom, or with what outcome.
 func (s *Selection) WholeListeners() bool {
-	return s == nil || !s.OnlyCommand && !s.FailedOnly &&
+	return s == nil || len(s.Words) > 0 && !s.OnlyCommand && !s.FailedOnly &&
 		len(s.PIDs)+len(s.Comms)+len(s.UIDs)+len(s.Cgroups)+len(s.Addrs)+len(s.LAddrs)+len(s.RAddrs) == 0
 }
 
