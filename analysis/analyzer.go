@@ -74,6 +74,7 @@ type Analyzer struct {
 	listeners *listeners.Registry
 	check     *crosscheck.Check
 
+	marks           []format.Mark
 	events          uint64
 	firstNS, lastNS int64
 	totals          Totals
@@ -96,6 +97,9 @@ type Analyzer struct {
 	seqNS         int64 // time of that event
 	behind        bool  // a part was left out since the last event
 }
+
+// maxMarks is how many marks are kept.
+const maxMarks = 1000
 
 // New begins the analysis of the capture with header h, of which it keeps a copy.
 func New(h *format.Header, o Options) *Analyzer {
@@ -195,6 +199,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 	}
 	a.clocks.Add(b.Clocks)
 	a.listeners.Looked(b)
+	a.marks = append(a.marks, b.Marks[:min(len(b.Marks), maxMarks-len(a.marks))]...)
 	if err := a.snapshots(b, false); err != nil {
 		return err
 	}

@@ -53,6 +53,7 @@ type Result struct {
 	Peers       []listeners.PeerInfo       `json:"peers"`       // most accepted first
 	Connections conntrack.ConnectionTotals `json:"connections"` // of TCP connections of listeners
 	Others      Others                     `json:"others"`      // how many the lists leave out (--top)
+	Marks       []Mark                     `json:"marks"`       // that were noted while it was recorded (acc ctl mark)
 	SelfTests   []listeners.SelfTest       `json:"self_tests"`  // of other recorders, which findings leave out
 	// what servers' threads did while clients waited for them, where the recorder looked
 	Meanwhile []meanwhile.Seen   `json:"meanwhile"`
@@ -85,6 +86,14 @@ type CaptureInfo struct {
 	Redacted *format.Redacted `json:"redacted"`
 	Limits   []string         `json:"limits"`  // what this recording could not show, a sentence each
 	Filters  []string         `json:"filters"` // what it left out on purpose
+}
+
+// Mark is what somebody noted while it was recorded.
+type Mark struct {
+	At     *time.Time `json:"at"`      // null: its time is not known
+	BootNS int64      `json:"boot_ns"` // boot clock
+	Text   string     `json:"text"`    // what was noted
+	UID    uint32     `json:"uid"`     // who noted it
 }
 
 // Caveat is one reason why the capture does not tell all.

@@ -8,6 +8,7 @@
 package capture
 
 import (
+	"io"
 	"os"
 	"time"
 
@@ -61,6 +62,7 @@ type Options struct {
 	Status func(Status)  // called about once a second by the recording goroutine
 
 	Control *Control // asks the running recording; nil: nobody does
+	Rotate  *Rotate  // goes on in other files; nil: the recording is one file
 
 	// Checkpoint is called by the recording goroutine with the capture's id after
 	// each frame that was written, and after its end.
@@ -95,7 +97,9 @@ type Status struct {
 // Result is how a recording ended.
 type Result struct {
 	Mode        Mode
-	End         format.End // as written
+	End         format.End // as written; of a recording in several files with the sums of all
+	Files       int        // how many there are
+	Last        io.Writer  // the one with END
 	Elapsed     time.Duration
 	Bytes       int64
 	Kept        error // what Confine could not give up, nil if nothing

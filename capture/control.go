@@ -78,3 +78,18 @@ func (c *Control) answer(s *session) {
 		do(s)
 	}
 }
+
+// MaxMark is how long a mark may be, in bytes.
+const MaxMark = 4096
+
+// Mark notes a text, and the user who wants it noted, in the capture.
+func (c *Control) Mark(text string, uid uint32) (err error) {
+	asked := c.ask(func(s *session) { err = s.mark(text, uid) })
+	if asked != nil {
+		return asked
+	}
+	return err
+}
+
+// ErrStopped as the cause of the context of Record says that somebody asked for its end; END says "stop".
+var ErrStopped = errors.New("stop")

@@ -95,25 +95,15 @@ func (s *session) close(why, detail string) error {
 	if s.off != "" && detail == "" {
 		end.Detail, end.Clean = s.off, false
 	}
-	s.a.caughtElsewhere(s.watcher.counted(hits))
-	for i, p := range probes {
-		t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Recorded: s.ledger.recorded(i) - s.a.own[i], Lost: lost[i] +
-			s.ledger.refused[i], Filtered: filtered[i], Own: s.a.own[i], Missed: s.a.missed[i]}
+	notMissed(&s.a.missed, s.watcher.counted(hits))
+	for i := range probes {
+		seen := uint64(0)
 		for _, h := range hits {
-			t.Seen += h[i]
+			seen += h[i]
 		}
-		t.Seen += t.Filtered - s.a.own[i]
-		end.Lost += t.Lost
-		if t.Seen != t.Recorded+t.Lost+t.Filtered {
-			end.Clean = false
-			end.Detail = fmt.Sprintf("the account of %s %s does not add up: %d seen, %d recorded, %d lost, %d filtered",
-				p.hook, p.kind, t.Seen, t.Recorded, t.Lost, t.Filtered)
-		}
-		end.Totals = append(end.Totals, t)
+		s.total(&end, i, counts{seen, lost[i] + s.ledger.refused[i], filtered[i], s.a.missed[i]})
 	}
-	if noAttempt > 0 {
-		end.Detail = fmt.Sprintf("for %d attempts the kernel gave no memory to note them", noAttempt)
-	}
+	s.rest(&end, noAttempt, s.a.unseen)
 	if not := s.a.notFollowed(); not != "" && end.Detail == "" {
 		end.Detail = not
 	}
@@ -121,15 +111,14 @@ func (s *session) close(why, detail string) error {
 	if end.SimultaneousOpens, err = s.a.simultaneousOpens(); err != nil {
 		return err
 	}
-	if end.UnixCounted = s.a.has(noUnixRefused); end.UnixCounted {
+	if end.UnixCounted {
 		if end.UnixRefused, err = s.a.unixRefused(); err != nil {
 			return err
 		}
-		end.UnixUnseen = s.a.unseen
 	}
-	end.Unread = s.witness.unreadSpaces()
+	end.SimultaneousOpens, end.UnixRefused = s.sinceBefore(end.SimultaneousOpens, end.UnixRefused)
+	end.Unread, end.Cost = s.witness.unreadSpaces(), s.a.cost()
 	end.Blocked, end.BlockedKnown = s.a.blocked(func() bool { return time.Now().After(deadline) })
-	s.end = end
-	s.end.Events = s.writer.Events()
+	s.end = s.sum(end)
 	return errors.Join(detachErr, s.writer.Close(end))
 }

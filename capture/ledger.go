@@ -80,6 +80,7 @@ func probeOf(hook format.Hook, kind format.Kind) int {
 type ledger struct {
 	cpus    []*[numProbes]account // nil of a CPU without events
 	refused [numProbes]uint64     // came, but the disk had no room for them
+	written [numProbes]uint64     // in the losses that were written
 	lost    uint64                // in the losses so far
 }
 
@@ -147,8 +148,18 @@ func (l *ledger) jump(probe int, cpu uint32, seq uint64, ns int64) {
 	for i := len(a.gaps) - 1; i >= 0; i-- { // mostly a young one
 		if g := &a.gaps[i]; g.first <= seq && seq <= g.last && g.count > 0 {
 			l.lost--
-			if g.count--; g.count == 0 {
+			g.count--
+			switch {
+			case g.count == 0:
 				a.gaps = slices.Delete(a.gaps, i, i+1)
+			case seq == g.first:
+				g.first++
+			case seq == g.last:
+				g.last--
+			default:
+				above := gap{seq + 1, g.last, g.last - seq, g.fromNS, g.toNS}
+				g.last, g.count = seq-1, seq-g.first
+				a.gaps = slices.Insert(a.gaps, i+1, above)
 			}
 			return
 		}
@@ -223,6 +234,7 @@ func (l *ledger) losses(beforeNS int64, write func(format.Loss) error) error {
 					continue
 				}
 				p := probes[probe]
+				l.written[probe] += g.count
 				if err := write(format.Loss{CPU: uint32(cpu), Hook: p.hook, Kind: p.kind, Count: g.count,
 					FromNS: g.fromNS, ToNS: g.toNS}); err != nil {
 					return err
@@ -253,4 +265,42 @@ func (l *ledger) finish(hits map[uint32][numProbes]uint64, nowNS int64) {
 			}
 		}
 	}
+}
+
+// numbers are those of all probes on all CPUs: what came, and what may still come.
+func (l *ledger) numbers() (list []format.Numbers) {
+	for cpu, accounts := range l.cpus {
+		if accounts == nil {
+			continue
+		}
+		for probe := range accounts {
+			a := &accounts[probe]
+			if a.last == 0 {
+				continue
+			}
+			p := probes[probe]
+			n := format.Numbers{CPU: uint32(cpu), Hook: p.hook, Kind: p.kind, Last: a.last}
+			for _, g := range a.gaps {
+				n.Open = append(n.Open, format.NumberRange{First: g.first, Last: g.last})
+			}
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// settled is how many numbers of each probe came, or are known to be lost.
+func (l *ledger) settled() (sum [numProbes]uint64) {
+	for _, accounts := range l.cpus {
+		if accounts == nil {
+			continue
+		}
+		for probe := range accounts {
+			sum[probe] += accounts[probe].last
+			for _, g := range accounts[probe].gaps {
+				sum[probe] -= g.count
+			}
+		}
+	}
+	return sum
 }

@@ -17,10 +17,32 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// caughtElsewhere takes from what kretprobes missed what sys_exit saw instead.
-func (a *attached) caughtElsewhere(n int64) {
+// notMissed takes from what kretprobes missed what sys_exit saw instead.
+func notMissed(missed *[numProbes]uint64, n int64) {
 	for _, i := range []int{probeReturn, probeDoAccept} {
-		a.missed[i] -= min(a.missed[i], uint64(max(n, 0)))
+		missed[i] -= min(missed[i], uint64(max(n, 0)))
+	}
+}
+
+// missedNow is how many calls the kernel did not run each probe for by now, and the one that only counts.
+func (a *attached) missedNow() (missed [numProbes]uint64, unseen uint64) {
+	missed, unseen = a.missed, a.unseen
+	profile := missedReturns(a.others)
+	for i, l := range a.links {
+		if l != nil {
+			a.addMissed(i, missedBy(l, a.collection.Programs[a.probes[i].program], a.probes[i], profile), &missed, &unseen)
+		}
+	}
+	return missed, unseen
+}
+
+// addMissed adds what the kernel did not run the i-th of a.probes for.
+func (a *attached) addMissed(i int, n uint64, missed *[numProbes]uint64, unseen *uint64) {
+	switch p := a.probes[i]; {
+	case p.index < 0:
+		*unseen += n
+	case p.program != lifeStates.program || a.preempted || !a.has(noNested): // else another program tells what interrupts it
+		missed[p.index] += n
 	}
 }
 

@@ -465,13 +465,7 @@ func (a *attached) detachProbe(i int, profile map[string]uint64) error {
 		return nil
 	}
 	a.links[i] = nil
-	switch missed := missedBy(l, a.collection.Programs[p.program], p, profile); {
-	case p.index < 0:
-		a.unseen += missed
-	// else another program tells what interrupts it
-	case p.program != lifeStates.program || a.preempted || !a.has(noNested):
-		a.missed[p.index] += missed
-	}
+	a.addMissed(i, missedBy(l, a.collection.Programs[p.program], p, profile), &a.missed, &a.unseen)
 	if err := l.Close(); err != nil {
 		return fmt.Errorf("detach %s from %s: %w", p.how, p.symbol, err)
 	}

@@ -29,6 +29,9 @@ type processes struct {
 
 	recentKey processKey // most events come from the process before
 	recent    *process
+
+	again bool   // their records are kept, for further files
+	file  uint32 // how many files came before
 }
 
 // A process id is used again; with the start time it is not.
@@ -41,6 +44,15 @@ type process struct {
 	num  uint32
 	comm [16]int8 // of the leader, when it last had an event; exec changes it
 	exe  string
+
+	record *format.Process // where it may be written again
+	file   uint32          // that has it
+}
+
+// nextFile has the records of processes written again, each before the next event of the process.
+func (p *processes) nextFile() {
+	p.file++
+	p.recent = nil
 }
 
 // maxProcesses bounds the recorder's memory; beyond it processes get new numbers.
@@ -55,6 +67,12 @@ func (p *processes) number(raw *bpf.AccEvent) (uint32, error) {
 		known = p.known[k]
 	}
 	leader := raw.Pid == raw.Tid
+	if known != nil && known.file != p.file {
+		known.file = p.file
+		if err := p.write(*known.record); err != nil {
+			return 0, err
+		}
+	}
 	if known != nil && (!leader || known.comm == raw.Comm) {
 		p.recentKey, p.recent = k, known
 		return known.num, nil
@@ -71,7 +89,10 @@ func (p *processes) number(raw *bpf.AccEvent) (uint32, error) {
 	}
 	p.last++
 	rec.Num = p.last
-	known = &process{num: p.last, exe: rec.Exe}
+	known = &process{num: p.last, exe: rec.Exe, file: p.file}
+	if p.again {
+		known.record = &rec
+	}
 	if leader {
 		known.comm = raw.Comm
 	}

@@ -49,7 +49,7 @@ func Record(ctx context.Context, w io.Writer, o Options) (Result, error) {
 	if err != nil {
 		return r, err
 	}
-	defer space.release()
+	defer func() { space.release() }()
 	o.phase("loading probes")
 	a, err := startProbes(&o)
 	if err != nil {
@@ -66,7 +66,11 @@ func Record(ctx context.Context, w io.Writer, o Options) (Result, error) {
 	defer s.queues.close()
 	err = s.run(ctx)
 	r.Mode, r.End, r.CommandExit, r.Kept = a.mode, s.end, s.commandExit, s.kept
-	r.Elapsed, r.Bytes = time.Since(s.started), s.writer.Bytes()
+	r.Elapsed, r.Bytes, r.Files, r.Last = time.Since(s.started), s.bytes(), 1, w
+	if x := s.rotation; x != nil {
+		x.ending.Wait()
+		r.Files, r.Last, space = int(x.set.File), x.w, x.space
+	}
 	return r, err
 }
 
@@ -92,6 +96,7 @@ type session struct {
 	queues        queues
 	witness       witness
 	watcher       *watcher // nil until the snapshot is taken
+	rotation      *rotation
 	event         format.Event
 	record        ringbuf.Record
 
@@ -132,6 +137,13 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 		h.Filters = append(h.Filters, "all but "+s)
 	}
 	s.clock = h.Clock
+	if o.Rotate != nil {
+		s.rotation = &rotation{set: format.Set{ID: h.ID, File: 1, Numbers: []format.Numbers{}}, w: w, space: space,
+			began: time.Now()}
+		set := s.rotation.set
+		h.Set = &set
+		s.processes.again = true
+	}
 	var err error
 	if s.writer, err = format.NewWriter(w, *h, writerOptions(o, h.ID, space)); err != nil {
 		return nil, err
@@ -140,7 +152,7 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 	if (o.Events == EventsAll || o.Events == "") && !o.NoCauses {
 		s.queues.start()
 	}
-	s.witness.write = s.writer.Counters
+	s.witness.write = func(c format.Counters) error { return s.writer.Counters(c) }
 	s.witness.watch = watchSettings(func() { _ = s.ring.Flush() })
 	s.processes.write = func(p format.Process) error {
 		return errors.Join(s.witness.meet(&p), s.writer.Process(p))
@@ -254,7 +266,11 @@ func (s *session) run(ctx context.Context) error {
 		}()
 	}
 	if s.o.Confine { // the command has its caller's rights by now
-		s.kept = confine.Recorder(keep(cmd != nil, len(s.witness.procs) > 1))
+		more := confine.RecorderOptions{}
+		if s.o.Rotate != nil {
+			more.Owner, more.Links = s.o.Rotate.Owner, s.o.Rotate.Links
+		}
+		s.kept = confine.Recorder(keep(cmd != nil, len(s.witness.procs) > 1, s.o.Rotate), more)
 	}
 	wake := context.AfterFunc(stop, func() { _ = s.ring.Flush() })
 	defer wake()
@@ -266,6 +282,9 @@ func (s *session) run(ctx context.Context) error {
 	}
 	ended := s.o.Control.begin(func() { _ = s.ring.Flush() })
 	err := s.read(stop)
+	if settled := s.settle(); err == nil {
+		err = settled
+	}
 	ended()
 	if cmd != nil {
 		s.commandExit = cmd.end()
@@ -301,7 +320,7 @@ func reason(stop context.Context) string {
 	switch cause := context.Cause(stop); {
 	case cause == nil:
 		return "count"
-	case errors.Is(cause, errDuration), errors.Is(cause, errCommand):
+	case errors.Is(cause, errDuration), errors.Is(cause, errCommand), errors.Is(cause, ErrStopped):
 		return cause.Error()
 	}
 	return "signal"
@@ -309,7 +328,7 @@ func reason(stop context.Context) string {
 
 // read takes batches of events from the ring until it is time to stop.
 func (s *session) read(stop context.Context) error {
-	for stop.Err() == nil && (s.o.MaxEvents == 0 || s.writer.Events() < s.o.MaxEvents) {
+	for stop.Err() == nil && (s.o.MaxEvents == 0 || s.events() < s.o.MaxEvents) {
 		s.ring.SetDeadline(s.nextTick())
 		err := s.ring.ReadInto(&s.record)
 		switch {
@@ -362,6 +381,9 @@ func (s *session) drain() error {
 
 // nextTick is when tick has something to do.
 func (s *session) nextTick() time.Time {
+	if s.isHolding() {
+		return time.Now().Add(batchWait) // nothing else is due until the lists are there
+	}
 	next := s.clocked.Add(clockEvery)
 	if flush := s.flushed.Add(flushEvery); s.writer.Pending() && flush.Before(next) {
 		next = flush
@@ -374,6 +396,9 @@ func (s *session) nextTick() time.Time {
 			next = due
 		}
 	}
+	if due := s.nextRotation(); !due.IsZero() && due.Before(next) {
+		next = due
+	}
 	if told := s.told.Add(statusEvery); s.o.Status != nil && told.Before(next) {
 		next = told
 	}
@@ -383,6 +408,13 @@ func (s *session) nextTick() time.Time {
 // tick does what is due by time: losses, clock pairs, the end of a frame, status.
 func (s *session) tick() error {
 	now := time.Now()
+	s.o.Control.answer(s)
+	if err := s.rotate(now); err != nil {
+		return err
+	}
+	if s.isHolding() { // nothing is written meanwhile
+		return nil
+	}
 	if err := s.watcher.update(now); err != nil {
 		return err
 	}
@@ -432,14 +464,37 @@ func (s *session) tick() error {
 		s.told = now
 		s.o.Status(s.status())
 	}
-	s.o.Control.answer(s)
 	return nil
 }
 
 // status is how the recording stands.
 func (s *session) status() Status {
-	return Status{Elapsed: time.Since(s.started), Events: s.writer.Events(),
-		Lost: s.ledger.lostBefore(bootNS() - int64(flushEvery)), Bytes: s.writer.Bytes()}
+	return Status{Elapsed: time.Since(s.started), Events: s.events(),
+		Lost: s.ledger.lostBefore(bootNS() - int64(flushEvery)), Bytes: s.bytes()}
+}
+
+// mark writes a mark.
+func (s *session) mark(text string, uid uint32) error {
+	if len(text) > MaxMark {
+		return fmt.Errorf("a mark of %d bytes: at most %d fit", len(text), MaxMark)
+	}
+	return s.writer.Mark(format.Mark{BootNS: bootNS(), Text: text, UID: uid})
+}
+
+// events is how many events were recorded by now.
+func (s *session) events() uint64 {
+	if s.rotation != nil {
+		return s.rotation.before.events + s.writer.Events()
+	}
+	return s.writer.Events()
+}
+
+// bytes is how many bytes were written by now.
+func (s *session) bytes() int64 {
+	if s.rotation != nil {
+		return s.rotation.before.bytes + s.writer.Bytes()
+	}
+	return s.writer.Bytes()
 }
 
 // writeLosses writes what is lost for good. The entry of a call that waits is not: it is written now.

@@ -13,8 +13,10 @@ import (
 
 // Capabilities that a running recording has a use for, by number.
 const (
+	capChown         = 1 << unix.CAP_CHOWN
 	capDACOverride   = 1 << unix.CAP_DAC_OVERRIDE
 	capDACReadSearch = 1 << unix.CAP_DAC_READ_SEARCH
+	capFowner        = 1 << unix.CAP_FOWNER
 	capKill          = 1 << unix.CAP_KILL
 	capSysPtrace     = 1 << unix.CAP_SYS_PTRACE
 )
@@ -28,14 +30,25 @@ const (
 //     asking for the connections in other network namespaces at the end, and for their settings.
 //   - SYS_PTRACE: which program a process runs, its namespaces, and who sits in accept.
 //   - KILL: ending a command that changed its user.
-//   - DAC_OVERRIDE, DAC_READ_SEARCH: tracefs, for a user other than root.
-func keep(command, elsewhere bool) uint64 {
+//   - DAC_OVERRIDE, DAC_READ_SEARCH: tracefs, for a user other than root. DAC_OVERRIDE, too: further files in a
+//     folder that is not root's, and files that belong to the user who called sudo.
+//   - CHOWN: giving further files to that user; FOWNER: giving these files second names.
+func keep(command, elsewhere bool, files *Rotate) uint64 {
 	caps := uint64(capBPF | capPerfmon | capSysPtrace)
 	if paranoid() > 2 || elsewhere {
 		caps |= capSysAdmin
 	}
 	if command {
 		caps |= capKill
+	}
+	if files != nil && (files.Foreign || files.Owner > 0) {
+		caps |= capDACOverride
+	}
+	if files != nil && files.Owner > 0 {
+		caps |= capChown
+		if files.Links {
+			caps |= capFowner
+		}
 	}
 	if os.Geteuid() != 0 {
 		caps |= capDACOverride | capDACReadSearch

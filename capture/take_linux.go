@@ -19,6 +19,9 @@ func (s *session) takeRecord() error { return s.take(s.record.RawSample, false) 
 
 // take records an event, or keeps what the kernel tells of a process. Own: it only counts.
 func (s *session) take(record []byte, own bool) error {
+	if s.rotation != nil && s.hold(record) {
+		return nil
+	}
 	if c, ok := callIn(record); ok {
 		return s.takeCall(c, own)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -92,8 +93,8 @@ func (f *filter) forbid(calls ...uint32) {
 	}
 }
 
-// newFilter begins a filter with what is forbidden to all.
-func newFilter() *filter {
+// newFilter begins a filter with what is forbidden to all but the calls that rules which follow allow.
+func newFilter(ruled ...uint32) *filter {
 	f := &filter{}
 	f.op(loadWord, callArch, 0, 0)
 	f.op(ifEqual, auditArch, 1, 0)
@@ -114,7 +115,11 @@ func newFilter() *filter {
 		f.op(give, refuse, 0, 0)
 		f.op(give, unix.SECCOMP_RET_ALLOW, 0, 0)
 	})
-	f.forbid(forbidden...)
+	for _, call := range forbidden {
+		if !slices.Contains(ruled, call) {
+			f.forbid(call)
+		}
+	}
 	f.forbid(oldCalls...)
 	return f
 }

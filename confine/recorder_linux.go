@@ -14,6 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// RecorderOptions say what a recording goes on to do beyond writing its file. The zero value is nothing.
+type RecorderOptions struct {
+	Owner int  // user to whom new files are given, 0: nobody
+	Links bool // make folders, and give files further names
+}
+
 // Recorder gives up what recording no longer needs: capabilities but those to keep (a bit
 // each, by number), new privileges, and, by a filter of system calls, those that start a
 // program, change a file that is there, load a program into the kernel, or reach the
@@ -21,12 +27,12 @@ import (
 //
 // Landlock is not used: a process in a Landlock domain may not look at processes
 // outside of it (/proc/PID/exe, ns, syscall), whatever its capabilities.
-func Recorder(keep uint64) error {
+func Recorder(keep uint64, o RecorderOptions) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	// Beside the locked thread: Go starts threads by clone from any of them, and they
 	// inherit what their maker has.
-	return errors.Join(dropCapabilities(keep), forbidForRecorder())
+	return errors.Join(dropCapabilities(keep), forbidForRecorder(o))
 }
 
 // dropCapabilities drops all capabilities of all threads but those to keep.
@@ -61,8 +67,21 @@ var bpfCommands = []uint32{
 	unix.BPF_RAW_TRACEPOINT_OPEN, unix.BPF_LINK_CREATE, unix.BPF_LINK_UPDATE, unix.BPF_LINK_DETACH,
 }
 
-func forbidForRecorder() error {
-	f := newFilter()
+func forbidForRecorder(o RecorderOptions) error {
+	var allowed []uint32
+	if o.Owner > 0 {
+		allowed = append(allowed, unix.SYS_FCHOWN)
+	}
+	if o.Links {
+		allowed = append(allowed, unix.SYS_LINKAT, unix.SYS_MKDIRAT)
+	}
+	f := newFilter(allowed...)
+	if o.Owner > 0 {
+		f.when(unix.SYS_FCHOWN, func(f *filter) {
+			f.arg(1)
+			f.among(uint32(o.Owner))
+		})
+	}
 	f.when(unix.SYS_BPF, func(f *filter) {
 		f.arg(0)
 		f.among(bpfCommands...)

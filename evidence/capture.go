@@ -28,6 +28,8 @@ type Capture struct {
 	name  string
 	clock format.Clock
 	taken *format.Batch // read to find the clock, and not yet given
+
+	joined *joined // nil: it is one file
 }
 
 // NewCapture goes on with a reader that has read the header and given no batch yet. name is what
@@ -56,15 +58,6 @@ func (c *Capture) Start() *format.Header {
 	h := *c.Header()
 	h.Clock = c.clock
 	return &h
-}
-
-// Next gives the next batch, as format.Reader does.
-func (c *Capture) Next() (*format.Batch, error) {
-	if b := c.taken; b != nil {
-		c.taken = nil
-		return b, nil
-	}
-	return c.Reader.Next()
 }
 
 // scanClock looks for the clock in the whole file.

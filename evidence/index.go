@@ -3,6 +3,7 @@ package evidence
 // This file describes a large capture by its index, without reading what lies between.
 
 import (
+	"encoding/hex"
 	"errors"
 	"io"
 	"math"
@@ -39,7 +40,7 @@ func DescribeByIndex(file io.ReaderAt, bytes int64, open func() (*Capture, error
 		}
 		if b.End != nil {
 			end := *b.End
-			i.End, i.InFrames = &end, b.Offset+b.Bytes
+			i.End, i.InFrames, i.Head = &end, b.Offset+b.Bytes, hex.EncodeToString(b.Chain[:])
 		}
 	}
 	for _, f := range frames {

@@ -3,6 +3,7 @@ package evidence
 // This file has what acc info says of a capture.
 
 import (
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -41,10 +42,56 @@ type Info struct {
 	Header     *format.Header         `json:"header"`      // of the capture
 	End        *format.End            `json:"end"`         // null if it is missing
 	Losses     []format.Loss          `json:"losses"`      // the first hundred
+	Marks      []analysis.Mark        `json:"marks"`       // the first hundred that were noted while it was recorded; null: not read
 	Start      *Inventory             `json:"at_start"`    // what was there when recording began
 	Finish     *Inventory             `json:"at_end"`      // what was there when it ended; the tasks are also in end
 	CrossCheck *crosscheck.Comparison `json:"cross_check"` // what the kernel's own counters say
-	Clock      format.Clock           `json:"-"`           // see [Capture.Clock]
+	Head       string                 `json:"head"`        // chain head: of the last frame that was read, hexadecimal
+	// of a recording in several files, whether the file before it is here, too: first (there is none before it), yes,
+	// no, or differs (it is another one than the header names, or it was changed); "" of other captures
+	Follows string       `json:"follows"`
+	Clock   format.Clock `json:"-"` // see [Capture.Clock]
+
+	noted []format.Mark
+}
+
+// What Info.Follows can be.
+const (
+	FollowsFirst   = "first"
+	FollowsYes     = "yes"
+	FollowsNo      = "no"
+	FollowsDiffers = "differs"
+)
+
+// Chain says of each of these captures whether the file before it in its recording is among them.
+func Chain(list []*Info) {
+	type place struct {
+		id   string
+		file uint32
+	}
+	at := map[place]*Info{}
+	for _, i := range list {
+		if s := i.Header.Set; s != nil {
+			at[place{s.ID, s.File}] = i
+		}
+	}
+	for _, i := range list {
+		s := i.Header.Set
+		if s == nil {
+			continue
+		}
+		before := at[place{s.ID, s.File - 1}]
+		switch {
+		case s.File <= 1:
+			i.Follows = FollowsFirst
+		case before == nil:
+			i.Follows = FollowsNo
+		case before.Header.ID != s.Previous, before.Head != s.PreviousHead && i.Header.Redacted == nil:
+			i.Follows = FollowsDiffers
+		default:
+			i.Follows = FollowsYes
+		}
+	}
 }
 
 // What is read of a capture to describe it.
@@ -112,6 +159,7 @@ func (s *Inventory) add(x *format.Snapshot) {
 // knows the file.
 func Describe(c *Capture) (i *Info, verdict, err error) {
 	i = &Info{Schema: analysis.SchemaVersion, Read: ReadAll, Losses: []format.Loss{}, Steps: []ClockStep{},
+		Marks: []analysis.Mark{},
 		Start: newInventory(), Finish: newInventory(),
 		Returns: new(uint64), Accepted: new(uint64), PerAccept: new(float64), Processes: new(int)}
 	var readErr error
@@ -136,6 +184,14 @@ func Describe(c *Capture) (i *Info, verdict, err error) {
 		*i.PerAccept = float64(i.InFrames) / float64(*i.Accepted)
 	}
 	i.Events, i.Lost, i.First, i.Last = r.Capture.Events, r.Recording.Lost, r.Capture.First, r.Capture.Last
+	for _, m := range i.noted {
+		mark := analysis.Mark{BootNS: m.BootNS, Text: m.Text, UID: m.UID}
+		if x.Clocks().Known(m.BootNS) {
+			at := x.Clocks().Time(m.BootNS)
+			mark.At = &at
+		}
+		i.Marks = append(i.Marks, mark)
+	}
 	i.CrossCheck, i.Integrity, i.Recording = &r.CrossCheck, r.Integrity, r.Recording
 	verdict = c.Verdict(readErr, x.End(), r)
 	i.judge(c, verdict)
@@ -169,6 +225,8 @@ func (i *Info) judge(c *Capture, verdict error) {
 func (i *Info) add(b *format.Batch, clock *format.Clock) {
 	i.Frames++
 	i.InFrames += b.Bytes
+	i.Head = hex.EncodeToString(b.Chain[:])
+	i.noted = append(i.noted, b.Marks[:min(len(b.Marks), maxNamed-len(i.noted))]...)
 	*i.Processes += len(b.Processes)
 	for _, c := range b.Clocks {
 		i.step(clock, c)

@@ -86,7 +86,11 @@ func TestNumbersFit(t *testing.T) {
 					continue
 				}
 				b := list[1]
-				if !strings.Contains(fmt.Sprintf("%+v %+v", b, b.End), fmt.Sprint(v)) {
+				cost := Cost{}
+				if b.End != nil && b.End.Cost != nil {
+					cost = *b.End.Cost
+				}
+				if !strings.Contains(fmt.Sprintf("%+v %+v %+v", b, b.End, cost), fmt.Sprint(v)) {
 					t.Errorf("%s %v = %v is read as %+v %+v", tag, way, v, b, b.End)
 				}
 			}

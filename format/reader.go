@@ -46,6 +46,7 @@ type Batch struct {
 	Counters  []Counters
 	Watches   []Watch
 	Doings    []Doing
+	Marks     []Mark
 	Gaps      []Gap // of a repaired capture, before the next batch
 	Events    []Event
 	End       *End  // in the last batch only

@@ -3,6 +3,7 @@ package format
 // This file has the records of a capture: header, processes, clocks, snapshots, END.
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -48,6 +49,45 @@ type Header struct {
 	Fields   []FieldSpec `msgpack:"fields" json:"fields"`
 	Repaired *Repaired   `msgpack:"repaired,omitempty" json:"repaired"` // nil: this is the capture that was recorded
 	Redacted *Redacted   `msgpack:"redacted,omitempty" json:"redacted"` // nil: names and addresses are the original ones
+	Set      *Set        `msgpack:"set,omitempty" json:"set"`           // nil: the recording is one file
+}
+
+// Set says which part of a recording in several files a capture is. Each file is a capture by itself; numbers of
+// hits and processes go on from file to file.
+type Set struct {
+	ID       string `msgpack:"id" json:"id"`             // of the recording: the capture id of its first file
+	File     uint32 `msgpack:"file" json:"file"`         // number of this file, from 1
+	Previous string `msgpack:"previous" json:"previous"` // capture id of the file before it, "" of the first
+	// chain head of the file before it, hexadecimal
+	PreviousHead string `msgpack:"previous_head" json:"previous_head"`
+	// what hits had taken before this file: as in END of the file before it
+	Numbers []Numbers `msgpack:"numbers" json:"numbers"`
+}
+
+// Numbers are those that the hits of one probe on one CPU took, up to the end of a file that others follow.
+type Numbers struct {
+	CPU  uint32 `msgpack:"cpu" json:"cpu"`
+	Hook Hook   `msgpack:"hook" json:"hook"`
+	Kind Kind   `msgpack:"kind" json:"kind"`
+	Last uint64 `msgpack:"last" json:"last"` // the largest that had come
+	// smaller ones that had neither come nor were lost: their events, or losses, are in a later file
+	Open []NumberRange `msgpack:"open,omitempty" json:"open,omitempty"`
+}
+
+// NumberRange is numbers from First to Last.
+type NumberRange struct {
+	First uint64 `msgpack:"first" json:"first"` // the smallest
+	Last  uint64 `msgpack:"last" json:"last"`   // the largest
+}
+
+// Opened is how many numbers are open.
+func (n *Numbers) Opened() (count uint64) {
+	for _, r := range n.Open {
+		if r.First <= r.Last && count <= math.MaxUint64/2 { // others no recorder writes
+			count += r.Last - r.First + 1
+		}
+	}
+	return count
 }
 
 // Selection is what a recording is of: events that every criterion with values fits, of each one of its values. What
@@ -284,6 +324,13 @@ type Loss struct {
 	ToNS   int64  `msgpack:"to_ns" json:"to_ns"`     // CLOCK_BOOTTIME of the first event after them
 }
 
+// Mark is what somebody noted while it was recorded: acc ctl mark.
+type Mark struct {
+	BootNS int64  `msgpack:"boot_ns" json:"boot_ns"` // when, CLOCK_BOOTTIME
+	Text   string `msgpack:"text" json:"text"`       // as it was given
+	UID    uint32 `msgpack:"uid" json:"uid"`         // who did
+}
+
 // ProbeTotal is the account of one probe over the whole recording:
 // Recorded + Lost + Filtered = Seen.
 type ProbeTotal struct {
@@ -311,12 +358,15 @@ type Blocked struct {
 	Listener uint64 `msgpack:"listener,omitempty" json:"listener,omitempty"`
 }
 
-// EndDiskFull is the End.Reason of a recording for which there was no more room.
-const EndDiskFull = "disk full"
+// What End.Reason can be, and readers look for.
+const (
+	EndDiskFull = "disk full" // there was no more room
+	EndRotation = "rotation"  // the recording goes on in another file
+)
 
 // End is the last record of a capture that was closed in order.
 type End struct {
-	// "signal", "count", "duration", "command", "error", "disk full" ...
+	// "signal", "count", "duration", "command", "error", "disk full", "rotation" ...
 	Reason string `msgpack:"reason" json:"reason"`
 	Detail string `msgpack:"detail" json:"detail"` // more about it, "" if there is no more to say
 	// everything that was seen was written or counted as lost
@@ -342,6 +392,27 @@ type End struct {
 	UnixRefused []UnixRefused `msgpack:"unix_refused,omitempty" json:"unix_refused,omitempty"`
 	// connects, refused or not, that the kernel did not run the probe for
 	UnixUnseen uint64 `msgpack:"unix_unseen,omitempty" json:"unix_unseen,omitempty"`
+
+	// what recording cost since it began; nil: not known
+	Cost *Cost `msgpack:"cost,omitempty" json:"cost"`
+
+	// what hits had taken by the end of a file that another one follows; that one's header says the same
+	Numbers []Numbers `msgpack:"numbers,omitempty" json:"numbers,omitempty"`
+}
+
+// Cost is what a recording took of the host, from its beginning.
+type Cost struct {
+	CPUNS     int64 `msgpack:"cpu_ns" json:"cpu_ns"`         // CPU time of the recorder's process
+	PeakBytes int64 `msgpack:"peak_bytes" json:"peak_bytes"` // most memory that it had (ru_maxrss)
+	// of the programs in the kernel, where that counts it (kernel.bpf_stats_enabled)
+	Programs []ProgramCost `msgpack:"programs,omitempty" json:"programs,omitempty"`
+}
+
+// ProgramCost is what one program in the kernel took.
+type ProgramCost struct {
+	Name string `msgpack:"name" json:"name"`     // of the program
+	Runs uint64 `msgpack:"runs" json:"runs"`     // how often it ran
+	NS   int64  `msgpack:"run_ns" json:"run_ns"` // and for how long
 }
 
 // UnreadNetNS is a network namespace with sockets that have events, of which no counters could be read, nor a list

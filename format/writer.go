@@ -145,6 +145,9 @@ func (w *Writer) Watch(x Watch) error { return w.record("watch", &x) }
 // Doing records what a thread did.
 func (w *Writer) Doing(x Doing) error { return w.record("doing", &x) }
 
+// Mark records a mark.
+func (w *Writer) Mark(m Mark) error { return w.record("mark", &m) }
+
 // Loss records a loss.
 func (w *Writer) Loss(l Loss) error { return w.record("loss", &l) }
 
@@ -369,6 +372,9 @@ func (w *Writer) Close(end End) error {
 
 // Events is how many events the capture holds so far.
 func (w *Writer) Events() uint64 { return w.count }
+
+// Head is the chain head so far: the chain of the last frame.
+func (w *Writer) Head() [32]byte { return w.chain }
 
 // Bytes is how many bytes have been written so far.
 func (w *Writer) Bytes() int64 { return w.at }

@@ -83,6 +83,9 @@ func (a *Account) Records(b *format.Batch) {
 	if b.Header != nil {
 		a.repair, a.began = b.Header.Repaired != nil, b.Header.Clock
 		a.numbers.beganNS = a.began.BootNS
+		if set := b.Header.Set; set != nil {
+			a.numbers.goOn(set.Numbers)
+		}
 	}
 	for _, l := range b.Losses {
 		a.losses[counted{l.Hook, l.Kind}] += l.Count
@@ -269,9 +272,22 @@ func (a *Account) gaps(p counted, t *format.ProbeTotal) {
 		return
 	}
 	missing, behind := a.numbers.missing(p)
-	if missing > sum(t.Lost, t.Own) {
-		a.contradict("the numbers of %s of %s leave out %d, END knows of %d lost and %d of the recorder's own", t.Kind,
-			t.Hook, missing, t.Lost, t.Own)
+	later := uint64(0) // numbers whose events are in a later file
+	for i := range a.end.Numbers {
+		if n := &a.end.Numbers[i]; n.Hook == p.hook && n.Kind == p.kind {
+			later = sum(later, n.Opened())
+			if of := behind[n.CPU]; of > 0 {
+				behind[n.CPU] = of - min(of, n.Opened())
+			}
+		}
+	}
+	if missing > sum(sum(t.Lost, t.Own), later) {
+		text := fmt.Sprintf("the numbers of %s of %s leave out %d, END knows of %d lost and %d of the recorder's own",
+			t.Kind, t.Hook, missing, t.Lost, t.Own)
+		if later > 0 {
+			text += fmt.Sprintf(", and %d that a later file has", later)
+		}
+		a.contradict("%s", text)
 		return
 	}
 	if a.lossesMore {

@@ -115,6 +115,26 @@ func (s *numbers) add(e *format.Event) {
 	}
 }
 
+// goOn begins behind the numbers that hits took before this file.
+func (s *numbers) goOn(list []format.Numbers) {
+	for i := range list {
+		x := &list[i]
+		if x.Hook >= hooks || x.Kind >= format.NumKinds {
+			continue
+		}
+		n := s.of(hitOn{x.CPU, x.Hook, x.Kind})
+		if n == nil {
+			s.full = true
+			return
+		}
+		n.most, n.own, n.settling = x.Last, x.Last, settled
+		n.count = x.Last - min(x.Last, x.Opened())
+		for _, r := range x.Open {
+			s.gap(n, absent{r.First, r.Last})
+		}
+	}
+}
+
 // of gives what is known of a hook and kind on a CPU; nil if there are too many.
 func (s *numbers) of(on hitOn) *number {
 	if on.cpu < nearCPUs {

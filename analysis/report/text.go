@@ -50,6 +50,7 @@ func Text(w io.Writer, r *analysis.Result, o TextOptions) error {
 	t.answer()
 	t.WriteByte('\n')
 	t.head()
+	t.marks()
 	t.totals()
 	t.times()
 	t.connections()
@@ -64,6 +65,23 @@ func Text(w io.Writer, r *analysis.Result, o TextOptions) error {
 	_, err := w.Write(t.Bytes())
 	return err
 }
+
+// marks lists what was noted while it was recorded.
+func (t *text) marks() {
+	for _, m := range t.r.Marks[:min(len(t.r.Marks), maxShownMarks)] {
+		at := "at a time that is not known"
+		if m.At != nil {
+			at = m.At.In(t.zone).Format("15:04:05.000")
+		}
+		t.fold("", "mark "+at+":", format.Quote(m.Text))
+	}
+	if n := len(t.r.Marks) - maxShownMarks; n > 0 {
+		t.fold("", "mark", "and "+many(uint64(n), "more"))
+	}
+}
+
+// maxShownMarks is how many are listed on a screen.
+const maxShownMarks = 20
 
 // newText begins a screen.
 func newText(r *analysis.Result, o TextOptions) *text {

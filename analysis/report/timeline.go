@@ -151,6 +151,7 @@ func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clocks *format.Clocks
 	}
 	head := newText(r, o)
 	head.line("", "", strings.Join(legend, "  "))
+	head.marks()
 	_, err := w.Write(append(head.Bytes(), t.Bytes()...))
 	return err
 }

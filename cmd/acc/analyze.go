@@ -64,7 +64,9 @@ events, or by the client's address and port. --timeline draws connections. --fro
 --until choose attempts and connections by time, -f by a condition ("acc help filter"). With
 -f, the screen has the figures of what is selected beside those of the capture, and the
 findings of listeners that are selected as a whole. docs/JSON.md explains the keys of --json.
-- reads standard input. Of a folder, analyze reads all *.acc in it, each by itself.`,
+- reads standard input. Of a folder, analyze reads all *.acc in it, each by itself. The
+files of a recording that went on from file to file (acc record --rotate-size) are read as
+one capture.`,
 		Example: `  acc analyze incident.acc
   acc analyze --json incident.acc
   acc analyze --fail-on warning incident.acc
@@ -187,25 +189,40 @@ func (o *analyzeOptions) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// analyzeAll analyzes several captures, each for itself. Only the answers of people are printed so: the
+// analyzeAll analyzes several captures, each for itself, but files of one recording together. Only the answers of people are printed so: the
 // lines of lists and JSON do not say which capture they are of.
 func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o analyzeOptions) error {
-	if view, _ := o.view(); o.json || view != viewScreen && view != viewBrief {
-		return &usageError{
-			fmt.Errorf("lists and JSON are of one capture, not of %d: they would not say which one a line is of",
-				len(names)),
-			"run it for each: for f in *.acc; do acc analyze --json \"$f\"; done",
-		}
-	}
 	if i := slices.Index(names, "-"); i >= 0 && slices.Contains(names[i+1:], "-") {
 		return &usageError{errors.New("standard input can be read once"), "name - one time"}
 	}
 	ins, errs := openFiles(names)
-	worst := exitOK
+	confineReader(false)
+	joinSets(ins)
+	units := 0
+	for i := range ins {
+		if ins[i] != nil || errs[i] != nil {
+			units++
+		}
+	}
+	if units == 1 && ins[0] != nil {
+		return analyzeInput(ctx, out, errOut, ins[0], o)
+	}
+	if view, _ := o.view(); o.json || view != viewScreen && view != viewBrief {
+		return &usageError{
+			fmt.Errorf("lists and JSON are of one capture, not of %d: they would not say which one a line is of",
+				units),
+			"run it for each: for f in *.acc; do acc analyze --json \"$f\"; done",
+		}
+	}
+	worst, first := exitOK, true
 	for i, in := range ins {
-		if i > 0 {
+		if in == nil && errs[i] == nil { // a part of another one
+			continue
+		}
+		if !first {
 			fmt.Fprintln(out)
 		}
+		first = false
 		err := errs[i]
 		if err == nil {
 			fmt.Fprintf(out, "%s\n", format.Quote(in.name))

@@ -88,7 +88,7 @@ func analyzeSmall(ctx context.Context, files []string, o analysis.Options) *anal
 	if err != nil || !st.Mode().IsRegular() || st.Size() > smallCapture {
 		return nil
 	}
-	in, err := openCapture(files[0], format.ReaderOptions{Parts: true})
+	in, err := openCaptures(files[:1], format.ReaderOptions{Parts: true})
 	if err != nil {
 		return nil
 	}

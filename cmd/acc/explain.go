@@ -26,7 +26,7 @@ type explainOptions struct {
 func newExplainCommand() *cobra.Command {
 	o := explainOptions{}
 	cmd := &cobra.Command{
-		Use:   "explain SEQ FILE",
+		Use:   "explain SEQ FILE...|FOLDER",
 		Short: "Say in words what one event means",
 		Long: `Explain prints what the event with sequence number SEQ means, in a few sentences, and then
 all its fields with their meanings. The findings of acc analyze name events by these
@@ -40,10 +40,10 @@ recording complete.`,
 			if len(args) == 0 {
 				return eventsOfFindings(cmd, args, word)
 			}
-			return oneCaptureFile(cmd, args[1:], word)
+			return captureFiles(cmd, args[1:], word)
 		},
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 {
+			if len(args) < 2 {
 				return usage(cmd, errors.New("name the sequence number of an event and a capture file"))
 			}
 			return nil
@@ -53,7 +53,7 @@ recording complete.`,
 			if err != nil || seq == 0 {
 				return usage(cmd, fmt.Errorf("%q is no sequence number", args[0]))
 			}
-			return runExplain(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), seq, args[1], o)
+			return runExplain(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), seq, args[1:], o)
 		},
 	}
 	takesRead(cmd)
@@ -93,8 +93,8 @@ func (l listenerAddrs) add(b *format.Batch, upTo uint64) {
 	}
 }
 
-func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, name string, o explainOptions) error {
-	in, err := openCapture(name, format.ReaderOptions{Salvage: o.salvage})
+func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, names []string, o explainOptions) error {
+	in, err := openCaptures(names, format.ReaderOptions{Salvage: o.salvage})
 	if err != nil {
 		return err
 	}

@@ -25,17 +25,16 @@ type eventFilter struct {
 }
 
 // open opens a capture, and reads it once before if the filter asks for findings.
-func (x *eventFilter) open(ctx context.Context, name string, salvage bool) (*input, error) {
-	if x.f == nil || !x.f.Uses(filter.FindingsName) {
-		return openCapture(name, format.ReaderOptions{Salvage: salvage})
-	}
-	in, err := openFile(name)
+func (x *eventFilter) open(ctx context.Context, names []string, salvage bool) (*input, error) {
+	in, err := openInput(names)
 	if err != nil {
 		return nil, err
 	}
 	in.opts, in.inside = format.ReaderOptions{Salvage: salvage}, true
-	confineReader(false)
-	if x.findings, err = in.findingsFirst(ctx, salvage); err == nil {
+	if x.f != nil && x.f.Uses(filter.FindingsName) {
+		x.findings, err = in.findingsFirst(ctx, salvage)
+	}
+	if err == nil {
 		err = in.begin(in.source, salvage)
 	}
 	if err != nil {

@@ -48,7 +48,7 @@ func newLater(in *input, from string) (*later, error) {
 	l := &later{input: in, clock: in.Clock(), clocks: format.NewClocks(in.Clock())}
 	var frames []format.Frame
 	var index error
-	if in.bytes > 0 {
+	if in.bytes > 0 && len(in.more) == 0 {
 		frames, index = format.ReadIndex(in.file, in.bytes)
 	}
 	if from != "" {

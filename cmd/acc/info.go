@@ -30,7 +30,9 @@ the recording is complete, and what was lost or missed. It reads all of a file o
 index, and says that it did not look at the rest; --full reads all. It works on truncated
 and corrupt files. --reveals lists what the capture gives away: addresses, names, paths,
 users, by kind, with counts and samples. - reads standard input; of a folder, info reads all *.acc in it. With
---json, a file that can't be read gives an object, too: its error says why.`,
+--json, a file that can't be read gives an object, too: its error says why. Of a recording in
+several files, the last lines say which of them are here, and whether each follows the one
+before it.`,
 		ValidArgsFunction: captureFiles,
 		Example: `  acc info incident.acc
   acc info --full incident.acc
@@ -47,6 +49,8 @@ users, by kind, with counts and samples. - reads standard input; of a folder, in
 			worst := exitOK
 			ins, errs := openFiles(args)
 			confineReader(false)
+			orderSets(ins)
+			var shown []*evidence.Info
 			for i, in := range ins {
 				if i > 0 && !o.json {
 					fmt.Fprintln(cmd.OutOrStdout())
@@ -55,12 +59,17 @@ users, by kind, with counts and samples. - reads standard input; of a folder, in
 				if err == nil && o.reveals {
 					err = runReveals(cmd.Context(), cmd.OutOrStdout(), in, o)
 				} else if err == nil {
-					err = runInfo(cmd.OutOrStdout(), cmd.ErrOrStderr(), in, o)
+					err = runInfo(cmd.OutOrStdout(), cmd.ErrOrStderr(), in, o, &shown)
 				} else if o.json {
 					err = errors.Join(err, tellUnreadable(cmd.OutOrStdout(), args[i], err))
 				}
 				if err != nil {
 					worst = max(worst, exitCode(err, cmd.ErrOrStderr()))
+				}
+			}
+			if !o.json {
+				if err := printSets(cmd.OutOrStdout(), shown, widthOf(cmd.OutOrStdout()), o.zone); err != nil {
+					return err
 				}
 			}
 			if worst != exitOK {
@@ -178,7 +187,8 @@ func runReveals(ctx context.Context, out io.Writer, in *input, o infoOptions) er
 	return revealsText(out, revealed, nil)
 }
 
-func runInfo(out, errOut io.Writer, in *input, o infoOptions) error {
+// runInfo describes an input, and adds that to those that are shown.
+func runInfo(out, errOut io.Writer, in *input, o infoOptions, shown *[]*evidence.Info) error {
 	defer in.Close()
 	p := in.showProgress(errOut, false, out)
 	defer p.stop()
@@ -211,6 +221,8 @@ func runInfo(out, errOut io.Writer, in *input, o infoOptions) error {
 	}
 	p.stop()
 	i.Bytes = cmp.Or(in.bytes, counted.N)
+	*shown = append(*shown, i.Info)
+	evidence.Chain(*shown)
 	w := bufio.NewWriter(out)
 	var err error
 	if o.json {

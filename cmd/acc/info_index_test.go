@@ -62,7 +62,7 @@ func TestInfoByIndex(t *testing.T) {
 				t.Fatal(openErr)
 			}
 			var out bytes.Buffer
-			err = runInfo(&out, new(bytes.Buffer), in, infoOptions{full: full, json: asJSON})
+			err = runInfo(&out, new(bytes.Buffer), in, infoOptions{full: full, json: asJSON}, new([]*evidence.Info))
 			if text += out.String(); asJSON && out.Len() > 0 {
 				plain := regexp.MustCompile(`"hook": "[a-z_0-9]*"|"kind": "[a-z]*"`).ReplaceAll(out.Bytes(), []byte(`"x": 0`)) // words, which Go does not read again
 				if err := json.Unmarshal(plain, &i); err != nil {

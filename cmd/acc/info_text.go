@@ -30,13 +30,17 @@ func (i *info) text(out io.Writer, width int, zone *time.Location) error {
 	i.selection(row)
 	i.origin(row, zone)
 	if i.Read == evidence.ReadAll {
-		i.whole(row)
+		i.whole(row, zone)
 	} else {
 		i.outline(row)
 	}
+	i.cost(row)
 	list(row, "settings", sysctls(h))
 	row("command", "%s", format.Quote(strings.Join(h.Command, " ")))
 	row("id", "%s", format.Quote(h.ID))
+	if h.Set != nil {
+		row("", "file %d of recording %s", h.Set.File, format.Quote(h.Set.ID))
+	}
 	i.probes(row)
 	return s.write(textOut(out), width)
 }
@@ -63,6 +67,25 @@ func filteredBy(end *format.End) (sum uint64) {
 		sum += t.Filtered
 	}
 	return sum
+}
+
+// cost says what recording took of the host.
+func (i *info) cost(row func(name, format string, args ...any)) {
+	if i.End == nil || i.End.Cost == nil {
+		return
+	}
+	c := i.End.Cost
+	row("cost", "%s of CPU time, at most %s of memory", report.Duration(c.CPUNS), report.Bytes(c.PeakBytes))
+	if len(c.Programs) == 0 {
+		row("", "what the programs in the kernel took was not counted (sysctl kernel.bpf_stats_enabled)")
+		return
+	}
+	runs, ns := uint64(0), int64(0)
+	for _, p := range c.Programs {
+		runs, ns = runs+p.Runs, ns+p.NS
+	}
+	row("", "%s in the kernel, in %s; most in %s (%s)", report.Duration(ns), humanize.Plural(runs, "run"),
+		format.Quote(c.Programs[0].Name), report.Duration(c.Programs[0].NS))
 }
 
 // states says whether the file is intact and the recording complete.
@@ -217,7 +240,7 @@ func (i *info) time(row func(name, format string, args ...any), zone *time.Locat
 }
 
 // whole prints what the events and records of a capture say.
-func (i *info) whole(row func(name, format string, args ...any)) {
+func (i *info) whole(row func(name, format string, args ...any), zone *time.Location) {
 	row(
 		"events",
 		"%s: %s, %s accepted; %s",
@@ -231,6 +254,14 @@ func (i *info) whole(row func(name, format string, args ...any)) {
 		size += fmt.Sprintf(", %.1f bytes an accepted connection", *i.PerAccept)
 	}
 	row("size", "%s", size)
+	for _, m := range i.Marks[:min(len(i.Marks), 20)] {
+		at := "at a time that is not known"
+		if m.At != nil {
+			at = m.At.In(zone).Format("2006-01-02 15:04:05.000 -07:00")
+		}
+		row("mark", "%s: %s", at, format.Quote(m.Text))
+	}
+	more(row, len(i.Marks), 20)
 	i.settings(row)
 	inventoryText(i.Start, row, "at the start")
 	if i.End != nil && i.Finish.Blocked == 0 {

@@ -29,6 +29,14 @@ func oneCapture(cmd *cobra.Command, args []string) error {
 		"and verify read several", cmd.Name(), len(args)))
 }
 
+// someCaptures wants one argument at least, captures or folders.
+func someCaptures(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usage(cmd, errors.New("name a capture file, or - for standard input"))
+	}
+	return nil
+}
+
 // confineReader gives up what a reader of files does not need; tests that run commands in
 // their own process replace it.
 var confineReader = confine.Reader
@@ -46,24 +54,15 @@ type input struct {
 	whole             bool                // records of all frames are wanted: none is passed over by the index
 	each              func(*format.Batch) // is given each batch before its events are; nil: nobody wants them
 	zone              *time.Location      // in which times of the command line are meant; nil: the recorded host's
+	more              []*input            // files of the same recording that follow it
 }
 
-func (in *input) Close() { in.file.Close() }
-
-// openCapture opens a capture file, or standard input for "-", confines the
-// process to what is open then, and reads the header.
-func openCapture(name string, o format.ReaderOptions) (*input, error) {
-	in, err := openFile(name)
-	if err != nil {
-		return nil, err
+// Close closes it, and those that follow it.
+func (in *input) Close() {
+	in.file.Close()
+	for _, x := range in.more {
+		x.file.Close()
 	}
-	in.opts, in.inside = o, true
-	confineReader(false)
-	if err := in.begin(in.source, o.Salvage); err != nil {
-		in.Close()
-		return nil, err
-	}
-	return in, nil
 }
 
 // openFile opens a capture file, or standard input for "-", and reads nothing of it.
@@ -155,6 +154,9 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 		again = in.source
 	}
 	in.Capture, err = evidence.NewCapture(in.name, reader, again)
+	if err == nil && len(in.more) > 0 {
+		in.join(salvage)
+	}
 	return err
 }
 

@@ -90,7 +90,7 @@ a capture file. It replays and analyses captures on Linux, macOS and Windows, wi
 	root.AddGroup(commandGroups...)
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")
-	addGroup(root, "record", newRecordCommand(), newDoctorCommand())
+	addGroup(root, "record", newRecordCommand(), newCtlCommand(), newDoctorCommand())
 	addGroup(root, "read", newAnalyzeCommand(), newExplainCommand(), newFieldsCommand(), newInfoCommand(),
 		newReplayCommand())
 	addGroup(root, "evidence", newRedactCommand(), newRepairCommand(), newSignCommand(),

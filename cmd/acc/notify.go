@@ -11,11 +11,13 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/capture"
+	"github.com/acc-project/acc/format"
 )
 
 // notifyEvery is how often the service manager gets a new status line.
@@ -132,6 +134,25 @@ func printStatus(ctx context.Context, errOut io.Writer, recording *capture.Contr
 				if s, err := recording.Status(); err == nil {
 					fmt.Fprintf(errOut, "acc: recording for %s: %s, %s lost; %s\n", s.Elapsed.Round(time.Second),
 						humanize.Plural(s.Events, "event"), report.Count(s.Lost), report.Bytes(s.Bytes))
+				}
+			}
+		}
+	}()
+}
+
+// rotateAtHangUp has the recording go on in another file at each SIGHUP, until ctx ends.
+func rotateAtHangUp(ctx context.Context, errOut io.Writer, recording *capture.Control) {
+	signal.Ignore(syscall.SIGHUP) // as a reason to end
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-signals:
+				if err := recording.Rotate(); err != nil {
+					fmt.Fprintf(errOut, "acc: SIGHUP begins no other file: %s\n", format.Quote(err.Error()))
 				}
 			}
 		}

@@ -21,6 +21,7 @@ type output struct {
 	stdout bool
 	root   *os.Root // its folder
 	base   string   // its name there
+	made   time.Time
 
 	checking sync.Mutex
 	state    outputState
@@ -92,11 +93,7 @@ func createOutput(name string, force bool, ready func() error) (*output, error) 
 		}
 	}
 	if err == nil {
-		o.file, err = root.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, 0o600)
-	}
-	if err == nil && lockFile(o.file) { // it was found by another one, who is about to remove it
-		err = errWritten
-		o.file.Close()
+		err = o.create()
 	}
 	if err != nil {
 		root.Close()
@@ -109,9 +106,21 @@ func createOutput(name string, force bool, ready func() error) (*output, error) 
 		}
 		return nil, err
 	}
+	return o, nil
+}
+
+// create makes the file, which is not there, and locks it.
+func (o *output) create() (err error) {
+	if o.file, err = o.root.OpenFile(o.base, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, 0o600); err != nil {
+		return err
+	}
+	if lockFile(o.file) { // it was found by another one, who is about to remove it
+		o.file.Close()
+		return errWritten
+	}
 	giveToCaller(o.file)
 	o.openForCheck()
-	return o, nil
+	return nil
 }
 
 // old opens a file that is there and may be overwritten: a regular one, by force, that no acc
@@ -142,11 +151,19 @@ func (o *output) old(force bool) (*os.File, error) {
 // giveToCaller makes the file belong to the user who called sudo. If that fails,
 // root keeps it.
 func giveToCaller(f *os.File) {
-	uid, err1 := strconv.Atoi(os.Getenv("SUDO_UID"))
-	gid, err2 := strconv.Atoi(os.Getenv("SUDO_GID"))
-	if err1 == nil && err2 == nil && os.Geteuid() == 0 {
+	if uid, gid := caller(); uid > 0 {
 		_ = f.Chown(uid, gid)
 	}
+}
+
+// caller is the user who called sudo, 0 if nobody did.
+func caller() (uid, gid int) {
+	uid, err1 := strconv.Atoi(os.Getenv("SUDO_UID"))
+	gid, err2 := strconv.Atoi(os.Getenv("SUDO_GID"))
+	if err1 != nil || err2 != nil || os.Geteuid() != 0 {
+		return 0, 0
+	}
+	return uid, gid
 }
 
 // close makes the capture durable. It gives a *lostError if the file is not what was written.

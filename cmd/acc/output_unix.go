@@ -63,6 +63,18 @@ func links(st fs.FileInfo) uint64 {
 	return 1
 }
 
+// dumpSignal has a flight recorder dump.
+var dumpSignal os.Signal = syscall.SIGUSR2
+
+// umask sets the mode bits that new files do not get, and gives those before.
+func umask(mask int) int { return unix.Umask(mask) }
+
+// ownedBy reports whether a file belongs to a user.
+func ownedBy(st fs.FileInfo, uid uint32) bool {
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return ok && sys.Uid == uid
+}
+
 // lockFile takes the lock that acc holds on a file while it writes it (flock(2)), and reports
 // whether another process has it. Where a file system has no locks, none is held.
 func lockFile(f *os.File) (taken bool) {

@@ -40,6 +40,11 @@ type recordOptions struct {
 
 	checkpoint      string
 	checkpointEvery string
+
+	rotate rotateOptions
+	flight ringOptions
+	name   string
+	given  func(flag string) bool
 }
 
 func newRecordCommand() *cobra.Command {
@@ -74,9 +79,22 @@ was lost, and exits with 5. When the file is deleted, replaced, truncated or ove
 acc notices within a second, ends the recording and exits with 1. While acc writes a file,
 no other acc overwrites it.
 
-SIGUSR1 prints a status line. Under systemd with Type=notify, acc is ready when the probes
-have recorded a connection of its own; its status is the status line; WatchdogSec= ends an
-acc that no longer takes events.
+With --ring the recording is a flight recorder: it keeps the last minutes, or megabytes, in
+the folder that -o names. SIGUSR2, acc ctl dump or a finding (--on) dumps them: all files that
+are kept get a second name in a folder of the dump, and so does what follows for --after.
+Findings are those of acc analyze, of each file when it ends: a file is at most a tenth of
+the ring, a minute and 16 MiB. One that goes on from file to file dumps once.
+
+SIGUSR1 prints a status line. With --name, acc ctl asks for it, too, notes marks in the
+capture, begins another file, and ends the recording. Under systemd with Type=notify, acc is
+ready when the probes have recorded a connection of its own; its status is the status line;
+WatchdogSec= ends an acc that no longer takes events.
+
+With --rotate-size or --rotate-every the recording goes on in further files, and with
+--rotate-files or --max-total the oldest ones are removed: also those of earlier
+recordings with the same name in that folder. -o is the folder, or the beginning of their
+names, which sort by time. Each file is a capture by itself; together they have every event
+once. SIGHUP begins another file; on a terminal it ends the recording.
 
 --checkpoint prints chain heads of the capture while it is recorded. Keep them where nobody
 who can write to this host can change them, such as a remote syslog. Later, acc verify
@@ -88,6 +106,8 @@ behind it does not show.`,
   sudo acc record -d 30s
   sudo acc record -o web.acc --port 80,443 --raddr 10.0.0.0/8
   sudo acc record -o web.acc --unit nginx
+  sudo acc record -o /var/lib/acc --rotate-size 64MB --max-total 1GB
+  sudo acc record -o /var/lib/acc --ring 10m --on queue-overflow,fd-exhausted
   sudo acc record -o incident.acc --checkpoint syslog
   ssh prod sudo acc record -o - | acc replay -`,
 		ValidArgsFunction: afterDashes,
@@ -103,6 +123,7 @@ behind it does not show.`,
 			if f := cmd.Flags(); f.Changed("output") && f.Changed("write") {
 				return usage(cmd, errors.New("--output and --write are the same: give one of them"))
 			}
+			o.given = cmd.Flags().Changed
 			return runRecord(cmd.Context(), cmd.ErrOrStderr(), o)
 		},
 	}
@@ -126,6 +147,10 @@ behind it does not show.`,
 	f.StringVar(&o.checkpointEvery, "checkpoint-every", checkpointEvery,
 		"at most one checkpoint in this `TIME`; the last one comes at the end")
 	addSelectFlags(cmd, &o.selects)
+	o.rotate.flags(cmd)
+	o.flight.flags(cmd)
+	f.StringVar(&o.name, "name", "", "answer acc ctl by the socket /run/acc/`NAME`.sock")
+	values(cmd, "name")
 	complete(cmd, "output", captureFiles)
 	complete(cmd, "write", captureFiles)
 	values(cmd, "probe", "auto\twhat suits the kernel", "kprobe\tworks on every kernel",
@@ -138,7 +163,10 @@ behind it does not show.`,
 	values(cmd, "checkpoint", "stderr", "syslog")
 	values(cmd, "checkpoint-every", "1s", "10s", "1m")
 	group(cmd, "Output", "output", "write", "force")
+	group(cmd, "Several files", "rotate-size", "rotate-every", "rotate-files", "max-total")
 	group(cmd, "What to record", "events", "no-causes", "denied", "probe", "ring-size")
+	group(cmd, "Flight recorder", "ring", "after", "on", "cooldown", "max-dumps")
+	group(cmd, "While it runs", "name")
 	group(cmd, "When to end", "duration", "count")
 	group(cmd, "Evidence", "checkpoint", "checkpoint-every")
 	return cmd
@@ -193,7 +221,18 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	if checkpoints != nil {
 		c.Checkpoint = checkpoints.take
 	}
-	out, err := createOutput(o.output, o.force, capture.Check)
+	limits, err := o.rotate.read(o.output, o.force)
+	if err != nil {
+		return err
+	}
+	ring, files, err := o.flight.read(o.given, o.output, o.rotate.rotates())
+	if err != nil {
+		return err
+	}
+	if ring.isRing() {
+		limits = files
+	}
+	out, set, err := o.create(limits, errOut)
 	if errors.Is(err, fs.ErrPermission) {
 		err = cmp.Or(capture.Check(), err) // what is in the way of both
 	}
@@ -240,15 +279,55 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		}
 		sayStart(errOut, &c.Select, &s)
 		fmt.Fprintf(errOut, "acc: recording to %s (%s probes); %s\n", format.Quote(out.name), s.Mode, endsBy(&c))
+		switch {
+		case ring.isRing():
+			fmt.Fprintf(errOut, "acc: %s\n", ring.says(o.name))
+		case set != nil:
+			fmt.Fprintf(errOut, "acc: %s\n", limits.says())
+		}
 		manager.send("READY=1\nSTATUS=recording to " + format.Quote(out.name))
 		followed = manager.follow(recording, c.Control)
 	}
+	var flight *flightRecorder
+	if ring.isRing() {
+		flight = newFlightRecorder(set, ring, c.Control, errOut)
+		flight.dumpAtSignal(recording)
+	}
+	var server *controlServer
+	if o.name != "" {
+		if server, err = newControlServer(o.name); err != nil {
+			out.discard()
+			return err
+		}
+		defer server.close()
+		server.recording, server.stop = c.Control, func() { end(capture.ErrStopped) }
+		first := out.name
+		server.file = func() string { return first }
+		if set != nil {
+			server.file = set.newest
+		}
+		server.flight = flight
+		go server.serve()
+	}
 	writing.Store(true)
 	printStatus(recording, errOut, c.Control)
-	out.watch(recording, errOut, func(err error) { end(&capture.OutputError{Err: err}) })
+	lost := func(err error) { end(&capture.OutputError{Err: err}) }
+	if set != nil && !line.terminal { // on one, a hang-up ends the recording
+		rotateAtHangUp(recording, errOut, c.Control)
+	}
+	if set != nil {
+		c.Rotate = set.options(limits, errOut)
+		c.Rotate.Links = flight != nil
+		set.watchAll(lost)
+	} else {
+		out.watch(recording, errOut, lost)
+	}
 	result, err := capture.Record(recording, out.file, c)
 	end(nil)
 	line.clear()
+	if set != nil {
+		out = set.last(result.Last, out)
+	}
 	if errors.Is(err, syscall.EPIPE) {
 		fmt.Fprintf(errOut, "acc: nobody reads standard output any more: the capture has no end\n")
 		return exited(exitTruncated)
@@ -258,13 +337,14 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		return err
 	}
 	err = errors.Join(err, out.close())
+	flight.close(out.base)
 	if lost := new(lostError); errors.As(err, &lost) {
 		return &hinted{fmt.Errorf("the capture is lost: %w", lost), lost.hint}
 	}
 	if err != nil {
 		return &hinted{err, "what was written before is readable: acc info " + out.name}
 	}
-	summary(errOut, out, &result, c.Select.Any())
+	summary(errOut, out, set, &result, c.Select.Any())
 	saySelected(errOut, &c.Select, &result.End)
 	if result.End.Reason == format.EndDiskFull {
 		return exited(exitLimit)
@@ -276,6 +356,23 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		return exited(exitTruncated)
 	}
 	return nil
+}
+
+// create makes the file of the recording, or the first one of several; set is nil where it is one.
+func (o *recordOptions) create(l rotateLimits, errOut io.Writer) (out *output, set *fileSet, err error) {
+	if l == (rotateLimits{}) {
+		out, err = createOutput(o.output, o.force, capture.Check)
+		return out, nil, err
+	}
+	if err := capture.Check(); err != nil {
+		return nil, nil, err
+	}
+	if set, err = newFileSet(o.output, errOut); err != nil {
+		return nil, nil, err
+	}
+	set.files, set.total, set.reserve = l.files, l.total, l.size+l.size/4
+	out, err = set.next()
+	return out, set, err
 }
 
 // checkKinds refuses kinds of probes and events that there are not.
@@ -310,7 +407,7 @@ func endsBy(c *capture.Options) string {
 }
 
 // summary says what was recorded, what was not, and what to do next.
-func summary(w io.Writer, out *output, r *capture.Result, selected bool) {
+func summary(w io.Writer, out *output, set *fileSet, r *capture.Result, selected bool) {
 	returns := uint64(0)
 	missed := uint64(0)
 	for _, t := range r.End.Totals {
@@ -319,8 +416,15 @@ func summary(w io.Writer, out *output, r *capture.Result, selected bool) {
 		}
 		missed += t.Missed
 	}
-	fmt.Fprintf(w, "acc: recorded for %s: %s, %s; %s\n", r.Elapsed.Round(10*time.Millisecond),
+	fmt.Fprintf(w, "acc: recorded for %s: %s, %s; %s", r.Elapsed.Round(10*time.Millisecond),
 		humanize.Plural(r.End.Events, "event"), humanize.Plural(returns, "accept call"), report.Bytes(r.Bytes))
+	if set != nil {
+		fmt.Fprintf(w, " in %s", humanize.Plural(uint64(r.Files), "file"))
+		if set.gone > 0 {
+			fmt.Fprintf(w, "; %s removed", many(set.gone, "old file"))
+		}
+	}
+	fmt.Fprintln(w)
 	switch {
 	case r.End.Reason == format.EndDiskFull:
 		fmt.Fprintf(w, "acc: ENDED EARLY: %s; %s\n", format.Quote(r.End.Detail), humanize.Lost(r.End.Lost))
@@ -348,6 +452,8 @@ func summary(w io.Writer, out *output, r *capture.Result, selected bool) {
 	}
 	switch {
 	case out.stdout:
+	case set != nil && r.Files > 1:
+		fmt.Fprintf(w, "acc: next: acc info %s\n", format.Quote(cmp.Or(set.folder, ".")))
 	case out.isMoved():
 		fmt.Fprintf(w, "acc: the file was renamed or moved while acc wrote it; %s is its old name\n",
 			format.Quote(out.name))

@@ -5,9 +5,11 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -38,7 +40,7 @@ type replayOptions struct {
 func newReplayCommand() *cobra.Command {
 	o := replayOptions{}
 	cmd := &cobra.Command{
-		Use:   "replay FILE",
+		Use:   "replay FILE...|FOLDER",
 		Short: "Print the events of a capture as they happened",
 		Long: `Replay prints the events of a capture, one a line, in order of time, at the pace at which
 they happened. - reads standard input, also while the capture is being recorded. In a live
@@ -47,7 +49,8 @@ Times are in the zone of the recorded host; in JSON they are UTC. acc fields lis
 of --json. With --from, replay jumps to the time by the file's index and does not check what
 lies before. It says so when the capture has no event at that time or later. -f prints only
 the events that meet a condition ("acc help filter"); if the condition asks for a time (ts),
-replay jumps there, too.`,
+replay jumps there, too. The files of a recording that went on from file to file (acc record
+--rotate-size) are read as one capture.`,
 		Example: `  acc replay incident.acc
   acc replay --speed 10 --max-gap 2s incident.acc
   acc replay --speed max --json incident.acc
@@ -55,10 +58,10 @@ replay jumps there, too.`,
   acc replay --from 22:13:20 --until 22:13:25 incident.acc
   acc replay --speed max -f 'kind == "drop" and lport == 443' incident.acc
   ssh prod sudo acc record -o - | acc replay -`,
-		Args:              oneCapture,
-		ValidArgsFunction: oneCaptureFile,
+		Args:              someCaptures,
+		ValidArgsFunction: captureFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runReplay(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], o)
+			return runReplay(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args, o)
 		},
 	}
 	takesRead(cmd)
@@ -120,7 +123,7 @@ func durationOf(flag, s string) (time.Duration, error) {
 // lossLayout is the time of a loss.
 const lossLayout = "2006-01-02T15:04:05.000000000Z07:00"
 
-func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replayOptions) error {
+func runReplay(ctx context.Context, out, errOut io.Writer, names []string, o replayOptions) error {
 	speed, err := speedOf(o.speed)
 	if err != nil {
 		return err
@@ -135,7 +138,7 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 			return err
 		}
 	}
-	in, err := choose.open(ctx, name, o.salvage)
+	in, err := choose.open(ctx, names, o.salvage)
 	if err != nil {
 		return err
 	}
@@ -143,7 +146,7 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	go func() { // a pipe that gives nothing must not keep us
 		<-ctx.Done()
 		in.file.SetReadDeadline(time.Now())
-		if name == "-" {
+		if names[0] == "-" {
 			os.Stdin.Close()
 		}
 	}()
@@ -189,6 +192,7 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 	clocks := source.clocks
 	var end *format.End
 	var line, text []byte
+	var notes []format.Mark // that come before the next event
 	day := ""
 	batch := func(b *format.Batch) error {
 		for _, l := range b.Losses {
@@ -201,6 +205,16 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 			e := *b.End
 			end = &e
 		}
+		notes = append(notes, b.Marks...)
+		return nil
+	}
+	note := func(upToNS int64) error {
+		for len(notes) > 0 && notes[0].BootNS <= upToNS {
+			if _, err := w.Write(markLine(&notes[0], clocks, zone, o.json)); err != nil {
+				return err
+			}
+			notes = notes[1:]
+		}
 		return nil
 	}
 	event := func(e *format.Event) error {
@@ -210,6 +224,9 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		}
 		if !choose.has(e) {
 			return nil
+		}
+		if err := note(e.BootNS); err != nil {
+			return err
 		}
 		if o.json {
 			line = format.AppendJSON(line[:0], e, clock)
@@ -225,7 +242,11 @@ func runReplay(ctx context.Context, out, errOut io.Writer, name string, o replay
 		return err
 	}
 	err = replay.Play(ctx, source, replay.PlayOptions{Speed: speed, MaxGap: gap, Idle: w.Flush}, batch, event)
-	if flushErr := w.Flush(); flushErr != nil {
+	var noteErr error
+	if !errors.Is(err, errUntil) {
+		noteErr = note(math.MaxInt64)
+	}
+	if flushErr := errors.Join(noteErr, w.Flush()); flushErr != nil {
 		return flushErr
 	}
 	p.stop()
@@ -258,4 +279,23 @@ func (l *later) conclude(errOut io.Writer, in *input, err error, end *format.End
 	}
 	tellState(errOut, in, r)
 	return in.Verdict(err, end, r)
+}
+
+// markLine is the line of a mark.
+func markLine(m *format.Mark, clocks *format.Clocks, zone *time.Location, asJSON bool) []byte {
+	if !asJSON {
+		return append(clocks.AppendMoment(nil, m.BootNS, zone, "15:04:05.000000"), "  mark: "+format.Quote(m.Text)+"\n"...)
+	}
+	line := struct {
+		TS     string `json:"ts,omitempty"`
+		BootNS int64  `json:"boot_ns"`
+		Kind   string `json:"kind"`
+		Text   string `json:"text"`
+		UID    uint32 `json:"uid"`
+	}{"", m.BootNS, "mark", m.Text, m.UID}
+	if clocks.Known(m.BootNS) {
+		line.TS = clocks.Time(m.BootNS).UTC().Format(time.RFC3339Nano)
+	}
+	b, _ := json.Marshal(line) // of texts and numbers
+	return append(b, '\n')
 }

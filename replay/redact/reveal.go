@@ -239,6 +239,11 @@ func eachRecord(b *format.Batch, do func(v any) error) error {
 			return err
 		}
 	}
+	for i := range b.Marks {
+		if err := do(&b.Marks[i]); err != nil {
+			return err
+		}
+	}
 	for i := range b.Watches {
 		if err := do(&b.Watches[i]); err != nil {
 			return err

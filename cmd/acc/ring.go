@@ -1,0 +1,407 @@
+package main
+
+// This file has the flight recorder: files that are kept for a while, and dumps, which keep those that there are.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/findings"
+	"github.com/acc-project/acc/analysis/report"
+	"github.com/acc-project/acc/capture"
+	"github.com/acc-project/acc/evidence"
+	"github.com/acc-project/acc/format"
+)
+
+// ringOptions are --ring and those beside it.
+type ringOptions struct {
+	ring            []string
+	after, cooldown string
+	on              []string
+	most            int
+}
+
+func (o *ringOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringSliceVar(&o.ring, "ring", nil, "keep what happened in the last `TIME OR SIZE`, like 10m or 256MB, until it is "+
+		"dumped; both may be given: --ring 10m,256MB")
+	f.StringVar(&o.after, "after", "30s", "a dump goes on for this `TIME`")
+	f.StringSliceVar(&o.on, "on", nil, "dump when one of these `FINDINGS` shows, like queue-overflow,fd-exhausted")
+	f.StringVar(&o.cooldown, "cooldown", "30s", "no finding dumps again within this `TIME` after a dump")
+	f.IntVar(&o.most, "max-dumps", 20, "dump for findings at most `N` times")
+	values(cmd, "ring", "10m", "1h", "256MB", "1GB")
+	values(cmd, "after", "10s", "30s", "5m")
+	values(cmd, "on", findings.IDs()...)
+	values(cmd, "cooldown", "30s", "10m")
+	values(cmd, "max-dumps", "5", "20")
+}
+
+// ringLimits are ringOptions, read.
+type ringLimits struct {
+	age      time.Duration // 0: no bound
+	bytes    int64         // 0: no bound
+	after    time.Duration
+	cooldown time.Duration
+	on       []string
+	most     int
+}
+
+// isRing reports whether the recording is a flight recorder.
+func (l *ringLimits) isRing() bool { return l.age > 0 || l.bytes > 0 }
+
+// read reads the flags of a ring, and gives the limits of its files.
+func (o *ringOptions) read(cmd func(string) bool, out string, rotates bool) (l ringLimits, files rotateLimits, err error) {
+	if len(o.ring) == 0 {
+		for _, flag := range []string{"after", "on", "cooldown", "max-dumps"} {
+			if cmd(flag) {
+				return l, files, &usageError{fmt.Errorf("--%s is for a flight recorder", flag), "add --ring 10m"}
+			}
+		}
+		return l, files, nil
+	}
+	if rotates {
+		return l, files, &usageError{errors.New("--ring keeps and removes files itself"),
+			"leave out --rotate-size, --rotate-every, --rotate-files and --max-total"}
+	}
+	if st, err := os.Stat(out); out == "" || err != nil || !st.IsDir() {
+		return l, files, &usageError{errors.New("--ring needs a folder for what is kept, and for dumps"),
+			"like -o /var/lib/acc"}
+	}
+	for _, s := range o.ring {
+		var sizeErr, timeErr error
+		var n int64
+		var d time.Duration
+		if n, sizeErr = bytesOf("--ring", s); sizeErr == nil {
+			l.bytes = n
+			continue
+		}
+		if d, timeErr = timeWithUnit("--ring", s); timeErr != nil {
+			return l, files, &usageError{fmt.Errorf("--ring %q is neither a time nor a size with a unit", s),
+				"like --ring 10m, or --ring 256MB"}
+		}
+		l.age = d
+	}
+	switch {
+	case l.bytes > 0 && l.bytes < 8*leastFile:
+		return l, files, &usageError{errors.New("--ring has less than 8MiB"), "like --ring 256MB"}
+	case l.age > 0 && l.age < 10*time.Second:
+		return l, files, &usageError{errors.New("--ring has less than 10s"), "like --ring 10m"}
+	}
+	if l.after, err = durationOf("--after", o.after); err != nil {
+		return l, files, err
+	}
+	if l.cooldown, err = durationOf("--cooldown", o.cooldown); err != nil {
+		return l, files, err
+	}
+	for _, id := range o.on {
+		if !slices.Contains(findings.IDs(), id) {
+			return l, files, &usageError{fmt.Errorf("--on %q is no finding of acc analyze", id),
+				"docs/FINDINGS.md lists them: " + strings.Join(findings.IDs()[:3], ", ") + " ..."}
+		}
+	}
+	l.on, l.most = o.on, o.most
+	files.size = usualFile / 4
+	if l.bytes > 0 {
+		files.size, files.total = max(min(files.size, l.bytes/8), leastFile), l.bytes
+	}
+	files.every = time.Minute
+	if l.age > 0 {
+		files.every = max(min(files.every, l.age/10), time.Second)
+	}
+	return l, files, nil
+}
+
+// says says what is kept, and what dumps it.
+func (l *ringLimits) says(name string) string {
+	kept := []string{}
+	if l.age > 0 {
+		kept = append(kept, "the last "+l.age.String())
+	}
+	if l.bytes > 0 {
+		kept = append(kept, "at most "+report.Bytes(l.bytes))
+	}
+	text := "flight recorder: keeps " + strings.Join(kept, ", ") + "; SIGUSR2"
+	if name != "" {
+		text += ", acc ctl dump " + name
+	}
+	if len(l.on) > 0 {
+		text += " or " + strings.Join(l.on, ", ")
+	}
+	return text + fmt.Sprintf(" dumps, and what follows for %s", l.after)
+}
+
+// flightRecorder dumps the files of a set.
+type flightRecorder struct {
+	set       *fileSet
+	limits    ringLimits
+	recording *capture.Control
+	errOut    io.Writer
+
+	mu         sync.Mutex
+	dump       *dump           // under way, nil: none
+	active     map[string]bool // findings of which an episode goes on
+	lastDump   time.Time       // when one ended last
+	dumps      int             // that findings began
+	suppressed int             // findings that began no dump since the last one
+	looks      chan string     // files to look at
+	behind     bool            // that was said
+	looked     chan struct{}
+}
+
+// dump is one that is under way.
+type dump struct {
+	folder string // in that of the set
+	old    bool   // it has none of the file that is written
+	files  int
+	more   int // further reasons meanwhile
+	timer  *time.Timer
+}
+
+func newFlightRecorder(set *fileSet, l ringLimits, recording *capture.Control, errOut io.Writer) *flightRecorder {
+	r := &flightRecorder{set: set, limits: l, recording: recording, errOut: errOut, active: map[string]bool{},
+		looks: make(chan string, 1), looked: make(chan struct{})}
+	set.age = l.age
+	set.onEnd = r.fileEnded
+	go r.look()
+	return r
+}
+
+// close ends a dump that is under way, with the last file, which has its END.
+func (r *flightRecorder) close(last string) {
+	if r == nil {
+		return
+	}
+	close(r.looks)
+	<-r.looked
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d := r.dump; d != nil {
+		r.keep(d, last)
+		r.ended(d)
+	}
+}
+
+// fileEnded takes a file that has its END.
+func (r *flightRecorder) fileEnded(base string) {
+	r.mu.Lock()
+	d := r.dump
+	if d != nil && !d.old {
+		r.keep(d, base)
+	}
+	r.mu.Unlock()
+	if len(r.limits.on) == 0 {
+		return
+	}
+	select {
+	case r.looks <- base:
+	default:
+		if !r.behind {
+			fmt.Fprintf(r.errOut, "acc: looking for findings is slower than what is recorded: not all files are looked at\n")
+		}
+		r.behind = true
+	}
+}
+
+// keep links a file into a dump; r.mu is held.
+func (r *flightRecorder) keep(d *dump, base string) {
+	err := r.set.root.Link(base, filepath.Join(d.folder, base))
+	switch {
+	case err == nil:
+		d.files++
+	case errors.Is(err, fs.ErrExist):
+	default:
+		fmt.Fprintf(r.errOut, "acc: can't keep %s: %s\n", format.Quote(base), format.Quote(err.Error()))
+	}
+}
+
+// errDumps says that a dump is under way.
+var errDumps = errors.New("a dump is under way: what happens goes into it")
+
+// begin begins a dump of what is kept of the time between two ages, and goes on with it until the end if that is 0.
+func (r *flightRecorder) begin(why string, from, until time.Duration) (folder string, err error) {
+	r.mu.Lock()
+	if r.dump != nil {
+		r.dump.more++
+		r.mu.Unlock()
+		return "", errDumps
+	}
+	suppressed := r.suppressed
+	r.suppressed = 0
+	at := r.set.now().UTC()
+	d := &dump{folder: "dump-" + at.Format("20060102T150405.000Z"), old: until > 0 && r.set.began().After(at.Add(-until))}
+	if err := r.set.root.Mkdir(d.folder, 0o700); err != nil {
+		r.mu.Unlock()
+		return "", fmt.Errorf("make the folder of a dump: %w", err)
+	}
+	r.dump = d
+	for _, f := range r.set.between(at.Add(-from), at.Add(-until), from == 0) {
+		r.keep(d, f)
+	}
+	r.mu.Unlock()
+	text := "dump: " + why
+	if suppressed > 0 {
+		text += fmt.Sprintf(" (since the last one, %s began none)", many(suppressed, "finding"))
+	}
+	if err := r.recording.Mark(text, uint32(os.Getuid())); err != nil {
+		fmt.Fprintf(r.errOut, "acc: no mark of the dump: %s\n", format.Quote(err.Error()))
+	}
+	name := filepath.Join(r.set.folder, d.folder)
+	fmt.Fprintf(r.errOut, "acc: dump to %s: %s\n", format.Quote(name), format.Quote(why))
+	after := r.limits.after
+	if until > 0 {
+		after = 0
+	}
+	r.mu.Lock()
+	d.timer = time.AfterFunc(after, func() { r.finish(d) })
+	r.mu.Unlock()
+	return name, nil
+}
+
+// finish ends a dump with the file that is written.
+func (r *flightRecorder) finish(d *dump) {
+	r.mu.Lock()
+	more, current := d.more, r.dump == d
+	r.mu.Unlock()
+	if !current {
+		return
+	}
+	if more > 0 {
+		_ = r.recording.Mark(fmt.Sprintf("dump: %s meanwhile", many(more, "further reason")), uint32(os.Getuid()))
+	}
+	if !d.old {
+		r.set.endCurrent(r.recording)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dump == d {
+		r.ended(d)
+	}
+}
+
+// ended says that a dump is complete; r.mu is held.
+func (r *flightRecorder) ended(d *dump) {
+	r.dump, r.lastDump = nil, time.Now()
+	fmt.Fprintf(r.errOut, "acc: the dump is complete: %s; acc analyze %s\n", many(d.files, "file"),
+		format.Quote(filepath.Join(r.set.folder, d.folder)))
+}
+
+// Bounds of the analysis of a file beside recording.
+var lookOptions = analysis.Options{MaxTasks: 50_000, MaxConns: 50_000, MaxPeers: 10_000, MaxListeners: 2_000,
+	MaxProcesses: 5_000}
+
+// look looks for findings in files, as acc analyze does.
+func (r *flightRecorder) look() {
+	defer close(r.looked)
+	for base := range r.looks {
+		list, err := r.set.findings(base)
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				fmt.Fprintf(r.errOut, "acc: look for findings in %s: %s\n", format.Quote(base), format.Quote(err.Error()))
+			}
+			continue
+		}
+		r.found(list)
+	}
+}
+
+// found begins a dump if one of the findings that were asked for shows, and did not show in the file before.
+func (r *flightRecorder) found(list []findings.Finding) {
+	r.mu.Lock()
+	shown := map[string]bool{}
+	why := ""
+	for _, f := range list {
+		ids := []string{f.ID}
+		texts := []string{f.Text}
+		for _, p := range f.Parts {
+			ids, texts = append(ids, p.ID), append(texts, p.Text)
+		}
+		for i, id := range ids {
+			if !slices.Contains(r.limits.on, id) {
+				continue
+			}
+			if shown[id] = true; !r.active[id] && why == "" {
+				why = id + ": " + texts[i]
+			}
+		}
+	}
+	r.active = shown
+	if why != "" && (r.dumps >= r.limits.most || time.Since(r.lastDump) < r.limits.cooldown) {
+		r.suppressed++
+		why = ""
+	}
+	if why != "" {
+		r.dumps++
+	}
+	r.mu.Unlock()
+	if why == "" {
+		return
+	}
+	if _, err := r.begin(why, 0, 0); err != nil && !errors.Is(err, errDumps) {
+		fmt.Fprintf(r.errOut, "acc: %s\n", format.Quote(err.Error()))
+	}
+}
+
+// dumpAtSignal dumps at each SIGUSR2, until ctx ends.
+func (r *flightRecorder) dumpAtSignal(ctx context.Context) {
+	if dumpSignal == nil {
+		return
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, dumpSignal)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-signals:
+				if _, err := r.begin("SIGUSR2", 0, 0); err != nil {
+					fmt.Fprintf(r.errOut, "acc: SIGUSR2: %s\n", format.Quote(err.Error()))
+				}
+			}
+		}
+	}()
+}
+
+// findings are those of a file that has ended.
+func (s *fileSet) findings(base string) ([]findings.Finding, error) {
+	f, err := s.root.OpenFile(base, os.O_RDONLY|noFollow, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	reader, err := format.NewReader(f, format.ReaderOptions{Parts: true})
+	if err != nil {
+		return nil, err
+	}
+	c, err := evidence.NewCapture(base, reader, nil)
+	if err != nil {
+		return nil, err
+	}
+	x := evidence.Examine(c.Start(), lookOptions)
+	for {
+		b, err := c.Next()
+		if err != nil {
+			result, finishErr := x.Finish(err, nil)
+			if finishErr != nil {
+				return nil, finishErr
+			}
+			return result.Findings, nil
+		}
+		if err := x.Add(b, 0); err != nil {
+			return nil, err
+		}
+	}
+}
