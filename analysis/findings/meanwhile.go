@@ -18,8 +18,8 @@ import (
 var explained = []Kind{ConcurrencyLimit, SlowAccept, QueueFull, QueueOverflow}
 
 // patient are what a thread does that serves a client.
-var patient = []meanwhile.Kind{meanwhile.Client, meanwhile.Idle, meanwhile.NotAsked, meanwhile.InAccept, meanwhile.OtherCall,
-	meanwhile.Sleep, meanwhile.NotVisible}
+var patient = []meanwhile.Kind{meanwhile.Client, meanwhile.Idle, meanwhile.NotAsked, meanwhile.InAccept,
+	meanwhile.OtherCall, meanwhile.Sleep, meanwhile.NotVisible}
 
 // Meanwhile is what a server's threads did while the clients of a finding waited.
 type Meanwhile struct {
@@ -55,7 +55,8 @@ func (l *Listener) explain(f *Finding) {
 	f.Meanwhile = m
 	// Of a server that serves as many as it may, the finding says what to do, unless each is served slowly for a reason
 	// of its own.
-	if next := l.remedy(top); m.Because && next != "" && (f.ID != ids[ConcurrencyLimit] || !slices.Contains(patient, top.Did.Kind)) {
+	patience := f.ID == ids[ConcurrencyLimit] && slices.Contains(patient, top.Did.Kind)
+	if next := l.remedy(top); m.Because && next != "" && !patience {
 		f.Next = next
 	}
 }
@@ -153,8 +154,8 @@ func (l *Listener) remedy(p *meanwhile.Place) string {
 		return "look at the other side of that connection, give such calls a time limit, and let another thread than " +
 			"the accepting one wait for it"
 	case meanwhile.Client:
-		return "the thread waits for a client before it takes the next: give slow clients a time limit, or let more threads " +
-			"or processes accept"
+		return "the thread waits for a client before it takes the next: give slow clients a time limit, or let more " +
+			"threads or processes accept"
 	case meanwhile.Lock:
 		return fmt.Sprintf("see what thread %d does, which holds the lock (gdb -p %d, /proc/%d/task/%d/syscall)", p.Did.Owner,
 			pid, pid, p.Did.Owner)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,23 +173,18 @@ func TestRows(t *testing.T) {
 
 // A thread that spins is on a CPU, whatever else the machine does.
 func TestSpinning(t *testing.T) {
-	stop := make(chan bool)
+	var stop atomic.Bool
 	tid := make(chan int)
 	go func() {
 		runtime.LockOSThread()
 		tid <- unix.Gettid()
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
+		for !stop.Load() {
 		}
 	}()
 	w := newWatch(1, Listener{Inode: 1 << 40}, []Thread{{uint32(os.Getpid()), uint32(<-tid)}}, bootNS())
 	time.Sleep(100 * time.Millisecond)
 	w.look(bootNS(), every)
-	close(stop)
+	stop.Store(true)
 	var busy, all int64
 	for _, r := range w.threads[0].rows {
 		all += r.NS
