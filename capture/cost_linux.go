@@ -22,9 +22,15 @@ func (a *attached) cost() *format.Cost {
 	c := &format.Cost{CPUNS: u.Utime.Nano() + u.Stime.Nano(), PeakBytes: u.Maxrss << 10}
 	for name, p := range a.collection.Programs {
 		if stats, err := p.Stats(); err == nil && stats.RunCount > 0 {
-			c.Programs = append(c.Programs, format.ProgramCost{Name: name, Runs: stats.RunCount, NS: int64(stats.Runtime)})
+			c.Programs = append(
+				c.Programs,
+				format.ProgramCost{Name: name, Runs: stats.RunCount, NS: int64(stats.Runtime)},
+			)
 		}
 	}
-	slices.SortFunc(c.Programs, func(x, y format.ProgramCost) int { return cmp.Or(cmp.Compare(y.NS, x.NS), cmp.Compare(x.Name, y.Name)) })
+	slices.SortFunc(
+		c.Programs,
+		func(x, y format.ProgramCost) int { return cmp.Or(cmp.Compare(y.NS, x.NS), cmp.Compare(x.Name, y.Name)) },
+	)
 	return c
 }

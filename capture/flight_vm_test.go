@@ -59,7 +59,8 @@ func TestVMFlightRecorder(t *testing.T) {
 	}
 	ended := time.Now()
 	work(func() bool { return time.Since(ended) > 25*time.Second })
-	asked, err := exec.Command("/in/acc", "ctl", "dump", "--json", "--begin", "-20s", "--end", "-1s", "flight").CombinedOutput()
+	asked, err := exec.Command("/in/acc", "ctl", "dump", "--json", "--begin", "-20s", "--end", "-1s", "flight").
+		CombinedOutput()
 	var answer struct{ Folder string }
 	if err != nil || json.Unmarshal(asked, &answer) != nil {
 		t.Fatalf("%v\n%s", err, asked)
@@ -99,7 +100,8 @@ func TestVMFlightRecorder(t *testing.T) {
 		}
 	}
 	if !found || len(a.Marks) == 0 || !strings.HasPrefix(a.Marks[0].Text, "dump: queue-overflow: ") || a.Totals.Accepted < 100 ||
-		a.Capture.DurationNS < int64(12*time.Second) || a.Recording.State != "complete" {
+		a.Capture.DurationNS < int64(12*time.Second) ||
+		a.Recording.State != "complete" {
 		t.Errorf("%+v", a)
 	}
 	for _, name := range append(globAll(first), globAll(answer.Folder)...) {

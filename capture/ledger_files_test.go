@@ -51,9 +51,19 @@ func writtenFiles(t *testing.T, seed uint64) (files []*bytes.Buffer, hits uint64
 	}
 	total := func(numbers []format.Numbers) {
 		settled := l.settled()
-		end := format.End{Reason: format.EndRotation, Clean: true, Numbers: numbers, Clock: format.Clock{BootNS: 1e9, RealNS: 1e9}}
-		x := format.ProbeTotal{Hook: probes[probeEnter].hook, Kind: probes[probeEnter].kind, Seen: settled[probeEnter] - seen[probeEnter],
-			Recorded: l.recorded(probeEnter) - recorded, Lost: l.written[probeEnter] - lost[probeEnter]}
+		end := format.End{
+			Reason:  format.EndRotation,
+			Clean:   true,
+			Numbers: numbers,
+			Clock:   format.Clock{BootNS: 1e9, RealNS: 1e9},
+		}
+		x := format.ProbeTotal{
+			Hook:     probes[probeEnter].hook,
+			Kind:     probes[probeEnter].kind,
+			Seen:     settled[probeEnter] - seen[probeEnter],
+			Recorded: l.recorded(probeEnter) - recorded,
+			Lost:     l.written[probeEnter] - lost[probeEnter],
+		}
 		end.Totals, end.Lost = []format.ProbeTotal{x}, x.Lost
 		hits += x.Seen
 		seen, recorded, lost = settled, l.recorded(probeEnter), l.written
@@ -65,7 +75,13 @@ func writtenFiles(t *testing.T, seed uint64) (files []*bytes.Buffer, hits uint64
 	for i, a := range order {
 		ns := int64(1000 + 10*i)
 		l.take(probeEnter, a.cpu, a.seq, ns)
-		e := format.Event{BootNS: ns, Kind: probes[probeEnter].kind, Hook: probes[probeEnter].hook, CPU: a.cpu, CPUSeq: a.seq}
+		e := format.Event{
+			BootNS: ns,
+			Kind:   probes[probeEnter].kind,
+			Hook:   probes[probeEnter].hook,
+			CPU:    a.cpu,
+			CPUSeq: a.seq,
+		}
 		if err := w.Event(&e); err != nil {
 			t.Fatal(err)
 		}

@@ -337,7 +337,10 @@ func (s *session) rest(end *format.End, noAttempt, unseen uint64) {
 }
 
 // sinceBefore leaves out of counts what the files before have told of them.
-func (s *session) sinceBefore(opens []format.SimultaneousOpens, refused []format.UnixRefused) (newOpens []format.SimultaneousOpens,
+func (s *session) sinceBefore(
+	opens []format.SimultaneousOpens,
+	refused []format.UnixRefused,
+) (newOpens []format.SimultaneousOpens,
 	newRefused []format.UnixRefused) {
 	if s.rotation == nil {
 		return opens, refused

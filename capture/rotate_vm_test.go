@@ -145,9 +145,24 @@ func TestVMRotate(t *testing.T) {
 			}
 			accepted, queued, closed := count(events)
 			a1, q1, c1 := count(single)
-			figure(t, mode, "%d files: %d accepted, %d queued, %d ends, %d lost; in one file: %d, %d, %d, %d lost; made: %d", files,
-				accepted, queued, closed, lost, a1, q1, c1, lostOne, server.made)
-			if files < 6 || lost+lostOne > 0 || accepted != server.made+1 || queued != server.made || a1 != accepted || q1 != queued || c1 != closed {
+			figure(
+				t,
+				mode,
+				"%d files: %d accepted, %d queued, %d ends, %d lost; in one file: %d, %d, %d, %d lost; made: %d",
+				files,
+				accepted,
+				queued,
+				closed,
+				lost,
+				a1,
+				q1,
+				c1,
+				lostOne,
+				server.made,
+			)
+			if files < 6 || lost+lostOne > 0 || accepted != server.made+1 || queued != server.made || a1 != accepted ||
+				q1 != queued ||
+				c1 != closed {
 				t.Errorf("they differ\n%s\n%s", &r.said, &whole.said)
 			}
 			if !strings.Contains(r.said.String(), "nothing was lost") {

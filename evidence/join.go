@@ -103,7 +103,10 @@ func (j *joined) fit(b *format.Batch) *format.Batch {
 	if !j.first {
 		b.Header = nil
 	}
-	b.Snapshots = slices.DeleteFunc(b.Snapshots, func(s format.Snapshot) bool { return s.Final != last && (s.Final || !j.first) })
+	b.Snapshots = slices.DeleteFunc(
+		b.Snapshots,
+		func(s format.Snapshot) bool { return s.Final != last && (s.Final || !j.first) },
+	)
 	b.Processes = slices.DeleteFunc(b.Processes, func(p format.Process) bool {
 		known := j.procs[p.Num]
 		if len(j.procs) < maxJoined {
@@ -142,7 +145,10 @@ func addEnd(sum, end *format.End) *format.End {
 	}
 	next.Totals = slices.Clone(sum.Totals)
 	for _, t := range end.Totals {
-		i := slices.IndexFunc(next.Totals, func(x format.ProbeTotal) bool { return x.Hook == t.Hook && x.Kind == t.Kind })
+		i := slices.IndexFunc(
+			next.Totals,
+			func(x format.ProbeTotal) bool { return x.Hook == t.Hook && x.Kind == t.Kind },
+		)
 		if i < 0 {
 			next.Totals = append(next.Totals, t)
 			continue

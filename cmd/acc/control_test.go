@@ -28,7 +28,8 @@ func TestControl(t *testing.T) {
 	if st.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", st.Mode())
 	}
-	if _, err := newControlServer("web"); err == nil || !strings.Contains(err.Error(), "a recording with the name web runs") {
+	if _, err := newControlServer("web"); err == nil ||
+		!strings.Contains(err.Error(), "a recording with the name web runs") {
 		t.Errorf("a second one: %v", err)
 	}
 	if _, err := newControlServer("../x"); err == nil {
@@ -39,7 +40,9 @@ func TestControl(t *testing.T) {
 			t.Errorf("%q: %d %s", args, got.code, got.err)
 		}
 	}
-	if got := runHere(t, "ctl", "stop", "--json", "web"); got.code != 0 || !strings.Contains(got.out, `"done": "stop"`) || !<-stopped {
+	if got := runHere(t, "ctl", "stop", "--json", "web"); got.code != 0 ||
+		!strings.Contains(got.out, `"done": "stop"`) ||
+		!<-stopped {
 		t.Errorf("stop: %d %s%s", got.code, got.out, got.err)
 	}
 	if got := runHere(t, "ctl", "mark"); got.code != 2 {
@@ -47,7 +50,8 @@ func TestControl(t *testing.T) {
 	}
 	other, err := newControlServer("db")
 	must(t, err)
-	if got := runHere(t, "ctl", "status"); got.code != 2 || !strings.Contains(got.err, "several recordings run: db, web") {
+	if got := runHere(t, "ctl", "status"); got.code != 2 ||
+		!strings.Contains(got.err, "several recordings run: db, web") {
 		t.Errorf("two: %d %s", got.code, got.err)
 	}
 	other.close()

@@ -106,7 +106,10 @@ minutes get a second name in a folder of the dump, and so does what follows for 
 				text := cmd.Flags().Lookup(flag).Value.String()
 				d, err := time.ParseDuration(text)
 				if err != nil || d >= 0 {
-					return &usageError{fmt.Errorf("--%s %q is no time before now", flag, text), "like --" + flag + " -15m"}
+					return &usageError{
+						fmt.Errorf("--%s %q is no time before now", flag, text),
+						"like --" + flag + " -15m",
+					}
 				}
 				*to = -d
 			}

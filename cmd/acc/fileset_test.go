@@ -27,7 +27,11 @@ func TestFileSet(t *testing.T) {
 	prefix := "acc-" + host + "-"
 	first := old(prefix+"20240101T000000Z-000001.acc", 1000)
 	busy := old(prefix+"20240101T000000Z-000002.acc", 1000)
-	other := []string{old("acc-"+host+"-x.acc", 9999), old("web-20240101T000000Z-000001.acc", 9999), old("notes.txt", 9999)}
+	other := []string{
+		old("acc-"+host+"-x.acc", 9999),
+		old("web-20240101T000000Z-000001.acc", 9999),
+		old("notes.txt", 9999),
+	}
 	writer, err := os.Open(busy)
 	must(t, err)
 	defer writer.Close()
@@ -56,7 +60,8 @@ func TestFileSet(t *testing.T) {
 		}
 		at = at.Add([]time.Duration{time.Second, -time.Hour, 0, 2 * time.Hour, 0, 0}[i])
 	}
-	if !slices.IsSorted(names) || len(slices.Compact(slices.Clone(names))) != 6 || names[0] != prefix+"20261129T120000Z-000001.acc" {
+	if !slices.IsSorted(names) || len(slices.Compact(slices.Clone(names))) != 6 ||
+		names[0] != prefix+"20261129T120000Z-000001.acc" {
 		t.Errorf("%q", names)
 	}
 	left, err := filepath.Glob(filepath.Join(dir, prefix+"2*.acc"))
@@ -139,7 +144,8 @@ func TestRotateFlags(t *testing.T) {
 		t.Error("--force is accepted")
 	}
 	l, err := (&rotateOptions{total: "1GB"}).read("", false)
-	if err != nil || l.size < leastFile || l.size > 333e6 || l.says() != "another file at 64.0 MiB; the newest are kept, within 954 MiB" {
+	if err != nil || l.size < leastFile || l.size > 333e6 ||
+		l.says() != "another file at 64.0 MiB; the newest are kept, within 954 MiB" {
 		t.Errorf("%+v %v %q", l, err, l.says())
 	}
 }

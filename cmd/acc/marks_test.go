@@ -16,7 +16,18 @@ func TestMarks(t *testing.T) {
 	w, err := format.NewWriter(&out, format.Header{StartNS: clock.RealNS, Clock: clock}, format.WriterOptions{})
 	must(t, err)
 	for i := range 4 {
-		must(t, w.Event(&format.Event{BootNS: int64(i+1) * 1e9, Kind: format.Return, Hook: format.HookSysAccept4, CPUSeq: uint64(i + 1), Ret: 7}))
+		must(
+			t,
+			w.Event(
+				&format.Event{
+					BootNS: int64(i+1) * 1e9,
+					Kind:   format.Return,
+					Hook:   format.HookSysAccept4,
+					CPUSeq: uint64(i + 1),
+					Ret:    7,
+				},
+			),
+		)
 		if i == 1 {
 			must(t, w.Mark(format.Mark{BootNS: 2.5e9, Text: "deploy \x1b[31mstarted", UID: 7}))
 		}
@@ -44,7 +55,10 @@ func TestMarks(t *testing.T) {
 			t.Errorf("%q: %d\n%s%s", args, got.code, got.out, got.err)
 		}
 	}
-	if got := runHere(t, "analyze", "--timeline", writeFile(t, "life.acc", lifeSample())); strings.Contains(got.out, "mark ") {
+	if got := runHere(t, "analyze", "--timeline", writeFile(t, "life.acc", lifeSample())); strings.Contains(
+		got.out,
+		"mark ",
+	) {
 		t.Errorf("a mark that there is not: %s", got.out)
 	}
 }

@@ -36,8 +36,13 @@ type ringOptions struct {
 
 func (o *ringOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringSliceVar(&o.ring, "ring", nil, "keep what happened in the last `TIME OR SIZE`, like 10m or 256MB, until it is "+
-		"dumped; both may be given: --ring 10m,256MB")
+	f.StringSliceVar(
+		&o.ring,
+		"ring",
+		nil,
+		"keep what happened in the last `TIME OR SIZE`, like 10m or 256MB, until it is "+
+			"dumped; both may be given: --ring 10m,256MB",
+	)
 	f.StringVar(&o.after, "after", "30s", "a dump goes on for this `TIME`")
 	f.StringSliceVar(&o.on, "on", nil, "dump when one of these `FINDINGS` shows, like queue-overflow,fd-exhausted")
 	f.StringVar(&o.cooldown, "cooldown", "30s", "no finding dumps again within this `TIME` after a dump")
@@ -63,7 +68,11 @@ type ringLimits struct {
 func (l *ringLimits) isRing() bool { return l.age > 0 || l.bytes > 0 }
 
 // read reads the flags of a ring, and gives the limits of its files.
-func (o *ringOptions) read(cmd func(string) bool, out string, rotates bool) (l ringLimits, files rotateLimits, err error) {
+func (o *ringOptions) read(
+	cmd func(string) bool,
+	out string,
+	rotates bool,
+) (l ringLimits, files rotateLimits, err error) {
 	if len(o.ring) == 0 {
 		for _, flag := range []string{"after", "on", "cooldown", "max-dumps"} {
 			if cmd(flag) {
@@ -209,7 +218,10 @@ func (r *flightRecorder) fileEnded(base string) {
 	case r.looks <- base:
 	default:
 		if !r.behind {
-			fmt.Fprintf(r.errOut, "acc: looking for findings is slower than what is recorded: not all files are looked at\n")
+			fmt.Fprintf(
+				r.errOut,
+				"acc: looking for findings is slower than what is recorded: not all files are looked at\n",
+			)
 		}
 		r.behind = true
 	}
@@ -241,7 +253,10 @@ func (r *flightRecorder) begin(why string, from, until time.Duration) (folder st
 	suppressed := r.suppressed
 	r.suppressed = 0
 	at := r.set.now().UTC()
-	d := &dump{folder: "dump-" + at.Format("20060102T150405.000Z"), old: until > 0 && r.set.began().After(at.Add(-until))}
+	d := &dump{
+		folder: "dump-" + at.Format("20060102T150405.000Z"),
+		old:    until > 0 && r.set.began().After(at.Add(-until)),
+	}
 	if err := r.set.root.Mkdir(d.folder, 0o700); err != nil {
 		r.mu.Unlock()
 		return "", fmt.Errorf("make the folder of a dump: %w", err)
@@ -309,7 +324,12 @@ func (r *flightRecorder) look() {
 		list, err := r.set.findings(base)
 		if err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
-				fmt.Fprintf(r.errOut, "acc: look for findings in %s: %s\n", format.Quote(base), format.Quote(err.Error()))
+				fmt.Fprintf(
+					r.errOut,
+					"acc: look for findings in %s: %s\n",
+					format.Quote(base),
+					format.Quote(err.Error()),
+				)
 			}
 			continue
 		}

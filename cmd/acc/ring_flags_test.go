@@ -42,7 +42,8 @@ func TestRingFlags(t *testing.T) {
 		if got := fmt.Sprint(err); (err == nil) != (c.want == "") || err != nil && !strings.Contains(got, c.want) {
 			t.Errorf("%+v: %v, %+v, want %q", c.o, err, l, c.want)
 		}
-		if err == nil && (files.every != time.Minute || l.bytes > 0 && (files.size > l.bytes/8 || files.total != l.bytes)) {
+		if err == nil &&
+			(files.every != time.Minute || l.bytes > 0 && (files.size > l.bytes/8 || files.total != l.bytes)) {
 			t.Errorf("%+v: %+v", c.o, files)
 		}
 	}
@@ -60,8 +61,12 @@ func TestFlightRecorderEpisodes(t *testing.T) {
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 	s.now = func() time.Time { return now }
 	var said bytes.Buffer
-	r := newFlightRecorder(s, ringLimits{age: time.Minute, after: time.Hour, on: []string{"queue-overflow", "fd-exhausted"}, most: 2},
-		&capture.Control{}, &said)
+	r := newFlightRecorder(
+		s,
+		ringLimits{age: time.Minute, after: time.Hour, on: []string{"queue-overflow", "fd-exhausted"}, most: 2},
+		&capture.Control{},
+		&said,
+	)
 	file := func() string { // one ends when the next one is there
 		t.Helper()
 		o, err := s.next()

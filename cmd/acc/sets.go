@@ -44,7 +44,10 @@ func orderSets(ins []*input) []*format.Header {
 	}
 	for _, at := range places {
 		order := slices.Clone(at)
-		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(headers[a].Set.File, headers[b].Set.File) })
+		slices.SortStableFunc(
+			order,
+			func(a, b int) int { return cmp.Compare(headers[a].Set.File, headers[b].Set.File) },
+		)
 		files, of := slices.Clone(ins), slices.Clone(headers)
 		for n, i := range at {
 			ins[i], headers[i] = files[order[n]], of[order[n]]
@@ -169,9 +172,11 @@ func openInput(names []string) (*input, error) {
 		for _, in := range ins {
 			in.Close()
 		}
-		return nil, &usageError{fmt.Errorf("this command reads one capture, or files of one recording that follow each other, "+
-			"not %d: each has a clock and events of its own; analyze, info and verify read several", len(ins)),
-			"acc info lists them"}
+		return nil, &usageError{
+			fmt.Errorf("this command reads one capture, or files of one recording that follow each other, "+
+				"not %d: each has a clock and events of its own; analyze, info and verify read several", len(ins)),
+			"acc info lists them",
+		}
 	}
 	return ins[0], nil
 }

@@ -82,7 +82,10 @@ func splitCapture(t *testing.T, data []byte, sizes ...int) (files [][]byte) {
 		}
 		x := format.End{Reason: format.EndRotation, Clean: true, Clock: end.Clock}
 		if len(part) > 0 {
-			x.Clock = format.Clock{BootNS: part[len(part)-1].BootNS, RealNS: h.Clock.RealNS + part[len(part)-1].BootNS - h.Clock.BootNS}
+			x.Clock = format.Clock{
+				BootNS: part[len(part)-1].BootNS,
+				RealNS: h.Clock.RealNS + part[len(part)-1].BootNS - h.Clock.BootNS,
+			}
 		}
 		if last {
 			x = end
@@ -146,8 +149,9 @@ func TestSets(t *testing.T) {
 		}
 	}
 	info := runHere(t, append([]string{"info"}, backwards...)...)
-	if info.code != 0 || !strings.Contains(info.out, "6 files here, of which the last is number 6") || !strings.Contains(info.out,
-		"each file has the id and the chain head of the one before it") {
+	if info.code != 0 || !strings.Contains(info.out, "6 files here, of which the last is number 6") ||
+		!strings.Contains(info.out,
+			"each file has the id and the chain head of the one before it") {
 		t.Errorf("info: %d\n%s%s", info.code, info.out, info.err)
 	}
 	// One file by itself has calls that began before it.
@@ -160,7 +164,8 @@ func TestSets(t *testing.T) {
 			t.Errorf("%q with a file missing: %d %s", args, got.code, got.err)
 		}
 	}
-	if got := runHere(t, "info", dir); got.code != 0 || !strings.Contains(got.out, "the file before number 4 is not here") {
+	if got := runHere(t, "info", dir); got.code != 0 ||
+		!strings.Contains(got.out, "the file before number 4 is not here") {
 		t.Errorf("info: %d\n%s%s", got.code, got.out, got.err)
 	}
 	odd := t.TempDir() // the third file is of another recording, whose header says the same
