@@ -227,6 +227,13 @@ func (s *fileSet) began() time.Time {
 	return s.now()
 }
 
+// begin says that the recording into the first file begins now: it was made before the probes were loaded.
+func (s *fileSet) begin(o *output) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o.made = s.now()
+}
+
 // current is the file that is written; s.mu is held. Another one may be open already.
 func (s *fileSet) current() (oldest *output) {
 	for _, o := range s.open {

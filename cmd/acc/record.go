@@ -281,6 +281,7 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		fmt.Fprintf(errOut, "acc: recording to %s (%s probes); %s\n", format.Quote(out.name), s.Mode, endsBy(&c))
 		switch {
 		case ring.isRing():
+			set.begin(out)
 			fmt.Fprintf(errOut, "acc: %s\n", ring.says(o.name))
 		case set != nil:
 			fmt.Fprintf(errOut, "acc: %s\n", limits.says())
