@@ -68,13 +68,13 @@ func TestVMContainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.run("mkdir -p /tmp/image && cp /usr/bin/acc /tmp/image/")
-	s.run("podman build -q --network=none --isolation=chroot -t acc -f /in/deploy/Containerfile /tmp/image")
+	s.run("podman build -q --network=none -t acc -f /in/deploy/Containerfile /tmp/image")
 	s.run("podman images acc")
 	daemonSet := documents(t, "/in/deploy/daemonset.yaml")[1]
 	args := container(t, daemonSet)["args"].([]any)
 	security := container(t, daemonSet)["securityContext"].(map[string]any)["capabilities"].(map[string]any)
 	unit := func(flags, args string) string {
-		return "[Service]\nStateDirectory=acc/try\nExecStart=podman run --rm --name acc-try " + flags +
+		return "[Service]\nStateDirectory=acc/try\nExecStart=podman run --rm --replace --name acc-try " + flags +
 			" -v /var/lib/acc/try:/var/lib/acc/try localhost/acc " + args + " $ACC_FLAGS\nExecStop=podman stop -t 30 acc-try\n"
 	}
 	for probe := range strings.FieldsSeq(cmp.Or(os.Getenv("ACC_PROBES"), "fentry kprobe")) {
