@@ -50,23 +50,24 @@ func newAnalyzeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "analyze FILE|FOLDER...",
 		Aliases: []string{"analyse"},
-		Short:   "Say what a capture shows: who accepted whom, how long it took, what failed",
+		Short:   "Print what a capture shows: problems, who accepted whom, how long it took, what failed",
 		Long: `Analyze prints on one screen what a capture shows. First comes the answer: is the file
 intact, is the recording complete, and the worst findings. Then attempts to accept, failures
 by error, time in accept, rates, what became of connections, listeners with their queues,
-processes and peers; and at the end all findings. docs/FINDINGS.md explains each finding. In
-an incomplete capture ≥ marks a number that may be higher in truth, ~ one that may be lower
-or higher. acc help screen explains the words.
+processes and peers; and at the end all findings. A finding is a problem that acc recognises:
+docs/FINDINGS.md (man acc-findings) explains each. If events are missing, ≥ marks a number
+that may be higher in truth, ~ one that may be lower or higher. acc help screen explains the
+words.
 
 Instead of the screen, --pairs lists the attempts and --connections the connections, one a
 line. --connection prints the story of one connection: name it by the number of any of its
 events, or by the client's address and port. --timeline draws connections. --from and
 --until choose attempts and connections by time, -f by a condition ("acc help filter"). With
--f, the screen has the figures of what is selected beside those of the capture, and the
-findings of listeners that are selected as a whole. docs/JSON.md explains the keys of --json.
-- reads standard input. Of a folder, analyze reads all *.acc in it, each by itself. The
-files of a recording that went on from file to file (acc record --rotate-size) are read as
-one capture.`,
+-f, the screen has the figures of what is selected beside those of the capture. It then has
+the findings of a listener only if all of the listener is selected. docs/JSON.md explains
+the keys of --json. FILE - is standard input. For a folder, analyze reads all *.acc in it,
+each by itself; but it reads the files of one recording (acc record --rotate-size) as one
+capture.`,
 		Example: `  acc analyze incident.acc
   acc analyze --json incident.acc
   acc analyze --fail-on warning incident.acc
@@ -104,27 +105,27 @@ one capture.`,
 	}
 	takesRead(cmd)
 	f := cmd.Flags()
-	f.BoolVar(&o.json, "json", false, "print JSON: one object, with error alone if the file can't be read; with "+
-		"--pairs and --connections one a line")
-	f.BoolVar(&o.brief, "brief", false, "print the answer alone: is the file intact, is the recording complete, and "+
-		"the worst findings, five lines at most")
-	f.BoolVar(&o.pairs, "pairs", false, "list every attempt: its entry and its return; in brackets, why one of them "+
-		"is not there (no-call: io_uring or the kernel itself, where no system call is)")
+	f.BoolVar(&o.json, "json", false, "print JSON: one object, with an error if the file can't be read; with "+
+		"--pairs or --connections, one object a line")
+	f.BoolVar(&o.brief, "brief", false, "print only whether the file is intact and the recording complete, and "+
+		"the worst findings: five lines at most")
+	f.BoolVar(&o.pairs, "pairs", false, "list every attempt to accept: its call and its return; in brackets, why one "+
+		"of them is missing (no-call: io_uring or the kernel accepted, without a system call)")
 	f.BoolVar(&o.connections, "connections", false, "list every TCP connection, in the order in which they ended")
-	f.StringVar(&o.connection, "connection", "", "print the story of `ONE`: the number of an event of it, or the "+
-		"client's ADDRESS:PORT")
+	f.StringVar(&o.connection, "connection", "", "print the story of `ONE` connection: the number of one of its events "+
+		"(--connections prints it as id), or the client's ADDRESS:PORT")
 	f.BoolVar(&o.timeline, "timeline", false, "draw connections as lanes, for each listener")
 	f.StringVar(&o.failOn, "fail-on", "", "exit with 8 if there is a finding of this `SEVERITY` or worse: notice, "+
 		"warning or critical")
-	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
+	f.BoolVar(&o.salvage, "salvage", false, "skip corrupt parts, report them, and go on")
 	f.IntVar(&o.top, "top", 10, "`ROWS` in each table; 0: all")
 	f.StringVar(&o.sort, "sort", string(listeners.SortAccepted),
 		"order the tables by this `COLUMN`: accepted, failed, queue, wait or name")
-	f.StringVar(&o.from, "from", "", "list what was there at this `TIME` or later: 15:04:05 on the recorded host's "+
-		"clock, 2026-11-24T15:04:05Z, or 90s after the start")
-	f.StringVar(&o.until, "until", "", "list what was there at this `TIME` or earlier; it is written like that of "+
-		"--from")
-	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto, always or never; auto heeds NO_COLOR")
+	f.StringVar(&o.from, "from", "", "list attempts or connections that were there at this `TIME` or later: "+
+		"15:04:05 (the recorded host's clock), 2026-11-24T15:04:05Z, or 90s (after the start); with "+
+		"--pairs, --connections or --timeline")
+	f.StringVar(&o.until, "until", "", "list those that were there at this `TIME` or earlier; same forms as --from")
+	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto (on a terminal, unless NO_COLOR is set), always or never")
 	filterFlag(cmd, &o.filter, ofPairs, ofConnections)
 	o.zoneOptions.flags(cmd)
 	severities := make([]string, len(findings.Severities))

@@ -22,14 +22,14 @@ import (
 func newCtlCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ctl",
-		Short: "Ask a running recording: status, mark, dump, rotate, stop",
-		Long: `Ctl asks a recording that was begun with acc record --name NAME, by its socket
-/run/acc/NAME.sock, to which its user alone has access. Where one recording runs, its name
-can be left out. A mark is a text with a time in the capture: analyze, replay and the
-timeline show it.`,
+		Short: "Control a running recording: status, mark, dump, rotate, stop",
+		Long: `Ctl controls a recording that was begun with acc record --name NAME. A recording without
+--name can't be controlled. Ctl uses the socket /run/acc/NAME.sock, to which only the user of
+the recording has access. If only one such recording runs, you can leave out its name. A mark
+is a text with a time in the capture: analyze, replay and the timeline show it.`,
 		Example: `  sudo acc record -o /var/lib/acc --rotate-size 64MB --name web
   sudo acc ctl status web
-  sudo acc ctl mark "deploy started"
+  sudo acc ctl mark --name web "deploy started"
   sudo acc ctl stop web`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Args: cobra.NoArgs,
@@ -38,11 +38,11 @@ timeline show it.`,
 		},
 	}
 	cmd.AddCommand(
-		newCtlOne("status", "Say how a recording stands"),
+		newCtlOne("status", "Print how long a recording has run, what it has recorded and lost"),
 		newCtlMark(),
 		newCtlDump(),
-		newCtlOne("rotate", "Have a recording go on in another file"),
-		newCtlOne("stop", "End a recording"),
+		newCtlOne("rotate", "Close the file of a recording and go on in the next one"),
+		newCtlOne("stop", "End a recording and close its file"),
 	)
 	return cmd
 }
@@ -66,8 +66,8 @@ func newCtlOne(command, short string) *cobra.Command {
 func newCtlMark() *cobra.Command {
 	asJSON, name := false, ""
 	cmd := &cobra.Command{
-		Use: "mark TEXT", Short: "Note a text with its time in the capture",
-		Long:    "Mark notes a text with its time in the capture. All readers show it.",
+		Use: "mark TEXT", Short: "Write a text with the time into the capture",
+		Long:    "Mark writes a text with the time into the capture. All commands that read the capture show it.",
 		Example: "  sudo acc ctl mark \"deploy started\"\n  sudo acc ctl mark --name web \"deploy started\"",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 || args[0] == "" {
@@ -89,10 +89,11 @@ func newCtlMark() *cobra.Command {
 func newCtlDump() *cobra.Command {
 	asJSON, begin, end, why := false, "", "", ""
 	cmd := &cobra.Command{
-		Use: "dump [NAME]", Short: "Have a flight recorder keep what happened",
+		Use: "dump [NAME]", Short: "Have a flight recorder keep what happened in the last minutes",
 		Long: `Dump has a flight recorder (acc record --ring) keep what happened: the files of the last
-minutes get a second name in a folder of the dump, and so does what follows for the time of
---after. With --begin and --end, files that have a part of that time.`,
+minutes, and those of the time of --after that follows, get a second name in a folder
+dump-TIME, which dump prints. There they stay when the flight recorder removes the first
+name. With --begin and --end, dump keeps only files that have a part of that time.`,
 		Example: `  sudo acc ctl dump
   sudo acc ctl dump --why "clients see timeouts" web
   sudo acc ctl dump --begin -15m --end -5m`,
@@ -121,9 +122,9 @@ minutes get a second name in a folder of the dump, and so does what follows for 
 	}
 	f := cmd.Flags()
 	f.BoolVar(&asJSON, "json", false, "print JSON")
-	f.StringVar(&begin, "begin", "", "keep what is of this `TIME` or later, like -15m; without, all")
-	f.StringVar(&end, "end", "", "keep what is of this `TIME` or before, like -5m, and nothing that follows")
-	f.StringVar(&why, "why", "", "a `TEXT` that the mark of the dump has")
+	f.StringVar(&begin, "begin", "", "keep what happened from this `TIME` on: -15m is 15 minutes ago (default all)")
+	f.StringVar(&end, "end", "", "keep what happened until this `TIME`, like -5m, and nothing after now")
+	f.StringVar(&why, "why", "", "`TEXT` that the capture has as the reason for the dump")
 	values(cmd, "begin", "-1m", "-15m")
 	values(cmd, "end", "-30s", "-5m")
 	values(cmd, "why")

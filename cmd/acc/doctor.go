@@ -23,13 +23,17 @@ func newDoctorCommand() *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "doctor [flags]",
-		Short: "Say whether this host can be recorded",
+		Short: "Check whether acc can record this host, and print what to do if not",
 		Long: `Doctor looks at all that recording depends on: kernel, privileges, lockdown, tracing,
 namespaces, memory, the clock, other recorders, and the folder of --output. Finally it
-records a connection of its own over the loopback and reads the capture. For each obstacle
-it prints the consequence and what to do. It changes nothing and leaves no file.
+records a connection of its own over the loopback and reads the capture. It changes nothing
+and leaves no file. Each line begins with a word:
 
-It exits with 7 where recording is impossible.`,
+  ok    as acc needs it
+  less  acc can record, but shows less, costs more or is less exact: see "effect"
+  NO    acc can't record here until this is mended: see "remedy"
+
+It exits with 7 where acc can't record.`,
 		Example: `  sudo acc doctor
   sudo acc doctor -o /var/lib/acc/web.acc
   sudo acc doctor --json`,
@@ -62,7 +66,7 @@ It exits with 7 where recording is impossible.`,
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.StringVar(&o.probe, "probe", "auto", "`KIND` of probes that would be used: auto, kprobe or fentry")
 	f.StringVar(&o.events, "events", "all", "`WHAT` would be recorded: all, accept or lifecycle")
-	f.StringVarP(&o.output, "output", "o", "", "capture `FILE` that would be written: is there room? - for standard "+
+	f.StringVarP(&o.output, "output", "o", "", "also check whether there is room for the capture `FILE`; - for standard "+
 		"output")
 	complete(cmd, "output", captureFiles)
 	values(cmd, "probe", "auto", "kprobe", "fentry")

@@ -27,7 +27,7 @@ func newExplainCommand() *cobra.Command {
 	o := explainOptions{}
 	cmd := &cobra.Command{
 		Use:   "explain SEQ FILE...|FOLDER",
-		Short: "Say in words what one event means",
+		Short: "Explain in words what one event means",
 		Long: `Explain prints what the event with sequence number SEQ means, in a few sentences, and then
 all its fields with their meanings. The findings of acc analyze name events by these
 numbers. For the whole story of the event's connection: acc analyze --connection SEQ FILE.

@@ -25,7 +25,7 @@ import (
 )
 
 // filterUsage is what --help says of -f.
-const filterUsage = "only what meets the condition `EXPR`, like 'lport == 443 and queue_wait > 10ms'; acc help filter"
+const filterUsage = "only what meets the condition `EXPR`, like 'lport == 443'; see acc help filter"
 
 // filterFlag gives a command -f.
 func filterFlag(cmd *cobra.Command, into *string, kinds ...string) {
@@ -267,40 +267,47 @@ func newFilterTopic() *cobra.Command {
   acc analyze --pairs -f 'errno == "EMFILE" or errno == "ENFILE"' incident.acc
   acc analyze --connections -f 'raddr in "10.0.0.0/8" and not accepted' incident.acc
 
-A condition compares fields. "acc fields --filter connections" lists those of connections;
-others are pairs (attempts to accept) and events. Quote it for the shell in '…'.
+A condition compares fields. Put it in '…' for the shell. Which fields there are depends on
+what you list:
+
+  acc analyze --connections, --timeline   acc fields --filter connections
+  acc analyze --pairs (attempts)          acc fields --filter pairs
+  acc replay (events)                     acc fields --filter events
+  acc analyze (the screen)                fields of connections, of pairs or of both
 
   ==  !=  <  <=  >  >=      and  or  not  ( )
   in                        lport in [80, 443]      lport in 8000..8999
-                            raddr in "10.0.0.0/8"   "armed" in mark
+                            raddr in "10.0.0.0/8"   "denied" in mark (events)
   contains startsWith       comm startsWith "ngin"  exe matches "^/usr/s?bin/"
   endsWith matches
-  +  -  *  /  %             backlog * 10 > backlog_max * 8
+  +  -  *  /  %             backlog * 10 > backlog_max * 8 (events)
 
   number     443  0x1bb
   duration   250us  10ms  1.5s  1m30s
   size       512B  64KiB  1.5MB
   text       "nginx" or 'nginx'; words of a field, like EMFILE, need no quotes
   address    "10.0.0.1"  "2001:db8::1"
-  time       "14:03:20" on the recorded host's clock, "2026-11-24T14:03:20Z", 90s after the start
-  condition  accepted  not dead_on_arrival
+  time       "14:03:20" (the recorded host's clock), "2026-11-24T14:03:20Z", 90s (after the start)
+  yes or no  accepted  not dead_on_arrival
 
-Names are the keys of JSON. A key with a unit has a second name: queue_wait is the duration
-of queue_wait_ns, closed_at the time of closed_ns. What is not known is nil: errno == nil. A
-comparison with nil is false, and != is the opposite of ==: errno != "EMFILE" also selects
-what has no error.
+Fields have the names of the keys of JSON. A key with a unit has a second name: queue_wait
+is the duration of queue_wait_ns, closed_at the time of closed_ns. A value that is not known,
+or not there, is nil: errno == nil selects attempts without an error. Any other comparison
+with nil is false, and != is the opposite of ==: errno != "EMFILE" also selects attempts
+without an error.
 
-community_id finds the connection of an alert of Zeek, Suricata or Arkime:
+If Zeek, Suricata or Arkime gives you the community ID of a connection:
 
   acc analyze --connections -f 'community_id == "1:LQU9qZlK+B5F3KDmev6m5PMibrg="' incident.acc
 
-acc analyze -f 'listen_port == 443' prints the figures and findings of one port. lport is the
-port of a connection, and a failed attempt has no connection; listen_port is the listener's.
+acc analyze -f 'listen_port == 443' prints the figures and findings of one port. A failed
+attempt has no connection, so it has no lport (the connection's port); it has a listen_port
+(the listener's).
 
-"queue-full" in findings selects what belongs to listeners with that finding; it reads the
-capture twice. Pods, containers, units and executables are those of the process that
-accepted. All errors of a condition are reported before anything is read. What is printed
-says how much was selected.`}
+'"queue-full" in findings' selects what belongs to listeners with that finding; acc then reads
+the capture twice. Pods, containers, units and executables are those of the process that
+accepted. acc reports all errors of a condition before it reads the capture, and prints how
+much the condition selected.`}
 }
 
 // compile compiles the expression for the view that is asked for.

@@ -39,12 +39,12 @@ var exitCodes = []struct {
 	{exitError, "error"},
 	{exitUsage, "the command line is wrong"},
 	{exitTruncated, "the capture is truncated, its recording did not close cleanly, or it was repaired"},
-	{exitCorrupt, "the capture is corrupt: damaged, or what it says of itself does not fit what it holds"},
-	{exitLimit, "a limit was reached and the result is incomplete; or the disk is full"},
-	{exitVerify, "acc verify: a signature or a kept chain head does not match, or there is none"},
+	{exitCorrupt, "the capture is corrupt: damaged, or its parts contradict each other"},
+	{exitLimit, "acc analyze: the memory limit was reached, and the lists are incomplete; or the disk is full"},
+	{exitVerify, "acc verify: a signature or a kept chain head does not match, or the one asked for is missing"},
 	{exitEnv, "cannot record here: missing privileges or kernel support"},
 	{exitFound, "acc analyze --fail-on: there is a finding of that severity or worse"},
-	{exitCounters, "acc verify: the file is intact, and the kernel counted other connections than were recorded"},
+	{exitCounters, "acc verify: the file is intact, but the kernel counted more or fewer connections than acc"},
 }
 
 // Groups of commands in acc --help.
@@ -70,8 +70,8 @@ func newExitCodesTopic() *cobra.Command {
 	for _, c := range exitCodes {
 		fmt.Fprintf(&b, "  %d  %s\n", c.code, c.meaning)
 	}
-	b.WriteString("\nacc record -- COMMAND exits with the exit code of the command. A command that a signal\nended " +
-		"has 128 and the number of the signal.")
+	b.WriteString("\nacc record -- COMMAND exits with the exit code of the command. If a signal ended the\ncommand, that " +
+		"is 128 plus the number of the signal.")
 	return &cobra.Command{Use: "exit-codes", Short: "What each exit code means", Long: b.String()}
 }
 
@@ -81,27 +81,33 @@ func newScreenTopic() *cobra.Command {
 		Long: `How to read what acc analyze prints
 
 The first lines are the answer: whether the file is intact and the recording complete, then
-the findings, worst first. "acc analyze --brief" prints these lines alone. On a terminal
-with fewer lines than the text, they stand at the end once more.
+the findings, worst first. "acc analyze --brief" prints these lines alone. If the text has
+more lines than the terminal, acc prints them once more at the end.
 
 Signs before a number
   ≥ 12       12 or more: events are missing that would have been counted
   ~ 12       the true number may be lower or higher
-  without    exact
+  12         exactly 12
 
 Words
   attempt           one call of accept or accept4, or one request of io_uring
   without a return  its return is not in the capture: it was still waiting, or events are missing
+  EAGAIN            (failures) nothing was queued; normal for a non-blocking server
   queued            the handshake is done; the connection waits in the accept queue
-  queue high        the longest accept queue seen, and its limit; FULL: longer than the limit
+  queue high        the longest accept queue seen, "of" its limit; FULL: longer than the limit
   p99 queued        99 of 100 accepted connections waited no longer than this in the queue
   p99 in call       99 of 100 attempts took no longer than this
   in accept         calls that were still waiting when the recording ended
+  time in accept    how long the calls took; time in: how long connections were in each state
+  served            from accept to the server's close, or to the end of the connection
   dead on arrival   the client had reset the connection before accept returned it
+  cross-check       the kernel's own count of TCP connections, compared with the capture's
   not shown         what this recording can't show, or what only the kernel's counters show
+  events 13, 35     numbers of events that show a finding: acc explain 13 FILE
+  next              what to look at, or to do, about a finding
 
-The line of small bars is accepted connections over time, left to right; a dot is none.
-In --timeline the lane of a connection is drawn with the signs that its first line explains.
+The small bars show accepted connections over time, left to right; a dot is none.
+--timeline draws one lane for each connection; its first line explains the signs.
 
 How it looks
   width       the terminal's, or COLUMNS where the output is no terminal; columns that do

@@ -23,16 +23,16 @@ func newInfoCommand() *cobra.Command {
 	o := infoOptions{}
 	cmd := &cobra.Command{
 		Use:   "info FILE|FOLDER...",
-		Short: "Say what a capture is, whether its file is intact and its recording complete, and what was lost",
+		Short: "Print what a capture is, whether its file is intact and its recording complete",
 		Long: `Info prints where, when and how captures were taken, whether the file is intact, whether
 the recording is complete, and what was lost or missed. It reads all of a file of up to
 4 MiB. Of a larger one that was closed cleanly it reads the beginning, the end and the
 index, and says that it did not look at the rest; --full reads all. It works on truncated
 and corrupt files. --reveals lists what the capture gives away: addresses, names, paths,
-users, by kind, with counts and samples. - reads standard input; of a folder, info reads all *.acc in it. With
---json, a file that can't be read gives an object, too: its error says why. Of a recording in
-several files, the last lines say which of them are here, and whether each follows the one
-before it.`,
+users, by kind, with counts and samples. FILE - is standard input; for a folder, info reads
+all *.acc in it. With --json, info prints an object for a file that can't be read, too: its
+"error" says why. If a recording has several files (acc record --rotate-size), the last lines
+say which of them are here, and whether each follows the one before it.`,
 		ValidArgsFunction: captureFiles,
 		Example: `  acc info incident.acc
   acc info --full incident.acc
@@ -81,7 +81,7 @@ before it.`,
 	takesRead(cmd)
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON, one object a file")
 	cmd.Flags().BoolVar(&o.full, "full", false, "read all of a large capture, not only its beginning, end and index")
-	cmd.Flags().BoolVar(&o.reveals, "reveals", false, "list what the capture gives away")
+	cmd.Flags().BoolVar(&o.reveals, "reveals", false, "list the names, addresses and paths that the capture reveals")
 	o.zoneOptions.flags(cmd)
 	return cmd
 }

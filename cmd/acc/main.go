@@ -64,7 +64,7 @@ func run(args []string) int {
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "acc",
-		Short: "Record, replay and analyse what happens at accept(2)",
+		Short: "Record, replay and analyse how servers accept connections, accept(2)",
 		Long: `Acc records what happens at accept(2) on a Linux host, by eBPF probes in the kernel, into
 a capture file. It replays and analyses captures on Linux, macOS and Windows, without root.`,
 		Example: `  sudo acc record -o incident.acc

@@ -51,27 +51,28 @@ func newRecordCommand() *cobra.Command {
 	o := recordOptions{}
 	cmd := &cobra.Command{
 		Use:   "record [-o FILE] [flags] [-- COMMAND ARG...]",
-		Short: "Record accept on this host",
+		Short: "Record how servers on this host accept connections",
 		Long: `Record writes every accept call of this host into a capture file, and what becomes of TCP
 connections. It ends at Ctrl-C, after --count or --duration, or when COMMAND ends; acc then
 exits with the exit code of COMMAND. When the recording ends first, acc ends COMMAND. A
 COMMAND does not limit what is recorded: that is the whole host, unless --only-command or
-another flag selects a part of it. Recording needs Linux 5.10 or newer, and root or, from
-Linux 6.1, CAP_BPF and CAP_PERFMON.
+another flag selects a part of it. Recording needs Linux 5.10.162 or newer, and root or, from
+Linux 6.1, CAP_BPF and CAP_PERFMON: acc doctor checks that.
 
-Flags that select, like --port, --pid or --unit, are decided in the kernel, before an event
-costs anything. Of the values of one flag any will do; what is recorded fits all flags:
---port 80,443 --uid www-data records the accept calls of that user's processes at either
-port. Each flag may be given several times. The life of a connection follows the listener
-that was selected, or the process that accepts it. With an address, or --failed-only, the
-outcome decides. What is not selected is counted: seen = recorded + lost + filtered. The
-capture says what was selected, and so does whatever reads it.
+Flags like --port, --pid or --unit select what is recorded, in the kernel, before acc records
+an event. If a flag has several values, one of them must fit; if there are several flags, all
+of them must fit: --port 80,443 --uid www-data records the accept calls of that user's
+processes at either port. Each flag may be given several times. acc records the life of a
+connection if its listener, or the process that accepts it, is selected. With an address, or
+--failed-only, acc selects when accept has returned, or the connection was dropped. acc counts
+what is not selected as filtered: seen = recorded + lost + filtered. The capture holds what
+was selected, and every command that reads it prints that.
 
 The file has mode 0600 and belongs to the user who called sudo. An existing file is
 overwritten only with --force. -o - writes to standard output. The first Ctrl-C closes the
-capture cleanly, a second one stops at once. --probe auto uses fentry probes where the
-kernel has them and does not preempt them, else kprobes: kretprobes can miss returns when
-many threads are blocked in accept.
+capture cleanly, a second one stops at once. --probe auto uses fentry probes, which cost
+less, where the kernel has them and can't switch to another task inside one; else it uses
+kprobes, which work on every kernel.
 
 Once it records, acc gives up the rights that it no longer needs. COMMAND runs with the
 rights of its caller. When the disk is full, acc closes the capture cleanly, counts what
@@ -79,16 +80,17 @@ was lost, and exits with 5. When the file is deleted, replaced, truncated or ove
 acc notices within a second, ends the recording and exits with 1. While acc writes a file,
 no other acc overwrites it.
 
-With --ring the recording is a flight recorder: it keeps the last minutes, or megabytes, in
-the folder that -o names. SIGUSR2, acc ctl dump or a finding (--on) dumps them: all files that
-are kept get a second name in a folder of the dump, and so does what follows for --after.
-Findings are those of acc analyze, of each file when it ends: a file is at most a tenth of
-the ring, a minute and 16 MiB. One that goes on from file to file dumps once.
+With --ring the recording is a flight recorder: it runs all the time and keeps only the last
+minutes, or megabytes, in the folder that -o names. SIGUSR2, acc ctl dump or a finding (--on)
+dumps them: the files of that time, and of the time of --after that follows, get a second name
+in a folder dump-TIME below, where they stay. --on takes the ids of findings of acc analyze
+(docs/FINDINGS.md). acc looks for them in each file when it closes the file: after a minute at
+most, a tenth of the ring, or 16 MiB. A finding that lasts over several files dumps once.
 
-SIGUSR1 prints a status line. With --name, acc ctl asks for it, too, notes marks in the
-capture, begins another file, and ends the recording. Under systemd with Type=notify, acc is
-ready when the probes have recorded a connection of its own; its status is the status line;
-WatchdogSec= ends an acc that no longer takes events.
+SIGUSR1 prints a status line. With --name NAME, acc ctl controls the recording: status, marks,
+dumps, another file, end. Under systemd with Type=notify, acc is ready when the probes have
+recorded a connection of its own; its status is the status line; WatchdogSec= ends an acc that
+no longer takes events.
 
 With --rotate-size or --rotate-every the recording goes on in further files, and with
 --rotate-files or --max-total the oldest ones are removed: also those of earlier
@@ -96,11 +98,11 @@ recordings with the same name in that folder. -o is the folder, or the beginning
 names, which sort by time. Each file is a capture by itself; together they have every event
 once. SIGHUP begins another file; on a terminal it ends the recording.
 
---checkpoint prints chain heads of the capture while it is recorded. Keep them where nobody
-who can write to this host can change them, such as a remote syslog. Later, acc verify
---checkpoints compares the capture with them: that shows whether it was cut or written
-anew. The newest head can be --checkpoint-every older than the end of the file; a change
-behind it does not show.`,
+A chain head is the hash of everything recorded so far. --checkpoint writes chain heads to
+standard error or syslog during the recording. Keep them where nobody who can write to this
+host can change them, such as a remote syslog. Later, acc verify --checkpoints compares the
+capture with them: that shows whether somebody cut it or wrote it anew. The newest chain head
+can be --checkpoint-every older than the end of the file; it does not show a change after it.`,
 		Example: `  sudo acc record -o incident.acc
   sudo acc record -o web.acc -- nginx -g 'daemon off;'
   sudo acc record -d 30s
@@ -132,24 +134,26 @@ behind it does not show.`,
 	f.StringVarP(&o.output, "write", "w", "", "the same as --output `FILE`")
 	f.BoolVar(&o.force, "force", false, "overwrite the file if it exists")
 	f.StringVar(&o.probe, "probe", "auto", "`KIND` of probes: auto, kprobe or fentry")
-	f.StringVar(&o.events, "events", "all", "`WHAT` to record: all, accept (the calls alone, which is cheaper) or "+
-		"lifecycle (what becomes of TCP connections; who accepts them, and most findings, are not in it)")
-	f.Uint64VarP(&o.count, "count", "c", 0, "stop after `N` events (two for each accept system call); what happens "+
-		"until it has stopped is recorded too")
+	f.StringVar(&o.events, "events", "all", "`WHAT` to record: all, accept (only accept calls, which is cheaper) or "+
+		"lifecycle (only what becomes of TCP connections: not who "+
+		"accepts them, and few findings)")
+	f.Uint64VarP(&o.count, "count", "c", 0, "stop after `N` events (an accept system call has two); the capture can have "+
+		"some more, since stopping takes a moment")
 	f.StringVarP(&o.duration, "duration", "d", "0",
-		"stop after this `TIME`, like 30s, and end the command; a bare number is seconds")
-	f.BoolVar(&o.noCauses, "no-causes", false, "don't look at what servers' threads do while clients wait for them")
-	f.BoolVar(&o.denied, "denied", false, "also record calls that seccomp refuses with an error; every system call "+
-		"of the host pays for it (some 200 instructions)")
+		"stop after this `TIME`, like 30s, and end COMMAND; a number without a unit "+
+			"is seconds; 0: no limit")
+	f.BoolVar(&o.noCauses, "no-causes", false, "don't look for causes: what the threads of a server do while its clients wait")
+	f.BoolVar(&o.denied, "denied", false, "also record accept calls that seccomp refuses with an error; this makes every "+
+		"system call of the host slower (by some 200 instructions)")
 	f.StringVar(&o.ring, "ring-size", "8MiB", "`SIZE` of the ring buffer between kernel and recorder: a power of "+
 		"two, at least 16KiB")
-	f.StringVar(&o.checkpoint, "checkpoint", "", "emit chain heads to `WHERE`: stderr or syslog")
+	f.StringVar(&o.checkpoint, "checkpoint", "", "write chain heads (hashes of everything so far) to `WHERE`: stderr or syslog")
 	f.StringVar(&o.checkpointEvery, "checkpoint-every", checkpointEvery,
-		"at most one checkpoint in this `TIME`; the last one comes at the end")
+		"write a chain head at most every `TIME`, and one at the end")
 	addSelectFlags(cmd, &o.selects)
 	o.rotate.flags(cmd)
 	o.flight.flags(cmd)
-	f.StringVar(&o.name, "name", "", "answer acc ctl by the socket /run/acc/`NAME`.sock")
+	f.StringVar(&o.name, "name", "", "let acc ctl control this recording under the `NAME`, by the socket /run/acc/NAME.sock")
 	values(cmd, "name")
 	complete(cmd, "output", captureFiles)
 	complete(cmd, "write", captureFiles)

@@ -37,27 +37,31 @@ func newRedactCommand() *cobra.Command {
 	o := redactOptions{}
 	cmd := &cobra.Command{
 		Use:   "redact FILE -o SAFE",
-		Short: "Write a capture that can be given away: pseudonyms, no addresses, the same figures",
-		Long: `Redact writes a new capture without what a company would not give away. Rules say of each
-field what becomes of it; a field without a rule is removed, so that nothing new slips
-through. Names of hosts, processes, executables, containers, pods, units and sockets become
-pseudonyms (proc-7f3a09c1d2), ports and user ids become other ones, the command line, free text and the
-time zone are removed. Times, durations, counts, errors and queue lengths stay: acc analyze
-prints the same figures of both. What remains visible, --dry-run lists.
+		Short: "Write a capture that you can give away: no real names or addresses, the same figures",
+		Long: `Redact writes a new capture without real names and addresses. A rule for each field says
+what replaces it; a field without a rule is removed, so that nothing new slips through.
+Names of hosts, processes, executables, containers, pods, units and sockets become
+pseudonyms (proc-7f3a09c1d2). Ports and user ids become other ones. The command line, free
+text and the time zone are removed. Times, durations, counts, errors and queue lengths stay:
+acc analyze prints the same figures for both captures. --dry-run lists what remains visible.
 
---addresses prefix (the default) encrypts addresses by ipcrypt-pfx: an IPv4 address stays one, and
-clients of one subnet stay in one subnet, which can be recognised. class does so within 10.0.0.0/8,
-192.168.0.0/16 and the like, so that private addresses stay private ones. opaque numbers
-them: nothing of subnets is left, and two captures have different numbers. Loopback stays.
+--addresses says how addresses are replaced. Loopback addresses stay as they are.
 
-With --key the same name has the same pseudonym in every capture, and acc unredact turns
-pseudonyms of an answer back. Without, a key is made and forgotten. --keep keeps classes or fields:
---keep lport,comm. --dry-run lists the classes.
+  prefix  (the default) encrypted by ipcrypt-pfx: an IPv4 address becomes an IPv4 address, and
+          clients of one subnet stay together in one subnet
+  class   the same within 10.0.0.0/8, 192.168.0.0/16 and the like: private addresses stay
+          private
+  opaque  numbered: subnets are not visible; two captures have different numbers
+
+With --key a name has the same pseudonym in every capture, and acc unredact can turn the
+pseudonyms in a text back into names. Without --key, acc makes a key and does not keep it:
+then nobody can turn them back. --keep lport,comm keeps these fields as they are; it also
+takes classes of fields, which --dry-run lists.
 
 Before it is done, redact compares the new capture with the original, as --check does: the same
 events, and none of the original names and addresses in its decompressed bytes. If anything
 is left, there is no output file. The new header has the original's SHA-256, and every
-command says that the capture is redacted. A signature of the original does not hold for it.`,
+command prints that the capture is redacted. The original's signature is not valid for it.`,
 		Example: `  acc redact --dry-run incident.acc
   acc redact incident.acc -o safe.acc
   acc redact incident.acc -o safe.acc --keep lport,comm --addresses class
@@ -93,12 +97,13 @@ command says that the capture is redacted. A signature of the original does not 
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "the new capture `FILE`")
 	f.BoolVar(&o.force, "force", false, "overwrite the new capture if it exists")
-	f.StringSliceVar(&o.keep, "keep", nil, "`CLASSES` or fields that stay as they are, like lport,comm")
+	f.StringSliceVar(&o.keep, "keep", nil, "`CLASSES` or fields that stay as they are, like lport,comm; "+
+		"--dry-run lists the classes")
 	f.StringVar(&o.addresses, "addresses", redact.Prefix, "`HOW` addresses are replaced: prefix, opaque or class")
-	f.StringVar(&o.key, "key", "", "`FILE` with a key of 64 hexadecimal digits, for pseudonyms that stay the same")
-	f.BoolVar(&o.dryRun, "dry-run", false, "list what the capture gives away and what would become of it; write nothing")
+	f.StringVar(&o.key, "key", "", "`FILE` with a key of 64 hexadecimal digits: the same pseudonyms in every capture")
+	f.BoolVar(&o.dryRun, "dry-run", false, "list what the capture reveals and what redact would make of it; write nothing")
 	f.BoolVar(&o.check, "check", false, "compare a redacted capture with its original")
-	f.BoolVar(&o.json, "json", false, "print JSON; with --check and --dry-run")
+	f.BoolVar(&o.json, "json", false, "print JSON; with --check or --dry-run")
 	values(cmd, "addresses", "prefix\tsubnets stay recognisable", "opaque\tnumbered", "class\tprivate ones stay private")
 	complete(cmd, "output", captureFiles)
 	anyFile(cmd, "key")

@@ -23,7 +23,7 @@ func newRepairCommand() *cobra.Command {
 	o := repairOptions{}
 	cmd := &cobra.Command{
 		Use:   "repair BAD -o GOOD",
-		Short: "Write a new capture of all that can be read of a damaged one",
+		Short: "Write all that can be read of a damaged capture into a new one",
 		Long: `Repair reads a truncated or corrupt capture as --salvage does, and writes a new one: all
 frames that can be read, byte for byte, so that events keep their numbers; a note of each
 gap; a header with the SHA-256 of the damaged file; and an END that says how the recording

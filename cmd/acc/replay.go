@@ -41,16 +41,16 @@ func newReplayCommand() *cobra.Command {
 	o := replayOptions{}
 	cmd := &cobra.Command{
 		Use:   "replay FILE...|FOLDER",
-		Short: "Print the events of a capture as they happened",
+		Short: "Print the events of a capture, at the pace at which they happened",
 		Long: `Replay prints the events of a capture, one a line, in order of time, at the pace at which
-they happened. - reads standard input, also while the capture is being recorded. In a live
-capture an event can come too late for that order, by more than 200 ms; replay counts these.
+they happened. FILE - is standard input, also while the capture is being recorded. Then an
+event can come too late for that order, by more than 200 ms; replay counts these.
 Times are in the zone of the recorded host; in JSON they are UTC. acc fields lists the keys
-of --json. With --from, replay jumps to the time by the file's index and does not check what
-lies before. It says so when the capture has no event at that time or later. -f prints only
+of --json. With --from, replay jumps to that time and does not check the file before it. If
+the capture has no event at that time or later, replay reports that. -f prints only
 the events that meet a condition ("acc help filter"); if the condition asks for a time (ts),
-replay jumps there, too. The files of a recording that went on from file to file (acc record
---rotate-size) are read as one capture.`,
+replay jumps there, too. Replay reads the files of one recording (acc record --rotate-size)
+as one capture.`,
 		Example: `  acc replay incident.acc
   acc replay --speed 10 --max-gap 2s incident.acc
   acc replay --speed max --json incident.acc
@@ -66,14 +66,13 @@ replay jumps there, too. The files of a recording that went on from file to file
 	}
 	takesRead(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.speed, "speed", "1", "this many `TIMES` as fast as it happened, or max")
-	f.StringVar(&o.maxGap, "max-gap", "0", "longest pause between two events, a `TIME` like 2s; 0: as long as it was")
-	f.StringVar(&o.from, "from", "", "begin at this `TIME`: 15:04:05 on the recorded host's clock, "+
-		"2026-11-24T15:04:05Z, or 90s after the start")
-	f.StringVar(&o.until, "until", "", "stop at this `TIME`, which is written like that of --from; what follows is not "+
-		"read")
+	f.StringVar(&o.speed, "speed", "1", "this many `TIMES` as fast as it happened; max: all at once")
+	f.StringVar(&o.maxGap, "max-gap", "0", "longest pause between two events, a `TIME` like 2s; 0: no limit")
+	f.StringVar(&o.from, "from", "", "begin at this `TIME`: 15:04:05 (the recorded host's clock), "+
+		"2026-11-24T15:04:05Z, or 90s (after the start)")
+	f.StringVar(&o.until, "until", "", "stop at this `TIME`, same forms as --from; replay does not read the rest")
 	f.BoolVar(&o.json, "json", false, "print JSON, one object a line")
-	f.BoolVar(&o.salvage, "salvage", false, "skip what is corrupt, say what was skipped, and go on")
+	f.BoolVar(&o.salvage, "salvage", false, "skip corrupt parts, report them, and go on")
 	filterFlag(cmd, &o.filter, ofEvents)
 	o.zoneOptions.flags(cmd)
 	values(cmd, "speed", "1\tas fast as it happened", "10\tten times as fast", "max\tat once")

@@ -36,17 +36,12 @@ type ringOptions struct {
 
 func (o *ringOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringSliceVar(
-		&o.ring,
-		"ring",
-		nil,
-		"keep what happened in the last `TIME OR SIZE`, like 10m or 256MB, until it is "+
-			"dumped; both may be given: --ring 10m,256MB",
-	)
-	f.StringVar(&o.after, "after", "30s", "a dump goes on for this `TIME`")
-	f.StringSliceVar(&o.on, "on", nil, "dump when one of these `FINDINGS` shows, like queue-overflow,fd-exhausted")
-	f.StringVar(&o.cooldown, "cooldown", "30s", "no finding dumps again within this `TIME` after a dump")
-	f.IntVar(&o.most, "max-dumps", 20, "dump for findings at most `N` times")
+	f.StringSliceVar(&o.ring, "ring", nil, "keep only the last `TIME OR SIZE`, like 10m or 256MB, or both: "+
+		"--ring 10m,256MB; -o must name a folder")
+	f.StringVar(&o.after, "after", "30s", "a dump also keeps this `TIME` after its cause")
+	f.StringSliceVar(&o.on, "on", nil, "dump when acc finds one of these `FINDINGS`, like queue-overflow,fd-exhausted")
+	f.StringVar(&o.cooldown, "cooldown", "30s", "after a dump, no finding dumps again for this `TIME`")
+	f.IntVar(&o.most, "max-dumps", 20, "findings dump at most `N` times")
 	values(cmd, "ring", "10m", "1h", "256MB", "1GB")
 	values(cmd, "after", "10s", "30s", "5m")
 	values(cmd, "on", findings.IDs()...)

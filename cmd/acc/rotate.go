@@ -27,10 +27,10 @@ type rotateOptions struct {
 
 func (o *rotateOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.size, "rotate-size", "", "go on in another file when one has this `SIZE`, like 64MB")
-	f.StringVar(&o.every, "rotate-every", "", "go on in another file after this `TIME`, like 1h")
+	f.StringVar(&o.size, "rotate-size", "", "begin another file when one has this `SIZE`, like 64MB")
+	f.StringVar(&o.every, "rotate-every", "", "begin another file after this `TIME`, like 1h")
 	f.StringVar(&o.files, "rotate-files", "", "keep the newest `N` files and remove older ones")
-	f.StringVar(&o.total, "max-total", "", "keep all files within this `SIZE`, like 1GB, and remove the oldest")
+	f.StringVar(&o.total, "max-total", "", "keep at most this `SIZE` of files, like 1GB, and remove the oldest")
 	values(cmd, "rotate-size", "16MB", "64MB", "256MB")
 	values(cmd, "rotate-every", "10m", "1h", "24h")
 	values(cmd, "rotate-files", "4", "16", "100")

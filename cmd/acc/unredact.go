@@ -29,7 +29,7 @@ func newUnredactCommand() *cobra.Command {
 	o := unredactOptions{}
 	cmd := &cobra.Command{
 		Use:   "unredact --key FILE [--original CAPTURE]... [TEXT]",
-		Short: "Turn pseudonyms of a text, like a supporter's answer, back into names and addresses",
+		Short: "Turn pseudonyms in a text, like an answer of support, back into names and addresses",
 		Long: `Unredact prints a text with the original names and addresses in place of the pseudonyms
 that acc redact --key gave. The text is a file or standard input. --original names the captures
 that were redacted: their names are where pseudonyms come from, acc keeps no other list. With

@@ -31,11 +31,12 @@ func newVerifyCommand() *cobra.Command {
 	o := verifyOptions{}
 	cmd := &cobra.Command{
 		Use:   "verify FILE|FOLDER...",
-		Short: "Prove that a capture is intact and, by a signature or a kept chain head, genuine",
-		Long: `Verify reads captures from beginning to end and compares everything in them: checksums,
-hash chain, numbers, END with its account, index, tail. It prints the SHA-256 of the file,
-as sha256sum does, and its chain head. It says whether the file is intact and whether the
-recording is complete, and gives one verdict:
+		Short: "Check that a capture is intact and, by a signature or a kept chain head, genuine",
+		Long: `Verify reads captures from beginning to end and checks that all parts agree: checksums, hash
+chain, event numbers, the counts in END (the last record), index and tail. It prints the
+SHA-256 of the file, as sha256sum does, and its chain head: the hash of everything recorded so
+far. It says whether the file is intact and whether the recording is complete, and gives one
+verdict:
 
   intact       all parts are there and agree
   unclean      intact, but the recording was not closed cleanly, or the file is repaired
@@ -49,13 +50,13 @@ recording is complete, and gives one verdict:
                capture or, for a repaired one, of its original; or the log of
                --checkpoints contradicts itself
 
-A truncated or corrupt file is not called altered when its signature, or a chain head from
-behind the damage, can't be confirmed; acc says that beside the verdict. It is called
-altered when a chain head before the damage differs.
+If a truncated or corrupt file does not match its signature, or a chain head after the damage,
+its verdict stays truncated or corrupt, and acc prints that beside it. If a chain head before
+the damage differs, the verdict is altered.
 
 The verdict is on the file. A recording that lost events is incomplete although its file is
-intact; acc prints both. Verify exits with 9 when the file is intact and the kernel counted
-connections that nothing in the capture accounts for.
+intact; acc prints both. Verify exits with 9 when the file is intact, but the kernel counted
+more or fewer connections than were recorded and the capture holds no reason for that.
 
 Anyone who edits a capture can also recompute its hash chain. A signature (acc sign, or
 ssh-keygen -Y sign; in FILE.sig) or a chain head that was kept elsewhere (acc record
@@ -87,17 +88,19 @@ and error says why.`,
 	takesRead(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&o.json, "json", false, "print JSON, one object a file")
-	f.StringArrayVar(&o.heads, "head", nil, "chain `HEAD` that must be in the capture: HEX, or FRAME:HEX")
+	f.StringArrayVar(&o.heads, "head", nil, "chain `HEAD` that must be in the capture, as a line of "+
+		"acc record --checkpoint has it: HEX, or FRAME:HEX")
 	f.StringVar(&o.checkpoints, "checkpoints", "",
-		"`LOG` with the lines of record --checkpoint: journalctl -o json, syslog, or acc's standard error; - for "+
-			"standard input")
+		"`LOG` with the lines that acc record --checkpoint wrote: output of journalctl -o json, a syslog "+
+			"file, or acc's standard error; - for standard input")
 	f.StringVar(&o.signature, "signature", "", "signature `FILE` (default FILE.sig, if it is there)")
 	f.StringVar(&o.signers, "allowed-signers", "",
-		"`FILE` that says who may sign, in the format of ssh-keygen(1); the capture must be signed")
+		"`FILE` of those who may sign, a line each: NAME and public key (ssh-keygen(1)); "+
+			"without a valid signature by one of them, the verdict is unsigned")
 	f.StringVar(&o.revoked, "revoked", "", "`FILE` of keys that may not sign any more: public keys, or a key "+
 		"revocation list of ssh-keygen -k")
-	f.StringVar(&o.identity, "identity", "", "`WHO` must have signed, a name in that file (default any of them)")
-	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace `NAME` of the signature")
+	f.StringVar(&o.identity, "identity", "", "`WHO` must have signed: a NAME in the file of --allowed-signers (default any of them)")
+	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace `NAME` of the signature, -n of ssh-keygen -Y")
 	anyFile(cmd, "checkpoints", "signature", "allowed-signers", "revoked")
 	values(cmd, "head")
 	values(cmd, "identity")
