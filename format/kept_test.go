@@ -81,6 +81,9 @@ func TestKeptCaptures(t *testing.T) {
 			}
 			w, g := object(t, lines.Bytes()), object(t, got.Bytes())
 			for k, v := range w {
+				if was, now := words(v), words(g[k]); k == "mark" && len(now) > len(was) {
+					g[k] = g[k].([]any)[:len(was)] // bits that had no word then
+				}
 				if !reflect.DeepEqual(g[k], v) {
 					t.Errorf("%s: event %v: %s is %v, was %v", name, w["seq"], k, g[k], v)
 				}
@@ -151,4 +154,10 @@ func TestJSONOfEvents(t *testing.T) {
 	if _, ok := m["errno"]; ok || m["addr"] != true || m["addrlen"] != false || m["hook"] != "200" {
 		t.Errorf("an entry is %v", m)
 	}
+}
+
+// words is a list of JSON, nil if it is none.
+func words(v any) []any {
+	list, _ := v.([]any)
+	return list
 }
