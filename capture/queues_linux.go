@@ -226,6 +226,13 @@ func (s *session) look(now time.Time) error {
 	return c.record(s.writer)
 }
 
+// nextFile has what is looked at recorded in the next file, too.
+func (c *queues) nextFile() {
+	if c.looker != nil {
+		c.looker.Again()
+	}
+}
+
 // record records what was found.
 func (c *queues) record(w *format.Writer) error {
 	if c.looker == nil {

@@ -195,6 +195,7 @@ func (s *session) changeFile(n *nextFile) error {
 	s.header, s.clock, s.flushed, s.clocked = h, clock, now, now
 	s.repeats, s.repeatedCalls, s.lives = repeats{}, repeatedCalls{}, lives{} // they name events of the other file
 	s.processes.nextFile()
+	s.queues.nextFile()
 	done := make(chan *lists, 1)
 	r.lists = done
 	procs := maps.Clone(s.witness.procs)

@@ -24,6 +24,7 @@ type Looker struct {
 	mu      sync.Mutex
 	begin   []order // watches to begin
 	end     []Listener
+	again   bool // what is looked at is to be recorded again
 	closing bool
 	found   []any // format.Watch and format.Doing, in order
 }
@@ -49,6 +50,9 @@ func (l *Looker) Begin(at Listener, threads []Thread) {
 
 // End ends looking at a listener.
 func (l *Looker) End(at Listener) { l.tell(func() { l.end = append(l.end, at) }) }
+
+// Again has it record once more what it looks at: what was recorded stands in another file.
+func (l *Looker) Again() { l.tell(func() { l.again = true }) }
 
 // Close ends all looking, and waits for that: what was found last can be taken then.
 func (l *Looker) Close() {
@@ -102,8 +106,8 @@ func (l *Looker) run() {
 			}
 		}
 		l.mu.Lock()
-		begin, end, closing := l.begin, l.end, l.closing
-		l.begin, l.end = nil, nil
+		begin, end, again, closing := l.begin, l.end, l.again, l.closing
+		l.begin, l.end, l.again = nil, nil, false
 		l.mu.Unlock()
 		started, now := time.Now(), bootNS()
 		for _, o := range begin {
@@ -115,6 +119,7 @@ func (l *Looker) run() {
 		var found []any
 		for at, w := range watches {
 			w.look(bootNS(), pause)
+			w.again = w.again || again
 			over := closing
 			for _, e := range end {
 				over = over || e == at
