@@ -26,7 +26,7 @@ func (i *info) text(out io.Writer, width int, zone *time.Location) error {
 		row("cross-check", "%s", i.CrossCheck.Text)
 		list(row, "not shown", i.CrossCheck.NotShownTexts())
 	}
-	list(row, "can't show", h.Limits)
+	list(row, "not shown", h.Limits)
 	i.selection(row)
 	i.origin(row, zone)
 	if i.Read == evidence.ReadAll {

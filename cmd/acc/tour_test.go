@@ -13,7 +13,7 @@ import (
 )
 
 // The commands of README's "Five minutes" that read a capture do what they say, with the names, clients and times of a
-// capture that is there. Those that record are run by TestVMTour of package deploy.
+// capture that is there. Those that record need root and a kernel to trace: the VM tests run their flags.
 func TestTour(t *testing.T) {
 	shell, err := exec.LookPath("sh")
 	if err != nil {
