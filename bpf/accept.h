@@ -387,7 +387,8 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 	read_listener(&f, listener);
 	if (!IS(failed) || IS(lost))
 		read_new(&f, made);
-	if (selecting && !once_selected(task, &f, !IS(failed) || IS(lost), (s32)ret, 1)) {
+	/* Not ret itself: a trampoline gives it as a pointer, whose sign can't be looked at. */
+	if (selecting && !once_selected(task, &f, !IS(failed) || IS(lost), IS(failed) ? -1 : 0, 1)) {
 		count_filtered(PROBE_DO_ACCEPT);
 		return 0;
 	}
