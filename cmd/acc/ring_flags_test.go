@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,7 +61,7 @@ func TestFlightRecorderEpisodes(t *testing.T) {
 	must(t, err)
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 	s.now = func() time.Time { return now }
-	var said bytes.Buffer
+	var said shared
 	r := newFlightRecorder(
 		s,
 		ringLimits{age: time.Minute, after: time.Hour, on: []string{"queue-overflow", "fd-exhausted"}, most: 2},
@@ -147,4 +148,22 @@ func TestFlightRecorderEpisodes(t *testing.T) {
 	if len(left) != 2 || len(kept) != 4 { // the one that ended just now, and the one that is written
 		t.Errorf("%q and %q are left", left, kept)
 	}
+}
+
+// shared is what several goroutines say.
+type shared struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *shared) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.Write(b)
+}
+
+func (s *shared) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String()
 }
