@@ -6,8 +6,8 @@ import (
 	"bytes"
 	"os"
 	"strconv"
-	"strings"
 
+	"github.com/acc-project/acc/capture/looks"
 	"github.com/acc-project/acc/format"
 )
 
@@ -58,33 +58,10 @@ func halted(proc string) string {
 	case 'T', 't':
 		return format.HaltedStopped
 	case 'S', 'D':
-		switch b, _ := os.ReadFile(proc + "/wchan"); string(b) {
-		// of cgroups of version 2, where it may be part of get_signal, and 1
-		case "get_signal", "do_freezer_trap", "__refrigerator":
+		b, _ := os.ReadFile(proc + "/wchan")
+		if looks.InFreezer(string(b)) || string(b) == "0" && looks.GroupFrozen(proc) { // 5.10 does not say it
 			return format.HaltedFrozen
-		case "0": // 5.10 does not say it
-			if groupFrozen(proc) {
-				return format.HaltedFrozen
-			}
 		}
 	}
 	return ""
-}
-
-// groupFrozen reports whether the cgroup of version 2 that a process is in is frozen.
-func groupFrozen(proc string) bool {
-	b, _ := os.ReadFile(proc + "/cgroup")
-	for line := range strings.Lines(string(b)) {
-		path, ok := strings.CutPrefix(line, "0::")
-		if !ok {
-			continue
-		}
-		for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-			b, _ := os.ReadFile(root + strings.TrimSuffix(path, "\n") + "/cgroup.events")
-			if strings.Contains(string(b), "frozen 1") {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/acc-project/acc/capture/sockdiag"
 	"github.com/acc-project/acc/format"
 )
 
@@ -70,7 +71,7 @@ func askNamespace(shot *format.Snapshot, proc string, ns uint32, own *os.File, c
 		return false
 	}
 	defer f.Close()
-	fd, err := diagSocket(f, own)
+	fd, err := sockdiag.Open(f, own)
 	if fd >= 0 {
 		defer unix.Close(fd)
 	}

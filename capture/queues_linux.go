@@ -17,6 +17,8 @@ import (
 const (
 	waitLong   = 100 * time.Millisecond // a client that waits for so long has the threads looked at
 	lookEnds   = 200 * time.Millisecond // after the queue became empty, looking ends
+	takeEvery  = 500 * time.Millisecond // between two takings of what was found, where nothing else happens
+	lookPace   = 20 * time.Millisecond  // between two looks at all queues
 	maxQueues  = 1 << 12                // listeners that are followed
 	maxClients = 1 << 16                // of one listener
 )
@@ -27,7 +29,8 @@ type queues struct {
 	all    []*clientQueue
 	by     map[uint64]*clientQueue // by inode number; nil: they are not followed
 	last   [64]*clientQueue        // the one used last, by the end of its inode number
-	due    time.Time               // when a client will have waited long, or a look ends; zero: never
+	due    time.Time               // when something is to be done here; zero: never
+	asked  time.Time               // when that was last worked out
 }
 
 // clientQueue is a listener's accept queue: when each client was queued. It is first in, first out, as in the kernel.
@@ -187,10 +190,17 @@ func (c *queues) before(list []format.ListenSocket, ns int64) {
 // look begins and ends looking, by how long the clients have waited.
 func (s *session) look(now time.Time) error {
 	c := &s.queues
+	if now.Sub(c.asked) < lookPace { // a batch can be a millisecond
+		if c.due.IsZero() && c.by != nil {
+			c.due = now.Add(waitLong) // who was queued since has waited long by then
+		}
+		return nil
+	}
+	c.asked = now
 	ns := bootNS()
 	c.due = time.Time{}
 	next := func(in int64) {
-		if at := now.Add(time.Duration(max(in, 0))); c.due.IsZero() || at.Before(c.due) {
+		if at := now.Add(max(time.Duration(in), lookPace)); c.due.IsZero() || at.Before(c.due) {
 			c.due = at
 		}
 	}
@@ -199,6 +209,7 @@ func (s *session) look(now time.Time) error {
 		case q.n > 0:
 			q.emptyNS = 0
 			if q.looking {
+				next(int64(takeEvery))
 				break
 			}
 			if waits := ns - q.ns[q.from]; waits < int64(waitLong) {

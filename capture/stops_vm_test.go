@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/acc-project/acc/capture/sockdiag"
 	"github.com/acc-project/acc/format"
 )
 
@@ -26,8 +27,8 @@ func destroyed(t *testing.T, addr unix.Sockaddr) bool {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	req := make([]byte, diagRequest)
-	binary.NativeEndian.PutUint32(req, diagRequest)
+	req := make([]byte, sockdiag.Request)
+	binary.NativeEndian.PutUint32(req, sockdiag.Request)
 	binary.NativeEndian.PutUint16(req[4:], 21) // SOCK_DESTROY
 	binary.NativeEndian.PutUint16(req[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
 	req[16], req[17] = unix.AF_INET, unix.IPPROTO_TCP

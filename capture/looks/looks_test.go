@@ -4,6 +4,7 @@ package looks
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -199,3 +200,50 @@ func TestSpinning(t *testing.T) {
 		t.Errorf("%d of %d ns on a CPU or ready to run", busy, all)
 	}
 }
+
+// A server that was sent something and does not answer is told of, by the kernel's tcp_info; one that answers is not.
+func TestSilentPeers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ask := func() (client, server net.Conn) {
+		client, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err = l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Write([]byte("query")); err != nil {
+			t.Fatal(err)
+		}
+		return client, server
+	}
+	silent, kept := ask()
+	defer silent.Close()
+	defer kept.Close()
+	answered, answers := ask()
+	defer answered.Close()
+	defer answers.Close()
+	if _, err := answers.Write([]byte("answer")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * silentFor)
+	list, err := silentPeers(uint32(os.Getpid()), 1)
+	if err != nil {
+		t.Skip("this kernel does not tell of its sockets: ", err)
+	}
+	port := uint16(l.Addr().(*net.TCPAddr).Port)
+	if len(list) != 1 || list[0].RAddr != "127.0.0.1" || list[0].RPort != port ||
+		list[0].WaitingNS < int64(silentFor) {
+		t.Errorf("%+v, want one of port %d", list, port)
+	}
+	if list, err := silentPeers(uint32(os.Getpid()), localPort(silent)); err != nil || len(list) != 0 {
+		t.Errorf("a client of the listener is told of: %+v, %v", list, err)
+	}
+}
+
+func localPort(c net.Conn) uint16 { return uint16(c.LocalAddr().(*net.TCPAddr).Port) }

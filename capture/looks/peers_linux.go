@@ -13,26 +13,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/acc-project/acc/capture/sockdiag"
 	"github.com/acc-project/acc/format"
 )
 
 const (
-	maxPeers    = 16       // told of, the longest silent ones
-	maxSockets  = 1 << 14  // of a process
-	maxDump     = 16 << 20 // bytes of answers
+	maxPeers    = 16      // told of, the longest silent ones
+	maxSockets  = 1 << 14 // of a process
 	dumpTimeout = time.Second
-)
-
-// What linux/sock_diag.h and linux/inet_diag.h define and is needed here.
-const (
-	sockDiagByFamily = 20
-	diagRequest      = 16 + 56 // struct nlmsghdr, struct inet_diag_req_v2
-	diagMessage      = 72      // struct inet_diag_msg
-	diagInfo         = 2       // INET_DIAG_INFO: struct tcp_info
 )
 
 // findPeers looks at the connections of the processes, and notes those that wait for an answer.
@@ -72,18 +63,16 @@ func silentPeers(pid uint32, port uint16) ([]format.SilentPeer, error) {
 	if len(own) == 0 {
 		return nil, nil
 	}
-	fd, err := diagSocket(pid)
+	fd, err := socketIn(pid)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	limit := unix.NsecToTimeval(int64(dumpTimeout))
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
-		return nil, err
-	}
+	deadline := time.Now().Add(dumpTimeout)
+	late := func() bool { return time.Now().After(deadline) }
 	var list []format.SilentPeer
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		err := dump(fd, family, func(m []byte) {
+		err := sockdiag.Dump(fd, family, 1<<1, true, late, func(m []byte) { // TCP_ESTABLISHED
 			if own[binary.NativeEndian.Uint32(m[68:])] && binary.BigEndian.Uint16(m[4:]) != port {
 				if p, ok := silent(m); ok {
 					p.PID = pid
@@ -108,21 +97,13 @@ func silent(m []byte) (p format.SilentPeer, ok bool) {
 		return p, false
 	}
 	p.RAddr, p.RPort = addr.Unmap().String(), binary.BigEndian.Uint16(m[6:])
-	for m = m[diagMessage:]; len(m) >= 4; {
-		size := int(binary.NativeEndian.Uint16(m))
-		if size < 4 || size > len(m) {
-			return p, false
-		}
-		if binary.NativeEndian.Uint16(m[2:]) == diagInfo {
-			var info unix.TCPInfo
-			copy(unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info)), m[4:size])
-			sent := time.Duration(info.Last_data_sent) * time.Millisecond
-			p.WaitingNS = int64(sent)
-			return p, info.Last_data_recv > info.Last_data_sent && sent >= silentFor && info.Bytes_acked > 1
-		}
-		m = m[min((size+3)&^3, len(m)):]
-	}
-	return p, false
+	info, ok := sockdiag.Info(m)
+	sent := time.Duration(info.Last_data_sent) * time.Millisecond
+	p.WaitingNS = int64(sent)
+	// Of one that was asked right after it was made, both times can be the same.
+	unanswered := info.Last_data_recv > info.Last_data_sent ||
+		info.Last_data_recv == info.Last_data_sent && info.Bytes_received == 0
+	return p, ok && unanswered && sent >= silentFor && info.Bytes_acked > 1
 }
 
 // socketsOf are the inode numbers of a process's sockets.
@@ -145,77 +126,27 @@ func socketsOf(pid uint32) map[uint32]bool {
 	return own
 }
 
-// diagSocket opens a socket that asks about those in the network namespace of a process.
-func diagSocket(pid uint32) (int, error) {
-	open := func() (int, error) {
-		return unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
-	}
+// socketIn opens a socket that asks about those in the network namespace of a process.
+func socketIn(pid uint32) (fd int, err error) {
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
 		return -1, err
 	}
 	defer ns.Close()
-	own, err := os.Stat("/proc/self/ns/net")
+	own, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return -1, err
 	}
-	if its, err := ns.Stat(); err == nil && os.SameFile(its, own) {
-		return open()
-	}
-	type result struct {
-		fd  int
-		err error
-	}
-	done := make(chan result)
-	go func() { // on a thread that ends with it, since it remains in that namespace
-		runtime.LockOSThread()
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- result{-1, fmt.Errorf("enter its network namespace: %w", err)}
-			return
-		}
-		fd, err := open()
-		done <- result{fd, err}
+	defer own.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and it ends with the goroutine: it may remain in that namespace
+		fd, err = sockdiag.Open(ns, own)
 	}()
-	r := <-done
-	return r.fd, r.err
-}
-
-// dump asks for the established connections of a family, and calls f with each struct inet_diag_msg.
-func dump(fd int, family byte, f func(m []byte)) error {
-	req := make([]byte, diagRequest)
-	order := binary.NativeEndian
-	order.PutUint32(req, diagRequest)
-	order.PutUint16(req[4:], sockDiagByFamily)
-	order.PutUint16(req[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-	req[16], req[17], req[18] = family, unix.IPPROTO_TCP, 1<<(diagInfo-1)
-	order.PutUint32(req[20:], 1<<1) // TCP_ESTABLISHED
-	if err := unix.Sendto(fd, req, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return fmt.Errorf("ask for connections: %w", err)
+	<-done
+	if err != nil && fd >= 0 {
+		unix.Close(fd)
 	}
-	buf := make([]byte, 64<<10)
-	for read := 0; read < maxDump; {
-		n, _, err := unix.Recvfrom(fd, buf, 0)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("list connections: %w", err)
-		}
-		read += n
-		for b := buf[:n]; len(b) >= 16; {
-			size := int(order.Uint32(b))
-			if size < 16 || size > len(b) {
-				return nil
-			}
-			switch order.Uint16(b[4:]) {
-			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
-				return nil
-			}
-			if size >= 16+diagMessage {
-				f(b[16:size])
-			}
-			b = b[min((size+3)&^3, len(b)):]
-		}
-	}
-	return nil
+	return fd, err
 }

@@ -124,7 +124,7 @@ func (t *thread) find(w *watch) doing {
 // where finds out where it sleeps.
 func (t *thread) where(w *watch, d doing) doing {
 	d.wchan = t.files.wchan(t.buf)
-	if frozen(d.wchan) || d.wchan == "" && w.frozen(t.PID) {
+	if InFreezer(d.wchan) || d.wchan == "" && w.frozen(t.PID) {
 		return doing{state: format.DoingFrozen}
 	}
 	c := t.files.inCall(t.buf)
@@ -157,8 +157,9 @@ func (t *thread) where(w *watch, d doing) doing {
 	return d
 }
 
-// frozen reports whether a thread sleeps in the kernel's freezer: of cgroups of version 2, and 1.
-func frozen(wchan string) bool {
+// InFreezer reports whether a kernel function that a thread sleeps in is of the freezer: of cgroups of version 2, where
+// it may be part of get_signal, and 1.
+func InFreezer(wchan string) bool {
 	return wchan == "do_freezer_trap" || wchan == "__refrigerator" || wchan == "get_signal"
 }
 

@@ -166,9 +166,7 @@ func (w *watch) frozen(pid uint32) bool {
 		if w.frozenOf == nil {
 			w.frozenOf = map[uint32]bool{}
 		}
-		path := cgroupOf(pid)
-		b, _ := os.ReadFile(path + "/cgroup.events")
-		is = path != "" && strings.Contains(string(b), "frozen 1")
+		is = GroupFrozen(fmt.Sprint("/proc/", pid))
 		w.frozenOf[pid] = is
 	}
 	return is
@@ -186,9 +184,16 @@ type throttle struct{ periods, us uint64 }
 // cgroupRoots are where cgroups of version 2 are mounted.
 var cgroupRoots = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
 
+// GroupFrozen reports whether the cgroup of version 2 is frozen that a process is in, by its directory in /proc.
+func GroupFrozen(proc string) bool {
+	dir := cgroupOf(proc)
+	b, _ := os.ReadFile(dir + "/cgroup.events")
+	return dir != "" && strings.Contains(string(b), "frozen 1")
+}
+
 // cgroupOf is the directory of a process's cgroup, "" if it is not known.
-func cgroupOf(pid uint32) string {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+func cgroupOf(proc string) string {
+	b, _ := os.ReadFile(proc + "/cgroup")
 	for line := range strings.Lines(string(b)) {
 		path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
 		if !ok {
@@ -226,7 +231,7 @@ func throttleOf(dir string) (t throttle, ok bool) {
 func (w *watch) findGroups() {
 	seen := map[string]bool{}
 	for _, t := range w.threads {
-		dir := cgroupOf(t.PID)
+		dir := cgroupOf(fmt.Sprint("/proc/", t.PID))
 		for dir != "" && !slices.Contains(cgroupRoots, dir) && !seen[dir] && len(w.groups) < 16 {
 			seen[dir] = true
 			if s, ok := throttleOf(dir); ok {
