@@ -22,11 +22,12 @@ func (i *info) text(out io.Writer, width int, zone *time.Location) error {
 	row, h := s.row, i.Header
 	i.states(row)
 	i.losses(row)
+	notShown := h.Limits
 	if i.Read == evidence.ReadAll {
 		row("cross-check", "%s", i.CrossCheck.Text)
-		list(row, "not shown", i.CrossCheck.NotShownTexts())
+		notShown = append(i.CrossCheck.NotShownTexts(), notShown...)
 	}
-	list(row, "not shown", h.Limits)
+	list(row, "not shown", notShown)
 	i.selection(row)
 	i.origin(row, zone)
 	if i.Read == evidence.ReadAll {

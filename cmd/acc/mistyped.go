@@ -50,14 +50,20 @@ func unknownCommand(root *cobra.Command, args []string) error {
 	if name == "-" || strings.HasSuffix(name, ".acc") || err == nil && st.Mode().IsRegular() {
 		return &usageError{fmt.Errorf("%q is not a command", name), "did you mean: acc analyze " + format.Quote(name)}
 	}
-	root.SuggestionsMinimumDistance = 2
-	if like := root.SuggestionsFor(name); len(like) > 0 {
+	return mistypedCommand(root, name)
+}
+
+// mistypedCommand is the error for an argument that should be one of the commands of a command.
+func mistypedCommand(cmd *cobra.Command, name string) error {
+	err := fmt.Errorf("unknown command %q", name)
+	cmd.SuggestionsMinimumDistance = 2
+	if like := cmd.SuggestionsFor(name); len(like) > 0 {
 		for i := range like {
-			like[i] = "acc " + like[i]
+			like[i] = cmd.CommandPath() + " " + like[i]
 		}
-		return &usageError{fmt.Errorf("unknown command %q", name), "did you mean: " + strings.Join(like, ", or ")}
+		return &usageError{err, "did you mean: " + strings.Join(like, ", or ")}
 	}
-	return usage(root, fmt.Errorf("unknown command %q", name))
+	return usage(cmd, err)
 }
 
 // flagError puts an error of a flag into plain words.

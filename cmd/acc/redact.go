@@ -411,6 +411,10 @@ func runRedactCheck(ctx context.Context, out io.Writer, original, safe string, a
 		return err
 	}
 	c, err := redact.Check(a.all(ctx), revealed, io.NewSectionReader(b.file, 0, b.bytes))
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return &hinted{fmt.Errorf("%s is cut off: %w", format.Quote(safe), err), "what is missing can't be searched: redact the " +
+			"original again, or check what acc repair makes of this file"}
+	}
 	if err != nil {
 		return b.unredactable(err)
 	}
