@@ -41,7 +41,8 @@ func (a *attached) addMissed(i int, n uint64, missed *[numProbes]uint64, unseen 
 	switch p := a.probes[i]; {
 	case p.index < 0:
 		*unseen += n
-	case p.program != lifeStates.program || a.preempted || !a.has(noNested): // else another program tells what interrupts it
+	case p.program != lifeStates.program || a.preempted || !a.has(noNested):
+		// else another program tells what interrupts it
 		missed[p.index] += n
 	}
 }

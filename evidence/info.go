@@ -33,16 +33,17 @@ type Info struct {
 	Accepted  *uint64  `json:"accepted"`         // connections
 	PerAccept *float64 `json:"bytes_per_accept"` // bytes of complete frames a connection, 0 without any
 	// time of the first event; null, too, if only the index was read: the clock pairs are in what lies between
-	First      *time.Time             `json:"first"`
-	Last       *time.Time             `json:"last"`        // time of the last event
-	Lost       uint64                 `json:"lost"`        // events, while recording: without what a repair left out
-	Processes  *int                   `json:"processes"`   // records of processes
-	Steps      []ClockStep            `json:"clock_steps"` // the first hundred times that the wall clock was set
-	Skipped    []format.Skip          `json:"skipped"`     // what is corrupt and was left out
-	Header     *format.Header         `json:"header"`      // of the capture
-	End        *format.End            `json:"end"`         // null if it is missing
-	Losses     []format.Loss          `json:"losses"`      // the first hundred
-	Marks      []analysis.Mark        `json:"marks"`       // the first hundred that were noted while it was recorded; null: not read
+	First     *time.Time     `json:"first"`
+	Last      *time.Time     `json:"last"`        // time of the last event
+	Lost      uint64         `json:"lost"`        // events, while recording: without what a repair left out
+	Processes *int           `json:"processes"`   // records of processes
+	Steps     []ClockStep    `json:"clock_steps"` // the first hundred times that the wall clock was set
+	Skipped   []format.Skip  `json:"skipped"`     // what is corrupt and was left out
+	Header    *format.Header `json:"header"`      // of the capture
+	End       *format.End    `json:"end"`         // null if it is missing
+	Losses    []format.Loss  `json:"losses"`      // the first hundred
+	// the first hundred that were noted while it was recorded; null: not read
+	Marks      []analysis.Mark        `json:"marks"`
 	Start      *Inventory             `json:"at_start"`    // what was there when recording began
 	Finish     *Inventory             `json:"at_end"`      // what was there when it ended; the tasks are also in end
 	CrossCheck *crosscheck.Comparison `json:"cross_check"` // what the kernel's own counters say

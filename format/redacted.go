@@ -4,14 +4,16 @@ package format
 
 // Redacted says, in a header, of which capture this one is what may be given away.
 type Redacted struct {
-	SHA256    string          `msgpack:"sha256" json:"sha256"`       // of the original file, hexadecimal
-	Bytes     int64           `msgpack:"bytes" json:"bytes"`         // its length
-	Head      string          `msgpack:"head" json:"head"`           // chain of its last frame, hexadecimal
-	Tool      string          `msgpack:"tool" json:"tool"`           // "acc VERSION" that redacted it
-	Addresses string          `msgpack:"addresses" json:"addresses"` // how addresses were replaced: prefix, opaque or class
-	Keep      []string        `msgpack:"keep" json:"keep"`           // classes that were kept on demand
-	Key       string          `msgpack:"key" json:"key"`             // fingerprint of the key, "": a key of its own that was not kept
-	Counts    []RedactedCount `msgpack:"counts" json:"counts"`       // what was replaced or removed, by class
+	SHA256 string `msgpack:"sha256" json:"sha256"` // of the original file, hexadecimal
+	Bytes  int64  `msgpack:"bytes" json:"bytes"`   // its length
+	Head   string `msgpack:"head" json:"head"`     // chain of its last frame, hexadecimal
+	Tool   string `msgpack:"tool" json:"tool"`     // "acc VERSION" that redacted it
+	// how addresses were replaced: prefix, opaque or class
+	Addresses string   `msgpack:"addresses" json:"addresses"`
+	Keep      []string `msgpack:"keep" json:"keep"` // classes that were kept on demand
+	// fingerprint of the key, "": a key of its own that was not kept
+	Key    string          `msgpack:"key" json:"key"`
+	Counts []RedactedCount `msgpack:"counts" json:"counts"` // what was replaced or removed, by class
 }
 
 // RedactedCount is how much of a class was replaced or removed.

@@ -27,7 +27,7 @@ type Listeners interface {
 	// many. AtLeast: it was queued at that time or before.
 	Waited(l Ref, e *format.Event, sinceNS int64, accepted uint64, atLeast bool)
 
-	// Ended takes each connection of which nothing more comes. It is overwritten afterwards.
+	// Ended takes each connection that has ended, or is still there at the end. It is overwritten afterwards.
 	Ended(c *Connection)
 
 	// ListenedAtEnd reports whether the list of the end has the listener, at a port.
@@ -80,8 +80,8 @@ type Tracker struct {
 	shotNS    int64           // when the snapshot at the start was taken
 	listed    map[Port]bool   // that were listened on then
 	listedAll bool            // it has all of their connections
-	waiting   map[Port]uint32 // connections in queues then, of which none is known yet
-	only      uint64          // accepted ones of which nothing else is recorded, and that nobody asked for
+	waiting   map[Port]uint32 // connections in queues then that no event has named yet
+	only      uint64          // accepted, with no other event, and nobody asked for them
 }
 
 // New makes a Tracker without connections.
@@ -172,8 +172,8 @@ func (t *Tracker) add(k tuple, cookie, seq uint64) (*conn, error) {
 	return c, nil
 }
 
-// meet begins to follow a connection of which this is not the first event that there was: it was there before, or its
-// beginning can be in a part that is missing.
+// meet begins to follow a connection whose first events are not in the capture: it was there before the recording, or
+// its beginning can be in a part that is missing.
 func (t *Tracker) meet(e *format.Event, l Ref) (*conn, error) {
 	c, err := t.add(tupleOf(e), e.Cookie, e.Seq)
 	if err != nil {
@@ -329,7 +329,7 @@ func (t *Tracker) takeAccept(c *conn, e *format.Event, by *Accept) {
 	c.acceptSeq, c.acceptNS, c.ret, c.state = e.Seq, e.BootNS, e.Ret, e.State
 }
 
-// alone gives a connection of which nothing more can come.
+// alone gives a connection that has this one event: no other can come.
 func (t *Tracker) alone(e *format.Event, by *Accept) error {
 	if t.o.Emit == nil && e.Ret >= 0 {
 		t.only++

@@ -271,7 +271,8 @@ func (l *ConnectionList) weakest() int {
 func (l *ConnectionList) Head() string { return l.head }
 
 // Append appends a connection as one line without a newline. Nothing in it can steer a terminal.
-func (l *ConnectionList) Append(dst []byte, c *conntrack.Connection, clocks *format.Clocks, zone *time.Location) []byte {
+func (l *ConnectionList) Append(dst []byte, c *conntrack.Connection, clocks *format.Clocks,
+	zone *time.Location) []byte {
 	id := "-"
 	if c.ID != 0 {
 		id = strconv.FormatUint(c.ID, 10)

@@ -111,7 +111,8 @@ var pairKeys = labelled(
 		"number of the event of do_accept that told of the socket where the return could not"),
 	intOrNull("enter_boot_ns", func(p *pair) (int64, bool) { return p.EnterNS, p.EnterSeq != 0 },
 		"time of the entry").at(),
-	intOrNull("return_boot_ns", func(p *pair) (int64, bool) { return p.ReturnNS, p.Returned() }, "time of the return").at(),
+	intOrNull("return_boot_ns", func(p *pair) (int64, bool) { return p.ReturnNS, p.Returned() },
+		"time of the return").at(),
 	intOrNull("wait_ns", func(p *pair) (int64, bool) { return p.WaitNS, p.WaitNS >= 0 },
 		"from entry to return; null without both"),
 	boolKey("inverted", func(p *pair) bool { return p.Inverted },
@@ -187,7 +188,8 @@ func PairFields() []filter.Field[pairing.Pair] {
 	list := append(fieldsOf(pairKeys), filter.ProcessFields(func(p *pair, env *filter.Env) *format.Process {
 		return filter.ByNumber(env, p.Proc)
 	})...)
-	return append(list, filter.FindingsField(findings.IDs(), func(p *pair) (uint32, uint64) { return p.NetNS, p.Listener }))
+	at := func(p *pair) (uint32, uint64) { return p.NetNS, p.Listener }
+	return append(list, filter.FindingsField(findings.IDs(), at))
 }
 
 type pair = pairing.Pair

@@ -70,7 +70,8 @@ func main() {
 	flag.Var(&o.bin, "bin", "programs of the host to put into the guest with their libraries")
 	flag.Var(&o.modules, "modules", "kernel modules to load before the command, those that the kernel has")
 	flag.Var(&o.root, "root", "run the command in a Debian with these packages, on a disk that is made once")
-	flag.BoolVar(&o.systemd, "systemd", false, "of -root: its systemd is the first process, and runs the command as a service")
+	flag.BoolVar(&o.systemd, "systemd", false,
+		"of -root: its systemd is the first process, and runs the command as a service")
 	flag.StringVar(&o.out, "out", "", "directory that gets what the command leaves in /out")
 	flag.DurationVar(&o.timeout, "timeout", 10*time.Minute, "longest run")
 	flag.StringVar(&o.cmdline, "append", "", "more for the kernel's command line")

@@ -190,8 +190,8 @@ func (o *analyzeOptions) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// analyzeAll analyzes several captures, each for itself, but files of one recording together. Only the answers of people are printed so: the
-// lines of lists and JSON do not say which capture they are of.
+// analyzeAll analyzes several captures, each for itself, but files of one recording together. Only what people read is
+// printed so: the lines of lists and JSON do not say which capture they are of.
 func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o analyzeOptions) error {
 	if i := slices.Index(names, "-"); i >= 0 && slices.Contains(names[i+1:], "-") {
 		return &usageError{errors.New("standard input can be read once"), "name - one time"}

@@ -80,7 +80,9 @@ func newCtlMark() *cobra.Command {
 			}
 			return nil
 		},
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) { return nil, nothing },
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, nothing
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runCtl(cmd, name, controlRequest{Command: "mark", Text: args[0]}, asJSON)
 		},

@@ -70,8 +70,8 @@ func newExitCodesTopic() *cobra.Command {
 	for _, c := range exitCodes {
 		fmt.Fprintf(&b, "  %d  %s\n", c.code, c.meaning)
 	}
-	b.WriteString("\nacc record -- COMMAND exits with the exit code of the command. If a signal ended the\ncommand, that " +
-		"is 128 plus the number of the signal.")
+	b.WriteString("\nacc record -- COMMAND exits with the exit code of the command. If a signal ended the\n" +
+		"command, that is 128 plus the number of the signal.")
 	return &cobra.Command{Use: "exit-codes", Short: "What each exit code means", Long: b.String()}
 }
 

@@ -15,12 +15,10 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/analysis/humanize"
-	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/capture"
 	"github.com/acc-project/acc/format"
 )
@@ -142,18 +140,21 @@ can be --checkpoint-every older than the end of the file; it does not show a cha
 	f.StringVarP(&o.duration, "duration", "d", "0",
 		"stop after this `TIME`, like 30s, and end COMMAND; a number without a unit "+
 			"is seconds; 0: no limit")
-	f.BoolVar(&o.noCauses, "no-causes", false, "don't look for causes: what the threads of a server do while its clients wait")
+	f.BoolVar(&o.noCauses, "no-causes", false,
+		"don't look for causes: what the threads of a server do while its clients wait")
 	f.BoolVar(&o.denied, "denied", false, "also record accept calls that seccomp refuses with an error; this makes every "+
 		"system call of the host slower (by some 200 instructions)")
 	f.StringVar(&o.ring, "ring-size", "8MiB", "`SIZE` of the ring buffer between kernel and recorder: a power of "+
 		"two, at least 16KiB")
-	f.StringVar(&o.checkpoint, "checkpoint", "", "write chain heads (hashes of everything so far) to `WHERE`: stderr or syslog")
+	f.StringVar(&o.checkpoint, "checkpoint", "",
+		"write chain heads (hashes of everything so far) to `WHERE`: stderr or syslog")
 	f.StringVar(&o.checkpointEvery, "checkpoint-every", checkpointEvery,
 		"write a chain head at most every `TIME`, and one at the end")
 	addSelectFlags(cmd, &o.selects)
 	o.rotate.flags(cmd)
 	o.flight.flags(cmd)
-	f.StringVar(&o.name, "name", "", "let acc ctl control this recording under the `NAME`, by the socket /run/acc/NAME.sock")
+	f.StringVar(&o.name, "name", "",
+		"let acc ctl control this recording under the `NAME`, by the socket /run/acc/NAME.sock")
 	values(cmd, "name")
 	complete(cmd, "output", captureFiles)
 	complete(cmd, "write", captureFiles)
@@ -198,7 +199,8 @@ func sizeOf(s string) (int, error) {
 
 func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	c := capture.Options{Mode: capture.Mode(o.probe), Events: capture.Events(o.events), MaxEvents: o.count,
-		Denied: o.denied, NoCauses: o.noCauses, Command: o.command, Confine: true, Args: os.Args, Tool: "acc " + toolVersion()}
+		Denied: o.denied, NoCauses: o.noCauses, Command: o.command, Confine: true,
+		Args: os.Args, Tool: "acc " + toolVersion()}
 	err := checkKinds(&c)
 	if err != nil {
 		return err
@@ -409,104 +411,4 @@ func endsBy(c *capture.Options) string {
 		by = append(by, humanize.Plural(c.MaxEvents, "event"))
 	}
 	return strings.Join(by, " or ") + " ends it"
-}
-
-// summary says what was recorded, what was not, and what to do next.
-func summary(w io.Writer, out *output, set *fileSet, r *capture.Result, selected bool) {
-	returns := uint64(0)
-	missed := uint64(0)
-	for _, t := range r.End.Totals {
-		if t.Kind == format.Return {
-			returns += t.Recorded
-		}
-		missed += t.Missed
-	}
-	fmt.Fprintf(w, "acc: recorded for %s: %s, %s; %s", r.Elapsed.Round(10*time.Millisecond),
-		humanize.Plural(r.End.Events, "event"), humanize.Plural(returns, "accept call"), report.Bytes(r.Bytes))
-	if set != nil {
-		fmt.Fprintf(w, " in %s", humanize.Plural(uint64(r.Files), "file"))
-		if set.gone > 0 {
-			fmt.Fprintf(w, "; %s removed", many(set.gone, "old file"))
-		}
-	}
-	fmt.Fprintln(w)
-	switch {
-	case r.End.Reason == format.EndDiskFull:
-		fmt.Fprintf(w, "acc: ENDED EARLY: %s; %s\n", format.Quote(r.End.Detail), humanize.Lost(r.End.Lost))
-	case r.End.Lost == 0 && missed == 0 && selected:
-		fmt.Fprintf(w, "acc: of what was selected nothing was lost\n")
-	case r.End.Lost == 0 && missed == 0:
-		fmt.Fprintf(w, "acc: nothing was lost\n")
-	case r.End.Lost > 0:
-		fmt.Fprintf(w, "acc: LOST %s: the ring buffer was full; --ring-size makes it larger\n",
-			humanize.Plural(r.End.Lost, "event"))
-	}
-	if missed > 0 {
-		fmt.Fprintf(w, "acc: MISSED %s: the kernel did not run a probe; acc info says which, and why that happens\n",
-			humanize.Plural(missed, "hit"))
-	}
-	if n := len(r.End.Blocked); n > 0 {
-		fmt.Fprintf(w, "acc: at the end %s waited in accept\n", humanize.Plural(uint64(n), "task"))
-	}
-	if r.Kept != nil {
-		fmt.Fprintf(w, "acc: not all privileges could be given up: %s\n",
-			format.Quote(strings.ReplaceAll(r.Kept.Error(), "\n", "; ")))
-	}
-	if !r.End.Clean {
-		fmt.Fprintf(w, "acc: the recording was NOT closed cleanly: %s\n", format.Quote(r.End.Detail))
-	}
-	switch {
-	case out.stdout:
-	case set != nil && r.Files > 1:
-		fmt.Fprintf(w, "acc: next: acc info %s\n", format.Quote(cmp.Or(set.folder, ".")))
-	case out.isMoved():
-		fmt.Fprintf(w, "acc: the file was renamed or moved while acc wrote it; %s is its old name\n",
-			format.Quote(out.name))
-	default:
-		fmt.Fprintf(w, "acc: next: acc analyze %s\n", format.Quote(out.name))
-	}
-}
-
-// statusLine is the line on a terminal that tells how a recording goes.
-type statusLine struct {
-	w        io.Writer
-	terminal bool
-	shown    bool
-	quiet    bool // it was said that nothing happens
-	last     capture.Status
-	selected bool // not everything is recorded
-}
-
-func newStatusLine(w io.Writer) *statusLine {
-	f, ok := w.(*os.File)
-	return &statusLine{w: w, terminal: ok && isTerminal(f)}
-}
-
-// phase shows what the recorder does now.
-func (l *statusLine) phase(what string) {
-	l.shown = true
-	fmt.Fprintf(l.w, "\r\x1b[K%s ...", what)
-}
-
-// quietTime is after what time without an event acc says so.
-const quietTime = 10 * time.Second
-
-func (l *statusLine) show(s capture.Status) {
-	if s.Events == 0 && s.Elapsed >= quietTime && !l.quiet {
-		l.quiet = true
-		l.clear()
-		what := "nobody called accept, and nobody connected"
-		if l.selected {
-			what = "nothing happened that is selected"
-		}
-		fmt.Fprintf(l.w, "acc: no event in %s: %s (the probes were tested when acc began)\n", quietTime, what)
-	}
-	fmt.Fprintf(l.w, "\r\x1b[K%s", statusText(s, l.last))
-	l.last, l.shown = s, true
-}
-
-func (l *statusLine) clear() {
-	if l.shown {
-		fmt.Fprint(l.w, "\r\x1b[K")
-	}
 }

@@ -412,8 +412,8 @@ func runRedactCheck(ctx context.Context, out io.Writer, original, safe string, a
 	}
 	c, err := redact.Check(a.all(ctx), revealed, io.NewSectionReader(b.file, 0, b.bytes))
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return &hinted{fmt.Errorf("%s is cut off: %w", format.Quote(safe), err), "what is missing can't be searched: redact the " +
-			"original again, or check what acc repair makes of this file"}
+		return &hinted{fmt.Errorf("%s is cut off: %w", format.Quote(safe), err),
+			"what is missing can't be searched: redact the original again, or check what acc repair makes of this file"}
 	}
 	if err != nil {
 		return b.unredactable(err)
@@ -452,8 +452,8 @@ func checkedText(out io.Writer, original, safe string, c *redact.Checked) error 
 		head = ""
 	}
 	if len(c.Unsearch) > 0 {
-		s.row("not searched", "names of one or two letters, words of acc itself, addresses that others became; compared field by "+
-			"field: %s",
+		s.row("not searched", "names of one or two letters, words of acc itself, addresses that others became; "+
+			"compared field by field: %s",
 			format.Quote(strings.Join(c.Unsearch, ", ")))
 	}
 	if len(c.Kept) > 0 {

@@ -99,7 +99,8 @@ and error says why.`,
 			"without a valid signature by one of them, the verdict is unsigned")
 	f.StringVar(&o.revoked, "revoked", "", "`FILE` of keys that may not sign any more: public keys, or a key "+
 		"revocation list of ssh-keygen -k")
-	f.StringVar(&o.identity, "identity", "", "`WHO` must have signed: a NAME in the file of --allowed-signers (default any of them)")
+	f.StringVar(&o.identity, "identity", "",
+		"`WHO` must have signed: a NAME in the file of --allowed-signers (default any of them)")
 	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace `NAME` of the signature, -n of ssh-keygen -Y")
 	anyFile(cmd, "checkpoints", "signature", "allowed-signers", "revoked")
 	values(cmd, "head")

@@ -20,13 +20,14 @@ import (
 
 // Checked is the outcome of Check.
 type Checked struct {
-	Events   uint64   `json:"events"`   // that were compared
-	Records  uint64   `json:"records"`  // other records that were compared
-	Values   uint64   `json:"values"`   // original names and addresses that were searched for
-	Bytes    int64    `json:"bytes"`    // decompressed bytes that were searched
-	Forms    []string `json:"forms"`    // in which they were searched for
-	Kept     []string `json:"kept"`     // classes and fields that were kept on demand: not searched for
-	Unsearch []string `json:"compared"` // names of one or two letters, or that acc writes itself, and addresses that others became: compared field by field
+	Events  uint64   `json:"events"`  // that were compared
+	Records uint64   `json:"records"` // other records that were compared
+	Values  uint64   `json:"values"`  // original names and addresses that were searched for
+	Bytes   int64    `json:"bytes"`   // decompressed bytes that were searched
+	Forms   []string `json:"forms"`   // in which they were searched for
+	Kept    []string `json:"kept"`    // classes and fields that were kept on demand: not searched for
+	// names of one or two letters, or that acc writes itself, and addresses that others became: compared field by field
+	Unsearch []string `json:"compared"`
 	Problems []string `json:"problems"` // what is wrong, at most 20; empty: nothing
 	Ok       bool     `json:"ok"`       // nothing is wrong
 }

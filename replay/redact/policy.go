@@ -106,7 +106,8 @@ var recordRules = rulesOf(map[how][]string{
 		"End.clean", "End.events", "End.lost", "End.blocked_known", "End.unix_counted", "End.unix_unseen",
 		"ProbeTotal.hook", "ProbeTotal.kind", "ProbeTotal.seen", "ProbeTotal.recorded", "ProbeTotal.lost",
 		"ProbeTotal.own", "ProbeTotal.missed", "ProbeTotal.filtered", "Selection.netns", "Selection.pids",
-		"Selection.families", "Selection.follow", "Selection.only_command", "Selection.failed_only", "UnreadNetNS.netns", "UnixRefused.netns", "UnixRefused.count",
+		"Selection.families", "Selection.follow", "Selection.only_command", "Selection.failed_only", "UnreadNetNS.netns",
+		"UnixRefused.netns", "UnixRefused.count",
 		"SimultaneousOpens.netns", "SimultaneousOpens.count",
 		"Watch.num", "Watch.netns", "Watch.listener", "Watch.from_ns", "Watch.to_ns", "Watch.every_ns", "Watch.looks",
 		"Watch.more_threads", "Watch.owners", "WatchedThread.pid", "WatchedThread.tid", "WatchedThread.holder",
@@ -137,7 +138,8 @@ var recordRules = rulesOf(map[how][]string{
 		"SilentPeer.raddr:address"},
 	port: {"Connection.lport:port", "Connection.rport:port", "ListenSocket.lport:port",
 		"SilentPeer.rport:port"},
-	ours: {"Header.filters:text", "ListenSocket.halted:text", "End.reason:text", "UnreadNetNS.why:text", "Process.runtime:text",
+	ours: {"Header.filters:text", "ListenSocket.halted:text", "End.reason:text", "UnreadNetNS.why:text",
+		"Process.runtime:text",
 		"Doing.state:text", "Doing.kind:text", "Doing.among:text"},
 })
 
@@ -165,7 +167,8 @@ var ourTexts = map[string][]string{
 		"stopped", "pipe closed", "watchdog"},
 	"UnreadNetNS.why": {"no process was in it when acc looked", "who was in it had gone when acc looked",
 		"there were too many network namespaces", "acc had no time to look at all processes"},
-	"Process.runtime": {"docker", "containerd", "cri-o", "podman", "lxc", "systemd-nspawn", "libpod", "crio", "garden", "buildkit"},
+	"Process.runtime": {"docker", "containerd", "cri-o", "podman", "lxc", "systemd-nspawn", "libpod", "crio", "garden",
+		"buildkit"},
 }
 
 // Keepable are the names that --keep takes: classes, and fields of them.

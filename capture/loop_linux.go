@@ -1,0 +1,199 @@
+//go:build amd64 || arm64
+
+package capture
+
+// This file has the loop of a recording: it takes what is in the ring, and does what is due by time.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/acc-project/acc/format"
+)
+
+// read takes batches of events from the ring until it is time to stop.
+func (s *session) read(stop context.Context) error {
+	for stop.Err() == nil && (s.o.MaxEvents == 0 || s.events() < s.o.MaxEvents) {
+		s.ring.SetDeadline(s.nextTick())
+		err := s.ring.ReadInto(&s.record)
+		switch {
+		case err == nil:
+			if err := s.takeRecord(); err != nil {
+				return err
+			}
+			if err := s.batch(stop); err != nil {
+				return err
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
+		default:
+			return fmt.Errorf("read ring buffer: %w", err)
+		}
+		if err := s.tick(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// batch lets events gather, so that the kernel wakes this process once for many,
+// and takes them all. The more it finds, the shorter it waits the next time.
+func (s *session) batch(stop context.Context) error {
+	select {
+	case <-time.After(s.wait):
+	case <-stop.Done():
+	}
+	used := s.ring.AvailableBytes()
+	switch {
+	case used > s.ringLen/4:
+		s.wait = max(s.wait/4, time.Millisecond)
+	case used < s.ringLen/16:
+		s.wait = min(s.wait*2, batchWait)
+	}
+	return s.drain()
+}
+
+var past = time.Unix(1, 0)
+
+// drain takes what is in the ring.
+func (s *session) drain() error {
+	for s.ring.AvailableBytes() > 0 {
+		if err := s.mapped.each(func(record []byte) error { return s.take(record, false) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nextTick is when tick has something to do.
+func (s *session) nextTick() time.Time {
+	if s.isHolding() {
+		return time.Now().Add(batchWait) // nothing else is due until the lists are there
+	}
+	next := s.clocked.Add(clockEvery)
+	if flush := s.flushed.Add(flushEvery); s.writer.Pending() && flush.Before(next) {
+		next = flush
+	}
+	if until := s.watcher.until; s.flushed.Before(until) && until.Before(next) {
+		next = until
+	}
+	for _, due := range []time.Time{s.calls.look, s.queues.due} {
+		if !due.IsZero() && due.Before(next) {
+			next = due
+		}
+	}
+	if due := s.nextRotation(); !due.IsZero() && due.Before(next) {
+		next = due
+	}
+	if told := s.told.Add(statusEvery); s.o.Status != nil && told.Before(next) {
+		next = told
+	}
+	return next
+}
+
+// tick does what is due by time: losses, clock pairs, the end of a frame, status.
+func (s *session) tick() error {
+	now := time.Now()
+	s.o.Control.answer(s)
+	if err := s.rotate(now); err != nil {
+		return err
+	}
+	if s.isHolding() { // nothing is written meanwhile
+		return nil
+	}
+	if err := s.watcher.update(now); err != nil {
+		return err
+	}
+	if err := s.lookForWaiting(now); err != nil {
+		return err
+	}
+	if !s.writer.Pending() {
+		s.flushed = now // a frame lives from its first event
+	}
+	if now.Sub(s.flushed) >= flushEvery {
+		s.flushed = now
+		s.a.renew(&s.o.Select)
+		if err := s.writeLosses(); err != nil {
+			return err
+		}
+		if err := s.writer.Flush(); err != nil {
+			return err
+		}
+	}
+	if err := s.noteStep(); err != nil {
+		return err
+	}
+	if err := s.look(now); err != nil {
+		return err
+	}
+	if now.Sub(s.clocked) >= clockEvery {
+		s.clocked = now
+		clock, err := readClock()
+		if err != nil {
+			return err
+		}
+		s.clock = clock
+		s.lookOff()
+		if err := errors.Join(s.writer.Clock(clock), s.witness.read(false, false)); err != nil {
+			return err
+		}
+		if err := s.writer.Flush(); err != nil {
+			return err
+		}
+	}
+	if s.witness.watch.changed() {
+		if err := s.witness.read(false, false); err != nil {
+			return err
+		}
+	}
+	if s.o.Status != nil && now.Sub(s.told) >= statusEvery {
+		s.told = now
+		s.o.Status(s.status())
+	}
+	return nil
+}
+
+// status is how the recording stands.
+func (s *session) status() Status {
+	return Status{Elapsed: time.Since(s.started), Events: s.events(),
+		Lost: s.ledger.lostBefore(bootNS() - int64(flushEvery)), Bytes: s.bytes()}
+}
+
+// mark writes a mark.
+func (s *session) mark(text string, uid uint32) error {
+	if len(text) > MaxMark {
+		return fmt.Errorf("a mark of %d bytes: at most %d fit", len(text), MaxMark)
+	}
+	return s.writer.Mark(format.Mark{BootNS: bootNS(), Text: text, UID: uid})
+}
+
+// events is how many events were recorded by now.
+func (s *session) events() uint64 {
+	if s.rotation != nil {
+		return s.rotation.before.events + s.writer.Events()
+	}
+	return s.writer.Events()
+}
+
+// bytes is how many bytes were written by now.
+func (s *session) bytes() int64 {
+	if s.rotation != nil {
+		return s.rotation.before.bytes + s.writer.Bytes()
+	}
+	return s.writer.Bytes()
+}
+
+// writeLosses writes what is lost for good. The entry of a call that waits is not: it is written now.
+func (s *session) writeLosses() error {
+	before := bootNS() - int64(flushEvery)
+	if s.ledger.missing(probeEnter, before) {
+		if _, err := s.writeWaiting(before + int64(flushEvery-callsAge)); err != nil {
+			return err
+		}
+	}
+	return s.ledger.losses(before, s.writer.Loss)
+}
