@@ -378,14 +378,9 @@ func (t *Tracker) Closed(e *format.Event, l Ref) error {
 		t.totals.Foreign++
 		return nil
 	}
-	if c == nil {
-		var err error
-		if c, err = t.meet(e, l); err != nil {
-			return err
-		}
-	}
-	if c.first == 0 {
-		c.first = e.Seq
+	c, err := t.known(c, e, l)
+	if err != nil {
+		return err
 	}
 	t.open.take(c)
 	x := c.more()
@@ -402,17 +397,23 @@ func (t *Tracker) Closed(e *format.Event, l Ref) error {
 	return nil
 }
 
-// Forgotten takes a connection that a listener lost when by stopped it, "" if that is not known.
-func (t *Tracker) Forgotten(e *format.Event, l Ref, by string) error {
-	c := t.find(e)
+// known gives the connection of an event: c, or if that is nil, one that is met.
+func (t *Tracker) known(c *conn, e *format.Event, l Ref) (*conn, error) {
 	if c == nil {
-		var err error
-		if c, err = t.meet(e, l); err != nil {
-			return err
-		}
+		return t.meet(e, l)
 	}
 	if c.first == 0 {
 		c.first = e.Seq
+	}
+	return c, nil
+}
+
+// Forgotten takes a connection that a listener lost when by stopped it, "" if that is not known.
+func (t *Tracker) Forgotten(e *format.Event, l Ref, by string) error {
+	c := t.find(e)
+	c, err := t.known(c, e, l)
+	if err != nil {
+		return err
 	}
 	x := c.more()
 	x.dropSeq, x.dropNS, x.dropCause, x.dropBy = e.Seq, e.BootNS, e.Cause, by

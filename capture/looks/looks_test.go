@@ -89,8 +89,12 @@ func TestArmed(t *testing.T) {
 		t.Fatal(err)
 	}
 	is(format.AmongDisarmed)
-	if got := amongEpoll(uint32(os.Getpid()), uint64(listener), st.Ino); got != format.AmongAbsent && got != "" {
-		t.Errorf("a socket is no set: %s", got)
+	if err := unix.EpollCtl(set, unix.EPOLL_CTL_DEL, listener, nil); err != nil {
+		t.Fatal(err)
+	}
+	is(format.AmongAbsent)
+	if got := amongEpoll(uint32(os.Getpid()), 1<<20, st.Ino); got != "" {
+		t.Errorf("there is no such descriptor, and the answer is %s", got)
 	}
 }
 

@@ -214,53 +214,33 @@ func Reveal(src io.Reader) (*Revealed, error) {
 
 // eachRecord calls do with a pointer to each record of a batch but the header.
 func eachRecord(b *format.Batch, do func(v any) error) error {
-	for i := range b.Processes {
-		if err := do(&b.Processes[i]); err != nil {
-			return err
-		}
-	}
-	for i := range b.Clocks {
-		if err := do(&b.Clocks[i]); err != nil {
-			return err
-		}
-	}
-	for i := range b.Losses {
-		if err := do(&b.Losses[i]); err != nil {
-			return err
-		}
-	}
-	for i := range b.Snapshots {
-		if err := do(&b.Snapshots[i]); err != nil {
-			return err
-		}
-	}
-	for i := range b.Counters {
-		if err := do(&b.Counters[i]); err != nil {
-			return err
-		}
-	}
-	for i := range b.Marks {
-		if err := do(&b.Marks[i]); err != nil {
-			return err
-		}
-	}
-	for i := range b.Watches {
-		if err := do(&b.Watches[i]); err != nil {
-			return err
-		}
-	}
-	for i := range b.Doings {
-		if err := do(&b.Doings[i]); err != nil {
-			return err
-		}
-	}
-	for i := range b.Gaps {
-		if err := do(&b.Gaps[i]); err != nil {
+	for _, records := range []func() error{
+		func() error { return each(b.Processes, do) },
+		func() error { return each(b.Clocks, do) },
+		func() error { return each(b.Losses, do) },
+		func() error { return each(b.Snapshots, do) },
+		func() error { return each(b.Counters, do) },
+		func() error { return each(b.Marks, do) },
+		func() error { return each(b.Watches, do) },
+		func() error { return each(b.Doings, do) },
+		func() error { return each(b.Gaps, do) },
+	} {
+		if err := records(); err != nil {
 			return err
 		}
 	}
 	if b.End != nil {
 		return do(b.End)
+	}
+	return nil
+}
+
+// each calls do with a pointer to each of a list.
+func each[T any](list []T, do func(v any) error) error {
+	for i := range list {
+		if err := do(&list[i]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
