@@ -20,7 +20,7 @@ const (
 	takeEvery  = 500 * time.Millisecond // between two takings of what was found, where nothing else happens
 	lookPace   = 20 * time.Millisecond  // between two looks at all queues
 	maxQueues  = 1 << 12                // listeners that are followed
-	maxClients = 1 << 16                // of one listener
+	maxClients = 1 << 18                // of all of them, 2 MiB
 )
 
 // queues are those of the listeners.
@@ -31,6 +31,7 @@ type queues struct {
 	last   [64]*clientQueue        // the one used last, by the end of its inode number
 	due    time.Time               // when something is to be done here; zero: never
 	asked  time.Time               // when that was last worked out
+	places uint                    // for clients, of all queues
 }
 
 // clientQueue is a listener's accept queue: when each client was queued. It is first in, first out, as in the kernel.
@@ -75,6 +76,7 @@ func (c *queues) follow(at looks.Listener) *clientQueue {
 		}
 	}
 	q := &clientQueue{at: at, ns: make([]int64, 4)}
+	c.places += uint(len(q.ns))
 	c.all = append(c.all, q)
 	c.by[at.Inode] = q
 	return q
@@ -88,6 +90,7 @@ func (c *queues) forget() {
 			return false
 		}
 		delete(c.by, q.at.Inode)
+		c.places -= uint(len(q.ns))
 		return true
 	})
 }
@@ -105,7 +108,7 @@ func (c *queues) life(raw *bpf.AccLifeEvent) {
 				return
 			}
 		}
-		q.put(int64(raw.BootNs), uint(raw.Backlog))
+		c.put(q, int64(raw.BootNs), uint(raw.Backlog))
 	case format.Drop:
 		if q := c.queue(raw.Listener); q != nil && format.Hook(raw.Hook) == format.HookChildForget {
 			q.take()
@@ -136,8 +139,8 @@ func (c *queues) accepted(listener uint64) {
 	}
 }
 
-// put puts a client in. before: how many were there, by the kernel.
-func (q *clientQueue) put(ns int64, before uint) {
+// put puts a client into a queue. before: how many were there, by the kernel.
+func (c *queues) put(q *clientQueue, ns int64, before uint) {
 	if q.owed > 0 {
 		q.owed--
 		return
@@ -146,9 +149,10 @@ func (q *clientQueue) put(ns int64, before uint) {
 		q.take()
 	}
 	if q.n == uint(len(q.ns)) {
-		if q.n >= maxClients {
+		if c.places+q.n > maxClients {
 			return
 		}
+		c.places += q.n
 		grown := make([]int64, 2*len(q.ns))
 		for i := range q.n {
 			grown[i] = q.ns[(q.from+i)%uint(len(q.ns))]
@@ -181,7 +185,7 @@ func (c *queues) before(list []format.ListenSocket, ns int64) {
 		}
 		if q := c.follow(looks.Listener{NetNS: l.NetNS, Inode: l.Listener, Port: l.LPort}); q != nil {
 			for i := range uint(l.Backlog) {
-				q.put(ns-int64(waitLong), i)
+				c.put(q, ns-int64(waitLong), i)
 			}
 		}
 	}
