@@ -28,7 +28,7 @@ OUT     ?= $(BUILD)/vm-$(KERNEL)
 SIZE_TIME ?= 100s
 READ_EVENTS ?= 10000000
 
-.PHONY: all help build demo helpers test test-unit test-race test-vm test-vm-arm64 test-vm-all test-vm-lockdown test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible release release-check package-check test-packages test-wine image cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang
+.PHONY: all help build demo helpers vm-programs test test-unit test-race test-vm test-vm-halves test-vm-arm64 test-vm-all test-vm-lockdown test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible release release-check package-check test-packages test-wine image cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang
 
 all: build
 
@@ -50,7 +50,7 @@ helpers: $(BUILD) ## the programs that tests in virtual machines run
 demo: build helpers ## the main job: real servers, a real kernel, a real capture
 	.ci/demo.sh ./acc $(BUILD)/goserver $(BUILD)/vm
 
-test: lint test-unit test-race cross generate-check test-vm ## everything that must pass
+test: lint test-unit test-race cross generate-check test-vm-halves ## everything that must pass
 	@echo "make test: all passed"
 
 test-unit: python openssh ## Go tests that need no kernel to trace
@@ -59,13 +59,27 @@ test-unit: python openssh ## Go tests that need no kernel to trace
 test-race: ## the quick ones of them, with the race detector
 	GORACE=atexit_sleep_ms=0 go test -race -short -timeout 30m ./...
 
-test-vm: build helpers ## the tests of recording on Linux KERNEL (5.10, 6.1, 6.12, 7), in a virtual machine; TESTS chooses
-	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
+test-vm: vm-programs ## the tests of recording on Linux KERNEL (5.10, 6.1, 6.12, 7), in a virtual machine; TESTS chooses
 	rm -rf $(OUT) && mkdir -p $(OUT) && echo '$(VERSION)' >$(OUT)/commit
 	$(BUILD)/vm -kernel $(KERNEL) -smp $(or $(SMP),2) -timeout $(VM_TIME) -mem 2048 -in $(BUILD)/capture.test -in acc -in $(BUILD)/goserver \
 		-in $(BUILD)/accepts -in $(BUILD)/accepts386 -modules $(MODULES) -append lsm=landlock,lockdown,bpf -out $(OUT) \
 		-in testdata/demo/nginx.conf -in testdata/demo/load.sh -bin nginx,wrk \
 		-- /bin/busybox env ACC_TORTURE=$(TORTURE) ACC_LOCKDOWN=$(LOCKDOWN) /in/capture.test -test.v -test.timeout $(VM_TIME) -test.run '$(TESTS)'
+
+vm-programs: build helpers
+	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
+
+test-vm-halves: vm-programs ## all of them, in two machines side by side: an emulated machine keeps one CPU busy
+	$(BUILD)/vm -kernel $(KERNEL) -bin nginx,wrk -prepare
+	$(MAKE) --no-print-directory -j2 vm-half-1 vm-half-2
+
+# The halves take about as long; each line begins with the half's number.
+HALF_1 := ^TestVM[A-N]
+HALF_2 := ^TestVM[O-Z]
+vm-half-%:
+	@rm -f $(BUILD)/half-$*.failed
+	@{ $(MAKE) --no-print-directory -o vm-programs test-vm TESTS='$(HALF_$*)' OUT=$(OUT)-$* || touch $(BUILD)/half-$*.failed; } 2>&1 | sed -u 's/^/[$*] /'
+	@! test -e $(BUILD)/half-$*.failed
 
 torture-vm: soak-vm ## the tests of recording that can run for long, for long, and the figures of the run; two machines, an hour in all
 	$(MAKE) --no-print-directory test-vm TORTURE=1 VM_TIME=60m OUT=$(BUILD)/vm-$(KERNEL)-torture TESTS='^TestVM(Witness|Killed|Stopped|Privileges)'
