@@ -2,6 +2,8 @@ package format
 
 // This file holds the record of the kernel's own counters and settings.
 
+import "github.com/vmihailenco/msgpack/v5"
+
 // Counters is what the kernel's own counters of one network namespace said at one
 // moment, a second witness beside the events, and the settings there. They were read between BootNS and
 // UntilNS: what happened before is in them, what happened after is not. There is a
@@ -21,13 +23,30 @@ type Counters struct {
 	// how many connections the kernel made while Queued was read, if that is why it is not known
 	QueuedMoved uint32 `msgpack:"queued_moved,omitempty" json:"queued_moved,omitempty"`
 	// by name as nstat(8) prints it, of CounterNames; absent: this kernel has it not
-	Values map[string]uint64 `msgpack:"values" json:"values"`
+	Values CounterValues `msgpack:"values" json:"values"`
 	// of that namespace by name as sysctl(8) spells it, of SettingNames; absent: this kernel has it not; all absent:
 	// they could not be read
-	Settings map[string]int64 `msgpack:"settings,omitempty" json:"settings,omitempty"`
+	Settings SettingValues `msgpack:"settings,omitempty" json:"settings,omitempty"`
 	// the process by which the reading before was made is not in it any more: it may be another namespace, which got
 	// the number of one that ended
 	Parted bool `msgpack:"parted,omitempty" json:"parted,omitempty"`
+}
+
+// CounterValues are the kernel's counters by name, and SettingValues its settings. They are written in the order
+// of their names, so that two writes of the same capture are equal byte for byte.
+type (
+	CounterValues map[string]uint64
+	SettingValues map[string]int64
+)
+
+// EncodeMsgpack writes the map, smallest name first.
+func (v CounterValues) EncodeMsgpack(e *msgpack.Encoder) error {
+	return encodeByName(e, v, e.EncodeUint)
+}
+
+// EncodeMsgpack writes the map, smallest name first.
+func (v SettingValues) EncodeMsgpack(e *msgpack.Encoder) error {
+	return encodeByName(e, v, e.EncodeInt)
 }
 
 // The counters that accept can be held against.

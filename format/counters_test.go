@@ -42,3 +42,29 @@ func TestCounters(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
+
+// Two writes of the same counters are equal byte for byte.
+func TestCountersAlike(t *testing.T) {
+	c := Counters{Values: map[string]uint64{}, Settings: map[string]int64{"net.core.somaxconn": 4096, "net.ipv4.tcp_syncookies": 1}}
+	for i, name := range CounterNames {
+		c.Values[name] = uint64(i)
+	}
+	var first []byte
+	for range 20 {
+		var out bytes.Buffer
+		w, err := NewWriter(&out, testHeader(), WriterOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range []error{w.Counters(c), w.Close(End{Reason: "signal", Clean: true})} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if first == nil {
+			first = out.Bytes()
+		} else if !bytes.Equal(first, out.Bytes()) {
+			t.Fatal("two writes of the same counters differ")
+		}
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"unsafe"
+
+	"github.com/vmihailenco/msgpack/v5"
 )
 
 // Type is how a field's values are written in a block and printed.
@@ -29,12 +31,21 @@ type FieldSpec struct {
 	Type Type   `json:"type"` // of its values in a block: int, uint, bool, str or addr
 	// On says which events have the field: those whose named fields have one of
 	// these values. Empty: all events.
-	On map[string][]int64 `json:"on,omitempty"`
+	On Condition `json:"on,omitempty"`
 	// Key names the fields whose values pick the earlier event that a value is
 	// the difference to: the last one in the block that has the field and the
 	// same key; if there is none, or Key is empty, the last one that has the
 	// field. Nil: no event, the value itself is written.
 	Key []string `json:"key,omitempty"`
+}
+
+// Condition is the values that some fields of an event must have, by the fields' names. It is written in the order
+// of the names, so that two writes of the same capture are equal byte for byte.
+type Condition map[string][]int64
+
+// EncodeMsgpack writes the map, smallest name first.
+func (c Condition) EncodeMsgpack(e *msgpack.Encoder) error {
+	return encodeByName(e, c, func(values []int64) error { return e.Encode(values) })
 }
 
 // Field is one property of an event: one column of a block, one JSON key, one
@@ -60,18 +71,18 @@ type Field struct {
 }
 
 var (
-	onTask     = map[string][]int64{"kind": {int64(Enter), int64(Return), int64(Listen), int64(Stop)}}
-	onEnter    = map[string][]int64{"kind": {int64(Enter)}}
-	onReturn   = map[string][]int64{"kind": {int64(Return)}}
-	onAccepted = map[string][]int64{"kind": {int64(Return)}, "errno": {0}}
-	onOutcome  = map[string][]int64{"kind": {int64(Return), int64(Queued), int64(Closed), int64(Drop), int64(State)}}
-	onConn     = map[string][]int64{"kind": {int64(Return), int64(Queued), int64(Closed), int64(Drop), int64(State)},
+	onTask     = Condition{"kind": {int64(Enter), int64(Return), int64(Listen), int64(Stop)}}
+	onEnter    = Condition{"kind": {int64(Enter)}}
+	onReturn   = Condition{"kind": {int64(Return)}}
+	onAccepted = Condition{"kind": {int64(Return)}, "errno": {0}}
+	onOutcome  = Condition{"kind": {int64(Return), int64(Queued), int64(Closed), int64(Drop), int64(State)}}
+	onConn     = Condition{"kind": {int64(Return), int64(Queued), int64(Closed), int64(Drop), int64(State)},
 		"errno": {0}}
-	onState  = map[string][]int64{"kind": {int64(Closed), int64(State)}}
-	onClosed = map[string][]int64{"kind": {int64(Closed)}}
-	onQueue  = map[string][]int64{"kind": {int64(Queued), int64(Drop)}}
-	onCause  = map[string][]int64{"kind": {int64(Queued), int64(Drop), int64(Stop)}}
-	onQueued = map[string][]int64{"kind": {int64(Queued)}}
+	onState  = Condition{"kind": {int64(Closed), int64(State)}}
+	onClosed = Condition{"kind": {int64(Closed)}}
+	onQueue  = Condition{"kind": {int64(Queued), int64(Drop)}}
+	onCause  = Condition{"kind": {int64(Queued), int64(Drop), int64(Stop)}}
+	onQueued = Condition{"kind": {int64(Queued)}}
 
 	keyPlain []string // nil
 	keyPrev  = []string{}
