@@ -4,7 +4,11 @@ package analysis
 
 import (
 	"fmt"
+	"slices"
+	"strings"
+	"testing"
 
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
 
@@ -25,6 +29,28 @@ func (m *maker) passive(n int) {
 		m.add(m.task(5, format.Event{Kind: format.Listen})).Hook = format.HookListenStart
 		m.serves(3000+i, 1, 5)
 		m.add(m.task(5, format.Event{Kind: format.Stop, Cause: format.CauseListenerClosed})).Hook = format.HookListenStop
+	}
+}
+
+// rounds lets so many clients at once be served for some milliseconds. Then all leave, the server closes theirs so many
+// microseconds later, and takes the next, one after the other.
+func (m *maker) rounds(atOnce, rounds, ms int, lateUS uint64) {
+	for i := range atOnce * (rounds + 1) {
+		m.queued(i + 1)
+	}
+	for round := range rounds + 1 {
+		for i := range atOnce {
+			if round > 0 {
+				m.script("w1")
+				m.closed((round-1)*atOnce+i+1, 9, 0).FinUS = lateUS
+			}
+		}
+		for i := range atOnce {
+			m.script("w7") // it forks
+			m.enter(5)
+			m.accepts(5, round*atOnce+i+1, 1)
+		}
+		m.script(fmt.Sprintf("w%d", ms))
 	}
 }
 
@@ -107,6 +133,12 @@ var causeCases = []findingCase{
 			m.closed(i+1, 4, 0).ClosingUS = 24e3
 		}
 	}, "concurrency-limit warning (slow-accept warning)"},
+	{"a limit of five children, whose clients all leave at once", func(m *maker) {
+		m.rounds(5, 4, 300, 2e3)
+	}, "concurrency-limit warning (slow-accept warning)"},
+	{"a loop that stands still, and whose clients give up and come again", func(m *maker) {
+		m.rounds(5, 4, 300, 200e3)
+	}, "slow-accept warning"},
 	{"a break, after which a thread serves those who wait one after the other", func(m *maker) {
 		for i := range 20 {
 			m.queued(i + 1)
@@ -245,4 +277,32 @@ var causeCases = []findingCase{
 		m.lost = 3
 		m.batch.Losses = []format.Loss{{Hook: format.HookSetState, Kind: format.Closed, Count: 3, FromNS: 2e6, ToNS: 3e6}}
 	}, "incomplete warning"},
+}
+
+// Those that a server had accepted before the recording count: a limit of eight is not one of one, because only one of
+// them ends.
+func TestLimitBefore(t *testing.T) {
+	m := newMaker(t, true)
+	start := m.listening()
+	shot := &start.Snapshots[0]
+	shot.ConnectionsKnown = true
+	for n := range 8 {
+		shot.Connections = append(shot.Connections, format.Connection{NetNS: 1, Cookie: uint64(n+1) + 1000, Inode: 70,
+			State: 1, LAddr: "192.0.2.80", LPort: 80, RAddr: "198.51.100.0", RPort: uint16(n + 1)})
+	}
+	for n := 11; n < 15; n++ {
+		m.queued(n)
+	}
+	for n := range 4 {
+		m.script("w300")
+		m.closed(n+1, 9, 0).FinUS = 1e3
+		m.enter(5)
+		m.accepts(5, n+11, 1)
+	}
+	_, r := m.analyze(Options{}, start)
+	if !slices.ContainsFunc(r.Findings, func(f findings.Finding) bool {
+		return f.ID == "concurrency-limit" && strings.Contains(f.Text, "a limit of 8 at once")
+	}) {
+		t.Errorf("%+v", r.Findings)
+	}
 }

@@ -39,6 +39,9 @@ func TestVMServersTrouble(t *testing.T) {
 		{"unbound incoming-num-tcp 4", unboundFull},
 		{"php-fpm pm.max_children 1", phpFull},
 		{"python, one at a time", pythonOneAtATime},
+		{"python, 5 children", pythonChildren},
+		{"python, a loop of 6", pythonEventLoop},
+		{"python, a loop that stands still", pythonStandsStill},
 		{"redis stopped by a signal", redisStopped},
 		{"a server that crashes", crashLoop},
 	} {

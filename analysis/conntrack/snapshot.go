@@ -129,7 +129,9 @@ func (t *Tracker) Snapshot(shot *format.Snapshot, at func(Port) Ref) error {
 		c.unowned = s.Inode == 0 && queueable(s.State)
 		p := Port{s.NetNS, s.LPort}
 		c.inQueue = c.unowned && t.claim(p)
-		c.listener = at(p)
+		if c.listener = at(p); c.listener != 0 && s.Inode != 0 {
+			t.o.Listeners.Stood(c.listener)
+		}
 	}
 	return nil
 }

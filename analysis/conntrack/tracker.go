@@ -30,6 +30,9 @@ type Listeners interface {
 	// Ended takes each connection that has ended, or is still there at the end. It is overwritten afterwards.
 	Ended(c *Connection)
 
+	// Stood takes a connection that had been accepted when recording began.
+	Stood(l Ref)
+
 	// ListenedAtEnd reports whether the list of the end has the listener, at a port.
 	ListenedAtEnd(l Ref, port uint16) bool
 }

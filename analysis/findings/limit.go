@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/acc-project/acc/analysis/humanize"
+	"github.com/acc-project/acc/analysis/meanwhile"
 	"github.com/acc-project/acc/analysis/stats"
 )
 
@@ -103,24 +104,24 @@ func unanswered(c *Capture, l *Listener) []found {
 // concurrency finds servers that take the next client only when one of so many has left.
 func concurrency(c *Capture, l *Listener) []found {
 	x := l.Crowd
-	if x == nil || l.Queue == nil || x.Slow < 3 || 5*x.After < 4*x.Slow || 5*x.Same < 4*x.Slow || x.Open < 1 {
+	if x == nil || l.Queue == nil || x.Slow < 3 {
 		return nil
 	}
-	s := l.Queue.slowness()
-	gap := x.Gaps.Quantiles()
-	if s == "" || gap.Count == 0 {
+	s, say := l.Queue.slowness(), c.say()
+	open, proof := x.followed(say)
+	if open < 1 {
+		open, proof = x.pinned(l)
+	}
+	if s == "" || open < 1 {
 		return nil
 	}
-	say := c.say()
-	w := l.Queue.Waits.Quantiles()
-	limit := fmt.Sprintf("when one of the %d that it had left: it has a limit of %d at once", x.Open, x.Open)
-	if x.Open == 1 {
+	limit := fmt.Sprintf("when one of the %d that it had left: it has a limit of %d at once", open, open)
+	if open == 1 {
 		limit = "when the one before had left: it serves one at a time"
 	}
-	text := fmt.Sprintf("%s: %s took the next client only %s; %s of %s accepts of clients that had waited %s or "+
-		"longer came right after such an end "+
-		"(median %s later), and the longest wait was %s", l.Label, l.By, limit, say.Calls(x.After), say.Calls(x.Slow),
-		humanize.Duration(SlowNS), humanize.Duration(gap.P50), say.Longest(w.Max))
+	w := l.Queue.Waits.Quantiles()
+	text := fmt.Sprintf("%s: %s took the next client only %s; %s, and the longest wait was %s", l.Label, l.By, limit,
+		proof, say.Longest(w.Max))
 	if h := &x.Held; h.NS > 0 {
 		text += "; " + h.words()
 	}
@@ -129,6 +130,43 @@ func concurrency(c *Capture, l *Listener) []found {
 			"MaxRequestWorkers, php-fpm pm.max_children, socat max-children), "+
 			"or see why a client takes so long (acc analyze --timeline); a larger backlog only makes the queue longer",
 		"%s", text)
+}
+
+// followed gives the limit of a server whose slow accepts came right after ends, each with as many open: 0 if they did
+// not. Proof says so.
+func (x *Crowd) followed(say stats.Figures) (open int64, proof string) {
+	gap := x.Gaps.Quantiles()
+	if 5*x.After < 4*x.Slow || 5*x.Same < 4*x.Slow || gap.Count == 0 {
+		return 0, ""
+	}
+	return x.Open, fmt.Sprintf("%s of %s accepts of clients that had waited %s or longer came right after such an end "+
+		"(median %s later)", say.Calls(x.After), say.Calls(x.Slow), humanize.Duration(SlowNS),
+		humanize.Duration(gap.P50))
+}
+
+// pinned gives the limit of a server that had as many open as never else for nearly all of the time that clients
+// waited: 0 if it had not. One thread that stands still, or is busy with those that it has, looks the same if it then
+// closes these and takes others. So if it is more than one at a time, the server must have seen meanwhile
+// that clients left, at once, or not have waited for its listener.
+func (x *Crowd) pinned(l *Listener) (open int64, proof string) {
+	if x.IdleNS < SlowNS || 5*x.PeakNS < 4*x.IdleNS || 5*x.LeftLate > x.Slow ||
+		x.Peak > 1 && 5*x.LeftSoon < 4*x.Slow && !l.notAsked() {
+		return 0, ""
+	}
+	were, share := "were", float64(x.PeakNS)/float64(x.IdleNS)
+	if x.Peak == 1 {
+		were = "was"
+	}
+	return x.Peak, fmt.Sprintf("while clients waited for %s or longer, %d %s open for %s of the time, and never more",
+		humanize.Duration(SlowNS), x.Peak, were, percent(share))
+}
+
+// notAsked reports whether a thread was seen to wait for other descriptors than the listener, for half of the time that
+// clients waited.
+func (l *Listener) notAsked() bool {
+	s := l.Seen
+	return s != nil && len(s.Places) > 0 && s.Places[0].Did.Kind == meanwhile.NotAsked &&
+		2*s.Places[0].BlameNS >= s.WaitsNS
 }
 
 // words says which connection was open for longest.

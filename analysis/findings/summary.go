@@ -100,7 +100,12 @@ type Crowd struct {
 	Gaps  stats.Histogram // between the end and the accept, of those
 	Same  uint64          // of all, those with which so many connections were open:
 	Open  int64           // as at most of them
-	Held  Held
+	Peak  int64           // the most connections that were open at once
+	// for how long clients waited and no accept or end came, and of that, with as many open as at the peak
+	IdleNS, PeakNS int64
+	// of the slow accepts, those after an end that followed on the client's: within SlowNS, or later
+	LeftSoon, LeftLate uint64
+	Held               Held
 }
 
 // Held is the connection that was open for longest.

@@ -27,6 +27,16 @@ func (reg *Registry) ListenedAtEnd(ref conntrack.Ref, port uint16) bool {
 	return l.snap.ended && l.addr.Port() == port
 }
 
+// Stood is of [conntrack.Listeners].
+func (reg *Registry) Stood(ref conntrack.Ref) {
+	if l := reg.byRef[ref]; l != nil && !reg.o.Bare {
+		if l.crowd == nil {
+			l.crowd = &crowd{}
+		}
+		l.crowd.stood()
+	}
+}
+
 // Waited is of [conntrack.Listeners].
 func (reg *Registry) Waited(ref conntrack.Ref, e *format.Event, sinceNS int64, accepted uint64, atLeast bool) {
 	l := reg.byRef[ref]

@@ -33,8 +33,12 @@ type crowd struct {
 	moments   []moment // in order of time; those before settled were taken
 	settled   int
 	open, low int64  // low: of those there before the recording, it is only known that there were so many
-	ends      uint32 // that no accept has followed yet
+	peak      int64  // the most that were open at once
+	ends      []left // that no accept has followed yet, the last ones
 	lastEndNS int64
+	steps     []step           // since the last accept
+	heldNS    map[int64]int64  // for how long clients waited and nothing happened, by how many were open
+	byLeft    [3]uint64        // slow accepts, by the end before them
 	levels    []level          // by how many are open, from levelsFrom
 	slow      uint64           // accepts of clients that had waited long
 	after     uint64           // of them, those right after an end, with as many open nearly all the time of the wait
@@ -48,7 +52,26 @@ type moment struct {
 	ns       int64
 	accepted bool
 	waitedNS int64 // of the client, until it was accepted
+	left     left  // of an end
 }
+
+// left is how soon the server closed a connection after the client had left.
+type left uint8
+
+const (
+	notLeft  left = iota // the server closed it first, or which was first is not known
+	leftSoon             // it had seen at once that the client was gone
+	leftLate             // SlowNS later, or more
+)
+
+// maxEnds is how many ends are kept that no accept has followed.
+const maxEnds = 1024
+
+// A step is since when so many connections are open.
+type step struct{ ns, open int64 }
+
+// maxSteps bounds the steps between two accepts that are kept.
+const maxSteps = 1024
 
 // A level is for how long so many connections, or more, have been open.
 type level struct {
@@ -115,20 +138,34 @@ func (x *crowd) settleNext() {
 		}
 		x.open--
 		x.low = min(x.low, x.open)
-		x.ends++
+		if len(x.ends) == maxEnds {
+			x.ends = x.ends[:copy(x.ends, x.ends[maxEnds/2:])]
+		}
+		x.ends = append(x.ends, m.left)
 		x.lastEndNS = m.ns
+		x.step(m.ns)
 		return
 	}
+	if m.waitedNS >= findings.SlowNS {
+		x.hold(&m)
+	}
 	x.open++
+	x.peak = max(x.peak, x.open)
+	x.steps = x.steps[:0]
+	x.step(m.ns)
 	v := x.level()
 	if v != nil {
 		v.reached(m.ns)
 	}
-	after := x.ends > 0 && m.ns-x.lastEndNS <= max(nearNS, min(m.waitedNS/8, farNS)) && v != nil && v.filled(&m)
-	x.ends = max(x.ends, 1) - 1
+	after := len(x.ends) > 0 && m.ns-x.lastEndNS <= max(nearNS, min(m.waitedNS/8, farNS)) && v != nil && v.filled(&m)
+	before := notLeft
+	if last := len(x.ends) - 1; last >= 0 {
+		before, x.ends = x.ends[last], x.ends[:last]
+	}
 	if m.waitedNS < findings.SlowNS {
 		return
 	}
+	x.byLeft[before]++
 	if x.slow++; x.counts == nil {
 		x.counts, x.gaps = map[int64]uint64{}, stats.NewHistogram(2)
 	}
@@ -141,11 +178,53 @@ func (x *crowd) settleNext() {
 	}
 }
 
+// step takes that another number of connections is open.
+func (x *crowd) step(ns int64) {
+	if len(x.steps) == maxSteps {
+		x.steps = x.steps[:copy(x.steps, x.steps[maxSteps/2:])]
+	}
+	x.steps = append(x.steps, step{ns, x.open})
+}
+
+// hold counts how many were open while a client waited, since the accept before. What follows an accept or an end
+// within nearNS does not count: the server may be about to accept.
+func (x *crowd) hold(m *moment) {
+	if x.heldNS == nil {
+		x.heldNS = map[int64]int64{}
+	}
+	from := m.ns - m.waitedNS
+	for i, s := range x.steps {
+		until := m.ns
+		if i+1 < len(x.steps) {
+			until = x.steps[i+1].ns
+		}
+		if ns := until - max(s.ns+nearNS, from); ns > 0 && (x.heldNS[s.open] > 0 || len(x.heldNS) < maxCrowds) {
+			x.heldNS[s.open] += ns
+		}
+	}
+}
+
+// stood takes a connection that was accepted before the recording.
+func (x *crowd) stood() {
+	x.open++
+	x.peak = max(x.peak, x.open)
+	x.steps = append(x.steps[:0], step{0, x.open})
+}
+
 // ended takes a connection that is told of.
 func (x *crowd) ended(o *conntrack.Connection) {
 	done := o.ServerDone()
-	if o.ClosedSeq != 0 && (o.AcceptedSeq != 0 || o.Before) {
-		x.note(moment{ns: done}, o.ClosedNS)
+	waited, _ := o.InQueue()
+	if o.ClosedSeq != 0 && (o.AcceptedSeq != 0 || o.Before && waited < 0 && o.Inode != 0) {
+		m := moment{ns: done}
+		switch {
+		case o.ClientEndNS == 0:
+		case done-o.ClientEndNS < findings.SlowNS:
+			m.left = leftSoon
+		default:
+			m.left = leftLate
+		}
+		x.note(m, o.ClosedNS)
 	}
 	if ns := done - o.AcceptedNS; o.AcceptedNS != 0 && ns > x.held.NS {
 		x.held = findings.Held{NS: ns, Peer: o.Remote, Seq: o.AcceptedSeq, Silent: o.Counted && o.BytesIn == 0,
@@ -162,7 +241,13 @@ func (x *crowd) summary() *findings.Crowd {
 	if x.slow == 0 {
 		return nil
 	}
-	s := &findings.Crowd{Slow: x.slow, After: x.after, Gaps: x.gaps, Held: x.held}
+	s := &findings.Crowd{Slow: x.slow, After: x.after, Gaps: x.gaps, Held: x.held,
+		LeftSoon: x.byLeft[leftSoon], LeftLate: x.byLeft[leftLate], Peak: x.peak - x.low}
+	for open, ns := range x.heldNS {
+		if s.IdleNS += ns; open == x.peak {
+			s.PeakNS = ns
+		}
+	}
 	for open, n := range x.counts {
 		if n > s.Same || n == s.Same && open-x.low > s.Open {
 			s.Same, s.Open = n, open-x.low
