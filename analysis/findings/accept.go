@@ -136,7 +136,7 @@ func lostAgain(c *Capture, ls []*Listener, of []found) found {
 		lost, quit = lost+l.Queue.Lost, quit+l.Queue.LostQuit
 		mark.Join(&l.Queue.LostAt)
 		if i < parts {
-			f.parts = append(f.parts, of[i])
+			f.parts = append(append(f.parts, of[i]), of[i].parts...)
 		}
 	}
 	became := "were reset"
@@ -161,16 +161,13 @@ func lostAgain(c *Capture, ls []*Listener, of []found) found {
 
 // program names whose the listeners are, if all are of one program.
 func program(ls []*Listener) string {
-	name := func(l *Listener) string {
-		before, _, _ := strings.Cut(l.Owner, "[")
-		return before
-	}
+	name := programOf(ls[0].Owner)
 	for _, l := range ls {
-		if l.Owner == "" || name(l) != name(ls[0]) {
+		if l.Owner == "" || programOf(l.Owner) != name {
 			return ""
 		}
 	}
-	return " (" + name(ls[0]) + ", last " + ls[len(ls)-1].Owner + ")"
+	return " (" + name + ", last " + ls[len(ls)-1].Owner + ")"
 }
 
 // lostWithListener is that of one listener.
@@ -193,7 +190,14 @@ func lostWithListener(c *Capture, l *Listener) found {
 	}
 	next := "drain the queue before a listener is " + stopVerb(q.LostCause) +
 		": accept until EAGAIN, or hand it over to the next process"
-	return found{severity: s, weight: q.Lost, evidence: q.LostAt.Samples(), next: next, listener: l,
+	var parts []found
+	if q.onlyLost() {
+		parts = slowWaits(c, l)
+		for i := range parts {
+			parts[i].effect, parts[i].listener = true, l
+		}
+	}
+	return found{severity: s, weight: q.Lost, evidence: q.LostAt.Samples(), next: next, listener: l, parts: parts,
 		text: fmt.Sprintf("%s%s: %s %s in the queue when the listener %s%s", l.Label, l.suffix(),
 			say.EndedOf(q.Lost, "client"), were(q.Lost), q.LostCause.StopWords(q.LostBy), became)}
 }

@@ -49,6 +49,11 @@ func grace(ns int64) int64 {
 	return ns + graceNS
 }
 
+// part is a finding as a part of another one, without what is to do.
+func (f *Finding) part() Part {
+	return Part{f.ID, f.Severity, f.Text, f.Evidence, f.Meanwhile, f.Listener, f.NetNS}
+}
+
 // joined makes one finding of those of a listener that have one cause and were at the same time: the others
 // become its parts. The finding is as bad as the worst of them.
 func joined(all []judged) []judged {
@@ -67,7 +72,7 @@ func joined(all []judged) []judged {
 			continue
 		}
 		cause := &list[i]
-		cause.Parts = append(cause.Parts, Part{f.ID, f.Severity, f.Text, f.Evidence})
+		cause.Parts = append(cause.Parts, f.part())
 		if !cause.Severity.AtLeast(f.Severity) {
 			cause.Severity = f.Severity
 		}

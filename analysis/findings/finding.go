@@ -41,22 +41,33 @@ type Finding struct {
 	Meanwhile *Meanwhile `json:"meanwhile,omitempty"`
 	Next      string     `json:"next"` // what to look at
 	// time of the first event that shows it, null if it has none, or the clock is lost
-	Since    *time.Time `json:"since"`
-	Until    *time.Time `json:"until"`    // time of the last one
-	Parts    []Part     `json:"parts"`    // what else this caused at the same listener, or address
-	Listener uint64     `json:"listener"` // inode number of the one that it is about, 0: of several or none
-	NetNS    uint32     `json:"netns"`    // network namespace of that listener
-	// findings of this kind at other listeners of the same process that are left out behind it (--top 0 has them)
-	More  int    `json:"more"`
-	Owner string `json:"owner"` // whose listener that is: name[pid], empty if it is not known
+	Since     *time.Time `json:"since"`
+	Until     *time.Time `json:"until"`     // time of the last one
+	Parts     []Part     `json:"parts"`     // what else this caused, or the same at several listeners or sockets
+	Listener  uint64     `json:"listener"`  // inode number of the one that it is about, 0: of several or none
+	NetNS     uint32     `json:"netns"`     // network namespace of that listener, 0 if they are in several
+	Listeners int        `json:"listeners"` // how many it is about: alike findings of one program's are one
+	// of those, how many are not in parts; or findings of this kind at other listeners of the same process that are
+	// left out behind it (--top 0 has them)
+	More int `json:"more"`
+	// whose listener that is: name[pid], or a name if it is about several processes of that name; empty if it is not
+	// known
+	Owner string `json:"owner"`
+
+	members []Finding
 }
 
-// Part is what would be a finding of its own, if another one were not its cause.
+// Part is what would be a finding of its own, if another one were not its cause, or were not alike. Of alike findings
+// of several listeners, each is followed by what it caused.
 type Part struct {
-	ID       string     `json:"id"`       // as of findings
+	ID       string     `json:"id"`       // as of findings; the finding's own: it is one of several
 	Severity Severity   `json:"severity"` // alone; the finding has the worst of its parts
 	Text     string     `json:"text"`     // what, where, and how much, in a sentence
 	Evidence []Evidence `json:"evidence"` // the first and the last events that show it, at most 8
+	// what the server's threads did while these clients waited; not there if nobody looked
+	Meanwhile *Meanwhile `json:"meanwhile,omitempty"`
+	Listener  uint64     `json:"listener"` // inode number of its listener
+	NetNS     uint32     `json:"netns"`    // network namespace of that
 }
 
 // Evidence is one event that shows a finding.

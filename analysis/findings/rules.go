@@ -74,11 +74,13 @@ type found struct {
 	netNS    uint32    // of what is about a namespace and no listener
 	listener *Listener // of what a rule for the whole capture says of one listener
 	lead     int64     // for how long before the first evidence it was so, at most
-	parts    []found   // of the same kind
+	parts    []found   // of the same kind, or an effect
+	effect   bool      // of a part: it is slow-accept
 }
 
 // Judge applies all rules. At most keep findings of each kind are listed, negative: all, and
-// of the same kind three of one process; left is how many are not. The counts are of all.
+// of the same kind three of one process; left is how many are not. The counts are of all. Alike findings of several
+// listeners of one program are one.
 func Judge(c *Capture, keep int) (list []Finding, left int, counts Counts) {
 	var all []judged
 	for _, r := range rules {
@@ -103,17 +105,11 @@ func Judge(c *Capture, keep int) (list []Finding, left int, counts Counts) {
 	for i := range all {
 		all[i].Since, all[i].Until = c.times(all[i].span)
 	}
-	list, left = sorted(all, keep)
-	for _, f := range all {
-		switch f.Severity {
-		case Critical:
-			counts.Critical++
-		case Warning:
-			counts.Warning++
-		default:
-			counts.Notice++
-		}
+	list = Alike(sorted(all), keep)
+	for i := range list {
+		counts.Add(list[i].Severity)
 	}
+	list, left = leading(list, keep)
 	return list, left, counts
 }
 
@@ -138,10 +134,20 @@ func (c *Capture) finding(kind Kind, l *Listener, f found) judged {
 	j.Finding = Finding{ID: ids[kind], Severity: f.severity, Text: f.text, Next: f.next,
 		Evidence: c.evidence(f.evidence), NetNS: f.netNS, Parts: []Part{}}
 	for _, p := range f.parts {
-		j.Parts = append(j.Parts, Part{ids[kind], p.severity, p.text, c.evidence(p.evidence)})
+		part := Part{ID: ids[kind], Severity: p.severity, Text: p.text, Evidence: c.evidence(p.evidence)}
+		if p.effect {
+			part.ID = ids[SlowAccept]
+		}
+		if p.listener != nil {
+			part.Listener, part.NetNS = p.listener.Inode, p.listener.NetNS
+		}
+		j.Parts = append(j.Parts, part)
+		if !j.Severity.AtLeast(p.severity) {
+			j.Severity = p.severity
+		}
 	}
 	if l != nil {
-		j.Listener, j.NetNS, j.Owner = l.Inode, l.NetNS, l.Owner
+		j.Listener, j.NetNS, j.Owner, j.Listeners = l.Inode, l.NetNS, l.Owner, 1
 		if slices.Contains(explained, kind) {
 			l.explain(&j.Finding)
 		}
@@ -164,39 +170,47 @@ func (c *Capture) evidence(samples []stats.Sample) []Evidence {
 // they don't hide those of others.
 const perOwner = 3
 
-// sorted gives them worst first, at most keep of each kind, and perOwner of one process;
-// negative: all.
-func sorted(all []judged, keep int) (list []Finding, left int) {
+// sorted gives them worst first.
+func sorted(all []judged) []Finding {
 	slices.SortStableFunc(all, func(x, y judged) int {
 		return cmp.Or(cmp.Compare(slices.Index(Severities, x.Severity), slices.Index(Severities, y.Severity)),
 			cmp.Compare(x.kind, y.kind),
 			cmp.Compare(y.weight, x.weight), cmp.Compare(x.Text, y.Text))
 	})
+	list := make([]Finding, len(all))
+	for i := range all {
+		list[i] = all[i].Finding
+	}
+	return list
+}
+
+// leading gives at most keep of each kind, and perOwner of one process; negative: all.
+func leading(all []Finding, keep int) (list []Finding, left int) {
 	type group struct {
-		kind     Kind
+		id       string
 		severity Severity
 		owner    string
 	}
 	list = []Finding{}
-	var of [NumKinds]int
+	of := map[string]int{}
 	last := map[group]int{} // in list
 	shown := map[group]int{}
 	for _, f := range all {
-		g := group{f.kind, f.Severity, f.Owner}
+		g := group{f.ID, f.Severity, f.Owner}
 		switch {
 		case keep < 0:
 		case f.Owner != "" && shown[g] == perOwner:
-			list[last[g]].More++
+			list[last[g]].More += f.Listeners
 			left++
 			continue
-		case of[f.kind] == keep:
+		case of[f.ID] == keep:
 			left++
 			continue
 		}
-		of[f.kind]++
+		of[f.ID]++
 		shown[g]++
 		last[g] = len(list)
-		list = append(list, f.Finding)
+		list = append(list, f)
 	}
 	return list, left
 }

@@ -316,3 +316,51 @@ func TestEachKindHasARule(t *testing.T) {
 		}
 	}
 }
+
+// Findings of one process that are not alike don't hide those of others, and at most so many of a kind are listed.
+func TestLeading(t *testing.T) {
+	var all []Finding
+	for i := range 8 {
+		all = append(all, Finding{ID: "abandoned", Severity: Critical, Owner: "a[1]", Listener: uint64(i + 1), Listeners: 1,
+			Next: fmt.Sprint(i)})
+	}
+	for i := range 8 {
+		all = append(all, Finding{ID: "abandoned", Severity: Critical, Owner: fmt.Sprintf("b[%d]", i),
+			Listener: uint64(i + 10), Listeners: 1, Next: fmt.Sprint(i)})
+	}
+	list, left := leading(Alike(all, 5), 5)
+	if len(list) != 5 || left != 11 || list[2].More != 5 || list[3].Owner != "b[0]" {
+		t.Errorf("%d left of %+v", left, list)
+	}
+	if list, left := leading(Alike(all, -1), -1); len(list) != 16 || left != 0 {
+		t.Errorf("%d left of %+v", left, list)
+	}
+}
+
+// Alike findings are one, as bad as the worst, each with what it caused.
+func TestAlike(t *testing.T) {
+	part := func(l uint64) []Part { return []Part{{ID: "slow-accept", Listener: l}} }
+	list := Alike([]Finding{
+		{ID: "fd-exhausted", Severity: Critical, Text: "A", Owner: "s[1]", Listener: 1, NetNS: 1, Listeners: 1, Parts: part(1)},
+		{ID: "fd-exhausted", Severity: Critical, Text: "X", Owner: "t[3]", Listener: 9, NetNS: 1, Listeners: 1},
+		{ID: "fd-exhausted", Severity: Critical, Text: "N", Listener: 8, Listeners: 1},
+		{ID: "fd-exhausted", Severity: Warning, Text: "B", Owner: "s[2]", Listener: 2, NetNS: 2, Listeners: 1, Parts: part(2),
+			Meanwhile: &Meanwhile{Because: true, Text: "why"}},
+		{ID: "fd-exhausted", Severity: Warning, Text: "C", Owner: "s[2]", Listener: 3, NetNS: 2, Listeners: 1, Next: "else"},
+	}, 10)
+	var got []string
+	for _, f := range list {
+		s := fmt.Sprintf("%s %d %s", f.Text, f.Listeners, f.Owner)
+		for _, p := range f.Parts {
+			if s += fmt.Sprintf(", %s %s %d", p.ID, p.Text, p.Listener); p.Meanwhile != nil {
+				s += " because " + p.Meanwhile.Text
+			}
+		}
+		got = append(got, s)
+	}
+	want := []string{"2 listeners of s, the worst: A 2 s, fd-exhausted A 1, slow-accept  1, " +
+		"fd-exhausted B 2 because why, slow-accept  2", "X 1 t[3]", "N 1 ", "C 1 s[2]"}
+	if !slices.Equal(got, want) || list[0].Severity != Critical || list[0].NetNS != 0 {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -26,6 +26,19 @@ func slowAccept(c *Capture, l *Listener) []found {
 	if list := neverCame(c, l); list != nil || l.Queue == nil {
 		return list
 	}
+	if l.Queue.onlyLost() {
+		return nil // it is a part of client-lost
+	}
+	return slowWaits(c, l)
+}
+
+// onlyLost reports whether those that waited for long were all lost with their listener.
+func (q *Queue) onlyLost() bool {
+	return q.Lost > 0 && q.Slow == 0 && q.Stuck == 0 && q.Left > 0 && q.Left == q.LeftLost
+}
+
+// slowWaits is slowAccept of a listener at which somebody accepts, or accepted.
+func slowWaits(c *Capture, l *Listener) []found {
 	s := l.Queue.slowness()
 	if s == "" {
 		return nil

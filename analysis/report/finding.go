@@ -27,37 +27,69 @@ func (t *text) findings() {
 		counts += fmt.Sprintf("; %d are shown (--top)", len(t.r.Findings))
 	}
 	t.line(bold, "findings:", " "+counts)
-	for _, f := range t.r.Findings {
-		words := f.Text
-		if f.More > 0 {
-			words += fmt.Sprintf("; and the same at %s of %s", humanize.Plural(uint64(f.More), "more listener"),
-				f.Owner)
-		}
-		t.indent(colors[f.Severity], "  "+t.severity(&f)+" "+f.ID+":", "   ", words)
-		if s := t.evidence(f.Evidence); s != "" {
-			t.indent("", "   ", "   ", s)
-		}
-		for _, p := range f.Parts {
-			words := p.Text
-			if s := t.evidence(p.Evidence); s != "" {
-				words += "; " + s
-			}
-			if p.ID == f.ID {
-				t.indent("", "    of these:", "     ", words)
-				continue
-			}
-			t.indent("", "    because of that:", "     ", p.ID+": "+words)
-		}
-		if m := f.Meanwhile; m != nil {
-			word := "    meanwhile:"
-			if m.Because {
-				word = "    because:"
-			}
-			t.indent("", word, "     ", m.Text)
-		}
-		t.indent("", "    next:", "     ", f.Next)
+	for i := range t.r.Findings {
+		t.finding(&t.r.Findings[i])
 	}
 	t.more(t.r.Others.Findings, "finding")
+}
+
+// finding writes one with its parts. Of several listeners, the worst is first, and the sentence has it already.
+func (t *text) finding(f *findings.Finding) {
+	words, several := f.Text, f.Listeners > 1
+	if f.More > 0 && !several {
+		words += fmt.Sprintf("; and the same at %s of %s", humanize.Plural(uint64(f.More), "more listener"), f.Owner)
+	}
+	t.indent(colors[f.Severity], "  "+t.severity(f)+" "+f.ID+":", "   ", words)
+	if s := t.evidence(f.Evidence); s != "" {
+		t.indent("", "   ", "   ", s)
+	}
+	if several {
+		t.meanwhile(f.Meanwhile)
+	}
+	for i := range f.Parts {
+		t.part(f, i)
+	}
+	switch {
+	case !several:
+		t.meanwhile(f.Meanwhile)
+	case f.More > 0:
+		t.indent("", "    also:", "     ", humanize.Plural(uint64(f.More), "more listener")+" (--top 0 prints all)")
+	}
+	t.indent("", "    next:", "     ", f.Next)
+}
+
+// part writes what belongs to a finding. Of several listeners, the finding itself has said all of the first.
+func (t *text) part(f *findings.Finding, i int) {
+	p := &f.Parts[i]
+	words := p.Text
+	if s := t.evidence(p.Evidence); s != "" {
+		words += "; " + s
+	}
+	switch {
+	case f.Listeners > 1 && i == 0:
+	case f.Listeners > 1 && p.ID == f.ID:
+		word := "    also:"
+		if p.Severity != f.Severity {
+			word = "    also (" + string(p.Severity) + "):"
+		}
+		t.indent("", word, "     ", words)
+		t.meanwhile(p.Meanwhile)
+	case p.ID == f.ID:
+		t.indent("", "    of these:", "     ", words)
+	default:
+		t.indent("", "    because of that:", "     ", p.ID+": "+words)
+	}
+}
+
+// meanwhile writes what the server's threads did, if somebody looked.
+func (t *text) meanwhile(m *findings.Meanwhile) {
+	switch {
+	case m == nil:
+	case m.Because:
+		t.indent("", "    because:", "     ", m.Text)
+	default:
+		t.indent("", "    meanwhile:", "     ", m.Text)
+	}
 }
 
 // evidence names the events of a finding.

@@ -298,13 +298,16 @@ func (s *Selection) Figures(filter string, r *analysis.Result, pairs, connection
 			out.WholeListeners++
 		}
 	}
-	for _, f := range r.Findings {
-		if s.whole(listenerKey{f.NetNS, f.Listener}) {
-			out.Findings = append(out.Findings, f)
-		} else {
-			out.FindingsLeftOut++
+	for i := range r.Findings {
+		for _, f := range r.Findings[i].Members() {
+			if s.whole(listenerKey{f.NetNS, f.Listener}) {
+				out.Findings = append(out.Findings, f)
+			} else {
+				out.FindingsLeftOut++
+			}
 		}
 	}
+	out.Findings = findings.Alike(out.Findings, top)
 	return out
 }
 

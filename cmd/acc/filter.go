@@ -208,11 +208,13 @@ func (in *input) findingsFirst(ctx context.Context, salvage bool) (map[listenerK
 		return nil, err
 	}
 	of := map[listenerKey][]string{}
-	for _, f := range r.Findings {
-		key := listenerKey{f.NetNS, f.Listener}
-		for _, id := range append([]string{f.ID}, partIDs(f.Parts)...) {
-			if f.Listener != 0 && !slices.Contains(of[key], id) {
-				of[key] = append(of[key], id)
+	for i := range r.Findings {
+		for _, f := range r.Findings[i].Members() {
+			key := listenerKey{f.NetNS, f.Listener}
+			for _, id := range append([]string{f.ID}, partIDs(f.Parts)...) {
+				if f.Listener != 0 && !slices.Contains(of[key], id) {
+					of[key] = append(of[key], id)
+				}
 			}
 		}
 	}
