@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 
 // landlocked tries what Landlock alone, without the filter of calls, must refuse.
 func landlocked() {
-	restrictFiles(false)
+	restrictFiles(0)
 	for _, try := range []func() error{
 		func() error { f, err := os.Open("/etc/passwd"); f.Close(); return err },
 		func() error { f, err := os.Create(os.Args[1] + "/new"); f.Close(); return err },

@@ -10,6 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Exporter is [Reader] for a command that has made its output under another name, and renames or removes it at the end,
+// in the same folder.
+func Exporter() {
+	restrictFiles(ll.AccessFSRemoveFile | ll.AccessFSMakeReg)
+	f := newFilter(unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2)
+	f.forbid(readerForbidden...)
+	_ = f.install()
+}
+
 // Reader takes what reading an open capture does not need: new files, the network,
 // other programs, other processes. It is for a command that has opened all its files. It
 // uses a filter of system calls (seccomp) and Landlock, where the kernel has them. A
@@ -18,18 +27,18 @@ import (
 //
 // A command that removes its output when it fails keeps the right to remove.
 func Reader(removes bool) {
-	restrictFiles(removes)
+	var kept landlock.AccessFSSet
+	if removes {
+		kept = ll.AccessFSRemoveFile
+	}
+	restrictFiles(kept)
 	_ = forbidForReader(removes)
 }
 
-// restrictFiles denies every access to files that this kernel's Landlock knows, and
+// restrictFiles denies every access to files that this kernel's Landlock knows but for what is kept, and
 // TCP and UDP. What is open stays open.
-func restrictFiles(removes bool) {
-	files := landlock.V11.HandledAccessFS
-	if removes {
-		files &^= ll.AccessFSRemoveFile
-	}
-	c := landlock.Config{HandledAccessFS: files, HandledAccessNet: landlock.V11.HandledAccessNet}
+func restrictFiles(kept landlock.AccessFSSet) {
+	c := landlock.Config{HandledAccessFS: landlock.V11.HandledAccessFS &^ kept, HandledAccessNet: landlock.V11.HandledAccessNet}
 	_ = c.BestEffort().Restrict()
 }
 

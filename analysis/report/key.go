@@ -43,6 +43,7 @@ type lineKey[T any] struct {
 	append func(dst []byte, v *T, c *format.Clocks) []byte
 	ask    filter.Field[T] // what the language of filters has of it
 	moment bool            // it is a time of the boot clock
+	wide   bool            // an integer of 64 bits without a sign
 }
 
 // at says that a key in nanoseconds is a time.
@@ -136,7 +137,7 @@ func intOrNull[T any](name string, of func(*T) (n int64, known bool), doc string
 
 // wideOrNull is intOrNull with all values of 64 bits.
 func wideOrNull[T any](name string, of func(*T) (n uint64, known bool), doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "integer or null", Doc: doc},
+	return lineKey[T]{Key: Key{Name: name, Type: "integer or null", Doc: doc}, wide: true,
 		ask: filter.Field[T]{Kind: filter.Number, Int: func(v *T, _ *filter.Env) (int64, bool) {
 			n, known := of(v)
 			return int64(n), known

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/acc-project/acc/analysis/export"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/format"
 )
@@ -68,8 +70,20 @@ var lineKinds = map[string]func() []field{
 	"connections": func() []field { return lineFields(report.ConnectionKeys()) },
 }
 
+// exportRows are the columns of a table of acc export.
+func exportRows(table string) (list []field) {
+	for _, c := range export.Tables()[slices.Index(export.TableNames, table)].Columns {
+		doc := c.Doc
+		if c.Asked {
+			doc += "; only by --fields"
+		}
+		list = append(list, field{c.Name, c.Kind.String(), c.Unit, append([]string{}, c.Words...), []string{}, doc, ""})
+	}
+	return list
+}
+
 func newFieldsCommand() *cobra.Command {
-	asJSON, asSchema, asked := false, false, false
+	asJSON, asSchema, asked, exported := false, false, false, false
 	cmd := &cobra.Command{
 		Use:   "fields [events|pairs|connections]",
 		Short: "List the keys of JSON lines: types, units, meanings",
@@ -77,7 +91,8 @@ func newFieldsCommand() *cobra.Command {
 and its meaning; with pairs or connections, those of acc analyze --pairs --json or
 --connections --json. With --json it also lists the words that a string can be, and which
 events have the key. --filter lists what conditions of -f can ask for, with their types
-("acc help filter"). --schema prints the JSON Schema of all JSON that acc prints.
+("acc help filter"). --export lists the columns of acc export, of connections, attempts,
+captures or findings. --schema prints the JSON Schema of all JSON that acc prints.
 docs/JSON.md explains the keys of all JSON.`,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
@@ -89,10 +104,15 @@ docs/JSON.md explains the keys of all JSON.`,
 		Example: `  acc fields
   acc fields connections
   acc fields --filter connections
+  acc fields --export connections
   acc fields --json
   acc fields --schema`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 || len(args) == 1 && lineKinds[args[0]] == nil {
+			if exported && (len(args) > 1 || len(args) == 1 && !slices.Contains(export.TableNames, args[0])) {
+				return usage(cmd, fmt.Errorf("%q are neither %s", strings.Join(args, " "),
+					strings.Join(export.TableNames, ", ")))
+			}
+			if !exported && (len(args) > 1 || len(args) == 1 && lineKinds[args[0]] == nil) {
 				return usage(cmd, fmt.Errorf("%q are neither events, pairs nor connections", strings.Join(args, " ")))
 			}
 			return nil
@@ -106,13 +126,24 @@ docs/JSON.md explains the keys of all JSON.`,
 				_, err := out.Write(schema)
 				return err
 			}
+			if exported && asked {
+				return usage(cmd, errors.New("--export and --filter are different lists"))
+			}
 			kind := ofEvents
+			if exported {
+				kind = export.Connections
+			}
 			if len(args) == 1 {
 				kind = args[0]
 			}
-			rows := lineKinds[kind]()
-			if asked {
+			var rows []field
+			switch {
+			case exported:
+				rows = exportRows(kind)
+			case asked:
 				rows = filterRows(kind)
+			default:
+				rows = lineKinds[kind]()
 			}
 			if asJSON {
 				return encodeJSON(out, rows)
@@ -127,6 +158,7 @@ docs/JSON.md explains the keys of all JSON.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&asked, "filter", false, "list what conditions of -f can ask for")
+	cmd.Flags().BoolVar(&exported, "export", false, "list the columns of acc export")
 	cmd.Flags().BoolVar(&asSchema, "schema", false, "print the JSON Schema of all JSON that acc prints")
 	return cmd
 }

@@ -91,8 +91,8 @@ a capture file. It replays and analyses captures on Linux, macOS and Windows, wi
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")
 	addGroup(root, "record", newRecordCommand(), newCtlCommand(), newDoctorCommand())
-	addGroup(root, "read", newAnalyzeCommand(), newExplainCommand(), newFieldsCommand(), newInfoCommand(),
-		newReplayCommand())
+	addGroup(root, "read", newAnalyzeCommand(), newExplainCommand(), newExportCommand(), newFieldsCommand(),
+		newInfoCommand(), newReplayCommand())
 	addGroup(root, "evidence", newRedactCommand(), newRepairCommand(), newSignCommand(),
 		newUnredactCommand(), newVerifyCommand())
 	addGroup(root, "other", newExitCodesTopic(), newFilterTopic(), newScreenTopic(), newVersionCommand())

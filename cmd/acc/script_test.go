@@ -308,7 +308,8 @@ func TestImports(t *testing.T) {
 		return string(out)
 	}
 	const module = "github.com/acc-project/acc/"
-	for _, p := range []string{"format", "replay", "analysis", "analysis/audit", "analysis/report", "evidence",
+	for _, p := range []string{"format", "replay", "analysis", "analysis/audit", "analysis/report", "analysis/export",
+		"evidence",
 		"evidence/sshsig", "evidence/checkpoints"} {
 		deps := list("-deps", module+p)
 		for _, bad := range []string{"github.com/cilium/ebpf", module + "capture", module + "bpf", "github.com/spf13/cobra"} {

@@ -1,0 +1,274 @@
+package export
+
+// This file has the columns of tables, and rows.
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/conntrack"
+	"github.com/acc-project/acc/analysis/filter"
+	"github.com/acc-project/acc/analysis/findings"
+	"github.com/acc-project/acc/analysis/pairing"
+	"github.com/acc-project/acc/analysis/report"
+)
+
+// Column is one column of a table.
+type Column struct {
+	Name  string
+	Kind  Kind
+	Unit  string   // "ns", "µs", "B", "" for others
+	Words []string // all that a Text can be; nil: anything
+	Doc   string
+	// Derived: others say the same. Parquet has it only by --fields.
+	Derived bool
+	// Asked: it is there only by --fields.
+	Asked bool
+}
+
+// Table says which rows there are of what.
+type Table struct {
+	Name    string
+	Columns []Column
+}
+
+// The names of tables.
+const (
+	Connections = "connections" // TCP connections
+	Attempts    = "attempts"    // to accept
+	Captures    = "captures"    // one row each
+	Findings    = "findings"
+)
+
+// Tables are all tables, with all columns. Each row has the key (capture_id, seq).
+func Tables() []Table {
+	return []Table{
+		{Connections, infos(connectionColumns)}, {Attempts, infos(attemptColumns)},
+		{Captures, infos(captureColumns)}, {Findings, infos(findingColumns)},
+	}
+}
+
+// column is a column of rows that are made of Ts.
+type column[T any] struct {
+	Column
+	get func(v *T, s *Source) Value
+}
+
+func infos[T any](list []column[T]) (columns []Column) {
+	for i := range list {
+		columns = append(columns, list[i].Column)
+	}
+	return columns
+}
+
+func intColumn[T any](name, doc string, of func(*T, *Source) (int64, bool)) column[T] {
+	c := column[T]{Column{Name: name, Kind: Int, Doc: doc}, func(v *T, s *Source) Value {
+		n, known := of(v, s)
+		return Value{N: n, Known: known}
+	}}
+	if strings.HasSuffix(name, "_ns") {
+		c.Unit = "ns"
+	}
+	return c
+}
+
+func count[T any](name, doc string, of func(*T, *Source) uint64) column[T] {
+	return intColumn(name, doc, func(v *T, s *Source) (int64, bool) { return int64(of(v, s)), true })
+}
+
+func textColumn[T any](name, doc string, of func(*T, *Source) string) column[T] {
+	return column[T]{Column{Name: name, Kind: Text, Doc: doc}, func(v *T, s *Source) Value {
+		text := of(v, s)
+		return Value{S: text, Known: text != ""}
+	}}
+}
+
+func flagColumn[T any](name, doc string, of func(*T, *Source) (yes, known bool)) column[T] {
+	return column[T]{Column{Name: name, Kind: Flag, Doc: doc}, func(v *T, s *Source) Value {
+		yes, known := of(v, s)
+		if yes {
+			return Value{N: 1, Known: known}
+		}
+		return Value{Known: known}
+	}}
+}
+
+func timeColumn[T any](name, doc string, of func(*T, *Source) (unixNS int64, known bool)) column[T] {
+	return column[T]{Column{Name: name, Kind: Time, Doc: doc}, func(v *T, s *Source) Value {
+		ns, known := of(v, s)
+		return Value{N: ns, Known: known}
+	}}
+}
+
+// identity are the columns with which all tables begin.
+func identity[T any](seq func(*T, *Source) int64, doc string) []column[T] {
+	return []column[T]{
+		textColumn("capture_id", "id of the capture", func(_ *T, s *Source) string { return s.ID() }),
+		textColumn("host", "name of the host that was recorded; of Parquet: in the name of the folder",
+			func(_ *T, s *Source) string { return s.Host() }),
+		intColumn("seq", doc, func(v *T, s *Source) (int64, bool) { return seq(v, s), true }),
+	}
+}
+
+// columnsOf makes columns of those of package report.
+func columnsOf[T any](begin []column[T], list []report.Column[T], derived ...string) []column[T] {
+	for i := range list {
+		r := &list[i]
+		f := r.Field
+		c := column[T]{Column: Column{Name: f.Name, Unit: r.Unit, Doc: f.Doc, Words: f.Words,
+			Derived: slices.Contains(derived, f.Name), Asked: !r.Key && f.Kind == filter.Time}}
+		switch f.Kind {
+		case filter.Flag:
+			c.Kind, c.get = Flag, func(v *T, s *Source) (x Value) {
+				yes, known := f.Yes(v, s.Env)
+				if x.Known = known; yes {
+					x.N = 1
+				}
+				return x
+			}
+		case filter.Text:
+			c.Kind, c.get = Text, func(v *T, s *Source) (x Value) {
+				x.S, x.Known = f.Text(v, s.Env)
+				return x
+			}
+		case filter.Address:
+			c.Kind, c.get = Addr, func(v *T, s *Source) (x Value) {
+				x.A, x.Known = f.Addr(v, s.Env)
+				return x
+			}
+		case filter.Time:
+			c.Kind, c.get = Time, func(v *T, s *Source) (x Value) {
+				ns, known := f.Int(v, s.Env)
+				if known {
+					x.N, x.Known = s.wall(ns)
+				}
+				return x
+			}
+		default:
+			if c.Kind = Int; r.Wide {
+				c.Kind = Uint
+			}
+			c.get = func(v *T, s *Source) (x Value) {
+				x.N, x.Known = f.Int(v, s.Env)
+				return x
+			}
+		}
+		begin = append(begin, c)
+		if f.Name == "ts" {
+			get := c.get
+			begin = append(begin, intColumn("ts_ns", "the same, nanoseconds since 1970", func(v *T, s *Source) (int64, bool) {
+				x := get(v, s)
+				return x.N, x.Known
+			}))
+		}
+	}
+	return begin
+}
+
+// choose gives the columns of a table by their names; without names those that a format has by itself.
+func choose[T any](table string, all []column[T], names []string, parquet bool) ([]column[T], error) {
+	var list []column[T]
+	if len(names) == 0 {
+		for _, c := range all {
+			if !c.Asked && !(parquet && (c.Derived || c.Name == "host")) {
+				list = append(list, c)
+			}
+		}
+		return list, nil
+	}
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(c column[T]) bool { return c.Name == name })
+		if i < 0 {
+			return nil, &FieldError{Name: name, Table: table}
+		}
+		if !slices.ContainsFunc(list, func(c column[T]) bool { return c.Name == name }) {
+			list = append(list, all[i])
+		}
+	}
+	return list, nil
+}
+
+// FieldError says that a table has no column of a name.
+type FieldError struct{ Name, Table string }
+
+func (e *FieldError) Error() string { return fmt.Sprintf("%s have no field %q", e.Table, e.Name) }
+
+// Check reports whether a table has columns of these names.
+func Check(table string, names []string) error {
+	i := slices.IndexFunc(Tables(), func(t Table) bool { return t.Name == table })
+	for _, name := range names {
+		if !slices.ContainsFunc(Tables()[i].Columns, func(c Column) bool { return c.Name == name }) {
+			return &FieldError{Name: name, Table: table}
+		}
+	}
+	return nil
+}
+
+var connectionColumns = columnsOf(
+	identity(func(c *conntrack.Connection, s *Source) int64 {
+		if c.ID != 0 {
+			return int64(c.ID)
+		}
+		return -s.silent
+	}, "of its first event, which acc explain takes; less than 0 if it was there all the time without an event"),
+	report.ConnectionColumns(),
+	"id", "end_reason", "community_id", "established_ns", "queued_ns", "accepted_ns", "closed_ns", "end_ns",
+	"server_closed_ns", "began_ns")
+
+var attemptColumns = columnsOf(
+	identity(func(p *pairing.Pair, _ *Source) int64 {
+		if p.EnterSeq != 0 {
+			return int64(p.EnterSeq)
+		}
+		return int64(p.ReturnSeq)
+	}, "of its first event, which acc explain takes"),
+	report.PairColumns(), "community_id", "enter_seq", "enter_boot_ns", "return_boot_ns")
+
+// finding is a row of the table of findings.
+type finding struct {
+	findings.Finding
+	seq int64
+}
+
+var findingColumns = append(
+	identity(func(f *finding, _ *Source) int64 { return f.seq }, "rank in its capture, 1 is the worst"),
+	textColumn("id", "docs/FINDINGS.md explains each", func(f *finding, _ *Source) string { return f.ID }),
+	textColumn("severity", "critical, warning or notice", func(f *finding, _ *Source) string { return string(f.Severity) }),
+	textColumn("text", "what, where, and how much", func(f *finding, _ *Source) string { return f.Text }),
+	textColumn("next", "what to look at", func(f *finding, _ *Source) string { return f.Next }),
+	timeColumn("since", "time of the first event that shows it", func(f *finding, _ *Source) (int64, bool) {
+		if f.Since == nil {
+			return 0, false
+		}
+		return f.Since.UnixNano(), true
+	}),
+	timeColumn("until", "time of the last one", func(f *finding, _ *Source) (int64, bool) {
+		if f.Until == nil {
+			return 0, false
+		}
+		return f.Until.UnixNano(), true
+	}),
+	intColumn("listener", "inode number of the listener, if it is about one",
+		func(f *finding, _ *Source) (int64, bool) { return int64(f.Listener), f.Listener != 0 }),
+	intColumn("netns", "network namespace of that listener",
+		func(f *finding, _ *Source) (int64, bool) { return int64(f.NetNS), f.Listener != 0 }),
+	textColumn("owner", "whose listener that is, name[pid]", func(f *finding, _ *Source) string { return f.Owner }),
+	textColumn("parts", "ids of what else this caused, with commas", func(f *finding, _ *Source) string {
+		var ids []string
+		for _, p := range f.Parts {
+			ids = append(ids, p.ID)
+		}
+		return strings.Join(ids, ",")
+	}),
+	intColumn("first_event", "number of the first event that shows it", func(f *finding, _ *Source) (int64, bool) {
+		if len(f.Evidence) == 0 {
+			return 0, false
+		}
+		return int64(f.Evidence[0].Seq), true
+	}),
+)
+
+// capture is a row of the table of captures; the result is nil if it could not be read.
+type capture struct{ *analysis.Result }
