@@ -26,8 +26,8 @@ type HostCheck struct {
 
 // Diagnosis is all that Diagnose looked at.
 type Diagnosis struct {
-	Records bool        `json:"records"` // a recording was made, and had in it what was done
-	Mode    Mode        `json:"mode"`    // kind of probes that record would use here, "" if none work
-	Limits  []string    `json:"limits"`  // what a recording here can't show, a sentence each
-	Checks  []HostCheck `json:"checks"`  // in the order in which they matter
+	Records bool        // a recording was made, and had in it what was done
+	Mode    Mode        // kind of probes that record would use here, "" if none work
+	Limits  []string    // what a recording here can't show, a sentence each
+	Checks  []HostCheck // in the order in which they matter
 }

@@ -341,6 +341,12 @@ const timeLayout = "15:04:05.000000000"
 // in the zone, CPU, thread, and what happened. Nothing in it can steer a terminal.
 func AppendText(dst []byte, e *Event, c Clock, zone *time.Location) []byte {
 	dst = c.AppendMoment(dst, e.BootNS, zone, timeLayout)
+	if e.Seq != 0 {
+		dst = strconv.AppendUint(append(dst, "  #"...), e.Seq, 10)
+		for n := uint64(10_000); n > e.Seq && n > 1; n /= 10 { // as wide as most
+			dst = append(dst, ' ')
+		}
+	}
 	dst = append(dst, "  cpu"...)
 	dst = strconv.AppendUint(dst, uint64(e.CPU), 10)
 	dst = append(dst, "  "...)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/report"
 	"github.com/acc-project/acc/capture"
 	"github.com/acc-project/acc/format"
@@ -52,7 +53,8 @@ It exits with 7 where acc can't record.`,
 			d := capture.Diagnose(cmd.Context(), c, folder)
 			var err error
 			if o.json {
-				err = encodeJSON(cmd.OutOrStdout(), &d)
+				err = encodeJSON(cmd.OutOrStdout(), &diagnosis{analysis.SchemaVersion, d.Records, d.Mode,
+					d.Limits, d.Checks})
 			} else {
 				err = writeDiagnosis(cmd.OutOrStdout(), &d, widthOf(cmd.OutOrStdout()))
 			}
@@ -72,6 +74,15 @@ It exits with 7 where acc can't record.`,
 	values(cmd, "probe", "auto", "kprobe", "fentry")
 	values(cmd, "events", "all", "accept", "lifecycle")
 	return cmd
+}
+
+// diagnosis is what doctor --json prints.
+type diagnosis struct {
+	Schema  int                 `json:"schema"`  // as in analyze
+	Records bool                `json:"records"` // a recording was made, and had in it what was done
+	Mode    capture.Mode        `json:"mode"`    // kind of probes that record would use here, "" if none work
+	Limits  []string            `json:"limits"`  // what a recording here can't show, a sentence each
+	Checks  []capture.HostCheck `json:"checks"`  // in the order in which they matter
 }
 
 // standingWords are what the screen calls the standings.
