@@ -9,7 +9,8 @@ import (
 	"github.com/acc-project/acc/analysis/humanize"
 )
 
-// Levels say when a finding has each severity; "" says that it never has.
+// Levels say when a finding has each severity; "" says that it never has. Each line is enough; lines of the same number
+// are about the same thing, and may be empty.
 type Levels struct{ Notice, Warning, Critical string }
 
 // levels are those of each kind, made of the thresholds that the rules compare with.
@@ -46,22 +47,25 @@ var levels = [NumKinds]Levels{
 	Unanswered: {Notice: shareWords(fewTurned, 1), Warning: shareWords(manyTurned, 1),
 		Critical: shareWords(manyTurned, 20)},
 	SlowAccept: {
-		Notice: fmt.Sprintf("p99 of the waits ≥ %s, and 3 of those (or half of all) while accepts were slow; or 3 of "+
-			"%s; or one of %s; or nobody accepted a client for %[1]s",
-			duration(SlowNS), duration(SlowerNS), duration(verySlowNS)),
-		Warning: fmt.Sprintf("p99 ≥ %s; or nobody accepted a client for %s; or nobody accepts at a listener that "+
-			"began meanwhile (accept alone is recorded)",
-			duration(SlowerNS/2), duration(SlowerNS)),
-		Critical: fmt.Sprintf("median ≥ %s; or p99 ≥ %s and 10 waits of %[1]s; or nobody accepted a client for %[2]s "+
-			"(%[1]s if nobody accepted any); or clients in the queue all the time, and nobody called accept (a "+
-			"warning if all of them had sent FIN by the end)",
-			duration(SlowerNS), duration(verySlowNS)),
+		Notice: rows(
+			fmt.Sprintf("3 clients, or half of all, waited %s while accepts were slow, and p99 ≥ %[1]s",
+				duration(SlowNS)),
+			fmt.Sprintf("3 clients waited %s", duration(SlowerNS)),
+			fmt.Sprintf("one client waited %s", duration(verySlowNS)),
+			fmt.Sprintf("a client that nobody accepted waited %s", duration(SlowNS)), "", ""),
+		Warning: rows(fmt.Sprintf("the same, and p99 ≥ %s", duration(SlowerNS/2)), "", "",
+			fmt.Sprintf("it waited %s", duration(SlowerNS)),
+			"nobody called accept all the time, and all who waited had sent FIN by the end",
+			"`--events accept`: a new listener has clients in its queue at the end, and nobody called accept"),
+		Critical: rows(fmt.Sprintf("the same, and median ≥ %s", duration(SlowerNS)),
+			fmt.Sprintf("10 clients waited %s, and p99 ≥ %s", duration(SlowerNS), duration(verySlowNS)), "",
+			fmt.Sprintf("it waited %s, or %s where nobody was accepted", duration(verySlowNS), duration(SlowerNS)),
+			"clients were in the queue from the start to the end, and nobody called accept", ""),
 	},
 	QueueFull: {
 		Notice: "from the first moment",
-		Warning: fmt.Sprintf("for %s in all, or a tenth of the recording; of UNIX sockets, and without the life of "+
-			"connections: seen full %d times, "+
-			"or at 1 %% of the calls", duration(fullNS), manyRefused),
+		Warning: rows(fmt.Sprintf("full for %s in all", duration(fullNS)), "full for a tenth of the recording",
+			fmt.Sprintf("a UNIX socket, or `--events accept`: %d calls saw it full, or 1 %% of the calls", manyRefused)),
 	},
 	ClientLost: {
 		Notice:   "all of them had sent FIN before their listener stopped",
@@ -85,16 +89,19 @@ var levels = [NumKinds]Levels{
 		Warning: "four times as many as the accepted",
 	},
 	UnevenWorkers: {
-		Notice: fmt.Sprintf("of %d accepts, %d for each worker: one has twice its share, or less than a quarter of "+
-			"it, and that is no chance (chi-square)",
-			unevenAll, unevenEach),
-		Warning: fmt.Sprintf("the same, and clients were refused there, or 3 waited %s", duration(SlowNS)),
+		Notice: fmt.Sprintf("%d accepts in all and %d for each worker; one worker has twice its share, or less than a "+
+			"quarter of it; chance does not explain that (chi-square)", unevenAll, unevenEach),
+		Warning: rows("the same, and clients were refused", fmt.Sprintf("the same, and 3 clients waited %s",
+			duration(SlowNS))),
 	},
 	NewAcceptor:   {Notice: "a process that was started meanwhile", Warning: "another executable than before"},
 	NewListener:   {Notice: "from the first"},
 	IOUringAccept: {Notice: "from the first"},
 	ClockFree:     {Notice: "at the start, at the end, or at any reading between them"},
 }
+
+// rows are several ways to a severity.
+func rows(list ...string) string { return strings.Join(list, "\n") }
 
 // duration writes a threshold: 1 s, not 1.00 s.
 func duration(ns float64) string { return strings.Replace(humanize.Duration(int64(ns)), ".00", "", 1) }

@@ -290,7 +290,16 @@ func TestDocument(t *testing.T) {
 	b.WriteString("| id | notice | warning | critical |\n|---|---|---|---|\n")
 	for _, id := range IDs() {
 		x := LevelsOf(id)
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", id, x.Notice, x.Warning, x.Critical)
+		name := "`" + id + "`"
+		columns := [][]string{strings.Split(x.Notice, "\n"), strings.Split(x.Warning, "\n"), strings.Split(x.Critical, "\n")}
+		for i := 0; i < max(len(columns[0]), len(columns[1]), len(columns[2])); i++ {
+			fmt.Fprintf(&b, "| %s |", name)
+			for _, c := range columns {
+				b.WriteString(" " + append(c, slices.Repeat([]string{""}, 10)...)[i] + " |")
+			}
+			b.WriteString("\n")
+			name = "or"
+		}
 		if !strings.Contains(text, "**`"+id+"`**") {
 			t.Errorf("%s does not explain %s", document, id)
 		}

@@ -161,11 +161,9 @@ func (t *text) connections() {
 		n   uint64
 		say string
 	}{
-		{c.TurnedAway, "of the accepted turned away: closed by the server within a second, no byte read or sent"},
-		{c.Unread, "of the accepted closed unread: by the server within a second, with something sent and nothing " +
-			"read"},
-		{c.Unanswered, "of the accepted left unanswered: the client had sent something, and left before a byte came " +
-			"back"},
+		{c.TurnedAway, "of the accepted turned away: the server closed within a second, read no byte and sent none"},
+		{c.Unread, "of the accepted closed unread: the server sent something, read no byte, and closed within a second"},
+		{c.Unanswered, "of the accepted left unanswered: the client sent something, and left before a byte came back"},
 		{c.Probes, "of the accepted left without a byte: the client left, and neither side had sent one (a check, or " +
 			"a scan)"},
 	} {
