@@ -21,7 +21,7 @@ var levels = [NumKinds]Levels{
 	},
 	QueueOverflow: {
 		Warning:  "from the first packet or connect that was refused",
-		Critical: fmt.Sprintf("from %d of them", manyRefused),
+		Critical: fmt.Sprintf("%d of them, if they are 1 %% of all that came", manyRefused),
 	},
 	ListenDrops: {
 		Warning:  "from the first",

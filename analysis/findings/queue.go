@@ -14,23 +14,17 @@ import (
 func overflow(c *Capture, l *Listener) (list []found) {
 	m, q, say := l.Marks[QueueOverflow], l.Queue, c.say()
 	if l.Refused > 0 {
-		return one(refusedSeverity(l.Refused), l.Refused, nil,
-			"find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or look at "+
-				"its threads; "+
-				"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn; ss -lxn shows the "+
-				"queue live (Recv-Q over Send-Q)",
+		return one(refusedSeverity(l.Refused, l.Refused+l.Accepted), l.Refused, nil,
+			raiseBacklog+"; ss -lxn shows the queue live (Recv-Q over Send-Q)",
 			"%s refused %s because its accept queue was full: each got EAGAIN", l.Label,
 			say.ConnsOf(l.Refused, "connect"))
 	}
 	if m == nil || q == nil {
 		return nil
 	}
-	s := refusedSeverity(m.Count)
-	const next = "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or " +
-		"look at its threads; " +
-		"if clients come in bursts, raise the backlog of listen() and net.core.somaxconn"
+	s := refusedSeverity(max(m.Count, q.Clients), max(m.Count, q.Clients)+q.Queued)
 	if n := q.SYNs + q.ACKs; n > 0 {
-		list = one(s, n, m.Samples(), next, "%s refused clients %s because its accept queue was full (limit %s): %s, "+
+		list = one(s, n, m.Samples(), raiseBacklog, "%s refused clients %s because its accept queue was full (limit %s): %s, "+
 			"of %s%s",
 			l.Label, say.ConnsOf(n, "time"), q.limitWords(), q.packets(say), say.ConnsOf(q.Clients, "connection"),
 			q.refusedWords(say))
@@ -45,9 +39,14 @@ func overflow(c *Capture, l *Listener) (list []found) {
 	return list
 }
 
-// refusedSeverity is how bad it is to refuse clients so often.
-func refusedSeverity(n uint64) Severity {
-	if n >= manyRefused {
+// raiseBacklog is what to do about a full queue.
+const raiseBacklog = "find out why the program does not accept: slow-accept, queue-full and fd-exhausted say more, or " +
+	"look at its threads; if clients come in bursts, raise the backlog of listen() (of this kind are backlog= of nginx's " +
+	"listen, php-fpm listen.backlog, redis tcp-backlog, gunicorn --backlog) and net.core.somaxconn, which caps it"
+
+// refusedSeverity is how bad it is to refuse so many, of all that came.
+func refusedSeverity(n, all uint64) Severity {
+	if n >= manyRefused && 100*n >= all {
 		return Critical
 	}
 	return Warning
