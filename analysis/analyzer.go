@@ -75,6 +75,7 @@ type Analyzer struct {
 	check     *crosscheck.Check
 
 	marks           []format.Mark
+	counted         map[countedKey]*CountedCalls
 	events          uint64
 	firstNS, lastNS int64
 	totals          Totals
@@ -227,6 +228,7 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 			}
 		}
 	}
+	a.counts(b.Counted)
 	if err := a.snapshots(b, true); err != nil {
 		return err
 	}

@@ -66,6 +66,7 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	a.listeners.AddRefused(&r.Connections)
 	a.lists(r)
 	a.times(r)
+	r.Counted, r.Others.Counted = a.countedList()
 	r.Marks = []Mark{}
 	for _, m := range a.marks {
 		r.Marks = append(r.Marks, Mark{a.at(m.BootNS), m.BootNS, m.Text, m.UID})

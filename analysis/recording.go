@@ -17,6 +17,7 @@ func (a *Analyzer) recording(c *Completeness, r *Result) audit.Recording {
 		State: audit.Complete, Why: []string{}, Lost: r.Totals.Lost, Missed: r.Totals.Missed,
 		ClosedCleanly: a.end != nil && a.end.Clean,
 		CrossCheck:    r.CrossCheck.Verdict,
+		Counted:       a.totals.Counted,
 		Selected:      a.header.Selection.String(),
 	}
 	lacks := func(yes bool, format string, args ...any) {

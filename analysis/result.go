@@ -53,8 +53,10 @@ type Result struct {
 	Peers       []listeners.PeerInfo       `json:"peers"`       // most accepted first
 	Connections conntrack.ConnectionTotals `json:"connections"` // of TCP connections of listeners
 	Others      Others                     `json:"others"`      // how many the lists leave out (--top)
-	Marks       []Mark                     `json:"marks"`       // that were noted while it was recorded (acc ctl mark)
-	SelfTests   []listeners.SelfTest       `json:"self_tests"`  // of other recorders, which findings leave out
+	// failed calls that the recorder counted instead of recording each; no other figure but totals.counted has them
+	Counted   []CountedCalls       `json:"counted"`
+	Marks     []Mark               `json:"marks"`      // that were noted while it was recorded (acc ctl mark)
+	SelfTests []listeners.SelfTest `json:"self_tests"` // of other recorders, which findings leave out
 	// what servers' threads did while clients waited for them, where the recorder looked
 	Meanwhile []meanwhile.Seen   `json:"meanwhile"`
 	LimitHit  bool               `json:"limit_hit"` // a bound on memory made some of this inexact
@@ -114,9 +116,11 @@ type Totals struct {
 	EntryOnly   uint64 `json:"entry_only"`   // attempts without a known return
 	// returns without a known entry, where there should be one; accepted or failed too
 	ReturnOnly uint64 `json:"return_only"`
-	Lost       uint64 `json:"lost"`   // hits that the ring had no room for
-	Missed     uint64 `json:"missed"` // hits that the kernel did not run a probe for
-	Calls      uint64 `json:"calls"`  // attempts, those of one restarted call counted once
+	// further failed calls, which the recorder counted instead of recording each: in no other figure
+	Counted uint64 `json:"counted"`
+	Lost    uint64 `json:"lost"`   // hits that the ring had no room for
+	Missed  uint64 `json:"missed"` // hits that the kernel did not run a probe for
+	Calls   uint64 `json:"calls"`  // attempts, those of one restarted call counted once
 	// of the failed, those that a signal interrupted and after which the same call began anew
 	Restarted   uint64 `json:"restarted"`
 	ClosedEarly uint64 `json:"closed_early"` // accepted connections that the peer had closed already
@@ -160,5 +164,6 @@ type Others struct {
 	ListenersAccepted uint64 `json:"listeners_accepted"` // connections of listeners beyond the bound on memory
 	ProcessesAccepted uint64 `json:"processes_accepted"` // connections of processes beyond the bound on memory
 	PeersAccepted     uint64 `json:"peers_accepted"`     // connections of peers beyond the bound on memory
+	Counted           int    `json:"counted"`            // beyond the list
 	Findings          int    `json:"findings"`           // beyond the list, of kinds that are in it
 }

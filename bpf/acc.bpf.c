@@ -222,6 +222,7 @@ struct attempt {
 	u8 skipped;  /* it is not selected */
 	u8 passed;   /* it began while all passed */
 	u8 held;     /* what comes of it decides; no event tells of the entry, which is in */
+	u8 guarded;  /* that is for the rate guard */
 };
 
 const struct attempt *unused_attempt __attribute__((unused));
@@ -346,6 +347,7 @@ struct {
 
 #include "attempt.h"
 #include "typed.h"
+#include "guard.h"
 #include "select.h"
 #include "accept.h"
 #include "uring.h"

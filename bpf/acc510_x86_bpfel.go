@@ -18,6 +18,7 @@ import (
 const (
 	Acc510MapArmed                      = "armed"
 	Acc510MapAttempts                   = "attempts"
+	Acc510MapBuckets                    = "buckets"
 	Acc510MapCgroups                    = "cgroups"
 	Acc510MapChosen                     = "chosen"
 	Acc510MapClients                    = "clients"
@@ -38,6 +39,8 @@ const (
 	Acc510MapPlaces                     = "places"
 	Acc510MapPorts                      = "ports"
 	Acc510MapRefused                    = "refused"
+	Acc510MapRepeats                    = "repeats"
+	Acc510MapRepeatsRest                = "repeats_rest"
 	Acc510MapSimultaneous               = "simultaneous"
 	Acc510MapSleepers                   = "sleepers"
 	Acc510MapSpare                      = "spare"
@@ -93,6 +96,11 @@ const (
 	Acc510VarFollowedFull               = "followed_full"
 	Acc510VarFollowedNoted              = "followed_noted"
 	Acc510VarFullAtLimit                = "full_at_limit"
+	Acc510VarGuardBurst                 = "guard_burst"
+	Acc510VarGuardBurstOfUser           = "guard_burst_of_user"
+	Acc510VarGuardSeed                  = "guard_seed"
+	Acc510VarGuardStep                  = "guard_step"
+	Acc510VarGuardUntil                 = "guard_until"
 	Acc510VarMovesTold                  = "moves_told"
 	Acc510VarMultishotFlag              = "multishot_flag"
 	Acc510VarPassing                    = "passing"
@@ -118,6 +126,8 @@ const (
 	Acc510VarUnusedPlace                = "unused_place"
 	Acc510VarUnusedProbe                = "unused_probe"
 	Acc510VarUnusedProcess              = "unused_process"
+	Acc510VarUnusedRepeated             = "unused_repeated"
+	Acc510VarUnusedRepeatedKey          = "unused_repeated_key"
 	Acc510VarUnusedUnixTarget           = "unused_unix_target"
 	Acc510VarUnusedUring                = "unused_uring"
 	Acc510VarUnusedUringEnd             = "unused_uring_end"
@@ -219,6 +229,7 @@ type Acc510ProgramSpecs struct {
 type Acc510MapSpecs struct {
 	Armed           *ebpf.MapSpec `ebpf:"armed"`
 	Attempts        *ebpf.MapSpec `ebpf:"attempts"`
+	Buckets         *ebpf.MapSpec `ebpf:"buckets"`
 	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
 	Chosen          *ebpf.MapSpec `ebpf:"chosen"`
 	Clients         *ebpf.MapSpec `ebpf:"clients"`
@@ -239,6 +250,8 @@ type Acc510MapSpecs struct {
 	Places          *ebpf.MapSpec `ebpf:"places"`
 	Ports           *ebpf.MapSpec `ebpf:"ports"`
 	Refused         *ebpf.MapSpec `ebpf:"refused"`
+	Repeats         *ebpf.MapSpec `ebpf:"repeats"`
+	RepeatsRest     *ebpf.MapSpec `ebpf:"repeats_rest"`
 	Simultaneous    *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers        *ebpf.MapSpec `ebpf:"sleepers"`
 	Spare           *ebpf.MapSpec `ebpf:"spare"`
@@ -251,47 +264,54 @@ type Acc510MapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type Acc510VariableSpecs struct {
-	AddsInside       *ebpf.VariableSpec `ebpf:"adds_inside"`
-	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
-	CgroupLevels     *ebpf.VariableSpec `ebpf:"cgroup_levels"`
-	ClientsNoted     *ebpf.VariableSpec `ebpf:"clients_noted"`
-	Families         *ebpf.VariableSpec `ebpf:"families"`
-	FollowedFull     *ebpf.VariableSpec `ebpf:"followed_full"`
-	FollowedNoted    *ebpf.VariableSpec `ebpf:"followed_noted"`
-	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
-	MovesTold        *ebpf.VariableSpec `ebpf:"moves_told"`
-	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
-	Passing          *ebpf.VariableSpec `ebpf:"passing"`
-	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
-	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
-	Selecting        *ebpf.VariableSpec `ebpf:"selecting"`
-	SteeredNoted     *ebpf.VariableSpec `ebpf:"steered_noted"`
-	Unfollowed       *ebpf.VariableSpec `ebpf:"unfollowed"`
-	UnusedAttempt    *ebpf.VariableSpec `ebpf:"unused_attempt"`
-	UnusedCall       *ebpf.VariableSpec `ebpf:"unused_call"`
-	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
-	UnusedCriterion  *ebpf.VariableSpec `ebpf:"unused_criterion"`
-	UnusedDeferral   *ebpf.VariableSpec `ebpf:"unused_deferral"`
-	UnusedEnds       *ebpf.VariableSpec `ebpf:"unused_ends"`
-	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
-	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
-	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
-	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
-	UnusedMark       *ebpf.VariableSpec `ebpf:"unused_mark"`
-	UnusedName       *ebpf.VariableSpec `ebpf:"unused_name"`
-	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
-	UnusedNetwork    *ebpf.VariableSpec `ebpf:"unused_network"`
-	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
-	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
-	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
-	UnusedUnixTarget *ebpf.VariableSpec `ebpf:"unused_unix_target"`
-	UnusedUring      *ebpf.VariableSpec `ebpf:"unused_uring"`
-	UnusedUringEnd   *ebpf.VariableSpec `ebpf:"unused_uring_end"`
-	UnusedVia        *ebpf.VariableSpec `ebpf:"unused_via"`
-	UnusedWatchFor   *ebpf.VariableSpec `ebpf:"unused_watch_for"`
-	Watch            *ebpf.VariableSpec `ebpf:"watch"`
-	WithCookies      *ebpf.VariableSpec `ebpf:"with_cookies"`
-	WithFins         *ebpf.VariableSpec `ebpf:"with_fins"`
+	AddsInside        *ebpf.VariableSpec `ebpf:"adds_inside"`
+	AddsSettled       *ebpf.VariableSpec `ebpf:"adds_settled"`
+	CgroupLevels      *ebpf.VariableSpec `ebpf:"cgroup_levels"`
+	ClientsNoted      *ebpf.VariableSpec `ebpf:"clients_noted"`
+	Families          *ebpf.VariableSpec `ebpf:"families"`
+	FollowedFull      *ebpf.VariableSpec `ebpf:"followed_full"`
+	FollowedNoted     *ebpf.VariableSpec `ebpf:"followed_noted"`
+	FullAtLimit       *ebpf.VariableSpec `ebpf:"full_at_limit"`
+	GuardBurst        *ebpf.VariableSpec `ebpf:"guard_burst"`
+	GuardBurstOfUser  *ebpf.VariableSpec `ebpf:"guard_burst_of_user"`
+	GuardSeed         *ebpf.VariableSpec `ebpf:"guard_seed"`
+	GuardStep         *ebpf.VariableSpec `ebpf:"guard_step"`
+	GuardUntil        *ebpf.VariableSpec `ebpf:"guard_until"`
+	MovesTold         *ebpf.VariableSpec `ebpf:"moves_told"`
+	MultishotFlag     *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	Passing           *ebpf.VariableSpec `ebpf:"passing"`
+	PlacesFull        *ebpf.VariableSpec `ebpf:"places_full"`
+	PolledFlag        *ebpf.VariableSpec `ebpf:"polled_flag"`
+	Selecting         *ebpf.VariableSpec `ebpf:"selecting"`
+	SteeredNoted      *ebpf.VariableSpec `ebpf:"steered_noted"`
+	Unfollowed        *ebpf.VariableSpec `ebpf:"unfollowed"`
+	UnusedAttempt     *ebpf.VariableSpec `ebpf:"unused_attempt"`
+	UnusedCall        *ebpf.VariableSpec `ebpf:"unused_call"`
+	UnusedCause       *ebpf.VariableSpec `ebpf:"unused_cause"`
+	UnusedCriterion   *ebpf.VariableSpec `ebpf:"unused_criterion"`
+	UnusedDeferral    *ebpf.VariableSpec `ebpf:"unused_deferral"`
+	UnusedEnds        *ebpf.VariableSpec `ebpf:"unused_ends"`
+	UnusedEvent       *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedHook        *ebpf.VariableSpec `ebpf:"unused_hook"`
+	UnusedKind        *ebpf.VariableSpec `ebpf:"unused_kind"`
+	UnusedLifeEvent   *ebpf.VariableSpec `ebpf:"unused_life_event"`
+	UnusedMark        *ebpf.VariableSpec `ebpf:"unused_mark"`
+	UnusedName        *ebpf.VariableSpec `ebpf:"unused_name"`
+	UnusedNamedEvent  *ebpf.VariableSpec `ebpf:"unused_named_event"`
+	UnusedNetwork     *ebpf.VariableSpec `ebpf:"unused_network"`
+	UnusedPlace       *ebpf.VariableSpec `ebpf:"unused_place"`
+	UnusedProbe       *ebpf.VariableSpec `ebpf:"unused_probe"`
+	UnusedProcess     *ebpf.VariableSpec `ebpf:"unused_process"`
+	UnusedRepeated    *ebpf.VariableSpec `ebpf:"unused_repeated"`
+	UnusedRepeatedKey *ebpf.VariableSpec `ebpf:"unused_repeated_key"`
+	UnusedUnixTarget  *ebpf.VariableSpec `ebpf:"unused_unix_target"`
+	UnusedUring       *ebpf.VariableSpec `ebpf:"unused_uring"`
+	UnusedUringEnd    *ebpf.VariableSpec `ebpf:"unused_uring_end"`
+	UnusedVia         *ebpf.VariableSpec `ebpf:"unused_via"`
+	UnusedWatchFor    *ebpf.VariableSpec `ebpf:"unused_watch_for"`
+	Watch             *ebpf.VariableSpec `ebpf:"watch"`
+	WithCookies       *ebpf.VariableSpec `ebpf:"with_cookies"`
+	WithFins          *ebpf.VariableSpec `ebpf:"with_fins"`
 }
 
 // Acc510Objects contains all objects after they have been loaded into the kernel.
@@ -316,6 +336,7 @@ func (o *Acc510Objects) Close() error {
 type Acc510Maps struct {
 	Armed           *ebpf.Map `ebpf:"armed"`
 	Attempts        *ebpf.Map `ebpf:"attempts"`
+	Buckets         *ebpf.Map `ebpf:"buckets"`
 	Cgroups         *ebpf.Map `ebpf:"cgroups"`
 	Chosen          *ebpf.Map `ebpf:"chosen"`
 	Clients         *ebpf.Map `ebpf:"clients"`
@@ -336,6 +357,8 @@ type Acc510Maps struct {
 	Places          *ebpf.Map `ebpf:"places"`
 	Ports           *ebpf.Map `ebpf:"ports"`
 	Refused         *ebpf.Map `ebpf:"refused"`
+	Repeats         *ebpf.Map `ebpf:"repeats"`
+	RepeatsRest     *ebpf.Map `ebpf:"repeats_rest"`
 	Simultaneous    *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers        *ebpf.Map `ebpf:"sleepers"`
 	Spare           *ebpf.Map `ebpf:"spare"`
@@ -348,6 +371,7 @@ func (m *Acc510Maps) Close() error {
 	return _Acc510Close(
 		m.Armed,
 		m.Attempts,
+		m.Buckets,
 		m.Cgroups,
 		m.Chosen,
 		m.Clients,
@@ -368,6 +392,8 @@ func (m *Acc510Maps) Close() error {
 		m.Places,
 		m.Ports,
 		m.Refused,
+		m.Repeats,
+		m.RepeatsRest,
 		m.Simultaneous,
 		m.Sleepers,
 		m.Spare,
@@ -381,47 +407,54 @@ func (m *Acc510Maps) Close() error {
 //
 // It can be passed to LoadAcc510Objects or ebpf.CollectionSpec.LoadAndAssign.
 type Acc510Variables struct {
-	AddsInside       *ebpf.Variable `ebpf:"adds_inside"`
-	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
-	CgroupLevels     *ebpf.Variable `ebpf:"cgroup_levels"`
-	ClientsNoted     *ebpf.Variable `ebpf:"clients_noted"`
-	Families         *ebpf.Variable `ebpf:"families"`
-	FollowedFull     *ebpf.Variable `ebpf:"followed_full"`
-	FollowedNoted    *ebpf.Variable `ebpf:"followed_noted"`
-	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
-	MovesTold        *ebpf.Variable `ebpf:"moves_told"`
-	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
-	Passing          *ebpf.Variable `ebpf:"passing"`
-	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
-	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
-	Selecting        *ebpf.Variable `ebpf:"selecting"`
-	SteeredNoted     *ebpf.Variable `ebpf:"steered_noted"`
-	Unfollowed       *ebpf.Variable `ebpf:"unfollowed"`
-	UnusedAttempt    *ebpf.Variable `ebpf:"unused_attempt"`
-	UnusedCall       *ebpf.Variable `ebpf:"unused_call"`
-	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`
-	UnusedCriterion  *ebpf.Variable `ebpf:"unused_criterion"`
-	UnusedDeferral   *ebpf.Variable `ebpf:"unused_deferral"`
-	UnusedEnds       *ebpf.Variable `ebpf:"unused_ends"`
-	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
-	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
-	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
-	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`
-	UnusedMark       *ebpf.Variable `ebpf:"unused_mark"`
-	UnusedName       *ebpf.Variable `ebpf:"unused_name"`
-	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
-	UnusedNetwork    *ebpf.Variable `ebpf:"unused_network"`
-	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
-	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
-	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
-	UnusedUnixTarget *ebpf.Variable `ebpf:"unused_unix_target"`
-	UnusedUring      *ebpf.Variable `ebpf:"unused_uring"`
-	UnusedUringEnd   *ebpf.Variable `ebpf:"unused_uring_end"`
-	UnusedVia        *ebpf.Variable `ebpf:"unused_via"`
-	UnusedWatchFor   *ebpf.Variable `ebpf:"unused_watch_for"`
-	Watch            *ebpf.Variable `ebpf:"watch"`
-	WithCookies      *ebpf.Variable `ebpf:"with_cookies"`
-	WithFins         *ebpf.Variable `ebpf:"with_fins"`
+	AddsInside        *ebpf.Variable `ebpf:"adds_inside"`
+	AddsSettled       *ebpf.Variable `ebpf:"adds_settled"`
+	CgroupLevels      *ebpf.Variable `ebpf:"cgroup_levels"`
+	ClientsNoted      *ebpf.Variable `ebpf:"clients_noted"`
+	Families          *ebpf.Variable `ebpf:"families"`
+	FollowedFull      *ebpf.Variable `ebpf:"followed_full"`
+	FollowedNoted     *ebpf.Variable `ebpf:"followed_noted"`
+	FullAtLimit       *ebpf.Variable `ebpf:"full_at_limit"`
+	GuardBurst        *ebpf.Variable `ebpf:"guard_burst"`
+	GuardBurstOfUser  *ebpf.Variable `ebpf:"guard_burst_of_user"`
+	GuardSeed         *ebpf.Variable `ebpf:"guard_seed"`
+	GuardStep         *ebpf.Variable `ebpf:"guard_step"`
+	GuardUntil        *ebpf.Variable `ebpf:"guard_until"`
+	MovesTold         *ebpf.Variable `ebpf:"moves_told"`
+	MultishotFlag     *ebpf.Variable `ebpf:"multishot_flag"`
+	Passing           *ebpf.Variable `ebpf:"passing"`
+	PlacesFull        *ebpf.Variable `ebpf:"places_full"`
+	PolledFlag        *ebpf.Variable `ebpf:"polled_flag"`
+	Selecting         *ebpf.Variable `ebpf:"selecting"`
+	SteeredNoted      *ebpf.Variable `ebpf:"steered_noted"`
+	Unfollowed        *ebpf.Variable `ebpf:"unfollowed"`
+	UnusedAttempt     *ebpf.Variable `ebpf:"unused_attempt"`
+	UnusedCall        *ebpf.Variable `ebpf:"unused_call"`
+	UnusedCause       *ebpf.Variable `ebpf:"unused_cause"`
+	UnusedCriterion   *ebpf.Variable `ebpf:"unused_criterion"`
+	UnusedDeferral    *ebpf.Variable `ebpf:"unused_deferral"`
+	UnusedEnds        *ebpf.Variable `ebpf:"unused_ends"`
+	UnusedEvent       *ebpf.Variable `ebpf:"unused_event"`
+	UnusedHook        *ebpf.Variable `ebpf:"unused_hook"`
+	UnusedKind        *ebpf.Variable `ebpf:"unused_kind"`
+	UnusedLifeEvent   *ebpf.Variable `ebpf:"unused_life_event"`
+	UnusedMark        *ebpf.Variable `ebpf:"unused_mark"`
+	UnusedName        *ebpf.Variable `ebpf:"unused_name"`
+	UnusedNamedEvent  *ebpf.Variable `ebpf:"unused_named_event"`
+	UnusedNetwork     *ebpf.Variable `ebpf:"unused_network"`
+	UnusedPlace       *ebpf.Variable `ebpf:"unused_place"`
+	UnusedProbe       *ebpf.Variable `ebpf:"unused_probe"`
+	UnusedProcess     *ebpf.Variable `ebpf:"unused_process"`
+	UnusedRepeated    *ebpf.Variable `ebpf:"unused_repeated"`
+	UnusedRepeatedKey *ebpf.Variable `ebpf:"unused_repeated_key"`
+	UnusedUnixTarget  *ebpf.Variable `ebpf:"unused_unix_target"`
+	UnusedUring       *ebpf.Variable `ebpf:"unused_uring"`
+	UnusedUringEnd    *ebpf.Variable `ebpf:"unused_uring_end"`
+	UnusedVia         *ebpf.Variable `ebpf:"unused_via"`
+	UnusedWatchFor    *ebpf.Variable `ebpf:"unused_watch_for"`
+	Watch             *ebpf.Variable `ebpf:"watch"`
+	WithCookies       *ebpf.Variable `ebpf:"with_cookies"`
+	WithFins          *ebpf.Variable `ebpf:"with_fins"`
 }
 
 // Acc510Programs contains all programs after they have been loaded into the kernel.

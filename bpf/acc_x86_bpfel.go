@@ -105,6 +105,8 @@ type AccAttempt struct {
 	Skipped    uint8
 	Passed     uint8
 	Held       uint8
+	Guarded    uint8
+	_          [7]byte
 }
 
 type AccCall struct {
@@ -431,6 +433,29 @@ type AccProcess struct {
 	Cgroup   [12][128]uint8
 }
 
+type AccRepeated struct {
+	_       structs.HostLayout
+	Entries uint64
+	Returns uint64
+	FirstNs uint64
+	LastNs  uint64
+	StartNs uint64
+	Comm    [16]int8
+	Laddr   [16]uint8
+	Netns   uint32
+	Lport   uint16
+	Family  uint16
+}
+
+type AccRepeatedKey struct {
+	_        structs.HostLayout
+	Listener uint64
+	Pid      uint32
+	Uid      uint32
+	Ret      int32
+	Hook     uint32
+}
+
 type AccUnixTarget struct {
 	_     structs.HostLayout
 	Netns uint32
@@ -491,6 +516,7 @@ const (
 const (
 	AccMapArmed                      = "armed"
 	AccMapAttempts                   = "attempts"
+	AccMapBuckets                    = "buckets"
 	AccMapCalls                      = "calls"
 	AccMapCgroups                    = "cgroups"
 	AccMapChosen                     = "chosen"
@@ -512,6 +538,8 @@ const (
 	AccMapPlaces                     = "places"
 	AccMapPorts                      = "ports"
 	AccMapRefused                    = "refused"
+	AccMapRepeats                    = "repeats"
+	AccMapRepeatsRest                = "repeats_rest"
 	AccMapSimultaneous               = "simultaneous"
 	AccMapSleepers                   = "sleepers"
 	AccMapSpare                      = "spare"
@@ -570,6 +598,11 @@ const (
 	AccVarFollowedFull               = "followed_full"
 	AccVarFollowedNoted              = "followed_noted"
 	AccVarFullAtLimit                = "full_at_limit"
+	AccVarGuardBurst                 = "guard_burst"
+	AccVarGuardBurstOfUser           = "guard_burst_of_user"
+	AccVarGuardSeed                  = "guard_seed"
+	AccVarGuardStep                  = "guard_step"
+	AccVarGuardUntil                 = "guard_until"
 	AccVarMovesTold                  = "moves_told"
 	AccVarMultishotFlag              = "multishot_flag"
 	AccVarPassing                    = "passing"
@@ -595,6 +628,8 @@ const (
 	AccVarUnusedPlace                = "unused_place"
 	AccVarUnusedProbe                = "unused_probe"
 	AccVarUnusedProcess              = "unused_process"
+	AccVarUnusedRepeated             = "unused_repeated"
+	AccVarUnusedRepeatedKey          = "unused_repeated_key"
 	AccVarUnusedUnixTarget           = "unused_unix_target"
 	AccVarUnusedUring                = "unused_uring"
 	AccVarUnusedUringEnd             = "unused_uring_end"
@@ -699,6 +734,7 @@ type AccProgramSpecs struct {
 type AccMapSpecs struct {
 	Armed           *ebpf.MapSpec `ebpf:"armed"`
 	Attempts        *ebpf.MapSpec `ebpf:"attempts"`
+	Buckets         *ebpf.MapSpec `ebpf:"buckets"`
 	Calls           *ebpf.MapSpec `ebpf:"calls"`
 	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
 	Chosen          *ebpf.MapSpec `ebpf:"chosen"`
@@ -720,6 +756,8 @@ type AccMapSpecs struct {
 	Places          *ebpf.MapSpec `ebpf:"places"`
 	Ports           *ebpf.MapSpec `ebpf:"ports"`
 	Refused         *ebpf.MapSpec `ebpf:"refused"`
+	Repeats         *ebpf.MapSpec `ebpf:"repeats"`
+	RepeatsRest     *ebpf.MapSpec `ebpf:"repeats_rest"`
 	Simultaneous    *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers        *ebpf.MapSpec `ebpf:"sleepers"`
 	Spare           *ebpf.MapSpec `ebpf:"spare"`
@@ -732,47 +770,54 @@ type AccMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccVariableSpecs struct {
-	AddsInside       *ebpf.VariableSpec `ebpf:"adds_inside"`
-	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
-	CgroupLevels     *ebpf.VariableSpec `ebpf:"cgroup_levels"`
-	ClientsNoted     *ebpf.VariableSpec `ebpf:"clients_noted"`
-	Families         *ebpf.VariableSpec `ebpf:"families"`
-	FollowedFull     *ebpf.VariableSpec `ebpf:"followed_full"`
-	FollowedNoted    *ebpf.VariableSpec `ebpf:"followed_noted"`
-	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
-	MovesTold        *ebpf.VariableSpec `ebpf:"moves_told"`
-	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
-	Passing          *ebpf.VariableSpec `ebpf:"passing"`
-	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
-	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
-	Selecting        *ebpf.VariableSpec `ebpf:"selecting"`
-	SteeredNoted     *ebpf.VariableSpec `ebpf:"steered_noted"`
-	Unfollowed       *ebpf.VariableSpec `ebpf:"unfollowed"`
-	UnusedAttempt    *ebpf.VariableSpec `ebpf:"unused_attempt"`
-	UnusedCall       *ebpf.VariableSpec `ebpf:"unused_call"`
-	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
-	UnusedCriterion  *ebpf.VariableSpec `ebpf:"unused_criterion"`
-	UnusedDeferral   *ebpf.VariableSpec `ebpf:"unused_deferral"`
-	UnusedEnds       *ebpf.VariableSpec `ebpf:"unused_ends"`
-	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
-	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
-	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
-	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
-	UnusedMark       *ebpf.VariableSpec `ebpf:"unused_mark"`
-	UnusedName       *ebpf.VariableSpec `ebpf:"unused_name"`
-	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
-	UnusedNetwork    *ebpf.VariableSpec `ebpf:"unused_network"`
-	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
-	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
-	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
-	UnusedUnixTarget *ebpf.VariableSpec `ebpf:"unused_unix_target"`
-	UnusedUring      *ebpf.VariableSpec `ebpf:"unused_uring"`
-	UnusedUringEnd   *ebpf.VariableSpec `ebpf:"unused_uring_end"`
-	UnusedVia        *ebpf.VariableSpec `ebpf:"unused_via"`
-	UnusedWatchFor   *ebpf.VariableSpec `ebpf:"unused_watch_for"`
-	Watch            *ebpf.VariableSpec `ebpf:"watch"`
-	WithCookies      *ebpf.VariableSpec `ebpf:"with_cookies"`
-	WithFins         *ebpf.VariableSpec `ebpf:"with_fins"`
+	AddsInside        *ebpf.VariableSpec `ebpf:"adds_inside"`
+	AddsSettled       *ebpf.VariableSpec `ebpf:"adds_settled"`
+	CgroupLevels      *ebpf.VariableSpec `ebpf:"cgroup_levels"`
+	ClientsNoted      *ebpf.VariableSpec `ebpf:"clients_noted"`
+	Families          *ebpf.VariableSpec `ebpf:"families"`
+	FollowedFull      *ebpf.VariableSpec `ebpf:"followed_full"`
+	FollowedNoted     *ebpf.VariableSpec `ebpf:"followed_noted"`
+	FullAtLimit       *ebpf.VariableSpec `ebpf:"full_at_limit"`
+	GuardBurst        *ebpf.VariableSpec `ebpf:"guard_burst"`
+	GuardBurstOfUser  *ebpf.VariableSpec `ebpf:"guard_burst_of_user"`
+	GuardSeed         *ebpf.VariableSpec `ebpf:"guard_seed"`
+	GuardStep         *ebpf.VariableSpec `ebpf:"guard_step"`
+	GuardUntil        *ebpf.VariableSpec `ebpf:"guard_until"`
+	MovesTold         *ebpf.VariableSpec `ebpf:"moves_told"`
+	MultishotFlag     *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	Passing           *ebpf.VariableSpec `ebpf:"passing"`
+	PlacesFull        *ebpf.VariableSpec `ebpf:"places_full"`
+	PolledFlag        *ebpf.VariableSpec `ebpf:"polled_flag"`
+	Selecting         *ebpf.VariableSpec `ebpf:"selecting"`
+	SteeredNoted      *ebpf.VariableSpec `ebpf:"steered_noted"`
+	Unfollowed        *ebpf.VariableSpec `ebpf:"unfollowed"`
+	UnusedAttempt     *ebpf.VariableSpec `ebpf:"unused_attempt"`
+	UnusedCall        *ebpf.VariableSpec `ebpf:"unused_call"`
+	UnusedCause       *ebpf.VariableSpec `ebpf:"unused_cause"`
+	UnusedCriterion   *ebpf.VariableSpec `ebpf:"unused_criterion"`
+	UnusedDeferral    *ebpf.VariableSpec `ebpf:"unused_deferral"`
+	UnusedEnds        *ebpf.VariableSpec `ebpf:"unused_ends"`
+	UnusedEvent       *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedHook        *ebpf.VariableSpec `ebpf:"unused_hook"`
+	UnusedKind        *ebpf.VariableSpec `ebpf:"unused_kind"`
+	UnusedLifeEvent   *ebpf.VariableSpec `ebpf:"unused_life_event"`
+	UnusedMark        *ebpf.VariableSpec `ebpf:"unused_mark"`
+	UnusedName        *ebpf.VariableSpec `ebpf:"unused_name"`
+	UnusedNamedEvent  *ebpf.VariableSpec `ebpf:"unused_named_event"`
+	UnusedNetwork     *ebpf.VariableSpec `ebpf:"unused_network"`
+	UnusedPlace       *ebpf.VariableSpec `ebpf:"unused_place"`
+	UnusedProbe       *ebpf.VariableSpec `ebpf:"unused_probe"`
+	UnusedProcess     *ebpf.VariableSpec `ebpf:"unused_process"`
+	UnusedRepeated    *ebpf.VariableSpec `ebpf:"unused_repeated"`
+	UnusedRepeatedKey *ebpf.VariableSpec `ebpf:"unused_repeated_key"`
+	UnusedUnixTarget  *ebpf.VariableSpec `ebpf:"unused_unix_target"`
+	UnusedUring       *ebpf.VariableSpec `ebpf:"unused_uring"`
+	UnusedUringEnd    *ebpf.VariableSpec `ebpf:"unused_uring_end"`
+	UnusedVia         *ebpf.VariableSpec `ebpf:"unused_via"`
+	UnusedWatchFor    *ebpf.VariableSpec `ebpf:"unused_watch_for"`
+	Watch             *ebpf.VariableSpec `ebpf:"watch"`
+	WithCookies       *ebpf.VariableSpec `ebpf:"with_cookies"`
+	WithFins          *ebpf.VariableSpec `ebpf:"with_fins"`
 }
 
 // AccObjects contains all objects after they have been loaded into the kernel.
@@ -797,6 +842,7 @@ func (o *AccObjects) Close() error {
 type AccMaps struct {
 	Armed           *ebpf.Map `ebpf:"armed"`
 	Attempts        *ebpf.Map `ebpf:"attempts"`
+	Buckets         *ebpf.Map `ebpf:"buckets"`
 	Calls           *ebpf.Map `ebpf:"calls"`
 	Cgroups         *ebpf.Map `ebpf:"cgroups"`
 	Chosen          *ebpf.Map `ebpf:"chosen"`
@@ -818,6 +864,8 @@ type AccMaps struct {
 	Places          *ebpf.Map `ebpf:"places"`
 	Ports           *ebpf.Map `ebpf:"ports"`
 	Refused         *ebpf.Map `ebpf:"refused"`
+	Repeats         *ebpf.Map `ebpf:"repeats"`
+	RepeatsRest     *ebpf.Map `ebpf:"repeats_rest"`
 	Simultaneous    *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers        *ebpf.Map `ebpf:"sleepers"`
 	Spare           *ebpf.Map `ebpf:"spare"`
@@ -830,6 +878,7 @@ func (m *AccMaps) Close() error {
 	return _AccClose(
 		m.Armed,
 		m.Attempts,
+		m.Buckets,
 		m.Calls,
 		m.Cgroups,
 		m.Chosen,
@@ -851,6 +900,8 @@ func (m *AccMaps) Close() error {
 		m.Places,
 		m.Ports,
 		m.Refused,
+		m.Repeats,
+		m.RepeatsRest,
 		m.Simultaneous,
 		m.Sleepers,
 		m.Spare,
@@ -864,47 +915,54 @@ func (m *AccMaps) Close() error {
 //
 // It can be passed to LoadAccObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccVariables struct {
-	AddsInside       *ebpf.Variable `ebpf:"adds_inside"`
-	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
-	CgroupLevels     *ebpf.Variable `ebpf:"cgroup_levels"`
-	ClientsNoted     *ebpf.Variable `ebpf:"clients_noted"`
-	Families         *ebpf.Variable `ebpf:"families"`
-	FollowedFull     *ebpf.Variable `ebpf:"followed_full"`
-	FollowedNoted    *ebpf.Variable `ebpf:"followed_noted"`
-	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
-	MovesTold        *ebpf.Variable `ebpf:"moves_told"`
-	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
-	Passing          *ebpf.Variable `ebpf:"passing"`
-	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
-	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
-	Selecting        *ebpf.Variable `ebpf:"selecting"`
-	SteeredNoted     *ebpf.Variable `ebpf:"steered_noted"`
-	Unfollowed       *ebpf.Variable `ebpf:"unfollowed"`
-	UnusedAttempt    *ebpf.Variable `ebpf:"unused_attempt"`
-	UnusedCall       *ebpf.Variable `ebpf:"unused_call"`
-	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`
-	UnusedCriterion  *ebpf.Variable `ebpf:"unused_criterion"`
-	UnusedDeferral   *ebpf.Variable `ebpf:"unused_deferral"`
-	UnusedEnds       *ebpf.Variable `ebpf:"unused_ends"`
-	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
-	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
-	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
-	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`
-	UnusedMark       *ebpf.Variable `ebpf:"unused_mark"`
-	UnusedName       *ebpf.Variable `ebpf:"unused_name"`
-	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
-	UnusedNetwork    *ebpf.Variable `ebpf:"unused_network"`
-	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
-	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
-	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
-	UnusedUnixTarget *ebpf.Variable `ebpf:"unused_unix_target"`
-	UnusedUring      *ebpf.Variable `ebpf:"unused_uring"`
-	UnusedUringEnd   *ebpf.Variable `ebpf:"unused_uring_end"`
-	UnusedVia        *ebpf.Variable `ebpf:"unused_via"`
-	UnusedWatchFor   *ebpf.Variable `ebpf:"unused_watch_for"`
-	Watch            *ebpf.Variable `ebpf:"watch"`
-	WithCookies      *ebpf.Variable `ebpf:"with_cookies"`
-	WithFins         *ebpf.Variable `ebpf:"with_fins"`
+	AddsInside        *ebpf.Variable `ebpf:"adds_inside"`
+	AddsSettled       *ebpf.Variable `ebpf:"adds_settled"`
+	CgroupLevels      *ebpf.Variable `ebpf:"cgroup_levels"`
+	ClientsNoted      *ebpf.Variable `ebpf:"clients_noted"`
+	Families          *ebpf.Variable `ebpf:"families"`
+	FollowedFull      *ebpf.Variable `ebpf:"followed_full"`
+	FollowedNoted     *ebpf.Variable `ebpf:"followed_noted"`
+	FullAtLimit       *ebpf.Variable `ebpf:"full_at_limit"`
+	GuardBurst        *ebpf.Variable `ebpf:"guard_burst"`
+	GuardBurstOfUser  *ebpf.Variable `ebpf:"guard_burst_of_user"`
+	GuardSeed         *ebpf.Variable `ebpf:"guard_seed"`
+	GuardStep         *ebpf.Variable `ebpf:"guard_step"`
+	GuardUntil        *ebpf.Variable `ebpf:"guard_until"`
+	MovesTold         *ebpf.Variable `ebpf:"moves_told"`
+	MultishotFlag     *ebpf.Variable `ebpf:"multishot_flag"`
+	Passing           *ebpf.Variable `ebpf:"passing"`
+	PlacesFull        *ebpf.Variable `ebpf:"places_full"`
+	PolledFlag        *ebpf.Variable `ebpf:"polled_flag"`
+	Selecting         *ebpf.Variable `ebpf:"selecting"`
+	SteeredNoted      *ebpf.Variable `ebpf:"steered_noted"`
+	Unfollowed        *ebpf.Variable `ebpf:"unfollowed"`
+	UnusedAttempt     *ebpf.Variable `ebpf:"unused_attempt"`
+	UnusedCall        *ebpf.Variable `ebpf:"unused_call"`
+	UnusedCause       *ebpf.Variable `ebpf:"unused_cause"`
+	UnusedCriterion   *ebpf.Variable `ebpf:"unused_criterion"`
+	UnusedDeferral    *ebpf.Variable `ebpf:"unused_deferral"`
+	UnusedEnds        *ebpf.Variable `ebpf:"unused_ends"`
+	UnusedEvent       *ebpf.Variable `ebpf:"unused_event"`
+	UnusedHook        *ebpf.Variable `ebpf:"unused_hook"`
+	UnusedKind        *ebpf.Variable `ebpf:"unused_kind"`
+	UnusedLifeEvent   *ebpf.Variable `ebpf:"unused_life_event"`
+	UnusedMark        *ebpf.Variable `ebpf:"unused_mark"`
+	UnusedName        *ebpf.Variable `ebpf:"unused_name"`
+	UnusedNamedEvent  *ebpf.Variable `ebpf:"unused_named_event"`
+	UnusedNetwork     *ebpf.Variable `ebpf:"unused_network"`
+	UnusedPlace       *ebpf.Variable `ebpf:"unused_place"`
+	UnusedProbe       *ebpf.Variable `ebpf:"unused_probe"`
+	UnusedProcess     *ebpf.Variable `ebpf:"unused_process"`
+	UnusedRepeated    *ebpf.Variable `ebpf:"unused_repeated"`
+	UnusedRepeatedKey *ebpf.Variable `ebpf:"unused_repeated_key"`
+	UnusedUnixTarget  *ebpf.Variable `ebpf:"unused_unix_target"`
+	UnusedUring       *ebpf.Variable `ebpf:"unused_uring"`
+	UnusedUringEnd    *ebpf.Variable `ebpf:"unused_uring_end"`
+	UnusedVia         *ebpf.Variable `ebpf:"unused_via"`
+	UnusedWatchFor    *ebpf.Variable `ebpf:"unused_watch_for"`
+	Watch             *ebpf.Variable `ebpf:"watch"`
+	WithCookies       *ebpf.Variable `ebpf:"with_cookies"`
+	WithFins          *ebpf.Variable `ebpf:"with_fins"`
 }
 
 // AccPrograms contains all programs after they have been loaded into the kernel.

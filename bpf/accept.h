@@ -169,6 +169,7 @@ static __always_inline void note_accept(struct task_struct *task, struct attempt
 	a->skipped = 0;
 	a->passed = 0;
 	a->held = 0;
+	a->guarded = 0;
 	a->done = 0;
 	a->request = 0;
 	a->pending = 0;
@@ -182,13 +183,12 @@ static __always_inline void note_accept(struct task_struct *task, struct attempt
 static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags)
 {
 	struct task_struct *task = current_task();
-	struct attempt *a = begin_attempt(task);
+	struct attempt *noted = begin_attempt(task), *a = noted;
 	struct file *file;
+	bool over;
 	u32 zero = 0;
 	void *sk;
 
-	if (!selecting)
-		introduce(task, a);
 	if (!a) {
 		struct counters *c = counters();
 
@@ -200,13 +200,18 @@ static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags
 		a->in_flight = 0;
 	}
 	note_accept(task, a, fd, addr, addrlen, flags);
+	over = over_now(a);
+	if (!selecting && !over)
+		introduce(task, noted);
 	__builtin_memset(&a->in, 0, sizeof(a->in));
 	file = file_of(task, fd);
 	sk = read_listener(&a->in, file);
 	if (begin_selected(task, a, &a->in, sk))
 		return 0;
+	if (over && noted)
+		return hold_entry(a, sk);
 	if (selecting)
-		introduce(task, a);
+		introduce(task, noted);
 	if (sk && defer(task, a, sk, BPF_CORE_READ(file, f_flags)))
 		return 0;
 	a->facts = a->in;
@@ -231,15 +236,19 @@ static __always_inline int enter_do_accept(struct file *file)
 {
 	struct task_struct *task = current_task();
 	struct attempt *a = attempt_of(task, 0);
+	bool over;
 	void *sk;
 
 	if (!a || !a->in_flight || !a->untold)
 		return 0;
-	if (!selecting)
+	over = over_now(a);
+	if (!selecting && !over)
 		introduce(task, a);
 	sk = typed_listener(&a->in, file);
 	if (begin_selected(task, a, &a->in, sk))
 		return 0;
+	if (over)
+		return hold_entry(a, sk);
 	if (selecting)
 		introduce(task, a);
 	if (defer(task, a, sk, file->f_flags))
@@ -273,6 +282,12 @@ static __noinline void tell_request(struct task_struct *task, struct attempt *a,
 	a->pending = 0;
 	if (selecting && !request_selected(task, a)) {
 		count_filtered(probe == PROBE_DO_ACCEPT ? PROBE_DO_ACCEPT : PROBE_IO_ACCEPT);
+		return;
+	}
+	if (a->ret < 0 && !(a->mark & MARK_ARMED) && failure_counted(&a->facts, hook, a->ret)) {
+		u8 yes = 1;
+
+		bpf_map_update_elem(&failed, &a->req, &yes, BPF_ANY);
 		return;
 	}
 	if ((a->ret < 0 && !(a->mark & MARK_ARMED)) || end) {
@@ -392,6 +407,8 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 		count_filtered(PROBE_DO_ACCEPT);
 		return 0;
 	}
+	if (IS(failed) && failure_counted(&f, HOOK_DO_ACCEPT, (s32)ret))
+		return 0;
 	introduce(task, 0);
 	e = reserve(PROBE_DO_ACCEPT, &seq, 0);
 	if (!e)
@@ -457,19 +474,24 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 		sk = read_listener(&a->in, file_of(task, a->sockfd));
 		a->facts = a->in;
 		if (!begin_selected(task, a, &a->in, sk)) {
-			introduce(task, a);
-			tell_enter(task, a, &a->in, sk);
+			if (over_now(a)) {
+				hold_entry(a, sk);
+			} else {
+				introduce(task, a);
+				tell_enter(task, a, &a->in, sk);
+			}
 		}
 	}
 	if (a->deferred)
 		tell_deferred(a);
-	if (selecting) {
-		if (!end_selected(task, a, probe, ret))
-			return;
+	if (selecting && !end_selected(task, a, probe, ret))
+		return;
+	if (repeat_counted(a, hook, ret))
+		return;
+	if (selecting || a->held)
 		introduce(task, a);
-		if (a->held && still_young(a))
-			tell_enter(task, a, &a->in, a->in.family == AF_UNIX ? (void *)a->sk : 0);
-	}
+	if (a->held && still_young(a, hook))
+		tell_enter(task, a, &a->in, a->in.family == AF_UNIX ? (void *)a->sk : 0);
 	if (IS(accepted) && !a->done) {
 		/* What do_accept returned was not seen. The descriptor may still be open. */
 		u64 ino;
@@ -616,6 +638,8 @@ static __noinline void tell_unknown(struct task_struct *task, struct unknown *u,
 		count_filtered(u->probe);
 		return;
 	}
+	if (u->ret < 0 && failure_counted(&f, u->hook, u->ret))
+		return;
 	introduce(task, 0);
 	/* As constants: the verifier of 5.10 forgets a bound. */
 	if (u->probe == PROBE_RETURN)
@@ -646,6 +670,8 @@ static __always_inline int return_accept(s32 ret)
 			return 0; /* the recorder looks for what is in flight */
 #ifdef ACC_MODERN
 		if (is_call(a, ret)) {
+			if (ret < 0)
+				call_failed();
 			tell_call(a, ret);
 			attempt_done(a);
 			return 0;

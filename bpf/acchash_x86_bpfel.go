@@ -18,6 +18,7 @@ import (
 const (
 	AccHashMapArmed                      = "armed"
 	AccHashMapAttempts                   = "attempts"
+	AccHashMapBuckets                    = "buckets"
 	AccHashMapCalls                      = "calls"
 	AccHashMapCgroups                    = "cgroups"
 	AccHashMapChosen                     = "chosen"
@@ -39,6 +40,8 @@ const (
 	AccHashMapPlaces                     = "places"
 	AccHashMapPorts                      = "ports"
 	AccHashMapRefused                    = "refused"
+	AccHashMapRepeats                    = "repeats"
+	AccHashMapRepeatsRest                = "repeats_rest"
 	AccHashMapSimultaneous               = "simultaneous"
 	AccHashMapSleepers                   = "sleepers"
 	AccHashMapSpare                      = "spare"
@@ -97,6 +100,11 @@ const (
 	AccHashVarFollowedFull               = "followed_full"
 	AccHashVarFollowedNoted              = "followed_noted"
 	AccHashVarFullAtLimit                = "full_at_limit"
+	AccHashVarGuardBurst                 = "guard_burst"
+	AccHashVarGuardBurstOfUser           = "guard_burst_of_user"
+	AccHashVarGuardSeed                  = "guard_seed"
+	AccHashVarGuardStep                  = "guard_step"
+	AccHashVarGuardUntil                 = "guard_until"
 	AccHashVarMovesTold                  = "moves_told"
 	AccHashVarMultishotFlag              = "multishot_flag"
 	AccHashVarPassing                    = "passing"
@@ -122,6 +130,8 @@ const (
 	AccHashVarUnusedPlace                = "unused_place"
 	AccHashVarUnusedProbe                = "unused_probe"
 	AccHashVarUnusedProcess              = "unused_process"
+	AccHashVarUnusedRepeated             = "unused_repeated"
+	AccHashVarUnusedRepeatedKey          = "unused_repeated_key"
 	AccHashVarUnusedUnixTarget           = "unused_unix_target"
 	AccHashVarUnusedUring                = "unused_uring"
 	AccHashVarUnusedUringEnd             = "unused_uring_end"
@@ -226,6 +236,7 @@ type AccHashProgramSpecs struct {
 type AccHashMapSpecs struct {
 	Armed           *ebpf.MapSpec `ebpf:"armed"`
 	Attempts        *ebpf.MapSpec `ebpf:"attempts"`
+	Buckets         *ebpf.MapSpec `ebpf:"buckets"`
 	Calls           *ebpf.MapSpec `ebpf:"calls"`
 	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
 	Chosen          *ebpf.MapSpec `ebpf:"chosen"`
@@ -247,6 +258,8 @@ type AccHashMapSpecs struct {
 	Places          *ebpf.MapSpec `ebpf:"places"`
 	Ports           *ebpf.MapSpec `ebpf:"ports"`
 	Refused         *ebpf.MapSpec `ebpf:"refused"`
+	Repeats         *ebpf.MapSpec `ebpf:"repeats"`
+	RepeatsRest     *ebpf.MapSpec `ebpf:"repeats_rest"`
 	Simultaneous    *ebpf.MapSpec `ebpf:"simultaneous"`
 	Sleepers        *ebpf.MapSpec `ebpf:"sleepers"`
 	Spare           *ebpf.MapSpec `ebpf:"spare"`
@@ -259,47 +272,54 @@ type AccHashMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AccHashVariableSpecs struct {
-	AddsInside       *ebpf.VariableSpec `ebpf:"adds_inside"`
-	AddsSettled      *ebpf.VariableSpec `ebpf:"adds_settled"`
-	CgroupLevels     *ebpf.VariableSpec `ebpf:"cgroup_levels"`
-	ClientsNoted     *ebpf.VariableSpec `ebpf:"clients_noted"`
-	Families         *ebpf.VariableSpec `ebpf:"families"`
-	FollowedFull     *ebpf.VariableSpec `ebpf:"followed_full"`
-	FollowedNoted    *ebpf.VariableSpec `ebpf:"followed_noted"`
-	FullAtLimit      *ebpf.VariableSpec `ebpf:"full_at_limit"`
-	MovesTold        *ebpf.VariableSpec `ebpf:"moves_told"`
-	MultishotFlag    *ebpf.VariableSpec `ebpf:"multishot_flag"`
-	Passing          *ebpf.VariableSpec `ebpf:"passing"`
-	PlacesFull       *ebpf.VariableSpec `ebpf:"places_full"`
-	PolledFlag       *ebpf.VariableSpec `ebpf:"polled_flag"`
-	Selecting        *ebpf.VariableSpec `ebpf:"selecting"`
-	SteeredNoted     *ebpf.VariableSpec `ebpf:"steered_noted"`
-	Unfollowed       *ebpf.VariableSpec `ebpf:"unfollowed"`
-	UnusedAttempt    *ebpf.VariableSpec `ebpf:"unused_attempt"`
-	UnusedCall       *ebpf.VariableSpec `ebpf:"unused_call"`
-	UnusedCause      *ebpf.VariableSpec `ebpf:"unused_cause"`
-	UnusedCriterion  *ebpf.VariableSpec `ebpf:"unused_criterion"`
-	UnusedDeferral   *ebpf.VariableSpec `ebpf:"unused_deferral"`
-	UnusedEnds       *ebpf.VariableSpec `ebpf:"unused_ends"`
-	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
-	UnusedHook       *ebpf.VariableSpec `ebpf:"unused_hook"`
-	UnusedKind       *ebpf.VariableSpec `ebpf:"unused_kind"`
-	UnusedLifeEvent  *ebpf.VariableSpec `ebpf:"unused_life_event"`
-	UnusedMark       *ebpf.VariableSpec `ebpf:"unused_mark"`
-	UnusedName       *ebpf.VariableSpec `ebpf:"unused_name"`
-	UnusedNamedEvent *ebpf.VariableSpec `ebpf:"unused_named_event"`
-	UnusedNetwork    *ebpf.VariableSpec `ebpf:"unused_network"`
-	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
-	UnusedProbe      *ebpf.VariableSpec `ebpf:"unused_probe"`
-	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
-	UnusedUnixTarget *ebpf.VariableSpec `ebpf:"unused_unix_target"`
-	UnusedUring      *ebpf.VariableSpec `ebpf:"unused_uring"`
-	UnusedUringEnd   *ebpf.VariableSpec `ebpf:"unused_uring_end"`
-	UnusedVia        *ebpf.VariableSpec `ebpf:"unused_via"`
-	UnusedWatchFor   *ebpf.VariableSpec `ebpf:"unused_watch_for"`
-	Watch            *ebpf.VariableSpec `ebpf:"watch"`
-	WithCookies      *ebpf.VariableSpec `ebpf:"with_cookies"`
-	WithFins         *ebpf.VariableSpec `ebpf:"with_fins"`
+	AddsInside        *ebpf.VariableSpec `ebpf:"adds_inside"`
+	AddsSettled       *ebpf.VariableSpec `ebpf:"adds_settled"`
+	CgroupLevels      *ebpf.VariableSpec `ebpf:"cgroup_levels"`
+	ClientsNoted      *ebpf.VariableSpec `ebpf:"clients_noted"`
+	Families          *ebpf.VariableSpec `ebpf:"families"`
+	FollowedFull      *ebpf.VariableSpec `ebpf:"followed_full"`
+	FollowedNoted     *ebpf.VariableSpec `ebpf:"followed_noted"`
+	FullAtLimit       *ebpf.VariableSpec `ebpf:"full_at_limit"`
+	GuardBurst        *ebpf.VariableSpec `ebpf:"guard_burst"`
+	GuardBurstOfUser  *ebpf.VariableSpec `ebpf:"guard_burst_of_user"`
+	GuardSeed         *ebpf.VariableSpec `ebpf:"guard_seed"`
+	GuardStep         *ebpf.VariableSpec `ebpf:"guard_step"`
+	GuardUntil        *ebpf.VariableSpec `ebpf:"guard_until"`
+	MovesTold         *ebpf.VariableSpec `ebpf:"moves_told"`
+	MultishotFlag     *ebpf.VariableSpec `ebpf:"multishot_flag"`
+	Passing           *ebpf.VariableSpec `ebpf:"passing"`
+	PlacesFull        *ebpf.VariableSpec `ebpf:"places_full"`
+	PolledFlag        *ebpf.VariableSpec `ebpf:"polled_flag"`
+	Selecting         *ebpf.VariableSpec `ebpf:"selecting"`
+	SteeredNoted      *ebpf.VariableSpec `ebpf:"steered_noted"`
+	Unfollowed        *ebpf.VariableSpec `ebpf:"unfollowed"`
+	UnusedAttempt     *ebpf.VariableSpec `ebpf:"unused_attempt"`
+	UnusedCall        *ebpf.VariableSpec `ebpf:"unused_call"`
+	UnusedCause       *ebpf.VariableSpec `ebpf:"unused_cause"`
+	UnusedCriterion   *ebpf.VariableSpec `ebpf:"unused_criterion"`
+	UnusedDeferral    *ebpf.VariableSpec `ebpf:"unused_deferral"`
+	UnusedEnds        *ebpf.VariableSpec `ebpf:"unused_ends"`
+	UnusedEvent       *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedHook        *ebpf.VariableSpec `ebpf:"unused_hook"`
+	UnusedKind        *ebpf.VariableSpec `ebpf:"unused_kind"`
+	UnusedLifeEvent   *ebpf.VariableSpec `ebpf:"unused_life_event"`
+	UnusedMark        *ebpf.VariableSpec `ebpf:"unused_mark"`
+	UnusedName        *ebpf.VariableSpec `ebpf:"unused_name"`
+	UnusedNamedEvent  *ebpf.VariableSpec `ebpf:"unused_named_event"`
+	UnusedNetwork     *ebpf.VariableSpec `ebpf:"unused_network"`
+	UnusedPlace       *ebpf.VariableSpec `ebpf:"unused_place"`
+	UnusedProbe       *ebpf.VariableSpec `ebpf:"unused_probe"`
+	UnusedProcess     *ebpf.VariableSpec `ebpf:"unused_process"`
+	UnusedRepeated    *ebpf.VariableSpec `ebpf:"unused_repeated"`
+	UnusedRepeatedKey *ebpf.VariableSpec `ebpf:"unused_repeated_key"`
+	UnusedUnixTarget  *ebpf.VariableSpec `ebpf:"unused_unix_target"`
+	UnusedUring       *ebpf.VariableSpec `ebpf:"unused_uring"`
+	UnusedUringEnd    *ebpf.VariableSpec `ebpf:"unused_uring_end"`
+	UnusedVia         *ebpf.VariableSpec `ebpf:"unused_via"`
+	UnusedWatchFor    *ebpf.VariableSpec `ebpf:"unused_watch_for"`
+	Watch             *ebpf.VariableSpec `ebpf:"watch"`
+	WithCookies       *ebpf.VariableSpec `ebpf:"with_cookies"`
+	WithFins          *ebpf.VariableSpec `ebpf:"with_fins"`
 }
 
 // AccHashObjects contains all objects after they have been loaded into the kernel.
@@ -324,6 +344,7 @@ func (o *AccHashObjects) Close() error {
 type AccHashMaps struct {
 	Armed           *ebpf.Map `ebpf:"armed"`
 	Attempts        *ebpf.Map `ebpf:"attempts"`
+	Buckets         *ebpf.Map `ebpf:"buckets"`
 	Calls           *ebpf.Map `ebpf:"calls"`
 	Cgroups         *ebpf.Map `ebpf:"cgroups"`
 	Chosen          *ebpf.Map `ebpf:"chosen"`
@@ -345,6 +366,8 @@ type AccHashMaps struct {
 	Places          *ebpf.Map `ebpf:"places"`
 	Ports           *ebpf.Map `ebpf:"ports"`
 	Refused         *ebpf.Map `ebpf:"refused"`
+	Repeats         *ebpf.Map `ebpf:"repeats"`
+	RepeatsRest     *ebpf.Map `ebpf:"repeats_rest"`
 	Simultaneous    *ebpf.Map `ebpf:"simultaneous"`
 	Sleepers        *ebpf.Map `ebpf:"sleepers"`
 	Spare           *ebpf.Map `ebpf:"spare"`
@@ -357,6 +380,7 @@ func (m *AccHashMaps) Close() error {
 	return _AccHashClose(
 		m.Armed,
 		m.Attempts,
+		m.Buckets,
 		m.Calls,
 		m.Cgroups,
 		m.Chosen,
@@ -378,6 +402,8 @@ func (m *AccHashMaps) Close() error {
 		m.Places,
 		m.Ports,
 		m.Refused,
+		m.Repeats,
+		m.RepeatsRest,
 		m.Simultaneous,
 		m.Sleepers,
 		m.Spare,
@@ -391,47 +417,54 @@ func (m *AccHashMaps) Close() error {
 //
 // It can be passed to LoadAccHashObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AccHashVariables struct {
-	AddsInside       *ebpf.Variable `ebpf:"adds_inside"`
-	AddsSettled      *ebpf.Variable `ebpf:"adds_settled"`
-	CgroupLevels     *ebpf.Variable `ebpf:"cgroup_levels"`
-	ClientsNoted     *ebpf.Variable `ebpf:"clients_noted"`
-	Families         *ebpf.Variable `ebpf:"families"`
-	FollowedFull     *ebpf.Variable `ebpf:"followed_full"`
-	FollowedNoted    *ebpf.Variable `ebpf:"followed_noted"`
-	FullAtLimit      *ebpf.Variable `ebpf:"full_at_limit"`
-	MovesTold        *ebpf.Variable `ebpf:"moves_told"`
-	MultishotFlag    *ebpf.Variable `ebpf:"multishot_flag"`
-	Passing          *ebpf.Variable `ebpf:"passing"`
-	PlacesFull       *ebpf.Variable `ebpf:"places_full"`
-	PolledFlag       *ebpf.Variable `ebpf:"polled_flag"`
-	Selecting        *ebpf.Variable `ebpf:"selecting"`
-	SteeredNoted     *ebpf.Variable `ebpf:"steered_noted"`
-	Unfollowed       *ebpf.Variable `ebpf:"unfollowed"`
-	UnusedAttempt    *ebpf.Variable `ebpf:"unused_attempt"`
-	UnusedCall       *ebpf.Variable `ebpf:"unused_call"`
-	UnusedCause      *ebpf.Variable `ebpf:"unused_cause"`
-	UnusedCriterion  *ebpf.Variable `ebpf:"unused_criterion"`
-	UnusedDeferral   *ebpf.Variable `ebpf:"unused_deferral"`
-	UnusedEnds       *ebpf.Variable `ebpf:"unused_ends"`
-	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
-	UnusedHook       *ebpf.Variable `ebpf:"unused_hook"`
-	UnusedKind       *ebpf.Variable `ebpf:"unused_kind"`
-	UnusedLifeEvent  *ebpf.Variable `ebpf:"unused_life_event"`
-	UnusedMark       *ebpf.Variable `ebpf:"unused_mark"`
-	UnusedName       *ebpf.Variable `ebpf:"unused_name"`
-	UnusedNamedEvent *ebpf.Variable `ebpf:"unused_named_event"`
-	UnusedNetwork    *ebpf.Variable `ebpf:"unused_network"`
-	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
-	UnusedProbe      *ebpf.Variable `ebpf:"unused_probe"`
-	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`
-	UnusedUnixTarget *ebpf.Variable `ebpf:"unused_unix_target"`
-	UnusedUring      *ebpf.Variable `ebpf:"unused_uring"`
-	UnusedUringEnd   *ebpf.Variable `ebpf:"unused_uring_end"`
-	UnusedVia        *ebpf.Variable `ebpf:"unused_via"`
-	UnusedWatchFor   *ebpf.Variable `ebpf:"unused_watch_for"`
-	Watch            *ebpf.Variable `ebpf:"watch"`
-	WithCookies      *ebpf.Variable `ebpf:"with_cookies"`
-	WithFins         *ebpf.Variable `ebpf:"with_fins"`
+	AddsInside        *ebpf.Variable `ebpf:"adds_inside"`
+	AddsSettled       *ebpf.Variable `ebpf:"adds_settled"`
+	CgroupLevels      *ebpf.Variable `ebpf:"cgroup_levels"`
+	ClientsNoted      *ebpf.Variable `ebpf:"clients_noted"`
+	Families          *ebpf.Variable `ebpf:"families"`
+	FollowedFull      *ebpf.Variable `ebpf:"followed_full"`
+	FollowedNoted     *ebpf.Variable `ebpf:"followed_noted"`
+	FullAtLimit       *ebpf.Variable `ebpf:"full_at_limit"`
+	GuardBurst        *ebpf.Variable `ebpf:"guard_burst"`
+	GuardBurstOfUser  *ebpf.Variable `ebpf:"guard_burst_of_user"`
+	GuardSeed         *ebpf.Variable `ebpf:"guard_seed"`
+	GuardStep         *ebpf.Variable `ebpf:"guard_step"`
+	GuardUntil        *ebpf.Variable `ebpf:"guard_until"`
+	MovesTold         *ebpf.Variable `ebpf:"moves_told"`
+	MultishotFlag     *ebpf.Variable `ebpf:"multishot_flag"`
+	Passing           *ebpf.Variable `ebpf:"passing"`
+	PlacesFull        *ebpf.Variable `ebpf:"places_full"`
+	PolledFlag        *ebpf.Variable `ebpf:"polled_flag"`
+	Selecting         *ebpf.Variable `ebpf:"selecting"`
+	SteeredNoted      *ebpf.Variable `ebpf:"steered_noted"`
+	Unfollowed        *ebpf.Variable `ebpf:"unfollowed"`
+	UnusedAttempt     *ebpf.Variable `ebpf:"unused_attempt"`
+	UnusedCall        *ebpf.Variable `ebpf:"unused_call"`
+	UnusedCause       *ebpf.Variable `ebpf:"unused_cause"`
+	UnusedCriterion   *ebpf.Variable `ebpf:"unused_criterion"`
+	UnusedDeferral    *ebpf.Variable `ebpf:"unused_deferral"`
+	UnusedEnds        *ebpf.Variable `ebpf:"unused_ends"`
+	UnusedEvent       *ebpf.Variable `ebpf:"unused_event"`
+	UnusedHook        *ebpf.Variable `ebpf:"unused_hook"`
+	UnusedKind        *ebpf.Variable `ebpf:"unused_kind"`
+	UnusedLifeEvent   *ebpf.Variable `ebpf:"unused_life_event"`
+	UnusedMark        *ebpf.Variable `ebpf:"unused_mark"`
+	UnusedName        *ebpf.Variable `ebpf:"unused_name"`
+	UnusedNamedEvent  *ebpf.Variable `ebpf:"unused_named_event"`
+	UnusedNetwork     *ebpf.Variable `ebpf:"unused_network"`
+	UnusedPlace       *ebpf.Variable `ebpf:"unused_place"`
+	UnusedProbe       *ebpf.Variable `ebpf:"unused_probe"`
+	UnusedProcess     *ebpf.Variable `ebpf:"unused_process"`
+	UnusedRepeated    *ebpf.Variable `ebpf:"unused_repeated"`
+	UnusedRepeatedKey *ebpf.Variable `ebpf:"unused_repeated_key"`
+	UnusedUnixTarget  *ebpf.Variable `ebpf:"unused_unix_target"`
+	UnusedUring       *ebpf.Variable `ebpf:"unused_uring"`
+	UnusedUringEnd    *ebpf.Variable `ebpf:"unused_uring_end"`
+	UnusedVia         *ebpf.Variable `ebpf:"unused_via"`
+	UnusedWatchFor    *ebpf.Variable `ebpf:"unused_watch_for"`
+	Watch             *ebpf.Variable `ebpf:"watch"`
+	WithCookies       *ebpf.Variable `ebpf:"with_cookies"`
+	WithFins          *ebpf.Variable `ebpf:"with_fins"`
 }
 
 // AccHashPrograms contains all programs after they have been loaded into the kernel.

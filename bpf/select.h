@@ -363,11 +363,14 @@ static __always_inline bool begin_selected(struct task_struct *task, struct atte
 #define HELD_NS 150000000 /* an entry that is older does not come in order any more, which readers wait 200 ms for */
 
 /* Whether the held entry of an attempt whose return is told can be told, too. */
-static __always_inline bool still_young(struct attempt *a)
+static __always_inline bool still_young(struct attempt *a, u32 hook)
 {
 	if (bpf_ktime_get_boot_ns() - a->enter_ns < HELD_NS)
 		return 1;
-	count_filtered(PROBE_ENTER);
+	if (a->guarded)
+		count_repeat(&a->in, OVER_PROCESS, hook, 0, REPEAT_ENTRY);
+	else
+		count_filtered(PROBE_ENTER);
 	a->mark |= MARK_ENTER_LEFT_OUT;
 	return 0;
 }

@@ -82,19 +82,18 @@ static __noinline void tell_ended(struct io_kiocb *req, u64 user_data, s32 res)
 	KEPT current = !asked || BPF_CORE_READ(asked, tgid) == (int)(bpf_get_current_pid_tgid() >> 32);
 	struct waiting *w;
 	struct event *e;
+	struct facts f;
 	u64 seq = 0;
 
-	if (selecting) {
-		struct facts f;
-
-		__builtin_memset(&f, 0, sizeof(f));
-		if (res == -ECANCELED)
-			read_listener(&f, file);
-		if (!once_selected(IS(current) ? task : asked, &f, 0, res, IS(current))) {
-			count_filtered(PROBE_IO_COMPLETE);
-			return;
-		}
+	__builtin_memset(&f, 0, sizeof(f));
+	if (res == -ECANCELED)
+		read_listener(&f, file);
+	if (selecting && !once_selected(IS(current) ? task : asked, &f, 0, res, IS(current))) {
+		count_filtered(PROBE_IO_COMPLETE);
+		return;
 	}
+	if (res < 0 && failure_counted(&f, HOOK_IO_COMPLETE, res))
+		return;
 	if (IS(current))
 		introduce(task, 0);
 	e = reserve(PROBE_IO_COMPLETE, &seq, 0);
@@ -107,14 +106,13 @@ static __noinline void tell_ended(struct io_kiocb *req, u64 user_data, s32 res)
 	e->ret = res;
 	e->via = VIA_IO_URING;
 	e->user_data = user_data;
-	__builtin_memset(&e->facts, 0, sizeof(e->facts));
+	e->facts = f;
 	/* What kind it is stands in it only from its preparation on. */
 	if (res == -ECANCELED || res == -EBADF) {
 		e->uring = kind_of(req);
 		e->flags = BPF_CORE_READ((struct io_accept *)req, flags);
 	}
 	if (res == -ECANCELED) {
-		read_listener(&e->facts, file);
 		w = waiting_of((u64)req, user_data, (u64)file);
 		if (w)
 			e->sockfd = w->sockfd;

@@ -51,6 +51,7 @@ type Options struct {
 	NoCauses   bool          // don't look at what servers do while clients wait for them
 	Command    []string      // run this while recording and stop when it ends
 	CommandOut *os.File      // its standard output; nil: the recorder's own
+	FailedRate int           // failed calls of a process a second that are recorded one by one; 0: 1000, below: all are
 	Select     Selection     // what is recorded; the zero value: everything
 	Confine    bool          // when it records, give up for the whole process, for good, what recording needs no longer
 	Args       []string      // the recorder's command line, for the header

@@ -86,6 +86,9 @@ func (s *session) close(why, detail string) error {
 	if err != nil {
 		return errors.Join(detachErr, err)
 	}
+	if err := s.counted(true); err != nil {
+		return errors.Join(detachErr, err)
+	}
 	lost[probeEnter] -= s.calls.lostTold()
 	s.ledger.finish(hits, ended.BootNS)
 	if err := s.ledger.losses(ended.BootNS+1, s.writer.Loss); err != nil {
@@ -101,7 +104,7 @@ func (s *session) close(why, detail string) error {
 		for _, h := range hits {
 			seen += h[i]
 		}
-		s.total(&end, i, counts{seen, lost[i] + s.ledger.refused[i], filtered[i], s.a.missed[i]})
+		s.total(&end, i, counts{seen, lost[i] + s.ledger.refused[i], filtered[i], s.guard.sums[i], s.a.missed[i]})
 	}
 	s.rest(&end, noAttempt, s.a.unseen)
 	if not := s.a.notFollowed(); not != "" && end.Detail == "" {

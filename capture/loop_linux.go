@@ -117,7 +117,7 @@ func (s *session) tick() error {
 	if now.Sub(s.flushed) >= flushEvery {
 		s.flushed = now
 		s.a.renew(&s.o.Select)
-		if err := s.writeLosses(); err != nil {
+		if err := errors.Join(s.writeLosses(), s.counted(false)); err != nil {
 			return err
 		}
 		if err := s.writer.Flush(); err != nil {

@@ -325,7 +325,7 @@ func (a *attached) load(o *Options, types *btf.Cache, object func() (*ebpf.Colle
 	if err := a.setLife(o, spec); err != nil {
 		return nil, err
 	}
-	if err := setSelection(o, spec); err != nil {
+	if err := errors.Join(setSelection(o, spec), setGuard(o, spec)); err != nil {
 		return nil, err
 	}
 	for name, bit := range map[string]string{"multishot_flag": multishotBit, "polled_flag": polledBit} {

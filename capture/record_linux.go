@@ -94,6 +94,7 @@ type session struct {
 	calls         calls
 	queues        queues
 	witness       witness
+	guard         guard
 	watcher       *watcher // nil until the snapshot is taken
 	rotation      *rotation
 	event         format.Event
@@ -132,6 +133,7 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 		h.Filters = append(h.Filters, "--events lifecycle")
 	}
 	h.Selection = o.Select.record()
+	h.FailedRate = o.failedRate()
 	if s := h.Selection.String(); s != "" {
 		h.Filters = append(h.Filters, "all but "+s)
 	}

@@ -251,9 +251,12 @@ func (s *session) endFile(n *nextFile) error {
 		return err
 	}
 	notMissed(&missed, s.watcher.counted(hits))
+	if err := s.counted(true); err != nil {
+		return err
+	}
 	settled := s.ledger.settled()
 	for i := range probes {
-		s.total(&end, i, counts{settled[i], s.ledger.written[i], filtered[i], missed[i]})
+		s.total(&end, i, counts{settled[i], s.ledger.written[i], filtered[i], s.guard.sums[i], missed[i]})
 	}
 	s.rest(&end, noAttempt, unseen)
 	if end.SimultaneousOpens, err = s.a.simultaneousOpens(); err == nil {
@@ -296,7 +299,7 @@ func (s *session) sum(end format.End) format.End {
 }
 
 // counts are those of a probe since the recording began.
-type counts struct{ seen, lost, filtered, missed uint64 }
+type counts struct{ seen, lost, filtered, counted, missed uint64 }
 
 // total adds what a file has of a probe to its END: of all by now, what no file before it has.
 func (s *session) total(end *format.End, i int, now counts) {
@@ -305,14 +308,15 @@ func (s *session) total(end *format.End, i int, now counts) {
 	if s.rotation != nil {
 		before = &s.rotation.before.totals[i]
 	}
-	t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Seen: now.seen + now.filtered - own - before.Seen,
+	t := format.ProbeTotal{Hook: p.hook, Kind: p.kind, Seen: now.seen + now.filtered + now.counted - own - before.Seen,
 		Recorded: s.ledger.recorded(i) - own - before.Recorded, Lost: now.lost - before.Lost,
-		Filtered: now.filtered - before.Filtered, Missed: now.missed - min(now.missed, before.Missed)}
+		Filtered: now.filtered - before.Filtered, Counted: now.counted - before.Counted,
+		Missed: now.missed - min(now.missed, before.Missed)}
 	if s.rotation == nil || s.rotation.set.File == 1 {
 		t.Own = own
 	}
 	end.Lost += t.Lost
-	if t.Seen != t.Recorded+t.Lost+t.Filtered {
+	if t.Seen != t.Recorded+t.Lost+t.Filtered+t.Counted {
 		end.Clean = false
 		end.Detail = fmt.Sprintf("the account of %s %s does not add up: %d seen, %d recorded, %d lost, %d filtered",
 			p.hook, p.kind, t.Seen, t.Recorded, t.Lost, t.Filtered)
@@ -320,6 +324,7 @@ func (s *session) total(end *format.End, i int, now counts) {
 	end.Totals = append(end.Totals, t)
 	before.Seen, before.Recorded, before.Lost = before.Seen+t.Seen, before.Recorded+t.Recorded, before.Lost+t.Lost
 	before.Missed, before.Filtered = before.Missed+t.Missed, before.Filtered+t.Filtered
+	before.Counted += t.Counted
 }
 
 // rest adds counts that are of no event to a file's END.

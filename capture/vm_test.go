@@ -44,14 +44,15 @@ func modes(t *testing.T) []Mode {
 
 // recording is what recordWhile gives.
 type recording struct {
-	header format.Header
-	events []format.Event
-	losses []format.Loss
-	shots  []format.Snapshot
-	clocks []format.Clock // pairs between the start and the end
-	procs  map[uint32]format.Process
-	result Result
-	end    *format.End
+	header  format.Header
+	events  []format.Event
+	losses  []format.Loss
+	shots   []format.Snapshot
+	clocks  []format.Clock // pairs between the start and the end
+	counted []format.Counted
+	procs   map[uint32]format.Process
+	result  Result
+	end     *format.End
 }
 
 // recordWhile records while work runs.
@@ -105,6 +106,7 @@ func (r *recording) read(t *testing.T, in io.Reader) {
 		r.losses = append(r.losses, b.Losses...)
 		r.shots = append(r.shots, b.Snapshots...)
 		r.clocks = append(r.clocks, b.Clocks...)
+		r.counted = append(r.counted, b.Counted...)
 		if b.End != nil {
 			end := *b.End
 			r.end = &end

@@ -111,6 +111,9 @@ func ByEnd(h *format.Header, end *format.End) audit.Recording {
 	}
 	for _, t := range end.Totals {
 		r.Missed += t.Missed
+		if t.Kind == format.Return {
+			r.Counted += t.Counted
+		}
 	}
 	if r.Missed > 0 {
 		r.Why = append(r.Why, humanize.Missed(r.Missed))

@@ -156,6 +156,7 @@ func addEnd(sum, end *format.End) *format.End {
 		x := &next.Totals[i]
 		x.Seen, x.Recorded, x.Lost = x.Seen+t.Seen, x.Recorded+t.Recorded, x.Lost+t.Lost
 		x.Own, x.Missed, x.Filtered = x.Own+t.Own, x.Missed+t.Missed, x.Filtered+t.Filtered
+		x.Counted += t.Counted
 	}
 	next.SimultaneousOpens = slices.Clone(sum.SimultaneousOpens)
 	for _, o := range end.SimultaneousOpens {

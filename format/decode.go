@@ -70,7 +70,7 @@ func (d *frameDecoder) decode(l *link, frame []byte) error {
 	}
 	b := &d.batch
 	*b = Batch{Processes: b.Processes[:0], Clocks: b.Clocks[:0], Losses: b.Losses[:0], Snapshots: b.Snapshots[:0],
-		Counters: b.Counters[:0], Marks: b.Marks[:0], Gaps: b.Gaps[:0], Watches: b.Watches[:0], Doings: b.Doings[:0],
+		Counters: b.Counters[:0], Marks: b.Marks[:0], Counted: b.Counted[:0], Gaps: b.Gaps[:0], Watches: b.Watches[:0], Doings: b.Doings[:0],
 		Events: b.Events[:0]}
 	d.rows = 0
 	n, other := 0, 0
@@ -165,6 +165,10 @@ func (d *frameDecoder) record(l *link, b []byte, room int) (isBlock bool, err er
 		var x Mark
 		err = msgpack.Unmarshal(b, &x)
 		batch.Marks = append(batch.Marks, x)
+	case "counted":
+		var x Counted
+		err = msgpack.Unmarshal(b, &x)
+		batch.Counted = append(batch.Counted, x)
 	case "gap":
 		var x Gap
 		err = msgpack.Unmarshal(b, &x)

@@ -20,7 +20,7 @@ var bodies = map[string]reflect.Type{
 	"loss":     reflect.TypeFor[Loss](),
 	"snapshot": reflect.TypeFor[Snapshot](), "counters": reflect.TypeFor[Counters](), "gap": reflect.TypeFor[Gap](),
 	"end": reflect.TypeFor[End](), "watch": reflect.TypeFor[Watch](), "doing": reflect.TypeFor[Doing](),
-	"mark": reflect.TypeFor[Mark](),
+	"mark": reflect.TypeFor[Mark](), "counted": reflect.TypeFor[Counted](),
 }
 
 // members are the members of each type of struct in them, by name.

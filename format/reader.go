@@ -47,6 +47,7 @@ type Batch struct {
 	Watches   []Watch
 	Doings    []Doing
 	Marks     []Mark
+	Counted   []Counted
 	Gaps      []Gap // of a repaired capture, before the next batch
 	Events    []Event
 	End       *End  // in the last batch only

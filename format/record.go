@@ -41,7 +41,10 @@ type Header struct {
 	Filters []string `msgpack:"filters" json:"filters"`
 	// what was recorded, where that was not everything; nil: everything but Filters
 	Selection *Selection `msgpack:"selection,omitempty" json:"selection"`
-	Sysctls   []Sysctl   `msgpack:"sysctls" json:"sysctls"` // settings that bear on accept
+	// failed calls of a process a second that are recorded one by one, of its user five times as many: of further ones
+	// the recorder counted how many there were ([Counted]); 0: all are recorded
+	FailedRate uint32   `msgpack:"failed_rate,omitempty" json:"failed_rate"`
+	Sysctls    []Sysctl `msgpack:"sysctls" json:"sysctls"` // settings that bear on accept
 	// what this kernel could not show, a sentence each
 	Limits []string `msgpack:"limits" json:"limits"`
 	Clock  Clock    `msgpack:"clock" json:"clock"` // the first clock pair
@@ -331,8 +334,37 @@ type Mark struct {
 	UID    uint32 `msgpack:"uid" json:"uid"`         // who did
 }
 
+// Counted says how many accept calls of one process failed in the same way at one listener beyond the rate at which
+// each is recorded ([Header.FailedRate]). They have no events and no numbers. A recorder writes one about each second
+// while there are any.
+type Counted struct {
+	FromNS int64 `msgpack:"from_ns" json:"from_ns"` // CLOCK_BOOTTIME of the first
+	ToNS   int64 `msgpack:"to_ns" json:"to_ns"`     // CLOCK_BOOTTIME of the last
+	Hook   Hook  `msgpack:"hook" json:"hook"`       // that saw their returns
+	// calls of which neither event is recorded, or, of hooks other than sys_accept4 and sys_exit, the only one
+	Calls uint64 `msgpack:"calls" json:"calls"`
+	// entries that are not recorded: those of Calls, and of calls that waited and whose return is recorded
+	Entries uint64 `msgpack:"entries" json:"entries"`
+	Ret     int32  `msgpack:"ret" json:"ret"` // what they returned, a negative errno; 1: several errors; 0: no calls
+	// the process, initial pid namespace; 0: several processes of UID
+	PID     uint32 `msgpack:"pid,omitempty" json:"pid"`
+	StartNS int64  `msgpack:"start_ns,omitempty" json:"start_ns"` // its start, CLOCK_BOOTTIME
+	Comm    string `msgpack:"comm,omitempty" json:"comm"`         // name of the thread that was counted first
+	UID     uint32 `msgpack:"uid" json:"uid"`                     // real user id; 4294967295: of several users
+	NetNS   uint32 `msgpack:"netns,omitempty" json:"netns"`       // inode number of the socket's network namespace
+	// inode number of the listening socket; 0: none, or several
+	Listener uint64 `msgpack:"listener,omitempty" json:"listener"`
+	Family   Family `msgpack:"family,omitempty" json:"family"`
+	LAddr    string `msgpack:"laddr,omitempty" json:"laddr"` // its IP address, "" for other families
+	LPort    uint16 `msgpack:"lport,omitempty" json:"lport"`
+	LName    string `msgpack:"lname,omitempty" json:"lname"` // as [Event.LName], where it is known
+}
+
+// SeveralUsers is the UID of Counted where that is not known.
+const SeveralUsers = 1<<32 - 1
+
 // ProbeTotal is the account of one probe over the whole recording:
-// Recorded + Lost + Filtered = Seen.
+// Recorded + Lost + Filtered + Counted = Seen.
 type ProbeTotal struct {
 	Hook     Hook   `msgpack:"hook" json:"hook"`
 	Kind     Kind   `msgpack:"kind" json:"kind"`
@@ -342,6 +374,8 @@ type ProbeTotal struct {
 	Lost uint64 `msgpack:"lost" json:"lost"`
 	// hits that the recording's selection left out, which have no number ([Event.CPUSeq])
 	Filtered uint64 `msgpack:"filtered,omitempty" json:"filtered"`
+	// hits beyond the rate of failed calls, which the records of them tell ([Counted]) and which have no number
+	Counted uint64 `msgpack:"counted,omitempty" json:"counted"`
 	// hits by the recorder itself, at its start, which are in no other figure
 	Own uint64 `msgpack:"own" json:"own"`
 	// calls that the kernel did not run the probe for, as far as it tells, and that no other probe saw

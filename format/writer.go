@@ -148,6 +148,9 @@ func (w *Writer) Doing(x Doing) error { return w.record("doing", &x) }
 // Mark records a mark.
 func (w *Writer) Mark(m Mark) error { return w.record("mark", &m) }
 
+// Counted records calls that were counted.
+func (w *Writer) Counted(c Counted) error { return w.record("counted", &c) }
+
 // Loss records a loss.
 func (w *Writer) Loss(l Loss) error { return w.record("loss", &l) }
 

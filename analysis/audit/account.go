@@ -41,7 +41,8 @@ type Account struct {
 	counts     map[counted]uint64
 	losses     map[counted]uint64
 	lossesOn   map[hitOn]uint64
-	lossesMore bool // there were too many CPUs to keep all
+	counted    map[counted]uint64 // of failed calls that have no events
+	lossesMore bool               // there were too many CPUs to keep all
 	began      format.Clock
 	firstNS    int64 // of the events
 	lastNS     int64
@@ -79,6 +80,7 @@ func (a *Account) Records(b *format.Batch) {
 	if a.counts == nil {
 		a.counts, a.losses, a.lossesOn, a.procs = map[counted]uint64{}, map[counted]uint64{}, map[hitOn]uint64{},
 			map[uint32]bool{}
+		a.counted = map[counted]uint64{}
 	}
 	if b.Header != nil {
 		a.repair, a.began = b.Header.Repaired != nil, b.Header.Clock
@@ -94,6 +96,12 @@ func (a *Account) Records(b *format.Batch) {
 		} else {
 			a.lossesMore = true
 		}
+	}
+	for i := range b.Counted {
+		c := &b.Counted[i]
+		add := func(p counted, n uint64) { a.counted[p] = sum(a.counted[p], n) }
+		add(counted{c.Hook, format.Return}, c.Calls)
+		add(counted{format.HookSysAccept4, format.Enter}, c.Entries)
 	}
 	for i := range b.Processes {
 		num := b.Processes[i].Num
@@ -233,9 +241,12 @@ func (a *Account) totals() {
 		if !a.end.Clean || again {
 			continue
 		}
-		if t.Seen != t.Recorded+t.Lost+t.Filtered {
-			a.contradict("%s of %s: %d seen is not %d recorded, %d lost and %d filtered",
-				t.Kind, t.Hook, t.Seen, t.Recorded, t.Lost, t.Filtered)
+		if t.Seen != t.Recorded+t.Lost+t.Filtered+t.Counted {
+			a.contradict("%s of %s: %d seen is not %d recorded, %d lost, %d filtered and %d counted",
+				t.Kind, t.Hook, t.Seen, t.Recorded, t.Lost, t.Filtered, t.Counted)
+		}
+		if n := a.counted[p]; n != t.Counted && !a.repair {
+			a.contradict("END says %d counted events of %s of %s, the records of them %d", t.Counted, t.Kind, t.Hook, n)
 		}
 		a.gaps(p, &t)
 		if n := a.losses[p]; n != t.Lost && !a.repair {
@@ -249,6 +260,12 @@ func (a *Account) totals() {
 		if n := a.losses[p]; n > 0 && !known[p] && !a.repair {
 			a.contradict("END does not account for %s of %s of %s, which its loss records count",
 				humanize.Plural(n, "lost event"), p.kind, p.hook)
+		}
+	}
+	for _, p := range inOrder(a.counted) {
+		if n := a.counted[p]; n > 0 && !known[p] {
+			a.contradict("END does not account for %s of %s of %s, which records count",
+				humanize.Plural(n, "counted event"), p.kind, p.hook)
 		}
 	}
 	for _, p := range inOrder(a.counts) {

@@ -70,6 +70,35 @@ func TestAccount(t *testing.T) {
 	}
 }
 
+// Failed calls that were counted stand in END as the records of them say.
+func TestAccountCounted(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		calls, entries uint64 // of records, two each
+		end, endEnter  uint64
+		want           string
+	}{
+		{"the same", 20, 25, 40, 50, ""},
+		{"fewer calls", 20, 25, 41, 50, "41 counted events of return of __sys_accept4, the records of them 40"},
+		{"fewer entries", 20, 25, 40, 49, "49 counted events of enter of __sys_accept4, the records of them 50"},
+		{"not in END", 20, 25, 40, 0, "50 counted events of enter of __sys_accept4, which records count"},
+	} {
+		record := format.Counted{Hook: format.HookSysAccept4, Calls: c.calls, Entries: c.entries, Ret: -11}
+		b := &format.Batch{Header: &format.Header{}, Counted: []format.Counted{record, record}}
+		b.End = &format.End{Clean: true, Totals: []format.ProbeTotal{
+			{Hook: format.HookSysAccept4, Kind: format.Return, Seen: c.end, Counted: c.end}}}
+		if c.endEnter > 0 {
+			b.End.Totals = append(b.End.Totals, format.ProbeTotal{Hook: format.HookSysAccept4, Kind: format.Enter,
+				Seen: c.endEnter, Counted: c.endEnter})
+		}
+		var a Account
+		a.Add(b)
+		if got := strings.Join(a.Contradictions(), "; "); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
 // A number that comes late is no copy, however late; where so many are lost that it is
 // not known whether it came, that is said.
 func TestAccountForgets(t *testing.T) {

@@ -43,7 +43,9 @@ type Recording struct {
 	// events that the ring buffer, or the disk, had no room for: without what a repair left out
 	Lost uint64 `json:"lost"`
 	// hits that the kernel did not run a probe for: without ends of connections that were nobody's here
-	Missed        uint64 `json:"missed"`
+	Missed uint64 `json:"missed"`
+	// failed calls that were counted instead of recorded one by one: with these, all are accounted for
+	Counted       uint64 `json:"counted"`
 	ClosedCleanly bool   `json:"closed_cleanly"` // END is there, and says that everything seen was written or counted
 	Selected      string `json:"selected"`       // what was to be recorded, in words; "": everything
 	CrossCheck    string `json:"cross_check"`    // verdict of the cross-check with the kernel's counters

@@ -110,5 +110,10 @@ func Were(n uint64) string {
 // Lost says how many events were lost.
 func Lost(n uint64) string { return Plural(n, "event") + " lost" }
 
+// Counted says how many failed calls have no events.
+func Counted(n uint64) string {
+	return Plural(n, "failed call") + " counted instead of recorded one by one (the rate guard)"
+}
+
 // Missed says how often the kernel did not run a probe.
 func Missed(n uint64) string { return Plural(n, "probe hit") + " missed by the kernel" }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/acc-project/acc/analysis/audit"
+	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/format"
 )
 
@@ -34,17 +35,21 @@ func RecordingState(r *audit.Recording) string {
 	if r.Selected != "" {
 		of = " of what was selected (" + r.Selected + ")"
 	}
+	counted := ""
+	if r.Counted > 0 {
+		counted = "; " + humanize.Counted(r.Counted)
+	}
 	switch {
 	case r.State == audit.Complete && of != "":
-		return "complete" + of + ": nothing of that was lost or missed"
+		return "complete" + of + ": nothing of that was lost or missed" + counted
 	case r.State == audit.Complete:
-		return "complete: nothing was lost or missed"
+		return "complete: nothing was lost or missed" + counted
 	case r.State == audit.Unchecked && why == "":
-		return "by its END nothing" + of + " was lost or missed; the events were NOT looked at"
+		return "by its END nothing" + of + " was lost or missed" + counted + "; the events were NOT looked at"
 	case r.State == audit.Unchecked:
-		return "by its END" + of + ": " + why + "; the events were NOT looked at"
+		return "by its END" + of + ": " + why + counted + "; the events were NOT looked at"
 	}
-	return "INCOMPLETE" + of + ": " + why
+	return "INCOMPLETE" + of + ": " + why + counted
 }
 
 // Statement says both in one line.

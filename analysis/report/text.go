@@ -256,6 +256,7 @@ func (t *text) totals() {
 	t.line(bold, t.attempts(x.Attempts)+" "+humanize.Nouns(x.Attempts, "attempt")+":",
 		fmt.Sprintf(" %s accepted, %s failed%s%s",
 			t.outcomes(x.Accepted), t.outcomes(x.Failed), open, waits))
+	t.counted()
 	if x.ClientsLost > 0 {
 		t.line(red, "  "+t.outcomes(x.ClientsLost), " of the failed had taken a connection, which was lost with it")
 	}
@@ -297,6 +298,32 @@ func (t *text) totals() {
 		rows = append(rows, []string{"  " + t.open(u.Count), string(u.Why), whys[u.Why]})
 	}
 	t.list(rows)
+}
+
+// counted lists failed calls that were counted instead of recorded.
+func (t *text) counted() {
+	if t.r.Totals.Counted == 0 {
+		return
+	}
+	t.fold(amber, "  and "+Count(t.r.Totals.Counted), "failed "+humanize.Nouns(t.r.Totals.Counted, "call")+
+		" that acc counted instead of recording each, beyond the rate of failures that it records:")
+	for i := range t.r.Counted {
+		c := &t.r.Counted[i]
+		if c.Calls == 0 {
+			continue
+		}
+		where, span := "", Duration(c.LastNS-c.FirstNS)
+		if c.Addr != "" {
+			where = " on " + c.Addr
+		}
+		if c.First != nil {
+			span += " from " + c.First.In(t.zone).Format("15:04:05.000")
+		}
+		t.fold("", "    "+Count(c.Calls), fmt.Sprintf("%s by %s%s, in %s", cmp.Or(c.Name, "errors"), c.Who(), where, span))
+	}
+	if n := t.r.Others.Counted; n > 0 {
+		t.fold("", "    and", many(uint64(n), "more row"))
+	}
 }
 
 // whys explain the reasons for attempts with one event.

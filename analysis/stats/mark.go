@@ -37,6 +37,15 @@ func (m *Mark) Note(seq uint64, ns, value int64) {
 	m.FirstNS, m.LastNS, m.High = min(m.FirstNS, ns), max(m.LastNS, ns), max(m.High, value)
 }
 
+// More adds events of which none is kept, the last of them at a time, to those that there are.
+func (m *Mark) More(n uint64, lastNS int64) {
+	if m == nil || m.Count == 0 {
+		return
+	}
+	m.Count += n
+	m.LastNS = max(m.LastNS, lastNS)
+}
+
 // Join adds what another mark has, as far as its events are kept.
 func (m *Mark) Join(other *Mark) {
 	list := other.Samples()

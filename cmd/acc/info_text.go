@@ -55,6 +55,10 @@ func (i *info) selection(row func(name, format string, args ...any)) {
 			row("filtered", "%s that this left out", humanize.Plural(filteredBy(i.End), "event"))
 		}
 	}
+	if h.FailedRate > 0 && i.End != nil && i.Recording.Counted > 0 {
+		row("counted", "%s, beyond %s a second of a process, or five times that of its user",
+			humanize.Plural(i.Recording.Counted, "failed call"), report.Count(uint64(h.FailedRate)))
+	}
 	for _, f := range h.Filters {
 		if h.Selection == nil || f != "all but "+h.Selection.String() {
 			row("filters", "%s", format.Quote(f))
@@ -337,7 +341,10 @@ func (i *info) account() (lines []string) {
 		if t.Seen == 0 && t.Missed == 0 {
 			continue
 		}
-		missed, filtered := "", ""
+		missed, filtered, counted := "", "", ""
+		if t.Counted > 0 {
+			counted = " + " + report.Count(t.Counted) + " counted"
+		}
 		if i.Header.Selection != nil {
 			filtered = " + " + report.Count(t.Filtered) + " filtered"
 		}
@@ -348,13 +355,14 @@ func (i *info) account() (lines []string) {
 		lines = append(
 			lines,
 			fmt.Sprintf(
-				"%s of %s: %s seen = %s recorded + %s lost%s%s",
+				"%s of %s: %s seen = %s recorded + %s lost%s%s%s",
 				t.Kind,
 				t.Hook,
 				report.Count(t.Seen),
 				report.Count(t.Recorded),
 				report.Count(t.Lost),
 				filtered,
+				counted,
 				missed,
 			),
 		)

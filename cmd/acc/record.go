@@ -33,6 +33,7 @@ type recordOptions struct {
 	ring     string
 	denied   bool
 	noCauses bool
+	failures uint32 // a second, of a process
 	command  []string
 	selects  selectOptions
 
@@ -63,8 +64,13 @@ of them must fit: --port 80,443 --uid www-data records the accept calls of that 
 processes at either port. Each flag may be given several times. acc records the life of a
 connection if its listener, or the process that accepts it, is selected. With an address, or
 --failed-only, acc selects when accept has returned, or the connection was dropped. acc counts
-what is not selected as filtered: seen = recorded + lost + filtered. The capture holds what
-was selected, and every command that reads it prints that.
+what is not selected as filtered: seen = recorded + lost + filtered + counted. The capture holds
+what was selected, and every command that reads it prints that.
+
+A process that fails to accept more often than --failed-rate allows is counted: acc keeps how
+many of its calls failed, with which error, at which listener, from when to when, instead of
+two events each. So a program that fails in a loop, whoever runs it, neither pushes the events
+of others out of the ring buffer nor fills the disk. Accepted connections are always recorded.
 
 The file has mode 0600 and belongs to the user who called sudo. An existing file is
 overwritten only with --force. -o - writes to standard output. The first Ctrl-C closes the
@@ -144,6 +150,8 @@ can be --checkpoint-every older than the end of the file; it does not show a cha
 		"don't look for causes: what the threads of a server do while its clients wait")
 	f.BoolVar(&o.denied, "denied", false, "also record accept calls that seccomp refuses with an error; this makes every "+
 		"system call of the host slower (by some 200 instructions)")
+	f.Uint32Var(&o.failures, "failed-rate", capture.FailedRate, "record at most `N` failed accept calls a second of a "+
+		"process, and five times as many of a user, and count the rest; 0: record all")
 	f.StringVar(&o.ring, "ring-size", "8MiB", "`SIZE` of the ring buffer between kernel and recorder: a power of "+
 		"two, at least 16KiB")
 	f.StringVar(&o.checkpoint, "checkpoint", "",
@@ -164,12 +172,14 @@ can be --checkpoint-every older than the end of the file; it does not show a cha
 		"lifecycle\twhat becomes of TCP connections")
 	values(cmd, "count", "1000", "100000")
 	values(cmd, "duration", "10s", "30s", "1m", "5m")
+	values(cmd, "failed-rate", "100", "1000", "10000", "0\trecord all")
 	values(cmd, "ring-size", "1MiB", "8MiB", "64MiB")
 	values(cmd, "checkpoint", "stderr", "syslog")
 	values(cmd, "checkpoint-every", "1s", "10s", "1m")
 	group(cmd, "Output", "output", "write", "force")
 	group(cmd, "Several files", "rotate-size", "rotate-every", "rotate-files", "max-total")
-	group(cmd, "What to record", "events", "no-causes", "denied", "probe", "ring-size")
+	group(cmd, "What to record", "events", "no-causes", "denied", "failed-rate", "probe",
+		"ring-size")
 	group(cmd, "Flight recorder", "ring", "after", "on", "cooldown", "max-dumps")
 	group(cmd, "While it runs", "name")
 	group(cmd, "When to end", "duration", "count")
@@ -201,6 +211,9 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	c := capture.Options{Mode: capture.Mode(o.probe), Events: capture.Events(o.events), MaxEvents: o.count,
 		Denied: o.denied, NoCauses: o.noCauses, Command: o.command, Confine: true,
 		Args: os.Args, Tool: "acc " + toolVersion()}
+	if c.FailedRate = int(o.failures); o.failures == 0 {
+		c.FailedRate = -1
+	}
 	err := checkKinds(&c)
 	if err != nil {
 		return err

@@ -19,10 +19,11 @@ import (
 // summary says what was recorded, what was not, and what to do next.
 func summary(w io.Writer, out *output, set *fileSet, r *capture.Result, selected bool) {
 	returns := uint64(0)
-	missed := uint64(0)
+	missed, counted := uint64(0), uint64(0)
 	for _, t := range r.End.Totals {
 		if t.Kind == format.Return {
 			returns += t.Recorded
+			counted += t.Counted
 		}
 		missed += t.Missed
 	}
@@ -45,6 +46,10 @@ func summary(w io.Writer, out *output, set *fileSet, r *capture.Result, selected
 	case r.End.Lost > 0:
 		fmt.Fprintf(w, "acc: LOST %s: the ring buffer was full; --ring-size makes it larger\n",
 			humanize.Plural(r.End.Lost, "event"))
+	}
+	if counted > 0 {
+		fmt.Fprintf(w, "acc: counted %s instead of recording each, beyond --failed-rate; acc analyze lists them\n",
+			humanize.Plural(counted, "failed call"))
 	}
 	if missed > 0 {
 		fmt.Fprintf(w, "acc: MISSED %s: the kernel did not run a probe; acc info says which, and why that happens\n",

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -200,6 +201,9 @@ func runReplay(ctx context.Context, out, errOut io.Writer, names []string, o rep
 				clocks.AppendMoment(nil, l.FromNS, zone, lossLayout),
 				clocks.AppendMoment(nil, l.ToNS, zone, lossLayout))
 		}
+		for i := range b.Counted {
+			sayCounted(errOut, &b.Counted[i], clocks, zone)
+		}
 		if b.End != nil {
 			e := *b.End
 			end = &e
@@ -297,4 +301,21 @@ func markLine(m *format.Mark, clocks *format.Clocks, zone *time.Location, asJSON
 	}
 	b, _ := json.Marshal(line) // of texts and numbers
 	return append(b, '\n')
+}
+
+// sayCounted says that failed calls were counted, which have no events.
+func sayCounted(w io.Writer, c *format.Counted, clocks *format.Clocks, zone *time.Location) {
+	if c.Calls == 0 {
+		return
+	}
+	who := fmt.Sprintf("user %d", c.UID)
+	switch {
+	case c.PID != 0:
+		who = fmt.Sprintf("%s[%d]", format.Quote(c.Comm), c.PID)
+	case c.UID == format.SeveralUsers:
+		who = "several users"
+	}
+	fmt.Fprintf(w, "acc: %s of %s, %s between %s and %s\n", humanize.Counted(c.Calls), who,
+		cmp.Or(format.ErrnoName(-c.Ret), "several errors"), clocks.AppendMoment(nil, c.FromNS, zone, lossLayout),
+		clocks.AppendMoment(nil, c.ToNS, zone, lossLayout))
 }

@@ -221,6 +221,7 @@ func eachRecord(b *format.Batch, do func(v any) error) error {
 		func() error { return each(b.Snapshots, do) },
 		func() error { return each(b.Counters, do) },
 		func() error { return each(b.Marks, do) },
+		func() error { return each(b.Counted, do) },
 		func() error { return each(b.Watches, do) },
 		func() error { return each(b.Doings, do) },
 		func() error { return each(b.Gaps, do) },

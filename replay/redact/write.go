@@ -77,6 +77,8 @@ func (x *Redactor) batch(out *format.Writer, b *format.Batch) error {
 			return out.Clock(*v)
 		case *format.Loss:
 			return out.Loss(*v)
+		case *format.Counted:
+			return out.Counted(*v)
 		case *format.Mark:
 			return out.Mark(*v)
 		case *format.Snapshot:
