@@ -19,8 +19,17 @@ import (
 func TestVMFlightRecorder(t *testing.T) {
 	needVM(t)
 	dir := t.TempDir()
-	cmd := exec.Command("/in/acc", "record", "-o", dir, "--ring", "40s,64MB", "--on", "queue-overflow", "--after", "3s",
-		"--cooldown", "1s", "--name", "flight")
+	hooked := filepath.Join(t.TempDir(), "hooked")
+	if err := os.WriteFile(hooked, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for at := hooked; at != "/"; at = filepath.Dir(at) { // the caller, who is another user, gets there
+		_ = os.Chmod(at, 0o777)
+	}
+	_ = os.Chmod(dir, 0o755)
+	cmd := exec.Command("/in/acc", "record", "-o", dir, "--ring", "40s,64MB", "--on", "queue-overflow,errno=EAGAIN rate>40/s",
+		"--after", "3s", "--cooldown", "1s", "--name", "flight", "--exec", `echo "$(id -u) $ACC_WHY $(ls "$1"/*.acc | wc -l)" >>`+
+			hooked+"; :")
 	cmd.Env = append(os.Environ(), "SUDO_UID=1000", "SUDO_GID=1000") // its files are the caller's
 	r := startCommand(t, cmd)
 	p := newPingPong(t)
@@ -42,6 +51,11 @@ func TestVMFlightRecorder(t *testing.T) {
 	if n := dumps(); len(n) > 0 {
 		t.Errorf("dumps before anything happened: %q", n)
 	}
+	idle, _ := listen(t, unix.AF_INET, 1)
+	defer unix.Close(idle)
+	if err := unix.SetNonblock(idle, true); err != nil {
+		t.Fatal(err)
+	}
 	lfd, addr := listen(t, unix.AF_INET, 1)
 	defer unix.Close(lfd)
 	clients := []int{}
@@ -57,6 +71,14 @@ func TestVMFlightRecorder(t *testing.T) {
 	for _, fd := range clients {
 		unix.Close(fd)
 	}
+	limit := time.Now()
+	work(func() bool { return time.Since(limit) > 8*time.Second }) // the first dump is complete, its episode over
+	for range 100 {
+		if _, _, err := unix.Accept(idle); err != unix.EAGAIN {
+			t.Fatal(err)
+		}
+	}
+	work(func() bool { return len(dumps()) == 2 })
 	ended := time.Now()
 	work(func() bool { return time.Since(ended) > 25*time.Second })
 	asked, err := exec.Command("/in/acc", "ctl", "dump", "--json", "--begin", "-20s", "--end", "-1s", "flight").
@@ -72,7 +94,14 @@ func TestVMFlightRecorder(t *testing.T) {
 		t.Fatalf("exit code %d\n%s", code, &r.said)
 	}
 	t.Logf("%s", &r.said)
-	if n := dumps(); len(n) != 2 || !strings.Contains(n[1], filepath.Base(answer.Folder)) {
+	said, err := os.ReadFile(hooked)
+	lines := strings.Split(strings.TrimSpace(string(said)), "\n")
+	if err != nil || len(lines) != 3 || !strings.HasPrefix(lines[0], "1000 queue-overflow: ") ||
+		!strings.HasPrefix(lines[1], "1000 errno=EAGAIN rate>40/s: ") ||
+		!strings.HasPrefix(lines[2], "1000 acc ctl dump ") {
+		t.Errorf("the commands said %q: %v", lines, err)
+	}
+	if n := dumps(); len(n) != 3 || !strings.Contains(n[2], filepath.Base(answer.Folder)) {
 		t.Fatalf("dumps: %q, asked for %q", n, answer.Folder)
 	}
 	first := dumps()[0]

@@ -205,6 +205,22 @@ func (s *fileSet) closeFile(w io.Writer, written bool) (base string, err error) 
 	return o.base, o.close()
 }
 
+// give gives a folder of a dump to the user who called sudo, if one did.
+func (s *fileSet) give(folder string) {
+	uid, gid := caller()
+	if uid == 0 {
+		return
+	}
+	f, err := s.root.Open(folder)
+	if err == nil {
+		err = f.Chown(uid, gid)
+		f.Close()
+	}
+	if err != nil {
+		fmt.Fprintf(s.errOut, "acc: can't give %s to its user: %s\n", format.Quote(folder), format.Quote(err.Error()))
+	}
+}
+
 // between are the files that have ended and have a part of a time, or all.
 func (s *fileSet) between(from, to time.Time, all bool) (names []string) {
 	s.mu.Lock()

@@ -88,8 +88,14 @@ With --ring the recording is a flight recorder: it runs all the time and keeps o
 minutes, or megabytes, in the folder that -o names. SIGUSR2, acc ctl dump or a finding (--on)
 dumps them: the files of that time, and of the time of --after that follows, get a second name
 in a folder dump-TIME below, where they stay. --on takes the ids of findings of acc analyze
-(docs/FINDINGS.md). acc looks for them in each file when it closes the file: after a minute at
-most, a tenth of the ring, or 16 MiB. A finding that lasts over several files dumps once.
+(docs/FINDINGS.md), and rates in any second: 'errno=EMFILE rate>10/s' (calls that failed so),
+'failed rate>100/s', 'rate>5000/s' (accepted connections), 'rate x3' (three times the mean of
+the last ten minutes). acc looks for them in each file when it closes the file: after a minute
+at most, a tenth of the ring, or 16 MiB. What lasts over several files dumps once.
+
+With --exec CMD, a shell that acc starts at its beginning runs CMD for each complete dump. The
+folder is its last argument, and $ACC_DUMP; $ACC_WHY is the reason. CMD has the rights of the
+user who called sudo. At its end acc waits 30 seconds for CMD.
 
 SIGUSR1 prints a status line. With --name NAME, acc ctl controls the recording: status, marks,
 dumps, another file, end. Under systemd with Type=notify, acc is ready when the probes have
@@ -114,6 +120,7 @@ can be --checkpoint-every older than the end of the file; it does not show a cha
   sudo acc record -o web.acc --unit nginx
   sudo acc record -o /var/lib/acc --rotate-size 64MB --max-total 1GB
   sudo acc record -o /var/lib/acc --ring 10m --on queue-overflow,fd-exhausted
+  sudo acc record -o /var/lib/acc --ring 10m --on 'errno=EMFILE rate>10/s' --exec ./upload
   sudo acc record -o incident.acc --checkpoint syslog
   ssh prod sudo acc record -o - | acc replay -`,
 		ValidArgsFunction: afterDashes,
@@ -180,7 +187,7 @@ can be --checkpoint-every older than the end of the file; it does not show a cha
 	group(cmd, "Several files", "rotate-size", "rotate-every", "rotate-files", "max-total")
 	group(cmd, "What to record", "events", "no-causes", "denied", "failed-rate", "probe",
 		"ring-size")
-	group(cmd, "Flight recorder", "ring", "after", "on", "cooldown", "max-dumps")
+	group(cmd, "Flight recorder", "ring", "after", "on", "exec", "cooldown", "max-dumps")
 	group(cmd, "While it runs", "name")
 	group(cmd, "When to end", "duration", "count")
 	group(cmd, "Evidence", "checkpoint", "checkpoint-every")
@@ -311,6 +318,11 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	var flight *flightRecorder
 	if ring.isRing() {
 		flight = newFlightRecorder(set, ring, c.Control, errOut)
+		if flight.hook, err = newHook(ring.exec); err != nil {
+			flight.close("")
+			out.discard()
+			return err
+		}
 		flight.dumpAtSignal(recording)
 	}
 	var server *controlServer

@@ -3,6 +3,7 @@ package main
 // This file has the flight recorder: files that are kept for a while, and dumps, which keep those that there are.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type ringOptions struct {
 	ring            []string
 	after, cooldown string
 	on              []string
+	exec            string
 	most            int
 }
 
@@ -39,12 +41,16 @@ func (o *ringOptions) flags(cmd *cobra.Command) {
 	f.StringSliceVar(&o.ring, "ring", nil, "keep only the last `TIME OR SIZE`, like 10m or 256MB, or both: "+
 		"--ring 10m,256MB; -o must name a folder")
 	f.StringVar(&o.after, "after", "30s", "a dump also keeps this `TIME` after its cause")
-	f.StringSliceVar(&o.on, "on", nil, "dump when acc finds one of these `FINDINGS`, like queue-overflow,fd-exhausted")
+	f.StringSliceVar(&o.on, "on", nil, "dump at one of these `CAUSES`: a finding, like "+
+		"queue-overflow, or a rate, like 'errno=EMFILE rate>10/s' or 'rate x3'")
+	f.StringVar(&o.exec, "exec", "", "run the shell command `CMD` for each complete dump, with its folder as last argument; "+
+		"it has the rights of acc's caller")
 	f.StringVar(&o.cooldown, "cooldown", "30s", "after a dump, no finding dumps again for this `TIME`")
 	f.IntVar(&o.most, "max-dumps", 20, "findings dump at most `N` times")
 	values(cmd, "ring", "10m", "1h", "256MB", "1GB")
 	values(cmd, "after", "10s", "30s", "5m")
-	values(cmd, "on", findings.IDs()...)
+	values(cmd, "on", append(findings.IDs(), "errno=EMFILE rate>10/s\ta rate of errors", "rate x3\tthree times the usual rate")...)
+	values(cmd, "exec")
 	values(cmd, "cooldown", "30s", "10m")
 	values(cmd, "max-dumps", "5", "20")
 }
@@ -55,7 +61,8 @@ type ringLimits struct {
 	bytes    int64         // 0: no bound
 	after    time.Duration
 	cooldown time.Duration
-	on       []string
+	on       []trigger
+	exec     string
 	most     int
 }
 
@@ -69,7 +76,7 @@ func (o *ringOptions) read(
 	rotates bool,
 ) (l ringLimits, files rotateLimits, err error) {
 	if len(o.ring) == 0 {
-		for _, flag := range []string{"after", "on", "cooldown", "max-dumps"} {
+		for _, flag := range []string{"after", "on", "exec", "cooldown", "max-dumps"} {
 			if cmd(flag) {
 				return l, files, &usageError{fmt.Errorf("--%s is for a flight recorder", flag), "add --ring 10m"}
 			}
@@ -110,13 +117,17 @@ func (o *ringOptions) read(
 	if l.cooldown, err = durationOf("--cooldown", o.cooldown); err != nil {
 		return l, files, err
 	}
-	for _, id := range o.on {
-		if !slices.Contains(findings.IDs(), id) {
-			return l, files, &usageError{fmt.Errorf("--on %q is no finding of acc analyze", id),
-				"docs/FINDINGS.md lists them: " + strings.Join(findings.IDs()[:3], ", ") + " ..."}
+	for _, s := range o.on {
+		t, err := readTrigger(strings.TrimSpace(s))
+		if err != nil {
+			return l, files, err
 		}
+		l.on = append(l.on, t)
 	}
-	l.on, l.most = o.on, o.most
+	if o.most < 1 {
+		return l, files, &usageError{fmt.Errorf("--max-dumps %d is less than 1", o.most), "like --max-dumps 20"}
+	}
+	l.exec, l.most = o.exec, o.most
 	files.size = usualFile / 4
 	if l.bytes > 0 {
 		files.size, files.total = max(min(files.size, l.bytes/8), leastFile), l.bytes
@@ -141,8 +152,8 @@ func (l *ringLimits) says(name string) string {
 	if name != "" {
 		text += ", acc ctl dump " + name
 	}
-	if len(l.on) > 0 {
-		text += " or " + strings.Join(l.on, ", ")
+	for _, t := range l.on {
+		text += " or " + t.text
 	}
 	return text + fmt.Sprintf(" dumps, and what follows for %s", l.after)
 }
@@ -163,6 +174,8 @@ type flightRecorder struct {
 	looks      chan string     // files to look at
 	behind     bool            // that was said
 	looked     chan struct{}
+	rates      []*rateWatch // of look
+	hook       *hook        // nil: none
 }
 
 // dump is one that is under way.
@@ -170,13 +183,19 @@ type dump struct {
 	folder string // in that of the set
 	old    bool   // it has none of the file that is written
 	files  int
-	more   int // further reasons meanwhile
+	more   int    // further reasons meanwhile
+	why    string // its reason
 	timer  *time.Timer
 }
 
 func newFlightRecorder(set *fileSet, l ringLimits, recording *capture.Control, errOut io.Writer) *flightRecorder {
 	r := &flightRecorder{set: set, limits: l, recording: recording, errOut: errOut, active: map[string]bool{},
 		looks: make(chan string, 1), looked: make(chan struct{})}
+	for _, t := range l.on {
+		if t.finding == "" {
+			r.rates = append(r.rates, &rateWatch{trigger: t})
+		}
+	}
 	set.age = l.age
 	set.onEnd = r.fileEnded
 	go r.look()
@@ -191,11 +210,12 @@ func (r *flightRecorder) close(last string) {
 	close(r.looks)
 	<-r.looked
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if d := r.dump; d != nil {
 		r.keep(d, last)
 		r.ended(d)
 	}
+	r.mu.Unlock()
+	r.hook.close(r.errOut)
 }
 
 // fileEnded takes a file that has its END.
@@ -249,6 +269,7 @@ func (r *flightRecorder) begin(why string, from, until time.Duration) (folder st
 	r.suppressed = 0
 	at := r.set.now().UTC()
 	d := &dump{
+		why:    why,
 		folder: "dump-" + at.Format("20060102T150405.000Z"),
 		old:    until > 0 && r.set.began().After(at.Add(-until)),
 	}
@@ -256,6 +277,7 @@ func (r *flightRecorder) begin(why string, from, until time.Duration) (folder st
 		r.mu.Unlock()
 		return "", fmt.Errorf("make the folder of a dump: %w", err)
 	}
+	r.set.give(d.folder)
 	r.dump = d
 	for _, f := range r.set.between(at.Add(-from), at.Add(-until), from == 0) {
 		r.keep(d, f)
@@ -306,17 +328,21 @@ func (r *flightRecorder) ended(d *dump) {
 	r.dump, r.lastDump = nil, time.Now()
 	fmt.Fprintf(r.errOut, "acc: the dump is complete: %s; acc analyze %s\n", many(d.files, "file"),
 		format.Quote(filepath.Join(r.set.folder, d.folder)))
+	folder, err := filepath.Abs(filepath.Join(r.set.folder, d.folder))
+	if err = cmp.Or(err, r.hook.run(folder, d.why)); err != nil {
+		fmt.Fprintf(r.errOut, "acc: --exec: %s\n", format.Quote(err.Error()))
+	}
 }
 
 // Bounds of the analysis of a file beside recording.
 var lookOptions = analysis.Options{MaxTasks: 50_000, MaxConns: 50_000, MaxPeers: 10_000, MaxListeners: 2_000,
 	MaxProcesses: 5_000}
 
-// look looks for findings in files, as acc analyze does.
+// look looks into files that have ended, as acc analyze does.
 func (r *flightRecorder) look() {
 	defer close(r.looked)
 	for base := range r.looks {
-		list, err := r.set.findings(base)
+		list, err := r.reasons(base)
 		if err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
 				fmt.Fprintf(
@@ -332,24 +358,17 @@ func (r *flightRecorder) look() {
 	}
 }
 
-// found begins a dump if one of the findings that were asked for shows, and did not show in the file before.
-func (r *flightRecorder) found(list []findings.Finding) {
+// found begins a dump if one of the reasons that were asked for shows, and did not show in the file before.
+func (r *flightRecorder) found(list []reason) {
 	r.mu.Lock()
 	shown := map[string]bool{}
 	why := ""
-	for _, f := range list {
-		ids := []string{f.ID}
-		texts := []string{f.Text}
-		for _, p := range f.Parts {
-			ids, texts = append(ids, p.ID), append(texts, p.Text)
+	for _, x := range list {
+		if !slices.ContainsFunc(r.limits.on, func(t trigger) bool { return t.text == x.id }) {
+			continue
 		}
-		for i, id := range ids {
-			if !slices.Contains(r.limits.on, id) {
-				continue
-			}
-			if shown[id] = true; !r.active[id] && why == "" {
-				why = id + ": " + texts[i]
-			}
+		if shown[x.id] = true; !r.active[x.id] && why == "" {
+			why = x.id + ": " + x.text
 		}
 	}
 	r.active = shown
@@ -390,9 +409,20 @@ func (r *flightRecorder) dumpAtSignal(ctx context.Context) {
 	}()
 }
 
-// findings are those of a file that has ended.
-func (s *fileSet) findings(base string) ([]findings.Finding, error) {
-	f, err := s.root.OpenFile(base, os.O_RDONLY|noFollow, 0)
+// reasonsOf are the findings of a capture, and those that are parts of them.
+func reasonsOf(list []findings.Finding) (all []reason) {
+	for _, f := range list {
+		all = append(all, reason{f.ID, f.Text})
+		for _, p := range f.Parts {
+			all = append(all, reason{p.ID, p.Text})
+		}
+	}
+	return all
+}
+
+// reasons are what a file that has ended shows.
+func (r *flightRecorder) reasons(base string) (all []reason, err error) {
+	f, err := r.set.root.OpenFile(base, os.O_RDONLY|noFollow, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -405,18 +435,50 @@ func (s *fileSet) findings(base string) ([]findings.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	judged := len(r.rates) < len(r.limits.on)
 	x := evidence.Examine(c.Start(), lookOptions)
 	for {
-		b, err := c.Next()
-		if err != nil {
-			result, finishErr := x.Finish(err, nil)
-			if finishErr != nil {
-				return nil, finishErr
+		b, readErr := c.Next()
+		if readErr != nil {
+			for _, w := range r.rates {
+				if says := w.ended(); says != "" {
+					all = append(all, reason{w.text, says})
+				}
 			}
-			return result.Findings, nil
+			if !judged {
+				return all, nil
+			}
+			result, err := x.Finish(readErr, nil)
+			if err != nil {
+				return nil, err
+			}
+			return append(reasonsOf(result.Findings), all...), nil
+		}
+		r.count(b)
+		if !judged {
+			continue
 		}
 		if err := x.Add(b, 0); err != nil {
 			return nil, err
+		}
+	}
+}
+
+// count takes a batch for the rates.
+func (r *flightRecorder) count(b *format.Batch) {
+	if len(r.rates) == 0 {
+		return
+	}
+	for events := range b.Parts() {
+		for i := range events {
+			for _, w := range r.rates {
+				w.event(&events[i])
+			}
+		}
+	}
+	for i := range b.Counted {
+		for _, w := range r.rates {
+			w.counted(&b.Counted[i])
 		}
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/capture"
 )
 
@@ -38,7 +37,7 @@ func TestRingFlags(t *testing.T) {
 		{ringOptions{ring: []string{"10m"}}, filepath.Join(dir, "x.acc"), false, "needs a folder"},
 		{ringOptions{ring: []string{"10m"}}, dir, true, "keeps and removes files itself"},
 	} {
-		c.o.after, c.o.cooldown = "30s", "30s"
+		c.o.after, c.o.cooldown, c.o.most = "30s", "30s", 20
 		l, files, err := c.o.read(func(string) bool { return false }, c.out, c.rotates)
 		if got := fmt.Sprint(err); (err == nil) != (c.want == "") || err != nil && !strings.Contains(got, c.want) {
 			t.Errorf("%+v: %v, %+v, want %q", c.o, err, l, c.want)
@@ -64,7 +63,7 @@ func TestFlightRecorderEpisodes(t *testing.T) {
 	var said shared
 	r := newFlightRecorder(
 		s,
-		ringLimits{age: time.Minute, after: time.Hour, on: []string{"queue-overflow", "fd-exhausted"}, most: 2},
+		ringLimits{age: time.Minute, after: time.Hour, on: []trigger{{text: "queue-overflow", finding: "queue-overflow"}, {text: "fd-exhausted", finding: "fd-exhausted"}}, most: 2},
 		&capture.Control{},
 		&said,
 	)
@@ -84,17 +83,17 @@ func TestFlightRecorderEpisodes(t *testing.T) {
 	for range 4 {
 		names = append(names, file())
 	}
-	overflow, other := findings.Finding{ID: "queue-overflow", Text: "full"}, findings.Finding{ID: "slow-accept"}
-	r.found([]findings.Finding{other})
+	overflow, other := reason{"queue-overflow", "full"}, reason{"slow-accept", ""}
+	r.found([]reason{other})
 	if r.dump != nil {
 		t.Fatal("a finding that was not asked for dumps")
 	}
-	r.found([]findings.Finding{other, overflow})
+	r.found([]reason{other, overflow})
 	d := r.dump
 	if d == nil {
 		t.Fatal("no dump")
 	}
-	r.found([]findings.Finding{overflow}) // the same episode
+	r.found([]reason{overflow}) // the same episode
 	if d.more != 0 || r.dumps != 1 {
 		t.Errorf("%+v, %d dumps", d, r.dumps)
 	}
@@ -124,14 +123,14 @@ func TestFlightRecorderEpisodes(t *testing.T) {
 	}
 	r.found(nil) // the episode is over
 	r.limits.cooldown = time.Hour
-	r.found([]findings.Finding{overflow})
+	r.found([]reason{overflow})
 	if r.dump != nil || r.suppressed != 1 {
 		t.Errorf("a dump within the cooldown: %+v", r.dump)
 	}
 	r.limits.cooldown = 0
 	r.found(nil)
 	now = now.Add(time.Second)
-	r.found([]findings.Finding{overflow})
+	r.found([]reason{overflow})
 	if r.dump == nil || r.suppressed != 0 {
 		t.Error("no second dump")
 	}
