@@ -45,11 +45,7 @@ func describeHost(h *format.Header) error {
 	}
 	h.CPUs = ebpf.MustPossibleCPU()
 	h.Zone, h.ZoneSec = time.Now().Zone()
-	for _, name := range format.SettingNames {
-		if v := readLine("/proc/sys/" + strings.ReplaceAll(name, ".", "/")); v != "" {
-			h.Sysctls = append(h.Sysctls, format.Sysctl{Name: name, Value: v})
-		}
-	}
+	h.Sysctls = hostSettings()
 	return nil
 }
 

@@ -94,6 +94,19 @@ func settings() map[string]int64 {
 
 func settingPath(name string) string { return "/proc/sys/" + strings.ReplaceAll(name, ".", "/") }
 
+// hostSettings are the settings of process 1's network namespace, also where the recorder has one of its own, in a
+// unit's sandbox; those of its own where it may not enter that.
+func hostSettings() (list []format.Sysctl) {
+	visit(map[uint32]string{uint32(namespace("/proc/1/ns/net")): "/proc/1"}, func(uint32, string, bool) {
+		for _, name := range format.SettingNames {
+			if v := readLine(settingPath(name)); v != "" {
+				list = append(list, format.Sysctl{Name: name, Value: v})
+			}
+		}
+	})
+	return list
+}
+
 const (
 	maxWatched  = 100                    // network namespaces whose settings are watched
 	settleTime  = 10 * time.Millisecond  // settings are often written one after another

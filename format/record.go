@@ -44,7 +44,7 @@ type Header struct {
 	// failed calls of a process a second that are recorded one by one, of its user five times as many: of further ones
 	// the recorder counted how many there were ([Counted]); 0: all are recorded
 	FailedRate uint32   `msgpack:"failed_rate,omitempty" json:"failed_rate"`
-	Sysctls    []Sysctl `msgpack:"sysctls" json:"sysctls"` // settings that bear on accept
+	Sysctls    []Sysctl `msgpack:"sysctls" json:"sysctls"` // settings that bear on accept, in the network namespace of process 1
 	// what this kernel could not show, a sentence each
 	Limits []string `msgpack:"limits" json:"limits"`
 	Clock  Clock    `msgpack:"clock" json:"clock"` // the first clock pair
