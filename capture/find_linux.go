@@ -77,15 +77,7 @@ func FindNetNS(word string) (uint32, error) {
 }
 
 // cgroupRoot is where the hierarchy of version 2 is mounted, "" nowhere.
-func cgroupRoot() string {
-	b, _ := os.ReadFile("/proc/self/mountinfo")
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 4 && strings.Contains(line, " - cgroup2 ") && f[3] == "/" {
-			return f[4]
-		}
-	}
-	return ""
-}
+func cgroupRoot() string { return mountPoint("cgroup2") }
 
 // cgroupID is the id of the cgroup at a path of the hierarchy: the inode number of its directory.
 func cgroupID(path string) (uint64, error) {

@@ -38,7 +38,7 @@ func describeHost(h *format.Header) error {
 	// Executables' paths are the host's, also where the recorder has its own view of it, in a unit's sandbox.
 	h.MntNS = cmp.Or(namespace("/proc/1/ns/mnt"), namespace("/proc/self/ns/mnt"))
 	h.BootID = readLine("/proc/sys/kernel/random/boot_id")
-	if id := readLine("/etc/machine-id"); id != "" {
+	if id := cmp.Or(readLine("/proc/1/root/etc/machine-id"), readLine("/etc/machine-id")); id != "" { // a container has none
 		mac := hmac.New(sha256.New, []byte(machineKey))
 		mac.Write([]byte(id))
 		h.MachineID = hex.EncodeToString(mac.Sum(nil)[:16])

@@ -9,11 +9,23 @@ import (
 	"strings"
 )
 
-// tracefsPath finds a file of tracefs where it is mounted.
+// tracefsPath finds a file of tracefs where it is mounted: in a container that may be anywhere, and the ebpf library
+// makes its kretprobes there.
 func tracefsPath(name string) string {
-	for _, dir := range []string{"/sys/kernel/tracing/", "/sys/kernel/debug/tracing/"} {
-		if _, err := os.Stat(dir + name); err == nil {
-			return dir + name
+	for _, dir := range []string{mountPoint("tracefs"), "/sys/kernel/tracing", "/sys/kernel/debug/tracing"} {
+		if _, err := os.Stat(dir + "/" + name); dir != "" && err == nil {
+			return dir + "/" + name
+		}
+	}
+	return ""
+}
+
+// mountPoint is where all of a file system of a kind is mounted, "" nowhere.
+func mountPoint(kind string) string {
+	b, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 4 && strings.Contains(line, " - "+kind+" ") && f[3] == "/" {
+			return f[4]
 		}
 	}
 	return ""

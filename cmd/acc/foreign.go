@@ -32,7 +32,14 @@ var foreignFiles = []struct{ magic, kind, hint string }{
 	{"\x28\xb5\x2f\xfd", "a zstd file, and no capture is where it begins",
 		"if a capture is in it: zstd -dc --long=31 %s | acc analyze -"},
 	{"PK\x03\x04", "a zip file", "if a capture is in it: unzip -p %s | acc analyze -"},
+	{"{", "JSON, as acc replay --json prints", "acc reads captures that acc record wrote"},
 }
+
+// isArchive reports whether a file begins as a zip or a tar archive does, in which a capture can lie as it is.
+func isArchive(head []byte) bool { return bytes.HasPrefix(head, []byte("PK\x03\x04")) || isTar(head) }
+
+// isTar reports whether a file begins as a tar archive does.
+func isTar(head []byte) bool { return len(head) >= 262 && string(head[257:262]) == "ustar" }
 
 // foreign gives the error for what is no capture and begins with head: by its kind, if
 // that is known.
@@ -49,6 +56,9 @@ func foreign(err error, head []byte, name string) error {
 		if isScap(head) {
 			kind, hint = "an scap file of sysdig or Falco", "sysdig -r %s prints it"
 		}
+	}
+	if isTar(head) {
+		kind, hint = "a tar archive", "if a capture is in it: tar -xOf %s | acc analyze -"
 	}
 	if kind == "" {
 		return &hinted{err, hint}
@@ -78,7 +88,7 @@ func isScap(head []byte) bool {
 }
 
 // headBytes is how much of the beginning of an input is kept, to name what it is.
-const headBytes = 256
+const headBytes = 512
 
 // keptHead reads, and keeps the first bytes.
 type keptHead struct {

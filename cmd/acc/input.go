@@ -131,7 +131,7 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 	reader, err := format.NewReader(r, opts)
 	if err != nil {
 		switch {
-		case errors.Is(err, format.ErrNotCapture) && !salvage && in.beheaded():
+		case errors.Is(err, format.ErrNotCapture) && !salvage && !isArchive(in.head(kept)) && in.beheaded():
 			err = &hinted{
 				&format.CorruptError{
 					Reason: "its beginning is missing or corrupt; a capture's frames stand behind that",

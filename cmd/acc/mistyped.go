@@ -63,6 +63,11 @@ func mistypedCommand(cmd *cobra.Command, name string) error {
 		}
 		return &usageError{err, "did you mean: " + strings.Join(like, ", or ")}
 	}
+	for _, c := range cmd.Commands() { // cobra suggests no topics of help
+		if c.IsAdditionalHelpTopicCommand() && distance(name, c.Name()) <= 2 {
+			return &usageError{err, "did you mean: " + cmd.CommandPath() + " help " + c.Name()}
+		}
+	}
 	return usage(cmd, err)
 }
 
@@ -74,6 +79,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var value *pflag.InvalidValueError
 	switch {
+	case errors.As(err, &unknown) && !cmd.HasParent() && unknown.GetSpecifiedName() == "r":
+		return &usageError{err, "did you mean: acc analyze -r FILE"}
 	case errors.As(err, &unknown) && unknown.GetSpecifiedName() == "f" && ofOthers(cmd, "filter") != "":
 		return &usageError{err, ofOthers(cmd, "filter")}
 	case errors.As(err, &unknown) && ofOthers(cmd, unknown.GetSpecifiedName()) != "":

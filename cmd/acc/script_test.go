@@ -1,6 +1,8 @@
 package main
 
 import (
+	"archive/tar"
+	"archive/zip"
 	"bytes"
 	"errors"
 	"fmt"
@@ -27,6 +29,7 @@ var programs = map[string]func(){"acc": main}
 //	capture FILE [lossy|unclean|liar|copied|backwards|life|HEADS.txt [EVENTS]]
 //	                               writes a small capture, of the first events, and its checkpoints
 //	wrap gzip|zstd FILE FILE       compresses the second file into the first, as a whole
+//	archive tar|zip FILE FILE      puts the second file into an archive, as it is
 //	bytes FILE TEXT                writes text with Go's escapes
 //	crowd FILE N                   writes a capture of accepts from N peers
 //	adjusted FILE                  writes a capture in whose midst the clock was set
@@ -68,6 +71,9 @@ func TestScript(t *testing.T) {
 			},
 			"wrap": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(os.WriteFile(ts.MkAbs(args[1]), museum.Wrap(args[0], []byte(ts.ReadFile(args[2]))), 0o600))
+			},
+			"archive": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(os.WriteFile(ts.MkAbs(args[1]), archived(ts, args[0], args[2]), 0o600))
 			},
 			"bytes": func(ts *testscript.TestScript, _ bool, args []string) {
 				text, err := strconv.Unquote(`"` + args[1] + `"`)
@@ -362,4 +368,23 @@ func crossed() []byte {
 		panic(err)
 	}
 	return out.Bytes()
+}
+
+// archived is an archive with one file, which is not compressed.
+func archived(ts *testscript.TestScript, kind, name string) []byte {
+	var b bytes.Buffer
+	data := []byte(ts.ReadFile(name))
+	if kind == "zip" {
+		z := zip.NewWriter(&b)
+		f, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})
+		ts.Check(err)
+		_, err = f.Write(data)
+		ts.Check(errors.Join(err, z.Close()))
+		return b.Bytes()
+	}
+	w := tar.NewWriter(&b)
+	ts.Check(w.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(data))}))
+	_, err := w.Write(data)
+	ts.Check(errors.Join(err, w.Close()))
+	return b.Bytes()
 }
