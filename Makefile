@@ -163,7 +163,7 @@ release-check: ## two releases from different folders, each with a build cache o
 package-check: release ## the packages, read and installed by programs that did not make them
 	.ci/packages.sh dist
 
-test-packages: $(BUILD) ## the deb in a Debian with systemd: installed, used, upgraded, removed, purged; what each directive of the unit costs. TESTS, DIRECTIVES and PROBES choose
+test-packages: $(BUILD) ## the deb in a Debian with systemd: installed, used, upgraded, removed, purged; what each directive of the unit costs, into docs/INSTALL.md. TESTS, DIRECTIVES and PROBES choose
 	for v in 0.0.1:older 0.0.2:newer; do go run ./testdata/release -version v$${v%:*} -commit '$(COMMIT)' -date '$(DATE)' -targets linux/amd64 \
 		-out $(BUILD)/packages/$${v#*:} || exit 1; done
 	go build -o $(BUILD)/vm ./capture/vm
@@ -174,6 +174,8 @@ test-packages: $(BUILD) ## the deb in a Debian with systemd: installed, used, up
 		-in $(BUILD)/packages/older:/in/older -in $(BUILD)/packages/newer:/in/newer -in $(BUILD)/accepts -in deploy:/in/deploy \
 		-append 'systemd.mask=podman.service systemd.mask=podman-restart.service systemd.mask=podman-auto-update.service' \
 		-out $(BUILD)/vm-packages -- /usr/bin/env ACC_PACKAGES=1 'ACC_DIRECTIVES=$(DIRECTIVES)' 'ACC_PROBES=$(PROBES)' /in/deploy.test -test.v -test.timeout $(VM_TIME) -test.run '$(TESTS)'
+	$(if $(DIRECTIVES),,test ! -e $(BUILD)/vm-packages/sandbox.md || sed -i -e '/^<!-- sandbox:/,/^<!-- end of sandbox/{/^<!--/!d}' \
+		-e '/^<!-- sandbox:/r $(BUILD)/vm-packages/sandbox.md' docs/INSTALL.md)
 
 image: build ## acc in an image of one file, by podman or docker, without a base image and without a network
 	$(or $(shell command -v podman),docker) build -f deploy/Containerfile -t acc .
