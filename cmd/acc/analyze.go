@@ -226,7 +226,7 @@ func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o an
 		first = false
 		err := errs[i]
 		if err == nil {
-			fmt.Fprintf(out, "%s\n", format.Quote(in.name))
+			fmt.Fprintf(out, "%s\n", fileName(in.name))
 			err = analyzeInput(ctx, out, errOut, in, o)
 		}
 		if err != nil {
@@ -360,7 +360,7 @@ func (v *viewer) conclude(errOut io.Writer, in *input, result *analysis.Result, 
 		}
 	}
 	if (o.from != "" || o.until != "") && v.lines == 0 && list {
-		fmt.Fprintf(errOut, "acc: nothing of %s lies in that time: it was recorded %s\n", format.Quote(in.name),
+		fmt.Fprintf(errOut, "acc: nothing of %s lies in that time: it was recorded %s\n", fileName(in.name),
 			recorded(&result.Capture, zone))
 	}
 	if v.view == viewConnection && v.lines == 0 && verdict == nil {
@@ -408,8 +408,8 @@ func feed(ctx context.Context, in *input, x *evidence.Examination) error {
 // tellState says on standard error, beside a list, whether the file is intact and the
 // recording complete.
 func tellState(errOut io.Writer, in *input, r *analysis.Result) {
-	fmt.Fprintf(errOut, "acc: %s: %s\n", format.Quote(in.name), report.Statement(&r.Integrity, &r.Recording))
+	fmt.Fprintf(errOut, "acc: %s: %s\n", fileName(in.name), report.Statement(&r.Integrity, &r.Recording))
 	if in.Header().Redacted != nil {
-		fmt.Fprintf(errOut, "acc: %s: %s\n", format.Quote(in.name), report.RedactedLine)
+		fmt.Fprintf(errOut, "acc: %s: %s\n", fileName(in.name), report.RedactedLine)
 	}
 }

@@ -184,7 +184,7 @@ func runCtl(cmd *cobra.Command, name string, req controlRequest, asJSON bool) er
 			Folder string `json:"folder"`
 		}{answer.Folder})
 	case answer.Folder != "":
-		_, err = fmt.Fprintln(out, format.Quote(answer.Folder))
+		_, err = fmt.Fprintln(out, fileName(answer.Folder))
 	case asJSON && s != nil:
 		return encodeJSON(out, s)
 	case asJSON:
@@ -193,7 +193,7 @@ func runCtl(cmd *cobra.Command, name string, req controlRequest, asJSON bool) er
 		}{req.Command})
 	case s != nil:
 		_, err = fmt.Fprintf(out, "%s[%d]: recording for %s to %s: %s, %s lost; %s\n", format.Quote(s.Name), s.PID,
-			time.Duration(s.ElapsedNS).Round(time.Second), format.Quote(s.File), humanize.Plural(s.Events, "event"),
+			time.Duration(s.ElapsedNS).Round(time.Second), fileName(s.File), humanize.Plural(s.Events, "event"),
 			report.Count(s.Lost), report.Bytes(s.Bytes))
 	}
 	return err

@@ -247,7 +247,7 @@ func (s *selected) say(what string) string {
 
 // tellSelected says on standard error, beside a list, what share of the capture it is.
 func tellSelected(errOut io.Writer, name, expr, share string) {
-	fmt.Fprintf(errOut, "acc: %s: only what the filter selects: %s (-f %s)\n", format.Quote(name), share,
+	fmt.Fprintf(errOut, "acc: %s: only what the filter selects: %s (-f %s)\n", fileName(name), share,
 		format.Quote(oneLine(expr)))
 }
 

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"github.com/acc-project/acc/format"
 )
 
 // expandFolders puts the captures of a folder (*.acc, in the order of their names) in its place.
@@ -49,9 +47,9 @@ func refuseFolder(f *os.File) error {
 	case err != nil || !st.IsDir():
 		return nil
 	case len(capturesIn(f.Name())) == 0:
-		return &hinted{fmt.Errorf("%s is a folder without a capture (*.acc)", format.Quote(f.Name())),
+		return &hinted{fmt.Errorf("%s is a folder without a capture (*.acc)", fileName(f.Name())),
 			"name a capture, or a folder in which captures are"}
 	}
-	return &hinted{fmt.Errorf("%s is a folder, and this command reads one capture", format.Quote(f.Name())),
+	return &hinted{fmt.Errorf("%s is a folder, and this command reads one capture", fileName(f.Name())),
 		"acc info FOLDER lists the captures in it; name one of them"}
 }

@@ -64,7 +64,7 @@ func foreign(err error, head []byte, name string) error {
 		return &hinted{err, hint}
 	}
 	if bytes.Contains([]byte(hint), []byte("%s")) {
-		hint = fmt.Sprintf(hint, format.Quote(name))
+		hint = fmt.Sprintf(hint, fileName(name))
 	}
 	return &hinted{fmt.Errorf("%w: it is %s", format.ErrNotCapture, kind), hint}
 }
@@ -120,7 +120,7 @@ func (in *input) unwrap(r io.Reader) (io.Reader, error) {
 		if to == name {
 			to += ".acc"
 		}
-		hint := "unwrap it: " + by + " -dc " + format.Quote(name) + " > " + format.Quote(to)
+		hint := "unwrap it: " + by + " -dc " + fileName(name) + " > " + fileName(to)
 		if in.file == os.Stdin {
 			hint = "unwrap it with " + by + " -dc"
 		}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/evidence/checkpoints"
-	"github.com/acc-project/acc/format"
 )
 
 // headsOf reads the heads of --head and --checkpoints, and says what does not count.
@@ -57,10 +56,10 @@ func headsOf(errOut io.Writer, args []string, name string) (*evidence.Kept, erro
 	if log.Others > 0 {
 		fmt.Fprintf(errOut, "acc: %s: lines that contain a checkpoint and do not count, since the log does not say "+
 			"that acc wrote them: %d, the first is line %d\n",
-			format.Quote(inputName(name)), log.Others, log.First)
+			fileName(inputName(name)), log.Others, log.First)
 	}
 	if log.Cut > 0 {
-		fmt.Fprintf(errOut, "acc: %s: lines that are too long to be looked at: %d\n", format.Quote(inputName(name)),
+		fmt.Fprintf(errOut, "acc: %s: lines that are too long to be looked at: %d\n", fileName(inputName(name)),
 			log.Cut)
 	}
 	if len(log.Lines) == 0 {

@@ -96,7 +96,7 @@ func (i *info) cost(row func(name, format string, args ...any)) {
 // states says whether the file is intact and the recording complete.
 func (i *info) states(row func(name, format string, args ...any)) {
 	q := format.Quote
-	row("capture", "%s", q(i.File))
+	row("capture", "%s", fileName(i.File))
 	row("file", "%s", i.fileState())
 	for _, why := range i.Integrity.Why {
 		row("", "%s", q(why))

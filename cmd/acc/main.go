@@ -124,7 +124,7 @@ func exitCode(err error, stderr io.Writer) int {
 		hint    *hinted
 	)
 	say := func(code int, hint string) int {
-		fmt.Fprintf(stderr, "acc: %s\n", strings.TrimSpace(format.Quote(err.Error())))
+		fmt.Fprintf(stderr, "acc: %s\n", strings.TrimSpace(fileName(err.Error())))
 		if hint != "" {
 			fmt.Fprintf(stderr, "hint: %s\n", hint)
 		}

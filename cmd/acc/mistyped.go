@@ -11,8 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"github.com/acc-project/acc/format"
 )
 
 // usageError is a command line that makes no sense.
@@ -48,7 +46,7 @@ func unknownCommand(root *cobra.Command, args []string) error {
 	name := args[0]
 	st, err := os.Stat(name)
 	if name == "-" || strings.HasSuffix(name, ".acc") || err == nil && st.Mode().IsRegular() {
-		return &usageError{fmt.Errorf("%q is not a command", name), "did you mean: acc analyze " + format.Quote(name)}
+		return &usageError{fmt.Errorf(`"%s" is not a command`, name), "did you mean: acc analyze " + fileName(name)}
 	}
 	return mistypedCommand(root, name)
 }

@@ -200,3 +200,20 @@ func TestHostileNames(t *testing.T) {
 	}
 	figures.Tell(t, "C3 hostile names", "%d names in every text of a capture and as names of files, %d outputs: none steers a terminal, JSON gives them back", len(names), outputs)
 }
+
+// On Windows a backslash separates folders; elsewhere it begins an escape, and is one itself.
+func TestLocalName(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		separator rune
+		want      string
+	}{
+		{`C:\logs\x.acc`, '\\', `C:\logs\x.acc`},
+		{"C:\\logs\\\u202ex.acc", '\\', `C:\logs\\u202ex.acc`},
+		{`a\b.acc`, '/', `a\\b.acc`},
+	} {
+		if got := localName(c.name, c.separator); got != c.want {
+			t.Errorf("%q: %s, want %s", c.name, got, c.want)
+		}
+	}
+}

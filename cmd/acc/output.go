@@ -10,8 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/acc-project/acc/format"
 )
 
 // output is where a capture is written.
@@ -198,4 +201,16 @@ func (o *output) discard() {
 	if err == nil && err2 == nil && os.SameFile(mine, named) {
 		_ = o.root.Remove(o.base)
 	}
+}
+
+// fileName makes the name of a file of this system, or a message that has one, safe to print. On Windows a backslash
+// separates folders and stays one.
+func fileName(name string) string { return localName(name, filepath.Separator) }
+
+func localName(name string, separator rune) string {
+	quoted := format.Quote(name)
+	if separator == '\\' {
+		return strings.ReplaceAll(quoted, `\\`, `\`)
+	}
+	return quoted
 }

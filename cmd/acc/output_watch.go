@@ -62,7 +62,7 @@ func (o *output) watch(ctx context.Context, errOut io.Writer, lost func(error)) 
 			}
 			if !moved && o.isMoved() {
 				fmt.Fprintf(errOut, "acc: %s was renamed or moved; acc goes on writing the same file\n",
-					format.Quote(o.name))
+					fileName(o.name))
 			}
 			pause(ctx, checkPause)
 		}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/acc-project/acc/analysis/report"
-	"github.com/acc-project/acc/format"
 )
 
 // When progress is shown first, and how often then.
@@ -77,9 +76,9 @@ func onTerminal(w io.Writer) bool {
 func (in *input) readSoFar() string {
 	at := in.source.at.Load()
 	if in.size > 0 {
-		return fmt.Sprintf("reading %s: %d %%", format.Quote(in.name), min(at, in.size)*100/in.size)
+		return fmt.Sprintf("reading %s: %d %%", fileName(in.name), min(at, in.size)*100/in.size)
 	}
-	return fmt.Sprintf("reading %s: %s", format.Quote(in.name), report.Bytes(at))
+	return fmt.Sprintf("reading %s: %s", fileName(in.name), report.Bytes(at))
 }
 
 func (p *progress) start() {

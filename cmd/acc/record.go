@@ -304,7 +304,7 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 			fmt.Fprintf(errOut, "acc: %s\n", format.Quote(s.Note))
 		}
 		sayStart(errOut, &c.Select, &s)
-		fmt.Fprintf(errOut, "acc: recording to %s (%s probes); %s\n", format.Quote(out.name), s.Mode, endsBy(&c))
+		fmt.Fprintf(errOut, "acc: recording to %s (%s probes); %s\n", fileName(out.name), s.Mode, endsBy(&c))
 		switch {
 		case ring.isRing():
 			set.begin(out)
@@ -312,7 +312,7 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		case set != nil:
 			fmt.Fprintf(errOut, "acc: %s\n", limits.says())
 		}
-		manager.send("READY=1\nSTATUS=recording to " + format.Quote(out.name))
+		manager.send("READY=1\nSTATUS=recording to " + fileName(out.name))
 		followed = manager.follow(recording, c.Control)
 	}
 	var flight *flightRecorder

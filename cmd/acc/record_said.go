@@ -71,9 +71,9 @@ func summary(w io.Writer, out *output, set *fileSet, r *capture.Result, selected
 		fmt.Fprintf(w, "acc: next: acc info %s\n", format.Quote(cmp.Or(set.folder, ".")))
 	case out.isMoved():
 		fmt.Fprintf(w, "acc: the file was renamed or moved while acc wrote it; %s is its old name\n",
-			format.Quote(out.name))
+			fileName(out.name))
 	default:
-		fmt.Fprintf(w, "acc: next: acc analyze %s\n", format.Quote(out.name))
+		fmt.Fprintf(w, "acc: next: acc analyze %s\n", fileName(out.name))
 	}
 }
 

@@ -288,8 +288,8 @@ func runRedact(ctx context.Context, errOut io.Writer, name string, o redactOptio
 	if err := out.close(); err != nil {
 		return err
 	}
-	fmt.Fprintf(errOut, "acc: %s has %s of %s; %s\n", format.Quote(out.name), humanize.Plural(checked.Events, "event"),
-		format.Quote(in.name), sayRedacted(note))
+	fmt.Fprintf(errOut, "acc: %s has %s of %s; %s\n", fileName(out.name), humanize.Plural(checked.Events, "event"),
+		fileName(in.name), sayRedacted(note))
 	fmt.Fprintf(errOut, "acc: checked: %s\n", sayChecked(checked))
 	if revealed.Truncated {
 		fmt.Fprintf(errOut, "acc: the original stops before its end, and so does the new one\n")
@@ -340,7 +340,7 @@ func runDryRun(ctx context.Context, out io.Writer, name string, o redactOptions)
 // revealsText lists what a capture gives away; with options, what redact would do to it.
 func revealsText(out io.Writer, r *redact.Revealed, o *redactOptions) error {
 	var s sheet
-	s.row("capture", "%s", format.Quote(r.File))
+	s.row("capture", "%s", fileName(r.File))
 	if r.Redacted {
 		s.row("redacted", "it is redacted: what is listed are pseudonyms")
 	}
@@ -412,7 +412,7 @@ func runRedactCheck(ctx context.Context, out io.Writer, original, safe string, a
 	}
 	c, err := redact.Check(a.all(ctx), revealed, io.NewSectionReader(b.file, 0, b.bytes))
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return &hinted{fmt.Errorf("%s is cut off: %w", format.Quote(safe), err),
+		return &hinted{fmt.Errorf("%s is cut off: %w", fileName(safe), err),
 			"what is missing can't be searched: redact the original again, or check what acc repair makes of this file"}
 	}
 	if err != nil {
@@ -432,8 +432,8 @@ func runRedactCheck(ctx context.Context, out io.Writer, original, safe string, a
 // checkedText prints the outcome of a check.
 func checkedText(out io.Writer, original, safe string, c *redact.Checked) error {
 	var s sheet
-	s.row("original", "%s", format.Quote(original))
-	s.row("redacted", "%s", format.Quote(safe))
+	s.row("original", "%s", fileName(original))
+	s.row("redacted", "%s", fileName(safe))
 	if c.Ok {
 		s.row("verdict", "nothing of the original's names and addresses is in it, and the events are the same")
 	} else {

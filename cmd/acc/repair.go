@@ -95,12 +95,12 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 	if err := out.close(); err != nil {
 		return err
 	}
-	fmt.Fprintf(errOut, "acc: %s: %s\n", format.Quote(in.name), format.Quote(note.Why))
-	fmt.Fprintf(errOut, "acc: %s has %s; left out: %s\n", format.Quote(out.name),
+	fmt.Fprintf(errOut, "acc: %s: %s\n", fileName(in.name), format.Quote(note.Why))
+	fmt.Fprintf(errOut, "acc: %s has %s; left out: %s\n", fileName(out.name),
 		humanize.Plural(end.Events, "event"), humanize.LeftOut(note.Lost, max(note.Places, 1), note.Events))
 	if out.name != "-" {
-		fmt.Fprintf(errOut, "acc: next: acc analyze %s; keep %s, which is the evidence\n", format.Quote(out.name),
-			format.Quote(in.name))
+		fmt.Fprintf(errOut, "acc: next: acc analyze %s; keep %s, which is the evidence\n", fileName(out.name),
+			fileName(in.name))
 	}
 	return nil
 }

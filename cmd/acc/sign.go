@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/acc-project/acc/evidence/sshsig"
-	"github.com/acc-project/acc/format"
 )
 
 type signOptions struct {
@@ -144,6 +143,6 @@ func writeSignature(errOut io.Writer, capture string, armoured []byte, o signOpt
 	if err := file.close(); err != nil {
 		return err
 	}
-	fmt.Fprintf(errOut, "acc: signed %s: %s\n", format.Quote(capture), format.Quote(o.output))
+	fmt.Fprintf(errOut, "acc: signed %s: %s\n", fileName(capture), fileName(o.output))
 	return nil
 }

@@ -33,7 +33,7 @@ func (v *verified) text(out io.Writer) error {
 	q := format.Quote
 	var s sheet
 	row := s.row
-	row("capture", "%s", q(v.File))
+	row("capture", "%s", fileName(v.File))
 	row("verdict", "%s", verdictWords[v.Verdict])
 	row("file", "%s", report.FileState(&v.Integrity))
 	row("recording", "%s", q(report.RecordingState(&v.Recording)))
