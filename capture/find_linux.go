@@ -253,7 +253,11 @@ func containerNames(links []string) map[string][]string {
 func Names(kind string) (list []string) {
 	switch kind {
 	case KindPID:
-		eachProcess(func(pid uint32) { list = append(list, strconv.FormatUint(uint64(pid), 10)) })
+		eachProcess(func(pid uint32) {
+			if b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); len(b) > 0 { // the kernel's own have none
+				list = append(list, strconv.FormatUint(uint64(pid), 10))
+			}
+		})
 		return list
 	case KindComm, KindNetNS, KindUID:
 		seen := map[string]bool{}

@@ -12,6 +12,7 @@ import (
 	"github.com/acc-project/acc/analysis/conntrack"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/evidence"
@@ -135,4 +136,12 @@ func clients(cmd *cobra.Command, args []string, word string) ([]string, cobra.Sh
 			return nil
 		}})
 	return words, nothing
+}
+
+// plainUsage takes the quotes away in which flags name their values: shells show them as they are.
+func plainUsage(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "`", "") })
+	for _, c := range cmd.Commands() {
+		plainUsage(c)
+	}
 }

@@ -57,6 +57,9 @@ func run(args []string) int {
 		}
 	}()
 	root := newRootCommand()
+	if len(args) > 0 && args[0] == cobra.ShellCompRequestCmd {
+		plainUsage(root)
+	}
 	root.SetArgs(args)
 	return exitCode(root.ExecuteContext(ctx), os.Stderr)
 }
