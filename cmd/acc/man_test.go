@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cpuguy83/go-md2man/v2/md2man"
 	"github.com/spf13/cobra"
@@ -26,7 +27,7 @@ func (p manPage) file() string { return p.name + "." + p.section }
 // roff is the page as man(1) reads it. The date and the version are the release's.
 func (p manPage) roff() []byte {
 	head := fmt.Sprintf("%% %q %q %q %q %q\n# NAME\n%s \\- %s\n\n", strings.ToUpper(p.name), p.section,
-		os.Getenv("ACC_DATE"), strings.TrimSpace("acc "+os.Getenv("ACC_VERSION")), "acc manual", p.name, p.about)
+		cmp.Or(os.Getenv("ACC_DATE"), time.Now().Format(time.DateOnly)), strings.TrimSpace("acc "+os.Getenv("ACC_VERSION")), "acc manual", p.name, p.about)
 	return foldRoff(asciiRoff(md2man.Render([]byte(head + p.text))))
 }
 
