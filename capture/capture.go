@@ -37,6 +37,9 @@ const (
 	EventsLifecycle Events = "lifecycle"
 )
 
+// FailedRate is how many failed calls of a process a second are recorded by default.
+const FailedRate = 1000
+
 // Options say what to record and for how long. The zero value records with
 // ModeAuto until the context is cancelled.
 type Options struct {

@@ -17,9 +17,6 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// FailedRate is how many failed calls of a process a second are recorded by default.
-const FailedRate = 1000
-
 // What the rate guard lets pass.
 const (
 	guardSaves  = 5                // seconds: so many seconds' calls a process can fail at once
