@@ -8,4 +8,4 @@ package confine
 func Reader(bool) {}
 
 // Exporter does nothing there, either.
-func Exporter() {}
+func Exporter(string) {}

@@ -11,11 +11,21 @@ import (
 )
 
 // Exporter is [Reader] for a command that has made its output under another name, and renames or removes it at the end,
-// in the same folder.
-func Exporter() {
-	restrictFiles(ll.AccessFSRemoveFile | ll.AccessFSMakeReg)
-	f := newFilter(unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2)
-	f.forbid(readerForbidden...)
+// in the same folder. A folder that is not "" is one in which it makes files, too.
+func Exporter(folder string) {
+	f := newFilter(unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_MKDIRAT, unix.SYS_FCHOWN)
+	if folder == "" {
+		restrictFiles(ll.AccessFSRemoveFile | ll.AccessFSMakeReg)
+		f.forbid(unix.SYS_MKDIRAT, unix.SYS_FCHOWN)
+		f.forbid(readerForbidden...)
+	} else {
+		restrictFiles(0, landlock.RWDirs(folder))
+		for _, call := range readerForbidden {
+			if call != unix.SYS_OPENAT {
+				f.forbid(call)
+			}
+		}
+	}
 	_ = f.install()
 }
 
@@ -36,10 +46,10 @@ func Reader(removes bool) {
 }
 
 // restrictFiles denies every access to files that this kernel's Landlock knows but for what is kept, and
-// TCP and UDP. What is open stays open.
-func restrictFiles(kept landlock.AccessFSSet) {
+// TCP and UDP. What is open stays open, and the rules say where more is allowed.
+func restrictFiles(kept landlock.AccessFSSet, but ...landlock.Rule) {
 	c := landlock.Config{HandledAccessFS: landlock.V11.HandledAccessFS &^ kept, HandledAccessNet: landlock.V11.HandledAccessNet}
-	_ = c.BestEffort().Restrict()
+	_ = c.BestEffort().Restrict(but...)
 }
 
 // readerForbidden are calls that a reader has no use for, beside forbidden.

@@ -53,7 +53,7 @@ func Tables() []Table {
 // column is a column of rows that are made of Ts.
 type column[T any] struct {
 	Column
-	get func(v *T, s *Source) Value
+	get func(v *T, s *Source, x *Value) // sets what the column's kind has, and Known
 }
 
 func infos[T any](list []column[T]) (columns []Column) {
@@ -64,10 +64,7 @@ func infos[T any](list []column[T]) (columns []Column) {
 }
 
 func intColumn[T any](name, doc string, of func(*T, *Source) (int64, bool)) column[T] {
-	c := column[T]{Column{Name: name, Kind: Int, Doc: doc}, func(v *T, s *Source) Value {
-		n, known := of(v, s)
-		return Value{N: n, Known: known}
-	}}
+	c := column[T]{Column{Name: name, Kind: Int, Doc: doc}, func(v *T, s *Source, x *Value) { x.N, x.Known = of(v, s) }}
 	if strings.HasSuffix(name, "_ns") {
 		c.Unit = "ns"
 	}
@@ -79,27 +76,18 @@ func count[T any](name, doc string, of func(*T, *Source) uint64) column[T] {
 }
 
 func textColumn[T any](name, doc string, of func(*T, *Source) string) column[T] {
-	return column[T]{Column{Name: name, Kind: Text, Doc: doc}, func(v *T, s *Source) Value {
-		text := of(v, s)
-		return Value{S: text, Known: text != ""}
+	return column[T]{Column{Name: name, Kind: Text, Doc: doc}, func(v *T, s *Source, x *Value) {
+		x.S = of(v, s)
+		x.Known = x.S != ""
 	}}
 }
 
 func flagColumn[T any](name, doc string, of func(*T, *Source) (yes, known bool)) column[T] {
-	return column[T]{Column{Name: name, Kind: Flag, Doc: doc}, func(v *T, s *Source) Value {
-		yes, known := of(v, s)
-		if yes {
-			return Value{N: 1, Known: known}
-		}
-		return Value{Known: known}
-	}}
+	return column[T]{Column{Name: name, Kind: Flag, Doc: doc}, func(v *T, s *Source, x *Value) { x.flag(of(v, s)) }}
 }
 
 func timeColumn[T any](name, doc string, of func(*T, *Source) (unixNS int64, known bool)) column[T] {
-	return column[T]{Column{Name: name, Kind: Time, Doc: doc}, func(v *T, s *Source) Value {
-		ns, known := of(v, s)
-		return Value{N: ns, Known: known}
-	}}
+	return column[T]{Column{Name: name, Kind: Time, Doc: doc}, func(v *T, s *Source, x *Value) { x.N, x.Known = of(v, s) }}
 }
 
 // identity are the columns with which all tables begin.
@@ -121,47 +109,29 @@ func columnsOf[T any](begin []column[T], list []report.Column[T], derived ...str
 			Derived: slices.Contains(derived, f.Name), Asked: !r.Key && f.Kind == filter.Time}}
 		switch f.Kind {
 		case filter.Flag:
-			c.Kind, c.get = Flag, func(v *T, s *Source) (x Value) {
-				yes, known := f.Yes(v, s.Env)
-				if x.Known = known; yes {
-					x.N = 1
-				}
-				return x
-			}
+			c.Kind, c.get = Flag, func(v *T, s *Source, x *Value) { x.flag(f.Yes(v, s.Env)) }
 		case filter.Text:
-			c.Kind, c.get = Text, func(v *T, s *Source) (x Value) {
-				x.S, x.Known = f.Text(v, s.Env)
-				return x
-			}
+			c.Kind, c.get = Text, func(v *T, s *Source, x *Value) { x.S, x.Known = f.Text(v, s.Env) }
 		case filter.Address:
-			c.Kind, c.get = Addr, func(v *T, s *Source) (x Value) {
-				x.A, x.Known = f.Addr(v, s.Env)
-				return x
-			}
+			c.Kind, c.get = Addr, func(v *T, s *Source, x *Value) { x.A, x.Known = f.Addr(v, s.Env) }
 		case filter.Time:
-			c.Kind, c.get = Time, func(v *T, s *Source) (x Value) {
+			c.Kind, c.get = Time, func(v *T, s *Source, x *Value) {
 				ns, known := f.Int(v, s.Env)
-				if known {
+				if x.Known = false; known {
 					x.N, x.Known = s.wall(ns)
 				}
-				return x
 			}
 		default:
 			if c.Kind = Int; r.Wide {
 				c.Kind = Uint
 			}
-			c.get = func(v *T, s *Source) (x Value) {
-				x.N, x.Known = f.Int(v, s.Env)
-				return x
-			}
+			c.get = func(v *T, s *Source, x *Value) { x.N, x.Known = f.Int(v, s.Env) }
 		}
 		begin = append(begin, c)
 		if f.Name == "ts" {
 			get := c.get
-			begin = append(begin, intColumn("ts_ns", "the same, nanoseconds since 1970", func(v *T, s *Source) (int64, bool) {
-				x := get(v, s)
-				return x.N, x.Known
-			}))
+			begin = append(begin, column[T]{Column{Name: "ts_ns", Kind: Int, Unit: "ns",
+				Doc: "the same, nanoseconds since 1970"}, get})
 		}
 	}
 	return begin
@@ -215,7 +185,7 @@ var connectionColumns = columnsOf(
 	}, "of its first event, which acc explain takes; less than 0 if it was there all the time without an event"),
 	report.ConnectionColumns(),
 	"id", "end_reason", "community_id", "established_ns", "queued_ns", "accepted_ns", "closed_ns", "end_ns",
-	"server_closed_ns", "began_ns")
+	"server_closed_ns", "began_ns", "alive_ns")
 
 var attemptColumns = columnsOf(
 	identity(func(p *pairing.Pair, _ *Source) int64 {

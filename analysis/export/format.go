@@ -34,6 +34,7 @@ var Formats = []Format{
 	})},
 	{Name: "tsv", Doc: "tab-separated, as ClickHouse and PostgreSQL read it", Tables: true, open: textFormat((*lines).tsv,
 		func(l *lines) { l.heads("\t", "\n") })},
+	{Name: "parquet", Doc: "a folder of Parquet files, for DuckDB, ClickHouse, Spark", Tables: true, Folder: true, open: asLake},
 }
 
 // FormatNames are the names of all formats.

@@ -29,7 +29,7 @@ type rowsOf[T any] struct {
 // of fills the row of a value.
 func (r *rowsOf[T]) of(v *T, s *Source) []Value {
 	for i := range r.columns {
-		r.row[i] = r.columns[i].get(v, s)
+		r.columns[i].get(v, s, &r.row[i])
 	}
 	return r.row
 }

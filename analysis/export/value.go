@@ -27,12 +27,18 @@ var kindNames = [...]string{Int: "integer", Uint: "integer", Flag: "boolean", Te
 // String is the kind's name.
 func (k Kind) String() string { return kindNames[k] }
 
-// Value is one cell. What it holds is said by the kind of its column.
+// Value is one cell. What it holds is said by the kind of its column; the rest may be what the cell had before.
 type Value struct {
 	Known bool
 	N     int64 // of Int, Uint (its bits), Flag (0 or 1), Time
 	S     string
 	A     netip.Addr
+}
+
+func (v *Value) flag(yes, known bool) {
+	if v.N, v.Known = 0, known; yes {
+		v.N = 1
+	}
 }
 
 // AppendText appends a value as text without quotes or escapes: what is not known is empty.

@@ -59,13 +59,20 @@ In CSV, text that a spreadsheet would execute begins with a ': =1+1 becomes '=1+
 TSV, what is not printable is written as an escape, like \n, and a backslash as two. What is
 not known is an empty cell in CSV, \N in TSV, null in JSON.
 
+Parquet is a folder: TABLE/date=DAY/host=HOST/CAPTURE-ID.parquet, the day on which the recording
+began. It has all tables, and of connections and attempts the columns that can't be worked out
+of others (--fields with --table has any). Host and date are in the names alone. Times are of
+microseconds; ts_ns has the nanoseconds. What was exported before is not overwritten without
+--replace. docs/FLEET.md has queries for DuckDB and ClickHouse.
+
 Acc exports a damaged capture as far as it goes, names it, and exits with its code (acc help
 exit-codes); so does a folder in which one capture is damaged. An output file gets its name
 when it is complete. Files of one recording (acc record --rotate-size) are one capture.`,
 		Example: `  acc export --format csv incident.acc -o incident.csv
   acc export --format jsonl -f 'queue_wait > 10ms' incident.acc
   acc export --format tsv --fields host,ts,raddr,rport,queue_wait_ns incident.acc
-  acc export --format csv --table captures *.acc`,
+  acc export --format csv --table captures *.acc
+  acc export --format parquet incident.acc -o lake`,
 		ValidArgsFunction: captureFiles,
 		Args:              someCaptures,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -78,13 +85,14 @@ when it is complete. Files of one recording (acc record --rotate-size) are one c
 	takesRead(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", "", "write this `FORMAT`: "+strings.Join(export.FormatNames(), ", "))
-	f.StringVarP(&o.output, "output", "o", "-", "the new `FILE`; -: standard output")
-	f.StringSliceVar(&o.tables, "table", nil, "`NAME` of the table: "+strings.Join(export.TableNames, ", "))
+	f.StringVarP(&o.output, "output", "o", "-", "the new `FILE`, or folder of parquet; -: standard output")
+	f.StringSliceVar(&o.tables, "table", nil, "`NAME` of the table, of parquet several: "+strings.Join(export.TableNames, ", "))
 	f.StringSliceVar(&o.fields, "fields", nil, "only these `COLUMNS`, in this order, like ts,raddr,queue_wait_ns")
 	f.StringVar(&o.from, "from", "", "only what was there at this `TIME` or later: 15:04:05 (the recorded host's "+
 		"clock), 2026-11-24T15:04:05Z, or 90s (after the start)")
 	f.StringVar(&o.until, "until", "", "only what was there at this `TIME` or earlier; same forms as --from")
 	f.BoolVar(&o.force, "force", false, "overwrite the output file if it exists")
+	f.BoolVar(&o.force, "replace", false, "the same; in a folder, overwrite the files of these captures")
 	f.BoolVar(&o.salvage, "salvage", false, "skip corrupt parts, report them, and go on")
 	filterFlag(cmd, &o.filter, ofPairs, ofConnections)
 	values(cmd, "format", words...)
@@ -100,7 +108,7 @@ when it is complete. Files of one recording (acc record --rotate-size) are one c
 		return beginning(names, word), nothing | cobra.ShellCompDirectiveNoSpace
 	})
 	anyFile(cmd, "output")
-	group(cmd, "What to write", "format", "output", "force", "table", "fields")
+	group(cmd, "What to write", "format", "output", "force", "replace", "table", "fields")
 	group(cmd, "What to read", "read", "salvage", "filter", "from", "until")
 	return cmd
 }
@@ -138,6 +146,8 @@ func (o *exportOptions) check() error {
 	case !o.is.Tables && len(o.tables)+len(o.fields) > 0:
 		return &usageError{fmt.Errorf("--table and --fields are for formats with rows; %s has its own", o.format),
 			"without --table and --fields"}
+	case o.is.Folder && o.output == "-":
+		return &usageError{fmt.Errorf("--format %s writes a folder of files", o.format), "name it with -o"}
 	case !o.is.Folder && len(o.tables) > 1:
 		return &usageError{fmt.Errorf("--format %s writes one table, not %d", o.format, len(o.tables)),
 			"run it for each table"}
@@ -177,13 +187,14 @@ func (o *exportOptions) checkFields() error {
 // compile compiles the expression for what is exported.
 func (o *exportOptions) compile() (err error) {
 	table := export.TableNames[o.table()]
-	rows := table == export.Connections || table == export.Attempts
+	rows := len(o.tables) == 0 || slices.Contains(o.tables, export.Connections) ||
+		slices.Contains(o.tables, export.Attempts)
 	switch {
 	case !rows && (o.filter != "" || o.from != "" || o.until != ""):
 		return &usageError{fmt.Errorf("-f, --from and --until choose connections and attempts; %s are of whole captures",
 			table), "without them"}
 	case o.filter == "":
-	case o.is.Folder && len(o.tables) == 0:
+	case o.is.Folder && len(o.tables) != 1:
 		both := analyzeOptions{filter: o.filter}
 		o.pairFilter, o.connectionFilter, err = both.compileBoth()
 	case table == export.Attempts:
@@ -209,28 +220,49 @@ func runExport(ctx context.Context, out, errOut io.Writer, names []string, o exp
 	if o.output == "-" && o.is.Binary && onTerminal(out) {
 		return &usageError{fmt.Errorf("%s is not for a terminal", o.format), "use -o FILE"}
 	}
-	to, err := newTarget(out, o.output, o.force)
+	sink, to, err := o.open(out)
 	if err != nil {
 		return err
 	}
 	defer to.discard()
-	sink, err := o.is.New(to, export.Options{Tables: o.tables, Fields: o.fields})
-	if err != nil {
-		return err
-	}
-	confineExport()
-	x := exporter{o: &o, sink: sink, out: out, errOut: errOut}
+	x := exporter{o: &o, name: to.name, sink: sink, out: out, errOut: errOut}
 	if err := x.all(ctx, names, ins, errs); err != nil {
+		_ = sink.Close() // what was written is no use, or flushed where it goes on
 		return err
 	}
 	if err := errors.Join(sink.Close(), to.commit()); err != nil {
 		return writeFailed(to.name, err)
 	}
-	x.conclude(to.name)
+	x.conclude()
 	if x.worst != exitOK {
 		return exited(x.worst)
 	}
 	return nil
+}
+
+// open makes the output and what writes to it, and confines this process.
+func (o *exportOptions) open(out io.Writer) (export.Sink, *target, error) {
+	options := export.Options{Tables: o.tables, Fields: o.fields}
+	if o.is.Folder {
+		to, err := newFolder(o.output, o.force)
+		if err != nil {
+			return nil, nil, err
+		}
+		sink, err := o.is.NewLake(to, options)
+		confineExport(o.output)
+		return sink, &target{name: o.output}, err
+	}
+	to, err := newTarget(out, o.output, o.force)
+	if err != nil {
+		return nil, nil, err
+	}
+	sink, err := o.is.New(to, options)
+	if err != nil {
+		to.discard()
+		return nil, nil, err
+	}
+	confineExport("")
+	return sink, to, nil
 }
 
 // writeFailed is the error of writing an output.

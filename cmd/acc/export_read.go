@@ -25,6 +25,7 @@ import (
 // exporter gives captures to a sink.
 type exporter struct {
 	o           *exportOptions
+	name        string // of the output
 	sink        export.Sink
 	out, errOut io.Writer
 
@@ -62,7 +63,7 @@ func (x *exporter) all(ctx context.Context, names []string, ins []*input, errs [
 		var ends *sinkError
 		switch {
 		case errors.As(err, &ends):
-			return writeFailed(x.o.output, ends.error)
+			return writeFailed(x.name, ends.error)
 		case errors.As(err, new(exited)), errors.As(err, new(*usageError)), errors.As(err, new(*filter.Error)):
 			return err
 		case err != nil:
@@ -109,7 +110,15 @@ func (x *exporter) unreadable(name string, err error) error {
 	}
 	x.captures++
 	x.damaged++
-	return written(x.sink.End(&export.Source{File: name, Failed: err.Error()}, nil))
+	return beginFailed(x.sink.End(&export.Source{File: name, Failed: err.Error()}, nil))
+}
+
+// beginFailed is the error of beginning to write a capture: what was exported before ends nothing.
+func beginFailed(err error) error {
+	if errors.As(err, new(*export.ExistsError)) {
+		return &hinted{err, "overwrite it with --replace"}
+	}
+	return written(err)
 }
 
 // capture exports one capture, and closes it. The error is what is wrong with it, or a sinkError.
@@ -152,7 +161,7 @@ func (x *exporter) capture(ctx context.Context, in *input) error {
 		source.Clock.Add(b.Clocks...)
 	}
 	if err := x.sink.Begin(source); err != nil {
-		return written(err)
+		return beginFailed(err)
 	}
 	p := in.showProgress(x.errOut, o.output == "-", x.out)
 	defer p.stop()
@@ -232,7 +241,7 @@ func (x *exporter) count(in *input, s *export.Source, r *analysis.Result) {
 }
 
 // conclude says what was exported.
-func (x *exporter) conclude(name string) {
+func (x *exporter) conclude() {
 	text := humanize.Plural(uint64(x.captures), "capture")
 	if c, a := x.sink.Wants(); c || a {
 		var parts []string
@@ -250,7 +259,7 @@ func (x *exporter) conclude(name string) {
 	if x.damaged > 0 {
 		text += fmt.Sprintf("; %s damaged", humanize.Count(uint64(x.damaged)))
 	}
-	fmt.Fprintf(x.errOut, "acc: %s: %s\n", format.Quote(name), text)
+	fmt.Fprintf(x.errOut, "acc: %s: %s\n", format.Quote(x.name), text)
 	if x.o.filter != "" {
 		fmt.Fprintf(x.errOut, "acc: only what the filter selects: %s of %s (-f %s)\n", humanize.Count(x.did),
 			humanize.Count(x.seen), format.Quote(oneLine(x.o.filter)))

@@ -15,7 +15,7 @@ import (
 	"github.com/acc-project/acc/confine"
 )
 
-// confineExport gives up what export does not need when all files are open; tests replace it.
+// confineExport gives up what export does not need when all files are open but those in a folder; tests replace it.
 var confineExport = confine.Exporter
 
 // target is where an export is written: a file that has another name until it is complete, or standard output.
