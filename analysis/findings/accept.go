@@ -50,7 +50,9 @@ func fdExhausted(c *Capture, l *Listener) []found {
 	if span := m.LastNS - m.FirstNS; m.Count > 1 && span > 0 {
 		often += " in " + say.CallsFor(span)
 	}
-	return one(Critical, m.Count, m.Samples(), next, "%s: "+text, l.Label, often, cmp.Or(l.Short, l.By))
+	list := one(Critical, m.Count, m.Samples(), next, "%s: "+text, l.Label, often, cmp.Or(l.Short, l.By))
+	list[0].who = l.Short
+	return list
 }
 
 // aborted finds accepts that returned the error of a connection.

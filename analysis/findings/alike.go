@@ -19,14 +19,14 @@ func (f *Finding) Members() []Finding {
 	return f.members
 }
 
-// Alike makes one finding of those, sorted, that have the same id at listeners of one program, and the same next. The
-// worst one gives the text; each is a part with what it caused. At most keep of them are parts, and three of one
+// Alike makes one finding of those, sorted, that have the same id at listeners of one program, and the same
+// next but for the process. The worst one gives the text; each is a part with what it caused. At most keep of them are parts, and three of one
 // process; negative: all.
 func Alike(list []Finding, keep int) []Finding {
 	type like struct{ id, program, next string }
 	of := map[like][]Finding{}
 	key := func(f *Finding) (like, bool) {
-		return like{f.ID, programOf(f.Owner), f.Next}, f.Listener != 0 && f.Owner != ""
+		return like{f.ID, programOf(f.Owner), cmp.Or(f.general, f.Next)}, f.Listener != 0 && f.Owner != ""
 	}
 	for i := range list {
 		if k, ok := key(&list[i]); ok {
@@ -63,6 +63,9 @@ func several(members []Finding, keep int) Finding {
 		m := &members[i]
 		if m.Owner != f.Owner {
 			f.Owner = programOf(f.Owner)
+		}
+		if m.Next != f.Next {
+			f.Next = f.general // PID stands for each
 		}
 		if m.NetNS != f.NetNS {
 			f.NetNS = 0

@@ -54,6 +54,7 @@ type Finding struct {
 	// known
 	Owner string `json:"owner"`
 
+	general string // next, without the id of a process
 	members []Finding
 }
 

@@ -5,7 +5,9 @@ package findings
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/acc-project/acc/analysis/stats"
@@ -76,6 +78,7 @@ type found struct {
 	lead     int64     // for how long before the first evidence it was so, at most
 	parts    []found   // of the same kind, or an effect
 	effect   bool      // of a part: it is slow-accept
+	who      string    // name[pid] of the process that next calls PID; "": not known, or several
 }
 
 // Judge applies all rules. At most keep findings of each kind are listed, negative: all, and
@@ -152,8 +155,15 @@ func (c *Capture) finding(kind Kind, l *Listener, f found) judged {
 			l.explain(&j.Finding)
 		}
 	}
+	j.general = j.Next
+	if _, pid, ok := strings.Cut(f.who, "["); ok && strings.HasSuffix(pid, "]") {
+		j.Next = placeholder.ReplaceAllString(j.Next, strings.TrimSuffix(pid, "]"))
+	}
 	return j
 }
+
+// placeholder is a process id in what to do.
+var placeholder = regexp.MustCompile(`\bPID\b`)
 
 // evidence gives the events that show something, with their times.
 func (c *Capture) evidence(samples []stats.Sample) []Evidence {

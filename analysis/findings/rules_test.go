@@ -351,6 +351,28 @@ func TestLeading(t *testing.T) {
 	}
 }
 
+// What to do names the process, unless it is about several.
+func TestNextNamesTheProcess(t *testing.T) {
+	l := func(inode uint64, owner string) *Listener {
+		return &Listener{Inode: inode, Label: "x", Owner: owner, Short: owner, Marks: marked(FDExhausted, 1)}
+	}
+	for _, x := range []struct {
+		list []*Listener
+		want string
+	}{
+		{[]*Listener{l(1, "s[7]")}, "ls /proc/7/fd"},
+		{[]*Listener{l(1, "s[7]"), l(2, "s[7]")}, "ls /proc/7/fd"},
+		{[]*Listener{l(1, "s[7]"), l(2, "s[8]")}, "ls /proc/PID/fd"},
+		{[]*Listener{{Inode: 1, By: "s[7] and 2 more", Marks: marked(FDExhausted, 1)}}, "ls /proc/PID/fd"},
+	} {
+		c := Capture{Listeners: x.list, Time: func(int64) *time.Time { return nil }, Complete: true}
+		list, _, _ := Judge(&c, 10)
+		if len(list) != 1 || !strings.HasPrefix(list[0].Next, x.want) || list[0].Listeners != len(x.list) {
+			t.Errorf("%d listeners: %+v; want %q", len(x.list), list, x.want)
+		}
+	}
+}
+
 // Alike findings are one, as bad as the worst, each with what it caused.
 func TestAlike(t *testing.T) {
 	part := func(l uint64) []Part { return []Part{{ID: "slow-accept", Listener: l}} }

@@ -66,7 +66,7 @@ func slowWaits(c *Capture, l *Listener) []found {
 	who, next := slowNext(c, l)
 	return []found{{
 		severity: s, weight: q.Slow + q.Stuck + q.Left, evidence: inOrder(evidence), next: next,
-		text: l.Label + who + strings.Join(parts, "; "), lead: max(q.Waits.Quantiles().Max, q.LeftNS, q.OldestNS),
+		who: l.alone(), text: l.Label + who + strings.Join(parts, "; "), lead: max(q.Waits.Quantiles().Max, q.LeftNS, q.OldestNS),
 	}}
 }
 
@@ -197,7 +197,7 @@ func slowNext(c *Capture, l *Listener) (who, next string) {
 	q := l.Queue
 	who = ": "
 	next = "the program does not call accept often enough: see what its accepting thread does between two calls (acc " +
-		"analyze --pairs, perf, strace -p); " +
+		"analyze --pairs, perf top -p PID, strace -f -p PID); " +
 		"then let a thread of its own accept, or start more workers"
 	switch {
 	case l.Attempts == 0 && !c.Blind:
@@ -215,6 +215,14 @@ func slowNext(c *Capture, l *Listener) (who, next string) {
 		next = l.StandsDo
 	}
 	return who, next
+}
+
+// alone is the process that accepts, name[pid], "" if several do, or it is not known.
+func (l *Listener) alone() string {
+	if len(l.Workers) == 1 {
+		return l.Workers[0].Who
+	}
+	return ""
 }
 
 // atLeast says that a duration is a lower bound.
