@@ -187,7 +187,7 @@ var queueCases = []findingCase{
 		for i := range 20 {
 			m.script(fmt.Sprintf("q%d c%d:1,104 w100 e5 a5.%d:7", 3000+i, 3000+i, 3000+i))
 		}
-	}, "dead-on-arrival warning, slow-accept notice"},
+	}, "slow-accept warning (dead-on-arrival warning)"},
 	{"health checks, and nobody else", func(m *maker) {
 		m.step = 1e5
 		for i := range 40 {
@@ -210,7 +210,7 @@ var queueCases = []findingCase{
 		for i := range 20 {
 			m.script(fmt.Sprintf("q%d w1100 g%d e5 a5.%d:8", 3000+i, 3000+i, 3000+i))
 		}
-	}, "dead-on-arrival critical, slow-accept critical"},
+	}, "slow-accept critical (dead-on-arrival critical)"},
 	{"clients that close their side at once", func(m *maker) {
 		m.step = 1e5
 		for i := range 20 {

@@ -263,10 +263,12 @@ func dead(c *Capture, l *Listener) []found {
 		text = fmt.Sprintf("%s of %s %s dead on arrival: the client had sent RST while in the queue%s",
 			say.Calls(m.N()), say.CallsOf(l.Accepted, "accepted connection"), were(m.N()), more)
 	}
-	return one(s, n, evidence,
+	list := one(s, n, evidence,
 		"if clients give up, slow-accept says how long they had waited; short-lived ones with a RST at once are "+
 			"health checks or scans (acc analyze --connections)",
 		"%s: %s", l.Label, text)
+	list[0].kept = 5*kept >= 4*n
+	return list
 }
 
 // address finds programs that were left with another address than the peer's.

@@ -13,6 +13,21 @@ import (
 // stands behind.
 var causes = []Kind{Abandon, LimitZero, FDExhausted, UringEnded, ConcurrencyLimit, SlowAccept, QueueOverflow, QueueFull}
 
+// follows reports whether one of these kinds can be the cause of a finding. Who has no descriptor left may accept with a
+// spare one and close at once. Clients that are kept waiting leave: the connection is dead when it is accepted.
+func (f *judged) follows(cause Kind) bool {
+	at := slices.Index(causes, cause)
+	switch {
+	case at < 0:
+		return false
+	case f.kind == TurnedAway:
+		return cause == FDExhausted
+	case f.kind == DeadOnArrival:
+		return f.kept && at <= slices.Index(causes, SlowAccept)
+	}
+	return slices.Index(causes, f.kind) > at
+}
+
 // graceNS is how long after a cause its effects may begin, and end.
 const graceNS = 2e9
 
@@ -57,15 +72,17 @@ func (f *Finding) part() Part {
 // joined makes one finding of those of a listener that have one cause and were at the same time: the others
 // become its parts. The finding is as bad as the worst of them.
 func joined(all []judged) []judged {
-	slices.SortStableFunc(all, func(x, y judged) int {
-		return slices.Index(causes, x.kind) - slices.Index(causes,
-			y.kind)
-	})
+	place := func(f *judged) int { // causes come before what they cause
+		if i := slices.Index(causes, f.kind); i >= 0 {
+			return i
+		}
+		return len(causes)
+	}
+	slices.SortStableFunc(all, func(x, y judged) int { return place(&x) - place(&y) })
 	var list []judged
 	for _, f := range all {
 		i := slices.IndexFunc(list, func(cause judged) bool {
-			return slices.Contains(causes, f.kind) && slices.Contains(causes, cause.kind) && cause.kind != f.kind &&
-				cause.span.meets(f.span)
+			return f.follows(cause.kind) && cause.span.meets(f.span)
 		})
 		if i < 0 {
 			list = append(list, f)

@@ -78,6 +78,7 @@ type found struct {
 	lead     int64     // for how long before the first evidence it was so, at most
 	parts    []found   // of the same kind, or an effect
 	effect   bool      // of a part: it is slow-accept
+	kept     bool      // of the dead: most had been kept waiting
 	who      string    // name[pid] of the process that next calls PID; "": not known, or several
 }
 
@@ -122,6 +123,7 @@ type judged struct {
 	kind   Kind
 	weight uint64
 	span   span // when it was
+	kept   bool
 }
 
 // times gives the wall clock of a time, nil if that is not known.
@@ -133,7 +135,7 @@ func (c *Capture) times(s span) (since, until *time.Time) {
 }
 
 func (c *Capture) finding(kind Kind, l *Listener, f found) judged {
-	j := judged{kind: kind, weight: f.weight, span: spanOf(f.evidence, f.lead)}
+	j := judged{kind: kind, weight: f.weight, span: spanOf(f.evidence, f.lead), kept: f.kept}
 	j.Finding = Finding{ID: ids[kind], Severity: f.severity, Text: f.text, Next: f.next,
 		Evidence: c.evidence(f.evidence), NetNS: f.netNS, Parts: []Part{}}
 	for _, p := range f.parts {

@@ -167,6 +167,18 @@ func TestRules(t *testing.T) {
 		}(), Attempts: 9,
 			Queue: &Queue{SYNs: 10, FullNS: 2e9, Slow: 3, Over: 3, Waits: waits(2e8, 2e8, 2e8)}},
 			want: "critical fd-exhausted (slow-accept, queue-overflow, queue-full)"},
+		{name: "a spare descriptor, by which clients are turned away", l: Listener{Marks: marked(FDExhausted, 3),
+			Queue: &Queue{Outcomes: Outcomes{Ended: 30, Turned: 26, TurnedAt: *events(26)}}},
+			want: "critical fd-exhausted (turned-away)"},
+		{name: "turned away while the queue is full", l: Listener{Marks: marked(QueueOverflow, 3),
+			Queue: &Queue{SYNs: 3, Outcomes: Outcomes{Ended: 30, Served: 4, Turned: 26, TurnedAt: *events(26)}}},
+			want: "critical turned-away, warning queue-overflow"},
+		{name: "dead, after they had waited", l: Listener{Attempts: 9, Accepted: 9, Marks: marked(DeadOnArrival, 3),
+			Queue: &Queue{Slow: 3, Over: 3, LateDead: 3, Waits: waits(2e8, 2e8, 2e8)}},
+			want: "notice slow-accept (dead-on-arrival)"},
+		{name: "dead at once, and others waited", l: Listener{Attempts: 9, Accepted: 9, Marks: marked(DeadOnArrival, 3),
+			Queue: &Queue{Slow: 3, Over: 3, LateDead: 1, Waits: waits(2e8, 2e8, 2e8)}},
+			want: "notice slow-accept, notice dead-on-arrival"},
 		{name: "two causes", l: Listener{Marks: func() Marks {
 			m := marked(FDExhausted,
 				1)
