@@ -211,8 +211,8 @@ func socatFull(s *stage) {
 			now++
 			peak = max(peak, now)
 			mu.Unlock()
-			// not all as long, so that they don't leave together
-			time.Sleep(time.Duration(600+stay.Add(37)%200) * time.Millisecond)
+			// Not all as long, so that they don't leave together; long against what a fork takes on a busy machine.
+			time.Sleep(time.Duration(2000+stay.Add(97)%600) * time.Millisecond)
 			mu.Lock()
 			now--
 			mu.Unlock()
@@ -222,7 +222,7 @@ func socatFull(s *stage) {
 	if n := s.lines(log, "accepting connection"); n != 12*s.records || r.accepted(":8003") != 12 {
 		s.t.Errorf("socat accepted %d, acc %d", n, r.accepted(":8003"))
 	}
-	s.limited(&r, version("socat"), "12 clients at once, 0.6 to 0.8 s each", "clients that were served at once", peak)
+	s.limited(&r, version("socat"), "12 clients at once, 2.0 to 2.6 s each", "clients that were served at once", peak)
 }
 
 func unboundFull(s *stage) {

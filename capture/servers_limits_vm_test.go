@@ -106,7 +106,7 @@ func (s *stage) lockstep(program string, most int, counter string) {
 				}
 				list := served
 				served = nil
-				time.Sleep(400 * time.Millisecond)
+				time.Sleep(2 * time.Second) // long against what a fork takes on a busy machine
 				for _, h := range list {
 					h.Close()
 				}
