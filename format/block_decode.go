@@ -326,9 +326,11 @@ func store(events []Event, rows []int32, nums []int64, f *Field, first int32) {
 	const stride = unsafe.Sizeof(Event{})
 	at := func(row int32) unsafe.Pointer { return unsafe.Add(base, uintptr(row-first)*stride+f.at) }
 	switch {
-	case f.size == 0: // errno
+	case f.size == 0: // errno; where all rows were accepted with one descriptor, they have that already
 		for i, row := range rows {
-			events[row-first].Ret = -int32(nums[i])
+			if nums[i] != 0 {
+				events[row-first].Ret = -int32(nums[i])
+			}
 		}
 	case f.size == 1: // a boolean, too
 		for i, row := range rows {
