@@ -96,9 +96,12 @@ func (a *Analyzer) closePairs(c *Completeness, g *gaps) error {
 	if !c.Truncated && len(c.Skipped) > 0 && a.pairs.Skips == 0 {
 		a.pairs.Skips++ // a part that nothing followed
 	}
+	cut := a.header.Cut()
+	unknown := cut != nil && cut.Reason == "" // the whole has no END: whether events were missed is not known
 	d := pairing.Verdicts{
-		Truncated: c.Truncated, Skips: a.pairs.Skips, MissedIn: g.missedIn > 0, MissedOut: g.missedOut > 0,
-		Losses: &a.pairs.Losses, Unplaced: g.lostOut > a.lost[format.HookSysAccept4][format.Return],
+		Truncated: c.Truncated, Skips: a.pairs.Skips, MissedIn: g.missedIn > 0 || unknown,
+		MissedOut: g.missedOut > 0 || unknown,
+		Losses:    &a.pairs.Losses, Unplaced: g.lostOut > a.lost[format.HookSysAccept4][format.Return],
 		EndNS: a.clock.BootNS, Blocked: map[uint32]int32{}, Left: a.inAccept.left,
 	}
 	if a.end != nil {
@@ -113,7 +116,8 @@ func (a *Analyzer) closePairs(c *Completeness, g *gaps) error {
 // closeConnections ends the connections that have no end yet. If every one that a listener got has
 // its end, ends that the kernel missed are others': of clients on this host.
 func (a *Analyzer) closeConnections(c *Completeness, g *gaps) error {
-	if p := a.header.Repaired; a.behind && !c.Truncated && (p != nil && p.Events > 0 || a.end.Events > a.lastSeq) {
+	if p := a.header.Repaired; a.behind && !c.Truncated && (p != nil && p.Events > 0 || a.end.Events > a.lastSeq ||
+		len(a.header.Cuts) > 0) {
 		a.conns.Skip() // the part up to its end
 	}
 	a.cut = c.Truncated
@@ -239,6 +243,7 @@ func (a *Analyzer) captureInfo() CaptureInfo {
 		ID: h.ID, Host: h.Host, Kernel: h.Kernel, Arch: h.Arch, Mode: h.Mode, Tool: h.Tool,
 		Start: a.at(h.Clock.BootNS), StartNS: h.Clock.BootNS, ZoneSec: h.ZoneSec, Events: a.events,
 		Limits: append([]string{}, h.Limits...), Filters: append([]string{}, h.Filters...), Redacted: h.Redacted,
+		Cuts: append([]format.Cut{}, h.Cuts...),
 	}
 	if a.events > 0 {
 		c.First, c.Last = a.at(a.firstNS), a.at(a.lastNS)

@@ -43,11 +43,12 @@ func (a *Analyzer) lists(r *Result) {
 // judge works out the findings.
 func (a *Analyzer) judge(r *Result) {
 	c := &findings.Capture{
-		Doubts: r.Doubts, Time: a.at, SpanNS: max(a.endNS()-a.header.Clock.BootNS, 1), AtEnd: a.atEnd(),
+		Doubts: r.Doubts, Time: a.at, SpanNS: max(a.endNS()-a.header.Clock.BootNS, 1), AtEnd: a.atEnd(), Before: a.header.Before(),
 		Blind:     a.blind || !a.header.Selection.WholeListeners(),
 		ClockFree: a.free || a.header.Clock.Keeping == format.KeepingFree, Complete: r.Complete, Lost: r.Totals.Lost,
 		EndReason: r.Capture.EndReason, Gap: a.gapMark,
 	}
+	chosen := a.header.Selection != nil && a.header.Selection.Cut
 	for _, x := range r.Caveats {
 		c.Caveats = append(c.Caveats, x.ID)
 	}
@@ -56,5 +57,10 @@ func (a *Analyzer) judge(r *Result) {
 	}
 	r.Meanwhile = a.listeners.Meanwhile()
 	r.SelfTests = a.listeners.Summaries(c, r.Meanwhile)
+	if chosen { // what is not here may be what a rule looks for
+		c.Listeners = nil
+		r.Capture.Limits = append(r.Capture.Limits, "findings about listeners: a condition chose what is in this cut; "+
+			"acc analyze of the whole capture has them")
+	}
 	r.Findings, r.Others.Findings, r.FindingCounts = findings.Judge(c, a.o.Top)
 }

@@ -19,6 +19,7 @@ func (a *Analyzer) recording(c *Completeness, r *Result) audit.Recording {
 		CrossCheck:    r.CrossCheck.Verdict,
 		Counted:       a.totals.Counted,
 		Selected:      a.header.Selection.String(),
+		Part:          len(a.header.Cuts) > 0,
 	}
 	lacks := func(yes bool, format string, args ...any) {
 		if yes {
@@ -32,7 +33,11 @@ func (a *Analyzer) recording(c *Completeness, r *Result) audit.Recording {
 	lacks(len(c.Against) > 0, "what it says of itself does not fit what it holds")
 	lacks(a.end != nil && !a.end.Clean && !c.Truncated, "it was not closed cleanly")
 	lacks(s.Lost > 0, "%s", humanize.Lost(s.Lost))
-	lacks(s.Missed > 0, "%s", humanize.Missed(s.Missed))
+	missed := humanize.Missed(s.Missed)
+	if s.Part && s.Missed > 0 {
+		missed += " in the whole recording, at a time that is not known"
+	}
+	lacks(s.Missed > 0, "%s", missed)
 	lacks(r.CrossCheck.Verdict == crosscheck.VerdictDiffers, "the kernel's counters do not agree")
 	return s
 }

@@ -86,8 +86,10 @@ type CaptureInfo struct {
 	EndReason string `json:"end_reason"`
 	// of which capture this one was made without names and addresses; null: it is none of acc redact
 	Redacted *format.Redacted `json:"redacted"`
-	Limits   []string         `json:"limits"`  // what this recording could not show, a sentence each
-	Filters  []string         `json:"filters"` // what it left out on purpose
+	// how this capture was cut out of another one, the first cut first; empty: it is whole
+	Cuts    []format.Cut `json:"cuts"`
+	Limits  []string     `json:"limits"`  // what this recording could not show, a sentence each
+	Filters []string     `json:"filters"` // what it left out on purpose
 }
 
 // Mark is what somebody noted while it was recorded.

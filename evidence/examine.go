@@ -96,7 +96,7 @@ func Ended(readErr error) bool {
 // ByEnd says what END alone tells of a recording whose events were not read.
 func ByEnd(h *format.Header, end *format.End) audit.Recording {
 	r := audit.Recording{State: audit.Unchecked, Why: []string{}, Lost: end.Lost, ClosedCleanly: end.Clean,
-		CrossCheck: crosscheck.VerdictSilent, Selected: h.Selection.String()}
+		CrossCheck: crosscheck.VerdictSilent, Selected: h.Selection.String(), Part: len(h.Cuts) > 0}
 	if p := h.Repaired; p != nil {
 		r.Why = append(r.Why, "the file was damaged and repaired: parts are missing")
 		if p.Ended { // what the repair left out counts as lost

@@ -36,18 +36,22 @@ type Verification struct {
 	Head    string   `json:"head"`    // chain of the last frame that was read
 	// up to which byte of the file that frame goes: what the head covers; 0: no frame was read
 	HeadBytes int64            `json:"head_bytes"`
-	Frames    uint32           `json:"frames"`    // that were read
-	Events    uint64           `json:"events"`    // that were read
-	ID        string           `json:"id"`        // capture id
-	Ended     bool             `json:"ended"`     // END is there
-	Clean     bool             `json:"clean"`     // and says that everything seen was written or counted
-	Missing   *Missing         `json:"missing"`   // what a truncated capture lacks; null: nothing
-	Skipped   []format.Skip    `json:"skipped"`   // what is corrupt and was left out
-	Repaired  *format.Repaired `json:"repaired"`  // what was done to it; null: it is no repaired capture
-	Redacted  *format.Redacted `json:"redacted"`  // of what it was made; null: names and addresses are the original ones
-	Heads     []HeadResult     `json:"heads"`     // what became of each head that was asked for
-	Log       *LogResult       `json:"log"`       // what the log of --checkpoints is worth; null: there is none
-	Signature SignatureResult  `json:"signature"` // what became of the signature
+	Frames    uint32           `json:"frames"`   // that were read
+	Events    uint64           `json:"events"`   // that were read
+	ID        string           `json:"id"`       // capture id
+	Ended     bool             `json:"ended"`    // END is there
+	Clean     bool             `json:"clean"`    // and says that everything seen was written or counted
+	Missing   *Missing         `json:"missing"`  // what a truncated capture lacks; null: nothing
+	Skipped   []format.Skip    `json:"skipped"`  // what is corrupt and was left out
+	Repaired  *format.Repaired `json:"repaired"` // what was done to it; null: it is no repaired capture
+	Redacted  *format.Redacted `json:"redacted"` // of what it was made; null: names and addresses are the original ones
+	// how it was cut out of another capture, the first cut first; absent: it is whole
+	Cuts []format.Cut `json:"cuts,omitempty"`
+	// whether it is what was cut out of the capture of --parent; absent: that was not asked
+	Parent    *ParentResult   `json:"parent,omitempty"`
+	Heads     []HeadResult    `json:"heads"`     // what became of each head that was asked for
+	Log       *LogResult      `json:"log"`       // what the log of --checkpoints is worth; null: there is none
+	Signature SignatureResult `json:"signature"` // what became of the signature
 
 	CrossCheck crosscheck.Comparison `json:"cross_check"` // what the kernel's own counters say
 
@@ -164,7 +168,7 @@ func Verify(ctx context.Context, src io.Reader, open func(io.Reader) (*Capture, 
 func (v *Verification) read(ctx context.Context, c *Capture, x *Examination, want *wanted) (last *format.Batch,
 	err error) {
 	h := c.Header()
-	v.ID, v.Repaired, v.Redacted = h.ID, h.Repaired, h.Redacted
+	v.ID, v.Repaired, v.Redacted, v.Cuts = h.ID, h.Repaired, h.Redacted, h.Cuts
 	last = &format.Batch{}
 	for ctx.Err() == nil {
 		b, err := c.Next()
@@ -267,4 +271,30 @@ func (v *Verification) unconfirm(why string) {
 		v.Verdict = Unconfirmed
 	}
 	v.Why = append(v.Why, why)
+}
+
+// ParentResult says whether a capture is what was cut out of another one.
+type ParentResult struct {
+	File string `json:"file"` // the capture that it is compared with
+	// proven: cutting that again gives the same; differs: it does not; other: it names another capture, or none
+	Status string `json:"status"`
+	Why    string `json:"why"` // what is wrong, "" if it is proven
+}
+
+// What can become of the proof of a cut.
+const (
+	ParentProven  = "proven"
+	ParentDiffers = "differs"
+	ParentOther   = "other"
+)
+
+// SetParent takes what became of the proof: what is not proven is not what it says that it is.
+func (v *Verification) SetParent(r ParentResult) {
+	v.Parent = &r
+	switch r.Status {
+	case ParentDiffers:
+		v.forge("it is not what was cut out of %s: %s", r.File, r.Why)
+	case ParentOther:
+		v.unconfirm(r.Why)
+	}
 }

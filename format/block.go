@@ -30,6 +30,9 @@ type blockEncoder struct {
 	seams  seams // in what append appended to
 
 	pending pendingRows
+
+	numbered bool    // events have numbers of their own: it is a cut
+	numbers  []int64 // of each
 }
 
 // known is the event that came last of a task, kind and errno. A repeat changes but the values.
@@ -54,7 +57,7 @@ type keyState struct {
 
 // begin is for a new block.
 func (c *blockEncoder) begin() {
-	c.rows, c.firstNS, c.lastNS, c.unlike = 0, math.MaxInt64, math.MinInt64, 0
+	c.rows, c.firstNS, c.lastNS, c.unlike, c.numbers = 0, math.MaxInt64, math.MinInt64, 0, c.numbers[:0]
 	c.in, c.last, c.newest = [maxSets]int32{}, values{}, [maxClasses]newest{}
 	for _, k := range c.known {
 		k.version++
@@ -238,9 +241,16 @@ func (c *blockEncoder) append(b []byte) []byte {
 	c.settle()
 	c.catchUp()
 	c.seams = c.seams[:0]
-	b = appendArrayLen(b, len(Fields))
+	if c.numbered {
+		b = appendArrayLen(b, len(Fields)+1)
+	} else {
+		b = appendArrayLen(b, len(Fields))
+	}
 	for i := range Fields {
 		b = c.column(b, i)
+	}
+	if c.numbered {
+		b = appendNumbers(b, c.numbers)
 	}
 	return b
 }

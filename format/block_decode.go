@@ -16,6 +16,7 @@ type column struct {
 	key   keyKind
 
 	omitted bool // its values are not needed
+	numbers bool // it is that of a cut's numbers of events
 }
 
 // plan matches a header's fields with Fields.
@@ -24,6 +25,13 @@ func plan(specs []FieldSpec) ([]column, error) {
 	known := map[string]bool{}
 	for i, s := range specs {
 		f, ok := FieldByName(s.Name)
+		if s.Name == seqField.Name {
+			if s.Type != seqField.Type || len(s.On) > 0 || s.Key == nil || len(s.Key) > 0 || known[s.Name] {
+				return nil, fmt.Errorf("field %q is written in a way that this version does not know", s.Name)
+			}
+			known[s.Name] = true
+			cols[i] = column{numbers: true}
+		}
 		if !ok {
 			continue
 		}
@@ -67,6 +75,8 @@ type blockDecoder struct {
 	size  int               // bytes of texts
 	same  [1]Event
 	part  []Event
+
+	numbers []int64 // of the events of a cut; empty: they follow from the block's first
 }
 
 // held is a column that was parsed but not yet stored.
@@ -90,9 +100,16 @@ func (d *blockDecoder) decode(b []byte, rows int) error {
 		d.held = make([]held, n)
 	}
 	d.begin(rows)
-	d.same[0] = Event{}
+	d.same[0], d.numbers = Event{}, d.numbers[:0]
 	for i, c := range d.cols {
 		d.held[i].vary = false
+		if c.numbers {
+			var err error
+			if d.numbers, b, err = parseNumbers(b, d.numbers, rows); err != nil {
+				return err
+			}
+			continue
+		}
 		if c.field == nil {
 			size, err := check(b)
 			if err != nil {
@@ -170,6 +187,11 @@ func (d *blockDecoder) store(at *cursor, events []Event, firstSeq uint64) {
 	for i := range events {
 		events[i] = d.same[0]
 		events[i].Seq = firstSeq + uint64(first+i)
+	}
+	if len(d.numbers) > 0 {
+		for i, n := range d.numbers[first:at.row] {
+			events[i].Seq = uint64(n)
+		}
 	}
 	from := at.in
 	for set, rows := range d.rows.of[:len(onMasks)] {

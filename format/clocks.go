@@ -54,6 +54,44 @@ func (c *Clocks) At(bootNS int64) Clock {
 	return c.pairs[n]
 }
 
+// All are the pairs that are kept but for the header's, the earliest first.
+func (c *Clocks) All() []Clock { return c.pairs[1:] }
+
+// From is the first boot time of which the wall clock says that it was at t or later.
+func (c *Clocks) From(t time.Time) int64 {
+	for i, p := range c.pairs {
+		boot := bootAt(p, t)
+		if i > 0 {
+			boot = max(boot, p.BootNS)
+		}
+		if i == len(c.pairs)-1 || boot < c.pairs[i+1].BootNS {
+			return boot
+		}
+	}
+	return 0 // there is always the header's
+}
+
+// Until is the last boot time of which the wall clock says that it was at t or earlier.
+func (c *Clocks) Until(t time.Time) int64 {
+	for i := len(c.pairs) - 1; i > 0; i-- {
+		boot := bootAt(c.pairs[i], t)
+		if i < len(c.pairs)-1 {
+			boot = min(boot, c.pairs[i+1].BootNS-1)
+		}
+		if boot >= c.pairs[i].BootNS {
+			return boot
+		}
+	}
+	boot := bootAt(c.pairs[0], t)
+	if len(c.pairs) > 1 {
+		boot = min(boot, c.pairs[1].BootNS-1)
+	}
+	return boot
+}
+
+// bootAt is when a wall clock that goes on from a pair comes to a time.
+func bootAt(p Clock, t time.Time) int64 { return p.BootNS + int64(t.Sub(time.Unix(0, p.RealNS))) }
+
 // Known reports whether a boot time has a place on the wall clock.
 func (c *Clocks) Known(bootNS int64) bool { return c.At(bootNS).Known() }
 

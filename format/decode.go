@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/vmihailenco/msgpack/v5"
@@ -189,12 +190,18 @@ func (d *frameDecoder) begin(h *Header) error {
 	if d.header.Format != 0 {
 		return fmt.Errorf("a second header")
 	}
-	if h.Format != Version || len(h.Incompat) > 0 {
+	if h.Format != Version || len(h.Incompat) > 1 || len(h.Incompat) == 1 && h.Incompat[0] != FeatureCut {
 		return &VersionError{Format: h.Format, Features: h.Incompat}
+	}
+	if (len(h.Incompat) > 0) != (len(h.Cuts) > 0) || len(h.Cuts) > MaxCuts {
+		return fmt.Errorf("a cut is not named as one, or cut more than %d times", MaxCuts)
 	}
 	cols, err := plan(h.Fields)
 	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(cols, func(c column) bool { return c.numbers }) != (len(h.Cuts) > 0) {
+		return fmt.Errorf("a cut has a column of the events' numbers, and no other capture does")
 	}
 	omit(cols, d.omit)
 	*d.header, d.block.cols = *h, cols

@@ -53,6 +53,8 @@ type Header struct {
 	Repaired *Repaired   `msgpack:"repaired,omitempty" json:"repaired"` // nil: this is the capture that was recorded
 	Redacted *Redacted   `msgpack:"redacted,omitempty" json:"redacted"` // nil: names and addresses are the original ones
 	Set      *Set        `msgpack:"set,omitempty" json:"set"`           // nil: the recording is one file
+	// how this capture was cut out of another one, the first cut first; empty: it is whole
+	Cuts []Cut `msgpack:"cuts,omitempty" json:"cuts,omitempty"`
 }
 
 // Set says which part of a recording in several files a capture is. Each file is a capture by itself; numbers of
@@ -113,6 +115,8 @@ type Selection struct {
 	Cgroups     []SelectedCgroup `msgpack:"cgroups,omitempty" json:"cgroups,omitempty"` // of the processes
 	// accept calls that failed, and connections that were dropped
 	FailedOnly bool `msgpack:"failed_only,omitempty" json:"failed_only,omitempty"`
+	// a condition, or a list, chose it when the capture was cut: see [Cut]
+	Cut bool `msgpack:"cut,omitempty" json:"cut,omitempty"`
 }
 
 // String is what was selected, in words; "" of a recording of everything.
@@ -129,7 +133,7 @@ func (s *Selection) String() string {
 // WholeListeners reports whether of each listener all is selected or nothing; so it is where s is nil. Else a listener
 // can have connections of which no accept call is recorded: it depends on who accepts, of whom, or with what outcome.
 func (s *Selection) WholeListeners() bool {
-	return s == nil || len(s.Words) > 0 && !s.OnlyCommand && !s.FailedOnly &&
+	return s == nil || len(s.Words) > 0 && !s.OnlyCommand && !s.FailedOnly && !s.Cut &&
 		len(s.PIDs)+len(s.Comms)+len(s.UIDs)+len(s.Cgroups)+len(s.Addrs)+len(s.LAddrs)+len(s.RAddrs) == 0
 }
 
@@ -396,6 +400,7 @@ type Blocked struct {
 const (
 	EndDiskFull = "disk full" // there was no more room
 	EndRotation = "rotation"  // the recording goes on in another file
+	EndCut      = "cut"       // the part ends here, the recording went on
 )
 
 // End is the last record of a capture that was closed in order.

@@ -62,6 +62,9 @@ func (w *Writer) Copy(b *Batch) error {
 
 // Gap records a gap, in a frame of its own.
 func (w *Writer) Gap(g Gap) error {
+	if w.block.numbered { // numbers jump there anyway
+		g.Next = w.seq
+	}
 	if g.Next < w.seq {
 		return fmt.Errorf("record gap: event %d comes before %d", g.Next, w.seq)
 	}

@@ -15,15 +15,17 @@ import (
 // follows continues it is. It does nothing if the input can't be sought, or when
 // salvaging. The error is a *CorruptError if the index does not match the file.
 func (r *Reader) SkipTo(frames []Frame, bootNS int64) error {
-	s, ok := r.src.r.(io.ReadSeeker)
-	if !ok || r.salvage || !r.first || r.frame != 1 || len(frames) < 3 {
-		return nil
-	}
 	to := 1
 	for to < len(frames)-1 && (frames[to].Events == 0 || frames[to].MaxNS < bootNS) {
 		to++
 	}
-	if to == 1 {
+	return r.SkipToFrame(frames, to)
+}
+
+// SkipToFrame is SkipTo for the frame of a number.
+func (r *Reader) SkipToFrame(frames []Frame, to int) error {
+	s, ok := r.src.r.(io.ReadSeeker)
+	if !ok || r.salvage || !r.first || r.frame != 1 || to < 2 || to >= len(frames) {
 		return nil
 	}
 	before, next := frames[to-1], frames[to]

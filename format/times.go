@@ -4,6 +4,14 @@ package format
 
 import "iter"
 
+// Count is how many events the frame has, even where they are passed over.
+func (b *Batch) Count() uint32 {
+	if b.link == nil {
+		return uint32(len(b.Events))
+	}
+	return b.link.events
+}
+
 // AppendTimes appends the boot times of the batch's events in their order. It does not
 // look at the events where they are those of the frame.
 func (b *Batch) AppendTimes(dst []int64) []int64 {

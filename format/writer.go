@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/vmihailenco/msgpack/v5"
@@ -68,6 +69,8 @@ type Writer struct {
 	count  uint64 // of events
 	frames uint32
 	copies bool // see NewCopy
+
+	number uint64 // of the event before, in a cut
 	tell   func(Checkpoint)
 	chain  [32]byte
 	at     int64 // bytes written
@@ -94,11 +97,15 @@ func newWriter(w io.Writer, h Header, o WriterOptions, copies bool) (*Writer, er
 		return nil, fmt.Errorf("set up compression: %w", err)
 	}
 	if !copies {
-		h.Format, h.Fields = Version, specs()
+		h.Format, h.Fields, h.Incompat = Version, specs(), nil
+		if len(h.Cuts) > 0 {
+			h.Fields, h.Incompat = append(h.Fields, seqField), []string{FeatureCut}
+		}
 	}
 	fw := &Writer{w: w, header: h, max: o.FrameEvents, room: o.Room, zstd: enc, seq: 1, copies: copies,
 		tell: o.Checkpoint}
-	if !copies {
+	fw.block.numbered = !copies && len(h.Cuts) > 0
+	if !copies && !fw.block.numbered {
 		fw.most = fw.max
 	}
 	fw.block.begin()
@@ -170,12 +177,21 @@ func (w *Writer) Snapshot(s Snapshot) error {
 	}
 }
 
-// Event records a copy of e and sets e.Seq. It ends the frame when that is full.
+// Event records a copy of e and sets e.Seq. It ends the frame when that is full. In a cut, an event has its number
+// already, and those before it have smaller ones.
 func (w *Writer) Event(e *Event) error {
 	if err := w.writable(); err != nil {
 		return err
 	}
-	e.Seq = w.seq
+	if w.block.numbered {
+		if e.Seq <= w.number || e.Seq > math.MaxInt64 {
+			return fmt.Errorf("write event %d of a cut: it comes after event %d", e.Seq, w.number)
+		}
+		w.number = e.Seq
+		w.block.numbers = append(w.block.numbers, int64(e.Seq))
+	} else {
+		e.Seq = w.seq
+	}
 	w.last = w.block.add(e)
 	return w.added()
 }

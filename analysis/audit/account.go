@@ -52,6 +52,8 @@ type Account struct {
 	tally      [hooks][format.NumKinds]uint64 // events that are not in counts yet, of the hooks that acc knows
 	end        *format.End
 	repair     bool
+	cut        *format.Cut // it is a part of a recording; nil: the whole
+	outside    uint64      // the first event that is not of the cut's time
 	numbers    numbers
 	procs      map[uint32]bool // that were introduced
 	proc       uint32          // the last one that an event named
@@ -83,7 +85,7 @@ func (a *Account) Records(b *format.Batch) {
 		a.counted = map[counted]uint64{}
 	}
 	if b.Header != nil {
-		a.repair, a.began = b.Header.Repaired != nil, b.Header.Clock
+		a.repair, a.began, a.cut = b.Header.Repaired != nil, b.Header.Clock, b.Header.Cut()
 		a.numbers.beganNS = a.began.BootNS
 		if set := b.Header.Set; set != nil {
 			a.numbers.goOn(set.Numbers)
@@ -140,6 +142,9 @@ func (a *Account) Events(events []format.Event) {
 				a.stranger = e.Seq
 			}
 		}
+	}
+	if a.cut != nil && a.outside == 0 && (first < a.cut.FromNS || last > a.cut.UntilNS) {
+		a.outside = events[0].Seq
 	}
 	a.partFirst, a.partLast = first, last
 	a.firstNS, a.lastNS = min(a.firstNS, first), max(a.lastNS, last)
@@ -198,6 +203,9 @@ func (a *Account) Contradictions() []string {
 	}
 	a.count()
 	a.times()
+	if a.outside != 0 {
+		a.contradict("events from %d on are outside of the time of the cut", a.outside)
+	}
 	if a.end == nil || a.end.Clean {
 		for _, s := range a.numbers.twice() {
 			a.contradict("%s", s)
@@ -285,7 +293,7 @@ func inOrder(counts map[counted]uint64) []counted {
 // gaps holds the numbers that no event of p has against what END says of them. Those of
 // the recorder's own hits, which were at its start, explain no gap behind it.
 func (a *Account) gaps(p counted, t *format.ProbeTotal) {
-	if a.numbers.full || a.repair {
+	if a.numbers.full || a.repair || a.cut != nil { // a cut leaves numbers out
 		return
 	}
 	missing, behind := a.numbers.missing(p)

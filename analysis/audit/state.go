@@ -48,6 +48,7 @@ type Recording struct {
 	Counted       uint64 `json:"counted"`
 	ClosedCleanly bool   `json:"closed_cleanly"` // END is there, and says that everything seen was written or counted
 	Selected      string `json:"selected"`       // what was to be recorded, in words; "": everything
+	Part          bool   `json:"part"`           // the capture is a cut: all of this is of that part of the recording
 	CrossCheck    string `json:"cross_check"`    // verdict of the cross-check with the kernel's counters
 }
 

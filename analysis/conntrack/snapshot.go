@@ -58,6 +58,8 @@ func (t *Tracker) leftAtEnd(c *conn) End {
 		s = c.rare.left
 	}
 	switch {
+	case c.acceptSeq != 0 && c.state == format.StateClosed: // it had ended before it was accepted, and that is not here
+		return EndNotRecorded
 	case s == nil && t.missing(c):
 		return EndGone
 	case s == nil && c.skips != t.skips: // its end can be in a part that is missing

@@ -41,6 +41,7 @@ type Check struct {
 	counted     uint64 // events of them that are there
 	end         *format.End
 	selected    *format.Selection // nil: everything was recorded
+	cut         bool              // it is a part of a recording
 	startNS     int64             // when the recording began, 0 if that is not known
 	read        bool              // there was a reading
 	first       uint64            // Seq of the first event
@@ -185,7 +186,7 @@ func Discarded(e *format.Event) bool {
 func New(h *format.Header) *Check {
 	w := &Check{
 		startNS: h.Clock.BootNS, spaces: map[uint32]*space{}, rest: &space{}, blind: Blind(h), oneCPU: h.CPUs == 1,
-		cpus: h.CPUs, selected: h.Selection,
+		cpus: h.CPUs, selected: h.Selection, cut: len(h.Cuts) > 0,
 		forgotKnown: len(h.Probes) == 0, repaired: h.Repaired, listeners: map[uint64]uint32{},
 	}
 	for _, p := range h.Probes {

@@ -88,8 +88,13 @@ type Namespace struct {
 // Finish compares what was recorded with what the kernel counted, after the last batch.
 func (w *Check) Finish() Comparison {
 	r := Comparison{Verdict: VerdictSilent, Spaces: []Namespace{}, NotShown: []NotShown{}}
-	if !w.selected.Countable() {
-		return w.ofPart(r)
+	switch {
+	case w.cut:
+		return w.ofPart(r, "not possible in a cut: the kernel's counters are of the whole recording, which acc analyze "+
+			"compares")
+	case !w.selected.Countable():
+		return w.ofPart(r, "not possible: the kernel counts all connections of a network namespace, and only a part of "+
+			"them was selected")
 	}
 	for _, s := range w.all() {
 		if !w.selected.HasNetNS(s.netns) {
@@ -119,14 +124,14 @@ func (w *Check) Finish() Comparison {
 	return r
 }
 
-// ofPart is what comes of a recording of a part of what the kernel counts: nothing can be held against that.
-func (w *Check) ofPart(r Comparison) Comparison {
+// ofPart is what comes of a recording of a part of what the kernel counts: nothing can be held against that, and why.
+func (w *Check) ofPart(r Comparison, why string) Comparison {
 	for _, s := range w.all() {
 		x := w.compare(s)
 		x.Unexplained, x.Verdict, x.Reasons = 0, VerdictSilent, []string{}
 		r.Spaces = append(r.Spaces, x)
 	}
-	r.Text = "not possible: the kernel counts all connections of a network namespace, and only a part of them was selected"
+	r.Text = why
 	return r
 }
 

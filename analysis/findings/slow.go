@@ -52,7 +52,7 @@ func slowWaits(c *Capture, l *Listener) []found {
 		evidence = slices.Clone(evidence[:min(len(evidence), 2*stats.KeepSamples)])
 	}
 	if w := q.Waits.Quantiles(); w.Count > 0 && (q.Over > 0 || q.Left+q.Stuck == 0) {
-		parts = append(parts, q.waited(&w, l.By, say))
+		parts = append(parts, q.waited(&w, l.By, c.Before, say))
 		if q.Slow > 0 && len(parts) == 2 {
 			slices.Reverse(parts)
 		}
@@ -149,7 +149,7 @@ func (l *Listener) called() string {
 }
 
 // waited says how long those waited that were accepted.
-func (q *Queue) waited(w *stats.Quantiles, by string, say stats.Figures) string {
+func (q *Queue) waited(w *stats.Quantiles, by, before string, say stats.Figures) string {
 	most := ""
 	if w.AtLeast > 0 {
 		most = "≥"
@@ -164,7 +164,7 @@ func (q *Queue) waited(w *stats.Quantiles, by string, say stats.Figures) string 
 			humanize.Duration(PaceNS))
 	}
 	if w.AtLeast > 0 {
-		text += fmt.Sprintf(", %s of them since before the recording", say.Conns(w.AtLeast))
+		text += fmt.Sprintf(", %s of them since %s", say.Conns(w.AtLeast), before)
 	}
 	return text
 }

@@ -18,6 +18,7 @@ type Capture struct {
 	Time      func(bootNS int64) *time.Time // wall clock, nil if it is lost
 	SpanNS    int64                         // from the first moment of the recording to its last, at least 1
 	AtEnd     string                        // what "at the end" is called: the capture may stop before it
+	Before    string                        // what "before the recording" is called: it may be a cut
 	Blind     bool                          // accepts are not recorded, or not all of a listener's
 
 	New      stats.Mark // sockets that began to listen

@@ -139,7 +139,7 @@ func (t *text) connections() {
 	t.line(bold, count(c.Seen)+" "+humanize.Nouns(c.Seen, "connection")+":", head)
 	var rows [][]string
 	for _, e := range c.Ends {
-		rows = append(rows, []string{"  " + t.ended(e), string(e.Reason) + silent(c, e.Reason, e.Count)})
+		rows = append(rows, []string{"  " + t.ended(e), string(e.Reason) + t.silent(c, e.Reason, e.Count)})
 	}
 	t.list(rows)
 	if n := c.Dead; n > 0 {
@@ -196,10 +196,10 @@ func (t *text) connections() {
 }
 
 // silent says how many of the connections with an end were there all the time without an event.
-func silent(c *conntrack.ConnectionTotals, end conntrack.End, count uint64) string {
+func (t *text) silent(c *conntrack.ConnectionTotals, end conntrack.End, count uint64) string {
 	switch n := c.Silent - c.SilentWaiting - c.SilentGone; {
 	case end.Waiting() && c.SilentWaiting > 0:
-		return fmt.Sprintf(", %s since before the recording", Count(c.SilentWaiting))
+		return fmt.Sprintf(", %s since %s", Count(c.SilentWaiting), t.whole().Before())
 	case end.Open() && n > 0:
 		if n == 1 && count == 1 {
 			return ", nothing happened to it"

@@ -12,6 +12,7 @@ import (
 	"github.com/acc-project/acc/analysis/audit"
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/analysis/humanize"
+	"github.com/acc-project/acc/format"
 )
 
 // maxHeadlines is how many lines the answer takes at most, with the one about the capture itself.
@@ -34,7 +35,7 @@ func (t *text) answer() {
 		code = red
 	}
 	t.line(code, t.verdict(), "")
-	t.redacted()
+	t.notices()
 	total := t.r.FindingCounts.Critical + t.r.FindingCounts.Warning + t.r.FindingCounts.Notice
 	list, room := t.r.Findings, maxHeadlines-1
 	if i := slices.IndexFunc(list, func(f findings.Finding) bool { return f.ID == "incomplete" }); i >= 0 {
@@ -62,15 +63,42 @@ func (t *text) answer() {
 	}
 }
 
-// redacted says that names and addresses are not the original ones.
-func (t *text) redacted() {
-	if t.r.Capture.Redacted != nil {
-		t.line(amber, "", RedactedLine)
+// notices says that the capture is not the one that was recorded.
+func (t *text) notices() {
+	for _, line := range Notices(t.r.Capture.Redacted, t.r.Capture.Cuts) {
+		t.line(amber, "", line)
 	}
 }
 
-// RedactedLine is what stands on every screen of a redacted capture.
-const RedactedLine = "REDACTED: names, addresses and ports are not the original ones (acc info says what was kept)"
+// Notices are what stands on every screen of a capture that is not the one that was recorded.
+func Notices(redacted *format.Redacted, cuts []format.Cut) (lines []string) {
+	if redacted != nil {
+		lines = append(lines, redactedLine)
+	}
+	if n := len(cuts); n > 0 {
+		lines = append(lines, cutLine(&cuts[n-1]))
+	}
+	return lines
+}
+
+// cutLine says of which part of a recording a capture is.
+func cutLine(c *format.Cut) string {
+	of := "a recording whose end is not known"
+	if c.EndNS > c.StartNS {
+		of = Duration(c.EndNS-c.StartNS) + " of recording"
+	}
+	text := fmt.Sprintf("CUT: %s of %s", Duration(c.UntilNS-c.FromNS), of)
+	if c.Chosen() {
+		text += ", and of that what was selected"
+	}
+	if !c.Begin {
+		text += "; what began before the cut is named as such"
+	}
+	return text
+}
+
+// redactedLine is what stands on every screen of a redacted capture.
+const redactedLine = "REDACTED: names, addresses and ports are not the original ones (acc info says what was kept)"
 
 // headline writes a finding in so many lines at most, and gives how many it took.
 func (t *text) headline(f *findings.Finding, most int) int {

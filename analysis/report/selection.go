@@ -22,7 +22,7 @@ func Selection(w io.Writer, s *selection.Figures, r *analysis.Result, o TextOpti
 		code = red
 	}
 	t.line(code, t.verdict(), "")
-	t.redacted()
+	t.notices()
 	t.line(bold, "only what -f selects:", " "+format.Quote(strings.Join(strings.Fields(s.Filter), " ")))
 	if !t.certain() {
 		t.line("", "", "the counts are of what the capture has")

@@ -31,9 +31,12 @@ func FileState(f *audit.File) string {
 // RecordingState says whether a recording is complete, and what it lacks: the same words
 // wherever acc prints it.
 func RecordingState(r *audit.Recording) string {
-	why, of := strings.Join(r.Why, "; "), ""
+	why, of, that := strings.Join(r.Why, "; "), "", "that"
+	if r.Part {
+		of, that = " in this part", "it"
+	}
 	if r.Selected != "" {
-		of = " of what was selected (" + r.Selected + ")"
+		of, that = of+" of what was selected ("+r.Selected+")", "that"
 	}
 	counted := ""
 	if r.Counted > 0 {
@@ -41,7 +44,7 @@ func RecordingState(r *audit.Recording) string {
 	}
 	switch {
 	case r.State == audit.Complete && of != "":
-		return "complete" + of + ": nothing of that was lost or missed" + counted
+		return "complete" + of + ": nothing of " + that + " was lost or missed" + counted
 	case r.State == audit.Complete:
 		return "complete: nothing was lost or missed" + counted
 	case r.State == audit.Unchecked && why == "":

@@ -20,7 +20,7 @@ import (
 // order of the clock, each with how long after the one before it. Nothing in it
 // can steer a terminal. Lines fit the width; 0: they are as long as they are.
 func Story(c *conntrack.Connection, h *format.Header, clocks *format.Clocks, zone *time.Location, width int) string {
-	s := &story{c: c}
+	s := &story{c: c, header: h}
 	s.tell()
 	slices.SortStableFunc(s.steps, func(a, b step) int { return cmp.Compare(a.ns, b.ns) })
 	var b strings.Builder
@@ -123,8 +123,9 @@ type step struct {
 }
 
 type story struct {
-	c     *conntrack.Connection
-	steps []step
+	c      *conntrack.Connection
+	header *format.Header
+	steps  []step
 }
 
 func (s *story) add(ns int64, seq uint64, text string, args ...any) {
@@ -140,7 +141,7 @@ func (s *story) verdict() string {
 	if c.QueueWaitNS >= 0 {
 		wait = " after " + Duration(c.QueueWaitNS) + " in the accept queue"
 	} else if c.WaitedNS > 0 {
-		wait = " after at least " + Duration(c.WaitedNS) + " in the accept queue, where it was when recording began"
+		wait = " after at least " + Duration(c.WaitedNS) + " in the accept queue, where it was " + s.header.Began()
 	}
 	switch {
 	case c.Dead && c.DeadNS >= 0:
@@ -155,9 +156,9 @@ func (s *story) verdict() string {
 			"."
 	case c.End == conntrack.EndWaiting:
 		if c.WaitedNS > 0 {
-			return "Not accepted: it was in the accept queue when recording began and when it ended" + s.inQueue() + "."
+			return "Not accepted: it was in the accept queue " + s.header.Began() + " and when it ended" + s.inQueue() + "."
 		}
-		return "Not accepted: it was in the accept queue when recording ended" + s.inQueue() + "."
+		return "Not accepted: it was in the accept queue " + s.header.Ended() + s.inQueue() + "."
 	case c.End == conntrack.EndWaitingCut:
 		return "Not accepted so far: it was in the accept queue where the capture stops" + s.inQueue() + "."
 	case c.End == conntrack.EndRefusedCut:
@@ -174,7 +175,7 @@ func (s *story) verdict() string {
 	case c.AcceptedSeq == 0 && c.QueuedSeq != 0:
 		return fmt.Sprintf("Never accepted: %s%s.", c.End, wait)
 	case c.AcceptedSeq == 0:
-		return fmt.Sprintf("It was there when recording began; %s.", c.End)
+		return fmt.Sprintf("It was there %s; %s.", s.header.Began(), c.End)
 	}
 	alive := ""
 	if c.ServerEndNS != 0 && c.ServedNS >= 0 {
@@ -233,11 +234,15 @@ func (s *story) tell() {
 		s.add(c.Refusals[len(c.Refusals)-1].NS, 0, "and %s dropped", humanize.Plural(n, "more packet"))
 	}
 	if c.Before {
-		s.add(c.StartNS, 0, "recording begins: it is there already")
+		what := "recording"
+		if s.header.BeginsLate() {
+			what = "the cut"
+		}
+		s.add(c.StartNS, 0, "%s begins: it is there already", what)
 	}
 	if c.BeginUnknown {
 		s.add(began(c), 0, "the first that is known of it: its beginning is in a part of the capture that is "+
-			"missing, or was before the recording")
+			"missing, or was %s", s.header.Before())
 	}
 	s.add(c.SynNS, 0, "the client's SYN is answered: the handshake begins")
 	if c.QueuedSeq != 0 {

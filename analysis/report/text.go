@@ -295,7 +295,7 @@ func (t *text) totals() {
 			where + e.Meaning})
 	}
 	for _, u := range t.r.Unpaired {
-		rows = append(rows, []string{"  " + t.open(u.Count), string(u.Why), whys[u.Why]})
+		rows = append(rows, []string{"  " + t.open(u.Count), string(u.Why), t.why(u.Why)})
 	}
 	t.list(rows)
 }
@@ -328,11 +328,11 @@ func (t *text) counted() {
 
 // whys explain the reasons for attempts with one event.
 var whys = map[pairing.Why]string{
-	pairing.WhyBlocked:    "still waiting in accept when recording ended",
+	pairing.WhyBlocked:    "still waiting in accept ",
 	pairing.WhyReturnLost: "their return was lost, the ring buffer was full",
 	pairing.WhyMissed:     "their return was missed, the kernel did not run the probe",
 	pairing.WhyEnterLost:  "counted above; their entry was lost or missed, so their wait is not known",
-	pairing.WhyBegan:      "counted above; they waited in accept already when recording began",
+	pairing.WhyBegan:      "counted above; they waited in accept already ",
 	pairing.WhyDenied:     "counted above; seccomp refused the call before it came to accept",
 	pairing.WhyLeftOut:    "counted above; their entry was left out, so their wait is not known",
 	pairing.WhyTruncated:  "the capture stops before what would tell",
@@ -340,6 +340,20 @@ var whys = map[pairing.Why]string{
 	pairing.WhyLimit:      "too many threads were in accept at once to follow them",
 	pairing.WhyUnknown:    "the capture does not tell what became of their other event",
 }
+
+// why explains a reason for attempts with one event.
+func (t *text) why(w pairing.Why) string {
+	switch w {
+	case pairing.WhyBlocked:
+		return whys[w] + t.whole().Ended()
+	case pairing.WhyBegan:
+		return whys[w] + t.whole().Began()
+	}
+	return whys[w]
+}
+
+// whole has what the header says of cuts.
+func (t *text) whole() *format.Header { return &format.Header{Cuts: t.r.Capture.Cuts} }
 
 // quantileColumns are those of a table of durations.
 func quantileColumns(what string) []column {

@@ -409,7 +409,16 @@ func feed(ctx context.Context, in *input, x *evidence.Examination) error {
 // recording complete.
 func tellState(errOut io.Writer, in *input, r *analysis.Result) {
 	fmt.Fprintf(errOut, "acc: %s: %s\n", fileName(in.name), report.Statement(&r.Integrity, &r.Recording))
-	if in.Header().Redacted != nil {
-		fmt.Fprintf(errOut, "acc: %s: %s\n", fileName(in.name), report.RedactedLine)
+	for _, line := range report.Notices(in.Header().Redacted, in.Header().Cuts) {
+		fmt.Fprintf(errOut, "acc: %s: %s\n", fileName(in.name), line)
 	}
+}
+
+// notices are the first lines of what people read of a capture that is not the one that was recorded.
+func notices(h *format.Header) string {
+	text := ""
+	for _, line := range report.Notices(h.Redacted, h.Cuts) {
+		text += line + "\n"
+	}
+	return text
 }

@@ -3,11 +3,13 @@ package main
 // This file is acc explain.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -114,10 +116,12 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, names []
 		if b, readErr = in.Next(); readErr != nil {
 			break
 		}
-		if seq >= next && seq < b.FirstSeq {
-			hole = [2]uint64{next, b.FirstSeq - 1}
+		if len(b.Events) > 0 {
+			if first := b.Events[0].Seq; seq >= next && seq < first {
+				hole = [2]uint64{next, first - 1}
+			}
+			next = b.Events[len(b.Events)-1].Seq + 1
 		}
-		next = b.FirstSeq + uint64(len(b.Events))
 		for _, p := range b.Processes {
 			if len(procs) < maxExplained {
 				procs[p.Num] = &p
@@ -127,14 +131,14 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, names []
 		if err := x.Add(b, len(in.Skipped())); err != nil {
 			return err
 		}
-		if seq >= b.FirstSeq && seq < next {
-			e := &b.Events[seq-b.FirstSeq]
+		i, found := slices.BinarySearchFunc(b.Events, seq,
+			func(e format.Event, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+		if found {
+			e := &b.Events[i]
 			text = report.Explain(e, procs[e.Proc], listeners[e.Listener], in.Header(), x.Clocks(),
 				o.zone(in.Header().ZoneSec), widthOf(out))
 			p.hide()
-			if in.Header().Redacted != nil {
-				text = report.RedactedLine + "\n" + text
-			}
+			text = notices(in.Header()) + text
 			if _, err := io.WriteString(textOut(out), text); err != nil {
 				return err
 			}
@@ -158,6 +162,10 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, names []
 			verdict)
 	case verdict != nil:
 		return verdict
+	}
+	if cuts := in.Header().Cuts; len(cuts) > 0 {
+		return &hinted{fmt.Errorf("%s has no event %d: it is a cut", in.name, seq),
+			"the capture that it was cut out of may have it; acc info names that"}
 	}
 	return &hinted{fmt.Errorf("%s has no event %d", in.name, seq),
 		"acc info says how many there are; they count from 1"}

@@ -51,7 +51,7 @@ func (i *info) selection(row func(name, format string, args ...any)) {
 	h := i.Header
 	if s := h.Selection; s != nil {
 		row("selected", "%s", format.Quote(s.String()))
-		if i.End != nil {
+		if i.End != nil && !s.Cut { // what a cut left out is not counted
 			row("filtered", "%s that this left out", humanize.Plural(filteredBy(i.End), "event"))
 		}
 	}
@@ -108,6 +108,7 @@ func (i *info) states(row func(name, format string, args ...any)) {
 	if r := i.Header.Redacted; r != nil {
 		redactedRows(row, r)
 	}
+	cutRows(row, i.Header.Cuts)
 	if r := i.Header.Repaired; r != nil {
 		row(
 			"repaired",

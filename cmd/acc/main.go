@@ -96,7 +96,7 @@ a capture file. It replays and analyses captures on Linux, macOS and Windows, wi
 	addGroup(root, "record", newRecordCommand(), newCtlCommand(), newDoctorCommand())
 	addGroup(root, "read", newAnalyzeCommand(), newExplainCommand(), newExportCommand(), newFieldsCommand(),
 		newInfoCommand(), newReplayCommand())
-	addGroup(root, "evidence", newRedactCommand(), newRepairCommand(), newSignCommand(),
+	addGroup(root, "evidence", newCutCommand(), newRedactCommand(), newRepairCommand(), newSignCommand(),
 		newUnredactCommand(), newVerifyCommand())
 	addGroup(root, "other", newExitCodesTopic(), newFilterTopic(), newScreenTopic(), newVersionCommand())
 	return root

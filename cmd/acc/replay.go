@@ -179,8 +179,8 @@ func runReplay(ctx context.Context, out, errOut io.Writer, names []string, o rep
 		out = textOut(out)
 	}
 	w := bufio.NewWriterSize(out, 64<<10)
-	if in.Header().Redacted != nil && !o.json {
-		if _, err := w.WriteString(report.RedactedLine + "\n"); err != nil {
+	if !o.json {
+		if _, err := w.WriteString(notices(in.Header())); err != nil {
 			return err
 		}
 	}

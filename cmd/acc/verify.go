@@ -25,6 +25,7 @@ type verifyOptions struct {
 	revoked     string
 	identity    string
 	namespace   string
+	parents     []string
 }
 
 func newVerifyCommand() *cobra.Command {
@@ -74,7 +75,8 @@ and error says why.`,
 		Example: `  acc verify incident.acc
   acc verify --allowed-signers ~/.ssh/allowed_signers --identity ops@example.org incident.acc
   acc verify --head 12:3f0c… incident.acc
-  journalctl -t acc -o json | acc verify --checkpoints - incident.acc`,
+  journalctl -t acc -o json | acc verify --checkpoints - incident.acc
+  acc verify --parent incident.acc part.acc`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage(cmd, errors.New("name a capture file, or - for standard input"))
@@ -102,11 +104,15 @@ and error says why.`,
 	f.StringVar(&o.identity, "identity", "",
 		"`WHO` must have signed: a NAME in the file of --allowed-signers (default any of them)")
 	f.StringVar(&o.namespace, "namespace", defaultNamespace, "namespace `NAME` of the signature, -n of ssh-keygen -Y")
+	f.StringArrayVar(&o.parents, "parent", nil, "the `ORIGINAL` of which the file is a cut (acc cut): acc cuts it "+
+		"again, and compares; several times for files of one recording")
+	complete(cmd, "parent", captureFiles)
 	anyFile(cmd, "checkpoints", "signature", "allowed-signers", "revoked")
 	values(cmd, "head")
 	values(cmd, "identity")
 	values(cmd, "namespace", defaultNamespace)
 	group(cmd, "Kept chain heads", "head", "checkpoints")
+	group(cmd, "Cut", "parent")
 	group(cmd, "Signature", "signature", "allowed-signers", "revoked", "identity", "namespace")
 	return cmd
 }
@@ -149,6 +155,10 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 		return &usageError{errors.New("--identity needs --allowed-signers"),
 			"like --allowed-signers ~/.ssh/allowed_signers"}
 	}
+	if len(o.parents) > 0 && (len(names) != 1 || names[0] == "-") {
+		return &usageError{errors.New("--parent is for one file, not for standard input"),
+			"like acc verify --parent incident.acc part.acc"}
+	}
 	if o.revoked != "" && o.signers == "" {
 		return &usageError{errors.New("--revoked needs --allowed-signers"),
 			"like --allowed-signers ~/.ssh/allowed_signers"}
@@ -174,6 +184,13 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 		sigs[i] = openSignature(name, o.signature)
 	}
 	ins, errs := openFiles(names)
+	var parent *input
+	if len(o.parents) > 0 {
+		if parent, err = openWholes(o.parents, func() error { return nil }); err != nil {
+			return err
+		}
+		defer parent.Close()
+	}
 	confineReader(false)
 	worst := exitOK
 	for i, in := range ins {
@@ -184,6 +201,12 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 				Signers: who.allowed, Revoked: who.revoked,
 				Identity: o.identity, Namespace: o.namespace, Endless: in.bytes == 0,
 			})
+		}
+		if err == nil && parent != nil {
+			err = v.prove(ctx, parent, in)
+		}
+		if in != nil {
+			in.Close()
 		}
 		switch {
 		case err != nil && o.json:
@@ -210,9 +233,8 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 	return nil
 }
 
-// verifyInput verifies an input and closes it.
+// verifyInput verifies an input.
 func verifyInput(ctx context.Context, in *input, errOut io.Writer, o evidence.VerifyOptions) (*verified, error) {
-	defer in.Close()
 	p := in.showProgress(errOut, false, errOut)
 	defer p.stop()
 	in.opts.Parts = true

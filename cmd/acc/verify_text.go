@@ -25,7 +25,7 @@ var verdictWords = map[string]string{
 	audit.Corrupt:        "CORRUPT: it holds what its recorder did not write",
 	audit.Altered:        "ALTERED: it is not what was signed or kept",
 	evidence.Unsigned:    "UNSIGNED: no valid signature from an allowed signer",
-	evidence.Unconfirmed: "NOT CONFIRMED: no kept chain head vouches for it",
+	evidence.Unconfirmed: "NOT CONFIRMED: no kept chain head, and no original, confirms it",
 }
 
 // text prints the result for a person: the verdict first.
@@ -65,6 +65,14 @@ func (v *verified) text(out io.Writer) error {
 	v.headsText(row)
 	if r := v.Redacted; r != nil {
 		redactedRows(row, r)
+	}
+	cutRows(row, v.Cuts)
+	if p := v.Parent; p != nil {
+		text := map[string]string{
+			evidence.ParentProven:  "proven: cutting " + fileName(p.File) + " again gives the same",
+			evidence.ParentDiffers: "NOT what is cut out of " + fileName(p.File) + ": " + q(p.Why),
+			evidence.ParentOther:   q(p.Why)}[p.Status]
+		row("parent", "%s", text)
 	}
 	if r := v.Repaired; r != nil {
 		row("repaired", "from %s, %d bytes (%s)", q(r.SHA256), r.Bytes, q(r.Verdict))

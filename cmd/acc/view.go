@@ -125,8 +125,8 @@ func (v *viewer) listen(o *analysis.Options) error {
 		v.countSelected(o)
 		return nil
 	}
-	if v.header.Redacted != nil && !v.o.json && v.view != viewScreen && v.view != viewBrief {
-		if _, err := v.w.WriteString(report.RedactedLine + "\n"); err != nil {
+	if !v.o.json && v.view != viewScreen && v.view != viewBrief {
+		if _, err := v.w.WriteString(notices(v.header)); err != nil {
 			return err
 		}
 	}

@@ -83,7 +83,9 @@ var eventRules = rulesOf(map[how][]string{
 var recordRules = rulesOf(map[how][]string{
 	keep: {"Header.format", "Header.compat", "Header.incompat", "Header.tool", "Header.arch", "Header.cpus",
 		"Header.start_ns", "Header.mntns", "Header.exe_dev", "Header.exe_ino", "Header.mode", "Header.limits",
-		"Header.fields", "Header.redacted", "Probe.hook", "Probe.kind", "Probe.how", "Probe.symbol", "Probe.max_active",
+		"Header.fields", "Header.redacted", "Cut.from_ns", "Cut.until_ns", "Cut.begin", "Cut.end",
+		"Cut.start_ns", "Cut.end_ns", "Cut.events", "Cut.lost", "Cut.missed", "Cut.clean", "Cut.tool",
+		"CutFile.sha256", "CutFile.bytes", "CutFile.head", "Selection.cut", "Probe.hook", "Probe.kind", "Probe.how", "Probe.symbol", "Probe.max_active",
 		"Sysctl.name",
 		"Clock.boot_ns", "Clock.mono_ns", "Clock.real_ns", "Clock.err_ns", "Clock.keeping", "Clock.offset_ns",
 		"Clock.max_err_ns", "Clock.est_err_ns",
@@ -118,21 +120,21 @@ var recordRules = rulesOf(map[how][]string{
 		"Doing.owner", "Doing.looks", "Doing.call", "Doing.wchan",
 		"Set.file", "Numbers.cpu", "Numbers.hook", "Numbers.kind", "Numbers.last", "NumberRange.first", "NumberRange.last",
 		"Cost.cpu_ns", "Cost.peak_bytes", "ProgramCost.name", "ProgramCost.runs", "ProgramCost.run_ns", "Mark.boot_ns"},
-	walk: {"Header.selection", "Header.probes", "Header.sysctls", "Header.clock", "Header.repaired", "Snapshot.listeners",
+	walk: {"Header.cuts", "Cut.files", "Header.selection", "Header.probes", "Header.sysctls", "Header.clock", "Header.repaired", "Snapshot.listeners",
 		"Snapshot.connections", "Snapshot.blocked", "Connection.holders", "ListenSocket.holders", "End.totals",
 		"End.blocked", "End.clock", "End.simultaneous_opens", "End.unread_netns", "End.unix_refused",
 		"Watch.threads", "Watch.groups", "Watch.peers",
 		"Header.set", "Set.numbers", "Numbers.open", "End.numbers", "End.cost", "Cost.programs"},
 	remove: {"Header.command:command", "Header.build:kernel", "Header.zone:zone", "Header.zone_s:zone",
 		"Gap.reason:text", "Repaired.why:text", "Repaired.notes:text", "End.detail:text", "Watch.cannot:text",
-		"Set.previous_head:host", "Mark.text:text",
+		"Set.previous_head:host", "Mark.text:text", "Cut.filter:text", "Cut.connections:text",
 		"Selection.words:text", "Selection.ports:port", "Selection.addrs:address", "Selection.laddrs:address",
 		"Selection.raddrs:address", "Selection.comms:process", "Selection.uids:user", "Selection.cgroups:cgroup"},
 	name: {"Header.host:host", "Header.machine:host", "Header.boot_id:host", "Process.comm:process", "Counted.comm:process", "Counted.lname:socket", "Process.exe:path",
 		"Process.cgroup:cgroup", "Process.container:container", "Process.unit:unit", "Process.pod:pod",
 		"Process.pod_uid:pod", "Holder.comm:process", "ListenSocket.comm:process", "ListenSocket.lname:socket",
 		"UnixRefused.name:socket", "WatchedThread.comm:process", "WatchedGroup.cgroup:cgroup", "Doing.target:path"},
-	uuid:    {"Header.id:host", "Set.id:host", "Set.previous:host"},
+	uuid:    {"Header.id:host", "Set.id:host", "Set.previous:host", "CutFile.id:host"},
 	release: {"Header.kernel:kernel"},
 	numeric: {"Sysctl.value"},
 	user:    {"Process.uid:user", "Mark.uid:user", "Counted.uid:user"},
@@ -140,7 +142,7 @@ var recordRules = rulesOf(map[how][]string{
 		"SilentPeer.raddr:address", "Counted.laddr:address"},
 	port: {"Connection.lport:port", "Connection.rport:port", "ListenSocket.lport:port",
 		"SilentPeer.rport:port", "Counted.lport:port"},
-	ours: {"Header.filters:text", "ListenSocket.halted:text", "End.reason:text", "UnreadNetNS.why:text",
+	ours: {"Header.filters:text", "Cut.reason:text", "ListenSocket.halted:text", "End.reason:text", "UnreadNetNS.why:text",
 		"Process.runtime:text",
 		"Doing.state:text", "Doing.kind:text", "Doing.among:text"},
 })
@@ -158,6 +160,7 @@ func rulesOf(by map[how][]string) map[string]rule {
 
 // ourTexts are what acc writes where a rule says ours. Others are replaced.
 var ourTexts = map[string][]string{
+	"Cut.reason":          endReasons,
 	"Header.filters":      {"--events accept", "--events lifecycle"},
 	"ListenSocket.halted": {format.HaltedStopped, format.HaltedFrozen},
 	"Doing.state": {format.DoingCPU, format.DoingRunnable, format.DoingAsleep, format.DoingDisk, format.DoingFault,
@@ -165,13 +168,16 @@ var ourTexts = map[string][]string{
 	"Doing.kind": {format.TargetFile, format.TargetPipe, format.TargetSocket, format.TargetClient, format.TargetUnix,
 		format.TargetOther},
 	"Doing.among": {format.AmongArmed, format.AmongDisarmed, format.AmongAbsent},
-	"End.reason": {"signal", "count", "duration", "command", "error", format.EndDiskFull, "repaired", "size", "rotation",
-		"stopped", "pipe closed", "watchdog"},
+	"End.reason":  endReasons,
 	"UnreadNetNS.why": {"no process was in it when acc looked", "who was in it had gone when acc looked",
 		"there were too many network namespaces", "acc had no time to look at all processes"},
 	"Process.runtime": {"docker", "containerd", "cri-o", "podman", "lxc", "systemd-nspawn", "libpod", "crio", "garden",
 		"buildkit"},
 }
+
+// endReasons are why recordings end.
+var endReasons = []string{"signal", "count", "duration", "command", "error", format.EndDiskFull, "repaired", "size",
+	"rotation", "stopped", "pipe closed", "watchdog", format.EndCut}
 
 // Keepable are the names that --keep takes: classes, and fields of them.
 func Keepable() (names []string) {

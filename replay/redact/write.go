@@ -105,6 +105,7 @@ func (x *Redactor) batch(out *format.Writer, b *format.Batch) error {
 			if err != nil {
 				return fmt.Errorf("event %d: %w", events[i].Seq, err)
 			}
+			e.Seq = events[i].Seq
 			if err := out.Event(&e); err != nil {
 				return err
 			}
