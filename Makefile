@@ -151,11 +151,11 @@ reproducible: ## two builds in different folders are the same, byte for byte
 release: ## archives, packages, bills of materials and sums for all systems, in dist/
 	go run ./testdata/release -version '$(VERSION)' -commit '$(COMMIT)' -date '$(DATE)' -out dist $(if $(TARGETS),-targets $(TARGETS))
 
-release-check: ## two releases from different folders, each with a build cache of its own, are the same, byte for byte
+release-check: ## two releases from different folders, the second one with an empty build cache, are the same, byte for byte
 	rm -rf $(BUILD)/twice && mkdir -p $(BUILD)/twice/a $(BUILD)/twice/elsewhere/b
-	set -e; for d in a elsewhere/b; do git archive HEAD | tar -x -C $(BUILD)/twice/$$d; \
-		(cd $(BUILD)/twice/$$d && GOCACHE=$(CURDIR)/$(BUILD)/twice/cache-$$(basename $$d) go run ./testdata/release \
-			-version '$(VERSION)' -commit '$(COMMIT)' -date '$(DATE)' $(if $(TARGETS),-targets $(TARGETS))); done
+	set -e; for d in a elsewhere/b; do git archive HEAD | tar -x -C $(BUILD)/twice/$$d; cd $(BUILD)/twice/$$d; \
+		go run ./testdata/release -version '$(VERSION)' -commit '$(COMMIT)' -date '$(DATE)' $(if $(TARGETS),-targets $(TARGETS)); \
+		cd $(CURDIR); export GOCACHE=$(CURDIR)/$(BUILD)/twice/cache; done
 	cmp $(BUILD)/twice/a/dist/SHA256SUMS $(BUILD)/twice/elsewhere/b/dist/SHA256SUMS
 	cat $(BUILD)/twice/a/dist/SHA256SUMS
 	rm -rf $(BUILD)/twice
