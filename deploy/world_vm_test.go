@@ -276,7 +276,7 @@ func tryUnit(t *testing.T, s transcript, servers map[int]int, unit, flags string
 	_ = os.Remove(said)
 	s.code("systemctl stop acc-try; systemctl reset-failed acc-try 2>/dev/null; rm -rf " + tryFolder)
 	unit = strings.NewReplacer("%i", "try", "$ACC_FLAGS", flags+" -o "+tryFolder+"/x.acc",
-		"[Service]\n", "[Service]\nStandardError=truncate:"+said+"\n").Replace(emulated.Replace(unit))
+		"[Service]\n", "[Service]\nStandardError=append:"+said+"\n").Replace(emulated.Replace(unit))
 	if err := os.WriteFile("/run/systemd/system/acc-try.service", []byte(unit), 0o644); err != nil {
 		t.Fatal(err)
 	}
