@@ -37,6 +37,8 @@ type analyzeOptions struct {
 	color       string
 	failOn      string
 	brief       bool
+	hosts       bool
+	topAsked    bool // --top was given
 	from, until string
 	filter      string
 	zoneOptions
@@ -67,12 +69,14 @@ events, or by the client's address and port. --timeline draws connections. --fro
 the findings of a listener only if all of the listener is selected. docs/JSON.md explains
 the keys of --json. FILE - is standard input. For a folder, analyze reads all *.acc in it,
 each by itself; but it reads the files of one recording (acc record --rotate-size) as one
-capture.`,
+capture. Of captures of several hosts it prints one line for each host, worst first (--hosts;
+--brief prints each capture).`,
 		Example: `  acc analyze incident.acc
   acc analyze --json incident.acc
   acc analyze --fail-on warning incident.acc
   acc analyze --timeline incident.acc
   acc analyze --brief *.acc
+  acc analyze --hosts *.acc
   acc analyze --connections --from 22:13:20 --until 22:13:25 incident.acc
   acc analyze --connections incident.acc
   acc analyze --connections --json incident.acc
@@ -96,8 +100,9 @@ capture.`,
 			if err := o.check(cmd); err != nil {
 				return err
 			}
+			o.topAsked = cmd.Flags().Changed("top")
 			names := expandFolders(args)
-			if len(names) > 1 {
+			if len(names) > 1 || o.hosts {
 				return analyzeAll(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), names, o)
 			}
 			return runAnalyze(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), names[0], o)
@@ -109,6 +114,8 @@ capture.`,
 		"--pairs or --connections, one object a line")
 	f.BoolVar(&o.brief, "brief", false, "print only whether the file is intact and the recording complete, and "+
 		"the worst findings: five lines at most")
+	f.BoolVar(&o.hosts, "hosts", false, "print one line for each host, worst first; the default for captures of several "+
+		"hosts")
 	f.BoolVar(&o.pairs, "pairs", false, "list every attempt to accept: its call and its return; in brackets, why one "+
 		"of them is missing (no-call: io_uring or the kernel accepted, without a system call)")
 	f.BoolVar(&o.connections, "connections", false, "list every TCP connection, in the order in which they ended")
@@ -141,7 +148,7 @@ capture.`,
 	values(cmd, "sort", sorts...)
 	values(cmd, "top", "0\tall rows", "10", "50", "100")
 	complete(cmd, "connection", clients)
-	group(cmd, "What to print", "brief", "pairs", "connections", "connection", "timeline", "json", "top", "sort",
+	group(cmd, "What to print", "brief", "hosts", "pairs", "connections", "connection", "timeline", "json", "top", "sort",
 		"color", "utc", "local")
 	group(cmd, "What to read", "read", "salvage", "filter", "from", "until")
 	group(cmd, "For scripts", "fail-on")
@@ -155,6 +162,10 @@ func (o *analyzeOptions) check(cmd *cobra.Command) error {
 	view, err := o.view()
 	if err != nil {
 		return err
+	}
+	if o.hosts && (view != viewScreen || o.filter != "" || cmd.Flags().Changed("sort")) {
+		return &usageError{errors.New("--hosts is a view of its own: a line for each host"),
+			"without --brief, --pairs, --connections, --connection, --timeline, --sort and -f"}
 	}
 	lists := view == viewPairs || view == viewConnections
 	if o.pairFilter, o.connectionFilter, err = o.compile(view); err != nil {
@@ -205,14 +216,19 @@ func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o an
 			units++
 		}
 	}
+	view, _ := o.view()
+	plain := view == viewScreen && !o.json && o.filter == ""
+	if o.hosts || plain && severalHosts(ins) {
+		return analyzeHosts(ctx, out, errOut, names, ins, errs, o)
+	}
 	if units == 1 && ins[0] != nil {
 		return analyzeInput(ctx, out, errOut, ins[0], o)
 	}
-	if view, _ := o.view(); o.json || view != viewScreen && view != viewBrief {
+	if o.json || view != viewScreen && view != viewBrief {
 		return &usageError{
 			fmt.Errorf("lists and JSON are of one capture, not of %d: they would not say which one a line is of",
 				units),
-			"run it for each: for f in *.acc; do acc analyze --json \"$f\"; done",
+			"run it for each: for f in *.acc; do acc analyze --json \"$f\"; done; --hosts --json has a verdict for each host",
 		}
 	}
 	worst, first := exitOK, true

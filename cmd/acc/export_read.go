@@ -51,7 +51,7 @@ func written(err error) error {
 // capture is said, and kept in worst.
 func (x *exporter) all(ctx context.Context, names []string, ins []*input, errs []error) error {
 	joinSets(ins)
-	x.dropCopies(ins)
+	dropCopies(ins, x.errOut)
 	for i, in := range ins {
 		err := errs[i]
 		switch {
@@ -76,7 +76,7 @@ func (x *exporter) all(ctx context.Context, names []string, ins []*input, errs [
 
 // dropCopies leaves out further copies of a capture that was delivered twice: of those with the same id, the longest
 // file is exported.
-func (x *exporter) dropCopies(ins []*input) {
+func dropCopies(ins []*input, errOut io.Writer) {
 	best := map[string]int{}
 	for i, in := range ins {
 		if in == nil {
@@ -96,7 +96,7 @@ func (x *exporter) dropCopies(ins []*input) {
 			keep, drop = i, j
 		}
 		best[h.ID] = keep
-		fmt.Fprintf(x.errOut, "acc: %s is left out: %s is the same capture (%s)\n", format.Quote(ins[drop].name),
+		fmt.Fprintf(errOut, "acc: %s is left out: %s is the same capture (%s)\n", format.Quote(ins[drop].name),
 			format.Quote(ins[keep].name), format.Quote(h.ID))
 		ins[drop].Close()
 		ins[drop] = nil

@@ -27,7 +27,7 @@ var schemaRoots = map[string]reflect.Type{
 	"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[evidence.Info](),
 	"verify":  reflect.TypeFor[evidence.Verification](),
 	"figures": reflect.TypeFor[selection.Figures](), "revealed": reflect.TypeFor[redact.Revealed](), "checked": reflect.TypeFor[redact.Checked](),
-	"unreadable": reflect.TypeFor[unreadable](), "diagnosis": reflect.TypeFor[diagnosis](), "field": reflect.TypeFor[field](),
+	"unreadable": reflect.TypeFor[unreadable](), "hosts": reflect.TypeFor[hostList](), "diagnosis": reflect.TypeFor[diagnosis](), "field": reflect.TypeFor[field](),
 }
 
 // object is one of a schema, whose keys stand in the order of the alphabet.
@@ -136,7 +136,7 @@ const schemaFile = "schema.json"
 // The schema is that of the types that are printed.
 func TestSchema(t *testing.T) {
 	m := &schemaMaker{readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck",
-		"../../analysis/stats", "../../analysis/meanwhile", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format", "../../replay/redact", "../../capture"),
+		"../../analysis/stats", "../../analysis/meanwhile", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/report", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format", "../../replay/redact", "../../capture"),
 		object{}}
 	for name, of := range schemaRoots {
 		m.define(of)
@@ -153,7 +153,7 @@ func TestSchema(t *testing.T) {
 	enc.SetIndent("", " ")
 	if err := enc.Encode(object{
 		"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "JSON of acc", "$defs": m.defs,
-		"description": "Each of $defs is one kind of object: analyze, figures, info, revealed, checked, verify, unreadable, diagnosis, field; event_line, pair_line, connection_line.",
+		"description": "Each of $defs is one kind of object: analyze, figures, info, revealed, checked, verify, unreadable, hosts, diagnosis, field; event_line, pair_line, connection_line.",
 	}); err != nil {
 		t.Fatal(err)
 	}

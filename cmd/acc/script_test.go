@@ -12,11 +12,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/acc-project/acc/evidence/checkpoints"
 	"github.com/acc-project/acc/format"
+	"github.com/acc-project/acc/testdata/fleet"
 	"github.com/acc-project/acc/testdata/museum"
 )
 
@@ -32,6 +34,7 @@ var programs = map[string]func(){"acc": main}
 //	archive tar|zip FILE FILE      puts the second file into an archive, as it is
 //	bytes FILE TEXT                writes text with Go's escapes
 //	crowd FILE N                   writes a capture of accepts from N peers
+//	fleet DIR HOSTS CONNECTIONS    writes captures of hosts in an outage
 //	adjusted FILE                  writes a capture in whose midst the clock was set
 //	crossed FILE                   writes a capture whose events go back in time
 //	samesum SUM JSON               fails if sha256sum and a JSON of verify differ
@@ -84,6 +87,14 @@ func TestScript(t *testing.T) {
 				n, err := strconv.Atoi(args[1])
 				ts.Check(err)
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), crowd(n), 0o600))
+			},
+			"fleet": func(ts *testscript.TestScript, _ bool, args []string) {
+				hosts, err := strconv.Atoi(args[1])
+				ts.Check(err)
+				connections, err := strconv.Atoi(args[2])
+				ts.Check(err)
+				_, err = fleet.Make(ts.MkAbs(args[0]), hosts, connections, 1, time.Date(2026, 11, 28, 14, 0, 0, 0, time.UTC))
+				ts.Check(err)
 			},
 			"adjusted": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), adjusted(), 0o600))

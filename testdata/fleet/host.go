@@ -1,4 +1,4 @@
-package main
+package fleet
 
 // This file makes the capture of one host.
 
@@ -30,7 +30,7 @@ type host struct {
 	counts    map[[2]uint8]*format.ProbeTotal
 	now       int64 // boot clock
 	begin     int64
-	truth     truth
+	truth     Truth
 	lossy     bool
 	lossFrom  int64
 
@@ -104,15 +104,15 @@ func (h *host) file() string {
 }
 
 // write makes the capture.
-func (h *host) write(name string, connections int) (truth, error) {
+func (h *host) write(name string, connections int) (Truth, error) {
 	file, err := os.Create(name)
 	if err != nil {
-		return truth{}, err
+		return Truth{}, err
 	}
 	defer file.Close()
 	out := bufio.NewWriterSize(file, 1<<20)
 	if h.w, err = format.NewWriter(out, h.header, format.WriterOptions{}); err != nil {
-		return truth{}, err
+		return Truth{}, err
 	}
 	for i := range uint32(4) {
 		p := format.Process{Num: i + 1, PID: 1000 + i, Comm: h.service(), Exe: "/usr/sbin/" + h.service(), Unit: h.service() + ".service"}
@@ -121,24 +121,24 @@ func (h *host) write(name string, connections int) (truth, error) {
 			p.Pod, p.PodUID = fmt.Sprintf("shop/%s-%d", h.service(), h.number%7), fmt.Sprintf("%032x", h.number)
 		}
 		if err := h.w.Process(p); err != nil {
-			return truth{}, err
+			return Truth{}, err
 		}
 	}
 	if err := h.w.Snapshot(format.Snapshot{BootNS: h.begin, ListenersKnown: true, ConnectionsKnown: true, Listeners: h.listeners}); err != nil {
-		return truth{}, err
+		return Truth{}, err
 	}
 	gap := float64(60*minute) / float64(connections)
 	for range connections {
 		at := h.now + int64(h.rng.ExpFloat64()*gap)
 		if err := h.until(at); err != nil {
-			return truth{}, err
+			return Truth{}, err
 		}
 		if err := h.arrive(); err != nil {
-			return truth{}, err
+			return Truth{}, err
 		}
 	}
 	if err := h.until(max(h.begin+60*minute, h.now+10*second)); err != nil {
-		return truth{}, err
+		return Truth{}, err
 	}
 	err = h.end(file, out)
 	h.truth.Captures, h.truth.Bytes = 1, h.w.Bytes()

@@ -1,26 +1,21 @@
-// Fleet makes the captures of many hosts in an outage, as acc record would leave them: skewed clocks, lost events,
-// truncated files, captures that were delivered twice. It says what it made in truth.json.
-//
-//	go run ./testdata/fleet -hosts 1000 -connections 100000 -out DIR
+// Package fleet makes the captures of many hosts in an outage, as acc record would leave them: skewed clocks, lost events,
+// truncated files, captures that were delivered twice.
 //
 // Host n is of service n%4. From minute 20 on, for a minute, hosts of service 1 accept nothing: queues overflow. From
 // minute 30 on, for 30 s, hosts of service 2 have no descriptors. Hosts of service 3 got a listener at port 9090 since the
 // day before, of which there are small captures.
-package main
+package fleet
 
 import (
-	"encoding/json"
-	"flag"
-	"fmt"
-	"log"
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 )
 
-// truth is what was made.
-type truth struct {
+// Truth is what was made.
+type Truth struct {
 	Hosts       int
 	Captures    int // files of different captures
 	Connections uint64
@@ -32,52 +27,33 @@ type truth struct {
 	Bytes       int64
 }
 
-func main() {
-	hosts := flag.Int("hosts", 20, "hosts")
-	connections := flag.Int("connections", 5000, "connections of each")
-	out := flag.String("out", "", "folder of the captures")
-	jobs := flag.Int("jobs", 2, "hosts at a time")
-	start := flag.String("start", "2026-11-28T14:00:00Z", "begin of the hour")
-	flag.Parse()
-	log.SetFlags(0)
-	at, err := time.Parse(time.RFC3339, *start)
-	if err != nil || *out == "" {
-		log.Fatal("fleet: -out DIR is missing, or -start is no time")
-	}
-	if err := os.MkdirAll(*out, 0o700); err != nil {
-		log.Fatal(err)
-	}
-	var all truth
+// Make makes the captures of so many hosts in a folder, each of so many connections in the hour from at on and a
+// hundredth of them the day before. So many are made at a time.
+func Make(dir string, hosts, connections, jobs int, at time.Time) (all Truth, err error) {
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	next := make(chan int)
-	for range *jobs {
+	for range jobs {
 		wait.Go(func() {
 			for n := range next {
-				made, err := makeHost(*out, n, *connections, at)
-				if err != nil {
-					log.Fatal(err)
-				}
+				made, failed := makeHost(dir, n, connections, at)
 				mu.Lock()
 				all.add(made)
+				err = errors.Join(err, failed)
 				mu.Unlock()
 			}
 		})
 	}
-	for n := range *hosts {
+	for n := range hosts {
 		next <- n
 	}
 	close(next)
 	wait.Wait()
-	all.Hosts = *hosts
-	b, _ := json.MarshalIndent(all, "", "  ")
-	if err := os.WriteFile(filepath.Join(*out, "truth.json"), append(b, '\n'), 0o600); err != nil {
-		log.Fatal(err)
-	}
-	fmt.Printf("%s\n", b)
+	all.Hosts = hosts
+	return all, err
 }
 
-func (t *truth) add(x truth) {
+func (t *Truth) add(x Truth) {
 	t.Captures += x.Captures
 	t.Connections += x.Connections
 	t.Refused += x.Refused
@@ -89,7 +65,7 @@ func (t *truth) add(x truth) {
 }
 
 // makeHost makes the captures of a host: of the day before, and of the hour.
-func makeHost(dir string, n, connections int, at time.Time) (made truth, err error) {
+func makeHost(dir string, n, connections int, at time.Time) (made Truth, err error) {
 	for i, day := range []time.Time{at.AddDate(0, 0, -1), at} {
 		h := newHost(n, day, i == 0)
 		count := connections
