@@ -3,6 +3,10 @@
 #ifndef ACC_ACCEPT_H
 #define ACC_ACCEPT_H
 
+#include "process.h"
+#include "select.h"
+#include "typed.h"
+
 /* Writes what is noted in a of an entry, but for its facts. */
 static __always_inline void write_enter(struct event *e, struct attempt *a, u64 seq)
 {

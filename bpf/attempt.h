@@ -3,6 +3,9 @@
 #ifndef ACC_ATTEMPT_H
 #define ACC_ATTEMPT_H
 
+#include "sock.h"
+#include "told.h"
+
 static __always_inline struct counters *counters(void)
 {
 	u32 zero = 0;

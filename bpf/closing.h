@@ -8,6 +8,8 @@
 #ifndef ACC_CLOSING_H
 #define ACC_CLOSING_H
 
+#include "connection.h"
+
 enum closer { SERVER_CLOSED, CLIENT_CLOSED };
 
 struct closing {

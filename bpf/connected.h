@@ -12,6 +12,9 @@
 #ifndef ACC_CONNECTED_H
 #define ACC_CONNECTED_H
 
+#include "connection.h"
+#include "place.h"
+
 #define SOCK_BINDPORT_LOCK 8
 
 struct {

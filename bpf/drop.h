@@ -3,6 +3,8 @@
 #ifndef ACC_DROP_H
 #define ACC_DROP_H
 
+#include "select_life.h"
+
 /* Reads whose packet it was. The child is of the listener's family, whatever the packet's. */
 static __noinline void read_packet(struct life_event *e, struct sk_buff *skb)
 {

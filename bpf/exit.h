@@ -3,6 +3,8 @@
 #ifndef ACC_EXIT_H
 #define ACC_EXIT_H
 
+#include "accept.h"
+
 /* The end of any system call. */
 static __always_inline int syscall_ends(struct pt_regs *regs, s32 ret)
 {

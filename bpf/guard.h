@@ -10,6 +10,8 @@
 #ifndef ACC_GUARD_H
 #define ACC_GUARD_H
 
+#include "attempt.h"
+
 /* Set by the recorder. */
 volatile const u64 guard_step = 0;  /* ns for each failed call of a process, 0: no bound */
 volatile const u64 guard_burst = 0; /* ns that a process's bucket holds */

@@ -6,6 +6,7 @@
  */
 #ifndef ACC_KERNEL_H
 #define ACC_KERNEL_H
+#include <linux/types.h>
 #define __VMLINUX_H__ /* bpf_tracing.h: registers by their kernel names */
 
 typedef __u8 u8;

@@ -31,6 +31,7 @@
 #include "drop.h"
 #include "listener.h"
 
+
 /*
  * Sockets of connect() to which a SYN came: two that connect to each other at once, or one that connects to
  * itself. Their connection has no listener, and so no accept. Counted by network namespace; 0: there

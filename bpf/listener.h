@@ -3,6 +3,9 @@
 #ifndef ACC_LISTENER_H
 #define ACC_LISTENER_H
 
+#include "process.h"
+#include "select_life.h"
+
 /* Why listeners stopped, by socket, for the connections that are lost with them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

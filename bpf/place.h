@@ -9,6 +9,8 @@
 #ifndef ACC_PLACE_H
 #define ACC_PLACE_H
 
+#include "common.h"
+
 struct place {
 	u32 netns;
 	u16 port;

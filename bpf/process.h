@@ -6,6 +6,8 @@
 #ifndef ACC_PROCESS_H
 #define ACC_PROCESS_H
 
+#include "sock.h"
+
 #define EXE_PARTS 12
 #define EXE_PART 128
 #define CGROUP_PARTS 12

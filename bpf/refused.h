@@ -7,6 +7,8 @@
 #ifndef ACC_REFUSED_H
 #define ACC_REFUSED_H
 
+#include "select.h"
+
 #define UNIX_PATH 108 /* bytes of a name at most */
 
 /* What was connected to. All of it is 0: there was no room for more of these. */

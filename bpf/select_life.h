@@ -4,6 +4,8 @@
 #define ACC_SELECT_LIFE_H
 
 #include "connection.h"
+#include "select.h"
+
 
 static __noinline u16 bound_port(void *sk)
 {

@@ -3,46 +3,7 @@
 #ifndef ACC_SOCK_H
 #define ACC_SOCK_H
 
-#define S_IFMT 0170000
-#define S_IFSOCK 0140000
-#define AF_UNIX 1
-#define AF_INET 2
-#define AF_INET6 10
-#define AF_VSOCK 40
-#define AF_SMC 43
-#define TCP_CLOSE 7
-#define IPPROTO_TCP 6
-#define IPPROTO_MPTCP 262
-#define MAX_ERRNO 4095
-
-/* What is known of a listener, and of a socket: the listener or the new one. */
-struct facts {
-	u64 inode;    /* of the new socket */
-	u64 cookie;   /* of the new socket */
-	u8 raddr[16];
-	u32 backlog;
-	u16 rport;    /* host order */
-	u16 unused;
-	u64 listener; /* inode number of the listening socket; from here on what mostly stays the same */
-	u32 backlog_max;
-	u16 family;
-	u16 type;
-	u16 proto;
-	u16 state;
-	u16 inner; /* family of the addresses, where it is another one than family */
-	u16 lport; /* host order */
-	u32 peer_pid;
-	u32 peer_uid;
-	u8 laddr[16]; /* vsock: cid and port, 32 bits each */
-	u32 netns;    /* of the socket, whatever the task's is; 0: there is no socket */
-	u32 spare;
-};
-
-/* The name of a socket in the UNIX domain, as bind(2) got it. */
-struct unix_name {
-	u32 len;
-	u8 path[108]; /* starts with a zero byte if it is abstract */
-};
+#include "common.h"
 
 /* Keeps the compiler from reading what this kernel does not have and choosing afterwards. */
 #define BRANCH(x) asm volatile("" : "+r"(x))

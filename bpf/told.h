@@ -7,20 +7,14 @@
 #ifndef ACC_TOLD_H
 #define ACC_TOLD_H
 
+#include "common.h"
+#include "sock.h"
+
 #define SOCKADDR_MAX 32 /* holds a sockaddr_in6, 28 bytes */
 #define NAME_PART 16
 
 /* Keeps n below 32 before the eyes of the verifier. */
 #define BOUND(n) asm volatile("%0 &= 31" : "+r"(n))
-
-struct told {
-	s32 addrlen_in;
-	s32 addrlen_out;
-	u16 family;
-	u16 port; /* host order */
-	u8 addr[16];
-	u32 unused;
-};
 
 /* Builds the address that the kernel has for the peer of a socket; gives its
  * length, 0 if this is a family of which it is not known. */

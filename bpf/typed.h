@@ -7,6 +7,8 @@
 #ifndef ACC_TYPED_H
 #define ACC_TYPED_H
 
+#include "sock.h"
+
 #ifdef ACC_MODERN
 
 /* Reads the addresses and ports of a socket of family AF_INET or AF_INET6. */

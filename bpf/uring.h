@@ -3,6 +3,8 @@
 #ifndef ACC_URING_H
 #define ACC_URING_H
 
+#include "accept.h"
+
 /* io_uring: io_accept, or, where that is inlined, io_issue_sqe, which is called for every request. */
 
 /* URING_* of a request; what belongs to the operation lies at its start. */
