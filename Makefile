@@ -28,7 +28,7 @@ OUT     ?= $(BUILD)/vm-$(KERNEL)
 SIZE_TIME ?= 100s
 READ_EVENTS ?= 10000000
 
-.PHONY: all help build demo helpers vm-programs test test-unit test-race test-vm test-vm-halves test-vm-arm64 test-vm-all test-vm-lockdown test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible release release-check package-check test-packages test-wine image cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang
+.PHONY: all help build demo helpers vm-programs test test-unit test-race test-vm test-vm-halves test-vm-arm64 test-vm-all test-vm-lockdown test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible release release-check package-check test-packages test-wine image cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang chromium test-browser uplot
 
 all: build
 
@@ -180,6 +180,9 @@ test-packages: $(BUILD) ## the deb in a Debian with systemd: installed, used, up
 image: build ## acc in an image of one file, by podman or docker, without a base image and without a network
 	$(or $(shell command -v podman),docker) build -f deploy/Containerfile -t acc .
 
+test-browser: chromium ## the pages of acc report in Debian's Chromium: hostile names, clicks and keys, speed. ACC_SHOTS=folder with ACC_SHOT_CAPTURE=file takes screenshots
+	ACC_BROWSER=1 go test -count=1 -timeout 30m ./cmd/acc -run '^TestBrowser'
+
 test-wine: ## the Windows binary under wine: the scripts of testdata/script
 	.ci/wine.sh
 
@@ -241,6 +244,15 @@ openssh: ## ssh-keygen, which judges signatures and lists of signers beside acc
 	@command -v ssh-keygen >/dev/null || { echo "installing openssh-client"; \
 		(apt-get install -y -qq --no-install-recommends openssh-client || \
 		(apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-client)) >/dev/null; }
+
+chromium: ## a browser to open reports in
+	@command -v chromium >/dev/null || { echo "installing chromium"; \
+		(apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core || \
+		(apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core)) >/dev/null; }
+
+uplot: ## compares uPlot, which the pages of acc report draw with, with what npm has of that version
+	rm -rf $(BUILD)/uplot && mkdir -p $(BUILD)/uplot && cd $(BUILD)/uplot && npm pack --silent uplot@$$(cat $(CURDIR)/analysis/htmlreport/page/uplot/VERSION) >/dev/null && tar -xf uplot-*.tgz
+	set -e; for f in LICENSE dist/uPlot.iife.min.js dist/uPlot.min.css; do cmp $(BUILD)/uplot/package/$$f analysis/htmlreport/page/uplot/$$(basename $$f); done
 
 clang: ## the pinned compiler of BPF programs
 	@command -v clang-19 llvm-strip-19 >/dev/null && test -e /usr/include/bpf/bpf_helpers.h || { echo "installing clang-19 llvm-19 libbpf-dev"; \

@@ -80,8 +80,13 @@ func telling(a, b *conntrack.Connection) int {
 		-cmp.Compare(a.AliveNS, b.AliveNS), cmp.Compare(a.ID, b.ID))
 }
 
+// Trouble reports whether a connection was refused, was dead when it was accepted, or was never accepted.
+func Trouble(c *conntrack.Connection) bool {
+	return c.Dead || c.RefusedPackets > 0 || !c.AcceptUnknown && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End.Known()
+}
+
 func trouble(c *conntrack.Connection) int {
-	if c.Dead || c.RefusedPackets > 0 || !c.AcceptUnknown && c.QueuedSeq != 0 && c.AcceptedSeq == 0 && c.End.Known() {
+	if Trouble(c) {
 		return 1
 	}
 	return 0

@@ -106,6 +106,13 @@ func (k *keptHead) Read(p []byte) (int, error) {
 // that takes what is inside reads on there; others say how to unwrap it.
 func (in *input) unwrap(r io.Reader) (io.Reader, error) {
 	by, content := "", r
+	if in.bytes == 0 {
+		var err error
+		if content, err = unwrapReport(r); err != nil {
+			return nil, err
+		}
+		r = content
+	}
 	if in.bytes > 0 { // which stays where it is
 		_, by = format.Unwrap(io.NewSectionReader(in.file, 0, in.bytes))
 	} else {

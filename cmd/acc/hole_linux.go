@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"io"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,7 +13,11 @@ import (
 // SkipHole moves the file to the next data behind its place, or to its end, and gives how many
 // bytes of a sparse file lie between: they are zeros that are nowhere stored.
 func (f *meteredFile) SkipHole() (int64, error) {
-	raw, err := f.File.SyscallConn()
+	file, ok := f.captureFile.(*os.File)
+	if !ok { // a part of one, which has none
+		return 0, nil
+	}
+	raw, err := file.SyscallConn()
 	if err != nil {
 		return 0, nil
 	}

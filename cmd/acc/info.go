@@ -207,14 +207,17 @@ func runInfo(out, errOut io.Writer, in *input, o infoOptions, shown *[]*evidence
 		}
 	}
 	if !ok {
-		counted.R, in.opts.Parts = in.source, true
+		src, err := in.contents()
+		if err != nil {
+			return fmt.Errorf("%s: %w", in.name, err)
+		}
+		counted.R, in.opts.Parts = src, true
 		if err := in.begin(counted, true); err != nil {
 			if o.json {
 				err = errors.Join(err, tellUnreadable(out, in.name, err))
 			}
 			return err
 		}
-		var err error
 		if i.Info, verdict, err = evidence.Describe(in.Capture); err != nil {
 			return err
 		}

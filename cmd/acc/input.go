@@ -44,7 +44,7 @@ var confineReader = confine.Reader
 // input is an open capture.
 type input struct {
 	*evidence.Capture // nil before begin
-	file              *os.File
+	file              captureFile
 	source            *meteredFile // file, as it is read
 	name              string
 	size              int64 // of the file, 0 if it is none
@@ -67,7 +67,7 @@ func (in *input) Close() {
 
 // openFile opens a capture file, or standard input for "-", and reads nothing of it.
 func openFile(name string) (*input, error) {
-	in := &input{file: os.Stdin, source: &meteredFile{File: os.Stdin}, name: inputName(name)}
+	in := &input{file: os.Stdin, source: &meteredFile{captureFile: os.Stdin}, name: inputName(name)}
 	if name == "-" {
 		if isTerminal(os.Stdin) {
 			return nil, &hinted{errors.New("a capture can't come from a terminal"), "name a file, or pipe one in"}
@@ -82,10 +82,15 @@ func openFile(name string) (*input, error) {
 		f.Close()
 		return nil, err
 	}
-	in.file, in.source = f, &meteredFile{File: f}
+	in.file = f
 	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
 		in.size, in.bytes = st.Size(), st.Size()
+		if err := in.openReport(f); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("%s: %w", in.name, err)
+		}
 	}
+	in.source = &meteredFile{captureFile: in.file}
 	return in, nil
 }
 

@@ -21,24 +21,24 @@ const (
 
 // meteredFile is a file that knows where it was read last.
 type meteredFile struct {
-	*os.File
+	captureFile
 	at atomic.Int64
 }
 
 func (f *meteredFile) Read(p []byte) (int, error) {
-	n, err := f.File.Read(p)
+	n, err := f.captureFile.Read(p)
 	f.at.Add(int64(n))
 	return n, err
 }
 
 func (f *meteredFile) ReadAt(p []byte, off int64) (int, error) {
-	n, err := f.File.ReadAt(p, off)
+	n, err := f.captureFile.ReadAt(p, off)
 	f.at.Store(off + int64(n))
 	return n, err
 }
 
 func (f *meteredFile) Seek(offset int64, whence int) (int64, error) {
-	at, err := f.File.Seek(offset, whence)
+	at, err := f.captureFile.Seek(offset, whence)
 	if err == nil {
 		f.at.Store(at)
 	}

@@ -81,7 +81,11 @@ func runSign(out, errOut io.Writer, name string, o signOptions) error {
 	p := in.showProgress(errOut, false, out)
 	defer p.stop()
 	sum := sha512.New()
-	tee := io.TeeReader(in.source, sum)
+	src, err := in.contents()
+	if err != nil {
+		return fmt.Errorf("%s: %w", in.name, err)
+	}
+	tee := io.TeeReader(src, sum)
 	// What is no capture is not signed by mistake.
 	if err := in.begin(tee, true); err != nil {
 		return err

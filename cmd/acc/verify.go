@@ -238,7 +238,11 @@ func verifyInput(ctx context.Context, in *input, errOut io.Writer, o evidence.Ve
 	p := in.showProgress(errOut, false, errOut)
 	defer p.stop()
 	in.opts.Parts = true
-	v, err := evidence.Verify(ctx, in.source, func(r io.Reader) (*evidence.Capture, error) {
+	src, err := in.contents()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", in.name, err)
+	}
+	v, err := evidence.Verify(ctx, src, func(r io.Reader) (*evidence.Capture, error) {
 		err := in.begin(r, true)
 		return in.Capture, err
 	}, o)

@@ -35,17 +35,21 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
+	kept, err := inTree()
+	if err != nil {
+		return err
+	}
 	switch args[0] {
 	case "licenses":
-		os.Stdout.WriteString(licenses(parts))
+		os.Stdout.WriteString(licenses(parts, kept))
 		return nil
 	case "texts":
-		return texts(os.Stdout, parts)
+		return texts(os.Stdout, append(parts, kept...))
 	case "sbom":
 		if len(args) == 3 {
 			info.Main.Version = args[2]
 		}
-		return sbom(args[1], info, parts)
+		return sbom(args[1], info, append(parts, kept...))
 	}
 	return fmt.Errorf("unknown command %q", args[0])
 }
@@ -81,6 +85,20 @@ func read(binary string) ([]part, *buildinfo.BuildInfo, error) {
 		parts = append(parts, p)
 	}
 	return parts, info, nil
+}
+
+// inTree lists what others made that is kept in the source and embedded into the binary.
+func inTree() ([]part, error) {
+	const dir = "analysis/htmlreport/page/uplot"
+	version, err := os.ReadFile(filepath.Join(dir, "VERSION"))
+	if err != nil {
+		return nil, err
+	}
+	p := part{Path: "npm:uplot", Version: strings.TrimSpace(string(version))}
+	if p.License, p.Text, err = license(dir); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return []part{p}, nil
 }
 
 // license tells the licence of a module by words that only it has, and gives its text.
@@ -135,7 +153,7 @@ func texts(w io.Writer, parts []part) error {
 	return nil
 }
 
-func licenses(parts []part) string {
+func licenses(parts, kept []part) string {
 	var b strings.Builder
 	b.WriteString("# Licences of what is in the binary\n\nWritten by `make licenses` from the binary's own list of modules; `TestLicenses` holds it against\n" +
 		"`go.mod`. acc itself is Apache-2.0; its programs for the kernel are GPL-2.0-only OR BSD-2-Clause.\n\n" +
@@ -146,6 +164,10 @@ func licenses(parts []part) string {
 			how = "named in go.mod"
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", p.Path, p.Version, p.License, how)
+	}
+	for _, p := range kept {
+		fmt.Fprintf(&b, "\nThe pages that `acc report` writes have %s %s (%s) in them; it is kept in `analysis/htmlreport/page/uplot`, and\n"+
+			"`make uplot` compares it with what its makers publish.\n", strings.TrimPrefix(p.Path, "npm:"), p.Version, p.License)
 	}
 	return b.String()
 }
@@ -176,13 +198,18 @@ func sbom(binary string, info *buildinfo.BuildInfo, parts []part) error {
 	}
 	one := func(kind, path, version, spdx string, hashes ...hash) component {
 		ref := "pkg:golang/" + path + "@" + version
+		if name, ok := strings.CutPrefix(path, "npm:"); ok {
+			path, ref = name, "pkg:npm/"+name+"@"+version
+		}
 		return component{kind, ref, path, version, ref, []map[string]any{{"expression": spdx}}, hashes, nil}
 	}
 	main := one("application", info.Main.Path, info.Main.Version, "Apache-2.0", hash{"SHA-256", hex.EncodeToString(sum[:])})
 	list := []component{one("library", "std", strings.TrimPrefix(info.GoVersion, "go"), "BSD-3-Clause")}
 	for _, p := range parts {
 		c := one("library", p.Path, p.Version, p.License)
-		c.More = []property{{"go.sum", p.Sum}} // a hash over the module's files, not of an archive
+		if p.Sum != "" {
+			c.More = []property{{"go.sum", p.Sum}} // a hash over the module's files, not of an archive
+		}
 		list = append(list, c)
 	}
 	refs := []string{}
