@@ -194,7 +194,7 @@ func TestBrowserShots(t *testing.T) {
 		b.open(file, fmt.Sprintf("t=%.3f,%.3f", span*0.45, span*0.5))
 		b.script(`document.getElementById("lanes").scrollIntoView()`)
 		b.shot(to("3-lanes-zoomed"))
-		b.run(chromedp.Focus("#lanes-canvas"), chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(kb.Enter))
+		b.run(chromedp.Focus(chromedp.CSS("#lanes-canvas")), chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(kb.Enter))
 		b.shot(to("4-connection"))
 		if got := eval[int](b, "document.documentElement.scrollWidth"); got > 1366 {
 			t.Errorf("%s: the page is %d px wide", theme, got)
@@ -296,7 +296,7 @@ func TestBrowserUse(t *testing.T) {
 	}
 	// Keys on the lanes.
 	before := eval[string](b, `document.getElementById("range-text").textContent`)
-	b.run(chromedp.Focus("#lanes-canvas"), chromedp.KeyEvent("+"))
+	b.run(chromedp.Focus(chromedp.CSS("#lanes-canvas")), chromedp.KeyEvent("+"))
 	b.wait(`document.getElementById("range-text").textContent !== ` + strconv.Quote(before) + ` && location.hash.startsWith("#t=")`)
 	b.run(chromedp.KeyEvent("0"))
 	b.wait(`document.getElementById("range-text").textContent === ` + strconv.Quote(before))
@@ -308,18 +308,18 @@ func TestBrowserUse(t *testing.T) {
 	for text, want := range map[string]string{"10.0.0.2": "2 of 21 connections", "queued>1s": "5 of 21 connections", "refused>0": "15 of 21 connections", "refused never": "15 of 21 connections",
 		"nobody": "0 of 21 connections", "queued>many": "A condition is like queued>10ms. 0 of 21 connections"} {
 		b.script(`document.getElementById("search").value = ""`)
-		b.run(chromedp.SendKeys("#search", text))
+		b.run(chromedp.SendKeys(chromedp.CSS("#search"), text))
 		b.wait(`document.getElementById("table-note").textContent === ` + strconv.Quote(want))
 	}
 	b.script(`document.getElementById("search").value = ""`)
-	b.run(chromedp.SendKeys("#search", " "), chromedp.Click("#only-bad"))
-	b.wait(`document.getElementById("table-note").textContent.startsWith("16 of")`)
-	b.run(chromedp.Click("#only-bad"))
+	b.run(chromedp.SendKeys(chromedp.CSS("#search"), " "), chromedp.Click(chromedp.CSS("#only-bad")))
+	b.wait(`document.getElementById("table-note").textContent.startsWith("17 of")`)
+	b.run(chromedp.Click(chromedp.CSS("#only-bad")))
 	// Sort by what is queued: the longest is first.
-	b.run(chromedp.Click(`#table-scroll th[data-name="queued"] button`))
+	b.run(chromedp.Click(chromedp.CSS(`#table-scroll th[data-name="queued"] button`)))
 	b.wait(`document.querySelector('#table-scroll th[data-name="queued"]').getAttribute("aria-sort") === "descending"`)
 	// A row by keys.
-	b.run(chromedp.Focus(`#table-scroll tr[data-at="0"]`), chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(kb.Enter))
+	b.run(chromedp.Focus(chromedp.CSS(`#table-scroll tr[data-at="0"]`)), chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(kb.Enter))
 	b.wait(`!document.getElementById("story").hidden`)
 	id := eval[string](b, `/^#c=(\d+)$/.exec(location.hash)[1]`)
 	want, _, _ := accOut(t, filepath.Dir(page), nil, "analyze", "--connection", id, page)
@@ -345,7 +345,7 @@ func TestBrowserUse(t *testing.T) {
 	folder := t.TempDir()
 	_, err := chromedp.CallBrowser(b.ctx, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{Behavior: "allow", DownloadPath: folder})
 	must(t, err)
-	b.run(chromedp.Click("#download"))
+	b.run(chromedp.Click(chromedp.CSS("#download")))
 	saved := filepath.Join(folder, "life.acc")
 	for range 200 {
 		if got, err := os.ReadFile(saved); err == nil && bytes.Equal(got, lifeSample()) {

@@ -99,6 +99,7 @@ a capture file. It replays and analyses captures on Linux, macOS and Windows, wi
 	addGroup(root, "evidence", newCutCommand(), newRedactCommand(), newRepairCommand(), newSignCommand(),
 		newUnredactCommand(), newVerifyCommand())
 	addGroup(root, "read", newReportCommand())
+	addGroup(root, "evidence", newShareCommand())
 	addGroup(root, "other", newExitCodesTopic(), newFilterTopic(), newScreenTopic(), newVersionCommand())
 	return root
 }

@@ -97,15 +97,24 @@ command prints that the capture is redacted. The original's signature is not val
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "the new capture `FILE`")
 	f.BoolVar(&o.force, "force", false, "overwrite the new capture if it exists")
+	o.policyFlags(cmd)
+	f.BoolVar(&o.dryRun, "dry-run", false, "list what the capture reveals and what redact would make of it; write nothing")
+	f.BoolVar(&o.check, "check", false, "compare a redacted capture with its original")
+	f.BoolVar(&o.json, "json", false, "print JSON; with --check or --dry-run")
+	complete(cmd, "output", captureFiles)
+	group(cmd, "What to write", "output", "force", "keep", "addresses", "key")
+	group(cmd, "What to look at", "dry-run", "check", "json")
+	return cmd
+}
+
+// policyFlags are those that say what replaces what.
+func (o *redactOptions) policyFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringSliceVar(&o.keep, "keep", nil, "`CLASSES` or fields that stay as they are, like lport,comm; "+
 		"--dry-run lists the classes")
 	f.StringVar(&o.addresses, "addresses", redact.Prefix, "`HOW` addresses are replaced: prefix, opaque or class")
 	f.StringVar(&o.key, "key", "", "`FILE` with a key of 64 hexadecimal digits: the same pseudonyms in every capture")
-	f.BoolVar(&o.dryRun, "dry-run", false, "list what the capture reveals and what redact would make of it; write nothing")
-	f.BoolVar(&o.check, "check", false, "compare a redacted capture with its original")
-	f.BoolVar(&o.json, "json", false, "print JSON; with --check or --dry-run")
 	values(cmd, "addresses", "prefix\tsubnets stay recognisable", "opaque\tnumbered", "class\tprivate ones stay private")
-	complete(cmd, "output", captureFiles)
 	anyFile(cmd, "key")
 	complete(cmd, "keep", func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 		at := strings.LastIndexByte(word, ',') + 1
@@ -115,9 +124,6 @@ command prints that the capture is redacted. The original's signature is not val
 		}
 		return beginning(words, word), nothing | cobra.ShellCompDirectiveNoSpace
 	})
-	group(cmd, "What to write", "output", "force", "keep", "addresses", "key")
-	group(cmd, "What to look at", "dry-run", "check", "json")
-	return cmd
 }
 
 // complain refuses options that do not go together.
