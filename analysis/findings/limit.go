@@ -4,6 +4,7 @@ package findings
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/meanwhile"
@@ -150,7 +151,7 @@ func (x *Crowd) followed(say stats.Figures) (open int64, proof string) {
 // that clients left, at once, or not have waited for its listener.
 func (x *Crowd) pinned(l *Listener) (open int64, proof string) {
 	if x.IdleNS < SlowNS || 5*x.PeakNS < 4*x.IdleNS || 5*x.LeftLate > x.Slow ||
-		x.Peak > 1 && 5*x.LeftSoon < 4*x.Slow && !l.notAsked() {
+		x.Peak > 1 && (l.busy() || 5*x.LeftSoon < 4*x.Slow && !l.seen(meanwhile.NotAsked)) {
 		return 0, ""
 	}
 	were, share := "were", float64(x.PeakNS)/float64(x.IdleNS)
@@ -161,12 +162,21 @@ func (x *Crowd) pinned(l *Listener) (open int64, proof string) {
 		humanize.Duration(SlowNS), x.Peak, were, percent(share))
 }
 
-// notAsked reports whether a thread was seen to wait for other descriptors than the listener, for half of the time that
-// clients waited.
-func (l *Listener) notAsked() bool {
+// seen reports whether threads were seen to do one of these for half of the time that clients waited.
+func (l *Listener) seen(kinds ...meanwhile.Kind) bool {
 	s := l.Seen
-	return s != nil && len(s.Places) > 0 && s.Places[0].Did.Kind == meanwhile.NotAsked &&
-		2*s.Places[0].BlameNS >= s.WaitsNS
+	return s != nil && len(s.Places) > 0 && 2*s.Places[0].BlameNS >= s.WaitsNS &&
+		slices.Contains(kinds, s.Places[0].Did.Kind)
+}
+
+// busy reports whether one thread accepts, and was seen to do something else than to wait for a client, an event or a
+// CPU.
+func (l *Listener) busy() bool {
+	if len(l.Workers) != 1 || l.Workers[0].Threads || l.Seen == nil || len(l.Seen.Places) == 0 {
+		return false
+	}
+	did := l.Seen.Places[0].Did.Kind
+	return l.seen(did) && did != meanwhile.NoCPU && !slices.Contains(patient, did)
 }
 
 // words says which connection was open for longest.

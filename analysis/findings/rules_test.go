@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/acc-project/acc/analysis/meanwhile"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
 )
@@ -42,6 +43,19 @@ func waits(list ...time.Duration) stats.Histogram {
 func marked(kind Kind, n int) (ms Marks) {
 	ms[kind] = events(n)
 	return ms
+}
+
+// pinned is a listener with so many slow accepts, while as many connections were open as never else; of these, so many
+// follow an end soon, or late, after the client left.
+func pinned(slow, soon, late uint64, did meanwhile.Kind) Listener {
+	l := Listener{Attempts: slow, Workers: []Worker{{Who: "srv[7]"}},
+		Crowd: &Crowd{Slow: slow, Peak: 4, IdleNS: 10e9, PeakNS: 9e9, LeftSoon: soon, LeftLate: late},
+		Queue: &Queue{Slow: slow, Over: slow, Waits: waits(2e8, 2e8, 2e8)}}
+	if did != "" {
+		l.Seen = &meanwhile.Seen{WaitsNS: 1e9, Threads: []format.WatchedThread{{TID: 7}},
+			Places: []meanwhile.Place{{Did: meanwhile.Where{Kind: did}, TIDs: []uint32{7}, BlameNS: 9e8}}}
+	}
+	return l
 }
 
 // Each rule finds what it is for, as bad as docs/FINDINGS.md says, and is silent just before that.
@@ -149,6 +163,17 @@ func TestRules(t *testing.T) {
 			Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e8, 2e8, 2e8)}}, want: "notice slow-accept"},
 		{name: "not always as many", l: Listener{Crowd: &Crowd{Slow: 10, After: 10, Gaps: waits(1e5), Same: 7, Open: 8},
 			Queue: &Queue{Slow: 3, Over: 3, Waits: waits(2e8, 2e8, 2e8)}}, want: "notice slow-accept"},
+		{name: "as many as never else, and they leave", l: pinned(6, 6, 0, ""),
+			want: "notice concurrency-limit (slow-accept)",
+			says: "a limit of 4 at once; while clients waited for 100 ms or longer, 4 were open for 90 % of the time, and " +
+				"never more"},
+		{name: "as many as never else, and the server closes", l: pinned(6, 0, 0, ""), want: "notice slow-accept"},
+		{name: "as many as never else, and the listener is not asked", l: pinned(6, 0, 0, meanwhile.NotAsked),
+			want: "notice concurrency-limit (slow-accept)"},
+		{name: "as many as never else, and they had left long before", l: pinned(6, 4, 2, ""),
+			want: "notice slow-accept"},
+		{name: "as many as never else, and the only thread waits for a lock", l: pinned(6, 6, 0, meanwhile.Lock),
+			want: "notice slow-accept"},
 		{name: "limit set to 0", l: Listener{Marks: marked(QueueOverflow, 10),
 			Zero: Zero{Mark: *events(2), NS: 3e9, By: "srv[7]", Exhausted: true}, Queue: &Queue{SYNs: 10, Clients: 3}},
 			want: "critical limit-zero (queue-overflow)",
