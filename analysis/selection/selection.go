@@ -299,12 +299,14 @@ func (s *Selection) Figures(filter string, r *analysis.Result, pairs, connection
 		}
 	}
 	for i := range r.Findings {
+		before := len(out.Findings)
 		for _, f := range r.Findings[i].Members() {
 			if s.whole(listenerKey{f.NetNS, f.Listener}) {
 				out.Findings = append(out.Findings, f)
-			} else {
-				out.FindingsLeftOut++
 			}
+		}
+		if len(out.Findings) == before {
+			out.FindingsLeftOut++
 		}
 	}
 	out.Findings = findings.Alike(out.Findings, top)
