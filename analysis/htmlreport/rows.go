@@ -218,14 +218,14 @@ func (d *pageData) queues(r *analysis.Result, since func(int64) float64) {
 
 // listenerName is what a listener is called, with who listens.
 func listenerName(l *listeners.ListenerInfo) string {
-	by := format.Quote(l.Owner)
+	by := l.Owner
 	if by == "" && len(l.Comms) > 0 {
 		by = format.Quote(l.Comms[0])
 	}
 	if by == "" {
-		return format.Quote(l.Addr)
+		return l.Addr
 	}
-	return format.Quote(l.Addr) + " (" + by + ")"
+	return l.Addr + " (" + by + ")"
 }
 
 // columns writes connections as numbers, one column after the other. Each number is a varint; page/data.js reads
@@ -270,7 +270,7 @@ func (c *Collector) columns(d *pageData, rows []conntrack.Connection) []byte {
 	column(func(x *conntrack.Connection) int64 { return clients.of(x.Remote.Addr().Unmap().String()) })
 	column(func(x *conntrack.Connection) int64 { return int64(x.Remote.Port()) })
 	column(func(x *conntrack.Connection) int64 {
-		return addrs.of(cmp.Or(format.Quote(x.ListenAddr), x.Local.String()))
+		return addrs.of(cmp.Or(x.ListenAddr, x.Local.String()))
 	})
 	column(func(x *conntrack.Connection) int64 {
 		if x.TID == 0 {

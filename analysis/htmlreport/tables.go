@@ -42,7 +42,7 @@ func (v *view) listeners() {
 		"#limit", "#full for", "#p99 in the queue", "accepted over time")}
 	for i := range r.Listeners[:min(len(r.Listeners), maxRows)] {
 		l := &r.Listeners[i]
-		by := format.Quote(l.Owner)
+		by := l.Owner
 		if len(l.Comms) > 0 {
 			by = format.Quote(l.Comms[0])
 			if n := len(l.PIDs); n > 1 {
@@ -65,7 +65,7 @@ func (v *view) listeners() {
 				wait = mark("~", r.Doubts.Connections) + report.Duration(l.Life.QueueWait.P99)
 			}
 		}
-		t.add(long(format.Quote(l.Addr)), long(by), cell{Text: bound(l.Accepted, r.Doubts.Outcomes)},
+		t.add(long(l.Addr), long(by), cell{Text: bound(l.Accepted, r.Doubts.Outcomes)},
 			cell{Text: bound(l.Failed-l.Restarted, r.Doubts.Outcomes)}, high, cell{Text: limit}, cell{Text: full},
 			cell{Text: wait}, cell{Text: report.Spark(l.Timeline.Accepted, 16), Class: "spark"})
 	}
@@ -82,7 +82,7 @@ func (v *view) listeners() {
 	v.Processes = p
 	q := table{Caption: "Clients", Head: heads("address", "#accepted")}
 	for _, x := range r.Peers[:min(len(r.Peers), 20)] {
-		q.add(plain(format.Quote(x.Addr), bound(x.Accepted, r.Doubts.Outcomes))...)
+		q.add(plain(x.Addr, bound(x.Accepted, r.Doubts.Outcomes))...)
 	}
 	q.More = more(r.Others.Peers+max(len(r.Peers)-20, 0), "addresses")
 	v.Peers = q
@@ -164,7 +164,7 @@ func (v *view) worst(clocks *format.Clocks) {
 		}
 		t.add(cell{Text: id}, cell{Text: string(clocks.AppendMoment(nil, report.BeganNS(c), v.zone, "15:04:05.000000")),
 			Class: "w"},
-			cell{Text: c.Remote.String(), Class: "w"}, long(cmp.Or(format.Quote(c.ListenAddr), c.Local.String())), long(by),
+			cell{Text: c.Remote.String(), Class: "w"}, long(cmp.Or(c.ListenAddr, c.Local.String())), long(by),
 			cell{Text: known(wait, mark("≥", atLeast))}, cell{Text: known(c.ServedNS, "")}, cell{Text: size(c, c.BytesIn)},
 			cell{Text: size(c, c.BytesOut)}, end)
 	}

@@ -134,7 +134,7 @@ func (v *view) verdict() {
 	if r.Recording.State != audit.Complete {
 		class = "bad"
 	}
-	v.Chips = append(v.Chips, line{"Recording", format.Quote(report.RecordingState(&r.Recording)), class})
+	v.Chips = append(v.Chips, line{"Recording", report.RecordingState(&r.Recording), class})
 	for _, x := range []struct {
 		n int
 		s findings.Severity
@@ -148,11 +148,9 @@ func (v *view) verdict() {
 			v.Chips = append(v.Chips, line{fmt.Sprint(x.n), word, string(x.s)})
 		}
 	}
-	for _, s := range report.Notices(r.Capture.Redacted, r.Capture.Cuts) {
-		v.Notices = append(v.Notices, format.Quote(s))
-	}
+	v.Notices = report.Notices(r.Capture.Redacted, r.Capture.Cuts)
 	for _, c := range r.Caveats {
-		v.Doubt = append(v.Doubt, "Incomplete ("+c.ID+"): "+format.Quote(c.Text))
+		v.Doubt = append(v.Doubt, "Incomplete ("+c.ID+"): "+c.Text)
 	}
 	if !r.Complete {
 		v.Doubt = append(v.Doubt, "≥ marks a number that may be higher in truth, ~ one that may be lower or higher.")
@@ -196,9 +194,9 @@ func meanwhile(m *findings.Meanwhile) (word, text string) {
 	case m == nil:
 		return "", ""
 	case m.Because:
-		return "Because", format.Quote(m.Text)
+		return "Because", m.Text
 	}
-	return "Meanwhile", format.Quote(m.Text)
+	return "Meanwhile", m.Text
 }
 
 func (v *view) findings() {
@@ -210,17 +208,17 @@ func (v *view) findings() {
 	}
 	for i := range r.Findings {
 		f := &r.Findings[i]
-		x := finding{ID: f.ID, Severity: string(f.Severity), Text: format.Quote(f.Text), Next: format.Quote(f.Next)}
+		x := finding{ID: f.ID, Severity: string(f.Severity), Text: f.Text, Next: f.Next}
 		several := f.Listeners > 1
 		if f.More > 0 && !several {
 			x.Text += fmt.Sprintf("; and the same at %s of %s", humanize.Plural(uint64(f.More), "more listener"),
-				format.Quote(f.Owner))
+				f.Owner)
 		}
 		x.BecauseWord, x.Because = meanwhile(f.Meanwhile)
 		x.Events, x.Span = v.events(f.Evidence)
 		for i := range f.Parts {
 			p := &f.Parts[i]
-			y := part{Head: "Because of that, " + p.ID + ":", Text: format.Quote(p.Text)}
+			y := part{Head: "Because of that, " + p.ID + ":", Text: p.Text}
 			switch {
 			case several && i == 0: // the finding itself has said all of the first
 				continue
@@ -316,7 +314,7 @@ func (v *view) facts(h *format.Header, o *Options) {
 	add("Chain head", o.Head, "mono")
 	add("Signature", format.Quote(o.Signature), "")
 	add("Verdict", v.Chips[0].Text+"; recording "+v.Chips[1].Text, "")
-	add("Kernel's counters", format.Quote(v.r.CrossCheck.Text), "")
+	add("Kernel's counters", v.r.CrossCheck.Text, "")
 	add("Host", format.Quote(fmt.Sprintf("%s, Linux %s %s, %s", c.Host, c.Kernel, c.Arch,
 		humanize.Plural(uint64(h.CPUs), "CPU"))), "")
 	add("Recorded by", format.Quote(c.Tool+", "+c.Mode+" probes"), "")
@@ -342,7 +340,5 @@ func (v *view) facts(h *format.Header, o *Options) {
 	for _, l := range c.Limits {
 		v.NotShown = append(v.NotShown, format.Quote(l))
 	}
-	for _, l := range v.r.CrossCheck.NotShownTexts() {
-		v.NotShown = append(v.NotShown, format.Quote(l))
-	}
+	v.NotShown = append(v.NotShown, v.r.CrossCheck.NotShownTexts()...)
 }

@@ -43,7 +43,8 @@ var exitCodes = []struct {
 	{exitLimit, "acc analyze: the memory limit was reached, and the lists are incomplete; or the disk is full"},
 	{exitVerify, "acc verify: a signature or a kept chain head does not match, or the one asked for is missing"},
 	{exitEnv, "cannot record here: missing privileges or kernel support"},
-	{exitFound, "acc analyze --fail-on: there is a finding of that severity or worse"},
+	{exitFound, "acc analyze --fail-on: there is a finding of that severity or worse; acc diff --fail-on-regression: " +
+		"the second capture is worse"},
 	{exitCounters, "acc verify: the file is intact, but the kernel counted more or fewer connections than acc"},
 }
 

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/acc-project/acc/analysis/compare"
 	"github.com/acc-project/acc/analysis/conntrack"
 	"github.com/acc-project/acc/analysis/selection"
 	"github.com/acc-project/acc/replay/redact"
@@ -45,7 +46,7 @@ func TestJSONDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	src := readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck",
-		"../../analysis/stats", "../../analysis/meanwhile", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/report", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format", "../../replay/redact", "../../capture")
+		"../../analysis/stats", "../../analysis/meanwhile", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/report", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format", "../../replay/redact", "../../capture", "../../analysis/compare")
 	parts := map[string]string{
 		"events": fieldTable(eventFields()), "pairs": fieldTable(lineKinds["pairs"]()), "connections": fieldTable(lineKinds["connections"]()),
 		"ends": endTable(), "why": src.words(t, "pairing.Why"), "severities": src.words(t, "findings.Severity"),
@@ -53,7 +54,7 @@ func TestJSONDocument(t *testing.T) {
 	}
 	roots := map[string]reflect.Type{"analyze": reflect.TypeFor[analysis.Result](),
 		"info": reflect.TypeFor[evidence.Info](), "verify": reflect.TypeFor[evidence.Verification](),
-		"revealed": reflect.TypeFor[redact.Revealed](), "checked": reflect.TypeFor[redact.Checked](),
+		"revealed": reflect.TypeFor[redact.Revealed](), "checked": reflect.TypeFor[redact.Checked](), "diff": reflect.TypeFor[compare.Diff](),
 		"selection": reflect.TypeFor[selection.Figures](), "unreadable": reflect.TypeFor[unreadable](), "hosts": reflect.TypeFor[hostList](), "diagnosis": reflect.TypeFor[diagnosis](), "fields": reflect.TypeFor[field]()}
 	users := map[reflect.Type]int{}
 	for _, root := range roots {

@@ -16,6 +16,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/compare"
 	"github.com/acc-project/acc/analysis/selection"
 	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
@@ -26,7 +27,7 @@ import (
 var schemaRoots = map[string]reflect.Type{
 	"analyze": reflect.TypeFor[analysis.Result](), "info": reflect.TypeFor[evidence.Info](),
 	"verify":  reflect.TypeFor[evidence.Verification](),
-	"figures": reflect.TypeFor[selection.Figures](), "revealed": reflect.TypeFor[redact.Revealed](), "checked": reflect.TypeFor[redact.Checked](),
+	"figures": reflect.TypeFor[selection.Figures](), "revealed": reflect.TypeFor[redact.Revealed](), "checked": reflect.TypeFor[redact.Checked](), "diff": reflect.TypeFor[compare.Diff](),
 	"unreadable": reflect.TypeFor[unreadable](), "hosts": reflect.TypeFor[hostList](), "diagnosis": reflect.TypeFor[diagnosis](), "field": reflect.TypeFor[field](),
 }
 
@@ -136,7 +137,7 @@ const schemaFile = "schema.json"
 // The schema is that of the types that are printed.
 func TestSchema(t *testing.T) {
 	m := &schemaMaker{readSource(t, ".", "../../analysis", "../../analysis/audit", "../../analysis/crosscheck",
-		"../../analysis/stats", "../../analysis/meanwhile", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/report", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format", "../../replay/redact", "../../capture"),
+		"../../analysis/stats", "../../analysis/meanwhile", "../../analysis/findings", "../../analysis/pairing", "../../analysis/selection", "../../analysis/report", "../../analysis/conntrack", "../../analysis/listeners", "../../evidence", "../../format", "../../replay/redact", "../../capture", "../../analysis/compare"),
 		object{}}
 	for name, of := range schemaRoots {
 		m.define(of)

@@ -98,7 +98,7 @@ a capture file. It replays and analyses captures on Linux, macOS and Windows, wi
 		newInfoCommand(), newReplayCommand())
 	addGroup(root, "evidence", newCutCommand(), newRedactCommand(), newRepairCommand(), newSignCommand(),
 		newUnredactCommand(), newVerifyCommand())
-	addGroup(root, "read", newReportCommand())
+	addGroup(root, "read", newDiffCommand(), newReportCommand())
 	addGroup(root, "evidence", newShareCommand())
 	addGroup(root, "other", newExitCodesTopic(), newFilterTopic(), newScreenTopic(), newVersionCommand())
 	return root

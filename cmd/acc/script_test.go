@@ -326,7 +326,7 @@ func TestImports(t *testing.T) {
 	}
 	const module = "github.com/acc-project/acc/"
 	for _, p := range []string{"format", "replay", "analysis", "analysis/audit", "analysis/report", "analysis/export",
-		"analysis/htmlreport", "evidence",
+		"analysis/htmlreport", "analysis/compare", "evidence",
 		"evidence/sshsig", "evidence/checkpoints"} {
 		deps := list("-deps", module+p)
 		for _, bad := range []string{"github.com/cilium/ebpf", module + "capture", module + "bpf", "github.com/spf13/cobra"} {
