@@ -128,10 +128,10 @@ func (o *exportOptions) check() error {
 			strings.Join(export.FormatNames(), ", ")}
 	}
 	if o.is = export.Find(o.format); o.is == nil {
-		hint := "there are " + strings.Join(export.FormatNames(), ", ")
+		hint, best := "there are "+strings.Join(export.FormatNames(), ", "), 3
 		for _, name := range export.FormatNames() {
-			if distance(name, o.format) <= 2 {
-				hint = "did you mean " + name + "?"
+			if d := distance(name, o.format); d < best {
+				hint, best = "did you mean "+name+"?", d
 			}
 		}
 		return &usageError{fmt.Errorf("acc has no format %q", o.format), hint}
@@ -194,7 +194,7 @@ func (o *exportOptions) compile() (err error) {
 		return &usageError{fmt.Errorf("-f, --from and --until choose connections and attempts; %s are of whole captures",
 			table), "without them"}
 	case o.filter == "":
-	case o.is.Folder && len(o.tables) != 1:
+	case o.is.Folder && len(o.tables) != 1, o.format == "perfetto":
 		both := analyzeOptions{filter: o.filter}
 		o.pairFilter, o.connectionFilter, err = both.compileBoth()
 	case table == export.Attempts:
@@ -268,6 +268,9 @@ func (o *exportOptions) open(out io.Writer) (export.Sink, *target, error) {
 // writeFailed is the error of writing an output.
 func writeFailed(name string, err error) error {
 	var path *os.PathError
+	if errors.As(err, new(*export.TooManyError)) {
+		return &hinted{err, "choose fewer with -f, --from and --until"}
+	}
 	if errors.As(err, &path) { // whose name is a temporary one
 		err = path.Err
 	}

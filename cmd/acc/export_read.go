@@ -156,9 +156,16 @@ func (x *exporter) capture(ctx context.Context, in *input) error {
 	exam := evidence.Examine(in.Start(), opts)
 	source.Env = procs.environment(exam.Clocks(), byListener)
 	source.Clock.Add(in.Clock())
+	losses, _ := x.sink.(interface{ Loss(format.Loss) error })
+	var lossErr error
 	in.each = func(b *format.Batch) {
 		procs.add(b)
 		source.Clock.Add(b.Clocks...)
+		if losses != nil {
+			for _, l := range b.Losses {
+				lossErr = errors.Join(lossErr, losses.Loss(l))
+			}
+		}
 	}
 	if err := x.sink.Begin(source); err != nil {
 		return beginFailed(err)
@@ -182,7 +189,7 @@ func (x *exporter) capture(ctx context.Context, in *input) error {
 	if verdict != nil {
 		source.Failed = verdict.Error()
 	}
-	if err := x.sink.End(source, result); err != nil {
+	if err := errors.Join(lossErr, x.sink.End(source, result)); err != nil {
 		return written(err)
 	}
 	x.count(in, source, result)
