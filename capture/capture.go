@@ -68,6 +68,9 @@ type Options struct {
 	Control *Control // asks the running recording; nil: nobody does
 	Rotate  *Rotate  // goes on in other files; nil: the recording is one file
 
+	// Seal makes of an output the writer that encrypts to it, in whole writes; nil: nothing is encrypted.
+	Seal func(io.Writer) io.Writer
+
 	// Checkpoint is called by the recording goroutine with the capture's id after
 	// each frame that was written, and after its end.
 	Checkpoint func(id string, c format.Checkpoint)

@@ -146,7 +146,7 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 		s.processes.again = true
 	}
 	var err error
-	if s.writer, err = format.NewWriter(w, *h, writerOptions(o, h.ID, space)); err != nil {
+	if s.writer, err = format.NewWriter(o.sealed(w), *h, writerOptions(o, h.ID, space)); err != nil {
 		return nil, err
 	}
 	s.processes.blind = a.elsewhere
@@ -183,9 +183,28 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 	return s, s.writer.Flush() // what was there is kept whatever comes
 }
 
+// What encryption adds to a frame, at most: 16 bytes to each 64 KiB, and what names the recipients.
+const (
+	sealedShare = 1 << 11
+	sealedMore  = 16 << 10
+)
+
+// sealed is the writer to an output.
+func (o *Options) sealed(w io.Writer) io.Writer {
+	if o.Seal == nil {
+		return w
+	}
+	return o.Seal(w)
+}
+
 // writerOptions are those of the capture with an id.
 func writerOptions(o *Options, id string, space *room) (w format.WriterOptions) {
-	w.Room = space.take
+	if w.Room = space.take; o.Seal != nil {
+		w.Room = func(bytes int) error {
+			space.follow()
+			return space.take(bytes + bytes/sealedShare + sealedMore)
+		}
+	}
 	if tell := o.Checkpoint; tell != nil {
 		w.Checkpoint = func(c format.Checkpoint) { tell(id, c) }
 	}

@@ -51,6 +51,16 @@ func newRoom(w io.Writer) (*room, error) {
 	return r, nil
 }
 
+// follow takes the place of the file for where the next frame goes: what is encrypted is longer than it was.
+func (r *room) follow() {
+	if r.file == nil {
+		return
+	}
+	if at, err := r.file.Seek(0, io.SeekCurrent); err == nil {
+		r.at = at
+	}
+}
+
 // take makes sure that a frame can be written and the end behind it. Its error is
 // errNoRoom, wrapped with the reason.
 func (r *room) take(bytes int) error {

@@ -187,7 +187,7 @@ func (s *session) changeFile(n *nextFile) error {
 	set := r.set
 	h.Clock, h.StartNS, h.Set = clock, clock.RealNS, &set
 	h.Probes, h.Limits = s.a.describe(s.o)
-	if s.writer, err = format.NewWriter(n.w, h, writerOptions(s.o, h.ID, n.space)); err != nil {
+	if s.writer, err = format.NewWriter(s.o.sealed(n.w), h, writerOptions(s.o, h.ID, n.space)); err != nil {
 		return err
 	}
 	now := time.Now()

@@ -26,6 +26,7 @@ import (
 type cutOptions struct {
 	output      string
 	force       bool
+	to          []string
 	from, until string
 	filter      string
 	connections []string
@@ -92,7 +93,8 @@ An attempt comes with the connection that it accepted, and a connection with the
 	values(cmd, "until")
 	values(cmd, "connections")
 	complete(cmd, "output", captureFiles)
-	group(cmd, "What to write", "output", "force")
+	sealTo(cmd, &o.to)
+	group(cmd, "What to write", "output", "force", "to")
 	group(cmd, "What to cut out", "from", "until", "filter", "connections", "utc", "local")
 	group(cmd, "What to read", "read")
 	return cmd
@@ -268,6 +270,10 @@ func (o *cutOptions) span(in *input, s *cut.Survey) (from, until int64, err erro
 }
 
 func runCut(ctx context.Context, errOut io.Writer, names []string, o cutOptions) error {
+	encrypt, err := sealer(o.to)
+	if err != nil {
+		return err
+	}
 	var out *output
 	in, err := openWholes(names, func() (err error) {
 		for _, name := range expandFolders(names) {
@@ -293,7 +299,7 @@ func runCut(ctx context.Context, errOut io.Writer, names []string, o cutOptions)
 	defer in.Close()
 	p := in.showProgress(errOut, false, errOut)
 	defer p.stop()
-	note, end, s, err := o.write(ctx, out.file, in)
+	note, end, s, err := o.write(ctx, through(encrypt, out.file), in)
 	p.stop()
 	if err != nil {
 		out.discard()
@@ -303,6 +309,9 @@ func runCut(ctx context.Context, errOut io.Writer, names []string, o cutOptions)
 		return err
 	}
 	o.say(errOut, in, out, note, end, s)
+	if in.sealed() != nil && encrypt == nil {
+		fmt.Fprintf(errOut, "acc: the original is encrypted, and %s is not: --to encrypts it\n", fileName(out.name))
+	}
 	return nil
 }
 

@@ -92,7 +92,7 @@ func (v *verified) prove(ctx context.Context, parent, part *input) error {
 		w.CloseWithError(err)
 	}()
 	defer again.Close()
-	why, err := sameCapture(again, io.NewSectionReader(part.file, 0, part.bytes))
+	why, err := sameCapture(again, io.NewSectionReader(part.source, 0, part.bytes))
 	switch {
 	case errors.Is(err, errStopped):
 		return exited(130)

@@ -149,7 +149,7 @@ type bound interface {
 func (in *input) bind(f bound) error {
 	end := format.Clock{}
 	if in.bytes > 0 {
-		if frames, err := format.ReadIndex(in.file, in.bytes); err == nil {
+		if frames, err := format.ReadIndex(in.source, in.bytes); err == nil {
 			end = in.endClock(frames)
 		}
 	}

@@ -72,7 +72,7 @@ func (x *eventFilter) begin(in *input, clocks *format.Clocks) {
 	procs := processes{}
 	in.each, x.env, x.name = procs.add, procs.environment(clocks, x.findings), in.name
 	if in.bytes > 0 && !in.opts.Salvage {
-		if frames, err := format.ReadIndex(in.file, in.bytes); err == nil {
+		if frames, err := format.ReadIndex(in.source, in.bytes); err == nil {
 			for i := range frames {
 				x.all += uint64(frames[i].Events)
 			}

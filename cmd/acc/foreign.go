@@ -114,7 +114,7 @@ func (in *input) unwrap(r io.Reader) (io.Reader, error) {
 		r = content
 	}
 	if in.bytes > 0 { // which stays where it is
-		_, by = format.Unwrap(io.NewSectionReader(in.file, 0, in.bytes))
+		_, by = format.Unwrap(io.NewSectionReader(in.source, 0, in.bytes))
 	} else {
 		content, by = format.Unwrap(r)
 	}

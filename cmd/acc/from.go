@@ -49,7 +49,7 @@ func newLater(in *input, from string) (*later, error) {
 	var frames []format.Frame
 	var index error
 	if in.bytes > 0 && len(in.more) == 0 {
-		frames, index = format.ReadIndex(in.file, in.bytes)
+		frames, index = format.ReadIndex(in.source, in.bytes)
 	}
 	if from != "" {
 		if err := l.begin(from, frames, index); err != nil {
@@ -72,7 +72,7 @@ func (l *later) untilOf(until string) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	if !l.end.Known() && l.bytes > 0 {
-		if frames, err := format.ReadIndex(l.file, l.bytes); err == nil {
+		if frames, err := format.ReadIndex(l.source, l.bytes); err == nil {
 			l.end = l.input.endClock(frames)
 		}
 	}
@@ -145,7 +145,7 @@ func (l *later) begin(from string, frames []format.Frame, index error) error {
 
 // endClock is the clock pair of END, where the index leads.
 func (in *input) endClock(frames []format.Frame) (none format.Clock) {
-	r, err := format.NewReader(io.NewSectionReader(in.file, 0, in.bytes), format.ReaderOptions{})
+	r, err := format.NewReader(io.NewSectionReader(in.source, 0, in.bytes), format.ReaderOptions{})
 	if err != nil || r.SkipTo(frames, math.MaxInt64) != nil {
 		return none
 	}

@@ -196,7 +196,7 @@ func runInfo(out, errOut io.Writer, in *input, o infoOptions, shown *[]*evidence
 	verdict, ok := error(nil), false
 	counted := &evidence.CountedReader{}
 	if !o.full && in.bytes > smallCapture {
-		i.Info, verdict, ok = evidence.DescribeByIndex(in.file, in.bytes, func() (*evidence.Capture, error) {
+		i.Info, verdict, ok = evidence.DescribeByIndex(in.source, in.bytes, func() (*evidence.Capture, error) {
 			err := in.begin(in.source, false)
 			return in.Capture, err
 		})

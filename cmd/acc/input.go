@@ -89,6 +89,10 @@ func openFile(name string) (*input, error) {
 			f.Close()
 			return nil, fmt.Errorf("%s: %w", in.name, err)
 		}
+		if err := in.unseal(f); err != nil {
+			f.Close()
+			return nil, err
+		}
 	}
 	in.source = &meteredFile{captureFile: in.file}
 	return in, nil
@@ -120,6 +124,12 @@ const maxSkip = 64 << 20
 func (in *input) begin(r io.Reader, salvage bool) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(readerMemory)
+	}
+	if in.bytes == 0 {
+		var err error
+		if r, err = in.peeked(r); err != nil {
+			return err
+		}
 	}
 	r, err := in.unwrap(r)
 	if err != nil {
@@ -170,10 +180,10 @@ func (in *input) beheaded() bool {
 	if in.bytes == 0 {
 		return false
 	}
-	if _, err := in.file.Seek(0, io.SeekStart); err != nil {
+	if _, err := in.source.Seek(0, io.SeekStart); err != nil {
 		return false
 	}
-	_, err := format.NewReader(in.file, format.ReaderOptions{Salvage: true, MaxSkip: maxSkip})
+	_, err := format.NewReader(in.source, format.ReaderOptions{Salvage: true, MaxSkip: maxSkip})
 	return err == nil
 }
 
@@ -183,7 +193,7 @@ func (in *input) head(kept *keptHead) []byte {
 		return kept.head
 	}
 	b := make([]byte, headBytes)
-	n, _ := in.file.ReadAt(b, 0)
+	n, _ := in.source.ReadAt(b, 0)
 	return b[:n]
 }
 

@@ -193,6 +193,7 @@ func takesRead(cmd *cobra.Command) *cobra.Command {
 	var files []string
 	cmd.Flags().StringArrayVarP(&files, "read", "r", nil, "the capture `FILE`; the same as the argument")
 	complete(cmd, "read", captureFiles)
+	takesIdentity(cmd)
 	check, run := cmd.Args, cmd.RunE
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		for _, name := range files {

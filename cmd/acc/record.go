@@ -34,6 +34,7 @@ type recordOptions struct {
 	denied   bool
 	noCauses bool
 	failures uint32 // a second, of a process
+	to       []string
 	command  []string
 	selects  selectOptions
 
@@ -183,7 +184,8 @@ can be --checkpoint-every older than the end of the file; it does not show a cha
 	values(cmd, "ring-size", "1MiB", "8MiB", "64MiB")
 	values(cmd, "checkpoint", "stderr", "syslog")
 	values(cmd, "checkpoint-every", "1s", "10s", "1m")
-	group(cmd, "Output", "output", "write", "force")
+	sealTo(cmd, &o.to)
+	group(cmd, "Output", "output", "write", "force", "to")
 	group(cmd, "Several files", "rotate-size", "rotate-every", "rotate-files", "max-total")
 	group(cmd, "What to record", "events", "no-causes", "denied", "failed-rate", "probe",
 		"ring-size")
@@ -257,6 +259,13 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	}
 	if ring.isRing() {
 		limits = files
+	}
+	if c.Seal, err = sealer(o.to); err != nil {
+		return err
+	}
+	if c.Seal != nil && len(o.flight.on) > 0 {
+		return &usageError{errors.New("--on looks for causes in what was recorded, which --to makes unreadable here"),
+			"without --on, or without --to"}
 	}
 	out, set, err := o.create(limits, errOut)
 	if errors.Is(err, fs.ErrPermission) {

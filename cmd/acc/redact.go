@@ -94,6 +94,7 @@ command prints that the capture is redacted. The original's signature is not val
 			return runRedact(ctx, errOut, args[0], o)
 		},
 	}
+	takesIdentity(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "the new capture `FILE`")
 	f.BoolVar(&o.force, "force", false, "overwrite the new capture if it exists")
@@ -224,7 +225,7 @@ func openWhole(name string) (*input, error) {
 
 // all gives the file from its beginning.
 func (in *input) all(ctx context.Context) io.Reader {
-	return stoppable{ctx, io.NewSectionReader(in.file, 0, in.bytes)}
+	return stoppable{ctx, io.NewSectionReader(in.source, 0, in.bytes)}
 }
 
 // reveal reads a capture for what it gives away.
@@ -416,7 +417,7 @@ func runRedactCheck(ctx context.Context, out io.Writer, original, safe string, a
 	if err != nil {
 		return err
 	}
-	c, err := redact.Check(a.all(ctx), revealed, io.NewSectionReader(b.file, 0, b.bytes))
+	c, err := redact.Check(a.all(ctx), revealed, io.NewSectionReader(b.source, 0, b.bytes))
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return &hinted{fmt.Errorf("%s is cut off: %w", fileName(safe), err),
 			"what is missing can't be searched: redact the original again, or check what acc repair makes of this file"}

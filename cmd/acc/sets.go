@@ -20,7 +20,7 @@ func (in *input) peek() *format.Header {
 	if in.bytes == 0 {
 		return nil
 	}
-	r, err := format.NewReader(io.NewSectionReader(in.file, 0, in.bytes), format.ReaderOptions{})
+	r, err := format.NewReader(io.NewSectionReader(in.source, 0, in.bytes), format.ReaderOptions{})
 	if err != nil {
 		return nil
 	}

@@ -81,13 +81,13 @@ func runSign(out, errOut io.Writer, name string, o signOptions) error {
 	p := in.showProgress(errOut, false, out)
 	defer p.stop()
 	sum := sha512.New()
-	src, err := in.contents()
+	src, decrypt, err := in.raw()
 	if err != nil {
 		return fmt.Errorf("%s: %w", in.name, err)
 	}
 	tee := io.TeeReader(src, sum)
 	// What is no capture is not signed by mistake.
-	if err := in.begin(tee, true); err != nil {
+	if err := in.begin(decrypt(tee), true); err != nil {
 		return err
 	}
 	if _, err := io.Copy(io.Discard, tee); err != nil {

@@ -238,12 +238,12 @@ func verifyInput(ctx context.Context, in *input, errOut io.Writer, o evidence.Ve
 	p := in.showProgress(errOut, false, errOut)
 	defer p.stop()
 	in.opts.Parts = true
-	src, err := in.contents()
+	src, decrypt, err := in.raw()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", in.name, err)
 	}
 	v, err := evidence.Verify(ctx, src, func(r io.Reader) (*evidence.Capture, error) {
-		err := in.begin(r, true)
+		err := in.begin(decrypt(r), true)
 		return in.Capture, err
 	}, o)
 	if ctx.Err() != nil {

@@ -24,7 +24,7 @@ func (in *input) window(from, until string) (w window, err error) {
 	}
 	end := format.Clock{}
 	if in.bytes > 0 {
-		if frames, err := format.ReadIndex(in.file, in.bytes); err == nil {
+		if frames, err := format.ReadIndex(in.source, in.bytes); err == nil {
 			end = in.endClock(frames)
 		}
 	}

@@ -1,0 +1,98 @@
+//go:build linux && (amd64 || arm64)
+
+package capture
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"golang.org/x/sys/unix"
+
+	"github.com/acc-project/acc/format"
+	"github.com/acc-project/acc/format/seal"
+)
+
+// An encrypted recording that is killed is decrypted to its last complete frame; one that ends, and goes on in further
+// files, is read whole. No address stands in the files.
+func TestVMSealed(t *testing.T) {
+	needVM(t)
+	if !torture() {
+		t.Skip("ACC_TORTURE is not set")
+	}
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := filepath.Join(t.TempDir(), "id.txt")
+	if err := os.WriteFile(id, []byte(key.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lfd, _ := listen(t, unix.AF_INET, 1)
+	defer unix.Close(lfd)
+	unix.SetNonblock(lfd, true)
+	for _, how := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
+		dir := t.TempDir()
+		cmd := exec.Command("/in/acc", "record", "--to", key.Recipient().String(), "-o", filepath.Join(dir, "x.acc"))
+		if how == syscall.SIGINT {
+			cmd.Args = append(cmd.Args, "--rotate-every", "2s")
+		}
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		files := func() []string { list, _ := filepath.Glob(filepath.Join(dir, "*.acc")); return list }
+		until := time.Now().Add(time.Minute)
+		for events := 0; events == 0 || how == syscall.SIGINT && len(files()) < 3; {
+			if time.Now().After(until) {
+				t.Fatalf("%v: %d events in %d files", how, events, len(files()))
+			}
+			unix.Accept(lfd)
+			for _, name := range files() {
+				events, _ = sealedEvents(name, key)
+			}
+		}
+		cmd.Process.Signal(how)
+		cmd.Wait()
+		for _, name := range files() {
+			events, err := sealedEvents(name, key)
+			if events == 0 && how == syscall.SIGKILL || errors.Is(err, format.ErrTruncated) != (how == syscall.SIGKILL) {
+				t.Errorf("%v: %s: %d events, %v", how, name, events, err)
+			}
+			if b, err := os.ReadFile(name); err != nil || bytes.Contains(b, []byte("/proc/")) || !seal.Is(b) {
+				t.Errorf("%s is not encrypted, or %v", name, err)
+			}
+		}
+		out, err := exec.Command("/in/acc", "verify", "--identity-file", id, dir).CombinedOutput()
+		if ok := how == syscall.SIGINT; (err == nil) != ok {
+			t.Errorf("%v: verify: %v\n%s", how, err, out)
+		}
+	}
+}
+
+// sealedEvents reads an encrypted capture to its end.
+func sealedEvents(name string, key age.Identity) (events int, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	r, err := format.NewReader(seal.NewStream(f, []age.Identity{key}), format.ReaderOptions{})
+	for err == nil {
+		var b *format.Batch
+		if b, err = r.Next(); err == nil {
+			events += len(b.Events)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return events, err
+}

@@ -1,0 +1,147 @@
+package main
+
+// This file reads and writes captures that are encrypted.
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"filippo.io/age"
+	"github.com/spf13/cobra"
+
+	"github.com/acc-project/acc/format/seal"
+)
+
+// identities decrypt captures: those of --identity-file, of the command that runs.
+var identities []age.Identity
+
+// takesIdentity lets a command that reads captures take --identity-file.
+func takesIdentity(cmd *cobra.Command) {
+	names := []string{}
+	cmd.Flags().StringArrayVar(&names, "identity-file", nil, "`FILE` with the identity that decrypts what "+
+		"acc record --to encrypted: of age-keygen, or an SSH private key")
+	anyFile(cmd, "identity-file")
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		identities = nil
+		for _, name := range names {
+			b, err := readSmall(name, 1<<20)
+			if err != nil {
+				return err
+			}
+			list, err := seal.Identities(b)
+			if err != nil {
+				return &hinted{fmt.Errorf("%s: %w", name, err),
+					"it takes what age-keygen writes, or an SSH private key without a passphrase"}
+			}
+			identities = append(identities, list...)
+		}
+		return run(cmd, args)
+	}
+}
+
+// sealedFile is what an encrypted file has, as a file of its own.
+type sealedFile struct {
+	*os.File
+	plain *seal.Reader
+}
+
+func (f *sealedFile) Read(p []byte) (int, error)             { return f.plain.Read(p) }
+func (f *sealedFile) ReadAt(p []byte, at int64) (int, error) { return f.plain.ReadAt(p, at) }
+func (f *sealedFile) Seek(at int64, from int) (int64, error) { return f.plain.Seek(at, from) }
+func (f *sealedFile) WriteTo(w io.Writer) (int64, error)     { return io.Copy(w, struct{ io.Reader }{f}) }
+func (f *sealedFile) ReadFrom(io.Reader) (int64, error)      { return 0, errors.ErrUnsupported }
+
+// sealed is the encrypted file that an input is, nil if it is none.
+func (in *input) sealed() *sealedFile {
+	f, _ := in.file.(*sealedFile)
+	return f
+}
+
+// unseal lets an input that is an encrypted file be read decrypted.
+func (in *input) unseal(f *os.File) error {
+	head := make([]byte, 16)
+	if n, _ := f.ReadAt(head, 0); !seal.Is(head[:n]) {
+		return nil
+	}
+	if len(identities) == 0 {
+		return in.needsIdentity()
+	}
+	r, err := seal.NewReader(f, in.bytes, identities)
+	if err != nil {
+		return in.unsealed(err)
+	}
+	in.file, in.size, in.bytes = &sealedFile{f, r}, r.Size(), r.Size()
+	return nil
+}
+
+func (in *input) needsIdentity() error {
+	return &hinted{fmt.Errorf("%s is encrypted", in.name), "--identity-file FILE decrypts it: the identity of one of " +
+		"those whom acc record --to named (of age-keygen, or an SSH private key)"}
+}
+
+// unsealed is an error of decrypting, with what to do.
+func (in *input) unsealed(err error) error {
+	if errors.Is(err, seal.ErrIdentity) {
+		return &hinted{fmt.Errorf("%s: %w", in.name, err), "it was encrypted for others: name another --identity-file"}
+	}
+	return fmt.Errorf("%s: %w", in.name, err)
+}
+
+// raw is the input as it is stored, from its beginning, and what makes a reader of that one of the capture.
+func (in *input) raw() (r io.Reader, decrypt func(io.Reader) io.Reader, err error) {
+	if f := in.sealed(); f != nil {
+		return io.NewSectionReader(f.File, 0, 1<<62), func(r io.Reader) io.Reader { return seal.NewStream(r, identities) }, nil
+	}
+	r, err = in.contents()
+	return r, func(r io.Reader) io.Reader { return r }, err
+}
+
+// peeked looks at the beginning of what can be read once, and decrypts it if it is encrypted.
+func (in *input) peeked(r io.Reader) (io.Reader, error) {
+	again := bufio.NewReader(r)
+	head, err := again.Peek(16)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if !seal.Is(head) {
+		return again, nil
+	}
+	if len(identities) == 0 {
+		return nil, in.needsIdentity()
+	}
+	return seal.NewStream(again, identities), nil
+}
+
+// sealTo gives a command that writes a capture --to.
+func sealTo(cmd *cobra.Command, into *[]string) {
+	cmd.Flags().StringArrayVar(into, "to", nil, "encrypt the capture to a `RECIPIENT`: age1…, 'ssh-ed25519 …', or a "+
+		"file of such; several times for several")
+	complete(cmd, "to", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveDefault
+	})
+}
+
+// sealer makes writers that encrypt, nil if nothing is to be encrypted.
+func sealer(to []string) (func(io.Writer) io.Writer, error) {
+	if len(to) == 0 {
+		return nil, nil
+	}
+	list, err := seal.Recipients(to)
+	if err != nil {
+		hint := "like --to age1…, --to 'ssh-ed25519 AAAA…' or --to ~/.ssh/id_ed25519.pub"
+		return nil, &usageError{fmt.Errorf("--to: %w", err), hint}
+	}
+	return func(w io.Writer) io.Writer { return seal.NewWriter(w, list) }, nil
+}
+
+// through gives the writer of an output.
+func through(seal func(io.Writer) io.Writer, file *os.File) io.Writer {
+	if seal == nil {
+		return file
+	}
+	return seal(file)
+}
