@@ -129,7 +129,7 @@ func (w *Writer) RepeatCall(enter, ret Row, enterCPU, cpu uint32) (in, out *Repe
 	w.seq += 2
 	w.count += 2
 	c.rows += 2
-	return c.pending.add(enter.k, rowClass(Enter), enterCPU), c.pending.add(ret.k, class, cpu)
+	return c.pending.addCall(enter.k, ret.k, class, enterCPU, cpu)
 }
 
 // takes reports whether n more rows like another one can be recorded, and the frame is not full then.
@@ -197,6 +197,25 @@ func (p *pendingRows) add(k *known, class rowClass, cpu uint32) *RepeatRow {
 		p.conn.add(n)
 	}
 	return &p.rows[n]
+}
+
+// addCall is add for both rows of a call, of which class is the return's.
+func (p *pendingRows) addCall(enter, ret *known, class rowClass, enterCPU, cpu uint32) (in, out *RepeatRow) {
+	n, m := p.n&rowMask, (p.n+1)&rowMask
+	p.n += 2
+	p.of[n], p.kinds[n], p.cpus[n] = enter, int64(Enter), int64(enterCPU)
+	p.of[m], p.kinds[m], p.cpus[m] = ret, int64(Return), int64(cpu)
+	first := uint32(p.cpus[0])
+	p.other |= (first ^ enterCPU) | (first ^ cpu)
+	p.last[Enter], p.last[class%maxClasses] = n+1, m+1
+	p.outcome.add(m)
+	if class == classFailed {
+		p.failed.add(m)
+	} else {
+		p.accepted.add(m)
+		p.conn.add(m)
+	}
+	return &p.rows[n], &p.rows[m]
 }
 
 // settle puts the rows that wait into the columns.
