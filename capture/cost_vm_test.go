@@ -161,7 +161,11 @@ func measure(t *testing.T, o Options, loop func() costs) costs {
 		_, err := Record(ctx, io.Discard, o)
 		done <- err
 	}()
-	<-ready
+	select {
+	case <-ready:
+	case err := <-done:
+		t.Fatal(err)
+	}
 	with := loop()
 	cancel()
 	if err := <-done; err != nil {
