@@ -155,7 +155,7 @@ const (
 	EndByServer      End = "closed by the server"
 	EndByClient      End = "closed by the client"
 	EndByBoth        End = "closed by both at once"
-	EndWriteRefused  End = "closed by the client; what the server wrote after that was refused"
+	EndWriteRefused  End = "closed by the client; what the server sent after that was refused"
 	EndResetByClient End = "reset by the client"
 	EndResetByServer End = "reset by the server"
 	EndTimeout       End = "timed out"
