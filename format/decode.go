@@ -72,6 +72,7 @@ func (d *frameDecoder) decode(l *link, frame []byte) error {
 	b := &d.batch
 	*b = Batch{Processes: b.Processes[:0], Clocks: b.Clocks[:0], Losses: b.Losses[:0], Snapshots: b.Snapshots[:0],
 		Counters: b.Counters[:0], Marks: b.Marks[:0], Counted: b.Counted[:0], Gaps: b.Gaps[:0], Watches: b.Watches[:0], Doings: b.Doings[:0],
+		Images: b.Images[:0], Stacks: b.Stacks[:0],
 		Events: b.Events[:0]}
 	d.rows = 0
 	n, other := 0, 0
@@ -162,6 +163,14 @@ func (d *frameDecoder) record(l *link, b []byte, room int) (isBlock bool, err er
 		var x Doing
 		err = msgpack.Unmarshal(b, &x)
 		batch.Doings = append(batch.Doings, x)
+	case "image":
+		var x Image
+		err = msgpack.Unmarshal(b, &x)
+		batch.Images = append(batch.Images, x)
+	case "stack":
+		var x Stack
+		err = msgpack.Unmarshal(b, &x)
+		batch.Stacks = append(batch.Stacks, x)
 	case "mark":
 		var x Mark
 		err = msgpack.Unmarshal(b, &x)

@@ -20,6 +20,7 @@ var bodies = map[string]reflect.Type{
 	"loss":     reflect.TypeFor[Loss](),
 	"snapshot": reflect.TypeFor[Snapshot](), "counters": reflect.TypeFor[Counters](), "gap": reflect.TypeFor[Gap](),
 	"end": reflect.TypeFor[End](), "watch": reflect.TypeFor[Watch](), "doing": reflect.TypeFor[Doing](),
+	"image": reflect.TypeFor[Image](), "stack": reflect.TypeFor[Stack](),
 	"mark": reflect.TypeFor[Mark](), "counted": reflect.TypeFor[Counted](),
 }
 

@@ -46,6 +46,8 @@ type Batch struct {
 	Counters  []Counters
 	Watches   []Watch
 	Doings    []Doing
+	Images    []Image
+	Stacks    []Stack
 	Marks     []Mark
 	Counted   []Counted
 	Gaps      []Gap // of a repaired capture, before the next batch

@@ -74,6 +74,32 @@ type Doing struct {
 	// of a thread that waits for a lock: the thread that holds it, 0 not known
 	Owner uint32 `msgpack:"owner,omitempty" json:"owner,omitempty"`
 	Looks uint32 `msgpack:"looks" json:"looks"` // that found it so
+	// of a thread that slept: number of the stack that it had then, 0 not known
+	Stack uint32 `msgpack:"stack,omitempty" json:"stack,omitempty"`
+}
+
+// Image is a file from which a watched process had code.
+type Image struct {
+	Num     uint32 `msgpack:"num" json:"num"`           // from 1
+	Path    string `msgpack:"path" json:"path"`         // in the process's mount namespace
+	BuildID string `msgpack:"build_id" json:"build_id"` // GNU build id in hexadecimal, "" it has none
+}
+
+// Stack is where in its program a thread was. It says nothing of the memory of a process: its frames are places in
+// files.
+type Stack struct {
+	Num    uint32       `msgpack:"num" json:"num"`       // from 1
+	Frames []StackFrame `msgpack:"frames" json:"frames"` // innermost first
+	// the frames end where the thread began; else there were more, which could not be found
+	Whole bool `msgpack:"whole,omitempty" json:"whole,omitempty"`
+}
+
+// StackFrame is a place in a file.
+type StackFrame struct {
+	Image uint32 `msgpack:"image" json:"image"` // number of the image
+	// address in the image's own numbering, which addr2line(1) takes; of a caller, that of the call's last byte
+	Offset uint64 `msgpack:"offset" json:"offset"`
+	Func   string `msgpack:"func" json:"func"` // the function whose symbol covers it, "" not known
 }
 
 // The states of a thread. Of the first two the time is exact; of the others it is what is left of the time between

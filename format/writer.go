@@ -149,6 +149,12 @@ func (w *Writer) Counters(c Counters) error { return w.record("counters", &c) }
 // Watch records that threads were looked at.
 func (w *Writer) Watch(x Watch) error { return w.record("watch", &x) }
 
+// Image records a file that stacks refer to. It must be there before one does.
+func (w *Writer) Image(x Image) error { return w.record("image", &x) }
+
+// Stack records where a thread was. It must be there before a Doing refers to it.
+func (w *Writer) Stack(x Stack) error { return w.record("stack", &x) }
+
 // Doing records what a thread did.
 func (w *Writer) Doing(x Doing) error { return w.record("doing", &x) }
 

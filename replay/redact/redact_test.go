@@ -50,7 +50,8 @@ func TestEveryFieldHasARule(t *testing.T) {
 		}
 	}
 	for _, v := range []any{format.Header{}, format.Process{}, format.Clock{}, format.Loss{}, format.Snapshot{}, format.Counters{},
-		format.Gap{}, format.Mark{}, format.Counted{}, format.End{}, format.Watch{}, format.Doing{}} {
+		format.Gap{}, format.Mark{}, format.Counted{}, format.End{}, format.Watch{}, format.Doing{}, format.Image{},
+		format.Stack{}} {
 		look(reflect.TypeOf(v))
 	}
 	for key := range recordRules {

@@ -223,6 +223,8 @@ func eachRecord(b *format.Batch, do func(v any) error) error {
 		func() error { return each(b.Marks, do) },
 		func() error { return each(b.Counted, do) },
 		func() error { return each(b.Watches, do) },
+		func() error { return each(b.Images, do) },
+		func() error { return each(b.Stacks, do) },
 		func() error { return each(b.Doings, do) },
 		func() error { return each(b.Gaps, do) },
 	} {

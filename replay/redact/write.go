@@ -89,6 +89,10 @@ func (x *Redactor) batch(out *format.Writer, b *format.Batch) error {
 			return out.Watch(*v)
 		case *format.Doing:
 			return out.Doing(*v)
+		case *format.Image:
+			return out.Image(*v)
+		case *format.Stack:
+			return out.Stack(*v)
 		case *format.Gap:
 			return out.Gap(*v)
 		case *format.End:
