@@ -118,7 +118,7 @@ torture: python openssh ## all of every offline test; the figures go into docs/R
 	rm -f $(FIGURES)
 	ACC_TORTURE=1 ACC_SEED=$(SEED) ACC_FIGURES=$(FIGURES) ACC_NEED_PYTHON=1 go test -count=1 -timeout 60m ./format ./replay ./analysis/... ./confine ./evidence/... ./cmd/...
 	$(MAKE) --no-print-directory fuzz FUZZTIME=300s
-	printf 'host\tC1 fuzzing\t-\tpass\t8 targets, 300 s each: no crash\n' >> $(FIGURES)
+	printf 'host\tC1 fuzzing\t-\tpass\t10 targets, 300 s each: no crash\n' >> $(FIGURES)
 	$(MAKE) --no-print-directory mutants
 	$(MAKE) --no-print-directory reproducible
 	$(MAKE) --no-print-directory figures
@@ -209,7 +209,7 @@ lint-more: ## golangci-lint with .golangci.yml
 	go run $(GOLANGCI) run ./...
 
 fuzz: ## each fuzz target for FUZZTIME (60s)
-	set -e; for target in format:FuzzReader format:FuzzContent format:FuzzIndex replay:FuzzOrder evidence/sshsig:FuzzParse evidence/sshsig:FuzzSigners evidence/sshsig:FuzzRevoked evidence/checkpoints:FuzzRead; do \
+	set -e; for target in format:FuzzReader format:FuzzContent format:FuzzIndex replay:FuzzOrder evidence/sshsig:FuzzParse evidence/sshsig:FuzzSigners evidence/sshsig:FuzzRevoked evidence/checkpoints:FuzzRead capture/stacks:FuzzFile capture/stacks:FuzzGoTable; do \
 		go test ./$${target%%:*} -run xxx -fuzz $${target##*:}'$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; done
 
 bench: bench-record bench-size bench-read ## acc and its peers side by side, into docs/BENCHMARKS.md; and what go test measures
