@@ -253,7 +253,7 @@ func (c *queues) record(w *format.Writer) error {
 	if c.looker == nil {
 		return nil
 	}
-	return c.looker.Take(w.Watch, w.Doing)
+	return c.looker.Record(w)
 }
 
 // accepting are the threads that called accept at a listener last, or are in it.

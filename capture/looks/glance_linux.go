@@ -111,8 +111,9 @@ func (f *files) state(buf []byte) byte {
 
 // inCall is the system call that a thread is in: /proc/TID/syscall.
 type inCall struct {
-	nr   int // -1: none, it waits for something else; -2: not known, or it runs
-	args [3]uint64
+	nr     int // -1: none, it waits for something else; -2: not known, or it runs
+	args   [3]uint64
+	sp, pc uint64 // of the program
 }
 
 var noCall = inCall{nr: -2}
@@ -120,19 +121,22 @@ var noCall = inCall{nr: -2}
 // parseCall reads a line of /proc/TID/syscall.
 func parseCall(s string) inCall {
 	words := strings.Fields(s)
-	if len(words) == 3 && words[0] == "-1" {
-		return inCall{nr: -1}
-	}
-	if len(words) != 9 {
+	n := len(words)
+	if n != 9 && (n != 3 || words[0] != "-1") {
 		return noCall
 	}
 	nr, err := strconv.Atoi(words[0])
-	if err != nil || nr < 0 {
+	if err != nil || n == 9 && nr < 0 {
 		return noCall
 	}
 	c := inCall{nr: nr}
-	for i := range c.args {
-		if c.args[i], err = strconv.ParseUint(strings.TrimPrefix(words[i+1], "0x"), 16, 64); err != nil {
+	numbers := []*uint64{&c.args[0], &c.args[1], &c.args[2]}[:min(n-3, 3)]
+	for i, into := range append(numbers, &c.sp, &c.pc) {
+		word := words[i+1]
+		if i >= len(numbers) {
+			word = words[n-2+i-len(numbers)]
+		}
+		if *into, err = strconv.ParseUint(strings.TrimPrefix(word, "0x"), 16, 64); err != nil {
 			return noCall
 		}
 	}

@@ -1,6 +1,7 @@
 package looks
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -10,9 +11,11 @@ import (
 )
 
 const (
-	every      = 50 * time.Millisecond  // between two looks
-	slowest    = 800 * time.Millisecond // when looking takes long
-	maxWatches = 16                     // listeners at once
+	every       = 50 * time.Millisecond  // between two looks
+	slowest     = 800 * time.Millisecond // when looking takes long
+	maxWatches  = 16                     // listeners at once
+	findWithin  = 2 * time.Second        // when looking ends, for the last stacks
+	closeWithin = 4 * time.Second
 )
 
 // Looker looks at the threads of listeners, in a goroutine of its own. Its methods are for one other goroutine,
@@ -26,7 +29,15 @@ type Looker struct {
 	end     []Listener
 	again   bool // what is looked at is to be recorded again
 	closing bool
-	found   []any // format.Watch and format.Doing, in order
+	found   []any // format.Watch, Image, Stack and Doing, in order
+}
+
+// Writer takes what was found: a format.Writer.
+type Writer interface {
+	Watch(format.Watch) error
+	Image(format.Image) error
+	Stack(format.Stack) error
+	Doing(format.Doing) error
 }
 
 // order says what to look at.
@@ -57,7 +68,10 @@ func (l *Looker) Again() { l.tell(func() { l.again = true }) }
 // Close ends all looking, and waits for that: what was found last can be taken then.
 func (l *Looker) Close() {
 	l.tell(func() { l.closing = true })
-	<-l.done // also of a second call
+	select {
+	case <-l.done: // also of a second call
+	case <-time.After(closeWithin): // a process can make its memory answer when it likes
+	}
 }
 
 func (l *Looker) tell(what func()) {
@@ -70,8 +84,8 @@ func (l *Looker) tell(what func()) {
 	}
 }
 
-// Take gives what was found since it was called last, in order.
-func (l *Looker) Take(watch func(format.Watch) error, doing func(format.Doing) error) error {
+// Record writes what was found since it was called last.
+func (l *Looker) Record(w Writer) error {
 	l.mu.Lock()
 	found := l.found
 	l.found = nil
@@ -80,9 +94,13 @@ func (l *Looker) Take(watch func(format.Watch) error, doing func(format.Doing) e
 		var err error
 		switch x := x.(type) {
 		case format.Watch:
-			err = watch(x)
+			err = w.Watch(x)
+		case format.Image:
+			err = w.Image(x)
+		case format.Stack:
+			err = w.Stack(x)
 		case format.Doing:
-			err = doing(x)
+			err = w.Doing(x)
 		}
 		if err != nil {
 			return err
@@ -95,9 +113,11 @@ func (l *Looker) Take(watch func(format.Watch) error, doing func(format.Doing) e
 func (l *Looker) run() {
 	defer close(l.done)
 	watches, num := map[Listener]*watch{}, uint32(0)
+	var late []*watch // that are over, and of which some stacks are not found yet
+	var book *stackBook
 	pause := every
 	for {
-		if len(watches) == 0 {
+		if len(watches)+len(late) == 0 {
 			<-l.wake
 		} else {
 			select {
@@ -110,13 +130,20 @@ func (l *Looker) run() {
 		l.begin, l.end, l.again = nil, nil, false
 		l.mu.Unlock()
 		started, now := time.Now(), bootNS()
+		if book == nil && canUnwind && len(begin) > 0 {
+			book = newStackBook()
+		}
+		if book != nil && again {
+			book.again()
+		}
 		for _, o := range begin {
 			if len(watches) < maxWatches && watches[o.at] == nil {
 				num++
-				watches[o.at] = newWatch(num, o.at, o.threads, now)
+				watches[o.at] = newWatch(num, o.at, o.threads, now, book)
 			}
 		}
 		var found []any
+		write := func(x any) { found = append(found, x) }
 		for at, w := range watches {
 			w.look(bootNS(), pause)
 			w.again = w.again || again
@@ -128,8 +155,14 @@ func (l *Looker) run() {
 				w.end(bootNS())
 				delete(watches, at)
 			}
-			w.records(over, func(x any) { found = append(found, x) })
+			if w.records(over, write) && over {
+				late = append(late, w)
+			}
 		}
+		if closing && book != nil {
+			book.close(findWithin)
+		}
+		late = slices.DeleteFunc(late, func(w *watch) bool { return !w.records(false, write) })
 		l.mu.Lock()
 		l.found = append(l.found, found...)
 		l.mu.Unlock()

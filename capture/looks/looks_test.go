@@ -22,8 +22,8 @@ import (
 // Lines of /proc/TID/syscall as Linux 6.1 writes them.
 func TestParseCall(t *testing.T) {
 	for line, want := range map[string]inCall{
-		"0 0x3 0x7ffd2 0x1000 0x0 0x0 0x0 0x7ffd18 0x7f2ab0": {0, [3]uint64{3, 0x7ffd2, 0x1000}},
-		"-1 0x7ffd18 0x7f2ab0":                               {nr: -1},
+		"0 0x3 0x7ffd2 0x1000 0x0 0x0 0x0 0x7ffd18 0x7f2ab0": {0, [3]uint64{3, 0x7ffd2, 0x1000}, 0x7ffd18, 0x7f2ab0},
+		"-1 0x7ffd18 0x7f2ab0":                               {nr: -1, sp: 0x7ffd18, pc: 0x7f2ab0},
 		"running":                                            noCall,
 		"":                                                   noCall,
 		"7 0xzz 0x0 0x0 0x0 0x0 0x0 0x1 0x2":                 noCall,
@@ -98,6 +98,27 @@ func TestArmed(t *testing.T) {
 	}
 }
 
+// taken is what a Looker recorded.
+type taken struct {
+	watches []format.Watch
+	rows    map[uint32]format.Doing
+	images  map[uint32]format.Image
+	stacks  map[uint32]format.Stack
+}
+
+func (x *taken) Watch(w format.Watch) error { x.watches = append(x.watches, w); return nil }
+func (x *taken) Image(i format.Image) error { x.images[i.Num] = i; return nil }
+func (x *taken) Stack(s format.Stack) error { x.stacks[s.Num] = s; return nil }
+func (x *taken) Doing(d format.Doing) error { x.rows[d.Row] = d; return nil }
+
+func take(t *testing.T, l *Looker) *taken {
+	x := &taken{rows: map[uint32]format.Doing{}, images: map[uint32]format.Image{}, stacks: map[uint32]format.Stack{}}
+	if err := l.Record(x); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
 // A thread that sleeps in a program's read of a pipe is seen there, for as long as it does.
 func TestLooker(t *testing.T) {
 	r, w, err := os.Pipe()
@@ -120,12 +141,8 @@ func TestLooker(t *testing.T) {
 	l.Again()
 	time.Sleep(150 * time.Millisecond)
 	l.Close()
-	var watches []format.Watch
-	rows := map[uint32]format.Doing{}
-	if err := l.Take(func(w format.Watch) error { watches = append(watches, w); return nil },
-		func(d format.Doing) error { rows[d.Row] = d; return nil }); err != nil {
-		t.Fatal(err)
-	}
+	found := take(t, l)
+	watches, rows := found.watches, found.rows
 	// When it begins, when it is to be said again, and at the end.
 	if n := len(watches); n != 3 || watches[0].ToNS != 0 || watches[1].ToNS != 0 || watches[2].ToNS == 0 ||
 		watches[2].Looks == 0 || len(watches[2].Threads) != 1 || watches[2].Threads[0].Comm != "cat" {
@@ -189,7 +206,7 @@ func TestSpinning(t *testing.T) {
 		for !stop.Load() {
 		}
 	}()
-	w := newWatch(1, Listener{Inode: 1 << 40}, []Thread{{uint32(os.Getpid()), uint32(<-tid)}}, bootNS())
+	w := newWatch(1, Listener{Inode: 1 << 40}, []Thread{{uint32(os.Getpid()), uint32(<-tid)}}, bootNS(), nil)
 	time.Sleep(100 * time.Millisecond)
 	w.look(bootNS(), every)
 	stop.Store(true)

@@ -33,15 +33,17 @@ type thread struct {
 type doing struct {
 	state, call, kind, target, wchan, among string
 	owner                                   uint32
+	sp, pc                                  uint64 // where in the program: other ones are another row
 }
 
 // row is a format.Doing that grows.
 type row struct {
 	doing
 	format.Doing
-	written  bool  // what it says is recorded
-	writeNS  int64 // when it is recorded next, while it grows
-	interval int64 // what that was the last time
+	copy     *stackCopy // of the stack, while its frames are not found
+	written  bool       // what it says is recorded
+	writeNS  int64      // when it is recorded next, while it grows
+	interval int64      // what that was the last time
 }
 
 // newThread begins to look at a thread.
@@ -112,7 +114,8 @@ func (t *thread) find(w *watch) doing {
 	case 'R':
 		return doing{state: format.DoingRunnable}
 	case 'T', 't':
-		return doing{state: format.DoingStopped}
+		c := t.files.inCall(t.buf)
+		return doing{state: format.DoingStopped, sp: c.sp, pc: c.pc}
 	case 'D':
 		return t.where(w, doing{state: format.DoingDisk})
 	case 'S':
@@ -128,6 +131,7 @@ func (t *thread) where(w *watch, d doing) doing {
 		return doing{state: format.DoingFrozen}
 	}
 	c := t.files.inCall(t.buf)
+	d.sp, d.pc = c.sp, c.pc
 	switch {
 	case c.nr == -2:
 		d.state = format.DoingUnseen
@@ -187,6 +191,7 @@ func (t *thread) add(w *watch, d doing, from, to, ns int64) {
 	r := &row{doing: d, writeNS: from + int64(writeEvery), interval: int64(writeEvery)}
 	r.Doing = format.Doing{Watch: w.Num, Row: w.rows, TID: t.TID, FromNS: from, ToNS: to, NS: ns, State: d.state,
 		Call: d.call, Kind: d.kind, Target: d.target, WChan: d.wchan, Among: d.among, Owner: d.owner, Looks: 1}
+	r.copy = t.copyStack(w, d)
 	t.rows = append(t.rows, r)
 }
 
@@ -196,18 +201,30 @@ func (r *row) grow(to, ns int64) {
 	r.Looks++
 }
 
-// due gives the rows that are to be recorded: what has ended, and what grows at longer and longer intervals.
-func (t *thread) due(nowNS int64, all bool, write func(any)) {
+// due gives the rows that are to be recorded: what has ended, and what grows at longer and longer intervals; and those
+// whose stack is found. waits: some stack is not found yet.
+func (t *thread) due(w *watch, nowNS int64, all bool, write func(any)) (waits bool) {
 	for _, r := range t.rows {
-		ended := r.ToNS < t.atNS
-		if r.written || !all && !ended && nowNS < r.writeNS {
+		ended, found := r.ToNS < t.atNS, false
+		if r.copy != nil {
+			num := r.copy.num.Load()
+			if found = num != 0; found {
+				r.Stack, r.copy, r.written = uint32(max(num, 0)), nil, r.written && num < 0
+			}
+		}
+		waits = waits || r.copy != nil
+		if r.written || !all && !ended && !found && nowNS < r.writeNS {
 			continue
+		}
+		if r.Stack > 0 {
+			w.stacks.record(r.Stack, write)
 		}
 		write(r.Doing)
 		r.written = true
 		r.interval = min(2*r.interval, int64(writeMost))
 		r.writeNS = nowNS + r.interval
 	}
+	return waits
 }
 
 // sets are the epoll sets of a process, by descriptor.

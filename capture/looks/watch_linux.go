@@ -42,14 +42,15 @@ type watch struct {
 	peersNS  int64  // when the connections were looked at last
 	lastNS   int64  // time of the last look
 	buf      []byte
+	stacks   *stackBook          // nil: none are looked at
 	setsOf   map[uint32][]uint64 // the epoll sets of processes
 	frozenOf map[uint32]bool     // by process, of this look
 }
 
 // newWatch begins to look at the threads that accept at a listener, or without any at those of the processes that
 // have it open.
-func newWatch(num uint32, l Listener, accepting []Thread, nowNS int64) *watch {
-	w := &watch{buf: make([]byte, 4096), port: l.Port}
+func newWatch(num uint32, l Listener, accepting []Thread, nowNS int64, s *stackBook) *watch {
+	w := &watch{buf: make([]byte, 4096), port: l.Port, stacks: s}
 	w.Watch = format.Watch{Num: num, NetNS: l.NetNS, Listener: l.Inode, FromNS: nowNS, Threads: []format.WatchedThread{}}
 	w.again = true
 	if len(accepting) == 0 {
@@ -127,8 +128,13 @@ func (w *watch) end(nowNS int64) {
 	}
 }
 
-// records gives what is to be recorded: all, or what is due.
-func (w *watch) records(all bool, write func(any)) {
+// records gives what is to be recorded: all, or what is due. waits: some stacks are not found yet.
+func (w *watch) records(all bool, write func(any)) (waits bool) {
+	if w.stacks != nil {
+		for _, not := range w.stacks.cannotFind(w.threads) {
+			w.can(not)
+		}
+	}
 	if w.again {
 		w.again = false
 		x := w.Watch
@@ -137,8 +143,9 @@ func (w *watch) records(all bool, write func(any)) {
 		write(x)
 	}
 	for _, t := range w.threads {
-		t.due(w.lastNS, all, write)
+		waits = t.due(w, w.lastNS, all, write) || waits
 	}
+	return waits
 }
 
 // otherSets reports whether a process has another epoll set, that has the listener.
