@@ -11,6 +11,7 @@ import (
 	"github.com/acc-project/acc/analysis/conntrack"
 	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/analysis/listeners"
+	"github.com/acc-project/acc/analysis/meanwhile"
 	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/analysis/stats"
 	"github.com/acc-project/acc/format"
@@ -35,6 +36,9 @@ type Options struct {
 	// Integrity, Recording, Complete, Doubts, Caveats, CrossCheck and Totals of the Result are as without it, and the rest
 	// is empty.
 	VerdictOnly bool
+
+	// Functions names functions of programs that the recorder could not name, if it is not nil.
+	Functions meanwhile.Names
 
 	// Account takes the batches, too, if it is not nil.
 	Account *audit.Account
@@ -113,7 +117,7 @@ func New(h *format.Header, o Options) *Analyzer {
 	a.check, a.blind = crosscheck.New(h), crosscheck.Blind(h)
 	a.listeners = listeners.New(&a.header, listeners.Options{
 		MaxPeers: o.MaxPeers, MaxListeners: o.MaxListeners, MaxProcesses: o.MaxProcesses, Time: a.at,
-		Bare: o.VerdictOnly,
+		Bare: o.VerdictOnly, Functions: o.Functions,
 	})
 	a.pairs.Emit = a.book
 	a.conns = conntrack.New(conntrack.Options{

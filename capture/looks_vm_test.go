@@ -306,6 +306,17 @@ func TestVMLooks(t *testing.T) {
 			}
 			f := a.Findings[i]
 			t.Logf("%s: %s\n%s\nnext: %s", f.ID, f.Text, f.Meanwhile.Text, f.Next)
+			// In which function of the server it was: of a thread that runs, that is not looked at.
+			where := "capture.doLong < capture.TestLookedServer"
+			switch c.kind {
+			case "stopped", "frozen":
+				where = "capture.TestLookedServer"
+			case "cpu", "quota":
+				where = ""
+			}
+			if !strings.Contains(f.Meanwhile.Text, where) {
+				t.Errorf("want the place %s", where)
+			}
 			if !f.Meanwhile.Because || !strings.Contains(f.Meanwhile.Text, c.says) || !strings.Contains(f.Next, c.next) {
 				t.Errorf("want %q, next %q", c.says, c.next)
 			}

@@ -23,8 +23,43 @@ func TestMain(m *testing.M) {
 		attempt()
 	case "landlocked":
 		landlocked()
+	case "reads":
+		reads()
 	default:
 		os.Exit(m.Run())
+	}
+}
+
+// reads confines itself to one folder, and says what it can open.
+func reads() {
+	Reader(false, os.Args[1])
+	for _, open := range []func() (*os.File, error){
+		func() (*os.File, error) { return os.Open(os.Args[1] + "/there") },
+		func() (*os.File, error) { return os.Open("/etc/passwd") },
+		func() (*os.File, error) { return os.Create(os.Args[1] + "/new") },
+		func() (*os.File, error) { return os.OpenFile(os.Args[1]+"/there", os.O_RDWR, 0) },
+	} {
+		_, err := open()
+		fmt.Println(err == nil)
+	}
+}
+
+// A reader that names a folder reads its files, and writes none; with Landlock it reads no others.
+func TestReadable(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "there"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], dir)
+	cmd.Env = append(os.Environ(), "ACC_CONFINE=reads")
+	out, err := cmd.CombinedOutput()
+	got := strings.Fields(string(out))
+	if err != nil || len(got) != 4 || got[0] != "true" || got[2] != "false" || got[3] != "false" {
+		t.Fatalf("%v: %q", err, out)
+	}
+	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno == 0 && version >= 1 && got[1] != "false" {
+		t.Error("it opens files of other folders")
 	}
 }
 

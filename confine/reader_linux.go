@@ -5,6 +5,8 @@ package confine
 // This file confines readers of files.
 
 import (
+	"os"
+
 	"github.com/landlock-lsm/go-landlock/landlock"
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
@@ -35,14 +37,23 @@ func Exporter(folder string) {
 // kernel or a container that allows neither is no error: the reader is safe without, this
 // is the second wall.
 //
-// A command that removes its output when it fails keeps the right to remove.
-func Reader(removes bool) {
+// A command that removes its output when it fails keeps the right to remove. One that goes on to read files of some
+// folders, or single files, names them; without Landlock it keeps the right to read any.
+func Reader(removes bool, readable ...string) {
 	var kept landlock.AccessFSSet
 	if removes {
 		kept = ll.AccessFSRemoveFile
 	}
-	restrictFiles(kept)
-	_ = forbidForReader(removes)
+	var rules []landlock.Rule
+	for _, path := range readable {
+		if st, err := os.Stat(path); err == nil && st.IsDir() {
+			rules = append(rules, landlock.RODirs(path))
+		} else {
+			rules = append(rules, landlock.ROFiles(path))
+		}
+	}
+	restrictFiles(kept, rules...)
+	_ = forbidForReader(removes, len(readable) > 0)
 }
 
 // restrictFiles denies every access to files that this kernel's Landlock knows but for what is kept, and
@@ -59,11 +70,22 @@ var readerForbidden = []uint32{
 	unix.SYS_ACCEPT4,
 }
 
-func forbidForReader(removes bool) error {
+func forbidForReader(removes, opens bool) error {
 	f := newFilter()
 	if !removes {
 		f.forbid(unix.SYS_UNLINKAT)
 	}
-	f.forbid(readerForbidden...)
+	for _, call := range readerForbidden {
+		if call != unix.SYS_OPENAT || !opens {
+			f.forbid(call)
+		}
+	}
+	if opens {
+		f.when(unix.SYS_OPENAT, func(f *filter) {
+			f.arg(2)
+			f.op(andWith, unix.O_ACCMODE|unix.O_CREAT|unix.O_TRUNC, 0, 0)
+			f.among(unix.O_RDONLY)
+		})
+	}
 	return f.install()
 }

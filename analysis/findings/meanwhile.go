@@ -3,6 +3,7 @@ package findings
 // This file says of clients that waited what the server's threads did meanwhile.
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -35,15 +36,16 @@ func (l *Listener) explain(f *Finding) {
 	if s == nil || s.WaitsNS <= 0 || len(s.Places) == 0 {
 		return
 	}
-	top := &s.Places[0]
+	groups := byWait(s.Places)
+	top := groups[0]
 	share := min(float64(top.BlameNS)/float64(s.WaitsNS), 1)
 	m := &Meanwhile{Because: share >= 0.5, Share: share}
-	m.Text = l.threads(top) + " " + wasOrWere(top) + " " + top.Did.Words() + l.more(top) + ", for " + percent(share) +
+	m.Text = l.threads(&top.Place) + " " + wasOrWere(&top.Place) + " " + top.words() + l.more(&top.Place) + ", for " + percent(share) +
 		" of the time that clients waited"
 	var rest []string
-	for _, p := range s.Places[1:min(len(s.Places), 3)] {
+	for _, p := range groups[1:min(len(groups), 3)] {
 		if part := float64(p.BlameNS) / float64(s.WaitsNS); part >= 0.05 && !p.Did.Holder {
-			rest = append(rest, percent(part)+" "+p.Did.Words())
+			rest = append(rest, percent(part)+" "+p.words())
 		}
 	}
 	if part := float64(s.UnseenNS) / float64(s.WaitsNS); part >= 0.05 {
@@ -56,9 +58,50 @@ func (l *Listener) explain(f *Finding) {
 	// Of a server that serves as many as it may, the finding says what to do, unless each is served slowly for a reason
 	// of its own.
 	patience := f.ID == ids[ConcurrencyLimit] && slices.Contains(patient, top.Did.Kind)
-	if next := l.remedy(top); m.Because && next != "" && !patience {
+	if next := l.remedy(&top.Place); m.Because && next != "" && !patience {
 		f.Next = next
 	}
+}
+
+// wait is what threads did at several places of their program together: as that of the most blamed one.
+type wait struct {
+	meanwhile.Place
+	mostly bool // there are others
+}
+
+// byWait puts together what is the same but for the place in the program, the most blamed first.
+func byWait(places []meanwhile.Place) (list []wait) {
+	for _, p := range places {
+		p.TIDs = slices.Clone(p.TIDs)
+		same := func(w wait) bool {
+			did := w.Did
+			did.At = p.Did.At
+			return did == p.Did
+		}
+		i := slices.IndexFunc(list, same)
+		if i < 0 {
+			list = append(list, wait{Place: p})
+			continue
+		}
+		w := &list[i]
+		w.mostly = w.mostly || p.BlameNS*10 > w.BlameNS
+		w.BlameNS, w.NS = w.BlameNS+p.BlameNS, w.NS+p.NS
+		for _, tid := range p.TIDs {
+			if !slices.Contains(w.TIDs, tid) {
+				w.TIDs = append(w.TIDs, tid)
+			}
+		}
+		w.Did.At = cmp.Or(w.Did.At, p.Did.At)
+	}
+	slices.SortStableFunc(list, func(a, b wait) int { return cmp.Compare(b.BlameNS, a.BlameNS) })
+	return list
+}
+
+func (w *wait) words() string {
+	if w.mostly {
+		return strings.Replace(w.Did.Words(), ", called from ", ", mostly called from ", 1)
+	}
+	return w.Did.Words()
 }
 
 // threads names the threads that were somewhere.

@@ -33,6 +33,7 @@ type Options struct {
 	MaxProcesses int                           // processes
 	Bare         bool                          // queues and addresses alone are kept, and no histories
 	Time         func(bootNS int64) *time.Time // places a boot time on the wall clock, nil: that is not known
+	Functions    meanwhile.Names               // names functions that the recorder could not name, or nil
 }
 
 // Registry holds listeners, processes and peers, and their bounds.
@@ -78,6 +79,7 @@ func New(h *format.Header, o Options) *Registry {
 		links:   map[link]*spot{}, ports: map[conntrack.Port]*listener{}, peers: newPeers(o.MaxPeers),
 		byRef: []*listener{nil}, procByRef: []*process{nil},
 	}
+	reg.meanwhile.Names = o.Functions
 	reg.none, reg.more = reg.newListener(listener{}), reg.newListener(listener{})
 	reg.moreProcs = reg.newProcess(process{})
 	return reg

@@ -105,8 +105,21 @@ func whereOf(d *format.Doing, throttled bool) Where {
 	return w
 }
 
-// Words say what a thread did: "in write to the pipe /tmp/log, which was full".
+// Words say what a thread did, and where in its program: "in write to the pipe /tmp/log, which was full, called from
+// access_log < handle < main".
 func (p *Where) Words() string {
+	words := p.what()
+	switch {
+	case p.At == "":
+		return words
+	case p.Call == "":
+		return words + ", in " + p.At
+	}
+	return words + ", called from " + p.At
+}
+
+// what says what a thread did.
+func (p *Where) what() string {
 	switch p.Kind {
 	case OnCPU:
 		return "on a CPU"

@@ -25,6 +25,11 @@ type Key struct {
 
 // Collector takes the waits of clients, and what was seen of threads. The zero value is ready.
 type Collector struct {
+	Names Names // names what the recorder could not name; nil: nothing does
+
+	images map[uint32]format.Image
+	stacks map[uint32]format.Stack
+
 	waits   map[Key][]span
 	watches map[uint32]*watch
 	kept    int // waits
@@ -60,6 +65,7 @@ func (c *Collector) Batch(b *format.Batch) {
 		w := c.watch(b.Watches[i].Num)
 		w.Watch = b.Watches[i]
 	}
+	c.places(b)
 	for _, d := range b.Doings {
 		w := c.watch(d.Watch)
 		if _, again := w.rows[d.Row]; !again {
@@ -70,6 +76,26 @@ func (c *Collector) Batch(b *format.Batch) {
 			c.doings++
 		}
 		w.rows[d.Row] = d
+	}
+}
+
+// places takes the stacks of a batch.
+func (c *Collector) places(b *format.Batch) {
+	if len(b.Images)+len(b.Stacks) == 0 {
+		return
+	}
+	if c.stacks == nil {
+		c.images, c.stacks = map[uint32]format.Image{}, map[uint32]format.Stack{}
+	}
+	for _, x := range b.Images {
+		if c.cut = c.cut || len(c.images) >= maxStacks; !c.cut {
+			c.images[x.Num] = x
+		}
+	}
+	for _, x := range b.Stacks {
+		if c.cut = c.cut || len(c.stacks) >= maxStacks; !c.cut {
+			c.stacks[x.Num] = x
+		}
 	}
 }
 
@@ -106,6 +132,7 @@ type Seen struct {
 	Groups []format.WatchedGroup `json:"groups"` // cgroups whose CPU quota was used up meanwhile
 	Peers  []format.SilentPeer   `json:"peers"`  // servers that were asked and had not answered
 	Places []Place               `json:"places"` // what the threads did, the most blamed first
+	Rows   []Row                 `json:"rows"`   // when they did it, by thread and time
 	Cut    bool                  `json:"cut"`    // there was more than acc keeps: the figures are too small
 }
 
@@ -116,6 +143,19 @@ type Place struct {
 	NS   int64    `json:"ns"`   // for how long, summed up over the threads
 	// of the time that clients waited, summed up over them; of several threads each counts for its part
 	BlameNS int64 `json:"blame_ns"`
+	// where in its program a thread was, innermost first: one stack of those that did.at has the names of; empty: not
+	// known
+	Stack []Frame `json:"stack"`
+}
+
+// Row is what one thread did between two times.
+type Row struct {
+	TID    uint32 `json:"tid"`
+	FromNS int64  `json:"from_ns"` // boot clock, between which it was so at times
+	ToNS   int64  `json:"to_ns"`
+	NS     int64  `json:"ns"`    // for how long in all
+	Place  int    `json:"place"` // which of the places, from 0; -1: one that the list leaves out
+	Kind   Kind   `json:"kind"`  // what kind of wait that is
 }
 
 // Where is what a thread did.
@@ -130,11 +170,13 @@ type Where struct {
 	Owner  uint32 `json:"owner"`  // thread that held the lock, 0 not known
 	// it was looked at because it held a lock; for that it is not blamed
 	Holder bool `json:"holder"`
+	// where in its program: the functions that called one another, innermost first; "" not known
+	At string `json:"at"`
 }
 
 // Results are what was seen of each listener, by network namespace and inode number.
-
 func (c *Collector) Results() []Seen {
+	c.name()
 	by := map[Key][]*watch{}
 	for _, num := range slices.Sorted(maps.Keys(c.watches)) {
 		w := c.watches[num]
@@ -157,10 +199,11 @@ func (c *Collector) Results() []Seen {
 // seen sums up the watches of a listener.
 func (c *Collector) seen(at Key, watches []*watch) Seen {
 	s := Seen{NetNS: at.NetNS, Listener: at.Listener, FromNS: watches[0].FromNS, Cut: c.cut, Cannot: []string{},
-		Threads: []format.WatchedThread{}, Groups: []format.WatchedGroup{}, Peers: []format.SilentPeer{}}
+		Threads: []format.WatchedThread{}, Rows: []Row{}, Groups: []format.WatchedGroup{}, Peers: []format.SilentPeer{}}
 	queue := depthsOf(c.waits[at])
 	s.WaitsNS = queue.all()
 	places, blamed := map[Where]*Place{}, int64(0)
+	var of []*Place // of each row
 	for _, w := range watches {
 		s.Watches++
 		s.Looks += uint64(w.Looks)
@@ -182,11 +225,15 @@ func (c *Collector) seen(at Key, watches []*watch) Seen {
 			s.ToNS = max(s.ToNS, d.ToNS)
 			p := whereOf(&d, len(w.Groups) > 0)
 			p.Holder = holders[d.TID]
+			stack := c.stackOf(d.Stack)
+			p.At = placeOf(stack, c.stacks[d.Stack].Whole, d.Call)
 			sum := places[p]
 			if sum == nil {
-				sum = &Place{Did: p, TIDs: []uint32{}}
+				sum = &Place{Did: p, TIDs: []uint32{}, Stack: append([]Frame{}, stack...)}
 				places[p] = sum
 			}
+			s.Rows = append(s.Rows, Row{TID: d.TID, FromNS: d.FromNS, ToNS: d.ToNS, NS: d.NS, Kind: p.Kind})
+			of = append(of, sum)
 			sum.NS += d.NS
 			if !slices.Contains(sum.TIDs, d.TID) && len(sum.TIDs) < 8 {
 				sum.TIDs = append(sum.TIDs, d.TID)
@@ -205,10 +252,77 @@ func (c *Collector) seen(at Key, watches []*watch) Seen {
 	slices.SortFunc(s.Places, func(a, b Place) int {
 		return cmp.Or(cmp.Compare(b.BlameNS, a.BlameNS), cmp.Compare(b.NS, a.NS), cmp.Compare(a.Did.Kind, b.Did.Kind),
 			cmp.Compare(a.Did.Call, b.Did.Call), cmp.Compare(a.Did.Target, b.Did.Target),
-			cmp.Compare(a.Did.WChan, b.Did.WChan))
+			cmp.Compare(a.Did.WChan, b.Did.WChan), cmp.Compare(a.Did.At, b.Did.At))
 	})
 	s.Places = append([]Place{}, s.Places[:min(len(s.Places), maxPlaces)]...)
+	s.order(of)
 	return s
+}
+
+// order has the rows in order, and refer to their places.
+func (s *Seen) order(of []*Place) {
+	for i := range s.Rows {
+		s.Rows[i].Place = slices.IndexFunc(s.Places, func(p Place) bool { return p.Did == of[i].Did })
+	}
+	slices.SortStableFunc(s.Rows, func(a, b Row) int {
+		return cmp.Or(cmp.Compare(a.TID, b.TID), cmp.Compare(a.FromNS, b.FromNS), cmp.Compare(a.ToNS, b.ToNS))
+	})
+}
+
+// Acceptors is how many threads were looked at because they accept; of several each did its part of the blame.
+func (s *Seen) Acceptors() (n int) {
+	for _, t := range s.Threads {
+		if !t.Holder {
+			n++
+		}
+	}
+	return n
+}
+
+// Part is what the threads did for a part of some time.
+type Part struct {
+	Place int // one of the places, or Beyond or NotSeen
+	NS    int64
+}
+
+// What a part can be beside one of the places.
+const (
+	Beyond  = -1 // one that the list leaves out
+	NotSeen = -2
+)
+
+// During says what the accepting threads did between two times, the longest first, as parts of that time: what several
+// threads did counts for each its part.
+func (s *Seen) During(from, to int64) (parts []Part) {
+	n := int64(s.Acceptors())
+	if n == 0 || to <= from {
+		return nil
+	}
+	rest := to - from
+	for _, r := range s.Rows {
+		over := min(r.ToNS, to) - max(r.FromNS, from)
+		if over <= 0 || s.holds(r.TID) {
+			continue
+		}
+		ns := int64(float64(over)*min(float64(r.NS)/float64(r.ToNS-r.FromNS), 1)) / n
+		rest -= ns
+		i := slices.IndexFunc(parts, func(p Part) bool { return p.Place == r.Place })
+		if i < 0 {
+			i = len(parts)
+			parts = append(parts, Part{Place: r.Place})
+		}
+		parts[i].NS += ns
+	}
+	if rest > 0 {
+		parts = append(parts, Part{NotSeen, rest})
+	}
+	slices.SortStableFunc(parts, func(a, b Part) int { return cmp.Compare(b.NS, a.NS) })
+	return parts
+}
+
+// holds reports whether a thread was looked at because it held a lock.
+func (s *Seen) holds(tid uint32) bool {
+	return slices.ContainsFunc(s.Threads, func(t format.WatchedThread) bool { return t.TID == tid && t.Holder })
 }
 
 // add adds what a watch says of itself.

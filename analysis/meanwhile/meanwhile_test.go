@@ -126,3 +126,85 @@ func TestKind(t *testing.T) {
 		}
 	}
 }
+
+// A place is written without what any program has at both ends, and says where it goes on.
+func TestPlaceOf(t *testing.T) {
+	f := func(image string, offset uint64, name string) Frame {
+		return Frame{Image: image, Offset: offset, Func: name}
+	}
+	lib, srv := "/usr/lib/libc.so.6", "/usr/sbin/srv"
+	start := []Frame{f(lib, 1, ""), f(lib, 2, "__libc_start_main"), f(srv, 9, "")}
+	for _, c := range []struct {
+		name  string
+		stack []Frame
+		whole bool
+		call  string
+		want  string
+	}{
+		{"C", append([]Frame{f(lib, 5, "write"), f(srv, 1, "access_log"), f(srv, 2, "handle"), f(srv, 3, "main")}, start...),
+			true, "write", "access_log < handle < main"},
+		{"stripped", append([]Frame{f(lib, 5, "fsync"), f(srv, 0x1617, ""), f(srv, 0x1886, "")}, start...), true, "fsync",
+			"srv+0x1617 < srv+0x1886"},
+		{"static", []Frame{f(srv, 5, "__libc_read"), f(srv, 1, "handle"), f(srv, 3, "main"), f(srv, 4, "__libc_start_call_main"),
+			f(srv, 4, "_start")}, true, "read", "handle < main"},
+		{"Go", []Frame{f(srv, 1, "internal/runtime/syscall/linux.Syscall6"), f(srv, 1, "syscall.write"),
+			f(srv, 1, "internal/poll.(*FD).Write"), f(srv, 1, "os.(*File).Write"), f(srv, 1, "example.com/a/b/store.(*DB).Log"),
+			f(srv, 1, "main.main"), f(srv, 1, "runtime.main"), f(srv, 1, "runtime.goexit")}, true, "write",
+			"os.(*File).Write < store.(*DB).Log < main.main"},
+		{"Python", []Frame{f(lib, 5, "recv"), f("/usr/bin/python3", 1, ""), f("/usr/bin/python3", 2, "_PyEval_EvalFrameDefault"),
+			f("/usr/bin/python3", 3, "main")}, true, "recvfrom", "Python code"},
+		{"a module of Python", []Frame{f(lib, 5, "recv"), f("/x/_psycopg.so", 1, "pq_read"), f("/usr/bin/python3", 1, ""),
+			f("/usr/bin/python3", 2, "_PyEval_EvalFrameDefault")}, false, "recvfrom", "pq_read < Python code"},
+		{"cut", []Frame{f(lib, 5, "write"), f(srv, 1, "a")}, false, "write", "a < …"},
+		{"long", append([]Frame{f(srv, 1, "a"), f(srv, 1, "b"), f(srv, 1, "c"), f(srv, 1, "d"), f(srv, 1, "e"), f(srv, 1, "f"),
+			f(srv, 1, "g")}, start...), true, "", "a < b < c < d < e < f < …"},
+		{"names that steer", []Frame{f(srv, 1, "a\x1b[2J")}, true, "", `a\x1b[2J`},
+		{"nothing", nil, false, "write", ""},
+		{"the library alone", []Frame{f(lib, 5, "write")}, true, "write", ""},
+	} {
+		if got := placeOf(c.stack, c.whole, c.call); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// What the threads did while one client waited adds up to its wait: by hand, of two threads, of which one is seen for
+// half of the time.
+func TestDuring(t *testing.T) {
+	var c Collector
+	c.Batch(&format.Batch{
+		Images:  []format.Image{{Num: 1, Path: "/srv"}},
+		Stacks:  []format.Stack{{Num: 1, Whole: true, Frames: []format.StackFrame{{Image: 1, Offset: 7, Func: "log"}}}},
+		Watches: []format.Watch{{Num: 1, NetNS: 1, Listener: 10, Threads: []format.WatchedThread{{TID: 5}, {TID: 6}}}},
+		Doings: []format.Doing{
+			{Watch: 1, Row: 1, TID: 5, FromNS: 0, ToNS: 1000, NS: 1000, State: format.DoingAsleep, Call: "fsync", Stack: 1},
+			{Watch: 1, Row: 2, TID: 6, FromNS: 500, ToNS: 1500, NS: 500, State: format.DoingCPU},
+		}})
+	s := c.Results()[0]
+	if p := s.Places[s.Rows[0].Place]; p.Did.At != "log" || len(p.Stack) != 1 || p.Stack[0] != (Frame{"/srv", "", 7, "log"}) {
+		t.Errorf("%+v", p)
+	}
+	got := s.During(0, 1000) // of 2,000 of both: 1,000 in fsync, 250 on the CPU
+	want := []Part{{s.Rows[0].Place, 500}, {NotSeen, 375}, {s.Rows[1].Place, 125}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// What the recorder could not name is named by who can, by file and place.
+func TestNames(t *testing.T) {
+	c := Collector{Names: func(image *format.Image, offsets []uint64) (names []string) {
+		for _, o := range offsets {
+			names = append(names, map[uint64]string{7: "log"}[o]+image.BuildID)
+		}
+		return names
+	}}
+	c.Batch(&format.Batch{
+		Images:  []format.Image{{Num: 1, Path: "/srv", BuildID: "!"}},
+		Stacks:  []format.Stack{{Num: 1, Frames: []format.StackFrame{{Image: 1, Offset: 7}, {Image: 1, Offset: 8, Func: "main"}}}},
+		Watches: []format.Watch{{Num: 1, NetNS: 1, Listener: 10, Threads: []format.WatchedThread{{TID: 5}}}},
+		Doings:  []format.Doing{{Watch: 1, Row: 1, TID: 5, ToNS: 9, NS: 9, State: format.DoingAsleep, Call: "fsync", Stack: 1}}})
+	if at := c.Results()[0].Places[0].Did.At; at != "log! < main < …" {
+		t.Error(at)
+	}
+}

@@ -34,6 +34,7 @@ type lane struct {
 
 type group struct {
 	name  string
+	netns uint32
 	inode uint64
 	owner string
 	total uint64
@@ -55,7 +56,7 @@ func (tl *Timeline) Add(c *conntrack.Connection) {
 			tl.others++
 			return
 		}
-		g = &group{name: k.name, inode: k.inode}
+		g = &group{name: k.name, inode: k.inode, netns: c.NetNS}
 		tl.groups[k] = g
 	}
 	g.owner = cmp.Or(g.owner, c.ListenOwner)
@@ -154,8 +155,17 @@ func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clocks *format.Clocks
 			legend = append(legend, x.sign+" "+x.means)
 		}
 	}
+	var threads []string
+	for _, k := range kindSigns {
+		if d.used[k.sign] {
+			threads = append(threads, k.sign+" "+k.means)
+		}
+	}
 	head := newText(r, o)
 	head.line("", "", strings.Join(legend, "  "))
+	if len(threads) > 0 {
+		head.fold("", "", "threads while clients waited: "+strings.Join(threads, ", ")+"; · not looked at")
+	}
 	head.marks()
 	_, err := w.Write(append(head.Bytes(), t.Bytes()...))
 	return err
@@ -210,6 +220,7 @@ func (d *drawing) group(g *group) {
 			room-room/2)+to)
 	}
 	d.queue(g)
+	d.threads(g)
 	for i := range d.r.Listeners {
 		if l := &d.r.Listeners[i]; l.Listener == g.inode && g.inode != 0 && l.Addr == g.name && l.Stopped != nil {
 			d.fold("", "", "the listener "+d.stopped(l))

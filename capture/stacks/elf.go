@@ -58,6 +58,7 @@ type symbols struct{ entries, names section }
 const (
 	ptLoad, ptNote, ptEHFrame = 1, 4, 0x6474e550
 	shtSymtab, shtDynsym      = 2, 11
+	shtNoBits                 = 8
 	noteBuildID               = 3
 )
 
@@ -174,6 +175,8 @@ func (f *File) sections(off uint64, n, namesAt int) {
 			if link < uint32(n) && le.Uint64(h[56:]) == symbolSize && len(f.tables) < maxTables {
 				f.tables = append(f.tables, symbols{get(i), get(int(link))})
 			}
+			continue
+		case shtNoBits: // stripped: it is in another file
 			continue
 		}
 		at := le.Uint32(h)

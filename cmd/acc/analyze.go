@@ -30,6 +30,7 @@ type analyzeOptions struct {
 	pairs       bool
 	connections bool
 	connection  string
+	symbols     string
 	timeline    bool
 	salvage     bool
 	top         int
@@ -121,6 +122,8 @@ capture. Of captures of several hosts it prints one line for each host, worst fi
 	f.BoolVar(&o.connections, "connections", false, "list every TCP connection, in the order in which they ended")
 	f.StringVar(&o.connection, "connection", "", "print the story of `ONE` connection: the number of one of its events "+
 		"(--connections prints it as id), or the client's ADDRESS:PORT")
+	f.StringVar(&o.symbols, "symbols", "", "name functions of programs by the files in `DIR` (or one file) that have "+
+		"their build ids: programs with symbols, or debug files")
 	f.BoolVar(&o.timeline, "timeline", false, "draw connections as lanes, for each listener")
 	f.StringVar(&o.failOn, "fail-on", "", "exit with 8 if there is a finding of this `SEVERITY` or worse: notice, "+
 		"warning or critical")
@@ -150,7 +153,7 @@ capture. Of captures of several hosts it prints one line for each host, worst fi
 	complete(cmd, "connection", clients)
 	group(cmd, "What to print", "brief", "hosts", "pairs", "connections", "connection", "timeline", "json", "top", "sort",
 		"color", "utc", "local")
-	group(cmd, "What to read", "read", "salvage", "filter", "from", "until")
+	group(cmd, "What to read", "read", "salvage", "filter", "from", "until", "symbols")
 	group(cmd, "For scripts", "fail-on")
 	values(cmd, "from")
 	values(cmd, "until")
@@ -208,7 +211,7 @@ func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o an
 		return &usageError{errors.New("standard input can be read once"), "name - one time"}
 	}
 	ins, errs := openFiles(names)
-	confineReader(false)
+	confineReader(false, o.readable()...)
 	joinSets(ins)
 	units := 0
 	for i := range ins {
@@ -304,10 +307,14 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	if err != nil {
 		return err
 	}
+	sym, err := o.openSymbols()
+	if err != nil {
+		return err
+	}
 	name := in.name
 	// which nothing here looks at
 	in.opts, in.inside = format.ReaderOptions{Salvage: o.salvage, Parts: true, Omit: []string{"cgroup"}}, true
-	confineReader(false)
+	confineReader(false, o.readable()...)
 	filters := o.bounds()
 	var byListener map[listenerKey][]string
 	if slices.ContainsFunc(filters, func(f bound) bool { return f.Uses(filter.FindingsName) }) {
@@ -330,6 +337,9 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	}
 	w := bufio.NewWriterSize(out, 64<<10)
 	opts := analysis.Options{Top: o.top, Sort: listeners.Sort(o.sort)}
+	if sym != nil {
+		opts.Functions = sym.names
+	}
 	if o.top == 0 || view == viewScreen && len(filters) > 0 { // of which the findings of some are shown
 		opts.Top = -1
 	}
@@ -357,6 +367,9 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 		return err
 	}
 	verdict := in.Verdict(readErr, x.End(), result)
+	if sym != nil {
+		sym.say(errOut)
+	}
 	if err := v.result(result, text); err != nil {
 		return errors.Join(w.Flush(), err)
 	}

@@ -33,7 +33,7 @@ func exportOf(t *testing.T, args ...string) []byte {
 // confineBoth keeps this process as it is.
 func confineBoth(t *testing.T) {
 	reader, exporter := confineReader, confineExport
-	confineReader, confineExport = func(bool) {}, func(string) {}
+	confineReader, confineExport = func(bool, ...string) {}, func(string) {}
 	t.Cleanup(func() { confineReader, confineExport = reader, exporter })
 }
 

@@ -38,7 +38,7 @@ func runHere(t *testing.T, args ...string) ran {
 // unconfined lets commands run in the process of a test.
 func unconfined(t *testing.T) {
 	confined, small := confineReader, smallCapture
-	confineReader = func(bool) {}
+	confineReader = func(bool, ...string) {}
 	t.Cleanup(func() { confineReader, smallCapture = confined, small })
 	t.Setenv("GOMEMLIMIT", "2GiB") // which keeps commands from setting it
 }

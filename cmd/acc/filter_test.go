@@ -161,7 +161,7 @@ func BenchmarkFiltered(b *testing.B) {
 		b.Skip("ACC_BENCH_FILE names no capture")
 	}
 	confine := confineReader
-	confineReader = func(bool) {}
+	confineReader = func(bool, ...string) {}
 	b.Cleanup(func() { confineReader = confine })
 	const all = `lport >= 0 and (raddr in "0.0.0.0/0" or raddr in "::/0" or raddr == nil) and comm != "x"`
 	for _, args := range [][]string{{"analyze", "--connections", "--json"}, {"analyze", "--pairs", "--json"}, {"replay", "--speed", "max", "--json"}} {

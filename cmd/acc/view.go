@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -91,6 +92,7 @@ type viewer struct {
 	line     []byte
 	folded   []byte
 	lines    int
+	stories  []conntrack.Connection
 	list     *report.ConnectionList
 	timeline *report.Timeline
 	ordered  timedLines
@@ -239,16 +241,36 @@ func (v *viewer) connection(c *conntrack.Connection) error {
 	return v.write(report.ListedNS(c))
 }
 
+// maxStories is how many stories wait for the end, where it is known what the server did meanwhile.
+const maxStories = 1000
+
 func (v *viewer) story(c *conntrack.Connection) error {
 	if v.o.json {
 		return v.connection(c)
 	}
-	text := report.Story(c, v.header, v.clocks, v.zone, v.width)
-	if v.lines++; v.lines > 1 {
-		text = "\n" + text
+	if v.lines++; len(v.stories) < maxStories {
+		kept := *c
+		kept.Refusals, kept.Holders = slices.Clone(c.Refusals), slices.Clone(c.Holders)
+		v.stories = append(v.stories, kept)
+		return nil
 	}
-	_, err := v.w.WriteString(text)
+	_, err := v.w.WriteString(report.Story(c, v.header, v.clocks, v.zone, v.width) + "\n")
 	return err
+}
+
+// tellStories prints the stories of connections, and what the server did while each waited.
+func (v *viewer) tellStories(r *analysis.Result) error {
+	for i := range v.stories {
+		c := &v.stories[i]
+		text := report.Story(c, v.header, v.clocks, v.zone, v.width) + report.Meanwhile(c, r, v.width)
+		if i > 0 {
+			text = "\n" + text
+		}
+		if _, err := v.w.WriteString(text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // result prints what is known at the end.
@@ -259,6 +281,8 @@ func (v *viewer) result(r *analysis.Result, o report.TextOptions) error {
 	switch {
 	case v.view == viewTimeline:
 		return v.timeline.Write(v.w, r, v.clocks, o)
+	case v.view == viewConnection:
+		return v.tellStories(r)
 	case v.view == viewBrief:
 		return report.Brief(v.w, r, o)
 	case v.view != viewScreen:
