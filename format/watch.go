@@ -23,6 +23,8 @@ type Watch struct {
 	Cannot []string `msgpack:"cannot,omitempty" json:"cannot,omitempty"`
 	// cgroups of the threads with a CPU quota, and what it did to them meanwhile
 	Groups []WatchedGroup `msgpack:"groups,omitempty" json:"groups,omitempty"`
+	// what the goroutines of those that are Go programs waited for
+	Goroutines []Goroutines `msgpack:"goroutines,omitempty" json:"goroutines,omitempty"`
 	// connections of these processes to others: something was sent, and no answer came
 	Peers []SilentPeer `msgpack:"peers,omitempty" json:"peers,omitempty"`
 }
@@ -41,6 +43,26 @@ type WatchedGroup struct {
 	Cgroup      string `msgpack:"cgroup" json:"cgroup"`             // its path
 	Throttled   uint64 `msgpack:"throttled" json:"throttled"`       // periods in which the quota was used up
 	ThrottledNS int64  `msgpack:"throttled_ns" json:"throttled_ns"` // for how long it did not run, of all CPUs
+}
+
+// Goroutines are the waiting ones of a Go program.
+type Goroutines struct {
+	PID   uint32 `msgpack:"pid" json:"pid"`
+	AtNS  int64  `msgpack:"at_ns" json:"at_ns"` // CLOCK_BOOTTIME of when they were looked at last
+	Looks uint32 `msgpack:"looks" json:"looks"` // how often they were looked at
+	Total uint32 `msgpack:"total" json:"total"` // how many there were then; of more than 10,000 a part was looked at
+	// those that wait at one place together
+	Groups []GoroutineGroup `msgpack:"groups" json:"groups"`
+	// further ones that were not recorded
+	MoreGroups uint32 `msgpack:"more_groups,omitempty" json:"more_groups,omitempty"`
+}
+
+// GoroutineGroup are goroutines that waited for the same reason at the same place.
+type GoroutineGroup struct {
+	Wait  string `msgpack:"wait" json:"wait"`   // the reason, in the words of Go's own stack traces
+	Stack uint32 `msgpack:"stack" json:"stack"` // number of their stack
+	N     uint32 `msgpack:"n" json:"n"`         // most at once
+	Looks uint32 `msgpack:"looks" json:"looks"` // that found any
 }
 
 // SilentPeer is a TCP connection to another server that had been sent something last, by tcp_info.

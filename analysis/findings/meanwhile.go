@@ -152,7 +152,10 @@ func (l *Listener) more(p *meanwhile.Place) string {
 			h := &s.Places[holder]
 			return fmt.Sprintf(" (the holder, %s, was %s)", l.holder(p.Did.Owner), h.Did.Words())
 		}
-	case meanwhile.Idle, meanwhile.NotAsked, meanwhile.Peer:
+	case meanwhile.Idle, meanwhile.NotAsked, meanwhile.NotVisible, meanwhile.Peer:
+		if words := l.goroutines(p); words != "" {
+			return words
+		}
 		if len(s.Peers) > 0 {
 			q := s.Peers[0]
 			return fmt.Sprintf(" (%s had been asked %s before, and had not answered)", hostPort(q.RAddr, q.RPort),
@@ -160,6 +163,42 @@ func (l *Listener) more(p *meanwhile.Place) string {
 		}
 	}
 	return ""
+}
+
+// maxGoroutines is how many places of goroutines are named.
+const maxGoroutines = 3
+
+// goroutines says what the goroutines of a Go program whose threads are idle waited for, and which server has not
+// answered.
+func (l *Listener) goroutines(p *meanwhile.Place) string {
+	s := l.Seen
+	if p.Did.Kind == meanwhile.Peer {
+		return ""
+	}
+	var words []string
+	for _, g := range s.Goroutines {
+		if !slices.ContainsFunc(s.Threads, func(t format.WatchedThread) bool {
+			return t.PID == g.PID && slices.Contains(p.TIDs, t.TID)
+		}) {
+			continue
+		}
+		for _, x := range g.Groups[:min(len(g.Groups), maxGoroutines)] {
+			words = append(words, fmt.Sprintf("%s in %s, called from %s", humanize.Count(uint64(x.N)), x.Wait, x.At))
+		}
+		if more := len(g.Groups) - maxGoroutines; more > 0 {
+			words = append(words, fmt.Sprintf("others in %s", humanize.Plural(uint64(more), "more place")))
+		}
+		break
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	if len(s.Peers) > 0 {
+		q := s.Peers[0]
+		words = append(words, fmt.Sprintf("%s had been asked %s before, and had not answered", hostPort(q.RAddr, q.RPort),
+			humanize.Duration(q.WaitingNS)))
+	}
+	return " (its goroutines: " + strings.Join(words, "; ") + ")"
 }
 
 func (l *Listener) holder(tid uint32) string {

@@ -131,9 +131,11 @@ type Seen struct {
 	Cannot []string              `json:"cannot"` // what could not be looked at, and why
 	Groups []format.WatchedGroup `json:"groups"` // cgroups whose CPU quota was used up meanwhile
 	Peers  []format.SilentPeer   `json:"peers"`  // servers that were asked and had not answered
-	Places []Place               `json:"places"` // what the threads did, the most blamed first
-	Rows   []Row                 `json:"rows"`   // when they did it, by thread and time
-	Cut    bool                  `json:"cut"`    // there was more than acc keeps: the figures are too small
+	// what the waiting goroutines of the servers that are Go programs waited for
+	Goroutines []Goroutines `json:"goroutines"`
+	Places     []Place      `json:"places"` // what the threads did, the most blamed first
+	Rows       []Row        `json:"rows"`   // when they did it, by thread and time
+	Cut        bool         `json:"cut"`    // there was more than acc keeps: the figures are too small
 }
 
 // Place is what threads did for a part of that time.
@@ -146,6 +148,24 @@ type Place struct {
 	// where in its program a thread was, innermost first: one stack of those that did.at has the names of; empty: not
 	// known
 	Stack []Frame `json:"stack"`
+}
+
+// Goroutines are the waiting ones of a Go program, as they were found when they were looked at.
+type Goroutines struct {
+	PID   uint32 `json:"pid"`
+	Looks uint64 `json:"looks"` // how often they were looked at
+	Total uint32 `json:"total"` // most that there were; of more than 10,000 a part was looked at
+	// those that waited at one place together: what is found most often first; not those of Go's own
+	Groups []GoroutineGroup `json:"groups"`
+}
+
+// GoroutineGroup are goroutines that waited for the same reason at the same place.
+type GoroutineGroup struct {
+	Wait  string  `json:"wait"`  // the reason, in the words of Go's own stack traces
+	At    string  `json:"at"`    // the functions that called one another, innermost first
+	N     uint32  `json:"n"`     // most at once
+	Looks uint64  `json:"looks"` // that found any
+	Stack []Frame `json:"stack"` // one stack of those that at has the names of, innermost first
 }
 
 // Row is what one thread did between two times.
@@ -199,7 +219,7 @@ func (c *Collector) Results() []Seen {
 // seen sums up the watches of a listener.
 func (c *Collector) seen(at Key, watches []*watch) Seen {
 	s := Seen{NetNS: at.NetNS, Listener: at.Listener, FromNS: watches[0].FromNS, Cut: c.cut, Cannot: []string{},
-		Threads: []format.WatchedThread{}, Rows: []Row{}, Groups: []format.WatchedGroup{}, Peers: []format.SilentPeer{}}
+		Threads: []format.WatchedThread{}, Rows: []Row{}, Goroutines: []Goroutines{}, Groups: []format.WatchedGroup{}, Peers: []format.SilentPeer{}}
 	queue := depthsOf(c.waits[at])
 	s.WaitsNS = queue.all()
 	places, blamed := map[Where]*Place{}, int64(0)
@@ -211,6 +231,7 @@ func (c *Collector) seen(at Key, watches []*watch) Seen {
 		s.MoreThreads = max(s.MoreThreads, uint64(w.MoreThreads))
 		s.Owners = s.Owners || w.Owners
 		s.add(w)
+		c.addGoroutines(&s, w)
 		acceptors := int64(0)
 		holders := map[uint32]bool{}
 		for _, t := range w.Threads {

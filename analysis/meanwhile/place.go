@@ -146,7 +146,8 @@ func inLibrary(f *Frame) bool {
 			return true
 		}
 	}
-	for _, p := range []string{"runtime.", "syscall.", "internal/", "runtime/", "golang.org/x/sys/unix."} {
+	for _, p := range []string{"runtime.", "syscall.", "internal/", "runtime/", "golang.org/x/sys/unix.", "sync.",
+		"net.(*netFD).", "time.Sleep"} {
 		if strings.HasPrefix(f.Func, p) {
 			return true
 		}

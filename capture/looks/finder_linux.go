@@ -33,7 +33,7 @@ const (
 
 // finder finds frames.
 type finder struct {
-	work chan *stackCopy
+	work chan func() // what is to be done, in order
 	done chan struct{}
 
 	procs map[uint32]*process
@@ -44,7 +44,8 @@ type finder struct {
 	mu     sync.Mutex
 	images []format.Image // by number, from 1
 	stacks []format.Stack
-	cannot map[uint32][]string // by process
+	cannot map[uint32][]string           // by process
+	gos    map[uint32]*format.Goroutines // by process, of the last look; what is pointed to stays as it is
 }
 
 // process is what is mapped in a process.
@@ -75,20 +76,30 @@ type found struct {
 }
 
 func newFinder() *finder {
-	f := &finder{work: make(chan *stackCopy, maxCopies), done: make(chan struct{}), procs: map[uint32]*process{},
-		files: map[mapped]*image{}, known: map[known]found{}, nums: map[string]uint32{}, cannot: map[uint32][]string{}}
+	f := &finder{work: make(chan func(), maxCopies), done: make(chan struct{}), procs: map[uint32]*process{},
+		files: map[mapped]*image{}, known: map[known]found{}, nums: map[string]uint32{}, cannot: map[uint32][]string{},
+		gos: map[uint32]*format.Goroutines{}}
 	go f.run()
 	return f
 }
 
-// find has the frames of a copy found; false: too many wait for that.
-func (f *finder) find(c *stackCopy) bool {
+// do has something done; false: too much waits for that.
+func (f *finder) do(what func()) bool {
 	select {
-	case f.work <- c:
+	case f.work <- what:
 		return true
 	default:
 		return false
 	}
+}
+
+// find has the frames of a copy found; false: too many wait for that.
+func (f *finder) find(c *stackCopy) bool {
+	return f.do(func() {
+		num := f.number(c)
+		c.stack = nil
+		c.num.Store(num)
+	})
 }
 
 // close waits until all is found, but not for longer than the timeout: a file may be on a disk that does not answer.
@@ -102,10 +113,8 @@ func (f *finder) close(timeout time.Duration) {
 
 func (f *finder) run() {
 	defer close(f.done)
-	for c := range f.work {
-		num := f.number(c)
-		c.stack = nil
-		c.num.Store(num)
+	for do := range f.work {
+		do()
 		if len(f.work) == 0 {
 			f.forget()
 		}
@@ -157,23 +166,16 @@ func (f *finder) number(c *stackCopy) int32 {
 	if p == nil {
 		return -1
 	}
-	deadline, left := time.Now().Add(findFor), int64(maxRead)
-	open := func(num int) *stacks.File {
-		if i := f.open(c.pid, p.files[num]); i.in != nil {
-			i.in.deadline, i.in.left = deadline, &left
-			return i.file
-		}
-		return nil
-	}
-	s := stacks.Unwind(p.maps, open, c.regs, c.stack)
+	b := newBudget(findFor)
+	s := stacks.Unwind(p.maps, f.opener(c.pid, p, b), c.regs, c.stack)
 	if len(s.Frames) == 0 && !fresh { // it may have mapped more
 		delete(f.procs, c.pid)
 		if p, _ = f.process(c.pid); p == nil {
 			return -1
 		}
-		s = stacks.Unwind(p.maps, open, c.regs, c.stack)
+		s = stacks.Unwind(p.maps, f.opener(c.pid, p, b), c.regs, c.stack)
 	}
-	if left <= 0 || time.Now().After(deadline) {
+	if b.spent() {
 		f.can(c.pid, "stacks: reading the files of "+p.files[0].path+" took too long")
 		return -1
 	}
@@ -189,6 +191,27 @@ func (f *finder) number(c *stackCopy) int32 {
 		f.known[key] = was
 	}
 	return num
+}
+
+// budget bounds what is read of files for one thing.
+type budget struct {
+	until time.Time
+	bytes int64
+}
+
+func newBudget(within time.Duration) *budget { return &budget{time.Now().Add(within), maxRead} }
+
+func (b *budget) spent() bool { return b.bytes <= 0 || time.Now().After(b.until) }
+
+// opener opens the files that are mapped in a process.
+func (f *finder) opener(pid uint32, p *process, b *budget) func(int) *stacks.File {
+	return func(num int) *stacks.File {
+		if i := f.open(pid, p.files[num], b); i.in != nil {
+			i.in.budget = b
+			return i.file
+		}
+		return nil
+	}
 }
 
 // process gives what is mapped in a process, nil if it is gone. fresh: it was read just now.
@@ -264,7 +287,7 @@ func (f *finder) name(pid uint32, p *process, s stacks.Stack) int32 {
 }
 
 // open gives a file that is mapped in a process; one that can't be read has no in.
-func (f *finder) open(pid uint32, m mapped) *image {
+func (f *finder) open(pid uint32, m mapped, b *budget) *image {
 	if i := f.files[m]; i != nil {
 		return i
 	}
@@ -275,8 +298,7 @@ func (f *finder) open(pid uint32, m mapped) *image {
 		f.can(pid, "stacks: "+m.path+": "+reason(err))
 		return i
 	}
-	i.in = &bounded{file: file, deadline: time.Now().Add(findFor), left: new(int64)}
-	*i.in.left = maxRead
+	i.in = &bounded{file, b}
 	if i.file, err = stacks.Open(i.in); err != nil {
 		f.can(pid, "stacks: "+m.path+": "+err.Error())
 		file.Close()
@@ -338,16 +360,15 @@ func openInode(path string, inode uint64) (*os.File, error) {
 	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
 }
 
-// bounded reads a file until a time, and so much.
+// bounded reads a file within a budget.
 type bounded struct {
-	file     *os.File
-	deadline time.Time
-	left     *int64
+	file   *os.File
+	budget *budget
 }
 
 // ReadAt implements io.ReaderAt.
 func (b *bounded) ReadAt(p []byte, off int64) (int, error) {
-	if *b.left -= int64(len(p)); *b.left < 0 || time.Now().After(b.deadline) {
+	if b.budget.bytes -= int64(len(p)); b.budget.spent() {
 		return 0, os.ErrDeadlineExceeded
 	}
 	return b.file.ReadAt(p, off)

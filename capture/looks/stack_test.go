@@ -3,9 +3,13 @@
 package looks
 
 import (
+	"cmp"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -102,6 +106,46 @@ func TestStackOfC(t *testing.T) {
 				t.Errorf("%s, whole %t; want %s", got, s.Whole, c.want)
 			} else {
 				t.Log(got)
+			}
+		})
+	}
+}
+
+// The goroutines of a Go program are found with what they wait for; of one without symbols it is said that they are not.
+// ACC_GO is the go command of another version to build it with.
+func TestGoroutines(t *testing.T) {
+	for _, flags := range []string{"", "-s -w"} {
+		t.Run(flags, func(t *testing.T) {
+			bin := filepath.Join(t.TempDir(), "goserver")
+			build := exec.Command(cmp.Or(os.Getenv("ACC_GO"), "go"), "build", "-ldflags="+flags, "-o", bin, "testdata/goserver.go")
+			build.Env = append(os.Environ(), "CGO_ENABLED=0", "GO111MODULE=off", "GOTOOLCHAIN=local", "GOROOT=")
+			if out, err := build.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			cmd := exec.Command(bin)
+			cmd.Env = append(os.Environ(), "GODEBUG=")
+			x, _ := lookAt(t, cmd)
+			w := x.watches[len(x.watches)-1]
+			if flags != "" {
+				if len(w.Goroutines) != 0 || len(w.Cannot) != 1 || !strings.Contains(w.Cannot[0], "symbols are stripped") {
+					t.Errorf("%+v, cannot %q", w.Goroutines, w.Cannot)
+				}
+				return
+			}
+			if len(w.Goroutines) != 1 {
+				t.Fatalf("%+v, cannot %q", w.Goroutines, w.Cannot)
+			}
+			var got []string
+			for _, g := range w.Goroutines[0].Groups {
+				got = append(got, fmt.Sprintf("%d %s %s", g.N, g.Wait, chain(x, x.stacks[g.Stack])))
+			}
+			t.Log(strings.Join(got, "\n"))
+			for _, want := range []string{"3 chan receive .*main.main.func1 < runtime.goexit",
+				"1 sync.Mutex.Lock .*lockSlow < .*main...store..admit < main.serve < ",
+				"1 IO wait .*net...conn..Read < .*main...store..query < "} {
+				if !slices.ContainsFunc(got, func(s string) bool { return regexp.MustCompile("^" + want).MatchString(s) }) {
+					t.Errorf("no %s among %q", want, got)
+				}
 			}
 		})
 	}

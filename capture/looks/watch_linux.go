@@ -38,9 +38,11 @@ type watch struct {
 	rows     uint32
 	again    bool // what it says has changed since its record was made
 	groups   []group
-	port     uint16 // of the listener
-	peersNS  int64  // when the connections were looked at last
-	lastNS   int64  // time of the last look
+	port     uint16        // of the listener
+	peersNS  int64         // when the connections were looked at last
+	goNS     int64         // when goroutines are looked at next
+	goPause  time.Duration // between two such looks
+	lastNS   int64         // time of the last look
 	buf      []byte
 	stacks   *stackBook          // nil: none are looked at
 	setsOf   map[uint32][]uint64 // the epoll sets of processes
@@ -108,6 +110,7 @@ func (w *watch) look(nowNS int64, pause time.Duration) {
 			w.follow(format.WatchedThread{PID: t.PID, TID: t.owner, Holder: true}, nowNS)
 		}
 	}
+	w.findGoroutines(nowNS)
 	if idle && nowNS-w.peersNS >= int64(peersEvery) {
 		w.peersNS = nowNS
 		w.findPeers(nowNS)
@@ -134,12 +137,13 @@ func (w *watch) records(all bool, write func(any)) (waits bool) {
 		for _, not := range w.stacks.cannotFind(w.threads) {
 			w.can(not)
 		}
+		w.noteGoroutines(write)
 	}
 	if w.again {
 		w.again = false
 		x := w.Watch
 		x.Threads, x.Cannot = slices.Clone(x.Threads), slices.Clone(x.Cannot)
-		x.Groups, x.Peers = slices.Clone(x.Groups), slices.Clone(x.Peers)
+		x.Groups, x.Peers, x.Goroutines = slices.Clone(x.Groups), slices.Clone(x.Peers), slices.Clone(x.Goroutines)
 		write(x)
 	}
 	for _, t := range w.threads {

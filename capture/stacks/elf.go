@@ -36,8 +36,10 @@ type File struct {
 	plain    section   // .eh_frame, which is looked at where there is no sorted table of it
 	entries  []entry   // of that one
 	tables   []symbols
-	goTable  *goTable
-	rules    map[uint64]*rules // by program counter
+
+	buildInfo section // of a Go program
+	goTable   *goTable
+	rules     map[uint64]*rules // by program counter
 }
 
 // section is a part of a file.
@@ -191,6 +193,8 @@ func (f *File) sections(off uint64, n, namesAt int) {
 			text = get(i)
 		case ".eh_frame":
 			f.plain = get(i)
+		case ".go.buildinfo":
+			f.buildInfo = get(i)
 		}
 	}
 	if pcln.size > 0 {

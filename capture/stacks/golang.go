@@ -23,6 +23,7 @@ type goTable struct {
 	text      uint64 // address that its offsets count from
 	quantum   uint64
 	n         uint64
+	steps     map[uint64]goStep
 	names     uint64 // offsets in the table
 	programs  uint64
 	functions uint64
@@ -65,6 +66,31 @@ func (f *File) openGo(tab, text section) *goTable {
 // bytes reads from the table.
 func (t *goTable) bytes(b []byte, off uint64) bool {
 	return off <= t.tab.size && uint64(len(b)) <= t.tab.size-off && t.f.read(b, t.tab.off+off)
+}
+
+// goStep is what unwinding needs to know of a place.
+type goStep struct {
+	moved      uint64
+	flag       byte
+	is, places bool // it is in a function; by how much the stack pointer was moved is known
+}
+
+// step gives that of an address.
+func (t *goTable) step(addr uint64) goStep {
+	if s, ok := t.steps[addr]; ok {
+		return s
+	}
+	var s goStep
+	fn, ok := t.find(addr)
+	if s.is = ok; ok {
+		s.flag = fn.flag
+		s.moved, s.places = t.moved(fn, addr)
+	}
+	if t.steps == nil || len(t.steps) > maxGoSteps {
+		t.steps = map[uint64]goStep{}
+	}
+	t.steps[addr] = s
+	return s
 }
 
 // goFunc is a function: the beginning of struct _func.

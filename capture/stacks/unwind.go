@@ -123,8 +123,8 @@ func (u *unwinder) word(addr uint64) (v uint64, slot int, ok bool) {
 // none.
 func (u *unwinder) step(f *File, addr uint64, exact bool) (slot int, end, signal bool) {
 	if t := f.goTable; t != nil {
-		if fn, ok := t.find(addr); ok {
-			return u.stepGo(t, fn, addr, exact)
+		if s := t.step(addr); s.is {
+			return u.stepGo(s, exact)
 		}
 	}
 	r := f.rulesAt(addr)
@@ -162,24 +162,20 @@ func (u *unwinder) step(f *File, addr uint64, exact bool) (slot int, end, signal
 }
 
 // stepGo goes to the caller of a function of Go.
-func (u *unwinder) stepGo(t *goTable, fn goFunc, addr uint64, exact bool) (slot int, end, signal bool) {
-	if fn.flag&goTopFrame != 0 {
+func (u *unwinder) stepGo(s goStep, exact bool) (slot int, end, signal bool) {
+	if s.flag&goTopFrame != 0 {
 		return 0, true, false
 	}
-	if fn.flag&goWritesSP != 0 && !exact {
+	if s.flag&goWritesSP != 0 && !exact || !s.places {
 		return -1, false, false
 	}
-	moved, ok := t.moved(fn, addr)
-	if !ok {
-		return -1, false, false
-	}
-	sp := u.regs.R[rsp] + moved
+	sp := u.regs.R[rsp] + s.moved
 	pc, slot, ok := u.word(sp)
 	if !ok {
 		return -1, false, false
 	}
 	u.regs.PC, u.regs.R[rsp], u.regs.Known = pc, sp+8, 1<<rsp
-	if fp, _, ok := u.word(sp - 8); ok && moved >= 8 {
+	if fp, _, ok := u.word(sp - 8); ok && s.moved >= 8 {
 		u.regs.R[rbp] = fp
 		u.regs.Known |= 1 << rbp
 	}

@@ -1,0 +1,55 @@
+package meanwhile
+
+// This file sums up what goroutines waited for.
+
+import (
+	"cmp"
+	"slices"
+)
+
+// maxGroups is how many places of goroutines are listed of one program.
+const maxGroups = 32
+
+// addGoroutines adds what a watch found of goroutines.
+func (c *Collector) addGoroutines(s *Seen, w *watch) {
+	for _, g := range w.Watch.Goroutines {
+		i := slices.IndexFunc(s.Goroutines, func(x Goroutines) bool { return x.PID == g.PID })
+		if i < 0 {
+			i = len(s.Goroutines)
+			s.Goroutines = append(s.Goroutines, Goroutines{PID: g.PID, Groups: []GoroutineGroup{}})
+		}
+		x := &s.Goroutines[i]
+		x.Looks += uint64(g.Looks)
+		x.Total = max(x.Total, g.Total)
+		for _, group := range g.Groups {
+			stack := c.stackOf(group.Stack)
+			at := placeOf(stack, c.stacks[group.Stack].Whole, "")
+			if at == "" { // one of Go's own
+				continue
+			}
+			k := slices.IndexFunc(x.Groups, func(y GoroutineGroup) bool { return y.Wait == group.Wait && y.At == at })
+			if k < 0 {
+				x.Groups = append(x.Groups, GoroutineGroup{Wait: group.Wait, At: at, Stack: append([]Frame{}, stack...)})
+				k = len(x.Groups) - 1
+			}
+			y := &x.Groups[k]
+			y.N, y.Looks = max(y.N, group.N), y.Looks+uint64(group.Looks)
+		}
+		slices.SortStableFunc(x.Groups, func(a, b GoroutineGroup) int {
+			return cmp.Or(cmp.Compare(b.Looks, a.Looks), cmp.Compare(rank(a.Wait), rank(b.Wait)), cmp.Compare(b.N, a.N),
+				cmp.Compare(a.At, b.At))
+		})
+		x.Groups = x.Groups[:min(len(x.Groups), maxGroups)]
+	}
+}
+
+// ranks order the reasons: locks first, which one goroutine alone keeps from others.
+var ranks = []string{"sync.Mutex.Lock", "sync.RWMutex.Lock", "sync.RWMutex.RLock", "semacquire", "sync.Cond.Wait",
+	"sync.WaitGroup.Wait", "chan send", "IO wait", "chan receive", "select", "sleep"}
+
+func rank(wait string) int {
+	if i := slices.Index(ranks, wait); i >= 0 {
+		return i
+	}
+	return len(ranks)
+}
