@@ -213,7 +213,7 @@ func TestVMLooks(t *testing.T) {
 			<-s.took
 			held = bootNow()
 			write("cgroup.freeze", "1")
-		case "cpu", "quota": // it has begun with the first
+		case "quota": // it has begun with the first
 			time.Sleep(10 * time.Millisecond)
 		}
 		var fds []int
@@ -306,7 +306,7 @@ func TestVMLooks(t *testing.T) {
 			}
 			f := a.Findings[i]
 			t.Logf("%s: %s\n%s\nnext: %s", f.ID, f.Text, f.Meanwhile.Text, f.Next)
-			// In which function of the server it was: of a thread that runs, that is not looked at.
+			// In which function of the server it was.
 			where := "capture.doLong < capture.TestLookedServer"
 			switch c.kind {
 			case "stopped", "frozen":

@@ -23,6 +23,8 @@ type Watch struct {
 	Cannot []string `msgpack:"cannot,omitempty" json:"cannot,omitempty"`
 	// cgroups of the threads with a CPU quota, and what it did to them meanwhile
 	Groups []WatchedGroup `msgpack:"groups,omitempty" json:"groups,omitempty"`
+	// where in their programs threads were that ran
+	OnCPU []OnCPU `msgpack:"on_cpu,omitempty" json:"on_cpu,omitempty"`
 	// what the goroutines of those that are Go programs waited for
 	Goroutines []Goroutines `msgpack:"goroutines,omitempty" json:"goroutines,omitempty"`
 	// connections of these processes to others: something was sent, and no answer came
@@ -43,6 +45,22 @@ type WatchedGroup struct {
 	Cgroup      string `msgpack:"cgroup" json:"cgroup"`             // its path
 	Throttled   uint64 `msgpack:"throttled" json:"throttled"`       // periods in which the quota was used up
 	ThrottledNS int64  `msgpack:"throttled_ns" json:"throttled_ns"` // for how long it did not run, of all CPUs
+}
+
+// OnCPU is where a thread was while it ran: it was interrupted 99 times a second.
+type OnCPU struct {
+	TID      uint32 `msgpack:"tid" json:"tid"`
+	Samples  uint32 `msgpack:"samples" json:"samples"`
+	InKernel uint32 `msgpack:"in_kernel" json:"in_kernel"` // of them; their stacks are those of the program's calls
+	// that were not taken, or not read, for want of room
+	Lost   uint32       `msgpack:"lost,omitempty" json:"lost,omitempty"`
+	Stacks []StackCount `msgpack:"stacks" json:"stacks"` // the most frequent first; of a sample it may not be known
+}
+
+// StackCount is a stack, and how often it was found.
+type StackCount struct {
+	Stack uint32 `msgpack:"stack" json:"stack"` // its number
+	N     uint32 `msgpack:"n" json:"n"`
 }
 
 // Goroutines are the waiting ones of a Go program.
@@ -119,7 +137,8 @@ type Stack struct {
 // StackFrame is a place in a file.
 type StackFrame struct {
 	Image uint32 `msgpack:"image" json:"image"` // number of the image
-	// address in the image's own numbering, which addr2line(1) takes; of a caller, that of the call's last byte
+	// address in the image's own numbering, which addr2line(1) takes; of a caller, that of the call's last byte; of a
+	// thread that ran, where the function begins
 	Offset uint64 `msgpack:"offset" json:"offset"`
 	Func   string `msgpack:"func" json:"func"` // the function whose symbol covers it, "" not known
 }

@@ -40,12 +40,12 @@ func (l *Listener) explain(f *Finding) {
 	top := groups[0]
 	share := min(float64(top.BlameNS)/float64(s.WaitsNS), 1)
 	m := &Meanwhile{Because: share >= 0.5, Share: share}
-	m.Text = l.threads(&top.Place) + " " + wasOrWere(&top.Place) + " " + top.words() + l.more(&top.Place) + ", for " + percent(share) +
+	m.Text = l.threads(&top.Place) + " " + wasOrWere(&top.Place) + " " + top.words(l.more(&top.Place)) + ", for " + percent(share) +
 		" of the time that clients waited"
 	var rest []string
 	for _, p := range groups[1:min(len(groups), 3)] {
 		if part := float64(p.BlameNS) / float64(s.WaitsNS); part >= 0.05 && !p.Did.Holder {
-			rest = append(rest, percent(part)+" "+p.words())
+			rest = append(rest, percent(part)+" "+p.words(""))
 		}
 	}
 	if part := float64(s.UnseenNS) / float64(s.WaitsNS); part >= 0.05 {
@@ -86,6 +86,7 @@ func byWait(places []meanwhile.Place) (list []wait) {
 		w := &list[i]
 		w.mostly = w.mostly || p.BlameNS*10 > w.BlameNS
 		w.BlameNS, w.NS = w.BlameNS+p.BlameNS, w.NS+p.NS
+		w.Samples, w.SamplesIn = w.Samples+p.Samples, w.SamplesIn+p.SamplesIn
 		for _, tid := range p.TIDs {
 			if !slices.Contains(w.TIDs, tid) {
 				w.TIDs = append(w.TIDs, tid)
@@ -97,11 +98,16 @@ func byWait(places []meanwhile.Place) (list []wait) {
 	return list
 }
 
-func (w *wait) words() string {
+// words say what it was, with what is known beside it, and where in the program.
+func (w *wait) words(more string) string {
+	caller := w.Did.Caller()
 	if w.mostly {
-		return strings.Replace(w.Did.Words(), ", called from ", ", mostly called from ", 1)
+		caller = strings.Replace(caller, ", ", ", mostly ", 1)
 	}
-	return w.Did.Words()
+	if w.Did.Kind == meanwhile.OnCPU { // of which it is how often it was found there
+		return w.Did.What() + caller + more
+	}
+	return w.Did.What() + more + caller
 }
 
 // threads names the threads that were somewhere.
@@ -139,6 +145,10 @@ func percent(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) }
 func (l *Listener) more(p *meanwhile.Place) string {
 	s := l.Seen
 	switch p.Did.Kind {
+	case meanwhile.OnCPU:
+		if p.Samples > 0 && p.Did.At != "" {
+			return fmt.Sprintf(" (or below: %s of %s samples)", humanize.Count(p.SamplesIn), humanize.Count(p.Samples))
+		}
 	case meanwhile.Throttled:
 		if len(s.Groups) > 0 {
 			g := s.Groups[0]
@@ -242,6 +252,9 @@ func (l *Listener) remedy(p *meanwhile.Place) string {
 		return fmt.Sprintf("see what thread %d does, which holds the lock (gdb -p %d, /proc/%d/task/%d/syscall)", p.Did.Owner,
 			pid, pid, p.Did.Owner)
 	case meanwhile.OnCPU:
+		if f, _, _ := strings.Cut(p.Did.At, " < "); f != "" {
+			return fmt.Sprintf("make %s cheaper (perf top -t %d has more), or let a thread of its own accept", f, first(p.TIDs))
+		}
 		return fmt.Sprintf("see in which function it is (perf top -t %d), and let a thread of its own accept", first(p.TIDs))
 	case meanwhile.Throttled:
 		if len(s.Groups) > 0 {
@@ -260,6 +273,12 @@ func (l *Listener) remedy(p *meanwhile.Place) string {
 		if len(s.Peers) > 0 {
 			return fmt.Sprintf("look at %s, which does not answer, and give such requests a time limit; or see what else the "+
 				"program waits for before it accepts (its stack traces)", hostPort(s.Peers[0].RAddr, s.Peers[0].RPort))
+		}
+		for _, g := range s.Goroutines {
+			if g.PID == pid && len(g.Groups) > 0 {
+				return fmt.Sprintf("see in %s what the goroutine that accepts waits for: no thread of the program is busy",
+					format.Quote(g.Groups[0].At))
+			}
 		}
 		return "its threads wait for something else before they accept: take its stack traces (gdb -p, SIGQUIT for Java " +
 			"and Go) and see what"

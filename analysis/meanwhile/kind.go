@@ -107,19 +107,21 @@ func whereOf(d *format.Doing, throttled bool) Where {
 
 // Words say what a thread did, and where in its program: "in write to the pipe /tmp/log, which was full, called from
 // access_log < handle < main".
-func (p *Where) Words() string {
-	words := p.what()
+func (p *Where) Words() string { return p.What() + p.Caller() }
+
+// Caller says where in its program a thread was: ", called from access_log < handle < main"; "" if that is not known.
+func (p *Where) Caller() string {
 	switch {
 	case p.At == "":
-		return words
+		return ""
 	case p.Call == "":
-		return words + ", in " + p.At
+		return ", in " + p.At
 	}
-	return words + ", called from " + p.At
+	return ", called from " + p.At
 }
 
-// what says what a thread did.
-func (p *Where) what() string {
+// What says what a thread did: "in write to the pipe /tmp/log, which was full".
+func (p *Where) What() string {
 	switch p.Kind {
 	case OnCPU:
 		return "on a CPU"

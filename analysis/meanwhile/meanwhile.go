@@ -144,7 +144,10 @@ type Place struct {
 	TIDs []uint32 `json:"tids"` // the threads, at most 8
 	NS   int64    `json:"ns"`   // for how long, summed up over the threads
 	// of the time that clients waited, summed up over them; of several threads each counts for its part
-	BlameNS int64 `json:"blame_ns"`
+	BlameNS   int64  `json:"blame_ns"`
+	Samples   uint64 `json:"samples"`    // of a thread that ran: how often it was sampled
+	SamplesIn uint64 `json:"samples_in"` // how often it was in, or below, the functions of did.at
+	counted   map[[2]uint32]bool
 	// where in its program a thread was, innermost first: one stack of those that did.at has the names of; empty: not
 	// known
 	Stack []Frame `json:"stack"`
@@ -170,12 +173,12 @@ type GoroutineGroup struct {
 
 // Row is what one thread did between two times.
 type Row struct {
-	TID    uint32 `json:"tid"`
-	FromNS int64  `json:"from_ns"` // boot clock, between which it was so at times
-	ToNS   int64  `json:"to_ns"`
-	NS     int64  `json:"ns"`    // for how long in all
-	Place  int    `json:"place"` // which of the places, from 0; -1: one that the list leaves out
-	Kind   Kind   `json:"kind"`  // what kind of wait that is
+	TID    uint32 `json:"tid"`     // the thread
+	FromNS int64  `json:"from_ns"` // boot clock, from which on it was so at times
+	ToNS   int64  `json:"to_ns"`   // and until when
+	NS     int64  `json:"ns"`      // for how long in all
+	Place  int    `json:"place"`   // which of the places, from 0; -1: one that the list leaves out
+	Kind   Kind   `json:"kind"`    // what kind of wait that is
 }
 
 // Where is what a thread did.
@@ -241,6 +244,7 @@ func (c *Collector) seen(at Key, watches []*watch) Seen {
 				acceptors++
 			}
 		}
+		running := c.running(w)
 		for _, row := range slices.Sorted(maps.Keys(w.rows)) {
 			d := w.rows[row]
 			s.ToNS = max(s.ToNS, d.ToNS)
@@ -248,11 +252,17 @@ func (c *Collector) seen(at Key, watches []*watch) Seen {
 			p.Holder = holders[d.TID]
 			stack := c.stackOf(d.Stack)
 			p.At = placeOf(stack, c.stacks[d.Stack].Whole, d.Call)
+			var sampled sampled
+			if p.Kind == OnCPU {
+				sampled = running[d.TID]
+				p.At, stack = sampled.at, sampled.stack
+			}
 			sum := places[p]
 			if sum == nil {
 				sum = &Place{Did: p, TIDs: []uint32{}, Stack: append([]Frame{}, stack...)}
 				places[p] = sum
 			}
+			sum.count(w.Num, d.TID, &sampled)
 			s.Rows = append(s.Rows, Row{TID: d.TID, FromNS: d.FromNS, ToNS: d.ToNS, NS: d.NS, Kind: p.Kind})
 			of = append(of, sum)
 			sum.NS += d.NS

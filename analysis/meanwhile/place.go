@@ -124,9 +124,10 @@ func trim(stack []Frame, call string) []Frame {
 	for len(stack) > 0 && (inLibrary(&stack[0]) || isCall(stack[0].Func, call)) {
 		stack = stack[1:]
 	}
-	// What started the thread is behind the last function of the C library, if that is near the end.
+	// What started the thread is behind the last function of the C library, if that is near the end; in Go also the
+	// function that a go statement makes.
 	for i := max(len(stack)-3, 0); i < len(stack); i++ {
-		if f := &stack[i]; inLibrary(f) || slices.Contains(starters, f.Func) {
+		if f := &stack[i]; inLibrary(f) || slices.Contains(starters, f.Func) || strings.Contains(f.Func, ".gowrap") {
 			return stack[:i]
 		}
 	}

@@ -29,7 +29,9 @@ type stackCopy struct {
 	pid   uint32
 	regs  stacks.Registers
 	stack []byte
-	num   atomic.Int32 // number of the stack; 0: not found yet, -1: it can't be
+	// the functions are wanted, not the places in them: many samples make few stacks
+	functions bool
+	num       atomic.Int32 // number of the stack; 0: not found yet, -1: it can't be
 }
 
 // copyStack copies the stack of a thread that sleeps where c says, nil if it does not any more.

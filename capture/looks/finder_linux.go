@@ -65,8 +65,9 @@ type image struct {
 
 // known is where a thread slept; the same again, with the same return addresses, is the same stack.
 type known struct {
-	pid    uint32
-	pc, sp uint64
+	pid       uint32
+	pc, sp    uint64
+	functions bool
 }
 
 type found struct {
@@ -158,7 +159,7 @@ func (f *finder) can(pid uint32, not string) {
 
 // number gives the number of a stack, -1 if none can be given.
 func (f *finder) number(c *stackCopy) int32 {
-	key := known{c.pid, c.regs.PC, c.regs.R[7]}
+	key := known{c.pid, c.regs.PC, c.regs.R[7], c.functions}
 	if was, ok := f.known[key]; ok && was.same(c.stack) {
 		return was.num
 	}
@@ -178,6 +179,12 @@ func (f *finder) number(c *stackCopy) int32 {
 	if b.spent() {
 		f.can(c.pid, "stacks: reading the files of "+p.files[0].path+" took too long")
 		return -1
+	}
+	if c.functions {
+		for i := range s.Frames {
+			fr := &s.Frames[i]
+			fr.Addr = f.files[p.files[fr.Num]].file.Function(fr.Addr)
+		}
 	}
 	num := f.name(c.pid, p, s)
 	if num > 0 {

@@ -117,8 +117,8 @@ func (w *watch) findGoroutines(nowNS int64) {
 	}
 }
 
-// noteGoroutines notes what was found of the watched programs, and has the stacks recorded.
-func (w *watch) noteGoroutines(write func(any)) {
+// noteGoroutines notes what was found of the watched programs.
+func (w *watch) noteGoroutines() {
 	for _, t := range w.threads {
 		w.stacks.mu.Lock()
 		now := w.stacks.gos[t.PID]
@@ -132,11 +132,21 @@ func (w *watch) noteGoroutines(write func(any)) {
 			w.Goroutines[i], w.again = addGoroutines(w.Goroutines[i], *now), true
 		}
 	}
-	if w.again {
-		for _, g := range w.Goroutines {
-			for _, x := range g.Groups {
-				w.stacks.record(x.Stack, write)
-			}
+}
+
+// recordStacks has the stacks recorded that the watch refers to, if it is to be recorded.
+func (w *watch) recordStacks(write func(any)) {
+	if !w.again {
+		return
+	}
+	for _, g := range w.Goroutines {
+		for _, x := range g.Groups {
+			w.stacks.record(x.Stack, write)
+		}
+	}
+	for _, c := range w.OnCPU {
+		for _, x := range c.Stacks {
+			w.stacks.record(x.Stack, write)
 		}
 	}
 }

@@ -111,6 +111,58 @@ func TestStackOfC(t *testing.T) {
 	}
 }
 
+// A thread that runs is sampled: nearly all samples are in, or below, the function that takes its time, whatever of the
+// C library it calls.
+func TestSampling(t *testing.T) {
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skip("there is no compiler")
+	}
+	for _, flags := range []string{"-O2", "-O2 -fno-omit-frame-pointer", "-O0"} {
+		t.Run(flags, func(t *testing.T) {
+			bin := filepath.Join(t.TempDir(), "spinner")
+			args := append(strings.Fields(flags), "-o", bin, "testdata/spinner.c")
+			if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
+				t.Skipf("%v: %s", err, out)
+			}
+			cmd := exec.Command(bin)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer cmd.Wait()
+			defer cmd.Process.Kill()
+			pid := uint32(cmd.Process.Pid)
+			l := New()
+			l.Begin(Listener{Inode: 1 << 40}, []Thread{{pid, pid}})
+			// It is to have run for half a second, however busy this machine is.
+			for ran := 0; ran < 5e8; time.Sleep(50 * time.Millisecond) {
+				b, _ := os.ReadFile("/proc/" + itoa(pid) + "/schedstat")
+				ran, _ = strconv.Atoi(strings.Fields(string(b) + " 0")[0])
+			}
+			l.Close()
+			x := take(t, l)
+			w := x.watches[len(x.watches)-1]
+			if len(w.OnCPU) == 0 && len(w.Cannot) > 0 {
+				t.Skip(w.Cannot)
+			}
+			if len(w.OnCPU) != 1 || w.OnCPU[0].Samples < 3 {
+				t.Fatalf("%+v", w)
+			}
+			below, all := uint32(0), w.OnCPU[0]
+			for _, s := range all.Stacks {
+				if strings.Contains(chain(x, x.stacks[s.Stack]), "hash_password < handle < main < ") {
+					below += s.N
+				} else {
+					t.Log(s.N, chain(x, x.stacks[s.Stack]))
+				}
+			}
+			t.Logf("%d of %d samples, %d lost, in %d stacks", below, all.Samples, all.Lost, len(all.Stacks))
+			if below < all.Samples*8/10 {
+				t.Error("too few are below hash_password")
+			}
+		})
+	}
+}
+
 // The goroutines of a Go program are found with what they wait for; of one without symbols it is said that they are not.
 // ACC_GO is the go command of another version to build it with.
 func TestGoroutines(t *testing.T) {

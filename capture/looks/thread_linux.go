@@ -27,6 +27,10 @@ type thread struct {
 	rows     []*row
 	owner    uint32 // holds a lock that this one waits for, 0 none
 	ended    bool
+
+	sampler   *sampler // nil: it is not sampled now
+	noSampler bool     // it can't be
+	cpu       onCPU
 }
 
 // doing is what a thread does: rows that are equal in it are one.
@@ -70,6 +74,7 @@ func (t *thread) look(w *watch, nowNS int64) {
 	now, err := t.files.schedule(t.buf)
 	if err != nil {
 		t.ended = true
+		t.endSampling(w)
 		return
 	}
 	ran := min(now.ran-t.times.ran, past)
@@ -81,6 +86,7 @@ func (t *thread) look(w *watch, nowNS int64) {
 	if past <= 0 {
 		return
 	}
+	t.sample(w, ran, past)
 	// The kernel counts waiting for a CPU when it is over: what was told of it already is not told again.
 	told := min(t.credited, waited)
 	t.credited -= told
@@ -127,10 +133,10 @@ func (t *thread) find(w *watch) doing {
 // where finds out where it sleeps.
 func (t *thread) where(w *watch, d doing) doing {
 	d.wchan = t.files.wchan(t.buf)
-	if InFreezer(d.wchan) || d.wchan == "" && w.frozen(t.PID) {
-		return doing{state: format.DoingFrozen}
-	}
 	c := t.files.inCall(t.buf)
+	if InFreezer(d.wchan) || d.wchan == "" && w.frozen(t.PID) {
+		return doing{state: format.DoingFrozen, sp: c.sp, pc: c.pc}
+	}
 	d.sp, d.pc = c.sp, c.pc
 	switch {
 	case c.nr == -2:

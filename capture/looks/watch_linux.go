@@ -40,6 +40,8 @@ type watch struct {
 	groups   []group
 	port     uint16        // of the listener
 	peersNS  int64         // when the connections were looked at last
+	samplers int           // that are open
+	cpuNS    int64         // when samples are recorded next
 	goNS     int64         // when goroutines are looked at next
 	goPause  time.Duration // between two such looks
 	lastNS   int64         // time of the last look
@@ -127,6 +129,7 @@ func (w *watch) end(nowNS int64) {
 	w.ToNS, w.again = nowNS, true
 	w.readGroups()
 	for _, t := range w.threads {
+		t.endSampling(w)
 		t.files.close()
 	}
 }
@@ -137,13 +140,16 @@ func (w *watch) records(all bool, write func(any)) (waits bool) {
 		for _, not := range w.stacks.cannotFind(w.threads) {
 			w.can(not)
 		}
-		w.noteGoroutines(write)
+		waits = w.noteSamples(all || w.ToNS != 0)
+		w.noteGoroutines()
+		w.recordStacks(write)
 	}
 	if w.again {
 		w.again = false
 		x := w.Watch
 		x.Threads, x.Cannot = slices.Clone(x.Threads), slices.Clone(x.Cannot)
 		x.Groups, x.Peers, x.Goroutines = slices.Clone(x.Groups), slices.Clone(x.Peers), slices.Clone(x.Goroutines)
+		x.OnCPU = slices.Clone(x.OnCPU)
 		write(x)
 	}
 	for _, t := range w.threads {

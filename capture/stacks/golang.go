@@ -70,6 +70,7 @@ func (t *goTable) bytes(b []byte, off uint64) bool {
 
 // goStep is what unwinding needs to know of a place.
 type goStep struct {
+	entry      uint64 // of the function
 	moved      uint64
 	flag       byte
 	is, places bool // it is in a function; by how much the stack pointer was moved is known
@@ -83,7 +84,7 @@ func (t *goTable) step(addr uint64) goStep {
 	var s goStep
 	fn, ok := t.find(addr)
 	if s.is = ok; ok {
-		s.flag = fn.flag
+		s.flag, s.entry = fn.flag, fn.entry
 		s.moved, s.places = t.moved(fn, addr)
 	}
 	if t.steps == nil || len(t.steps) > maxGoSteps {

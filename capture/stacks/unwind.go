@@ -102,6 +102,19 @@ func Unwind(maps Maps, open func(num int) *File, regs Registers, stack []byte) S
 	return s
 }
 
+// Function gives where the function begins that an address is in, the address itself if that is not known.
+func (f *File) Function(addr uint64) uint64 {
+	if t := f.goTable; t != nil {
+		if s := t.step(addr); s.is {
+			return s.entry
+		}
+	}
+	if r := f.rulesAt(addr); r.lo != 0 {
+		return r.lo
+	}
+	return addr
+}
+
 type unwinder struct {
 	maps  Maps
 	open  func(int) *File
