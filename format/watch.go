@@ -21,7 +21,7 @@ type Watch struct {
 	Owners bool `msgpack:"owners,omitempty" json:"owners,omitempty"`
 	// what could not be looked at, and why: a sentence each
 	Cannot []string `msgpack:"cannot,omitempty" json:"cannot,omitempty"`
-	// cgroups of the threads with a CPU quota, and what it did to them meanwhile
+	// cgroups of the threads whose tasks had to wait, and those above them: for the CPU quota, or other resources
 	Groups []WatchedGroup `msgpack:"groups,omitempty" json:"groups,omitempty"`
 	// where in their programs threads were that ran
 	OnCPU []OnCPU `msgpack:"on_cpu,omitempty" json:"on_cpu,omitempty"`
@@ -40,11 +40,18 @@ type WatchedThread struct {
 	Holder bool `msgpack:"holder,omitempty" json:"holder,omitempty"`
 }
 
-// WatchedGroup is what a cgroup's CPU quota did while it was watched, by cpu.stat.
+// WatchedGroup is what a cgroup's tasks had to wait for while it was watched: the CPU quota by cpu.stat, the rest by
+// its pressure files, of which a kernel may have none.
 type WatchedGroup struct {
 	Cgroup      string `msgpack:"cgroup" json:"cgroup"`             // its path
 	Throttled   uint64 `msgpack:"throttled" json:"throttled"`       // periods in which the quota was used up
 	ThrottledNS int64  `msgpack:"throttled_ns" json:"throttled_ns"` // for how long it did not run, of all CPUs
+	// for how long some of its tasks waited for a CPU, by its pressure files
+	CPUWaitNS int64 `msgpack:"cpu_wait_ns,omitempty" json:"cpu_wait_ns,omitempty"`
+	// for memory
+	MemoryWaitNS int64 `msgpack:"memory_wait_ns,omitempty" json:"memory_wait_ns,omitempty"`
+	// for disks
+	IOWaitNS int64 `msgpack:"io_wait_ns,omitempty" json:"io_wait_ns,omitempty"`
 }
 
 // OnCPU is where a thread was while it ran: it was interrupted 99 times a second.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/acc-project/acc/analysis/humanize"
 	"github.com/acc-project/acc/analysis/meanwhile"
@@ -33,7 +34,13 @@ type Meanwhile struct {
 // explain adds to a finding what was seen of the threads.
 func (l *Listener) explain(f *Finding) {
 	s := l.Seen
-	if s == nil || s.WaitsNS <= 0 || len(s.Places) == 0 {
+	if s == nil || s.WaitsNS <= 0 {
+		return
+	}
+	if len(s.Places) == 0 {
+		if words := limits(s); words != "" {
+			f.Meanwhile = &Meanwhile{Text: "acc saw no thread of the server; " + words}
+		}
 		return
 	}
 	groups := byWait(s.Places)
@@ -53,6 +60,9 @@ func (l *Listener) explain(f *Finding) {
 	}
 	if len(rest) > 0 {
 		m.Text += "; " + strings.Join(rest, ", ")
+	}
+	if words := limits(s); words != "" {
+		m.Text += "; " + words
 	}
 	f.Meanwhile = m
 	// Of a server that serves as many as it may, the finding says what to do, unless each is served slowly for a reason
@@ -150,10 +160,11 @@ func (l *Listener) more(p *meanwhile.Place) string {
 			return fmt.Sprintf(" (or below: %s of %s samples)", humanize.Count(p.SamplesIn), humanize.Count(p.Samples))
 		}
 	case meanwhile.Throttled:
-		if len(s.Groups) > 0 {
-			g := s.Groups[0]
+		if g := throttled(s); g != nil {
 			return fmt.Sprintf(" (%s was throttled %s)", format.Quote(g.Cgroup), times(g.Throttled))
 		}
+	case meanwhile.NoCPU, meanwhile.Paging, meanwhile.Disk:
+		return pressure(s, p.Did.Kind)
 	case meanwhile.Lock:
 		holder := slices.IndexFunc(s.Places, func(q meanwhile.Place) bool {
 			return q.Did.Holder && slices.Contains(q.TIDs, p.Did.Owner)
@@ -173,6 +184,54 @@ func (l *Listener) more(p *meanwhile.Place) string {
 		}
 	}
 	return ""
+}
+
+// throttled is the cgroup whose CPU quota was used up, nil if none was.
+func throttled(s *meanwhile.Seen) *format.WatchedGroup {
+	i := slices.IndexFunc(s.Groups, func(g format.WatchedGroup) bool { return g.Throttled > 0 })
+	if i < 0 {
+		return nil
+	}
+	return &s.Groups[i]
+}
+
+// pressure says for how long tasks of the threads' cgroup waited for the same, if that was long.
+func pressure(s *meanwhile.Seen, kind meanwhile.Kind) string {
+	for _, g := range s.Groups { // the innermost first
+		what, ns := "a CPU", g.CPUWaitNS
+		switch kind {
+		case meanwhile.Paging:
+			if what, ns = "memory", g.MemoryWaitNS; ns < g.IOWaitNS {
+				what, ns = "disks", g.IOWaitNS
+			}
+		case meanwhile.Disk:
+			what, ns = "disks", g.IOWaitNS
+		}
+		if ns >= int64(100*time.Millisecond) {
+			return fmt.Sprintf(" (tasks of the cgroup %s waited for %s for %s)", format.Quote(g.Cgroup), what,
+				humanize.Duration(ns))
+		}
+	}
+	return ""
+}
+
+// limits says what was not looked at.
+func limits(s *meanwhile.Seen) string {
+	var words []string
+	if s.MoreThreads > 0 {
+		words = append(words, humanize.Plural(s.MoreThreads, "more thread")+" not looked at")
+	}
+	if s.Owners {
+		words = append(words, "no thread had accepted there: these are of processes that have the listener open")
+	}
+	if len(s.Cannot) > 0 {
+		more := ""
+		if n := len(s.Cannot) - 1; n > 0 {
+			more = fmt.Sprintf(" and %d more reasons", n)
+		}
+		words = append(words, "could not be looked at: "+format.Quote(s.Cannot[0])+more)
+	}
+	return strings.Join(words, "; ")
 }
 
 // maxGoroutines is how many places of goroutines are named.
@@ -257,8 +316,8 @@ func (l *Listener) remedy(p *meanwhile.Place) string {
 		}
 		return fmt.Sprintf("see in which function it is (perf top -t %d), and let a thread of its own accept", first(p.TIDs))
 	case meanwhile.Throttled:
-		if len(s.Groups) > 0 {
-			return "raise cpu.max of the cgroup " + format.Quote(s.Groups[0].Cgroup) + ", or make the program use less CPU"
+		if g := throttled(s); g != nil {
+			return "raise cpu.max of the cgroup " + format.Quote(g.Cgroup) + ", or make the program use less CPU"
 		}
 	case meanwhile.NoCPU:
 		return "see who uses the CPUs (top, /proc/pressure/cpu), and give this program more of them (cpu.weight, nice)"

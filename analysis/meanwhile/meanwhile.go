@@ -129,7 +129,7 @@ type Seen struct {
 	// nobody was seen to accept: the threads are those of processes that have the listener open
 	Owners bool                  `json:"owners"`
 	Cannot []string              `json:"cannot"` // what could not be looked at, and why
-	Groups []format.WatchedGroup `json:"groups"` // cgroups whose CPU quota was used up meanwhile
+	Groups []format.WatchedGroup `json:"groups"` // cgroups whose tasks had to wait meanwhile
 	Peers  []format.SilentPeer   `json:"peers"`  // servers that were asked and had not answered
 	// what the waiting goroutines of the servers that are Go programs waited for
 	Goroutines []Goroutines `json:"goroutines"`
@@ -248,7 +248,7 @@ func (c *Collector) seen(at Key, watches []*watch) Seen {
 		for _, row := range slices.Sorted(maps.Keys(w.rows)) {
 			d := w.rows[row]
 			s.ToNS = max(s.ToNS, d.ToNS)
-			p := whereOf(&d, len(w.Groups) > 0)
+			p := whereOf(&d, slices.ContainsFunc(w.Groups, func(g format.WatchedGroup) bool { return g.Throttled > 0 }))
 			p.Holder = holders[d.TID]
 			stack := c.stackOf(d.Stack)
 			p.At = placeOf(stack, c.stacks[d.Stack].Whole, d.Call)
@@ -374,8 +374,9 @@ func (s *Seen) add(w *watch) {
 			s.Groups = append(s.Groups, g)
 			continue
 		}
-		s.Groups[i].Throttled += g.Throttled
-		s.Groups[i].ThrottledNS += g.ThrottledNS
+		x := &s.Groups[i]
+		x.Throttled, x.ThrottledNS = x.Throttled+g.Throttled, x.ThrottledNS+g.ThrottledNS
+		x.CPUWaitNS, x.MemoryWaitNS, x.IOWaitNS = x.CPUWaitNS+g.CPUWaitNS, x.MemoryWaitNS+g.MemoryWaitNS, x.IOWaitNS+g.IOWaitNS
 	}
 	for _, p := range w.Peers {
 		i := slices.IndexFunc(s.Peers, func(q format.SilentPeer) bool {

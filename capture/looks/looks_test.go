@@ -268,3 +268,15 @@ func TestSilentPeers(t *testing.T) {
 }
 
 func localPort(c net.Conn) uint16 { return uint16(c.LocalAddr().(*net.TCPAddr).Port) }
+
+// A pressure file as Linux 6.1 writes it.
+func TestPressure(t *testing.T) {
+	for s, want := range map[string]uint64{
+		"some avg10=0.12 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=99\n": 1234,
+		"": 0, "some": 0, "some total=x": 0,
+	} {
+		if got := someWaited(s); got != want {
+			t.Errorf("%q: %d, want %d", s, got, want)
+		}
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/acc-project/acc/format"
@@ -187,93 +186,6 @@ func (w *watch) frozen(pid uint32) bool {
 		w.frozenOf[pid] = is
 	}
 	return is
-}
-
-// group is a cgroup whose CPU quota is watched.
-type group struct {
-	dir   string
-	start throttle
-}
-
-// throttle is what cpu.stat says of a quota.
-type throttle struct{ periods, us uint64 }
-
-// cgroupRoots are where cgroups of version 2 are mounted.
-var cgroupRoots = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
-
-// GroupFrozen reports whether the cgroup of version 2 is frozen that a process is in, by its directory in /proc.
-func GroupFrozen(proc string) bool {
-	dir := cgroupOf(proc)
-	b, _ := os.ReadFile(dir + "/cgroup.events")
-	return dir != "" && strings.Contains(string(b), "frozen 1")
-}
-
-// cgroupOf is the directory of a process's cgroup, "" if it is not known.
-func cgroupOf(proc string) string {
-	b, _ := os.ReadFile(proc + "/cgroup")
-	for line := range strings.Lines(string(b)) {
-		path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
-		if !ok {
-			continue
-		}
-		for _, root := range cgroupRoots {
-			if _, err := os.Stat(root + path + "/cgroup.events"); err == nil {
-				return root + path
-			}
-		}
-	}
-	return ""
-}
-
-// throttleOf reads cpu.stat of a cgroup.
-func throttleOf(dir string) (t throttle, ok bool) {
-	b, err := os.ReadFile(dir + "/cpu.stat")
-	if err != nil {
-		return t, false
-	}
-	for line := range strings.Lines(string(b)) {
-		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		n, _ := strconv.ParseUint(value, 10, 64)
-		switch name {
-		case "nr_throttled":
-			t.periods, ok = n, true
-		case "throttled_usec":
-			t.us = n
-		}
-	}
-	return t, ok
-}
-
-// findGroups notes the cgroups of the processes, and those above them, that have a quota.
-func (w *watch) findGroups() {
-	seen := map[string]bool{}
-	for _, t := range w.threads {
-		dir := cgroupOf(fmt.Sprint("/proc/", t.PID))
-		for dir != "" && !slices.Contains(cgroupRoots, dir) && !seen[dir] && len(w.groups) < 16 {
-			seen[dir] = true
-			if s, ok := throttleOf(dir); ok {
-				w.groups = append(w.groups, group{dir, s})
-			}
-			dir = dir[:strings.LastIndexByte(dir, '/')]
-		}
-	}
-}
-
-// readGroups notes what quotas did since.
-func (w *watch) readGroups() {
-	w.Groups = nil
-	for _, g := range w.groups {
-		now, ok := throttleOf(g.dir)
-		if !ok || now.periods <= g.start.periods {
-			continue
-		}
-		path := g.dir
-		for _, root := range cgroupRoots {
-			path = strings.TrimPrefix(path, root)
-		}
-		w.Groups = append(w.Groups, format.WatchedGroup{Cgroup: path, Throttled: now.periods - g.start.periods,
-			ThrottledNS: int64(now.us-g.start.us) * 1000})
-	}
 }
 
 // ownersOf are the processes that have a socket open.

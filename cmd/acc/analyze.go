@@ -151,6 +151,7 @@ capture. Of captures of several hosts it prints one line for each host, worst fi
 	values(cmd, "sort", sorts...)
 	values(cmd, "top", "0\tall rows", "10", "50", "100")
 	complete(cmd, "connection", clients)
+	anyFile(cmd, "symbols")
 	group(cmd, "What to print", "brief", "hosts", "pairs", "connections", "connection", "timeline", "json", "top", "sort",
 		"color", "utc", "local")
 	group(cmd, "What to read", "read", "salvage", "filter", "from", "until", "symbols")

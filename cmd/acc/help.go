@@ -108,7 +108,8 @@ Words
   next              what to look at, or to do, about a finding
 
 The small bars show accepted connections over time, left to right; a dot is none.
---timeline draws one lane for each connection; its first line explains the signs.
+--timeline draws one lane for each connection; its first line explains the signs. Threads
+that acc looked at while clients waited have a lane, too.
 
 How it looks
   width       the terminal's, or COLUMNS where the output is no terminal; columns that do
