@@ -116,9 +116,7 @@ func (f *finder) run() {
 	defer close(f.done)
 	for do := range f.work {
 		do()
-		if len(f.work) == 0 {
-			f.forget()
-		}
+		f.forget()
 	}
 	f.closeFiles()
 }

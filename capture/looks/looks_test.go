@@ -3,6 +3,7 @@
 package looks
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -277,6 +278,86 @@ func TestPressure(t *testing.T) {
 	} {
 		if got := someWaited(s); got != want {
 			t.Errorf("%q: %d, want %d", s, got, want)
+		}
+	}
+}
+
+// A looker that hangs, because what it reads is made to hang, does not keep a recording from its end.
+func TestCloseHangs(t *testing.T) {
+	t.Parallel()
+	l := &Looker{wake: make(chan struct{}, 1), done: make(chan struct{})} // nobody runs
+	began := time.Now()
+	l.Close()
+	if took := time.Since(began); took > 2*closeWithin {
+		t.Errorf("closing took %v", took)
+	}
+}
+
+// So does a finder that reads a file which does not answer: a file system of the program's own.
+func TestFinderHangs(t *testing.T) {
+	t.Parallel()
+	f := newFinder()
+	answers := make(chan bool)
+	f.do(func() { <-answers })
+	began := time.Now()
+	f.close(100 * time.Millisecond)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("closing took %v", took)
+	}
+	close(answers)
+	<-f.done
+}
+
+// Of a file that another one has replaced, nothing is read; nor of what is no file.
+func TestOpenInode(t *testing.T) {
+	path := t.TempDir() + "/x"
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	f, err := openInode(path, st.Ino)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if f, err := openInode(path, st.Ino+1); err != errReplaced {
+		f.Close()
+		t.Errorf("another one: %v", err)
+	}
+	pipe := t.TempDir() + "/pipe"
+	if err := errors.Join(unix.Mkfifo(pipe, 0o600), unix.Stat(pipe, &st)); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := openInode(pipe, st.Ino); err != errReplaced { // and does not wait for a writer
+		f.Close()
+		t.Errorf("a pipe: %v", err)
+	}
+}
+
+// Lines of /proc/PID/maps as Linux 6.1 writes them.
+func TestParseMapping(t *testing.T) {
+	for line, want := range map[string]string{
+		"55d0-55d8 r-xp 00002000 fe:00 247766                     /usr/bin/sleep":         "55d0 55d8 2000 247766 /usr/bin/sleep",
+		"55d0-55d8 r-xp 00002000 fe:00 247766                     /opt/a b (deleted)":     "55d0 55d8 2000 247766 /opt/a b (deleted)",
+		"55d0-55d8 r--p 00002000 fe:00 247766                     /usr/bin/sleep":         "", // no code
+		"7ffc-7ffe r-xp 00000000 00:00 0                          [vdso]":                 "",
+		"7ffc-7ffe rwxp 00000000 00:00 0 ":                                                "", // made by a compiler
+		"55d8-55d0 r-xp 00002000 fe:00 247766                     /usr/bin/sleep":         "",
+		"55d0 r-xp 00002000 fe:00 247766 /x":                                              "",
+		"":                                                                                "",
+		"55d0-55d8 r-xp zz fe:00 247766                     /usr/bin/sleep":               "",
+		"55d0-ffffffffffffffffff r-xp 00002000 fe:00 247766               /usr/bin/sleep": "",
+	} {
+		m, file, ok := parseMapping(line)
+		got := ""
+		if ok {
+			got = fmt.Sprintf("%x %x %x %d %s", m.From, m.To, m.Off, file.inode, file.path)
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
 		}
 	}
 }

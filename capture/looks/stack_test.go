@@ -207,11 +207,21 @@ func itoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 // The stack of a program in Go is found by Go's own table, which stripping leaves in.
 func TestStackOfGo(t *testing.T) {
-	for _, flags := range []string{"", "-s -w"} {
+	for _, flags := range []string{"", "-s -w", "-s -w -linkmode=external", "-buildmode=pie -s -w"} {
 		t.Run(flags, func(t *testing.T) {
 			bin := filepath.Join(t.TempDir(), "sleeper")
-			build := exec.Command("go", "build", "-ldflags="+flags, "-o", bin, "testdata/sleeper.go")
+			args := []string{"build", "-o", bin}
+			if rest, pie := strings.CutPrefix(flags, "-buildmode=pie "); pie {
+				args, flags = append(args, "-buildmode=pie"), rest
+			}
+			if _, err := exec.LookPath("gcc"); err != nil && strings.Contains(flags, "external") {
+				t.Skip("there is no compiler")
+			}
+			build := exec.Command("go", append(args, "-ldflags="+flags, "testdata/sleeper.go")...)
 			build.Env = append(os.Environ(), "CGO_ENABLED=0")
+			if strings.Contains(flags, "external") {
+				build.Env = append(os.Environ(), "CGO_ENABLED=1")
+			}
 			if out, err := build.CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}

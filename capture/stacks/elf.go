@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"slices"
 )
 
 // The bounds on what is read of one file.
@@ -130,6 +131,11 @@ func (f *File) Addr(off uint64) (uint64, bool) {
 	return 0, false
 }
 
+// isCode reports whether an address is one of code.
+func (f *File) isCode(addr uint64) bool {
+	return slices.ContainsFunc(f.segments, func(s segment) bool { return s.exec && addr >= s.addr && addr-s.addr < s.size })
+}
+
 // notes looks for the build id in notes.
 func (f *File) notes(s section) {
 	b := make([]byte, min(s.size, maxNotes))
@@ -169,7 +175,7 @@ func (f *File) sections(off uint64, n, namesAt int) {
 			names = nil
 		}
 	}
-	var pcln, text section
+	var pcln, module, text section
 	for i := range n {
 		h := b[64*i:]
 		switch kind, link := le.Uint32(h[4:]), le.Uint32(h[40:]); kind {
@@ -189,6 +195,8 @@ func (f *File) sections(off uint64, n, namesAt int) {
 		switch string(name) {
 		case ".gopclntab", ".data.rel.ro.gopclntab":
 			pcln = get(i)
+		case ".go.module":
+			module = get(i)
 		case ".text":
 			text = get(i)
 		case ".eh_frame":
@@ -198,6 +206,6 @@ func (f *File) sections(off uint64, n, namesAt int) {
 		}
 	}
 	if pcln.size > 0 {
-		f.goTable = f.openGo(pcln, text)
+		f.goTable = f.openGo(pcln, module, text)
 	}
 }

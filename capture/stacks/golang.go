@@ -43,18 +43,28 @@ func (f *File) goTableIn(tab section) *goTable {
 	return t
 }
 
-// openGo opens the table of a Go program whose code is in the section text.
-func (f *File) openGo(tab, text section) *goTable {
+// openGo opens the table of a Go program, nil if it is not known where the code begins that it is of: that stands in
+// the table until Go 1.25, in the section of struct moduledata since Go 1.26, but neither of a program that is to be
+// loaded anywhere. If Go linked it alone, the code is all that the section text has, and begins with the program's
+// entry; else its symbols say it.
+func (f *File) openGo(tab, module, text section) *goTable {
 	t := f.goTableIn(tab)
 	if t == nil {
 		return nil
 	}
-	// Where the code begins is not in the table since Go 1.26, and in others before the program is loaded. The entry
-	// of a program that Go linked itself says whether a place is right; others need their symbols.
-	for _, t.text = range []uint64{t.text, text.addr} {
-		if fn, ok := t.find(f.entry); ok && strings.HasPrefix(t.name(fn), "_rt0_") {
+	if t.text != 0 && f.isCode(t.text) {
+		return t
+	}
+	const textAt = 176 // in struct moduledata
+	var m [textAt + 8]byte
+	if module.size >= uint64(len(m)) && f.read(m[:], module.off) && le.Uint64(m[:]) == tab.addr {
+		if t.text = le.Uint64(m[textAt:]); f.isCode(t.text) {
 			return t
 		}
+	}
+	t.text = text.addr
+	if fn, ok := t.find(f.entry); ok && strings.HasPrefix(t.name(fn), "_rt0_") {
+		return t
 	}
 	var ok bool
 	if t.text, ok = f.Symbol("runtime.text"); !ok {

@@ -12,7 +12,10 @@ import (
 // lifeSample is a capture of a server that accepts too slowly: 20 clients come, a
 // queue for 4 is full after 5; the server accepts 4 of them, a second apart. One
 // of these had reset, one closes after 320 bytes; one more is still there from before.
-func lifeSample() []byte {
+func lifeSample() []byte { return lifeSampleWith(func(*format.Writer, int64) error { return nil }) }
+
+// lifeSampleWith is lifeSample with further records, which are told when the recording began.
+func lifeSampleWith(more func(w *format.Writer, boot int64) error) []byte {
 	const second = 1_000_000_000
 	var out bytes.Buffer
 	boot, real := int64(100*second), int64(1_700_000_000*second)
@@ -31,6 +34,7 @@ func lifeSample() []byte {
 	}
 	must(err)
 	must(w.Process(format.Process{Num: 1, PID: 10, Comm: evil, Exe: "/srv/app"}))
+	must(more(w, boot))
 	must(w.Snapshot(format.Snapshot{BootNS: boot, ListenersKnown: true, ConnectionsKnown: true,
 		Listeners:   []format.ListenSocket{{NetNS: 1, Listener: 777, Family: format.FamilyIPv4, Proto: 6, LAddr: "0.0.0.0", LPort: 80, BacklogMax: 4}},
 		Connections: []format.Connection{{NetNS: 1, LAddr: "192.0.2.1", LPort: 80, RAddr: "10.0.0.99", RPort: 50099, State: 1, Inode: 99, Cookie: 99}}}))
