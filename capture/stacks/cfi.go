@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	maxScanned     = 16 << 20 // bytes of .eh_frame
-	maxScannedFDEs = 1 << 17
+	maxScanned     = 4 << 20 // bytes of .eh_frame
+	maxScannedFDEs = 1 << 16
 	maxFDE         = 64 << 10
 	maxCIE         = 4 << 10
 	maxFDEs        = 1 << 24
-	maxRules       = 1 << 14 // kept of one file
+	maxRules       = 1 << 10 // kept of one file
 	maxSaved       = 16      // states that a program remembers
 	registers      = 17      // of x86-64: 16, and the return address
 	rbp            = 6

@@ -18,7 +18,7 @@ const (
 	MaxGoroutines = 10_000 // that are looked at; of more a part, spread evenly
 	maxAllGs      = 1 << 28
 	goStackSize   = 8 << 10 // of a stack, from its innermost frame on
-	maxGoSteps    = 1 << 14 // places that are known again
+	maxGoSteps    = 1 << 12 // places that are known again
 )
 
 // What keeps goroutines from being looked at.
