@@ -131,6 +131,9 @@ func serve(s *framesStore, l net.Listener, later func()) {
 // modules need, at a log that nobody reads; of a Go server, what its goroutines waited for.
 func TestVMFrames(t *testing.T) {
 	needVM(t)
+	if os.Getenv("ACC_TORTURE") == "" {
+		t.Skip("make test-vm TORTURE=1 does it")
+	}
 	fifo, port := filepath.Join(t.TempDir(), "log"), 8099
 	if err := unix.Mkfifo(fifo, 0o666); err != nil {
 		t.Fatal(err)
