@@ -154,7 +154,8 @@ func differs(m, n *format.Batch) string {
 			if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
 				return "another " + strings.ToLower(f.Name)
 			}
-		case "Processes", "Clocks", "Losses", "Snapshots", "Counters", "Watches", "Doings", "Marks", "Gaps", "Counted":
+		case "Processes", "Clocks", "Losses", "Snapshots", "Counters", "Watches", "Images", "Stacks", "Doings",
+			"Marks", "Gaps", "Counted":
 			x, y := a.Field(i), b.Field(i)
 			if x.Len() != y.Len() || x.Len() > 0 && !reflect.DeepEqual(x.Interface(), y.Interface()) {
 				return "other " + strings.ToLower(f.Name)

@@ -202,7 +202,7 @@ func checkSilent(t *testing.T, whole *cutResult, c *conntrack.Connection, note *
 // A cut that is another one than it says does not pass as one of its parent.
 func TestProveForged(t *testing.T) {
 	before := confineReader
-	confineReader = func(bool) {}
+	confineReader = func(bool, ...string) {}
 	defer func() { confineReader = before }()
 	dir := t.TempDir()
 	parent := dir + "/parent.acc"

@@ -69,7 +69,7 @@ type cutter struct {
 	state *state
 	procs map[uint32]bool // that events of the part name; nil: there are too many, all are kept
 	wrote map[uint32]bool
-	kept  map[uint32]bool // watches that the part has
+	looks looks
 	lost  map[probe]uint64
 	has   map[probe]uint64
 
@@ -90,7 +90,7 @@ const maxProcs = 1 << 20
 
 // Write writes the part to w. It gives what the part's header says of it, and its END.
 func Write(w io.Writer, in *Input, o Options) (*format.Cut, *format.End, error) {
-	c := &cutter{in: in, o: &o, procs: map[uint32]bool{}, wrote: map[uint32]bool{}, kept: map[uint32]bool{},
+	c := &cutter{in: in, o: &o, procs: map[uint32]bool{}, wrote: map[uint32]bool{}, looks: newLooks(),
 		lost: map[probe]uint64{}, has: map[probe]uint64{}, counted: map[probe]uint64{}}
 	if err := c.header(); err != nil {
 		return nil, nil, err
@@ -484,26 +484,6 @@ func (c *cutter) chosen(s format.Snapshot) format.Snapshot {
 	}
 	s.Connections, s.ConnectionsKnown = list, false
 	return s
-}
-
-// watches keeps what the recorder saw of threads, where all of it is of the part's time.
-func (c *cutter) watches(b *format.Batch) error {
-	for _, x := range b.Watches {
-		if c.inside(x.FromNS) && (c.inside(x.ToNS) || x.ToNS == 0 && c.note.End) {
-			c.kept[x.Num] = true
-			if err := c.out.Watch(x); err != nil {
-				return err
-			}
-		}
-	}
-	for _, x := range b.Doings {
-		if c.kept[x.Watch] && c.inside(x.FromNS) && c.inside(x.ToNS) {
-			if err := c.out.Doing(x); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // end makes the part's END: the account is of what it has.
