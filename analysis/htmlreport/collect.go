@@ -25,6 +25,16 @@ const (
 // DefaultConnections is how many connections a page has if nobody says otherwise.
 const DefaultConnections = 30_000
 
+// ConnectionsBeside is how many connections a page has beside a capture of so many bytes: fewer than the default, if the
+// page has fewer than 5 MB then, but not fewer than 5,000.
+func ConnectionsBeside(bytes int64) int {
+	const page, one, most = 300_000, 24, 5_000_000 // of the rest, of a connection, of all
+	if room := most - page - bytes*4/3; room > 0 && room < DefaultConnections*one {
+		return max(int(room/one), 5000)
+	}
+	return DefaultConnections
+}
+
 // Collector takes what happened in a capture while it is analysed. Its memory does not grow with the capture.
 type Collector struct {
 	startNS            int64

@@ -28,6 +28,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/acc-project/acc/format"
+	"github.com/acc-project/acc/testdata/fleet"
 )
 
 // browser is Debian's Chromium, in which reports are opened: make test-browser. What pages said and did is kept.
@@ -356,6 +357,32 @@ func TestBrowserUse(t *testing.T) {
 	}
 	if saved != "" {
 		t.Error("the page does not save the capture as it is")
+	}
+	b.quiet()
+}
+
+// 100,000 connections are drawn in less than a second, as they are and zoomed; the page that acc makes by itself has
+// less than 5 MB.
+func TestBrowserSpeed(t *testing.T) {
+	b := openBrowser(t)
+	dir := t.TempDir()
+	_, err := fleet.Make(dir, 1, 100_000, 1, time.Date(2026, 11, 28, 14, 0, 0, 0, time.UTC))
+	must(t, err)
+	files, err := filepath.Glob(filepath.Join(dir, "*28T*.acc"))
+	must(t, err)
+	if st, err := os.Stat(reportOf(t, files[0])); err != nil || st.Size() >= 5_000_000 {
+		t.Errorf("the page has %d bytes", st.Size())
+	}
+	file := reportOf(t, files[0], "--connections", "100000")
+	b.open(file, "")
+	n := eval[string](b, `document.getElementById("table-note").textContent`)
+	drawn := eval[string](b, `document.documentElement.dataset.drawn`)
+	t.Logf("%s; charts, lanes and table drawn in %s ms", n, drawn)
+	if ms, err := strconv.Atoi(drawn); err != nil || ms > 1000 {
+		t.Errorf("drawn in %s ms", drawn)
+	}
+	if !strings.Contains(n, "100,") && !strings.Contains(n, "99,") {
+		t.Errorf("the table has %s", n)
 	}
 	b.quiet()
 }

@@ -35,6 +35,7 @@ type reportOptions struct {
 	zip            bool
 	withoutCapture bool
 	connections    int
+	fit            bool // fewer connections, if the page is to have fewer than 5 MB
 	salvage        bool
 	top            int
 	zoneOptions
@@ -53,8 +54,8 @@ The capture is in the page. acc verify, info, analyze, explain, replay, redact a
 it from there: acc verify PAGE.html prints the SHA-256 that the page shows. The page has a button that
 saves the capture. --without-capture leaves it out.
 
-The page shows at most 30,000 connections (--connections): half of them are the worst, the
-others an even sample. The page says so. A link to PAGE.html#c=12 opens connection 12,
+The page shows at most 30,000 connections (--connections), fewer if it has fewer than 5 MB
+then: half of them are the worst, the others an even sample. The page says so. A link to PAGE.html#c=12 opens connection 12,
 PAGE.html#t=3.5,4 shows the time from 3.5 to 4 seconds after the start.
 
 Anyone who gets the page gets the capture: names and addresses are the original ones. acc
@@ -69,6 +70,10 @@ page into a zip file, for trackers that refuse HTML.`,
 		Args:              someCaptures,
 		ValidArgsFunction: captureFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !cmd.Flags().Changed("connections") {
+				o.connections = htmlreport.DefaultConnections
+				o.fit = true
+			}
 			if err := o.complain(); err != nil {
 				return err
 			}
@@ -83,7 +88,8 @@ page into a zip file, for trackers that refuse HTML.`,
 	f.BoolVar(&o.markdown, "markdown", false, "write a summary in Markdown, for a comment")
 	f.BoolVar(&o.zip, "zip", false, "write the page into a zip file")
 	f.BoolVar(&o.withoutCapture, "without-capture", false, "leave the capture out of the page")
-	f.IntVar(&o.connections, "connections", htmlreport.DefaultConnections, "how many `CONNECTIONS` the page has at most")
+	f.IntVar(&o.connections, "connections", 0, "how many `CONNECTIONS` the page has at most (default 30,000; down to 5,000 "+
+		"if that keeps the page below 5 MB)")
 	f.IntVar(&o.top, "top", 100, "`ROWS` in each table, and findings of a kind; 0: all")
 	f.BoolVar(&o.salvage, "salvage", false, "skip corrupt parts, report them, and go on")
 	o.zoneOptions.flags(cmd)
@@ -94,6 +100,9 @@ page into a zip file, for trackers that refuse HTML.`,
 	group(cmd, "What to read", "read", "salvage")
 	return cmd
 }
+
+// largePage is what trackers often take at most.
+const largePage = 25 << 20
 
 // maxReportConnections is what a browser still draws.
 const maxReportConnections = 1_000_000
@@ -270,7 +279,11 @@ func (in *input) report(ctx context.Context, errOut io.Writer, sig evidence.Sign
 		return nil, err
 	}
 	r.zone = o.zone(in.Header().ZoneSec)
-	r.collector = htmlreport.NewCollector(in.Start(), o.connections)
+	connections := o.connections
+	if o.fit && !o.withoutCapture && len(in.more) == 0 {
+		connections = htmlreport.ConnectionsBeside(in.bytes)
+	}
+	r.collector = htmlreport.NewCollector(in.Start(), connections)
 	opts := analysis.Options{Top: cmp.Or(o.top, -1)}
 	r.collector.Listen(&opts)
 	x := evidence.Examine(in.Start(), opts)
@@ -386,6 +399,10 @@ func (r *reported) say(ctx context.Context, errOut io.Writer, name string, size 
 		with = fmt.Sprintf(", with the capture (%s, SHA-256 %s)", report.Bytes(in.bytes), r.sha256)
 	}
 	fmt.Fprintf(errOut, "acc: %s: %s, %s%s\n", format.Quote(name), what, report.Bytes(size), with)
+	if size > largePage && o.fit {
+		fmt.Fprintln(errOut, "hint: many trackers refuse files of that size: acc cut makes a part of the capture, "+
+			"--without-capture leaves it out")
+	}
 	fmt.Fprintf(errOut, "acc: %s: %s\n", format.Quote(in.name), report.Statement(&r.result.Integrity, &r.result.Recording))
 	switch {
 	case in.Header().Redacted != nil:

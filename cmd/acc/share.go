@@ -179,7 +179,8 @@ func (s *sharing) write(ctx context.Context, errOut io.Writer, to *output) (err 
 	}
 	safe := &input{file: s.safe.File, source: &meteredFile{captureFile: s.safe.File}, name: shareCapture, size: size,
 		bytes: size}
-	options := &reportOptions{top: 100, connections: htmlreport.DefaultConnections, zoneOptions: zoneOptions{utc: true}}
+	options := &reportOptions{top: 100, connections: htmlreport.DefaultConnections, fit: true,
+		zoneOptions: zoneOptions{utc: true}}
 	s.report, err = safe.report(ctx, errOut, evidence.SignatureFile{}, options)
 	if err != nil {
 		return err

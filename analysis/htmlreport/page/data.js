@@ -169,4 +169,9 @@ function pan(part) {
 
 let page = null, connections = null;
 
-const color = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+// color is one of the style's, kept until the theme changes.
+const colors = new Map();
+function color(name) {
+  if (!colors.has(name)) colors.set(name, getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim());
+  return colors.get(name);
+}

@@ -41,6 +41,7 @@ function download() {
 
 function repaint() {
   hatchPattern = null;
+  colors.clear();
   repaintCharts();
   askLanes();
 }
@@ -73,7 +74,7 @@ async function start() {
   let timer = 0;
   addEventListener("resize", () => { clearTimeout(timer); timer = setTimeout(() => { resizeCharts(); askLanes(true); fillTable(true); }, 100); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
-  matchMedia("print").addEventListener("change", () => { hatchPattern = null; repaintCharts(); paintLanes(); });
+  matchMedia("print").addEventListener("change", () => { repaint(); paintLanes(); });
   followHash();
 }
 

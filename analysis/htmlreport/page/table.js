@@ -58,10 +58,10 @@ function searchTable() {
 
 function sortTable() {
   const [, kind, , , value] = tableColumns.find((c) => c[0] === table.sort), sign = table.down ? -1 : 1;
-  const values = new Map();
-  for (const i of table.rows) values.set(i, value(i));
-  table.rows.sort((a, b) => {
-    const x = values.get(a), y = values.get(b);
+  const values = [];
+  if (table.sort !== "began" || table.down) for (const i of table.rows) values[i] = value(i); // else they are in order
+  if (values.length) table.rows.sort((a, b) => {
+    const x = values[a], y = values[b];
     if (typeof x === "string") return sign * (x < y ? -1 : x > y ? 1 : a - b);
     if (isNaN(x) || isNaN(y)) return (isNaN(x) ? 1 : 0) - (isNaN(y) ? 1 : 0) || a - b; // what is not known stands last
     return sign * (x - y) || a - b;
