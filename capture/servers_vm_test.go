@@ -207,8 +207,13 @@ func (s *stage) daemonPID(argv ...string) (log string, pid int) {
 // daemonized ends what a program left that went into the background by itself.
 func (s *stage) daemonized(names ...string) {
 	s.cleanup = append(s.cleanup, func() {
-		for _, name := range names {
-			_ = exec.Command("/bin/busybox", "killall", "-9", name).Run()
+		for _, name := range names { // until there is none: its port must be free for the next one
+			for range 250 {
+				if exec.Command("/bin/busybox", "killall", "-9", name).Run() != nil {
+					break
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
 		}
 	})
 }
@@ -256,7 +261,7 @@ func (s *stage) listening(port int) {
 func (s *stage) record(work func(), flags ...string) (r serverResult) {
 	s.t.Helper()
 	s.records++
-	path := filepath.Join(s.dir, fmt.Sprintf("%d.acc", s.records))
+	path := filepath.Join(s.dir, fmt.Sprintf("%d-%d.acc", s.tries, s.records))
 	rec := startRecorder(s.t, append([]string{"/in/acc", "record", "-o", path}, flags...)...)
 	before := netstat(s.t, "PassiveOpens")
 	still := wakesLate()
