@@ -150,8 +150,9 @@ func (x *Crowd) followed(say stats.Figures) (open int64, proof string) {
 // closes these and takes others. So if it is more than one at a time, the server must have seen meanwhile
 // that clients left, at once, or not have waited for its listener.
 func (x *Crowd) pinned(l *Listener) (open int64, proof string) {
-	if x.IdleNS < SlowNS || 5*x.PeakNS < 4*x.IdleNS || 5*x.LeftLate > x.Slow ||
-		x.Peak > 1 && (l.busy() || 5*x.LeftSoon < 4*x.Slow && !l.seen(meanwhile.NotAsked)) {
+	full := x.Slow - x.Filling
+	if x.IdleNS < SlowNS || 5*x.PeakNS < 4*x.IdleNS || full < 3 || 5*x.LeftLate > full ||
+		x.Peak > 1 && (l.busy() || 5*x.LeftSoon < 4*full && !l.seen(meanwhile.NotAsked)) {
 		return 0, ""
 	}
 	were, share := "were", float64(x.PeakNS)/float64(x.IdleNS)

@@ -167,6 +167,16 @@ func TestRules(t *testing.T) {
 			want: "notice concurrency-limit (slow-accept)",
 			says: "a limit of 4 at once; while clients waited for 100 ms or longer, 4 were open for 90 % of the time, and " +
 				"never more"},
+		{name: "as many as never else, and they leave; it filled up slowly", l: func() Listener {
+			l := pinned(9, 6, 0, "")
+			l.Crowd.Filling = 3
+			return l
+		}(), want: "notice concurrency-limit (slow-accept)"},
+		{name: "as many as never else, and two leave", l: func() Listener {
+			l := pinned(6, 2, 0, "")
+			l.Crowd.Filling = 4
+			return l
+		}(), want: "notice slow-accept"},
 		{name: "as many as never else, and the server closes", l: pinned(6, 0, 0, ""), want: "notice slow-accept"},
 		{name: "as many as never else, and the listener is not asked", l: pinned(6, 0, 0, meanwhile.NotAsked),
 			want: "notice concurrency-limit (slow-accept)"},

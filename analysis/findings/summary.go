@@ -104,6 +104,7 @@ type Crowd struct {
 	Peak  int64           // the most connections that were open at once
 	// for how long clients waited and no accept or end came, and of that, with as many open as at the peak
 	IdleNS, PeakNS int64
+	Filling        uint64 // of the slow accepts, those that no end came before: the server was not full yet
 	// of the slow accepts, those after an end that followed on the client's: within SlowNS, or later
 	LeftSoon, LeftLate uint64
 	Held               Held

@@ -38,7 +38,7 @@ type crowd struct {
 	lastEndNS int64
 	steps     []step           // since the last accept
 	heldNS    map[int64]int64  // for how long clients waited and nothing happened, by how many were open
-	byLeft    [3]uint64        // slow accepts, by the end before them
+	byLeft    [4]uint64        // slow accepts, by the end before them
 	levels    []level          // by how many are open, from levelsFrom
 	slow      uint64           // accepts of clients that had waited long
 	after     uint64           // of them, those right after an end, with as many open nearly all the time of the wait
@@ -59,7 +59,8 @@ type moment struct {
 type left uint8
 
 const (
-	notLeft  left = iota // the server closed it first, or which was first is not known
+	noEnd    left = iota // there was no end that another accept had not followed
+	notLeft              // the server closed it first, or which was first is not known
 	leftSoon             // it had seen at once that the client was gone
 	leftLate             // SlowNS later, or more
 )
@@ -158,7 +159,7 @@ func (x *crowd) settleNext() {
 		v.reached(m.ns)
 	}
 	after := len(x.ends) > 0 && m.ns-x.lastEndNS <= max(nearNS, min(m.waitedNS/8, farNS)) && v != nil && v.filled(&m)
-	before := notLeft
+	before := noEnd
 	if last := len(x.ends) - 1; last >= 0 {
 		before, x.ends = x.ends[last], x.ends[:last]
 	}
@@ -216,7 +217,7 @@ func (x *crowd) ended(o *conntrack.Connection) {
 	done := o.ServerDone()
 	waited, _ := o.InQueue()
 	if o.ClosedSeq != 0 && (o.AcceptedSeq != 0 || o.Before && waited < 0 && o.Inode != 0) {
-		m := moment{ns: done}
+		m := moment{ns: done, left: notLeft}
 		switch {
 		case o.ClientEndNS == 0:
 		case done-o.ClientEndNS < findings.SlowNS:
@@ -242,7 +243,7 @@ func (x *crowd) summary() *findings.Crowd {
 		return nil
 	}
 	s := &findings.Crowd{Slow: x.slow, After: x.after, Gaps: x.gaps, Held: x.held,
-		LeftSoon: x.byLeft[leftSoon], LeftLate: x.byLeft[leftLate], Peak: x.peak - x.low}
+		Filling: x.byLeft[noEnd], LeftSoon: x.byLeft[leftSoon], LeftLate: x.byLeft[leftLate], Peak: x.peak - x.low}
 	for open, ns := range x.heldNS {
 		if s.IdleNS += ns; open == x.peak {
 			s.PeakNS = ns
