@@ -88,7 +88,7 @@ func checkFolder(folder string) HostCheck {
 	free := st.Bavail * uint64(st.Bsize)
 	c := ok("output", "%s: %d MiB free", folder, free>>20)
 	if free < little {
-		return c.less("a busy host fills that: some 10 bytes an accept, 40 with the life of its connection",
+		return c.less("a busy host fills that: some 10 bytes an accept, 30 with the life of its connection",
 			"choose a larger disk with -o")
 	}
 	return c

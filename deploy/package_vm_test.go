@@ -95,6 +95,13 @@ func files(t *testing.T) (list []string) {
 	return list
 }
 
+// patient gives recorders the time that an emulated machine takes to start and to stop one.
+func patient(s transcript) {
+	s.t.Helper()
+	s.run("mkdir -p /run/systemd/system/acc-record@.service.d; printf '[Service]\\nTimeoutStartSec=15min\\n" +
+		"TimeoutStopSec=5min\\nTimeoutAbortSec=30s\\n' >/run/systemd/system/acc-record@.service.d/patient.conf")
+}
+
 // The deb from apt install to apt purge: the recorder records what curl asks of nginx, goes on when the
 // package is upgraded, closes its capture when it is removed, and after the purge nothing is left.
 func TestVMPackage(t *testing.T) {
@@ -107,6 +114,7 @@ func TestVMPackage(t *testing.T) {
 	s := transcript{t, io.MultiWriter(out, os.Stdout)}
 	older, newer := oneOf(t, "/in/older/acc_*_amd64.deb"), oneOf(t, "/in/newer/acc_*_amd64.deb")
 	before := files(t)
+	patient(s)
 
 	s.run("apt-get install -y " + older)
 	s.run("acc version")
@@ -161,6 +169,7 @@ func TestVMWatchdog(t *testing.T) {
 	s := transcript{t, os.Stdout}
 	s.run("apt-get install -y " + oneOf(t, "/in/newer/acc_*_amd64.deb"))
 	defer s.run("apt-get purge -y acc")
+	patient(s)
 	const dropIn = "/run/systemd/system/acc-record@dog.service.d"
 	s.run("mkdir -p " + dropIn + "; printf '[Service]\\nWatchdogSec=10s\\n' >" + dropIn + "/x.conf")
 	s.run("systemctl daemon-reload")
