@@ -95,7 +95,7 @@ func costs(less []string) string {
 func checks(t *testing.T, s transcript, unit string) (list []string) {
 	t.Helper()
 	const out = "/run/acc-doctor.json"
-	_ = os.Remove(out)
+	s.code("rm -rf " + tryFolder + " " + out)
 	unit = strings.NewReplacer("Type=notify\n", "Type=oneshot\n", "ExecStartPre=", "#", "ExecReload=", "#", "%i", "try",
 		"[Service]\n", "[Service]\nStandardOutput=truncate:"+out+"\n").Replace(emulated.Replace(unit))
 	unit = regexp.MustCompile(`(?m)^ExecStart=.*$`).ReplaceAllString(unit,
@@ -105,7 +105,7 @@ func checks(t *testing.T, s transcript, unit string) (list []string) {
 	}
 	s.code("systemctl daemon-reload; systemctl start acc-doctor")
 	var d struct {
-		Checks []struct{ Check, Standing, Effect string }
+		Checks []struct{ Check, Standing, Found, Effect string }
 		Limits []string
 	}
 	b, err := os.ReadFile(out)
@@ -116,6 +116,12 @@ func checks(t *testing.T, s transcript, unit string) (list []string) {
 		t.Fatalf("acc doctor: %v\n%s", err, b)
 	}
 	for _, c := range d.Checks {
+		if c.Check == "seccomp" { // it says that there is a filter, which may be too strict; the last check tries it
+			continue
+		}
+		if c.Standing == "broken" {
+			c.Effect += ": " + c.Found
+		}
 		list = append(list, fmt.Sprintf("doctor: %s is %s %s", c.Check, c.Standing, numbers.ReplaceAllString(c.Effect, "N")))
 	}
 	for _, l := range d.Limits {
