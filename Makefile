@@ -153,7 +153,7 @@ release: ## archives, packages, bills of materials and sums for all systems, in 
 
 release-check: ## two releases from different folders, the second one with an empty build cache, are the same, byte for byte
 	rm -rf $(BUILD)/twice && mkdir -p $(BUILD)/twice/a $(BUILD)/twice/elsewhere/b
-	set -e; for d in a elsewhere/b; do git archive HEAD | tar -x -C $(BUILD)/twice/$$d; cd $(BUILD)/twice/$$d; \
+	set -e; for d in a elsewhere/b; do git archive $(COMMIT) | tar -x -C $(BUILD)/twice/$$d; cd $(BUILD)/twice/$$d; \
 		go run ./testdata/release -version '$(VERSION)' -commit '$(COMMIT)' -date '$(DATE)' $(if $(TARGETS),-targets $(TARGETS)); \
 		cd $(CURDIR); export GOCACHE=$(CURDIR)/$(BUILD)/twice/cache; done
 	cmp $(BUILD)/twice/a/dist/SHA256SUMS $(BUILD)/twice/elsewhere/b/dist/SHA256SUMS
