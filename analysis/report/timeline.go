@@ -164,7 +164,7 @@ func (tl *Timeline) Write(w io.Writer, r *analysis.Result, clocks *format.Clocks
 	head := newText(r, o)
 	head.line("", "", strings.Join(legend, "  "))
 	if len(threads) > 0 {
-		head.fold("", "", "threads while clients waited: "+strings.Join(threads, ", ")+"; · not looked at")
+		head.fold("", "threads while clients waited:", strings.Join(threads, ", ")+"; · not looked at")
 	}
 	head.marks()
 	_, err := w.Write(append(head.Bytes(), t.Bytes()...))
