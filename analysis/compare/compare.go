@@ -69,8 +69,8 @@ type Difference struct {
 	B float64 `json:"b"` // the same of the second capture
 	// the largest difference of one of the captures from itself, between alternating windows, in the same unit
 	Noise float64 `json:"noise"`
-	// chance of such a difference if nothing differs: of figures by a Mann-Whitney U test, corrected for the correlation of
-	// neighbouring windows; of what is new or gone by its number
+	// chance of such a difference if nothing differs: of figures by a Mann-Whitney U test, corrected for the correlation
+	// of neighbouring windows; of what is new or gone by its number
 	P     float64 `json:"p"`
 	Worse bool    `json:"worse"` // it is for the worse
 	Text  string  `json:"text"`  // in a sentence
@@ -136,8 +136,8 @@ func side(p *Profile) Side {
 	return s
 }
 
-// windowOf is the length of windows: a multiple of both captures' buckets, of which the shorter one has 16 to 32; 0: it
-// has fewer than 8.
+// windowOf is the length of windows: a multiple of both captures' buckets, of which the shorter one has 16 to 32;
+// 0: it has fewer than 8.
 func windowOf(a, b *Profile) int64 {
 	shorter := min(a.Result.Capture.DurationNS, b.Result.Capture.DurationNS)
 	width := max(a.widthNS, b.widthNS)
@@ -216,7 +216,8 @@ func figuresOf(a, b *Profile, width int64) (list []figure) {
 				least uint64
 			}{{"p50", 0.5, 5}, {"p99", 0.99, 30}} {
 				list = append(list, figure{kind, name, what + "-" + q.name, "ns",
-					a.quantiles(x.latency[i], q.part, q.least, width), b.quantiles(y.latency[i], q.part, q.least, width), false, up, 1e9})
+					a.quantiles(x.latency[i], q.part, q.least, width), b.quantiles(y.latency[i], q.part, q.least, width),
+					false, up, 1e9})
 			}
 		}
 	}

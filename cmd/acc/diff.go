@@ -79,8 +79,10 @@ connections went up.`,
 	f.BoolVar(&o.failRegression, "fail-on-regression", false, "exit with 8 if the second capture is worse")
 	f.IntVar(&o.top, "top", 40, "`ROWS` that are printed at most; 0: all. JSON has all")
 	o.zoneOptions.flags(cmd)
+	takesIdentity(cmd)
 	values(cmd, "top", "0\tall rows", "40")
 	group(cmd, "What to print", "json", "top", "utc", "local")
+	group(cmd, "What to read", "identity-file")
 	group(cmd, "For scripts", "fail-on-regression")
 	return cmd
 }

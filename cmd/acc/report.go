@@ -97,7 +97,7 @@ page into a zip file, for trackers that refuse HTML.`,
 	values(cmd, "connections", "30000", "100000")
 	values(cmd, "top", "0\tall rows", "100")
 	group(cmd, "What to write", "output", "force", "markdown", "zip", "without-capture", "connections", "top", "utc", "local")
-	group(cmd, "What to read", "read", "salvage")
+	group(cmd, "What to read", "read", "identity-file", "salvage")
 	return cmd
 }
 

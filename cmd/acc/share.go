@@ -70,8 +70,10 @@ with --key you can turn the pseudonyms of an answer back (acc unredact).`,
 	f.StringVarP(&o.output, "output", "o", "", "the zip `FILE` (default "+shareOutput+")")
 	f.BoolVar(&o.force, "force", false, "overwrite the zip file if it exists")
 	o.policyFlags(cmd)
+	takesIdentity(cmd)
 	anyFile(cmd, "output")
 	group(cmd, "What to write", "output", "force", "keep", "addresses", "key")
+	group(cmd, "What to read", "identity-file")
 	return cmd
 }
 
