@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/acc-project/acc/analysis"
@@ -201,9 +202,7 @@ func checkSilent(t *testing.T, whole *cutResult, c *conntrack.Connection, note *
 
 // A cut that is another one than it says does not pass as one of its parent.
 func TestProveForged(t *testing.T) {
-	before := confineReader
-	confineReader = func(bool, ...string) {}
-	defer func() { confineReader = before }()
+	unconfined(t)
 	dir := t.TempDir()
 	parent := dir + "/parent.acc"
 	write := func(name string, data []byte) {
@@ -346,4 +345,82 @@ func forge(t *testing.T, file []byte, change func(*format.Header, *format.Event,
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// Of the files of one recording, a cut is what it is of the recording in one file, and is proven by all of them.
+func TestCutSet(t *testing.T) {
+	unconfined(t)
+	dir := t.TempDir()
+	write := func(name string, data []byte) string {
+		name = dir + "/" + name
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	one := write("one.acc", sample("life"))
+	var names []string
+	for i, data := range splitCapture(t, sample("life"), 8, 20) {
+		names = append(names, write(fmt.Sprintf("set-%d.acc", i), data))
+	}
+	for n, span := range [][2]string{{"", "1s"}, {"500ms", "3s"}, {"1s", ""}, {"200ms", "250ms"}} {
+		o := cutOptions{output: fmt.Sprintf("%s/part%d.acc", dir, n), from: span[0], until: span[1]}
+		if err := runCut(context.Background(), io.Discard, names, o); err != nil {
+			t.Fatal(err)
+		}
+		want := o
+		want.output = fmt.Sprintf("%s/want%d.acc", dir, n)
+		if err := runCut(context.Background(), io.Discard, []string{one}, want); err != nil {
+			t.Fatal(err)
+		}
+		got, wanted := eventsIn(t, o.output), eventsIn(t, want.output)
+		if len(got) == 0 || !slices.Equal(got, wanted) {
+			t.Errorf("%v: %d events, want %d", span, len(got), len(wanted))
+		}
+		in, err := openFile(o.output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		file, err := os.ReadFile(o.output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := evidence.Verify(context.Background(), bytes.NewReader(file), nil, evidence.VerifyOptions{})
+		if err != nil || v.Verdict != audit.Intact {
+			t.Fatalf("%v: %+v, %v", span, v, err)
+		}
+		parent, err := openWholes(names, func() error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer parent.Close()
+		x := &verified{v}
+		if err := x.prove(context.Background(), parent, in); err != nil || x.Parent.Status != evidence.ParentProven {
+			t.Errorf("%v: %+v, %v", span, x.Parent, err)
+		}
+		if n := len(v.Cuts[0].Files); n != len(names) {
+			t.Errorf("%v: it names %d files", span, n)
+		}
+	}
+}
+
+func eventsIn(t *testing.T, name string) (list []format.Event) {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := format.NewReader(f, format.ReaderOptions{})
+	for err == nil {
+		var b *format.Batch
+		if b, err = r.Next(); err == nil {
+			list = append(list, b.Events...)
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	return list
 }
