@@ -232,11 +232,11 @@ func unboundFull(s *stage) {
 		s.load(16, 16, func() error {
 			h := s.hold(53, dnsQuery, "(?s)^..\x12\x34")
 			// Not all as long, so that they don't leave together; it closes those that stay longer, when it is full.
-			time.Sleep(time.Duration(100+n.Add(37)%100) * time.Millisecond)
+			time.Sleep(time.Duration(300+n.Add(37)%150) * time.Millisecond)
 			return h.Close()
 		})
 	})
-	s.limited(&r, version("unbound"), "16 clients at once, 0.1 to 0.2 s each", "incoming-num-tcp", 4)
+	s.limited(&r, version("unbound"), "16 clients at once, 0.3 to 0.45 s each", "incoming-num-tcp", 4)
 }
 
 func phpFull(s *stage) {
