@@ -14,7 +14,8 @@ import (
 var causes = []Kind{Abandon, LimitZero, FDExhausted, UringEnded, ConcurrencyLimit, SlowAccept, QueueOverflow, QueueFull}
 
 // follows reports whether one of these kinds can be the cause of a finding. Who has no descriptor left may accept with a
-// spare one and close at once. Clients that are kept waiting leave: the connection is dead when it is accepted.
+// spare one and close at once. Clients that are kept waiting leave: the connection is dead when it is accepted, or the
+// answer comes too late.
 func (f *judged) follows(cause Kind) bool {
 	at := slices.Index(causes, cause)
 	switch {
@@ -22,7 +23,7 @@ func (f *judged) follows(cause Kind) bool {
 		return false
 	case f.kind == TurnedAway:
 		return cause == FDExhausted
-	case f.kind == DeadOnArrival:
+	case f.kind == DeadOnArrival, f.kind == Unanswered:
 		return f.kept && at <= slices.Index(causes, SlowAccept)
 	}
 	return slices.Index(causes, f.kind) > at

@@ -93,13 +93,18 @@ func unanswered(c *Capture, l *Listener) []found {
 	if w := x.Waited.Quantiles(); w.Count > 0 {
 		waited = fmt.Sprintf(", after up to %s (median %s)", say.Longest(w.Max), say.WaitOf(w.P50))
 	}
-	return one(s, x.Unanswered, x.UnansweredAt.Samples(),
+	if n := x.UnansweredGone; n > 0 {
+		waited += fmt.Sprintf(", %s of them before they were accepted", say.Calls(n))
+	}
+	list := one(s, x.Unanswered, x.UnansweredAt.Samples(),
 		"these gave up, or were told to: see what the server did with their requests meanwhile (its log has them as "+
 			"aborted: 499 of nginx, CD-- or CH-- of haproxy); "+
 			"acc analyze --connections lists them",
 		"%s: %s of %s clients of %s sent a request and left before a byte of an answer came%s; %s were answered",
 		l.Label,
 		say.Calls(x.Unanswered), say.Calls(x.Ended), l.By, waited, say.Calls(x.Answered))
+	list[0].kept = 2*x.UnansweredGone >= x.Unanswered
+	return list
 }
 
 // concurrency finds servers that take the next client only when one of so many has left.

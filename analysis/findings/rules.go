@@ -78,7 +78,7 @@ type found struct {
 	lead     int64     // for how long before the first evidence it was so, at most
 	parts    []found   // of the same kind, or an effect
 	effect   bool      // of a part: it is slow-accept
-	kept     bool      // of the dead: most had been kept waiting
+	kept     bool      // of the dead and the unanswered: they had been kept waiting before accept
 	who      string    // name[pid] of the process that next calls PID; "": not known, or several
 }
 

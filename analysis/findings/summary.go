@@ -146,17 +146,19 @@ type ShotEnd struct {
 
 // Outcomes is how the accepted connections of a listener fared, of those that were seen to end.
 type Outcomes struct {
-	Ended        uint64     // all of them
-	Served       uint64     // the server had read something
-	Answered     uint64     // and something went to the client
-	Turned       uint64     // the server ended them within TurnedNS, and no byte was read or sent
-	TurnedAt     stats.Mark // their ends
-	Unread       uint64     // the same, but something went to the client
-	UnreadAt     stats.Mark
-	Unanswered   uint64          // the client had sent something, and left before a byte came back
-	Waited       stats.Histogram // from accept to that
-	UnansweredAt stats.Mark
-	Probes       uint64 // the client left, and neither side had sent a byte
+	Ended      uint64     // all of them
+	Served     uint64     // the server had read something
+	Answered   uint64     // and something went to the client
+	Turned     uint64     // the server ended them within TurnedNS, and no byte was read or sent
+	TurnedAt   stats.Mark // their ends
+	Unread     uint64     // the same, but something went to the client
+	UnreadAt   stats.Mark
+	Unanswered uint64          // the client had sent something, and left before a byte came back
+	Waited     stats.Histogram // from accept to that
+	// of the unanswered, those that had left before they were accepted; Waited has the others
+	UnansweredGone uint64
+	UnansweredAt   stats.Mark
+	Probes         uint64 // the client left, and neither side had sent a byte
 }
 
 // Snapshot is what the lists of sockets at the start and at the end say of a listener.

@@ -112,11 +112,17 @@ func (l *listener) fared(c *conntrack.Connection) {
 		x.Unread++
 		x.UnreadAt.Note(c.ClosedSeq, c.ClosedNS, c.ServedNS)
 	case conntrack.OutcomeUnanswered:
-		if x.Unanswered++; !x.Waited.On() && l.detailed {
-			x.Waited = stats.NewHistogram(2)
+		x.Unanswered++
+		ns := cmp.Or(c.ClientEndNS, c.EndNS) - c.AcceptedNS
+		if c.GoneNS != 0 && c.GoneNS <= c.AcceptedNS || ns <= 0 {
+			x.UnansweredGone++
+			ns = 0
+		} else {
+			if !x.Waited.On() && l.detailed {
+				x.Waited = stats.NewHistogram(2)
+			}
+			x.Waited.Record(ns)
 		}
-		ns := max(cmp.Or(c.ClientEndNS, c.EndNS)-c.AcceptedNS, 0)
-		x.Waited.Record(ns)
 		x.UnansweredAt.Note(c.ClosedSeq, c.ClosedNS, ns)
 	case conntrack.OutcomeProbe:
 		x.Probes++
