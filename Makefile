@@ -28,7 +28,7 @@ OUT     ?= $(BUILD)/vm-$(KERNEL)
 SIZE_TIME ?= 100s
 READ_EVENTS ?= 10000000
 
-.PHONY: all help build demo helpers vm-programs test test-unit test-race test-vm test-vm-halves test-vm-arm64 test-vm-all test-vm-lockdown test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible release release-check package-check test-packages test-wine image cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang chromium test-browser uplot
+.PHONY: all help build demo helpers vm-programs test test-unit test-race test-vm test-vm-halves test-vm-arm64 test-vm-all test-vm-lockdown test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible release release-check package-check test-packages test-export test-wine image cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang chromium test-browser uplot
 
 all: build
 
@@ -182,6 +182,12 @@ image: build ## acc in an image of one file, by podman or docker, without a base
 
 test-browser: chromium ## the pages of acc report in Debian's Chromium: hostile names, clicks and keys, speed. ACC_SHOTS=folder with ACC_SHOT_CAPTURE=file takes screenshots
 	ACC_BROWSER=1 go test -count=1 -timeout 30m ./cmd/acc -run '^TestBrowser'
+
+test-export: ## exports, read by programs that acc's makers did not write: DuckDB, ClickHouse, hyparquet, Perfetto, OpenTelemetry's collector; from npm and the Go proxy
+	mkdir -p $(BUILD)/export && cp testdata/export/package.json $(BUILD)/export/
+	cd $(BUILD)/export && npm install --no-audit --no-fund --loglevel=error
+	cd testdata/export/otlp && go build -o $(CURDIR)/$(BUILD)/export/otlp .
+	ACC_EXPORT=$(CURDIR)/$(BUILD)/export/node_modules go test -count=1 -timeout 30m ./cmd/acc -run '^TestFleet' -v
 
 test-wine: ## the Windows binary under wine: the scripts of testdata/script
 	.ci/wine.sh

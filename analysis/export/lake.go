@@ -66,15 +66,7 @@ func (l *lake) Begin(s *Source) error {
 			return err
 		}
 		l.files = append(l.files, f)
-		notes := [][2]string{{"acc.capture_id", s.ID()}, {"acc.host", s.Host()}}
-		for _, c := range t.table.Columns {
-			doc := c.Doc
-			if c.Unit != "" {
-				doc = c.Unit + "; " + doc
-			}
-			notes = append(notes, [2]string{"acc.column." + c.Name, doc})
-		}
-		if err := t.begin(f, notes...); err != nil {
+		if err := t.begin(f, [2]string{"acc.capture_id", s.ID()}, [2]string{"acc.host", s.Host()}); err != nil {
 			l.discard()
 			return err
 		}

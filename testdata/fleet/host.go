@@ -17,7 +17,7 @@ import (
 const (
 	second = int64(time.Second)
 	minute = 60 * second
-	limit  = 128 // of the accept queue
+	limit  = 32 // of the accept queue
 )
 
 // host is a host whose hour is made up.
