@@ -19,7 +19,7 @@ var Standings = []Standing{StandingOK, StandingLess, StandingBroken}
 type HostCheck struct {
 	Name     string   `json:"check"`    // what was looked at: kernel, privileges, lockdown ...
 	Standing Standing `json:"standing"` // what that means for a recording
-	Found    string   `json:"found"`    // what there is
+	Found    string   `json:"found"`    // the state of it on this host
 	Effect   string   `json:"effect"`   // what follows from it, "" if nothing does
 	Remedy   string   `json:"remedy"`   // what to do about it, "" if there is nothing to do
 }
