@@ -71,10 +71,6 @@ func intColumn[T any](name, doc string, of func(*T, *Source) (int64, bool)) colu
 	return c
 }
 
-func count[T any](name, doc string, of func(*T, *Source) uint64) column[T] {
-	return intColumn(name, doc, func(v *T, s *Source) (int64, bool) { return int64(of(v, s)), true })
-}
-
 func textColumn[T any](name, doc string, of func(*T, *Source) string) column[T] {
 	return column[T]{Column{Name: name, Kind: Text, Doc: doc}, func(v *T, s *Source, x *Value) {
 		x.S = of(v, s)

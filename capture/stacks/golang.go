@@ -156,13 +156,12 @@ func (t *goTable) moved(fn goFunc, addr uint64) (uint64, bool) {
 		return 0, false
 	}
 	b := make([]byte, min(t.tab.size-off, 256))
-	value, pc := int64(-1), fn.entry
 	for len(b) <= maxGoProgram {
 		if !t.bytes(b, off) {
 			return 0, false
 		}
 		r := reader{b: b}
-		value, pc = -1, fn.entry
+		value, pc := int64(-1), fn.entry
 		for first := true; ; first = false {
 			d := r.uleb()
 			if r.bad {
