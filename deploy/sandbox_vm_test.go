@@ -71,6 +71,10 @@ func hardening(unit string) (list []string) {
 	return list
 }
 
+// timed are facts that acc looks for in a bounded time, which may be too little once on a busy machine: what a
+// directive costs, it costs each time.
+var timed = regexp.MustCompile("at the start|accept calls")
+
 // costs says in a cell of a table what a recording lacks, and what it says of that.
 func costs(less []string) string {
 	var cell []string
@@ -195,6 +199,10 @@ func TestVMSandbox(t *testing.T) {
 			continue
 		}
 		less := difference(base, tryUnit(t, quiet, servers, with(bare, d), flags))
+		for n := 0; n < 2 && slices.ContainsFunc(less, timed.MatchString); n++ {
+			again := difference(base, tryUnit(t, quiet, servers, with(bare, d), flags))
+			less = slices.DeleteFunc(less, func(l string) bool { return !slices.Contains(again, l) })
+		}
 		row := fmt.Sprintf("| `%s` | %s | %s |\n", strings.ReplaceAll(d, ";", "`, `"),
 			exposure(t, quiet, with(unit, d)), costs(less))
 		fmt.Fprint(table, row)
