@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -48,7 +49,7 @@ It exits with 7 where acc can't record.`,
 			if o.output == "-" {
 				folder = ""
 			} else if o.output != "" {
-				folder = filepath.Dir(o.output)
+				folder = folderOf(o.output)
 			}
 			d := capture.Diagnose(cmd.Context(), c, folder)
 			var err error
@@ -68,8 +69,8 @@ It exits with 7 where acc can't record.`,
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.StringVar(&o.probe, "probe", "auto", "`KIND` of probes that would be used: auto, kprobe or fentry")
 	f.StringVar(&o.events, "events", "all", "`WHAT` would be recorded: all, accept or lifecycle")
-	f.StringVarP(&o.output, "output", "o", "", "also check whether there is room for the capture `FILE`; - for standard "+
-		"output")
+	f.StringVarP(&o.output, "output", "o", "", "also check whether there is room for the capture `FILE`, or in a folder; - for "+
+		"standard output")
 	complete(cmd, "output", captureFiles)
 	values(cmd, "probe", "auto", "kprobe", "fentry")
 	values(cmd, "events", "all", "accept", "lifecycle")
@@ -135,4 +136,12 @@ func writeDiagnosis(w io.Writer, d *capture.Diagnosis, width int) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// folderOf is where a capture is written: of several files -o can name the folder itself.
+func folderOf(output string) string {
+	if st, err := os.Stat(output); err == nil && st.IsDir() {
+		return output
+	}
+	return filepath.Dir(output)
 }

@@ -123,3 +123,15 @@ func TestOutputIsLocked(t *testing.T) {
 	must(t, err)
 	must(t, second.close())
 }
+
+// Where several files are written, -o names their folder, with or without a slash.
+func TestFolderOf(t *testing.T) {
+	dir := t.TempDir()
+	for name, want := range map[string]string{
+		dir: dir, dir + "/": dir + "/", filepath.Join(dir, "x.acc"): dir, filepath.Join(dir, "gone", "x.acc"): filepath.Join(dir, "gone"),
+	} {
+		if got := folderOf(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
