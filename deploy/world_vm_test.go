@@ -187,6 +187,10 @@ func facts(t *testing.T, file string) (list []string) {
 			Connections bool `json:"connections_known"`
 			Blocked     bool `json:"blocked_known"`
 			Waiting     int  `json:"blocked_count"`
+			Sockets     []struct {
+				LPort      int    `json:"lport"`
+				BacklogMax uint32 `json:"backlog_max"`
+			} `json:"listeners"`
 		} `json:"at_start"`
 		End struct {
 			Clean  bool  `json:"clean"`
@@ -229,6 +233,11 @@ func facts(t *testing.T, file string) (list []string) {
 	add("ids of machine and boot", "known: %v %v", i.Header.MachineID != "", i.Header.BootID != "")
 	add("how well the clock is kept", "known: %v", i.Header.Clock.Keeping != 0)
 	add("listeners and connections at the start", "known: %v %v", i.AtStart.Listeners, i.AtStart.Connections)
+	for _, l := range i.AtStart.Sockets {
+		if l.LPort == homePort || l.LPort == netnsPort || l.LPort == podPort {
+			add("limits of the queues at the start", "%d of %d", l.BacklogMax, l.LPort)
+		}
+	}
 	// At the end there is half a second to look for them, which is too little here.
 	add("waiting accept calls at the start", "%d, all: %v", i.AtStart.Waiting, i.AtStart.Blocked)
 	add("end", "closed cleanly: %v", i.End.Clean)
