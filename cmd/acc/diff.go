@@ -140,7 +140,7 @@ func openOne(name string) (*input, error) {
 	rest := slices.DeleteFunc(ins, func(in *input) bool { return in == nil })
 	err := errors.Join(errs...)
 	if err == nil && len(rest) > 1 {
-		err = &usageError{fmt.Errorf("%s has %d captures", format.Quote(name), len(rest)), "name one of them"}
+		err = &usageError{fmt.Errorf("%s has %d captures", fileName(name), len(rest)), "name one of them"}
 	}
 	if err != nil {
 		for _, in := range rest {
@@ -181,7 +181,7 @@ func diffText(out io.Writer, d *compare.Diff, width int, o *diffOptions, zones [
 		if x.StartNS != 0 {
 			began = time.Unix(0, x.StartNS).In(zones[i]).Format("2006-01-02 15:04:05 -07:00")
 		}
-		s.row([]string{"first", "second"}[i], "%s: %s, %s, %s, %s accepted", format.Quote(x.File), format.Quote(x.Host), began,
+		s.row([]string{"first", "second"}[i], "%s: %s, %s, %s, %s accepted", fileName(x.File), format.Quote(x.Host), began,
 			report.Duration(x.DurationNS), report.Count(x.Accepted))
 	}
 	head := "DOUBTFUL"

@@ -96,8 +96,8 @@ func dropCopies(ins []*input, errOut io.Writer) {
 			keep, drop = i, j
 		}
 		best[h.ID] = keep
-		fmt.Fprintf(errOut, "acc: %s is left out: %s is the same capture (%s)\n", format.Quote(ins[drop].name),
-			format.Quote(ins[keep].name), format.Quote(h.ID))
+		fmt.Fprintf(errOut, "acc: %s is left out: %s is the same capture (%s)\n", fileName(ins[drop].name),
+			fileName(ins[keep].name), format.Quote(h.ID))
 		ins[drop].Close()
 		ins[drop] = nil
 	}
@@ -195,7 +195,7 @@ func (x *exporter) capture(ctx context.Context, in *input) error {
 	x.count(in, source, result)
 	if verdict == nil && result.LimitHit {
 		fmt.Fprintf(x.errOut, "acc: %s: a limit on memory was hit: some rows are missing or inexact\n",
-			format.Quote(in.name))
+			fileName(in.name))
 		x.worst = max(x.worst, exitLimit)
 	}
 	return verdict
@@ -266,7 +266,7 @@ func (x *exporter) conclude() {
 	if x.damaged > 0 {
 		text += fmt.Sprintf("; %s damaged", humanize.Count(uint64(x.damaged)))
 	}
-	fmt.Fprintf(x.errOut, "acc: %s: %s\n", format.Quote(x.name), text)
+	fmt.Fprintf(x.errOut, "acc: %s: %s\n", fileName(x.name), text)
 	if x.o.filter != "" {
 		fmt.Fprintf(x.errOut, "acc: only what the filter selects: %s of %s (-f %s)\n", humanize.Count(x.did),
 			humanize.Count(x.seen), format.Quote(oneLine(x.o.filter)))

@@ -398,12 +398,12 @@ func (r *reported) say(ctx context.Context, errOut io.Writer, name string, size 
 	default:
 		with = fmt.Sprintf(", with the capture (%s, SHA-256 %s)", report.Bytes(in.bytes), r.sha256)
 	}
-	fmt.Fprintf(errOut, "acc: %s: %s, %s%s\n", format.Quote(name), what, report.Bytes(size), with)
+	fmt.Fprintf(errOut, "acc: %s: %s, %s%s\n", fileName(name), what, report.Bytes(size), with)
 	if size > largePage && o.fit {
 		fmt.Fprintln(errOut, "hint: many trackers refuse files of that size: acc cut makes a part of the capture, "+
 			"--without-capture leaves it out")
 	}
-	fmt.Fprintf(errOut, "acc: %s: %s\n", format.Quote(in.name), report.Statement(&r.result.Integrity, &r.result.Recording))
+	fmt.Fprintf(errOut, "acc: %s: %s\n", fileName(in.name), report.Statement(&r.result.Integrity, &r.result.Recording))
 	switch {
 	case in.Header().Redacted != nil:
 		for _, line := range report.Notices(in.Header().Redacted, nil) {

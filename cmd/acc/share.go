@@ -208,9 +208,9 @@ func (s *sharing) write(ctx context.Context, errOut io.Writer, to *output) (err 
 // say prints what leaves.
 func (s *sharing) say(out io.Writer, name string, size int64) error {
 	var t sheet
-	t.row("zip file", "%s, %s: %s (with the redacted capture in it) and %s", format.Quote(name), report.Bytes(size),
+	t.row("zip file", "%s, %s: %s (with the redacted capture in it) and %s", fileName(name), report.Bytes(size),
 		sharePage, shareMarkdown)
-	t.row("made of", "%s, %s", format.Quote(s.in.name), report.Bytes(s.in.bytes))
+	t.row("made of", "%s, %s", fileName(s.in.name), report.Bytes(s.in.bytes))
 	t.row("sha256", "%s, of the redacted capture: acc verify %s", s.report.sha256, sharePage)
 	t.row("redacted", "%s", sayRedacted(s.note))
 	t.row("checked", "%s", sayChecked(s.checked))
