@@ -304,7 +304,7 @@ func tryUnit(t *testing.T, s transcript, servers map[int]int, unit, flags string
 	if code != 0 {
 		b, _ := os.ReadFile(said)
 		lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-		return []string{"nothing is recorded: " + strings.Join(lines[max(0, len(lines)-2):], "; ")}
+		return []string{nothing + ": " + strings.Join(lines[max(0, len(lines)-2):], "; ")}
 	}
 	connect(t, servers)
 	s.code("systemctl stop acc-try")
