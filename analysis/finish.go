@@ -75,6 +75,14 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	return r, nil
 }
 
+// shed is how many events the recorder left out to keep within its bounds.
+func (a *Analyzer) shed() uint64 {
+	if a.end == nil {
+		return 0
+	}
+	return a.end.Shed
+}
+
 // judgeFile completes what reading said of the file: a repaired one lacks what the repair left
 // out, and one without END is truncated. indexOnly: nothing but its index and tail are missing.
 func (a *Analyzer) judgeFile(c *Completeness) (indexOnly bool) {
@@ -327,7 +335,13 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unse
 		if a.end != nil && a.end.Reason == format.EndDiskFull {
 			add("lost", "%d events were lost because the disk was full, or before that the ring buffer", n)
 		} else {
-			add("lost", "%d events were lost because the ring buffer was full; a larger --ring-size helps", n)
+			shed := min(a.shed(), n)
+			if shed > 0 {
+				add("lost", "%d events were left out, to keep acc within --max-cpu or --max-memory; marks say when", shed)
+			}
+			if n > shed {
+				add("lost", "%d events were lost because the ring buffer was full; a larger --ring-size helps", n-shed)
+			}
 		}
 	}
 	if n := r.Totals.Missed; n > 0 {

@@ -33,6 +33,7 @@ func (a *Analyzer) recording(c *Completeness, r *Result) audit.Recording {
 	lacks(len(c.Against) > 0, "what it says of itself does not fit what it holds")
 	lacks(a.end != nil && !a.end.Clean && !c.Truncated, "it was not closed cleanly")
 	lacks(s.Lost > 0, "%s", humanize.Lost(s.Lost))
+	lacks(a.end != nil && a.end.Shed > 0, "%s", humanize.Shed(a.shed()))
 	missed := humanize.Missed(s.Missed)
 	if s.Part && s.Missed > 0 {
 		missed += " in the whole recording, at a time that is not known"

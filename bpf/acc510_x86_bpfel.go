@@ -107,6 +107,7 @@ const (
 	Acc510VarPlacesFull                 = "places_full"
 	Acc510VarPolledFlag                 = "polled_flag"
 	Acc510VarSelecting                  = "selecting"
+	Acc510VarShedding                   = "shedding"
 	Acc510VarSteeredNoted               = "steered_noted"
 	Acc510VarUnfollowed                 = "unfollowed"
 	Acc510VarUnusedAttempt              = "unused_attempt"
@@ -128,6 +129,7 @@ const (
 	Acc510VarUnusedProcess              = "unused_process"
 	Acc510VarUnusedRepeated             = "unused_repeated"
 	Acc510VarUnusedRepeatedKey          = "unused_repeated_key"
+	Acc510VarUnusedShed                 = "unused_shed"
 	Acc510VarUnusedUnixTarget           = "unused_unix_target"
 	Acc510VarUnusedUring                = "unused_uring"
 	Acc510VarUnusedUringEnd             = "unused_uring_end"
@@ -283,6 +285,7 @@ type Acc510VariableSpecs struct {
 	PlacesFull        *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag        *ebpf.VariableSpec `ebpf:"polled_flag"`
 	Selecting         *ebpf.VariableSpec `ebpf:"selecting"`
+	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
 	SteeredNoted      *ebpf.VariableSpec `ebpf:"steered_noted"`
 	Unfollowed        *ebpf.VariableSpec `ebpf:"unfollowed"`
 	UnusedAttempt     *ebpf.VariableSpec `ebpf:"unused_attempt"`
@@ -304,6 +307,7 @@ type Acc510VariableSpecs struct {
 	UnusedProcess     *ebpf.VariableSpec `ebpf:"unused_process"`
 	UnusedRepeated    *ebpf.VariableSpec `ebpf:"unused_repeated"`
 	UnusedRepeatedKey *ebpf.VariableSpec `ebpf:"unused_repeated_key"`
+	UnusedShed        *ebpf.VariableSpec `ebpf:"unused_shed"`
 	UnusedUnixTarget  *ebpf.VariableSpec `ebpf:"unused_unix_target"`
 	UnusedUring       *ebpf.VariableSpec `ebpf:"unused_uring"`
 	UnusedUringEnd    *ebpf.VariableSpec `ebpf:"unused_uring_end"`
@@ -426,6 +430,7 @@ type Acc510Variables struct {
 	PlacesFull        *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag        *ebpf.Variable `ebpf:"polled_flag"`
 	Selecting         *ebpf.Variable `ebpf:"selecting"`
+	Shedding          *ebpf.Variable `ebpf:"shedding"`
 	SteeredNoted      *ebpf.Variable `ebpf:"steered_noted"`
 	Unfollowed        *ebpf.Variable `ebpf:"unfollowed"`
 	UnusedAttempt     *ebpf.Variable `ebpf:"unused_attempt"`
@@ -447,6 +452,7 @@ type Acc510Variables struct {
 	UnusedProcess     *ebpf.Variable `ebpf:"unused_process"`
 	UnusedRepeated    *ebpf.Variable `ebpf:"unused_repeated"`
 	UnusedRepeatedKey *ebpf.Variable `ebpf:"unused_repeated_key"`
+	UnusedShed        *ebpf.Variable `ebpf:"unused_shed"`
 	UnusedUnixTarget  *ebpf.Variable `ebpf:"unused_unix_target"`
 	UnusedUring       *ebpf.Variable `ebpf:"unused_uring"`
 	UnusedUringEnd    *ebpf.Variable `ebpf:"unused_uring_end"`

@@ -165,6 +165,7 @@ type AccCounters struct {
 	Hits      [21]uint64
 	Lost      [21]uint64
 	NoAttempt uint64
+	Shed      uint64
 }
 
 type AccCriterion uint32
@@ -456,6 +457,13 @@ type AccRepeatedKey struct {
 	Hook     uint32
 }
 
+type AccShed uint32
+
+const (
+	AccShedSHED_LIFE     AccShed = 1
+	AccShedSHED_FAILURES AccShed = 2
+)
+
 type AccUnixTarget struct {
 	_     structs.HostLayout
 	Netns uint32
@@ -609,6 +617,7 @@ const (
 	AccVarPlacesFull                 = "places_full"
 	AccVarPolledFlag                 = "polled_flag"
 	AccVarSelecting                  = "selecting"
+	AccVarShedding                   = "shedding"
 	AccVarSteeredNoted               = "steered_noted"
 	AccVarUnfollowed                 = "unfollowed"
 	AccVarUnusedAttempt              = "unused_attempt"
@@ -630,6 +639,7 @@ const (
 	AccVarUnusedProcess              = "unused_process"
 	AccVarUnusedRepeated             = "unused_repeated"
 	AccVarUnusedRepeatedKey          = "unused_repeated_key"
+	AccVarUnusedShed                 = "unused_shed"
 	AccVarUnusedUnixTarget           = "unused_unix_target"
 	AccVarUnusedUring                = "unused_uring"
 	AccVarUnusedUringEnd             = "unused_uring_end"
@@ -789,6 +799,7 @@ type AccVariableSpecs struct {
 	PlacesFull        *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag        *ebpf.VariableSpec `ebpf:"polled_flag"`
 	Selecting         *ebpf.VariableSpec `ebpf:"selecting"`
+	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
 	SteeredNoted      *ebpf.VariableSpec `ebpf:"steered_noted"`
 	Unfollowed        *ebpf.VariableSpec `ebpf:"unfollowed"`
 	UnusedAttempt     *ebpf.VariableSpec `ebpf:"unused_attempt"`
@@ -810,6 +821,7 @@ type AccVariableSpecs struct {
 	UnusedProcess     *ebpf.VariableSpec `ebpf:"unused_process"`
 	UnusedRepeated    *ebpf.VariableSpec `ebpf:"unused_repeated"`
 	UnusedRepeatedKey *ebpf.VariableSpec `ebpf:"unused_repeated_key"`
+	UnusedShed        *ebpf.VariableSpec `ebpf:"unused_shed"`
 	UnusedUnixTarget  *ebpf.VariableSpec `ebpf:"unused_unix_target"`
 	UnusedUring       *ebpf.VariableSpec `ebpf:"unused_uring"`
 	UnusedUringEnd    *ebpf.VariableSpec `ebpf:"unused_uring_end"`
@@ -934,6 +946,7 @@ type AccVariables struct {
 	PlacesFull        *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag        *ebpf.Variable `ebpf:"polled_flag"`
 	Selecting         *ebpf.Variable `ebpf:"selecting"`
+	Shedding          *ebpf.Variable `ebpf:"shedding"`
 	SteeredNoted      *ebpf.Variable `ebpf:"steered_noted"`
 	Unfollowed        *ebpf.Variable `ebpf:"unfollowed"`
 	UnusedAttempt     *ebpf.Variable `ebpf:"unused_attempt"`
@@ -955,6 +968,7 @@ type AccVariables struct {
 	UnusedProcess     *ebpf.Variable `ebpf:"unused_process"`
 	UnusedRepeated    *ebpf.Variable `ebpf:"unused_repeated"`
 	UnusedRepeatedKey *ebpf.Variable `ebpf:"unused_repeated_key"`
+	UnusedShed        *ebpf.Variable `ebpf:"unused_shed"`
 	UnusedUnixTarget  *ebpf.Variable `ebpf:"unused_unix_target"`
 	UnusedUring       *ebpf.Variable `ebpf:"unused_uring"`
 	UnusedUringEnd    *ebpf.Variable `ebpf:"unused_uring_end"`

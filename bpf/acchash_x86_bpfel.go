@@ -111,6 +111,7 @@ const (
 	AccHashVarPlacesFull                 = "places_full"
 	AccHashVarPolledFlag                 = "polled_flag"
 	AccHashVarSelecting                  = "selecting"
+	AccHashVarShedding                   = "shedding"
 	AccHashVarSteeredNoted               = "steered_noted"
 	AccHashVarUnfollowed                 = "unfollowed"
 	AccHashVarUnusedAttempt              = "unused_attempt"
@@ -132,6 +133,7 @@ const (
 	AccHashVarUnusedProcess              = "unused_process"
 	AccHashVarUnusedRepeated             = "unused_repeated"
 	AccHashVarUnusedRepeatedKey          = "unused_repeated_key"
+	AccHashVarUnusedShed                 = "unused_shed"
 	AccHashVarUnusedUnixTarget           = "unused_unix_target"
 	AccHashVarUnusedUring                = "unused_uring"
 	AccHashVarUnusedUringEnd             = "unused_uring_end"
@@ -291,6 +293,7 @@ type AccHashVariableSpecs struct {
 	PlacesFull        *ebpf.VariableSpec `ebpf:"places_full"`
 	PolledFlag        *ebpf.VariableSpec `ebpf:"polled_flag"`
 	Selecting         *ebpf.VariableSpec `ebpf:"selecting"`
+	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
 	SteeredNoted      *ebpf.VariableSpec `ebpf:"steered_noted"`
 	Unfollowed        *ebpf.VariableSpec `ebpf:"unfollowed"`
 	UnusedAttempt     *ebpf.VariableSpec `ebpf:"unused_attempt"`
@@ -312,6 +315,7 @@ type AccHashVariableSpecs struct {
 	UnusedProcess     *ebpf.VariableSpec `ebpf:"unused_process"`
 	UnusedRepeated    *ebpf.VariableSpec `ebpf:"unused_repeated"`
 	UnusedRepeatedKey *ebpf.VariableSpec `ebpf:"unused_repeated_key"`
+	UnusedShed        *ebpf.VariableSpec `ebpf:"unused_shed"`
 	UnusedUnixTarget  *ebpf.VariableSpec `ebpf:"unused_unix_target"`
 	UnusedUring       *ebpf.VariableSpec `ebpf:"unused_uring"`
 	UnusedUringEnd    *ebpf.VariableSpec `ebpf:"unused_uring_end"`
@@ -436,6 +440,7 @@ type AccHashVariables struct {
 	PlacesFull        *ebpf.Variable `ebpf:"places_full"`
 	PolledFlag        *ebpf.Variable `ebpf:"polled_flag"`
 	Selecting         *ebpf.Variable `ebpf:"selecting"`
+	Shedding          *ebpf.Variable `ebpf:"shedding"`
 	SteeredNoted      *ebpf.Variable `ebpf:"steered_noted"`
 	Unfollowed        *ebpf.Variable `ebpf:"unfollowed"`
 	UnusedAttempt     *ebpf.Variable `ebpf:"unused_attempt"`
@@ -457,6 +462,7 @@ type AccHashVariables struct {
 	UnusedProcess     *ebpf.Variable `ebpf:"unused_process"`
 	UnusedRepeated    *ebpf.Variable `ebpf:"unused_repeated"`
 	UnusedRepeatedKey *ebpf.Variable `ebpf:"unused_repeated_key"`
+	UnusedShed        *ebpf.Variable `ebpf:"unused_shed"`
 	UnusedUnixTarget  *ebpf.Variable `ebpf:"unused_unix_target"`
 	UnusedUring       *ebpf.Variable `ebpf:"unused_uring"`
 	UnusedUringEnd    *ebpf.Variable `ebpf:"unused_uring_end"`

@@ -254,6 +254,7 @@ struct counters {
 	u64 hits[NUM_PROBES];
 	u64 lost[NUM_PROBES];
 	u64 no_attempt; /* entries for which the kernel gave no memory to note the attempt */
+	u64 shed;       /* of lost, those that the recorder's bounds left out */
 };
 
 /* Set by the recorder. */
@@ -272,6 +273,9 @@ volatile u32 moves_told = 0;           /* fexit_migrate_sock is there */
 volatile u32 watch = 0;                /* what sys_exit is to look for */
 enum watch_for { WATCH_RETURNS = 1, WATCH_BEFORE = 2, WATCH_DENIED = 4, WATCH_ENDING = 8 };
 EXPORT(watch_for);
+volatile u32 shedding = 0;             /* what is left out, since acc takes more than it may */
+enum shed { SHED_LIFE = 1, SHED_FAILURES = 2 };
+EXPORT(shed);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

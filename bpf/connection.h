@@ -91,9 +91,11 @@ static __always_inline struct life_event *reserve_life(u32 probe, u8 kind, u8 ho
 	if (!c || watch & WATCH_ENDING)
 		return 0;
 	seq = add_one(&c->hits[probe]);
-	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	e = shedding & SHED_LIFE ? 0 : bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e) {
 		__sync_fetch_and_add(&c->lost[probe], 1);
+		if (shedding & SHED_LIFE)
+			__sync_fetch_and_add(&c->shed, 1);
 		return 0;
 	}
 	__builtin_memset(e, 0, sizeof(*e));

@@ -90,6 +90,8 @@ static __noinline u32 over_rate(u64 now)
 	u64 *process = bucket_of(bpf_get_current_pid_tgid() >> 32, 0);
 	u64 *user = bucket_of((u32)bpf_get_current_uid_gid(), GUARD_BUCKETS);
 
+	if (shedding & SHED_FAILURES)
+		return OVER_PROCESS;
 	if (!process || !user)
 		return OVER_NOTHING;
 	if (*process > now + guard_burst)
@@ -113,7 +115,7 @@ static __noinline u32 call_failed(void)
 	u64 now = bpf_ktime_get_boot_ns();
 	u32 over;
 
-	if (!guard_step)
+	if (!guard_step && !(shedding & SHED_FAILURES))
 		return OVER_NOTHING;
 	over = over_rate(now);
 	if (over) {

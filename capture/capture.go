@@ -8,6 +8,7 @@
 package capture
 
 import (
+	"errors"
 	"io"
 	"os"
 	"time"
@@ -56,6 +57,8 @@ type Options struct {
 	CommandOut *os.File      // its standard output; nil: the recorder's own
 	FailedRate int           // failed calls of a process a second that are recorded one by one; 0: 1000, below: all are
 	Select     Selection     // what is recorded; the zero value: everything
+	MaxCPU     float64       // part of one CPU that the recorder may use: beyond, it leaves out a part; 0: no bound
+	MaxMemory  int64         // bytes of memory that it may have: the same; 0: no bound
 	Confine    bool          // when it records, give up for the whole process, for good, what recording needs no longer
 	Args       []string      // the recorder's command line, for the header
 	Tool       string        // "acc VERSION", for the header
@@ -63,6 +66,7 @@ type Options struct {
 	// called with what the recorder does before it is ready and after it has stopped, in a few words
 	Phase  func(string)
 	Ready  func(Started) // called once, when all probes are live, before Command starts
+	Warn   func(string)  // called with what changes while it records, a sentence; nil: only the capture says so
 	Status func(Status)  // called about once a second by the recording goroutine
 
 	Control *Control // asks the running recording; nil: nobody does
@@ -80,6 +84,7 @@ type Options struct {
 
 	stall      func()        // test: called before the ring is read, to make it overflow
 	startWatch time.Duration // test: instead of the constant
+	calm       time.Duration // test: instead of calmFor
 }
 
 // Started says how the recording began.
@@ -113,6 +118,9 @@ type Result struct {
 	CommandExit int   // exit status of Command, 128 + signal if one ended it; -1 without a command
 }
 
+// ErrNotBegun is the error of Record where its context ends before anything is recorded.
+var ErrNotBegun = errors.New("interrupted before the recording began")
+
 // PhaseStopping is what Options.Phase is called with when the recording ends.
 const PhaseStopping = "stopping"
 
@@ -130,6 +138,11 @@ type EnvError struct {
 }
 
 func (e *EnvError) Error() string { return e.Cause }
+
+// EndedError as the cause of the context of Record says why the recording ends, in order: END has both.
+type EndedError struct{ Reason, Detail string }
+
+func (e *EndedError) Error() string { return e.Detail }
 
 // OutputError as the cause of the context of Record (context.WithCancelCause) says that the recording
 // ends because its output is lost. END then gives it as an error, and Record returns it.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -78,7 +79,7 @@ func (s *session) close(why, detail string) error {
 	if err := s.queues.record(s.writer); err != nil {
 		return errors.Join(detachErr, err)
 	}
-	hits, lost, noAttempt, err := s.a.counters()
+	hits, lost, more, err := s.a.counters()
 	if err != nil {
 		return errors.Join(detachErr, err)
 	}
@@ -106,7 +107,7 @@ func (s *session) close(why, detail string) error {
 		}
 		s.total(&end, i, counts{seen, lost[i] + s.ledger.refused[i], filtered[i], s.guard.sums[i], s.a.missed[i]})
 	}
-	s.rest(&end, noAttempt, s.a.unseen)
+	s.rest(&end, more, s.a.unseen)
 	if not := s.a.notFollowed(); not != "" && end.Detail == "" {
 		end.Detail = not
 	}
@@ -121,7 +122,12 @@ func (s *session) close(why, detail string) error {
 	}
 	end.SimultaneousOpens, end.UnixRefused = s.sinceBefore(end.SimultaneousOpens, end.UnixRefused)
 	end.Unread, end.Cost = s.witness.unreadSpaces(), s.a.cost()
-	end.Blocked, end.BlockedKnown = s.a.blocked(func() bool { return time.Now().After(deadline) })
+	last := format.Snapshot{Final: true, Listeners: slices.Clone(shot.Listeners)}
+	last.Blocked, end.BlockedKnown = s.a.blocked(func() bool { return time.Now().After(deadline) })
+	if err := s.a.choose(&s.o.Select, &last); err != nil {
+		return err
+	}
+	end.Blocked = last.Blocked
 	s.end = s.sum(end)
 	return errors.Join(detachErr, s.writer.Close(end))
 }

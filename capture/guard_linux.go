@@ -40,8 +40,10 @@ func (o *Options) failedRate() uint32 {
 // setGuard sets up the programs before they are loaded.
 func setGuard(o *Options, spec *ebpf.CollectionSpec) error {
 	rate := o.failedRate()
-	if rate == 0 {
+	if rate == 0 && !o.limited() {
 		spec.Maps["repeats"].MaxEntries = 1
+	}
+	if rate == 0 {
 		return nil
 	}
 	step := uint64(time.Second) / uint64(rate)

@@ -89,6 +89,9 @@ func (s *session) nextTick() time.Time {
 	if due := s.nextRotation(); !due.IsZero() && due.Before(next) {
 		next = due
 	}
+	if measure := s.budget.measured.Add(measureEvery); s.o.limited() && measure.Before(next) {
+		next = measure
+	}
 	if told := s.told.Add(statusEvery); s.o.Status != nil && told.Before(next) {
 		next = told
 	}
@@ -108,7 +111,7 @@ func (s *session) tick() error {
 	if err := s.watcher.update(now); err != nil {
 		return err
 	}
-	if err := s.lookForWaiting(now); err != nil {
+	if err := errors.Join(s.lookForWaiting(now), s.keepBudget(now)); err != nil {
 		return err
 	}
 	if !s.writer.Pending() {

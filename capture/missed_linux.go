@@ -71,12 +71,18 @@ func missedBy(l link.Link, prog *ebpf.Program, p probe, profile map[string]uint6
 	return missed
 }
 
+// moreCounts are counts of the kernel that are of no probe.
+type moreCounts struct {
+	noAttempt uint64 // entries that found no memory
+	shed      uint64 // of the lost events, those that the recorder's bounds left out
+}
+
 // counters reads the kernel's counts: hits and failed reservations of each probe
-// on each CPU, and entries that found no memory.
-func (a *attached) counters() (hits map[uint32][numProbes]uint64, lost [numProbes]uint64, noAttempt uint64, err error) {
+// on each CPU, and others.
+func (a *attached) counters() (hits map[uint32][numProbes]uint64, lost [numProbes]uint64, more moreCounts, err error) {
 	var perCPU []bpf.AccCounters
 	if err := a.collection.Maps["counts"].Lookup(uint32(0), &perCPU); err != nil {
-		return nil, lost, 0, fmt.Errorf("read counters: %w", err)
+		return nil, lost, more, fmt.Errorf("read counters: %w", err)
 	}
 	hits = map[uint32][numProbes]uint64{}
 	for cpu, c := range perCPU {
@@ -84,9 +90,10 @@ func (a *attached) counters() (hits map[uint32][numProbes]uint64, lost [numProbe
 		for i, n := range c.Lost {
 			lost[i] += n
 		}
-		noAttempt += c.NoAttempt
+		more.noAttempt += c.NoAttempt
+		more.shed += c.Shed
 	}
-	return hits, lost, noAttempt, nil
+	return hits, lost, more, nil
 }
 
 // simultaneousOpens reads how many sockets of connect() got a SYN, by network namespace.

@@ -48,6 +48,13 @@ type clientQueue struct {
 // start begins to follow the queues.
 func (c *queues) start() { c.by = map[uint64]*clientQueue{} }
 
+// stop follows no queue any more.
+func (c *queues) stop() {
+	c.by, c.all, c.due = nil, nil, time.Time{}
+	c.last = [len(c.last)]*clientQueue{}
+	c.close()
+}
+
 // close ends looking: what was found can be taken then.
 func (c *queues) close() {
 	if c.looker != nil {

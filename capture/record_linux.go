@@ -50,16 +50,19 @@ func Record(ctx context.Context, w io.Writer, o Options) (Result, error) {
 	}
 	defer func() { space.release() }()
 	o.phase("loading probes")
-	a, err := startProbes(&o)
+	a, err := startUntil(ctx, &o)
 	if err != nil {
 		return r, explain(err)
 	}
 	defer a.close()
 	debug.FreeOSMemory() // what reading the kernel's types took is several times what recording takes
 	o.phase("listing what listens")
-	s, err := newSession(w, &o, a, space)
+	s, err := newSession(ctx, w, &o, a, space)
 	if err != nil {
 		return r, err
+	}
+	if ctx.Err() != nil {
+		return r, ErrNotBegun
 	}
 	defer s.calls.close()
 	defer s.queues.close()
@@ -71,6 +74,30 @@ func Record(ctx context.Context, w io.Writer, o Options) (Result, error) {
 		r.Files, r.Last, space = int(x.set.File), x.w, x.space
 	}
 	return r, err
+}
+
+// startUntil is startProbes; when ctx ends first, what that starts is closed when it is there, and nobody waits.
+func startUntil(ctx context.Context, o *Options) (*attached, error) {
+	type started struct {
+		a   *attached
+		err error
+	}
+	done := make(chan started, 1)
+	go func() {
+		a, err := startProbes(o)
+		done <- started{a, err}
+	}()
+	select {
+	case s := <-done:
+		return s.a, s.err
+	case <-ctx.Done():
+		go func() {
+			if s := <-done; s.a != nil {
+				s.a.close()
+			}
+		}()
+		return nil, ErrNotBegun
+	}
 }
 
 // session is one recording. One goroutine runs it.
@@ -95,6 +122,7 @@ type session struct {
 	queues        queues
 	witness       witness
 	guard         guard
+	budget        budget
 	watcher       *watcher // nil until the snapshot is taken
 	rotation      *rotation
 	event         format.Event
@@ -116,7 +144,7 @@ type session struct {
 }
 
 // newSession writes the header that describes the probes, and what they saw by now.
-func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, error) {
+func newSession(ctx context.Context, w io.Writer, o *Options, a *attached, space *room) (*session, error) {
 	s := &session{o: o, a: a, commandExit: -1, wait: batchWait}
 	if err := describeHost(&s.header); err != nil {
 		return nil, err
@@ -158,7 +186,7 @@ func newSession(w io.Writer, o *Options, a *attached, space *room) (*session, er
 	s.processes.write = func(p format.Process) error {
 		return errors.Join(s.witness.meet(&p), s.writer.Process(p))
 	}
-	blocked, err := s.snapshot()
+	blocked, err := s.snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -213,9 +241,9 @@ func writerOptions(o *Options, id string, space *room) (w format.WriterOptions) 
 
 // snapshot records what listens and who sits in accept, and gives those of whose
 // calls no entry was seen.
-func (s *session) snapshot() ([]format.Blocked, error) {
+func (s *session) snapshot(ctx context.Context) ([]format.Blocked, error) {
 	deadline := time.Now().Add(2 * time.Second)
-	late := func() bool { return time.Now().After(deadline) }
+	late := func() bool { return time.Now().After(deadline) || ctx.Err() != nil }
 	blocked, blockedKnown := s.a.blocked(late)
 	shot := s.a.snapshot(false, late)
 	shot.Blocked, shot.BlockedKnown = blocked, blockedKnown
@@ -255,6 +283,7 @@ func (s *session) snapshot() ([]format.Blocked, error) {
 func (s *session) run(ctx context.Context) error {
 	s.started = time.Now()
 	s.flushed, s.clocked, s.told = s.started, s.started, s.started
+	s.startBudget()
 	if s.o.Ready != nil {
 		list, _ := s.a.describe(s.o)
 		s.o.Ready(Started{Mode: s.a.mode, Probes: list, Note: s.a.note, Listeners: s.listeners, Ports: s.ports})
@@ -324,6 +353,9 @@ func (s *session) run(ctx context.Context) error {
 			err = errors.Join(err, closing)
 		}
 		return err
+	}
+	if ended := new(EndedError); errors.As(context.Cause(stop), &ended) {
+		return s.close(ended.Reason, ended.Detail)
 	}
 	if lost := new(OutputError); errors.As(context.Cause(stop), &lost) {
 		return errors.Join(lost, s.close("error", lost.Error()))

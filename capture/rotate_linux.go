@@ -44,6 +44,7 @@ type accounted struct {
 	totals       [numProbes]format.ProbeTotal
 	lost         uint64
 	noAttempt    uint64
+	shed         uint64
 	simultaneous []format.SimultaneousOpens
 	refused      []format.UnixRefused
 	unseen       uint64
@@ -196,6 +197,9 @@ func (s *session) changeFile(n *nextFile) error {
 	s.repeats, s.repeatedCalls, s.lives = repeats{}, repeatedCalls{}, lives{} // they name events of the other file
 	s.processes.nextFile()
 	s.queues.nextFile()
+	if err := s.sayAgain(); err != nil {
+		return err
+	}
 	done := make(chan *lists, 1)
 	r.lists = done
 	procs := maps.Clone(s.witness.procs)
@@ -242,7 +246,7 @@ func (s *session) endFile(n *nextFile) error {
 		end.Detail, end.Clean = s.off, false
 	}
 	missed, unseen := s.a.missedNow()
-	hits, _, noAttempt, err := s.a.counters()
+	hits, _, more, err := s.a.counters()
 	if err != nil {
 		return err
 	}
@@ -258,7 +262,7 @@ func (s *session) endFile(n *nextFile) error {
 	for i := range probes {
 		s.total(&end, i, counts{settled[i], s.ledger.written[i], filtered[i], s.guard.sums[i], missed[i]})
 	}
-	s.rest(&end, noAttempt, unseen)
+	s.rest(&end, more, unseen)
 	if end.SimultaneousOpens, err = s.a.simultaneousOpens(); err == nil {
 		end.UnixRefused, err = s.a.unixRefused()
 	}
@@ -289,6 +293,7 @@ func (s *session) endFile(n *nextFile) error {
 func (s *session) sum(end format.End) format.End {
 	if r := s.rotation; r != nil {
 		end.Lost += r.before.lost
+		end.Shed = r.before.shed
 		end.Totals = append([]format.ProbeTotal{}, r.before.totals[:]...)
 		for i, p := range probes {
 			end.Totals[i].Hook, end.Totals[i].Kind, end.Totals[i].Own = p.hook, p.kind, s.a.own[i]
@@ -328,18 +333,19 @@ func (s *session) total(end *format.End, i int, now counts) {
 }
 
 // rest adds counts that are of no event to a file's END.
-func (s *session) rest(end *format.End, noAttempt, unseen uint64) {
+func (s *session) rest(end *format.End, more moreCounts, unseen uint64) {
 	before := &accounted{}
 	if s.rotation != nil {
 		before = &s.rotation.before
 	}
-	if n := noAttempt - before.noAttempt; n > 0 {
+	if n := more.noAttempt - before.noAttempt; n > 0 {
 		end.Detail = fmt.Sprintf("for %d attempts the kernel gave no memory to note them", n)
 	}
 	if end.UnixCounted = s.a.has(noUnixRefused); end.UnixCounted {
 		end.UnixUnseen = unseen - min(unseen, before.unseen)
 	}
-	before.noAttempt, before.unseen = noAttempt, max(unseen, before.unseen)
+	end.Shed = min(more.shed-before.shed, end.Lost)
+	before.noAttempt, before.shed, before.unseen = more.noAttempt, before.shed+end.Shed, max(unseen, before.unseen)
 }
 
 // sinceBefore leaves out of counts what the files before have told of them.

@@ -49,6 +49,7 @@ type recording struct {
 	losses  []format.Loss
 	shots   []format.Snapshot
 	clocks  []format.Clock // pairs between the start and the end
+	marks   []format.Mark
 	counted []format.Counted
 	procs   map[uint32]format.Process
 	result  Result
@@ -107,6 +108,7 @@ func (r *recording) read(t *testing.T, in io.Reader) {
 		r.shots = append(r.shots, b.Snapshots...)
 		r.clocks = append(r.clocks, b.Clocks...)
 		r.counted = append(r.counted, b.Counted...)
+		r.marks = append(r.marks, b.Marks...)
 		if b.End != nil {
 			end := *b.End
 			r.end = &end

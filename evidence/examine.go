@@ -108,6 +108,9 @@ func ByEnd(h *format.Header, end *format.End) audit.Recording {
 	}
 	if r.Lost > 0 {
 		r.Why = append(r.Why, humanize.Lost(r.Lost))
+		if end.Shed > 0 {
+			r.Why = append(r.Why, humanize.Shed(end.Shed))
+		}
 	}
 	for _, t := range end.Totals {
 		r.Missed += t.Missed

@@ -139,6 +139,7 @@ func addEnd(sum, end *format.End) *format.End {
 	}
 	next.Events += sum.Events
 	next.Lost += sum.Lost
+	next.Shed += sum.Shed
 	next.UnixUnseen += sum.UnixUnseen
 	if !sum.Clean {
 		next.Clean, next.Detail = false, sum.Detail

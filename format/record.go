@@ -409,9 +409,11 @@ type End struct {
 	Reason string `msgpack:"reason" json:"reason"`
 	Detail string `msgpack:"detail" json:"detail"` // more about it, "" if there is no more to say
 	// everything that was seen was written or counted as lost
-	Clean        bool         `msgpack:"clean" json:"clean"`
-	Events       uint64       `msgpack:"events" json:"events"` // events in the capture
-	Lost         uint64       `msgpack:"lost" json:"lost"`     // sum of Totals[].Lost
+	Clean  bool   `msgpack:"clean" json:"clean"`
+	Events uint64 `msgpack:"events" json:"events"` // events in the capture
+	Lost   uint64 `msgpack:"lost" json:"lost"`     // sum of Totals[].Lost
+	// of Lost, events that were left out to keep the recorder within bounds: acc record --max-cpu, --max-memory
+	Shed         uint64       `msgpack:"shed,omitempty" json:"shed"`
 	Totals       []ProbeTotal `msgpack:"totals" json:"totals"`
 	Blocked      []Blocked    `msgpack:"blocked" json:"blocked"`             // who sat in accept at the end
 	BlockedKnown bool         `msgpack:"blocked_known" json:"blocked_known"` // the list is complete

@@ -335,6 +335,8 @@ func incomplete(c *Capture) []found {
 	switch {
 	case c.Lost > 0 && c.EndReason == format.EndDiskFull:
 		next = "record again with more room on the disk; acc info says what was lost, and where"
+	case c.Lost > 0 && c.Shed >= c.Lost:
+		next = "record again with a larger --max-cpu or --max-memory, or a part of the host (--port, --unit ...)"
 	case c.Lost > 0:
 		next = "record again with a larger --ring-size; acc info says what was lost, and where"
 	}

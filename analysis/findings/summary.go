@@ -31,6 +31,7 @@ type Capture struct {
 	Complete  bool
 	Caveats   []string // ids of those that keep it from being complete
 	Lost      uint64   // events
+	Shed      uint64   // of them, left out to keep the recorder within bounds
 	EndReason string
 	Gap       stats.Mark // what was read last when a loss came
 

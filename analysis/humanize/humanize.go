@@ -110,6 +110,11 @@ func Were(n uint64) string {
 // Lost says how many events were lost.
 func Lost(n uint64) string { return Plural(n, "event") + " lost" }
 
+// Shed says how many of the lost events acc left out itself.
+func Shed(n uint64) string {
+	return Count(n) + " of these left out to keep within --max-cpu or --max-memory"
+}
+
 // Counted says how many failed calls have no events.
 func Counted(n uint64) string {
 	return Plural(n, "failed call") + " counted instead of recorded one by one (the rate guard)"

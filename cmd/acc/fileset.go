@@ -161,6 +161,31 @@ func (s *fileSet) makeRoom() {
 	}
 }
 
+// dropOldest removes the oldest file that is no longer written; false: there is none.
+func (s *fileSet) dropOldest() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.old) == 0 {
+		return false
+	}
+	oldest := s.old[0]
+	if err := s.remove(oldest.base); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(s.errOut, "acc: can't remove %s: %s\n", format.Quote(oldest.base), format.Quote(err.Error()))
+	}
+	s.old = s.old[1:]
+	return true
+}
+
+// bytes is how much the files have that are no longer written.
+func (s *fileSet) bytes() (sum int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.old {
+		sum += f.size
+	}
+	return sum
+}
+
 // remove removes a file that no acc writes.
 func (s *fileSet) remove(base string) error {
 	f, err := s.root.OpenFile(base, os.O_RDONLY|noFollow|noWait, 0)

@@ -5,6 +5,7 @@ package main
 // This file has what output needs of systems that are not UNIX.
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -54,3 +55,6 @@ func lockFile(*os.File) (taken bool) { return false }
 
 // asCaller changes nothing here.
 func asCaller(cmd *exec.Cmd) *exec.Cmd { return cmd }
+
+// freeSpace is not known here.
+func freeSpace(string) (int64, error) { return 0, errors.ErrUnsupported }

@@ -98,3 +98,12 @@ func asCaller(cmd *exec.Cmd) *exec.Cmd {
 	}
 	return cmd
 }
+
+// freeSpace is how many bytes a user without rights can write in a folder.
+func freeSpace(folder string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(folder, &st); err != nil {
+		return 0, err
+	}
+	return int64(min(uint64(st.Bavail), 1<<40)) * int64(st.Bsize), nil //nolint:unconvert // types differ between systems
+}

@@ -43,6 +43,7 @@ type recordOptions struct {
 
 	rotate rotateOptions
 	flight ringOptions
+	bounds boundOptions
 	name   string
 	given  func(flag string) bool
 }
@@ -97,6 +98,14 @@ at most, a tenth of the ring, or 16 MiB. What lasts over several files dumps onc
 With --exec CMD, a shell that acc starts at its beginning runs CMD for each complete dump. The
 folder is its last argument, and $ACC_DUMP; $ACC_WHY is the reason. CMD has the rights of the
 user who called sudo. At its end acc waits 30 seconds for CMD.
+
+With --min-free SIZE acc leaves that much of the disk free. It removes the oldest files of the
+recording, if it has several, and then ends it cleanly, with exit code 5; --min-free SIZE,end
+ends it at once. With --max-cpu or --max-memory, when acc takes more than that (CPU time over
+5 seconds), it first stops recording the life of connections, and counts those events as lost.
+If that is not enough, it counts failed calls instead of recording them. Accepted connections
+are always recorded. When acc has taken less than half for 30 seconds, it goes back a step. Each
+step is a mark in the capture, and a line on standard error.
 
 SIGUSR1 prints a status line. With --name NAME, acc ctl controls the recording: status, marks,
 dumps, another file, end. Under systemd with Type=notify, acc is ready when the probes have
@@ -169,6 +178,7 @@ can be --checkpoint-every older than the end of the file; it does not show a cha
 	addSelectFlags(cmd, &o.selects)
 	o.rotate.flags(cmd)
 	o.flight.flags(cmd)
+	o.bounds.flags(cmd)
 	f.StringVar(&o.name, "name", "",
 		"let acc ctl control this recording under the `NAME`, by the socket /run/acc/NAME.sock")
 	values(cmd, "name")
@@ -190,7 +200,7 @@ can be --checkpoint-every older than the end of the file; it does not show a cha
 	group(cmd, "What to record", "events", "no-causes", "denied", "failed-rate", "probe",
 		"ring-size")
 	group(cmd, "Flight recorder", "ring", "after", "on", "exec", "cooldown", "max-dumps")
-	group(cmd, "While it runs", "name")
+	group(cmd, "While it runs", "name", "min-free", "max-cpu", "max-memory")
 	group(cmd, "When to end", "duration", "count")
 	group(cmd, "Evidence", "checkpoint", "checkpoint-every")
 	return cmd
@@ -267,6 +277,11 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		return &usageError{errors.New("--on looks for causes in what was recorded, which --to makes unreadable here"),
 			"without --on, or without --to"}
 	}
+	if err := o.bounds.read(c.RingBytes, limits != (rotateLimits{})); err != nil {
+		return err
+	}
+	c.MaxCPU, c.MaxMemory = o.bounds.cpuPart, o.bounds.memoryBytes
+	c.Warn = func(text string) { fmt.Fprintf(errOut, "acc: %s\n", format.Quote(text)) }
 	out, set, err := o.create(limits, errOut)
 	if errors.Is(err, fs.ErrPermission) {
 		err = cmp.Or(capture.Check(), err) // what is in the way of both
@@ -323,6 +338,9 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		}
 		manager.send("READY=1\nSTATUS=recording to " + fileName(out.name))
 		followed = manager.follow(recording, c.Control)
+		if !line.terminal { // which asks each second anyway
+			go line.sayQuiet(recording, c.Control)
+		}
 	}
 	var flight *flightRecorder
 	if ring.isRing() {
@@ -334,6 +352,7 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		}
 		flight.dumpAtSignal(recording)
 	}
+	o.bounds.watchFree(recording, set, o.output, errOut, end)
 	var server *controlServer
 	if o.name != "" {
 		if server, err = newControlServer(o.name); err != nil {
@@ -402,6 +421,9 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 // create makes the file of the recording, or the first one of several; set is nil where it is one.
 func (o *recordOptions) create(l rotateLimits, errOut io.Writer) (out *output, set *fileSet, err error) {
 	if l == (rotateLimits{}) {
+		if err := o.bounds.roomFor("", 0, nil, o.output); err != nil {
+			return nil, nil, err
+		}
 		out, err = createOutput(o.output, o.force, capture.Check)
 		return out, nil, err
 	}
@@ -409,6 +431,13 @@ func (o *recordOptions) create(l rotateLimits, errOut io.Writer) (out *output, s
 		return nil, nil, err
 	}
 	if set, err = newFileSet(o.output, errOut); err != nil {
+		return nil, nil, err
+	}
+	flag := "--max-total " + o.rotate.total
+	if len(o.flight.ring) > 0 {
+		flag = "--ring " + strings.Join(o.flight.ring, ",")
+	}
+	if err := o.bounds.roomFor(flag, l.total, set, o.output); err != nil {
 		return nil, nil, err
 	}
 	set.files, set.total, set.reserve = l.files, l.total, l.size+l.size/4

@@ -4,6 +4,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -43,6 +44,9 @@ func summary(w io.Writer, out *output, set *fileSet, r *capture.Result, selected
 		fmt.Fprintf(w, "acc: of what was selected nothing was lost\n")
 	case r.End.Lost == 0 && missed == 0:
 		fmt.Fprintf(w, "acc: nothing was lost\n")
+	case r.End.Shed >= r.End.Lost && r.End.Lost > 0:
+		fmt.Fprintf(w, "acc: LEFT OUT %s, to keep within --max-cpu or --max-memory; marks in the capture say when\n",
+			humanize.Plural(r.End.Lost, "event"))
 	case r.End.Lost > 0:
 		fmt.Fprintf(w, "acc: LOST %s: the ring buffer was full; --ring-size makes it larger\n",
 			humanize.Plural(r.End.Lost, "event"))
@@ -105,14 +109,31 @@ func (l *statusLine) show(s capture.Status) {
 	if s.Events == 0 && s.Elapsed >= quietTime && !l.quiet {
 		l.quiet = true
 		l.clear()
-		what := "nobody called accept, and nobody connected"
-		if l.selected {
-			what = "nothing happened that is selected"
-		}
-		fmt.Fprintf(l.w, "acc: no event in %s: %s (the probes were tested when acc began)\n", quietTime, what)
+		l.nothing()
 	}
 	fmt.Fprintf(l.w, "\r\x1b[K%s", statusText(s, l.last))
 	l.last, l.shown = s, true
+}
+
+// nothing says that nothing happened yet.
+func (l *statusLine) nothing() {
+	what := "nobody called accept, and nobody connected"
+	if l.selected {
+		what = "nothing happened that is selected"
+	}
+	fmt.Fprintf(l.w, "acc: no event in %s: %s (the probes were tested when acc began)\n", quietTime, what)
+}
+
+// sayQuiet says so once, if nothing happens at first.
+func (l *statusLine) sayQuiet(ctx context.Context, recording *capture.Control) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(quietTime):
+	}
+	if s, err := recording.Status(); err == nil && s.Events == 0 {
+		l.nothing()
+	}
 }
 
 func (l *statusLine) clear() {

@@ -106,7 +106,7 @@ var recordRules = rulesOf(map[how][]string{
 		"Gap.next", "Gap.events", "Gap.offset", "Gap.bytes",
 		"Repaired.bytes", "Repaired.sha256", "Repaired.tool", "Repaired.verdict", "Repaired.places", "Repaired.lost",
 		"Repaired.events", "Repaired.ended",
-		"End.clean", "End.events", "End.lost", "End.blocked_known", "End.unix_counted", "End.unix_unseen",
+		"End.clean", "End.events", "End.lost", "End.shed", "End.blocked_known", "End.unix_counted", "End.unix_unseen",
 		"ProbeTotal.hook", "ProbeTotal.kind", "ProbeTotal.seen", "ProbeTotal.recorded", "ProbeTotal.lost",
 		"ProbeTotal.own", "ProbeTotal.missed", "ProbeTotal.filtered", "ProbeTotal.counted", "Header.failed_rate",
 		"Counted.from_ns", "Counted.to_ns", "Counted.hook", "Counted.calls", "Counted.entries", "Counted.ret", "Counted.pid",
