@@ -151,3 +151,21 @@ func globAll(dir string) []string {
 	names, _ := filepath.Glob(filepath.Join(dir, "*.acc"))
 	return names
 }
+
+// TestOverflower fills an accept queue of 1 for some seconds: a helper for a flight recorder's demonstration by hand.
+func TestOverflower(t *testing.T) {
+	if os.Getenv("ACC_OVERFLOW") == "" {
+		t.Skip("ACC_OVERFLOW: fills a queue")
+	}
+	lfd, addr := listen(t, unix.AF_INET, 1)
+	defer unix.Close(lfd)
+	for range 20 {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		_ = unix.Connect(fd, addr)
+	}
+	time.Sleep(5 * time.Second)
+}

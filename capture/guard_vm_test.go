@@ -27,6 +27,9 @@ func TestFlooder(t *testing.T) {
 		t.Skip("is started by TestVMFlood")
 	}
 	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if port, _ := strconv.Atoi(os.Getenv("ACC_FLOOD_PORT")); err == nil && port > 0 {
+		err = unix.Bind(l, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: port})
+	}
 	if err == nil {
 		err = unix.Listen(l, 8)
 	}

@@ -89,6 +89,9 @@ func (s *session) nextTick() time.Time {
 	if due := s.nextRotation(); !due.IsZero() && due.Before(next) {
 		next = due
 	}
+	if renew := s.renewed.Add(renewEvery); len(s.o.Select.Cgroups) > 0 && renew.Before(next) {
+		next = renew
+	}
 	if measure := s.budget.measured.Add(measureEvery); s.o.limited() && measure.Before(next) {
 		next = measure
 	}
@@ -114,12 +117,15 @@ func (s *session) tick() error {
 	if err := errors.Join(s.lookForWaiting(now), s.keepBudget(now)); err != nil {
 		return err
 	}
+	if now.Sub(s.renewed) >= renewEvery {
+		s.renewed = now
+		s.a.renew(&s.o.Select)
+	}
 	if !s.writer.Pending() {
 		s.flushed = now // a frame lives from its first event
 	}
 	if now.Sub(s.flushed) >= flushEvery {
 		s.flushed = now
-		s.a.renew(&s.o.Select)
 		if err := errors.Join(s.writeLosses(), s.counted(false)); err != nil {
 			return err
 		}

@@ -23,6 +23,7 @@ const (
 	flushEvery  = time.Second      // a crash loses no more
 	clockEvery  = 10 * time.Second // between clock pairs
 	statusEvery = time.Second
+	renewEvery  = time.Second            // cgroups that are made anew are looked for
 	batchWait   = 100 * time.Millisecond // events gather for so long before they are read
 )
 
@@ -131,6 +132,7 @@ type session struct {
 	started     time.Time
 	flushed     time.Time // when the frame was last ended
 	clocked     time.Time
+	renewed     time.Time // when selected cgroups were looked for last
 	clock       format.Clock
 	told        time.Time // when Status was last called
 	wait        time.Duration

@@ -54,6 +54,12 @@ func startSelectServer(t *testing.T, at, from, name string, attr *syscall.SysPro
 	return s
 }
 
+// end has it end.
+func (s *selectServer) end() {
+	s.in.(io.Closer).Close()
+	_ = s.cmd.Wait()
+}
+
 // ask has it do something, and gives what it says: what it has accepted by then.
 func (s *selectServer) ask(format string, args ...any) (n int) {
 	s.t.Helper()

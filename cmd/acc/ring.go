@@ -87,7 +87,10 @@ func (o *ringOptions) read(
 		return l, files, &usageError{errors.New("--ring keeps and removes files itself"),
 			"leave out --rotate-size, --rotate-every, --rotate-files and --max-total"}
 	}
-	if st, err := os.Stat(out); out == "" || err != nil || !st.IsDir() {
+	if st, err := os.Stat(out); out != "" && errors.Is(err, fs.ErrNotExist) {
+		return l, files, &usageError{fmt.Errorf("the folder %s is not there: --ring keeps its files there, and dumps", out),
+			"make it, or name another one with -o"}
+	} else if out == "" || err != nil || !st.IsDir() {
 		return l, files, &usageError{errors.New("--ring needs a folder for what is kept, and for dumps"),
 			"like -o /var/lib/acc"}
 	}

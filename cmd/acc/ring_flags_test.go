@@ -34,7 +34,7 @@ func TestRingFlags(t *testing.T) {
 		{ringOptions{ring: []string{"1MB"}}, dir, false, "--ring has less than 8MiB"},
 		{ringOptions{ring: []string{"1s"}}, dir, false, "--ring has less than 10s"},
 		{ringOptions{ring: []string{"10m"}, on: []string{"overflow"}}, dir, false, `--on "overflow" is no finding`},
-		{ringOptions{ring: []string{"10m"}}, filepath.Join(dir, "x.acc"), false, "needs a folder"},
+		{ringOptions{ring: []string{"10m"}}, filepath.Join(dir, "x.acc"), false, "is not there: --ring keeps its files there"},
 		{ringOptions{ring: []string{"10m"}}, dir, true, "keeps and removes files itself"},
 	} {
 		c.o.after, c.o.cooldown, c.o.most = "30s", "30s", 20

@@ -143,10 +143,15 @@ func withNear(err error) error {
 		return err
 	}
 	near := nearest(unknown.Name, unknown.All)
+	if unknown.What == "process" {
+		for i, pid := range near {
+			near[i] = fmt.Sprintf("%s (%s)", pid, format.Quote(capture.CommOf(pid)))
+		}
+	}
 	if len(near) == 0 {
 		return &hinted{err, "there is none at all that this user can see"}
 	}
-	hint := "there is: " + strings.Join(near, ", ")
+	hint := "the nearest: " + strings.Join(near, ", ")
 	if n := len(unknown.All) - len(near); n > 0 {
 		hint += fmt.Sprintf(", and %d more", n)
 	}
@@ -319,6 +324,9 @@ func (o *selectOptions) groups(s *capture.Selection) error {
 		}
 		var list []capture.Cgroup
 		for _, w := range x.words {
+			if x.kind == capture.KindPod && !strings.Contains(w, "/") {
+				return &usageError{fmt.Errorf("--pod %q has no namespace", w), "like --pod default/" + w}
+			}
 			found, err := capture.FindCgroups(x.kind, w)
 			if err != nil {
 				return fmt.Errorf("--%s: %w", x.kind, err)
