@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
@@ -84,14 +85,24 @@ func startUntil(ctx context.Context, o *Options) (*attached, error) {
 		err error
 	}
 	done := make(chan started, 1)
+	var gone atomic.Bool // then Phase is not called any more
+	run := *o
+	run.Phase = func(what string) {
+		if !gone.Load() {
+			o.phase(what)
+		}
+	}
 	go func() {
-		a, err := startProbes(o)
+		a, err := startProbes(&run)
 		done <- started{a, err}
 	}()
 	select {
 	case s := <-done:
+		run.Phase = o.Phase
+		*o = run
 		return s.a, s.err
 	case <-ctx.Done():
+		gone.Store(true)
 		go func() {
 			if s := <-done; s.a != nil {
 				s.a.close()

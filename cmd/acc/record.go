@@ -281,7 +281,6 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		return err
 	}
 	c.MaxCPU, c.MaxMemory = o.bounds.cpuPart, o.bounds.memoryBytes
-	c.Warn = func(text string) { fmt.Fprintf(errOut, "acc: %s\n", format.Quote(text)) }
 	out, set, err := o.create(limits, errOut)
 	if errors.Is(err, fs.ErrPermission) {
 		err = cmp.Or(capture.Check(), err) // what is in the way of both
@@ -315,6 +314,10 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		if line.terminal {
 			line.phase(what)
 		}
+	}
+	c.Warn = func(text string) { // by the goroutine that shows the status
+		line.clear()
+		fmt.Fprintf(errOut, "acc: %s\n", format.Quote(text))
 	}
 	if line.terminal { // else nothing wakes the recorder for that
 		c.Status = line.show
