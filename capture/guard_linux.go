@@ -67,6 +67,9 @@ type guard struct {
 	sums  [numProbes]uint64          // in all records
 }
 
+// counts reports whether the programs counted something lately, as far as is known.
+func (g *guard) counts() bool { return g.until != 0 && int64(g.until) >= bootNS()-int64(guardStands) }
+
 // counted records what the programs have counted since it was called last. all: also what can have come after a pause.
 func (s *session) counted(all bool) error {
 	g, maps := &s.guard, s.a.collection.Maps
@@ -74,7 +77,7 @@ func (s *session) counted(all bool) error {
 	if err := s.a.collection.Variables["guard_until"].Get(&until); err != nil {
 		return fmt.Errorf("read what was counted: %w", err)
 	}
-	if until == 0 || until == g.until && !all && int64(until) < bootNS()-int64(guardStands) {
+	if until == 0 || until == g.until && !all && !g.counts() {
 		return nil
 	}
 	g.until = until

@@ -75,7 +75,7 @@ func (s *session) nextTick() time.Time {
 		return time.Now().Add(batchWait) // nothing else is due until the lists are there
 	}
 	next := s.clocked.Add(clockEvery)
-	if flush := s.flushed.Add(flushEvery); s.writer.Pending() && flush.Before(next) {
+	if flush := s.flushed.Add(flushEvery); (s.writer.Pending() || s.guard.counts()) && flush.Before(next) {
 		next = flush
 	}
 	if until := s.watcher.until; s.flushed.Before(until) && until.Before(next) {
@@ -121,7 +121,7 @@ func (s *session) tick() error {
 		s.renewed = now
 		s.a.renew(&s.o.Select)
 	}
-	if !s.writer.Pending() {
+	if !s.writer.Pending() && !s.guard.counts() {
 		s.flushed = now // a frame lives from its first event
 	}
 	if now.Sub(s.flushed) >= flushEvery {
