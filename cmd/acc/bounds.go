@@ -116,6 +116,17 @@ func (o *boundOptions) roomFor(flag string, most int64, set *fileSet, out string
 	return nil
 }
 
+// say says what happens when there is little room.
+func (o *boundOptions) say(w io.Writer) {
+	switch {
+	case o.freeBytes == 0:
+	case o.freeEnds:
+		fmt.Fprintf(w, "acc: it ends when less than %s of the disk is free\n", report.Bytes(o.freeBytes))
+	default:
+		fmt.Fprintf(w, "acc: when less than %s of the disk is free, the oldest files go, then it ends\n", report.Bytes(o.freeBytes))
+	}
+}
+
 // freeEvery is how often the room on the disk is looked at.
 const freeEvery = time.Second
 

@@ -339,6 +339,7 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 		case set != nil:
 			fmt.Fprintf(errOut, "acc: %s\n", limits.says())
 		}
+		o.bounds.say(errOut)
 		manager.send("READY=1\nSTATUS=recording to " + fileName(out.name))
 		followed = manager.follow(recording, c.Control)
 		if !line.terminal { // which asks each second anyway
