@@ -15,9 +15,18 @@ func expandFolders(names []string) (list []string) {
 		if name == "-" || len(files) == 0 {
 			files = []string{name}
 		}
+		if n := len(files) - 1; n > 0 && isEmpty(files[n]) { // opened ahead by a recorder that was killed, or runs
+			fmt.Fprintf(os.Stderr, "acc: %s is left out: nothing was written to it yet\n", fileName(files[n]))
+			files = files[:n]
+		}
 		list = append(list, files...)
 	}
 	return list
+}
+
+func isEmpty(name string) bool {
+	st, err := os.Stat(name)
+	return err == nil && st.Mode().IsRegular() && st.Size() == 0
 }
 
 // capturesIn are the captures of a folder, none if it is none.
