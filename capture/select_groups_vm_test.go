@@ -20,6 +20,9 @@ import (
 // that is started again is, too, though its cgroup is another one and nothing happened in between.
 func TestVMSelectGroups(t *testing.T) {
 	needVM(t)
+	if os.Getenv("ACC_TORTURE") == "" {
+		t.Skip("takes a minute: ACC_TORTURE")
+	}
 	root := t.TempDir()
 	if err := unix.Mount("cgroup2", root, "cgroup2", 0, ""); err != nil {
 		t.Fatal(err)
