@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/acc-project/acc/analysis/stats"
@@ -158,14 +157,17 @@ func (c *Capture) finding(kind Kind, l *Listener, f found) judged {
 		}
 	}
 	j.general = j.Next
-	if _, pid, ok := strings.Cut(f.who, "["); ok && strings.HasSuffix(pid, "]") {
-		j.Next = placeholder.ReplaceAllString(j.Next, strings.TrimSuffix(pid, "]"))
+	if at := named.FindStringSubmatch(f.who); at != nil {
+		j.Next = placeholder.ReplaceAllString(j.Next, at[1])
 	}
 	return j
 }
 
 // placeholder is a process id in what to do.
 var placeholder = regexp.MustCompile(`\bPID\b`)
+
+// named has the id of a process at its end. Its name may be anything, "x[1; rm -rf" too, and next is typed.
+var named = regexp.MustCompile(`\[(\d+)\]$`)
 
 // evidence gives the events that show something, with their times.
 func (c *Capture) evidence(samples []stats.Sample) []Evidence {

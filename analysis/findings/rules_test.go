@@ -419,6 +419,8 @@ func TestNextNamesTheProcess(t *testing.T) {
 		{[]*Listener{l(1, "s[7]")}, "ls /proc/7/fd"},
 		{[]*Listener{l(1, "s[7]"), l(2, "s[7]")}, "ls /proc/7/fd"},
 		{[]*Listener{l(1, "s[7]"), l(2, "s[8]")}, "ls /proc/PID/fd"},
+		{[]*Listener{l(1, "s[1; x[7]")}, "ls /proc/7/fd"},
+		{[]*Listener{l(1, "s[1; x]")}, "ls /proc/PID/fd"},
 		{[]*Listener{{Inode: 1, By: "s[7] and 2 more", Marks: marked(FDExhausted, 1)}}, "ls /proc/PID/fd"},
 	} {
 		c := Capture{Listeners: x.list, Time: func(int64) *time.Time { return nil }, Complete: true}
