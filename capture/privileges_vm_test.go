@@ -77,7 +77,7 @@ func TestVMConfinedChild(t *testing.T) {
 	if err := f.Sync(); err != nil {
 		t.Error(err)
 	}
-	want := uint64(capBPF | capPerfmon | capSysPtrace)
+	want := uint64(capBPF | capPerfmon | capSysPtrace | capDACReadSearch)
 	if n, _ := strconv.Atoi(readLine("/proc/sys/kernel/perf_event_paranoid")); n > 2 {
 		want |= capSysAdmin
 	}

@@ -30,11 +30,13 @@ const (
 //     asking for the connections in other network namespaces at the end, and for their settings.
 //   - SYS_PTRACE: which program a process runs, its namespaces, and who sits in accept.
 //   - KILL: ending a command that changed its user.
-//   - DAC_OVERRIDE, DAC_READ_SEARCH: tracefs, for a user other than root. DAC_OVERRIDE, too: further files in a
+//   - DAC_READ_SEARCH: /proc/PID/syscall, which only the process's own user may open: without it, what a server does
+//     that is not root's, as nearly all are, is not seen. Tracefs, for a user other than root.
+//   - DAC_OVERRIDE: tracefs, for a user other than root; further files in a
 //     folder that is not root's, and files that belong to the user who called sudo.
 //   - CHOWN: giving further files to that user; FOWNER: giving these files second names.
 func keep(command, elsewhere bool, files *Rotate) uint64 {
-	caps := uint64(capBPF | capPerfmon | capSysPtrace)
+	caps := uint64(capBPF | capPerfmon | capSysPtrace | capDACReadSearch)
 	if paranoid() > 2 || elsewhere {
 		caps |= capSysAdmin
 	}
@@ -51,7 +53,7 @@ func keep(command, elsewhere bool, files *Rotate) uint64 {
 		}
 	}
 	if os.Geteuid() != 0 {
-		caps |= capDACOverride | capDACReadSearch
+		caps |= capDACOverride
 	}
 	return caps
 }
