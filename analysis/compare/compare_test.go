@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/acc-project/acc/analysis"
+	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
 )
 
@@ -246,12 +247,17 @@ func TestDoubts(t *testing.T) {
 		if b == nil {
 			q = profileOf(t, other(func(*format.Header) {}))
 			q.Result.Complete = false
+			q.Result.Findings = append(q.Result.Findings, findings.Finding{ID: "incomplete", Severity: findings.Warning},
+				findings.Finding{ID: "clock-unsynchronised", Severity: findings.Notice})
 		} else {
 			q = profileOf(t, b)
 		}
 		d := Compare(profileOf(t, base), q)
 		if d.Comparable || !strings.Contains(strings.Join(d.Why, "\n"), want) {
 			t.Errorf("%q is not said: %q", want, d.Why)
+		}
+		if d.Regression {
+			t.Errorf("%q is called worse: %s", want, texts(d))
 		}
 	}
 	// A capture against itself has no difference beside.

@@ -198,6 +198,9 @@ func findingsOf(p *Profile) map[findingKey]*findings.Finding {
 	list := map[findingKey]*findings.Finding{}
 	for i := range p.Result.Findings {
 		f := &p.Result.Findings[i]
+		if f.ID == findings.Incomplete.ID() || f.ID == findings.ClockFree.ID() {
+			continue // these are about the recording; the host is no worse by them
+		}
 		where := names[[2]uint64{f.Listener, uint64(f.NetNS)}]
 		add := func(id string, x *findings.Finding) {
 			k := findingKey{id, where}

@@ -120,6 +120,9 @@ func IDs() []string { return slices.Clone(ids[:]) }
 // Kind is a kind of finding.
 type Kind int
 
+// ID is the kind's id in text and JSON.
+func (k Kind) ID() string { return ids[k] }
+
 // Marks are the events of a listener that show a finding, by its kind.
 type Marks [NumKinds]*stats.Mark
 
