@@ -33,7 +33,6 @@ type Survey struct {
 	counted    []placed[format.Counted]
 	lossesMore bool // there are more
 	shotFrame  int  // the last frame with a list of what was there when recording began
-	gaps       []int
 }
 
 // placed is a record, and the frame that has it.
@@ -95,9 +94,6 @@ func (s *Survey) add(b *format.Batch) {
 			s.shotFrame = len(s.Frames) - 1
 		}
 	}
-	if len(b.Gaps) > 0 {
-		s.gaps = append(s.gaps, len(s.Frames)-1)
-	}
 	if b.End != nil {
 		end := *b.End
 		s.End = &end
@@ -119,9 +115,6 @@ func Join(list []*Survey) (*Survey, []format.CutFile) {
 		}
 		for _, l := range s.counted {
 			all.counted = append(all.counted, placed[format.Counted]{l.is, base + l.frame})
-		}
-		for _, g := range s.gaps {
-			all.gaps = append(all.gaps, base+g)
 		}
 		all.Clocks.Add(s.Clocks.All())
 		all.Events += s.Events
