@@ -76,11 +76,11 @@ type Difference struct {
 	Text  string  `json:"text"`  // in a sentence
 }
 
-// figure is one that is compared.
+// figure is a figure of both captures, by window.
 type figure struct {
 	kind, subject, name, unit string
 	a, b                      []float64 // by window, NaN: none there
-	mean                      bool      // it is the mean that counts, not the median
+	mean                      bool      // compare means, not medians
 	up                        int       // 1: more is worse, -1: less is worse, 0: neither
 	total                     float64   // events of it in both
 }
@@ -112,7 +112,7 @@ func Compare(a, b *Profile) *Diff {
 	return d
 }
 
-// rank sets findings first, which are the surest, and clients last, which are many.
+// rank puts findings first, because they are the surest, and clients last, because they are many.
 func rank(x *Difference) int {
 	switch x.Kind {
 	case "finding":
@@ -123,7 +123,7 @@ func rank(x *Difference) int {
 	return 1
 }
 
-// effect is how many times its noise a difference is.
+// effect gives a difference as a multiple of its noise.
 func effect(x *Difference) float64 { return math.Abs(x.B-x.A) / math.Max(x.Noise, 1e-9) }
 
 func side(p *Profile) Side {
@@ -136,10 +136,13 @@ func side(p *Profile) Side {
 	return s
 }
 
-// windowOf is the length of windows: a multiple of both captures' buckets, of which the shorter one has 16 to 32;
-// 0: it has fewer than 8.
+// windowOf gives the length of the windows, a multiple of both captures' buckets: the shorter capture has at most 32
+// of them. It is 0 if the shorter capture would have fewer than 8.
 func windowOf(a, b *Profile) int64 {
 	shorter := min(a.Result.Capture.DurationNS, b.Result.Capture.DurationNS)
+	for _, p := range []*Profile{a, b} { // a capture may be idle at its end
+		p.fit(p.Result.Capture.DurationNS)
+	}
 	width := max(a.widthNS, b.widthNS)
 	for shorter/width > mostWindows {
 		width *= 2
@@ -189,17 +192,17 @@ func total(s series) (n float64) {
 	return n
 }
 
-// figuresOf are all that both captures can have.
+// figuresOf gives all figures that both captures can have.
 func figuresOf(a, b *Profile, width int64) (list []figure) {
 	rate := func(kind, subject, name string, x, y series, up int) {
 		if n := total(x) + total(y); n > 0 {
 			list = append(list, figure{kind, subject, name, "per_second", a.rates(x, width), b.rates(y, width), true, up, n})
 		}
 	}
-	subjects := func(kind, name string, x, y *subject, lifes bool) {
+	subjects := func(kind, name string, x, y *subject, life bool) {
 		rate(kind, name, "accepted", x.accepted, y.accepted, 0)
 		rate(kind, name, "failed", x.failed, y.failed, 1)
-		if !lifes {
+		if !life {
 			return
 		}
 		rate(kind, name, "queued", x.arrived, y.arrived, 0)
@@ -248,7 +251,7 @@ func figuresOf(a, b *Profile, width int64) (list []figure) {
 
 func errorName(errno int32) string { return cmp.Or(format.ErrnoName(errno), fmt.Sprint(errno)) }
 
-// both are the names that both have, in order.
+// both gives the names that are in both, in order.
 func both(a, b map[string]*subject) (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(a)) {
 		if b[name] != nil {
@@ -258,7 +261,7 @@ func both(a, b map[string]*subject) (names []string) {
 	return names
 }
 
-// word is a figure in words.
+// word gives a figure in words.
 func word(name string) string {
 	if w := words[name]; w != "" {
 		return w

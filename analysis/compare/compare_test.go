@@ -14,6 +14,7 @@ import (
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/findings"
+	"github.com/acc-project/acc/analysis/pairing"
 	"github.com/acc-project/acc/format"
 )
 
@@ -263,6 +264,26 @@ func TestDoubts(t *testing.T) {
 	// A capture against itself has no difference beside.
 	if d := Compare(profileOf(t, base), profileOf(t, base)); len(d.Differences) > 0 {
 		t.Errorf("a capture differs from itself: %s", texts(d))
+	}
+}
+
+// A profile stays small, whatever is in a capture: one that is idle for a day behind its traffic, and errors that no
+// kernel has.
+func TestProfileIsBounded(t *testing.T) {
+	x := steady
+	list := x.events()
+	d := Compare(profileOf(t, capture(t, list, 0, 30, nil)), profileOf(t, capture(t, list, 0, 24*3600, nil)))
+	if d.A.Windows > maxBuckets || d.B.Windows > maxBuckets {
+		t.Errorf("%d and %d windows", d.A.Windows, d.B.Windows)
+	}
+	p := profileOf(t, capture(t, list, 0, 30, nil))
+	for errno := range int32(10_000) {
+		if err := p.pair(&pairing.Pair{ReturnSeq: 1, Ret: -errno - 1, Errno: errno + 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(p.errors) > maxSubjects || !p.missed {
+		t.Errorf("%d errors are kept; that there were more is known: %v", len(p.errors), p.missed)
 	}
 }
 

@@ -40,7 +40,7 @@ func (l *latencies) halve() {
 	*l = (*l)[:(len(*l)+1)/2]
 }
 
-// sum adds two histograms, either of which can be nil.
+// sum adds b to a, and gives a. A histogram of nothing is nil: then sum gives the other one.
 func sum(a, b *[latencyBins]uint32) *[latencyBins]uint32 {
 	switch {
 	case a == nil:

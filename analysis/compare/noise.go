@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// figures compares all that there are.
+// figures compares each figure.
 func (d *Diff) figures(list []figure) {
 	var ready []figure
 	for _, f := range list {
@@ -37,24 +37,24 @@ func (d *Diff) figures(list []figure) {
 	}
 }
 
-// differs reports whether a difference is one: it is not by chance, of all the figures that were looked at; it is
-// larger than the captures' own noise; and it is large enough to matter.
-func (f *figure) differs(x *Difference, looked int) bool {
+// differs reports whether a difference counts: it is larger than chance explains in so many figures, larger than the
+// captures' own noise, and large enough to matter.
+func (f *figure) differs(x *Difference, figures int) bool {
 	least := leastTime
 	if f.unit == "per_second" {
 		least = leastRate
 	}
 	by := math.Abs(x.B - x.A)
-	return x.P < falseAlarms/float64(looked) && by > noiseTimes*x.Noise && by >= least &&
+	return x.P < falseAlarms/float64(figures) && by > noiseTimes*x.Noise && by >= least &&
 		by >= relative*math.Max(math.Abs(x.A), math.Abs(x.B))
 }
 
-// known are the values that are.
+// known gives the values that are known.
 func known(list []float64) []float64 {
 	return slices.DeleteFunc(slices.Clone(list), math.IsNaN)
 }
 
-// middle is the mean of a rate, and the median of what is a quantile already.
+// middle gives the mean of rates, and the median of quantiles.
 func (f *figure) middle(list []float64) float64 {
 	if !f.mean {
 		s := slices.Sorted(slices.Values(list))
@@ -67,8 +67,8 @@ func (f *figure) middle(list []float64) float64 {
 	return sum / float64(len(list))
 }
 
-// noise is the largest difference of a capture from itself: of each other window, each other two, four and so on, up to
-// its two halves, from those between.
+// noise gives the largest difference of a capture from itself: between odd and even windows, between odd and even pairs
+// of windows, fours and so on, up to its two halves.
 func (f *figure) noise(list []float64) (most float64) {
 	for block := 1; block <= len(list)/2; block *= 2 {
 		var even, odd []float64

@@ -33,12 +33,13 @@ func (d *Diff) doubts(a, b *Profile) {
 	say(a.Result.Connections.Recorded != b.Result.Connections.Recorded ||
 		a.Result.Connections.AcceptsRecorded != b.Result.Connections.AcceptsRecorded,
 		"they recorded different events (--events)")
-	say(x.Tool != y.Tool, "they were recorded by different versions: %s, and %s", format.Quote(x.Tool), format.Quote(y.Tool))
+	say(x.Tool != y.Tool, "they were recorded by different versions: %s, and %s", format.Quote(x.Tool),
+		format.Quote(y.Tool))
 	say((x.Redacted == nil) != (y.Redacted == nil) || x.Redacted != nil &&
 		(x.Redacted.Key == "" || x.Redacted.Key != y.Redacted.Key),
 		"they are redacted in different ways: names and addresses of one can't be compared with those of the other one")
-	say(a.missed || b.missed, "there are more than %d listeners or processes, or %s addresses: the rest is in the sums alone",
-		maxSubjects, humanize.Count(maxPeers))
+	say(a.missed || b.missed, "a capture has more than %d listeners, processes or errors, or more than %s addresses: the "+
+		"others are compared in the sums alone", maxSubjects, humanize.Count(maxPeers))
 }
 
 func selected(h *format.Header) string {
@@ -62,7 +63,7 @@ func overlap(d *Diff) bool {
 		b.StartNS < a.StartNS+a.DurationNS
 }
 
-// presence has what is in one capture alone and too often for chance.
+// presence adds what one capture alone has, more often than chance explains.
 func (d *Diff) presence(a, b *Profile) {
 	spanA, spanB := math.Max(float64(d.A.DurationNS), 1), math.Max(float64(d.B.DurationNS), 1)
 	var candidates []Difference

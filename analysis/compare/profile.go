@@ -1,5 +1,5 @@
-// Package compare holds two captures against each other: what is new, gone or changed in the second one. A difference
-// counts only if it is larger than what each capture differs from itself.
+// Package compare compares two captures: it lists what is new, gone or changed in the second one. A difference counts
+// only if it is larger than the noise, which is how much each capture differs from itself.
 package compare
 
 // This file collects the figures of one capture over time.
@@ -19,7 +19,7 @@ import (
 const (
 	firstWidth   = int64(10 * time.Millisecond)
 	maxBuckets   = 256     // of a recording; they are joined two by two
-	maxSubjects  = 64      // listeners, and processes, that are compared by themselves
+	maxSubjects  = 64      // listeners, processes and errors that are compared by themselves
 	maxPeers     = 100_000 // addresses
 	againErrno   = 11      // EAGAIN, which is no failure of a server that does not block
 	latencyKinds = 4
@@ -41,7 +41,7 @@ type Profile struct {
 	processes        map[string]*subject
 	errors           map[int32]*series
 	peers            map[netip.Addr]*peer
-	missed           bool // there were more than are kept
+	missed           bool // there were more than it keeps
 
 	Result *analysis.Result // of the same capture, which the caller fills in
 	Header *format.Header
@@ -66,7 +66,7 @@ func NewProfile(h *format.Header) *Profile {
 		processes: map[string]*subject{}, errors: map[int32]*series{}, peers: map[netip.Addr]*peer{}, Header: h}
 }
 
-// Listen makes the analysis tell the profile what happened.
+// Listen has the analysis give the profile each attempt and each connection.
 func (p *Profile) Listen(o *analysis.Options) { o.Pair, o.Connection = p.pair, p.connection }
 
 // series counts in buckets.
@@ -90,9 +90,15 @@ func (s *series) halve() {
 	*s = (*s)[:(len(*s)+1)/2]
 }
 
-// bucket is that of a time.
+// bucket gives the bucket of a time.
 func (p *Profile) bucket(ns int64) int {
 	since := max(ns-p.startNS, 0)
+	p.fit(since)
+	return int(since / p.widthNS)
+}
+
+// fit widens the buckets until a time since the start is in one of them.
+func (p *Profile) fit(since int64) {
 	for since/p.widthNS >= maxBuckets {
 		p.widthNS *= 2
 		p.all.halve()
@@ -110,7 +116,6 @@ func (p *Profile) bucket(ns int64) int {
 			x.buckets = (x.buckets + 1) / 2
 		}
 	}
-	return int(since / p.widthNS)
 }
 
 func (s *subject) halve() {
@@ -158,11 +163,16 @@ func (p *Profile) pair(x *pairing.Pair) error {
 	}
 	if x.Failed() {
 		s := p.errors[x.Errno]
-		if s == nil {
+		switch {
+		case s != nil:
+			s.add(at, 1)
+		case len(p.errors) >= maxSubjects:
+			p.missed = true
+		default:
 			s = &series{}
+			s.add(at, 1)
 			p.errors[x.Errno] = s
 		}
-		s.add(at, 1)
 	}
 	if x.Accepted() && x.Remote.IsValid() {
 		p.peer(x.Remote.Addr().Unmap(), int64(at))

@@ -53,8 +53,8 @@ func mannWhitney(a, b []float64) float64 {
 	return off / math.Sqrt(variance)
 }
 
-// follows is how much a value tells of the next one: the autocorrelation at a lag of one, 0 to 0.9. Where it is high,
-// there are fewer independent values than there are values.
+// follows gives the autocorrelation at a lag of one, bounded to 0 to 0.9. It is high where each value is near the one
+// before it: then the list has fewer independent values than values.
 func follows(list []float64) float64 {
 	mean, top, bottom := 0.0, 0.0, 0.0
 	for _, v := range list {
