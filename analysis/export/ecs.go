@@ -137,7 +137,9 @@ func ecs(o *objects, c *conntrack.Connection) error {
 		d.Process = &ecsProcess{PID: c.PID, Name: format.Quote(c.Comm), Thread: ecsNum{c.TID}}
 	}
 	if p := c.Process; p != nil {
-		d.Process.Executable = format.Quote(p.Exe)
+		if d.Process != nil {
+			d.Process.Executable = format.Quote(p.Exe)
+		}
 		if p.Container != "" {
 			d.Container = &ecsID{p.Container}
 		}

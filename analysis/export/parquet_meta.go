@@ -97,7 +97,7 @@ func (f *parquetFile) group(g *compact, number int) {
 	}
 	g.i64(2, plain)
 	g.i64(3, of.rows)
-	if f.time >= 0 {
+	if f.time >= 0 && of.columns[f.time].nulls == 0 { // else they are not sorted
 		g.list(4, compactStruct, 1)
 		g.element(func(s *compact) {
 			s.i32(1, int64(f.time))
