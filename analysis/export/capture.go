@@ -47,7 +47,7 @@ func header(name, doc string, of func(*format.Header) string) column[capture] {
 	})
 }
 
-// Unreadable is the verdict on a file of which nothing could be read.
+// Unreadable is the verdict on a file that acc could not read at all.
 const Unreadable = "unreadable"
 
 var captureColumns = append(
@@ -110,7 +110,8 @@ var captureColumns = append(
 	number("connections", "TCP connections", func(c capture, _ *Source) uint64 { return c.Connections.Seen }),
 	number("rows_connections", "rows of connections that were exported: fewer if a filter chose them",
 		func(_ capture, s *Source) uint64 { return s.connections }),
-	number("rows_attempts", "rows of attempts that were exported", func(_ capture, s *Source) uint64 { return s.attempts }),
+	number("rows_attempts", "rows of attempts that were exported",
+		func(_ capture, s *Source) uint64 { return s.attempts }),
 	number("lost", "events that the ring buffer or the disk had no room for",
 		func(c capture, _ *Source) uint64 { return c.Recording.Lost }),
 	number("missed", "hits that the kernel did not run a probe for",
@@ -146,10 +147,11 @@ var captureColumns = append(
 	number("findings_critical", "findings", func(c capture, _ *Source) uint64 { return uint64(c.FindingCounts.Critical) }),
 	number("findings_warning", "findings", func(c capture, _ *Source) uint64 { return uint64(c.FindingCounts.Warning) }),
 	number("findings_notice", "findings", func(c capture, _ *Source) uint64 { return uint64(c.FindingCounts.Notice) }),
-	header("redacted", "SHA-256 of the capture that this was made of by acc redact; null: it was not", func(h *format.Header) string {
-		if h.Redacted == nil {
-			return ""
-		}
-		return cmp.Or(h.Redacted.SHA256, "unknown")
-	}),
+	header("redacted", "SHA-256 of the capture that this was made of by acc redact; null: it was not",
+		func(h *format.Header) string {
+			if h.Redacted == nil {
+				return ""
+			}
+			return cmp.Or(h.Redacted.SHA256, "unknown")
+		}),
 )

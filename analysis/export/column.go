@@ -201,7 +201,8 @@ type finding struct {
 var findingColumns = append(
 	identity(func(f *finding, _ *Source) int64 { return f.seq }, "rank in its capture, 1 is the worst"),
 	textColumn("id", "docs/FINDINGS.md explains each", func(f *finding, _ *Source) string { return f.ID }),
-	textColumn("severity", "critical, warning or notice", func(f *finding, _ *Source) string { return string(f.Severity) }),
+	textColumn("severity", "critical, warning or notice",
+		func(f *finding, _ *Source) string { return string(f.Severity) }),
 	textColumn("text", "what, where, and how much", func(f *finding, _ *Source) string { return f.Text }),
 	textColumn("next", "what to look at", func(f *finding, _ *Source) string { return f.Next }),
 	timeColumn("since", "time of the first event that shows it", func(f *finding, _ *Source) (int64, bool) {

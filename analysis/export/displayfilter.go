@@ -15,8 +15,8 @@ import (
 // maxFiltered is how many connections a filter has at most: it must fit into one argument of a command.
 const maxFiltered = 400
 
-// How much earlier and later than acc saw a connection its packets can be: the SYN, and the last acknowledgements. Within
-// that time no other connection has the same addresses and ports.
+// How much earlier and later than acc saw a connection its packets can be: the SYN, and the last acknowledgements.
+// Within that time no other connection has the same addresses and ports.
 const (
 	packetsBefore = int64(200e6)
 	packetsAfter  = int64(1e9)

@@ -34,13 +34,17 @@ var Formats = []Format{
 	})},
 	{Name: "tsv", Doc: "tab-separated, as ClickHouse and PostgreSQL read it", Tables: true, open: textFormat((*lines).tsv,
 		func(l *lines) { l.heads("\t", "\n") })},
-	{Name: "parquet", Doc: "a folder of Parquet files, for DuckDB, ClickHouse, Spark", Tables: true, Folder: true, open: asLake},
+	{Name: "parquet", Doc: "a folder of Parquet files, for DuckDB, ClickHouse, Spark", Tables: true, Folder: true,
+		open: asLake},
 	{Name: "zeek", Doc: "a conn.log of Zeek, with process and queue wait behind its columns", open: newZeek},
-	{Name: "display-filter", Doc: "a display filter of Wireshark and tshark that selects these connections", open: newDisplayFilter},
+	{Name: "display-filter", Doc: "a display filter of Wireshark and tshark that selects these connections",
+		open: newDisplayFilter},
 	{Name: "perfetto", Doc: "a trace of accept calls and queues for ui.perfetto.dev", Binary: true, open: newPerfetto},
 	{Name: "otlp", Doc: "log records of OpenTelemetry, OTLP as JSON lines", open: objectFormat(otlp, otlpFlush)},
-	{Name: "ecs", Doc: "documents of the Elastic Common Schema " + ecsVersion + ", JSON lines", open: objectFormat(ecs, nil)},
-	{Name: "ocsf", Doc: "events of OCSF " + ocsfVersion + ", Network Activity, JSON lines", open: objectFormat(ocsf, ocsfListeners)},
+	{Name: "ecs", Doc: "documents of the Elastic Common Schema " + ecsVersion + ", JSON lines",
+		open: objectFormat(ecs, nil)},
+	{Name: "ocsf", Doc: "events of OCSF " + ocsfVersion + ", Network Activity, JSON lines",
+		open: objectFormat(ocsf, ocsfListeners)},
 }
 
 // FormatNames are the names of all formats.

@@ -126,7 +126,8 @@ func (l *lines) tsv(row []Value) {
 	l.buf = append(l.buf, '\n')
 }
 
-// appendTSV appends text as one cell. What is not printable is written as acc prints it, and each backslash of that twice.
+// appendTSV appends text as one cell. What is not printable is written as acc prints it, and each backslash of that
+// twice.
 func appendTSV(dst []byte, s string) []byte {
 	s = format.Quote(s)
 	for i := range len(s) {

@@ -23,8 +23,8 @@ type objects struct {
 	logs []otlpRecord
 }
 
-func objectFormat(of func(*objects, *conntrack.Connection) error, end func(*objects, *analysis.Result) error) func(io.Writer,
-	Options) (Sink, error) {
+func objectFormat(of func(*objects, *conntrack.Connection) error,
+	end func(*objects, *analysis.Result) error) func(io.Writer, Options) (Sink, error) {
 	return func(w io.Writer, _ Options) (Sink, error) {
 		o := &objects{w: bufio.NewWriterSize(w, lineBuffer), of: of, end: end}
 		o.json = json.NewEncoder(o.w)

@@ -21,7 +21,8 @@ const (
 	ocsfOpen, ocsfClose, ocsfReset, ocsfFail, ocsfListen = 1, 2, 3, 4, 7
 )
 
-var ocsfActivities = map[int]string{ocsfOpen: "Open", ocsfClose: "Close", ocsfReset: "Reset", ocsfFail: "Fail", ocsfListen: "Listen"}
+var ocsfActivities = map[int]string{ocsfOpen: "Open", ocsfClose: "Close", ocsfReset: "Reset", ocsfFail: "Fail",
+	ocsfListen: "Listen"}
 
 // ocsfEvent is one event.
 type ocsfEvent struct {
@@ -114,9 +115,9 @@ type (
 // ocsfNew begins an event of an activity at a time.
 func (o *objects) ocsfNew(activity int, unixNS int64, uid string) ocsfEvent {
 	name := ocsfActivities[activity]
-	e := ocsfEvent{ActivityID: activity, ActivityName: name, CategoryUID: 4, CategoryName: "Network Activity", ClassUID: 4001,
-		ClassName: "Network Activity", TypeUID: 400100 + activity, TypeName: "Network Activity: " + name, SeverityID: 1,
-		Severity: "Informational", StatusID: 1, Status: "Success", Time: unixNS / 1e6,
+	e := ocsfEvent{ActivityID: activity, ActivityName: name, CategoryUID: 4, CategoryName: "Network Activity",
+		ClassUID: 4001, ClassName: "Network Activity", TypeUID: 400100 + activity, TypeName: "Network Activity: " + name,
+		SeverityID: 1, Severity: "Informational", StatusID: 1, Status: "Success", Time: unixNS / 1e6,
 		Metadata: ocsfMetadata{Version: ocsfVersion, UID: uid + ":" + name, Profiles: []string{"host"},
 			Product: ocsfProduct{Name: "acc", VendorName: "acc-project", Version: format.Quote(o.s.Header.Tool)}},
 		Device: ocsfDevice{Hostname: format.Quote(o.s.Host()), TypeID: 1, Type: "Server"}}
@@ -127,8 +128,7 @@ func (o *objects) ocsfNew(activity int, unixNS int64, uid string) ocsfEvent {
 	return e
 }
 
-// ocsf writes what happened to a connection: that it was opened, if the capture has its beginning; and how it ended, if
-// it did.
+// ocsf writes an event for the opening of a connection, if the capture has it, and one for its end, if it ended.
 func ocsf(o *objects, c *conntrack.Connection) error {
 	from, to, ended, _ := o.s.span(c)
 	uid := o.s.uid(c)
@@ -201,7 +201,9 @@ func ocsfListeners(o *objects, r *analysis.Result) error {
 		if f.ID != "new-listener" || f.Since == nil {
 			continue
 		}
-		at := slices.IndexFunc(r.Listeners, func(l listeners.ListenerInfo) bool { return l.Listener == f.Listener && l.NetNS == f.NetNS })
+		at := slices.IndexFunc(r.Listeners, func(l listeners.ListenerInfo) bool {
+			return l.Listener == f.Listener && l.NetNS == f.NetNS
+		})
 		if at < 0 || r.Listeners[at].Proto != "tcp" {
 			continue
 		}

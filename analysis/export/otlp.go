@@ -1,6 +1,7 @@
 package export
 
-// This file writes log records of OpenTelemetry as JSON lines, each as OTLP's file exporter and otlpjsonfile receiver have it.
+// This file writes log records of OpenTelemetry as JSON lines, as OTLP's file exporter and otlpjsonfile receiver have
+// them.
 // https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 
 import (

@@ -32,12 +32,12 @@ const (
 	trackLost     = 5 << 40
 )
 
-// maxTracks bounds the tracks that are kept in mind.
+// maxTracks bounds the tracks that get a name. Events of further tracks are written without one.
 const maxTracks = 200_000
 
-// perfetto writes a process track for each process, below it threads with their accept calls as slices; for each listener
-// a track of what was queued and refused, and a counter of its queue; and what was lost. A flow goes from queued to accepted.
-// Times are of CLOCK_BOOTTIME, as those of traces of the same host are.
+// perfetto writes a track for each process, and below it its threads with their accept calls as slices. Each listener
+// has a track of what was queued and refused, and a counter of its queue. One track has the lost events. A flow goes
+// from queued to accepted. Times are of CLOCK_BOOTTIME, like those of other traces of the host.
 type perfetto struct {
 	w      *bufio.Writer
 	s      *Source
@@ -230,7 +230,7 @@ func (p *perfetto) Connection(c *conntrack.Connection) error {
 	return p.err
 }
 
-// Loss is told of events that were lost.
+// Loss marks a time in which events were lost.
 func (p *perfetto) Loss(l format.Loss) error {
 	p.event(l.ToNS, instant, trackLost, text(23, fmt.Sprintf("%d lost", l.Count)), note("probe", l.Hook.String()),
 		noteInt("cpu", int64(l.CPU)), noteInt("since_ns", l.FromNS), noteInt("count", int64(l.Count)))

@@ -12,8 +12,8 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// Sink writes one or several captures in one format. It is for one goroutine. What it is given it may not keep. After an
-// error only Close may be called.
+// Sink writes one or several captures in one format. It is for one goroutine, and does not keep its arguments. After
+// an error only Close may be called.
 type Sink interface {
 	Begin(s *Source) error                    // a capture begins
 	Connection(c *conntrack.Connection) error // has ended, or the capture has; nil: none is wanted

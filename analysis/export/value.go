@@ -22,7 +22,8 @@ const (
 	Time             // on the wall clock, Unix nanoseconds
 )
 
-var kindNames = [...]string{Int: "integer", Uint: "integer", Flag: "boolean", Text: "string", Addr: "address", Time: "time"}
+var kindNames = [...]string{Int: "integer", Uint: "integer", Flag: "boolean", Text: "string", Addr: "address",
+	Time: "time"}
 
 // String is the kind's name.
 func (k Kind) String() string { return kindNames[k] }

@@ -26,11 +26,14 @@ type zeek struct {
 }
 
 // zeekColumns are the columns: Zeek's own, and behind them acc's.
-var zeekColumns = [][2]string{{"ts", "time"}, {"uid", "string"}, {"id.orig_h", "addr"}, {"id.orig_p", "port"}, {"id.resp_h", "addr"},
-	{"id.resp_p", "port"}, {"proto", "enum"}, {"service", "string"}, {"duration", "interval"}, {"orig_bytes", "count"}, {"resp_bytes", "count"},
-	{"conn_state", "string"}, {"missed_bytes", "count"}, {"history", "string"}, {"orig_pkts", "count"}, {"resp_pkts", "count"},
-	{"community_id", "string"}, {"acc_host", "string"}, {"acc_pid", "count"}, {"acc_comm", "string"}, {"acc_container", "string"},
-	{"acc_queue_wait", "interval"}, {"acc_end", "string"}}
+var zeekColumns = [][2]string{
+	{"ts", "time"}, {"uid", "string"}, {"id.orig_h", "addr"}, {"id.orig_p", "port"}, {"id.resp_h", "addr"},
+	{"id.resp_p", "port"}, {"proto", "enum"}, {"service", "string"}, {"duration", "interval"}, {"orig_bytes", "count"},
+	{"resp_bytes", "count"}, {"conn_state", "string"}, {"missed_bytes", "count"}, {"history", "string"},
+	{"orig_pkts", "count"}, {"resp_pkts", "count"}, {"community_id", "string"},
+	{"acc_host", "string"}, {"acc_pid", "count"}, {"acc_comm", "string"}, {"acc_container", "string"},
+	{"acc_queue_wait", "interval"}, {"acc_end", "string"},
+}
 
 func newZeek(w io.Writer, _ Options) (Sink, error) {
 	z := &zeek{w: bufio.NewWriterSize(w, lineBuffer)}
@@ -38,8 +41,8 @@ func newZeek(w io.Writer, _ Options) (Sink, error) {
 	for _, c := range zeekColumns {
 		names, types = append(names, c[0]), append(types, c[1])
 	}
-	_, err := fmt.Fprintf(z.w, "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n%s\n%s\n",
-		strings.Join(names, "\t"), strings.Join(types, "\t"))
+	_, err := fmt.Fprintf(z.w, "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n"+
+		"#path\tconn\n%s\n%s\n", strings.Join(names, "\t"), strings.Join(types, "\t"))
 	return z, err
 }
 
