@@ -25,8 +25,8 @@ const (
 // DefaultConnections is how many connections a page has if nobody says otherwise.
 const DefaultConnections = 30_000
 
-// ConnectionsBeside is how many connections a page has beside a capture of so many bytes: fewer than the default, if the
-// page has fewer than 5 MB then, but not fewer than 5,000.
+// ConnectionsBeside gives how many connections a page has beside a capture of so many bytes: fewer than the default if
+// that keeps the page below 5 MB, but at least 5,000.
 func ConnectionsBeside(bytes int64) int {
 	const page, one, most = 300_000, 24, 5_000_000 // of the rest, of a connection, of all
 	if room := most - page - bytes*4/3; room > 0 && room < DefaultConnections*one {
@@ -56,7 +56,7 @@ func NewCollector(h *format.Header, connections int) *Collector {
 		kept: kept{max: cmp.Or(connections, DefaultConnections)}}
 }
 
-// Listen makes the analysis tell the collector what happened.
+// Listen has the analysis give the collector each attempt and each connection.
 func (c *Collector) Listen(o *analysis.Options) { o.Pair, o.Connection = c.pair, c.connection }
 
 // Batch takes the losses of a batch. The batches of a capture come in their order.

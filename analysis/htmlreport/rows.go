@@ -38,6 +38,7 @@ type pageData struct {
 	Rates  []pageRate  `json:"rates"`
 	Waits  *pageWaits  `json:"waits"` // null: nobody waited
 	Losses [][3]any    `json:"losses"`
+	More   uint64      `json:"more_lost"` // events that were lost beside these
 	Marks  [][2]any    `json:"marks"`
 	Queues []pageQueue `json:"queues"`
 	Hidden int         `json:"hidden"` // listeners whose queue is not drawn
@@ -106,7 +107,7 @@ func (n *numbering) of(s string) int64 {
 func (c *Collector) data(r *analysis.Result, h *format.Header, clocks *format.Clocks, zone *time.Location,
 	rows []conntrack.Connection) (*pageData, []byte) {
 	d := &pageData{Zone: r.Capture.ZoneSec, Span: float64(r.Capture.DurationNS) / 1e9, Stories: map[string]string{},
-		Losses: [][3]any{}, Marks: [][2]any{}, Queues: []pageQueue{}, Rows: len(rows)}
+		Losses: [][3]any{}, More: c.moreLosses, Marks: [][2]any{}, Queues: []pageQueue{}, Rows: len(rows)}
 	if s := r.Capture.Start; s != nil {
 		at := float64(s.UnixNano()) / 1e9
 		d.Start = &at
@@ -239,11 +240,11 @@ func (c *Collector) columns(d *pageData, rows []conntrack.Connection) []byte {
 		}
 	}
 	us := func(ns int64) int64 { return max(ns-c.startNS, 0) / 1000 }
-	phase := func(from, to int64) int64 {
+	phase := func(from, to int64) int64 { // the sum of phases is as exact as each
 		if from == 0 || to == 0 {
 			return 0
 		}
-		return max(to-from, 0)/1000 + 1
+		return max(us(to)-us(from), 0) + 1
 	}
 	last := int64(0)
 	column(func(x *conntrack.Connection) int64 { // began: they are in this order
@@ -284,6 +285,9 @@ func (c *Collector) columns(d *pageData, rows []conntrack.Connection) []byte {
 	column(func(x *conntrack.Connection) int64 { return int64(x.RefusedPackets) })
 	column(func(x *conntrack.Connection) int64 { return counted(x, uint64(x.Retransmits)) })
 	column(flags)
+	column(func(x *conntrack.Connection) int64 { // the client's FIN
+		return phase(report.BeganNS(x), cmp.Or(x.GoneNS, x.ClientEndNS))
+	})
 	d.Clients, d.Listeners, d.Processes = texts(clients), texts(addrs), texts(processes)
 	d.Ends = [][2]any{}
 	for _, e := range ends.list {

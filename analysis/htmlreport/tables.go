@@ -71,7 +71,8 @@ func (v *view) listeners() {
 	}
 	t.More = more(r.Others.Listeners+max(len(r.Listeners)-maxRows, 0), "listeners")
 	v.Listeners = t
-	p := table{Caption: "Processes", Head: heads("process", "#pid", "#accepted", "#failed", "executable", "unit, pod or container")}
+	p := table{Caption: "Processes", Head: heads("process", "#pid", "#accepted", "#failed", "executable",
+		"unit, pod or container")}
 	for i := range r.Processes[:min(len(r.Processes), maxRows)] {
 		x := &r.Processes[i]
 		p.add(long(format.Quote(x.Comm)), cell{Text: fmt.Sprint(x.PID)},

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -335,6 +336,18 @@ func TestBrowserUse(t *testing.T) {
 	if got := eval[string](b, `document.getElementById("range-text").textContent`); !strings.Contains(got, "(1.00 s)") {
 		t.Errorf("a link to a time shows %s", got)
 	}
+	// A client that closed first: its FIN is a step, at the time that acc analyze has.
+	demo, err := filepath.Abs("../../testdata/examples/demo.acc")
+	must(t, err)
+	want, _, _ = accOut(t, filepath.Dir(page), nil, "analyze", "--connection", "1", demo)
+	b.open(reportOf(t, demo), "c=1")
+	b.wait(`!document.getElementById("story").hidden`)
+	steps := eval[string](b, `document.querySelector("#story table").innerText`)
+	fin, _, _ := strings.Cut(want, "the client sends FIN")
+	fin = regexp.MustCompile(`\d\d:\d\d:\d\d\.\d{6}`).FindString(fin[strings.LastIndex(fin, "\n"):])
+	if fin == "" || !strings.Contains(steps, fin+"\tthe client sent FIN\t") {
+		t.Errorf("the steps lack the client's FIN at %q:\n%s", fin, steps)
+	}
 	// Drag on a chart.
 	b.open(page, "")
 	b.script(`document.getElementById("chart-rates").scrollIntoView({block: "center"})`)
@@ -344,7 +357,7 @@ func TestBrowserUse(t *testing.T) {
 	b.wait(`location.hash.startsWith("#t=")`)
 	// The download is the capture.
 	folder := t.TempDir()
-	_, err := chromedp.CallBrowser(b.ctx, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{Behavior: "allow", DownloadPath: folder})
+	_, err = chromedp.CallBrowser(b.ctx, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{Behavior: "allow", DownloadPath: folder})
 	must(t, err)
 	b.run(chromedp.Click(chromedp.CSS("#download")))
 	saved := filepath.Join(folder, "life.acc")

@@ -195,7 +195,8 @@ function drawCharts() {
   shown.followers.push(() => { for (const u of charts) u.setScale("x", { min: shown.from, max: shown.to }); });
   let lost = 0;
   for (const l of page.losses) lost += l[2];
-  if (lost) byId("loss-note").textContent = " Hatched: " + count(lost) + " events were lost there.";
+  if (lost) byId("loss-note").textContent = " Hatched: " + count(lost) + " events were lost there." +
+    (page.more_lost ? " " + count(page.more_lost) + " more were lost at times that are not drawn." : "");
   if (page.marks.length) byId("loss-note").append(" Dashed lines are marks.");
 }
 

@@ -30,7 +30,7 @@ async function unpack(id) {
 
 // The columns of connections, in the order of rows.go.
 const columnNames = ["began", "id", "handshake", "queue", "serve", "rest", "wait", "client", "port", "listener", "process", "end", "in", "out",
-  "refused", "again", "flags"];
+  "refused", "again", "flags", "fin"];
 const flag = { dead: 1, before: 2, trouble: 4, atLeast: 8, unknown: 16, queued: 32 };
 
 function readColumns(bytes, n) {
@@ -63,7 +63,7 @@ function readColumns(bytes, n) {
 // Connections, as arrays of numbers: times in seconds since the recording began, NaN where they are not known.
 function connectionsOf(c, page) {
   const n = page.rows, make = () => new Float64Array(n).fill(NaN);
-  const x = { n, began: make(), queued: make(), accepted: make(), serverEnd: make(), end: make(), wait: make(), served: make() };
+  const x = { n, began: make(), queued: make(), accepted: make(), serverEnd: make(), end: make(), wait: make(), served: make(), clientFIN: make() };
   for (const name of ["id", "client", "port", "listener", "process", "refused", "flags"]) x[name] = c[name];
   x.ending = c.end;
   x.in = c.in.map((v) => v - 1);
@@ -72,6 +72,7 @@ function connectionsOf(c, page) {
   for (let i = 0; i < n; i++) {
     let t = c.began[i] / 1e6;
     x.began[i] = t;
+    if (c.fin[i]) x.clientFIN[i] = t + (c.fin[i] - 1) / 1e6;
     const next = (v) => { t += (v - 1) / 1e6; return t; };
     if (c.flags[i] & flag.queued) x.queued[i] = c.handshake[i] ? next(c.handshake[i]) : t;
     if (c.queue[i]) x.accepted[i] = next(c.queue[i]);

@@ -31,9 +31,10 @@ function stepsOf(i) {
   else if (isNaN(c.queued[i]) || c.queued[i] > c.began[i]) add(c.began[i], isNaN(c.queued[i]) ? "first event" : "its first SYN was answered");
   add(c.queued[i], "put into the accept queue");
   add(c.accepted[i], "accepted by " + processOf(i) + (c.flags[i] & flag.dead ? ": it was dead already" : ""));
+  add(c.clientFIN[i], "the client sent FIN" + (c.clientFIN[i] < c.accepted[i] ? " before it was accepted" : ""));
   add(c.serverEnd[i], "the server closed it");
   add(c.end[i], page.ends[c.ending[i]][0]);
-  return list;
+  return list.sort((a, b) => a[0] - b[0]);
 }
 
 function barOf(i) {
