@@ -177,7 +177,7 @@ func recordNginx(t *testing.T, mode Mode) (got, opened int) {
 	if err != nil {
 		t.Fatalf("record: %v\n%s", err, out)
 	}
-	opened = countIn(t, counts+"1", "PassiveOpens") - countIn(t, counts+"0", "PassiveOpens")
+	opened = countIn(t, counts+"1", "Tcp:", "PassiveOpens") - countIn(t, counts+"0", "Tcp:", "PassiveOpens")
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)

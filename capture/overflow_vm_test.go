@@ -3,43 +3,12 @@
 package capture
 
 import (
-	"os"
-	"strconv"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/acc-project/acc/format"
 )
-
-// tcpExt reads one of the kernel's counters from /proc/net/netstat.
-func tcpExt(t *testing.T, name string) int {
-	t.Helper()
-	b, err := os.ReadFile("/proc/net/netstat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for line := range strings.Lines(string(b)) {
-		fields := strings.Fields(line)
-		if fields[0] != "TcpExt:" {
-			continue
-		}
-		if names == nil {
-			names = fields
-			continue
-		}
-		for i, n := range names {
-			if n == name {
-				v, _ := strconv.Atoi(fields[i])
-				return v
-			}
-		}
-	}
-	t.Fatalf("/proc/net/netstat has no %s", name)
-	return 0
-}
 
 // A full accept queue drops connections at their SYN and at the end of their
 // handshake: as many as the kernel counts, with listener and peer.
