@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
@@ -134,12 +135,19 @@ type lookedServer struct {
 	took  chan int64 // how long it took, by itself
 }
 
+// ofNobody is whether a server runs as another user than root, as most do: what acc needs to know of its system call, its
+// descriptors and its memory is in files of /proc that only that user may open.
+func ofNobody(does string) bool { return does == "peer" || does == "lock" }
+
 // startLooked starts one. file is its descriptor 3, or nil.
 func startLooked(t *testing.T, does string, file *os.File) *lookedServer {
 	t.Helper()
 	s := &lookedServer{cmd: exec.Command(os.Args[0], "-test.run=^TestLookedServer$"), took: make(chan int64, 1<<10)}
 	// The signal with which Go preempts its goroutines would interrupt what is looked at.
 	s.cmd.Env = append(os.Environ(), "ACC_LOOKED="+does, "GODEBUG=asyncpreemptoff=1")
+	if ofNobody(does) {
+		s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	}
 	if file != nil {
 		s.cmd.ExtraFiles = []*os.File{file}
 	}
