@@ -78,7 +78,7 @@ func checkPrivileges(root fs.FS) HostCheck {
 		bit  uint64
 		name string
 	}{{capSysAdmin, "SYS_ADMIN"}, {capBPF, "BPF"}, {capPerfmon, "PERFMON"}, {capSysPtrace, "SYS_PTRACE"},
-		{capDACReadSearch, "DAC_READ_SEARCH"}} {
+		{capDACReadSearch, "DAC_READ_SEARCH"}, {capDACOverride, "DAC_OVERRIDE"}} {
 		if caps&x.bit != 0 {
 			names = append(names, "CAP_"+x.name)
 		}
@@ -90,6 +90,10 @@ func checkPrivileges(root fs.FS) HostCheck {
 	case caps&all == all:
 		c.Found = fmt.Sprintf("user %d, all capabilities", os.Geteuid())
 	}
+	reads := uint64(capDACReadSearch) // files of other users in /proc
+	if os.Geteuid() != 0 {
+		reads |= capDACOverride // which root gives up, see keep
+	}
 	switch {
 	case caps&capSysAdmin == 0 && caps&(capBPF|capPerfmon) != capBPF|capPerfmon:
 		return c.broken("no permission to trace the kernel: neither CAP_SYS_ADMIN nor CAP_BPF with CAP_PERFMON",
@@ -98,6 +102,9 @@ func checkPrivileges(root fs.FS) HostCheck {
 		return c.less(
 			"executables and namespaces of other users' processes, and who sits in accept at the start, are not known",
 			"add CAP_SYS_PTRACE, or run it as root")
+	case caps&reads == 0:
+		return c.less("of other users' servers it is not known what they do while clients wait, which connections they "+
+			"have open, and who sits in accept", "add CAP_DAC_READ_SEARCH, or run it as root")
 	}
 	return c
 }

@@ -30,8 +30,9 @@ const (
 //     asking for the connections in other network namespaces at the end, and for their settings.
 //   - SYS_PTRACE: which program a process runs, its namespaces, and who sits in accept.
 //   - KILL: ending a command that changed its user.
-//   - DAC_READ_SEARCH: /proc/PID/syscall, which only the process's own user may open: without it, what a server does
-//     that is not root's, as nearly all are, is not seen. Tracefs, for a user other than root.
+//   - DAC_READ_SEARCH: /proc/PID/syscall, fd and mem, which only the process's own user may open: without it, what a
+//     server does that is not root's, as nearly all are, and what it has open, is not seen. Tracefs, for a user other
+//     than root.
 //   - DAC_OVERRIDE: tracefs, for a user other than root; further files in a
 //     folder that is not root's, and files that belong to the user who called sudo.
 //   - CHOWN: giving further files to that user; FOWNER: giving these files second names.
