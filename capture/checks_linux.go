@@ -90,10 +90,6 @@ func checkPrivileges(root fs.FS) HostCheck {
 	case caps&all == all:
 		c.Found = fmt.Sprintf("user %d, all capabilities", os.Geteuid())
 	}
-	reads := uint64(capDACReadSearch) // files of other users in /proc
-	if os.Geteuid() != 0 {
-		reads |= capDACOverride // which root gives up, see keep
-	}
 	switch {
 	case caps&capSysAdmin == 0 && caps&(capBPF|capPerfmon) != capBPF|capPerfmon:
 		return c.broken("no permission to trace the kernel: neither CAP_SYS_ADMIN nor CAP_BPF with CAP_PERFMON",
@@ -102,7 +98,7 @@ func checkPrivileges(root fs.FS) HostCheck {
 		return c.less(
 			"executables and namespaces of other users' processes, and who sits in accept at the start, are not known",
 			"add CAP_SYS_PTRACE, or run it as root")
-	case caps&reads == 0:
+	case caps&(capDACReadSearch|capDACOverride) == 0:
 		return c.less("of other users' servers it is not known what they do while clients wait, which connections they "+
 			"have open, and who sits in accept", "add CAP_DAC_READ_SEARCH, or run it as root")
 	}

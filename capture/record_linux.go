@@ -332,7 +332,12 @@ func (s *session) run(ctx context.Context) error {
 		if s.o.Rotate != nil {
 			more.Owner, more.Links = s.o.Rotate.Owner, s.o.Rotate.Links
 		}
-		s.kept = confine.Recorder(keep(cmd != nil, len(s.witness.procs) > 1, s.o.Rotate), more)
+		status, _ := os.ReadFile("/proc/self/status")
+		held, known := effective(status)
+		if !known {
+			held = ^uint64(0)
+		}
+		s.kept = confine.Recorder(keep(held, cmd != nil, len(s.witness.procs) > 1, s.o.Rotate), more)
 	}
 	wake := context.AfterFunc(stop, func() { _ = s.ring.Flush() })
 	defer wake()
