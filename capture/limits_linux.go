@@ -153,8 +153,11 @@ func (s *session) shed(step int, why string, now time.Time) error {
 		}
 	}
 	says := shedSays[step]
-	if step == shedLife && b.step > step {
+	switch {
+	case step == shedLife && b.step > step:
 		says = "failed calls are recorded again; the life of connections is not"
+	case step == shedNothing && s.o.causes():
+		says = "all events are recorded again; what servers do while clients wait is not looked at any more"
 	}
 	b.step, b.changed, b.said, b.why = step, now, false, says
 	return s.say(why + ": " + says)

@@ -48,11 +48,11 @@ type clientQueue struct {
 // start begins to follow the queues.
 func (c *queues) start() { c.by = map[uint64]*clientQueue{} }
 
-// stop follows no queue any more.
+// stop follows no queue any more. It does not wait for the looker, as close does: events go on to come.
 func (c *queues) stop() {
 	c.by, c.all, c.due = nil, nil, time.Time{}
 	c.last = [len(c.last)]*clientQueue{}
-	c.close()
+	go c.close()
 }
 
 // close ends looking: what was found can be taken then.

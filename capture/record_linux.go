@@ -191,7 +191,7 @@ func newSession(ctx context.Context, w io.Writer, o *Options, a *attached, space
 		return nil, err
 	}
 	s.processes.blind = a.elsewhere
-	if (o.Events == EventsAll || o.Events == "") && !o.NoCauses {
+	if o.causes() {
 		s.queues.start()
 	}
 	s.witness.write = func(c format.Counters) error { return s.writer.Counters(c) }
@@ -223,6 +223,9 @@ func newSession(ctx context.Context, w io.Writer, o *Options, a *attached, space
 	}
 	return s, s.writer.Flush() // what was there is kept whatever comes
 }
+
+// causes reports whether what servers do while clients wait is looked at.
+func (o *Options) causes() bool { return (o.Events == EventsAll || o.Events == "") && !o.NoCauses }
 
 // What encryption adds to a frame, at most: 16 bytes to each 64 KiB, and what names the recipients.
 const (

@@ -27,6 +27,7 @@ const (
 	maxKnown    = 4096      // stacks that are known again without unwinding, and named places of a file
 	maxRead     = 256 << 20 // bytes for one stack
 	findFor     = 2 * time.Second
+	maxPrograms = 1024        // whose goroutines are remembered
 	mapsAreGood = time.Second // for so long what is mapped is not read again
 	maxFuncName = 256
 )
@@ -150,6 +151,7 @@ func (f *finder) can(pid uint32, not string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	list := f.cannot[pid]
+	not = not[:min(len(not), 2*maxPath)] // it may have a path in it
 	if !slices.Contains(list, not) && len(list) < 8 && len(f.cannot) < maxStacks {
 		f.cannot[pid] = append(list, not)
 	}

@@ -80,6 +80,9 @@ func (f *finder) lookAtGoroutines(pid uint32) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if len(f.gos) >= maxPrograms {
+		clear(f.gos) // most are of processes that are gone; the others are looked at again
+	}
 	f.gos[pid] = &out
 	return nil
 }

@@ -103,9 +103,10 @@ With --min-free SIZE acc leaves that much of the disk free. It removes the oldes
 recording, if it has several, and then ends it cleanly, with exit code 5; --min-free SIZE,end
 ends it at once. With --max-cpu or --max-memory, when acc takes more than that (CPU time over
 5 seconds), it first stops recording the life of connections, and counts those events as lost.
-If that is not enough, it counts failed calls instead of recording them. Accepted connections
-are always recorded. When acc has taken less than half for 30 seconds, it goes back a step. Each
-step is a mark in the capture, and a line on standard error.
+From then on it does not look at what servers do while clients wait. If that is not enough, it
+counts failed calls instead of recording them. Accepted connections are always recorded. When
+acc has taken less than half for 30 seconds, it goes back a step. Each step is a mark in the
+capture, and a line on standard error.
 
 SIGUSR1 prints a status line. With --name NAME, acc ctl controls the recording: status, marks,
 dumps, another file, end. Under systemd with Type=notify, acc is ready when the probes have
