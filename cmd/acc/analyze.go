@@ -154,7 +154,7 @@ capture. Of captures of several hosts it prints one line for each host, worst fi
 	anyFile(cmd, "symbols")
 	group(cmd, "What to print", "brief", "hosts", "pairs", "connections", "connection", "timeline", "json", "top", "sort",
 		"color", "utc", "local")
-	group(cmd, "What to read", "read", "salvage", "filter", "from", "until", "symbols")
+	group(cmd, "What to read", "read", "identity-file", "salvage", "filter", "from", "until", "symbols")
 	group(cmd, "For scripts", "fail-on")
 	values(cmd, "from")
 	values(cmd, "until")

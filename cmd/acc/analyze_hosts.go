@@ -9,6 +9,7 @@ import (
 	"io"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/acc-project/acc/analysis"
@@ -53,7 +54,8 @@ func analyzeHosts(ctx context.Context, out, errOut io.Writer, names []string, in
 	if err != nil {
 		return err
 	}
-	all := &hostAnalysis{o: &o, hosts: map[string]*report.Host{}, errOut: errOut, files: len(ins)}
+	all := &hostAnalysis{o: &o, hosts: map[string]*report.Host{}, hints: map[string]bool{}, errOut: errOut,
+		files: len(ins)}
 	dropCopies(ins, errOut)
 	for i, err := range errs {
 		if err != nil {
@@ -120,6 +122,7 @@ type hostAnalysis struct {
 	errOut io.Writer
 	worst  int // exit code
 	done   int
+	hints  map[string]bool // that were given
 }
 
 func (a *hostAnalysis) soFar() string {
@@ -147,10 +150,16 @@ func (a *hostAnalysis) unreadable(name string, err error) {
 	a.failed(err)
 }
 
-// failed says what is wrong with a capture: without a hint, for there may be a hundred of them.
+// failed says what is wrong with a capture, and what to do: the same hint once, for there may be a hundred captures.
 func (a *hostAnalysis) failed(err error) {
-	fmt.Fprintf(a.errOut, "acc: %s\n", format.Quote(err.Error()))
-	a.worst = max(a.worst, exitCode(err, io.Discard))
+	var said strings.Builder
+	a.worst = max(a.worst, exitCode(err, &said))
+	text, hint, _ := strings.Cut(said.String(), "\n")
+	fmt.Fprintln(a.errOut, text)
+	if hint != "" && !a.hints[hint] {
+		fmt.Fprint(a.errOut, hint)
+		a.hints[hint] = true
+	}
 }
 
 // capture analyzes one capture, and closes it.

@@ -96,7 +96,7 @@ An attempt comes with the connection that it accepted, and a connection with the
 	sealTo(cmd, &o.to)
 	group(cmd, "What to write", "output", "force", "to")
 	group(cmd, "What to cut out", "from", "until", "filter", "connections", "utc", "local")
-	group(cmd, "What to read", "read")
+	group(cmd, "What to read", "read", "identity-file")
 	return cmd
 }
 
@@ -154,10 +154,12 @@ func openWholes(names []string, ready func() error) (*input, error) {
 		return nil, err
 	}
 	for _, in := range ins {
-		if in.bytes == 0 {
-			err = fmt.Errorf("%s: it is empty, or not a file that can be read twice", in.name)
-		} else if _, wrapped := in.unwrap(nil); wrapped != nil {
-			err = fmt.Errorf("%s: %w", in.name, wrapped)
+		if err = in.again(); err != nil {
+			break
+		}
+		if _, err = in.unwrap(nil); err != nil {
+			err = fmt.Errorf("%s: %w", in.name, err)
+			break
 		}
 	}
 	if err == nil && len(ins) > 1 {
@@ -211,6 +213,8 @@ func (in *input) uncuttable(err error) error {
 		return exited(130)
 	case errors.As(err, new(*format.CorruptError)):
 		return &hinted{fmt.Errorf("%s: %w", in.name, err), "acc repair writes what can be read of it; cut that"}
+	case errors.Is(err, format.ErrTruncated): // elsewhere it is an end
+		return &hinted{fmt.Errorf("%s: %w", in.name, err), nothingRead}
 	case errors.Is(err, cut.ErrTooOften):
 		return &hinted{fmt.Errorf("%s: %w", in.name, err), "cut the original again: acc info names it"}
 	}

@@ -109,7 +109,7 @@ when it is complete. Files of one recording (acc record --rotate-size) are one c
 	})
 	anyFile(cmd, "output")
 	group(cmd, "What to write", "format", "output", "force", "replace", "table", "fields")
-	group(cmd, "What to read", "read", "salvage", "filter", "from", "until")
+	group(cmd, "What to read", "read", "identity-file", "salvage", "filter", "from", "until")
 	return cmd
 }
 

@@ -27,11 +27,11 @@ func newFolder(name string, force bool) (*folder, error) {
 			_ = os.Lchown(name, uid, gid)
 		}
 	} else if !errors.Is(err, fs.ErrExist) {
-		return nil, err
+		return nil, notCreated(name, err)
 	}
 	root, err := os.OpenRoot(name)
 	if err != nil {
-		return nil, err
+		return nil, notCreated(name, err)
 	}
 	return &folder{name, root, force}, nil
 }

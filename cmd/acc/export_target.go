@@ -3,14 +3,11 @@ package main
 // This file has files that get their names when they are complete.
 
 import (
-	"cmp"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/acc-project/acc/confine"
 )
@@ -37,12 +34,7 @@ func newTarget(out io.Writer, name string, force bool) (*target, error) {
 		}
 		return &target{Writer: out, name: "standard output"}, nil
 	}
-	folder, base := filepath.Split(name)
-	root, err := os.OpenRoot(cmp.Or(folder, "."))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &hinted{fmt.Errorf("create %s: %w", name, fs.ErrNotExist),
-			"its folder is not there: make it, or name another one"}
-	}
+	root, base, err := openFolderOf(name)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +44,7 @@ func newTarget(out io.Writer, name string, force bool) (*target, error) {
 	}
 	if err != nil {
 		root.Close()
-		return nil, err
+		return nil, notCreated(name, err)
 	}
 	giveToCaller(t.file)
 	t.Writer = t.file
@@ -66,11 +58,11 @@ func (t *target) free() error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("create %s: %w", t.name, err)
-	case st.IsDir() || !st.Mode().IsRegular():
-		return fmt.Errorf("create %s: it is not a regular file", t.name)
+		return err
+	case !st.Mode().IsRegular():
+		return errNotRegular
 	case !t.force:
-		return &hinted{fmt.Errorf("%s exists", t.name), "name another file, or overwrite it with --force"}
+		return fs.ErrExist
 	}
 	return nil
 }
@@ -81,7 +73,7 @@ func (t *target) commit() error {
 		return nil
 	}
 	if err := t.free(); err != nil { // somebody made one meanwhile
-		return err
+		return notCreated(t.name, err)
 	}
 	if err := t.file.Sync(); err != nil {
 		return err

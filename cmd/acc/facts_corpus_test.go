@@ -24,9 +24,19 @@ type exhibit struct {
 	data []byte
 }
 
+// corpora are those that were made: the museum takes seconds to build, and three tests read it.
+var corpora = map[bool][]exhibit{}
+
 // corpus are captures of all kinds: whole, lossy, unclean, without END, cut, damaged, repaired,
 // hostile, empty, and those that are kept. ACC_CORPUS names a folder of more. Small: a part of them.
-func corpus(t *testing.T, small bool) (list []exhibit) {
+func corpus(t *testing.T, small bool) []exhibit {
+	if corpora[small] == nil {
+		corpora[small] = buildCorpus(t, small)
+	}
+	return corpora[small]
+}
+
+func buildCorpus(t *testing.T, small bool) (list []exhibit) {
 	add := func(name string, data []byte) { list = append(list, exhibit{name, data}) }
 	folders := []string{"../../testdata/captures"}
 	if more := os.Getenv("ACC_CORPUS"); more != "" {

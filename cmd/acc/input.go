@@ -120,6 +120,21 @@ const readerMemory = 208 << 20
 // need not have an end: more than a frame can have.
 const maxSkip = 64 << 20
 
+// What to do about a file of which nothing can be read.
+const (
+	copyAgain   = "copy it again from the host that was recorded"
+	nothingRead = "its first frame is not whole: nothing of it can be read; " + copyAgain
+)
+
+// again refuses an input that can be read only once, or has nothing.
+func (in *input) again() error {
+	if in.bytes > 0 {
+		return nil
+	}
+	return &hinted{fmt.Errorf("%s: it is empty, or not a file that can be read twice", in.name),
+		"name a file that has a capture; what comes through a pipe must be saved first: cat >incident.acc"}
+}
+
 // begin reads the header from r, which gives what in.file holds.
 func (in *input) begin(r io.Reader, salvage bool) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
@@ -156,11 +171,11 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 		case errors.Is(err, format.ErrNotCapture):
 			err = foreign(err, in.head(kept), in.file.Name())
 		case errors.Is(err, format.ErrTruncated) && in.isEmpty():
-			err = &hinted{err, "the file is empty"}
+			err = &hinted{err, "the file is empty: " + copyAgain}
 		case errors.Is(err, format.ErrTruncated) && in.bytes == 0 && len(kept.head) == 0:
 			err = &hinted{err, "nothing came: the command that was to write it may have failed before"}
 		case errors.Is(err, format.ErrTruncated):
-			err = &hinted{err, "its first frame is not whole: nothing of it can be read"}
+			err = &hinted{err, nothingRead}
 		}
 		return fmt.Errorf("%s: %w", in.name, err)
 	}

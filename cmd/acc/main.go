@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -129,7 +131,8 @@ func exitCode(err error, stderr io.Writer) int {
 		hint    *hinted
 	)
 	say := func(code int, hint string) int {
-		fmt.Fprintf(stderr, "acc: %s\n", strings.TrimSpace(fileName(err.Error())))
+		lines := slices.Compact(strings.Split(err.Error(), "\n")) // of errors.Join, which need not differ
+		fmt.Fprintf(stderr, "acc: %s\n", strings.TrimSpace(fileName(strings.Join(lines, "; "))))
 		if hint != "" {
 			fmt.Fprintf(stderr, "hint: %s\n", hint)
 		}
@@ -178,5 +181,18 @@ func exitCode(err error, stderr io.Writer) int {
 	case strings.Contains(err.Error(), "arg(s)"): // cobra's own commands
 		return say(exitUsage, `see "acc --help"`)
 	}
-	return say(exitError, "")
+	return say(exitError, usualHint(err))
+}
+
+// usualHint is what to do about an error that nobody gave a hint for.
+func usualHint(err error) string {
+	switch {
+	case errors.Is(err, format.ErrNotCapture):
+		return "acc reads captures that acc record wrote"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return "check the name, and whether its folder is there"
+	case errors.Is(err, fs.ErrPermission):
+		return "run acc as a user who may, like sudo acc …, or name another file"
+	}
+	return ""
 }

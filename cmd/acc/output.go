@@ -33,6 +33,9 @@ type output struct {
 // errWritten says that another acc writes a file.
 var errWritten = errors.New("another acc is writing it")
 
+// errNotRegular says that a folder, a link or a device has the name of a new file.
+var errNotRegular = errors.New("it is not a regular file")
+
 // notItself refuses an output that would replace what it is made from.
 func notItself(in *input, name string) error {
 	if name == "-" || in.file == os.Stdin {
@@ -71,13 +74,7 @@ func createOutput(name string, force bool, ready func() error) (*output, error) 
 		host, _ := os.Hostname()
 		name = fmt.Sprintf("acc-%s-%s.acc", host, time.Now().Format("20060102-150405"))
 	}
-	// The folder is opened once: whoever renames it meanwhile changes nothing.
-	folder, base := filepath.Split(name)
-	root, err := os.OpenRoot(cmp.Or(folder, "."))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &hinted{fmt.Errorf("create %s: %w", name, fs.ErrNotExist),
-			"its folder is not there: make it, or name another one"}
-	}
+	root, base, err := openFolderOf(name)
 	if err != nil {
 		return nil, err
 	}
@@ -100,16 +97,39 @@ func createOutput(name string, force bool, ready func() error) (*output, error) 
 	}
 	if err != nil {
 		root.Close()
-		err = fmt.Errorf("create %s: %w", name, err)
-		switch {
-		case errors.Is(err, fs.ErrExist):
-			return nil, &hinted{fmt.Errorf("%s exists", name), "name another file, or overwrite it with --force"}
-		case errors.Is(err, errWritten):
-			return nil, &hinted{err, "name another file, or end the other recording first"}
-		}
-		return nil, err
+		return nil, notCreated(name, err)
 	}
 	return o, nil
+}
+
+// openFolderOf opens the folder of a new file, and gives the file's name there. It is opened once: whoever renames it
+// meanwhile changes nothing.
+func openFolderOf(name string) (root *os.Root, base string, err error) {
+	folder, base := filepath.Split(name)
+	if root, err = os.OpenRoot(cmp.Or(folder, ".")); err != nil {
+		return nil, "", notCreated(name, err)
+	}
+	return root, base, nil
+}
+
+// notCreated is the error of creating a file, with what to do.
+func notCreated(name string, err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) { // whose name is one within a folder, or a temporary one
+		err = path.Err
+	}
+	hint := "name another one with -o"
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return &hinted{fmt.Errorf("%s exists", name), "name another file, or overwrite it with --force"}
+	case errors.Is(err, errWritten):
+		hint = "name another file, or end the other recording first"
+	case errors.Is(err, fs.ErrNotExist):
+		err, hint = fs.ErrNotExist, "its folder is not there: make it, or name another one"
+	case errors.Is(err, fs.ErrPermission):
+		hint = "name a place that you may write to with -o"
+	}
+	return &hinted{fmt.Errorf("create %s: %w", name, err), hint}
 }
 
 // create makes the file, which is not there, and locks it.
@@ -135,10 +155,10 @@ func (o *output) old(force bool) (*os.File, error) {
 		return nil, nil
 	case err != nil:
 		return nil, err
+	case !st.Mode().IsRegular():
+		return nil, errNotRegular
 	case !force:
 		return nil, fs.ErrExist
-	case !st.Mode().IsRegular():
-		return nil, errors.New("it is not a regular file")
 	}
 	old, err := o.root.OpenFile(o.base, os.O_RDONLY|noFollow|noWait, 0)
 	if err != nil {

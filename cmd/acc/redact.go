@@ -105,6 +105,7 @@ command prints that the capture is redacted. The original's signature is not val
 	complete(cmd, "output", captureFiles)
 	group(cmd, "What to write", "output", "force", "keep", "addresses", "key")
 	group(cmd, "What to look at", "dry-run", "check", "json")
+	group(cmd, "What to read", "identity-file")
 	return cmd
 }
 
@@ -112,7 +113,7 @@ command prints that the capture is redacted. The original's signature is not val
 func (o *redactOptions) policyFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringSliceVar(&o.keep, "keep", nil, "`CLASSES` or fields that stay as they are, like lport,comm; "+
-		"--dry-run lists the classes")
+		"acc redact --dry-run lists the classes")
 	f.StringVar(&o.addresses, "addresses", redact.Prefix, "`HOW` addresses are replaced: prefix, opaque or class")
 	f.StringVar(&o.key, "key", "", "`FILE` with a key of 64 hexadecimal digits: the same pseudonyms in every capture")
 	values(cmd, "addresses", "prefix\tsubnets stay recognisable", "opaque\tnumbered", "class\tprivate ones stay private")
@@ -153,7 +154,7 @@ func (o *redactOptions) complain() error {
 	case o.output == "":
 		return &usageError{errors.New("-o is missing"), "like acc redact incident.acc -o safe.acc"}
 	case o.output == "-":
-		return &usageError{errors.New("redact reads what it wrote once more, which standard output can't give"),
+		return &usageError{errors.New("-o - does not work here: acc reads what it wrote once more"),
 			"name a file with -o"}
 	case o.json:
 		return &usageError{errors.New("--json is for --check and --dry-run"), "without --json"}
@@ -161,20 +162,19 @@ func (o *redactOptions) complain() error {
 	return nil
 }
 
-// readKey reads a key file, "": a new key.
-func readKey(name string) ([]byte, error) {
+// makeKey is how the key of a redaction comes to be.
+const makeKey = "make one: openssl rand -hex 32 > FILE"
+
+// readKey reads a key file, "": a new key. How says where a key comes from.
+func readKey(name, how string) ([]byte, error) {
 	if name == "" {
 		key := make([]byte, redact.KeySize)
 		_, err := rand.Read(key)
 		return key, err
 	}
-	const how = "make one: openssl rand -hex 32 > FILE"
 	b, err := readSmall(name, 4096)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, &hinted{err, how}
-	}
 	if err != nil {
-		return nil, err
+		return nil, &hinted{err, how}
 	}
 	text := strings.TrimSpace(string(b))
 	key, err := hex.DecodeString(text)
@@ -211,9 +211,9 @@ func openWhole(name string) (*input, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.bytes == 0 {
+	if err := in.again(); err != nil {
 		in.Close()
-		return nil, fmt.Errorf("%s: it is empty, or not a file that can be read twice", in.name)
+		return nil, err
 	}
 	in.opts = format.ReaderOptions{}
 	if _, err := in.unwrap(nil); err != nil {
@@ -245,12 +245,14 @@ func (in *input) unredactable(err error) error {
 		return exited(130)
 	case errors.As(err, new(*format.CorruptError)):
 		return &hinted{fmt.Errorf("%s: %w", in.name, err), "acc repair writes what can be read of it; redact that"}
+	case errors.Is(err, format.ErrTruncated): // elsewhere it is an end
+		return &hinted{fmt.Errorf("%s: %w", in.name, err), nothingRead}
 	}
 	return fmt.Errorf("%s: %w", in.name, err)
 }
 
 func runRedact(ctx context.Context, errOut io.Writer, name string, o redactOptions) error {
-	key, err := readKey(o.key)
+	key, err := readKey(o.key, makeKey)
 	if err != nil {
 		return err
 	}

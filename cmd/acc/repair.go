@@ -63,8 +63,8 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 		return err
 	}
 	defer in.Close()
-	if in.bytes == 0 {
-		return fmt.Errorf("repair %s: it is empty, or not a file that can be read twice", in.name)
+	if err := in.again(); err != nil {
+		return err
 	}
 	if _, err := in.unwrap(nil); err != nil {
 		return fmt.Errorf("%s: %w", in.name, err)
@@ -89,6 +89,8 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 			err = &hinted{err, "acc verify says more"}
 		case errors.Is(err, format.ErrNotCapture):
 			err = &hinted{err, "acc repairs captures that acc record wrote"}
+		case errors.Is(err, format.ErrTruncated):
+			err = &hinted{err, nothingRead}
 		}
 		return fmt.Errorf("%s: %w", in.name, err)
 	}

@@ -82,7 +82,7 @@ as one capture.`,
 	values(cmd, "until")
 	group(cmd, "Pace", "speed", "max-gap", "from", "until")
 	group(cmd, "Times", "utc", "local")
-	group(cmd, "What to read", "read", "salvage", "filter")
+	group(cmd, "What to read", "read", "identity-file", "salvage", "filter")
 	return cmd
 }
 

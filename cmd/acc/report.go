@@ -195,9 +195,9 @@ func openReportInput(names []string) (*input, error) {
 		return nil, err
 	}
 	for _, in := range ins {
-		if in.bytes == 0 {
+		if err := in.again(); err != nil {
 			closeAll()
-			return nil, fmt.Errorf("%s: it is empty, or not a file that can be read twice", in.name)
+			return nil, err
 		}
 	}
 	if len(ins) > 1 {

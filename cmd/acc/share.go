@@ -78,7 +78,7 @@ with --key you can turn the pseudonyms of an answer back (acc unredact).`,
 }
 
 func runShare(ctx context.Context, out, errOut io.Writer, name string, o redactOptions) error {
-	key, err := readKey(o.key)
+	key, err := readKey(o.key, makeKey)
 	if err != nil {
 		return err
 	}
@@ -90,15 +90,16 @@ func runShare(ctx context.Context, out, errOut io.Writer, name string, o redactO
 	if err := notItself(in, o.output); err != nil {
 		return err
 	}
-	safe, err := tempCapture(filepath.Dir(o.output))
-	if err != nil {
-		return err
-	}
-	defer safe.remove()
 	to, err := createOutput(o.output, o.force, nil)
 	if err != nil {
 		return err
 	}
+	safe, err := tempCapture(filepath.Dir(o.output))
+	if err != nil {
+		to.discard()
+		return err
+	}
+	defer safe.remove()
 	writing.Store(true)
 	confineReader(true)
 	s := &sharing{in: in, safe: safe, key: key, o: &o}

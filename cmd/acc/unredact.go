@@ -45,7 +45,7 @@ loopback is taken for an encrypted one. Ports and user ids stay as they are.`,
 			case len(args) > 1:
 				return usage(cmd, errors.New("name one text, or none for standard input"))
 			case o.key == "":
-				return &usageError{errors.New("--key is missing"), "it is the file that acc redact --key was given"}
+				return &usageError{errors.New("--key is missing"), givenKey}
 			case !slices.Contains(redact.AddressModes, o.addresses):
 				return &usageError{fmt.Errorf("--addresses %q is neither prefix, opaque nor class", o.addresses),
 					"as it was with acc redact"}
@@ -69,6 +69,9 @@ loopback is taken for an encrypted one. Ports and user ids stay as they are.`,
 	return cmd
 }
 
+// givenKey is which key turns pseudonyms back.
+const givenKey = "it is the file that acc redact --key was given"
+
 // maxText is how long a text may be.
 const maxText = 64 << 20
 
@@ -76,7 +79,7 @@ const maxText = 64 << 20
 var pseudonyms = regexp.MustCompile(`[@/]?\b[a-z]+-[0-9a-f]{10}\b|[0-9A-Fa-f:]*[:.][0-9A-Fa-f:.]+`)
 
 func runUnredact(ctx context.Context, out, errOut io.Writer, args []string, o unredactOptions) error {
-	key, err := readKey(o.key)
+	key, err := readKey(o.key, givenKey)
 	if err != nil {
 		return err
 	}

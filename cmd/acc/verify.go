@@ -111,6 +111,7 @@ and error says why.`,
 	values(cmd, "head")
 	values(cmd, "identity")
 	values(cmd, "namespace", defaultNamespace)
+	group(cmd, "What to read", "read", "identity-file")
 	group(cmd, "Kept chain heads", "head", "checkpoints")
 	group(cmd, "Cut", "parent")
 	group(cmd, "Signature", "signature", "allowed-signers", "revoked", "identity", "namespace")
