@@ -71,14 +71,16 @@ vm-programs: build helpers
 
 test-vm-halves: vm-programs ## all of them, in two machines side by side: an emulated machine keeps one CPU busy
 	$(BUILD)/vm -kernel $(KERNEL) -bin nginx,wrk -prepare
-	$(MAKE) --no-print-directory -j2 vm-half-1 vm-half-2
+	@$(MAKE) --no-print-directory -j2 vm-half-1 vm-half-2 || { \
+		echo "what failed, once more:"; awk -f .ci/failed.awk $(BUILD)/half-1.log $(BUILD)/half-2.log; exit 1; }
 
 # The halves take about as long; each line begins with the half's number.
 HALF_1 := ^TestVM[A-N]
 HALF_2 := ^TestVM[O-Z]
 vm-half-%:
 	@rm -f $(BUILD)/half-$*.failed
-	@{ $(MAKE) --no-print-directory -o vm-programs test-vm TESTS='$(HALF_$*)' OUT=$(OUT)-$* || touch $(BUILD)/half-$*.failed; } 2>&1 | sed -u 's/^/[$*] /'
+	@{ $(MAKE) --no-print-directory -o vm-programs test-vm TESTS='$(HALF_$*)' OUT=$(OUT)-$* || touch $(BUILD)/half-$*.failed; } 2>&1 | \
+		sed -u 's/^/[$*] /' | tee $(BUILD)/half-$*.log
 	@! test -e $(BUILD)/half-$*.failed
 
 torture-vm: soak-vm ## the tests of recording that can run for long, for long, and the figures of the run; two machines, an hour in all
