@@ -179,7 +179,10 @@ func TestVMSandbox(t *testing.T) {
 		return base
 	}
 	probes := strings.Fields(cmp.Or(os.Getenv("ACC_PROBES"), "fentry kprobe"))
-	base := whole(probes[0])
+	bases := map[string][]string{}
+	for _, probe := range probes {
+		bases[probe] = whole(probe)
+	}
 	table, err := os.Create("/out/sandbox.md")
 	if err != nil {
 		t.Fatal(err)
@@ -192,25 +195,31 @@ func TestVMSandbox(t *testing.T) {
 	for _, l := range hardening(unit) {
 		fmt.Fprintf(table, "| `%s` | %s |\n", l, exposure(t, quiet, strings.Replace(unit, "\n"+l+"\n", "\n", 1)))
 	}
-	fmt.Fprintf(table, "\n| added to the unit | exposure with it | what the recording then lacks |\n|---|---|---|\n")
+	fmt.Fprintf(table, "\n| added to the unit | exposure with it |")
+	for _, probe := range probes {
+		fmt.Fprintf(table, " a recording with %s probes then lacks |", probe)
+	}
+	fmt.Fprintf(table, "\n|---|---|%s\n", strings.Repeat("---|", len(probes)))
 	only := regexp.MustCompile(os.Getenv("ACC_DIRECTIVES"))
 	bare := regexp.MustCompile(`(?m)^ExecStartPre=.*\n`).ReplaceAllString(unit, "") // the recorder alone
-	flags := "--probe " + probes[0]
+	lacks := func(probe, d string) string {
+		flags := "--probe " + probe
+		less := difference(bases[probe], tryUnit(t, quiet, servers, with(bare, d), flags))
+		for n := 0; n < 2 && !strings.HasPrefix(costs(less), nothing) && slices.ContainsFunc(less, timed.MatchString); n++ {
+			again := difference(bases[probe], tryUnit(t, quiet, servers, with(bare, d), flags))
+			less = slices.DeleteFunc(less, func(l string) bool { return !slices.Contains(again, l) })
+		}
+		fmt.Printf("%s, %s:\n%s\n", d, probe, strings.Join(less, "\n"))
+		return costs(less)
+	}
 	for _, d := range furtherDirectives {
 		if !only.MatchString(d) {
 			continue
 		}
-		less := difference(base, tryUnit(t, quiet, servers, with(bare, d), flags))
-		for n := 0; n < 2 && !strings.HasPrefix(costs(less), nothing) && slices.ContainsFunc(less, timed.MatchString); n++ {
-			again := difference(base, tryUnit(t, quiet, servers, with(bare, d), flags))
-			less = slices.DeleteFunc(less, func(l string) bool { return !slices.Contains(again, l) })
+		fmt.Fprintf(table, "| `%s` | %s |", strings.ReplaceAll(d, ";", "`, `"), exposure(t, quiet, with(unit, d)))
+		for _, probe := range probes {
+			fmt.Fprintf(table, " %s |", lacks(probe, d))
 		}
-		row := fmt.Sprintf("| `%s` | %s | %s |\n", strings.ReplaceAll(d, ";", "`, `"),
-			exposure(t, quiet, with(unit, d)), costs(less))
-		fmt.Fprint(table, row)
-		fmt.Printf("%s%s\n", row, strings.Join(less, "\n"))
-	}
-	for _, probe := range probes[1:] {
-		whole(probe)
+		fmt.Fprintln(table)
 	}
 }
