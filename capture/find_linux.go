@@ -251,10 +251,14 @@ func containerNames(links []string) map[string][]string {
 
 // Names are what there is of a kind on this host, as far as this user may see.
 func Names(kind string) (list []string) {
+	ofKernel := func(dir string) bool { // its threads have no command line
+		b, _ := os.ReadFile(dir + "/cmdline")
+		return len(b) == 0
+	}
 	switch kind {
 	case KindPID:
 		eachProcess(func(pid uint32) {
-			if b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); len(b) > 0 { // the kernel's own have none
+			if !ofKernel(fmt.Sprintf("/proc/%d", pid)) {
 				list = append(list, strconv.FormatUint(uint64(pid), 10))
 			}
 		})
@@ -265,8 +269,9 @@ func Names(kind string) (list []string) {
 			dir := fmt.Sprintf("/proc/%d", pid)
 			switch kind {
 			case KindComm:
-				b, _ := os.ReadFile(dir + "/comm")
-				seen[strings.TrimSuffix(string(b), "\n")] = true
+				if b, _ := os.ReadFile(dir + "/comm"); !ofKernel(dir) {
+					seen[strings.TrimSuffix(string(b), "\n")] = true
+				}
 			case KindUID:
 				seen[strconv.FormatUint(uint64(realUID(dir)), 10)] = true
 			default:

@@ -52,6 +52,23 @@ func beginning(words []string, typed string) (list []string) {
 	return list
 }
 
+// lists completes a flag that takes several values, with commas between them, by words like those of values.
+func lists(cmd *cobra.Command, flag string, words ...string) {
+	complete(cmd, flag, func(_ *cobra.Command, _ []string, word string) (list []string, _ cobra.ShellCompDirective) {
+		before, last := lastOfList(word)
+		for _, w := range beginning(words, last) {
+			list = append(list, before+w)
+		}
+		return list, nothing | cobra.ShellCompDirectiveKeepOrder
+	})
+}
+
+// lastOfList splits what is typed of a list behind its last comma.
+func lastOfList(word string) (before, last string) {
+	at := strings.LastIndexByte(word, ',') + 1
+	return word[:at], word[at:]
+}
+
 // complete says how the value of a flag is completed.
 func complete(cmd *cobra.Command, flag string, by cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, by); err != nil {

@@ -32,12 +32,7 @@ is a text with a time in the capture: analyze, replay and the timeline show it.`
   sudo acc ctl mark --name web "deploy started"
   sudo acc ctl stop web`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return mistypedCommand(cmd, args[0])
-			}
-			return nil
-		},
+		Args: onlyCommands,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, nothing // but the commands
 		},

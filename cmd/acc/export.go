@@ -100,10 +100,10 @@ when it is complete. Files of one recording (acc record --rotate-size) are one c
 	values(cmd, "from")
 	values(cmd, "until")
 	complete(cmd, "fields", func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
-		at := strings.LastIndexByte(word, ',') + 1
+		before, _ := lastOfList(word)
 		var names []string
 		for _, c := range export.Tables()[o.table()].Columns {
-			names = append(names, word[:at]+c.Name)
+			names = append(names, before+c.Name)
 		}
 		return beginning(names, word), nothing | cobra.ShellCompDirectiveNoSpace
 	})

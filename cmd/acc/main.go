@@ -103,6 +103,12 @@ a capture file. It replays and analyses captures on Linux, macOS and Windows, wi
 	addGroup(root, "read", newDiffCommand(), newReportCommand())
 	addGroup(root, "evidence", newShareCommand())
 	addGroup(root, "other", newExitCodesTopic(), newFilterTopic(), newScreenTopic(), newVersionCommand())
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" { // cobra's own answers any name of a shell with its help
+			c.Args, c.RunE = onlyCommands, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 	return root
 }
 

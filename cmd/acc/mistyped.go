@@ -40,6 +40,14 @@ func rootArgs(root *cobra.Command, args []string) error {
 	return nil
 }
 
+// onlyCommands refuses what is none of the commands of a command.
+func onlyCommands(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return mistypedCommand(cmd, args[0])
+	}
+	return nil
+}
+
 // unknownCommand is the error for a first argument that is no command: a capture, or
 // a command with a letter wrong.
 func unknownCommand(root *cobra.Command, args []string) error {
@@ -61,9 +69,13 @@ func mistypedCommand(cmd *cobra.Command, name string) error {
 		}
 		return &usageError{err, "did you mean: " + strings.Join(like, ", or ")}
 	}
-	for _, c := range cmd.Commands() { // cobra suggests no topics of help
-		if c.IsAdditionalHelpTopicCommand() && distance(name, c.Name()) <= 2 {
+	for _, c := range cmd.Commands() { // cobra suggests neither topics of help nor help itself
+		switch {
+		case distance(name, c.Name()) > 2:
+		case c.IsAdditionalHelpTopicCommand():
 			return &usageError{err, "did you mean: " + cmd.CommandPath() + " help " + c.Name()}
+		case c.Name() == "help":
+			return &usageError{err, "did you mean: acc help"}
 		}
 	}
 	return usage(cmd, err)
@@ -76,18 +88,22 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	var unknown *pflag.NotExistError
 	var value *pflag.InvalidValueError
+	cause := err
+	if errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "" {
+		err = fmt.Errorf("unknown flag: -%s", unknown.GetSpecifiedName())
+	}
 	switch {
-	case errors.As(err, &unknown) && !cmd.HasParent() && unknown.GetSpecifiedName() == "r":
+	case errors.As(cause, &unknown) && !cmd.HasParent() && unknown.GetSpecifiedName() == "r":
 		return &usageError{err, "did you mean: acc analyze -r FILE"}
-	case errors.As(err, &unknown) && unknown.GetSpecifiedName() == "f" && ofOthers(cmd, "filter") != "":
+	case errors.As(cause, &unknown) && unknown.GetSpecifiedName() == "f" && ofOthers(cmd, "filter") != "":
 		return &usageError{err, ofOthers(cmd, "filter")}
-	case errors.As(err, &unknown) && ofOthers(cmd, unknown.GetSpecifiedName()) != "":
+	case errors.As(cause, &unknown) && ofOthers(cmd, unknown.GetSpecifiedName()) != "":
 		return &usageError{err, ofOthers(cmd, unknown.GetSpecifiedName())}
-	case errors.As(err, &unknown) && len(unknown.GetSpecifiedName()) > 1:
+	case errors.As(cause, &unknown) && len(unknown.GetSpecifiedName()) > 1:
 		if like := flagLike(cmd, unknown.GetSpecifiedName()); like != "" {
 			return &usageError{err, "did you mean: --" + like}
 		}
-	case errors.As(err, &value):
+	case errors.As(cause, &value):
 		f := value.GetFlag()
 		return usage(cmd, fmt.Errorf("--%s %q is not %s", f.Name, value.GetValue(), kindOf(f)))
 	}
@@ -99,6 +115,7 @@ var notHere = []struct {
 	commands, flags []string
 	why             string // COMMAND and FLAG stand for these
 }{
+	{[]string{"record"}, []string{"r", "read"}, "acc COMMAND writes a capture, to -o FILE; acc replay -r FILE reads one"},
 	{[]string{"explain"}, []string{"from", "until"},
 		"acc COMMAND is about one event; acc replay --FLAG prints those of a time"},
 	{[]string{"info", "verify", "repair", "sign"}, []string{"from", "until"}, "acc COMMAND is about a whole capture; " +

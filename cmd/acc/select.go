@@ -75,10 +75,7 @@ func addSelectFlags(cmd *cobra.Command, o *selectOptions) {
 // namesOf completes the value of a flag by what this host has of a kind, each with what says more about it.
 func namesOf(kind string, about func(string) string) cobra.CompletionFunc {
 	return func(_ *cobra.Command, _ []string, word string) (words []string, _ cobra.ShellCompDirective) {
-		before, last := "", word // of a list
-		if i := strings.LastIndexByte(word, ','); i >= 0 {
-			before, last = word[:i+1], word[i+1:]
-		}
+		before, last := lastOfList(word)
 		for _, name := range capture.Names(kind) {
 			if !strings.HasPrefix(name, last) || len(words) >= 200 {
 				continue
