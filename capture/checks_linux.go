@@ -49,8 +49,7 @@ func line(root fs.FS, path string) string {
 func checkKernel(root fs.FS) HostCheck {
 	release := line(root, "proc/sys/kernel/osrelease")
 	c := ok("kernel", "Linux %s on %s", release, runtime.GOARCH)
-	var major, minor int
-	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err == nil && (major < 5 || major == 5 && minor < 10) {
+	if olderThan(release, 5, 10) {
 		return c.broken("this kernel is too old: acc needs Linux 5.10", "record on a host with a newer kernel")
 	}
 	if b, err := fs.ReadFile(root, "proc/kallsyms"); err == nil {

@@ -156,7 +156,12 @@ func measure(t *testing.T, o Options, loop func() costs) costs {
 	t.Helper()
 	done, ready := make(chan error, 1), make(chan bool)
 	ctx, cancel := context.WithCancel(context.Background())
-	o.Ready = func(Started) { close(ready) }
+	o.Ready = func(s Started) {
+		if o.Mode != "" && s.Mode != o.Mode || strings.Contains(s.Note, noteSlower) {
+			t.Errorf("asked for %s, got %s: %s", o.Mode, s.Mode, s.Note)
+		}
+		close(ready)
+	}
 	go func() {
 		_, err := Record(ctx, io.Discard, o)
 		done <- err

@@ -61,6 +61,13 @@ func kernelName() (release, build string) {
 	return unix.ByteSliceToString(u.Release[:]), unix.ByteSliceToString(u.Version[:])
 }
 
+// olderThan reports whether a kernel's release is below a version.
+func olderThan(release string, major, minor int) bool {
+	var a, b int
+	_, err := fmt.Sscanf(release, "%d.%d", &a, &b)
+	return err == nil && (a < major || a == major && b < minor)
+}
+
 func readLine(path string) string {
 	b, err := os.ReadFile(path)
 	if err != nil {

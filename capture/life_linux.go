@@ -128,10 +128,8 @@ func trampolines(types *btf.Cache) bool {
 // TIME-WAIT, too. It was never meant to; but before Linux 6.10, which notes them for the
 // CPU (tcp_tw_isn), their mark in the packet was overwritten on the way.
 func dropsWaiting() bool {
-	var major, minor int
 	release, _ := kernelName()
-	_, err := fmt.Sscanf(release, "%d.%d", &major, &minor)
-	return err == nil && (major < 6 || major == 6 && minor < 10)
+	return olderThan(release, 6, 10)
 }
 
 // hasLife reports whether the life of connections is recorded.

@@ -23,13 +23,8 @@ func preempts(root fs.FS, release, build string) bool {
 				return model == "full" || model == "lazy"
 			}
 		}
-		return atLeast7(release) // before, distributions default to voluntary; now there is only full and lazy
+		return !olderThan(release, 7, 0) // before, distributions default to voluntary; now there is only full and lazy
 	}
 	return strings.Contains(build, " PREEMPT ") || strings.Contains(build, "PREEMPT_RT") ||
 		strings.Contains(build, "PREEMPT_LAZY")
-}
-
-func atLeast7(release string) bool {
-	major, _, _ := strings.Cut(release, ".")
-	return len(major) > 1 || major >= "7"
 }

@@ -205,12 +205,17 @@ func oneLine(err error) string {
 	return line
 }
 
+const noteSlower = "the programs for kernels from 5.12 on did not load, others are used, which take more time"
+
 // tryObjects makes probes live with the first object that this kernel takes.
 func tryObjects(o *Options, types *btf.Cache, mode Mode, want []probe) (*attached, error) {
 	var errs []error
-	for _, object := range objects {
+	for i, object := range objects {
 		a, err := tryObject(o, types, object, mode, want)
 		if err == nil {
+			if release, _ := kernelName(); i > 0 && !olderThan(release, 5, 12) {
+				a.note = strings.Trim(a.note+"; "+noteSlower+": "+oneLine(errs[0]), "; ")
+			}
 			return a, nil
 		}
 		errs = append(errs, err)

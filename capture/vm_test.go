@@ -69,6 +69,9 @@ func recordWhile(t *testing.T, o Options, work func()) recording {
 		if o.Mode != "" && o.Mode != ModeAuto && s.Mode != o.Mode {
 			t.Errorf("asked for %s, got %s: %s", o.Mode, s.Mode, s.Note)
 		}
+		if strings.Contains(s.Note, noteSlower) {
+			t.Error(s.Note)
+		}
 	case err := <-done:
 		t.Fatalf("record: %v", err)
 	}
