@@ -125,7 +125,7 @@ func TestVMOneShot(t *testing.T) {
 	image(t, s)
 	stream := exec.Command("/bin/bash", "-c", "exec podman run --rm --name acc-once --pid=host --network=host "+
 		"--ipc=host --privileged "+
-		"-v /:/host:rslave localhost/acc record -d 10m -o - 2>/run/acc-once.err | cat >/run/acc-once.acc")
+		"-v /:/host:rslave --entrypoint acc localhost/acc record -d 10m -o - 2>/run/acc-once.err | cat >/run/acc-once.acc")
 	stream.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := stream.Start(); err != nil {
 		t.Fatal(err)

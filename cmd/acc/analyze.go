@@ -125,17 +125,16 @@ capture. Of captures of several hosts it prints one line for each host, worst fi
 	f.StringVar(&o.symbols, "symbols", "", "name functions of programs by the files in `DIR` (or one file) that have "+
 		"their build ids: programs with symbols, or debug files")
 	f.BoolVar(&o.timeline, "timeline", false, "draw connections as lanes, for each listener")
-	f.StringVar(&o.failOn, "fail-on", "", "exit with 8 if there is a finding of this `SEVERITY` or worse: notice, "+
-		"warning or critical")
+	f.StringVar(&o.failOn, "fail-on", "", "exit with 8 if a finding is `SEVERITY` or worse: notice, warning or critical")
 	f.BoolVar(&o.salvage, "salvage", false, "skip corrupt parts, report them, and go on")
 	f.IntVar(&o.top, "top", 10, "`ROWS` in each table; 0: all")
 	f.StringVar(&o.sort, "sort", string(listeners.SortAccepted),
-		"order the tables by this `COLUMN`: accepted, failed, queue, wait or name")
+		"order by `COLUMN`: accepted, failed, queue, wait or name")
 	f.StringVar(&o.from, "from", "", "list attempts or connections that were there at this `TIME` or later: "+
 		"15:04:05 (the recorded host's clock), 2026-11-24T15:04:05Z, or 90s (after the start); with "+
 		"--pairs, --connections or --timeline")
 	f.StringVar(&o.until, "until", "", "list those that were there at this `TIME` or earlier; same forms as --from")
-	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto (on a terminal, unless NO_COLOR is set), always or never")
+	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto, always or never (auto: on a terminal, unless NO_COLOR is set)")
 	filterFlag(cmd, &o.filter, ofPairs, ofConnections)
 	o.zoneOptions.flags(cmd)
 	severities := make([]string, len(findings.Severities))

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -279,7 +280,11 @@ func writeHelp(w io.Writer, cmd *cobra.Command, full bool, columns int) {
 		fmt.Fprintf(w, "\nAlso: %s\n", strings.Join(cmd.Aliases, ", "))
 	}
 	if cmd.HasExample() {
-		fmt.Fprintf(w, "\nExamples:\n%s\n", cmd.Example)
+		examples := cmd.Example
+		if lines := strings.Split(examples, "\n"); !full && len(lines) > shortExamples {
+			examples = strings.Join(lines[:shortExamples], "\n")
+		}
+		fmt.Fprintf(w, "\nExamples:\n%s\n", examples)
 	}
 	printCommands(w, cmd)
 	width := helpWidth
@@ -287,7 +292,11 @@ func writeHelp(w io.Writer, cmd *cobra.Command, full bool, columns int) {
 		width = min(width, max(columns, 40))
 	}
 	for _, h := range flagHeadings(cmd) {
-		fmt.Fprintf(w, "\n%s:\n%s", h.title, h.flags.FlagUsagesWrapped(width))
+		usages := h.flags.FlagUsagesWrapped(width)
+		if !full {
+			usages = shortUsages(h.flags.FlagUsages(), width)
+		}
+		fmt.Fprintf(w, "\n%s:\n%s", h.title, usages)
 	}
 	switch {
 	case !cmd.HasParent():
@@ -298,6 +307,60 @@ func writeHelp(w io.Writer, cmd *cobra.Command, full bool, columns int) {
 	case !nested:
 		fmt.Fprintf(w, "\nMore: acc help %s    Exit codes: acc help exit-codes\n", cmd.Name())
 	}
+}
+
+// shortExamples is how many examples --help has at most.
+const shortExamples = 5
+
+var (
+	defaultOf = regexp.MustCompile(` \(default [^();]*\)$`)
+	listed    = regexp.MustCompile(`: [\w-]+(, [\w-]+)*(,? or [\w-]+)?$`)
+)
+
+// shortUsages gives each flag one line of so many columns: of its explanation what comes before a colon, a semicolon or a
+// parenthesis, else before a comma. If that is not enough, or if it would take away the list of a flag's values, the line
+// is folded.
+func shortUsages(usages string, columns int) string {
+	var out []byte
+	for line := range strings.Lines(usages) {
+		line = strings.TrimSuffix(line, "\n")
+		given := defaultOf.FindString(line)
+		text := strings.TrimSuffix(line, given)
+		name := strings.Index(text, "--")
+		column := name + max(0, strings.Index(text[name:], "   ")) + 3
+		if utf8.RuneCountInString(line) > columns && !listed.MatchString(text) {
+			if at := shortEnd(text[column:], columns-column-utf8.RuneCountInString(given)); at > 0 {
+				line = text[:column+at] + given
+			}
+		}
+		column += len(text[column:]) - len(strings.TrimLeft(text[column:], " "))
+		out = append(report.AppendFolded(out, []byte(line), columns, column), '\n')
+	}
+	return string(out)
+}
+
+// shortEnd is where the first part of an explanation ends that has at most so many columns, 0: nowhere.
+func shortEnd(text string, columns int) (end int) {
+	comma, depth, column := 0, 0, 0
+	for i, r := range text {
+		rest := text[i:]
+		switch {
+		case column > columns:
+			return cmp.Or(end, comma)
+		case depth == 0 && (strings.HasPrefix(rest, ": ") || strings.HasPrefix(rest, "; ") || strings.HasPrefix(rest, " (")):
+			end = i
+		case depth == 0 && strings.HasPrefix(rest, ", "):
+			comma = i
+		}
+		switch r {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		}
+		column++
+	}
+	return cmp.Or(end, comma)
 }
 
 // printCommands lists the commands below one, by group.

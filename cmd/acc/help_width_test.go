@@ -9,9 +9,9 @@ import (
 // Help fits the terminal, whatever its width, but for commands that are there to be copied, and loses no word.
 func TestHelpFits(t *testing.T) {
 	root := newRootCommand()
-	for _, cmd := range append(root.Commands(), root) {
+	for i, cmd := range append(root.Commands(), append(root.Commands(), root)...) {
 		var b strings.Builder
-		writeHelp(&b, cmd, true, 100)
+		writeHelp(&b, cmd, i < len(root.Commands()), 100) // in full, and in short
 		for _, columns := range []int{60, 80, 100} {
 			text := fitHelp(b.String(), columns)
 			for line := range strings.SplitSeq(text, "\n") {

@@ -156,24 +156,23 @@ can be --checkpoint-every older than the end of the file; it does not show a cha
 	f.StringVarP(&o.output, "write", "w", "", "the same as --output `FILE`")
 	f.BoolVar(&o.force, "force", false, "overwrite the file if it exists")
 	f.StringVar(&o.probe, "probe", "auto", "`KIND` of probes: auto, kprobe or fentry")
-	f.StringVar(&o.events, "events", "all", "`WHAT` to record: all, accept (only accept calls, which is cheaper) or "+
-		"lifecycle (only what becomes of TCP connections: not who "+
-		"accepts them, and few findings)")
+	f.StringVar(&o.events, "events", "all", "`WHAT` to record: all, accept or lifecycle (accept: only accept calls, which "+
+		"is cheaper; lifecycle: only what becomes of TCP connections, not who accepts them, and few findings)")
 	f.Uint64VarP(&o.count, "count", "c", 0, "stop after `N` events (an accept system call has two); the capture can have "+
 		"some more, since stopping takes a moment")
 	f.StringVarP(&o.duration, "duration", "d", "0",
 		"stop after this `TIME`, like 30s, and end COMMAND; a number without a unit "+
 			"is seconds; 0: no limit")
 	f.BoolVar(&o.noCauses, "no-causes", false,
-		"don't look for causes: what the threads of a server do while its clients wait")
-	f.BoolVar(&o.denied, "denied", false, "also record accept calls that seccomp refuses with an error; this makes every "+
-		"system call of the host slower (by some 200 instructions)")
+		"don't look at what the threads of a server do while its clients wait")
+	f.BoolVar(&o.denied, "denied", false, "record accept calls that seccomp refuses, too; slows every system call "+
+		"(of the whole host, by some 200 instructions)")
 	f.Uint32Var(&o.failures, "failed-rate", capture.FailedRate, "record at most `N` failed accept calls a second of a "+
 		"process, and five times as many of a user, and count the rest; 0: record all")
 	f.StringVar(&o.ring, "ring-size", "8MiB", "`SIZE` of the ring buffer between kernel and recorder: a power of "+
 		"two, at least 16KiB")
 	f.StringVar(&o.checkpoint, "checkpoint", "",
-		"write chain heads (hashes of everything so far) to `WHERE`: stderr or syslog")
+		"write chain heads to `WHERE`, stderr or syslog (a chain head is a hash of everything so far)")
 	f.StringVar(&o.checkpointEvery, "checkpoint-every", checkpointEvery,
 		"write a chain head at most every `TIME`, and one at the end")
 	addSelectFlags(cmd, &o.selects)

@@ -41,8 +41,8 @@ func (o *ringOptions) flags(cmd *cobra.Command) {
 	f.StringSliceVar(&o.ring, "ring", nil, "keep only the last `TIME OR SIZE`, like 10m or 256MB, or both: "+
 		"--ring 10m,256MB; -o must name a folder")
 	f.StringVar(&o.after, "after", "30s", "a dump also keeps this `TIME` after its cause")
-	f.StringSliceVar(&o.on, "on", nil, "dump at one of these `CAUSES`: a finding, like "+
-		"queue-overflow, or a rate, like 'errno=EMFILE rate>10/s' or 'rate x3'")
+	f.StringSliceVar(&o.on, "on", nil, "dump at one of these `CAUSES`, like queue-overflow or 'rate x3' "+
+		"(a finding, or a rate: 'errno=EMFILE rate>10/s')")
 	f.StringVar(&o.exec, "exec", "", "run the shell command `CMD` for each complete dump, with its folder as last argument; "+
 		"it has the rights of acc's caller")
 	f.StringVar(&o.cooldown, "cooldown", "30s", "after a dump, no finding dumps again for this `TIME`")

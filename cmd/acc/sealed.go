@@ -119,7 +119,7 @@ func (in *input) peeked(r io.Reader) (io.Reader, error) {
 // sealTo gives a command that writes a capture --to.
 func sealTo(cmd *cobra.Command, into *[]string) {
 	cmd.Flags().StringArrayVar(into, "to", nil, "encrypt the capture to a `RECIPIENT`: age1…, 'ssh-ed25519 …', or a "+
-		"file of such; several times for several")
+		"file of such; give it several times for several recipients")
 	complete(cmd, "to", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return nil, cobra.ShellCompDirectiveDefault
 	})

@@ -40,15 +40,15 @@ func addSelectFlags(cmd *cobra.Command, o *selectOptions) {
 	f.StringSliceVar(&o.laddrs, "laddr", nil, "only connections whose local address is in `CIDR`")
 	f.StringSliceVar(&o.raddrs, "raddr", nil, "only connections whose peer's address is in `CIDR`")
 	f.StringSliceVar(&o.families, "family", nil, "only sockets of `FAMILY`: ipv4, ipv6, unix, vsock or smc")
-	f.StringArrayVar(&o.netns, "netns", nil, "only sockets of a network namespace: `WHICH` is a PID in it, a "+
+	f.StringArrayVar(&o.netns, "netns", nil, "only sockets of the network namespace `WHICH`: of a PID, of a "+
 		"file like /run/netns/NAME, or inode:N")
 	f.StringSliceVarP(&o.pids, "pid", "p", nil, "only process `PID`")
 	f.BoolVar(&o.follow, "follow", false, "with --pid: also the processes that it has started or will start")
 	f.StringSliceVar(&o.comms, "comm", nil, "only processes or threads with this `NAME`, as ps -o comm "+
 		"prints it (Linux keeps 15 bytes)")
 	f.StringSliceVar(&o.uids, "uid", nil, "only processes of `USER`, a name or a number")
-	f.StringArrayVar(&o.cgroups, "cgroup", nil, "only processes in the cgroup (version 2) with this `PATH` "+
-		"or ID, or below it")
+	f.StringArrayVar(&o.cgroups, "cgroup", nil, "only processes in the cgroup with this `PATH` or ID, or below "+
+		"it (version 2)")
 	f.StringSliceVar(&o.containers, "container", nil, "only processes in the container with this `ID` or name")
 	f.StringSliceVar(&o.pods, "pod", nil, "only processes in Kubernetes pod `NAMESPACE/NAME`")
 	f.StringSliceVar(&o.units, "unit", nil, "only processes in systemd unit `NAME`, also after it restarts")
