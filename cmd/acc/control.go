@@ -68,11 +68,18 @@ type controlServer struct {
 	flight    *flightRecorder
 }
 
+// checkName refuses a --name that can't be one; "" is none.
+func checkName(name string) error {
+	if name == "" || controlName.MatchString(name) {
+		return nil
+	}
+	return &usageError{fmt.Errorf("--name %q is no name: letters, digits, '.', '_' and '-', at most 64", name), "like --name web"}
+}
+
 // newControlServer opens the socket of a recording with a name; nobody but this user can connect.
 func newControlServer(name string) (*controlServer, error) {
-	if !controlName.MatchString(name) {
-		return nil, &usageError{fmt.Errorf("--name %q is no name: letters, digits, '.', '_' and '-', at most 64", name),
-			"like --name web"}
+	if err := checkName(name); err != nil {
+		return nil, err
 	}
 	if err := os.Mkdir(controlFolder, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make the folder of control sockets: %w", err)

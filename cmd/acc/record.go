@@ -219,6 +219,9 @@ func sizeOf(s string) (int, error) {
 	}
 	n, err := strconv.ParseInt(num, 10, 32)
 	size := n << shift
+	if err == nil && shift == 0 {
+		return 0, &usageError{fmt.Errorf("--ring-size %s has no unit", s), "like --ring-size 64MiB"}
+	}
 	if err != nil || size < minRing || size > 1<<30 || size&(size-1) != 0 {
 		return 0, &usageError{fmt.Errorf("--ring-size %q is not a power of two from 16KiB to 1GiB", s),
 			"like --ring-size 64MiB"}
@@ -248,6 +251,9 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 			return fmt.Errorf("run the command: %w", err)
 		}
 	}
+	if err := checkName(o.name); err != nil {
+		return err
+	}
 	if c.Select, err = o.selects.selection(len(o.command) > 0); err != nil {
 		return err
 	}
@@ -258,6 +264,10 @@ func runRecord(ctx context.Context, errOut io.Writer, o recordOptions) error {
 	defer checkpoints.close()
 	if checkpoints != nil {
 		c.Checkpoint = checkpoints.take
+	}
+	if o.force && len(o.flight.ring) > 0 {
+		return &usageError{errors.New("--force overwrites one file, and a flight recorder overwrites none"),
+			"leave out --force: each file gets a new name"}
 	}
 	limits, err := o.rotate.read(o.output, o.force)
 	if err != nil {

@@ -87,6 +87,10 @@ func (o *ringOptions) read(
 		return l, files, &usageError{errors.New("--ring keeps and removes files itself"),
 			"leave out --rotate-size, --rotate-every, --rotate-files and --max-total"}
 	}
+	if out == "-" {
+		return l, files, &usageError{errors.New("a flight recorder can't write to standard output: it removes old files"),
+			"name a folder with -o, like -o /var/lib/acc"}
+	}
 	if st, err := os.Stat(out); out != "" && errors.Is(err, fs.ErrNotExist) {
 		return l, files, &usageError{fmt.Errorf("the folder %s is not there: --ring keeps its files there, and dumps", out),
 			"make it, or name another one with -o"}
@@ -99,12 +103,20 @@ func (o *ringOptions) read(
 		var n int64
 		var d time.Duration
 		if n, sizeErr = bytesOf("--ring", s); sizeErr == nil {
+			if l.bytes > 0 {
+				return l, files, &usageError{fmt.Errorf("--ring has two sizes: %s", strings.Join(o.ring, " and ")),
+					"one size, one time, or one of each: --ring 10m,256MB"}
+			}
 			l.bytes = n
 			continue
 		}
 		if d, timeErr = timeWithUnit("--ring", s); timeErr != nil {
 			return l, files, &usageError{fmt.Errorf("--ring %q is neither a time nor a size with a unit", s),
 				"like --ring 10m, or --ring 256MB"}
+		}
+		if l.age > 0 {
+			return l, files, &usageError{fmt.Errorf("--ring has two times: %s", strings.Join(o.ring, " and ")),
+				"one size, one time, or one of each: --ring 10m,256MB"}
 		}
 		l.age = d
 	}

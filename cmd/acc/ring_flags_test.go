@@ -35,6 +35,9 @@ func TestRingFlags(t *testing.T) {
 		{ringOptions{ring: []string{"1s"}}, dir, false, "--ring has less than 10s"},
 		{ringOptions{ring: []string{"10m"}, on: []string{"overflow"}}, dir, false, `--on "overflow" is no finding`},
 		{ringOptions{ring: []string{"10m"}}, filepath.Join(dir, "x.acc"), false, "is not there: --ring keeps its files there"},
+		{ringOptions{ring: []string{"10m", "5m"}}, dir, false, "--ring has two times: 10m and 5m"},
+		{ringOptions{ring: []string{"64MB", "5m", "32MB"}}, dir, false, "--ring has two sizes"},
+		{ringOptions{ring: []string{"10m"}}, "-", false, "can't write to standard output"},
 		{ringOptions{ring: []string{"10m"}}, dir, true, "keeps and removes files itself"},
 	} {
 		c.o.after, c.o.cooldown, c.o.most = "30s", "30s", 20

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"os/user"
 	"slices"
 	"strconv"
@@ -115,7 +116,26 @@ func (o *selectOptions) selection(command bool) (s capture.Selection, err error)
 	if s.OnlyCommand {
 		s.Words = append(s.Words, "the command and what it starts")
 	}
-	return s, nil
+	return s, neverFits(&s)
+}
+
+// neverFits gives an error for criteria of sockets that none fits.
+func neverFits(s *capture.Selection) error {
+	families := func(of ...format.Family) bool { // all that are selected are of these
+		return len(s.Families) > 0 && !slices.ContainsFunc(s.Families, func(f format.Family) bool { return !slices.Contains(of, f) })
+	}
+	for i, list := range [][]netip.Prefix{s.Addrs, s.LAddrs, s.RAddrs} {
+		v6 := len(list) > 0 && !slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Addr().Is4() })
+		if len(list) > 0 && families(format.FamilyUnix, format.FamilyVSock) || v6 && families(format.FamilyIPv4) {
+			return &usageError{fmt.Errorf("--%s and --family contradict each other: no socket of that family has such an address",
+				[]string{"addr", "laddr", "raddr"}[i]), "leave out one of them"}
+		}
+	}
+	if len(s.Ports) > 0 && families(format.FamilyUnix) {
+		return &usageError{errors.New("--port and --family contradict each other: UNIX sockets have no port"),
+			"leave out one of them"}
+	}
+	return nil
 }
 
 // contradicts gives an error for flags that make no sense together.
@@ -258,7 +278,7 @@ func (o *selectOptions) tasks(s *capture.Selection) error {
 	for _, w := range o.pids {
 		n, err := strconv.ParseUint(w, 10, 31)
 		if err != nil || n == 0 {
-			return &usageError{fmt.Errorf("--pid %q is no process id", w), "--comm takes a name"}
+			return &usageError{fmt.Errorf("--pid %q is no process id", w), "like --pid 1234; --comm nginx takes processes by their name"}
 		}
 		if err := capture.FindProcess(uint32(n)); err != nil {
 			return fmt.Errorf("--pid: %w", err)
@@ -298,9 +318,16 @@ func (o *selectOptions) tasks(s *capture.Selection) error {
 	return nil
 }
 
+// userNames are the users that this host knows, and those that have processes.
 func userNames() (list []string) {
+	b, _ := os.ReadFile("/etc/passwd")
+	for line := range strings.Lines(string(b)) {
+		if name, _, ok := strings.Cut(line, ":"); ok && name != "" && name[0] != '#' {
+			list = append(list, name)
+		}
+	}
 	for _, uid := range capture.Names(capture.KindUID) {
-		if name := userName(uid); name != "" {
+		if name := userName(uid); name != "" && !slices.Contains(list, name) {
 			list = append(list, name)
 		}
 	}

@@ -113,3 +113,27 @@ func TestSelectFlags(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// Flags that together select nothing, and values that can't be, are errors that say what to do.
+func TestSelectContradictions(t *testing.T) {
+	for _, c := range []struct {
+		o    selectOptions
+		want string // "": it is accepted
+	}{
+		{selectOptions{addrs: []string{"10.0.0.0/8"}, families: []string{"unix"}}, "--addr and --family contradict each other"},
+		{selectOptions{raddrs: []string{"::1"}, families: []string{"ipv4"}}, "--raddr and --family contradict each other"},
+		{selectOptions{raddrs: []string{"10.0.0.1"}, families: []string{"ipv6"}}, ""}, // an IPv4 client of an IPv6 listener
+		{selectOptions{laddrs: []string{"::1", "10.0.0.1"}, families: []string{"ipv4", "unix"}}, ""},
+		{selectOptions{ports: []string{"80"}, families: []string{"unix"}}, "UNIX sockets have no port"},
+		{selectOptions{follow: true}, "--follow needs --pid"},
+		{selectOptions{onlyCommand: true}, "--only-command needs a command"},
+		{selectOptions{pids: []string{"nginx"}}, `--pid "nginx" is no process id`},
+		{selectOptions{uids: []string{"nobdy"}}, `there is no user "nobdy"`},
+		{selectOptions{ports: []string{"90-80"}}, `--port "90-80" is no port`},
+	} {
+		_, err := c.o.selection(false)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.o, err, c.want)
+		}
+	}
+}
