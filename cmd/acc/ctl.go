@@ -116,7 +116,7 @@ name. With --begin and --end, dump keeps only files that have a part of that tim
 				}
 				*to = -d
 			}
-			if req.FromNS > 0 && req.UntilNS >= req.FromNS || req.FromNS == 0 && req.UntilNS > 0 {
+			if req.FromNS > 0 && req.UntilNS >= req.FromNS {
 				return &usageError{errors.New("--begin must be before --end"), "like --begin -15m --end -5m"}
 			}
 			return runCtl(cmd, strings.Join(args, ""), req, asJSON)

@@ -246,16 +246,27 @@ func (s *fileSet) give(folder string) {
 	}
 }
 
-// between are the files that have ended and have a part of a time, or all.
-func (s *fileSet) between(from, to time.Time, all bool) (names []string) {
+// between are the files that have ended and have a part of a time.
+func (s *fileSet) between(from, to time.Time) (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.old {
-		if all || !f.ended.Before(from) && !f.began.After(to) {
+		if !f.ended.Before(from) && !f.began.After(to) {
 			names = append(names, f.base)
 		}
 	}
 	return names
+}
+
+// oldest is when the oldest file began.
+func (s *fileSet) oldest() time.Time {
+	s.mu.Lock()
+	if len(s.old) > 0 {
+		defer s.mu.Unlock()
+		return s.old[0].began
+	}
+	s.mu.Unlock()
+	return s.began()
 }
 
 // began is when the file began that is written.

@@ -272,7 +272,8 @@ func (r *flightRecorder) keep(d *dump, base string) {
 // errDumps says that a dump is under way.
 var errDumps = errors.New("a dump is under way: what happens goes into it")
 
-// begin begins a dump of what is kept of the time between two ages, and goes on with it until the end if that is 0.
+// begin begins a dump of what is kept of the time between two ages, from the oldest on if from is 0, and goes on with it until
+// the end if that is 0.
 func (r *flightRecorder) begin(why string, from, until time.Duration) (folder string, err error) {
 	r.mu.Lock()
 	if r.dump != nil {
@@ -280,21 +281,31 @@ func (r *flightRecorder) begin(why string, from, until time.Duration) (folder st
 		r.mu.Unlock()
 		return "", errDumps
 	}
-	suppressed := r.suppressed
-	r.suppressed = 0
 	at := r.set.now().UTC()
+	since := time.Time{}
+	if from > 0 {
+		since = at.Add(-from)
+	}
+	kept := r.set.between(since, at.Add(-until))
 	d := &dump{
 		why:    why,
 		folder: "dump-" + at.Format("20060102T150405.000Z"),
 		old:    until > 0 && r.set.began().After(at.Add(-until)),
 	}
+	if d.old && len(kept) == 0 {
+		r.mu.Unlock()
+		return "", fmt.Errorf("nothing is kept of that time: the oldest file began %s ago",
+			at.Sub(r.set.oldest()).Round(time.Second))
+	}
+	suppressed := r.suppressed
+	r.suppressed = 0
 	if err := r.set.root.Mkdir(d.folder, 0o700); err != nil {
 		r.mu.Unlock()
 		return "", fmt.Errorf("make the folder of a dump: %w", err)
 	}
 	r.set.give(d.folder)
 	r.dump = d
-	for _, f := range r.set.between(at.Add(-from), at.Add(-until), from == 0) {
+	for _, f := range kept {
 		r.keep(d, f)
 	}
 	r.mu.Unlock()

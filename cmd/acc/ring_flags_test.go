@@ -55,6 +55,13 @@ func TestRingFlags(t *testing.T) {
 	}
 }
 
+func globOf(t *testing.T, dir string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*.acc"))
+	must(t, err)
+	return names
+}
+
 // A finding dumps once, until it does not show any more; a dump has the files before it and those that end until it is
 // complete, by links.
 func TestFlightRecorderEpisodes(t *testing.T) {
@@ -106,6 +113,30 @@ func TestFlightRecorderEpisodes(t *testing.T) {
 	names = append(names, file())
 	d.timer.Stop()
 	r.finish(d)
+	// Files of 5 s began 25, 20, 15 and 10 s ago; the one that is written 5 s ago.
+	for _, c := range []struct {
+		from, until time.Duration
+		want        []string
+		err         string
+	}{
+		{17 * time.Second, 12 * time.Second, names[1:3], ""},
+		{0, 18 * time.Second, names[:2], ""}, // from the oldest on
+		{time.Hour, 30 * time.Second, nil, "the oldest file began 25s ago"},
+	} {
+		now = now.Add(time.Millisecond) // another folder
+		folder, err := r.begin("asked", c.from, c.until)
+		var kept []string
+		if r.dump != nil {
+			r.dump.timer.Stop()
+			r.finish(r.dump)
+			for _, name := range globOf(t, folder) {
+				kept = append(kept, filepath.Base(name))
+			}
+		}
+		if !slices.Equal(kept, c.want) || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("from %v until %v ago: %q, %v; want %q", c.from, c.until, kept, err, c.want)
+		}
+	}
 	var got []string
 	must(t, filepath.WalkDir(filepath.Join(dir, d.folder), func(path string, e fs.DirEntry, err error) error {
 		if err == nil && !e.IsDir() {
