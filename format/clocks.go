@@ -102,3 +102,20 @@ func (c *Clocks) Time(bootNS int64) time.Time { return c.At(bootNS).Time(bootNS)
 func (c *Clocks) AppendMoment(dst []byte, bootNS int64, zone *time.Location, layout string) []byte {
 	return c.At(bootNS).AppendMoment(dst, bootNS, zone, layout)
 }
+
+// skew is how fast the error of a synchronised clock can grow, as the kernel reckons it: 500 µs a second.
+const skew = 2000
+
+// Within is by how much the wall time of a boot time can be wrong at most, by a pair that places it: what adjtimex(2)
+// gave then, and how far it may have gone wrong since. False: the clock was not synchronised, or that is not known.
+func (c Clock) Within(bootNS int64) (time.Duration, bool) {
+	if !c.Known() || c.Keeping != KeepingSynced {
+		return 0, false
+	}
+	since := uint64(bootNS - c.BootNS)
+	if bootNS < c.BootNS {
+		since = uint64(c.BootNS - bootNS)
+	}
+	within := uint64(max(c.MaxErrNS, 0)) + uint64(max(c.ErrNS, 0)) + since/skew
+	return time.Duration(min(within, 1<<61)), true
+}
