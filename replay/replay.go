@@ -34,13 +34,7 @@ type Reader interface {
 // no later than they arrive.
 func Play(ctx context.Context, r Reader, o PlayOptions, batch func(*format.Batch) error,
 	event func(*format.Event) error) error {
-	p := pacer{o: o}
-	if p.o.Sleep == nil {
-		p.o.Sleep = sleep
-	}
-	if p.o.Idle == nil {
-		p.o.Idle = func() error { return nil }
-	}
+	p := newPacer(o)
 	for {
 		b, err := r.Next()
 		if err != nil {
@@ -74,24 +68,34 @@ type pacer struct {
 	o       PlayOptions
 	started bool
 	begin   time.Time // when the first event was given
-	lastNS  int64     // boot time of the event before
+	lastNS  int64     // time of the event before
 	due     time.Duration
 }
 
-func (p *pacer) pace(ctx context.Context, bootNS int64) error {
+func newPacer(o PlayOptions) *pacer {
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	if o.Idle == nil {
+		o.Idle = func() error { return nil }
+	}
+	return &pacer{o: o}
+}
+
+func (p *pacer) pace(ctx context.Context, ns int64) error {
 	if p.o.Speed <= 0 {
 		return ctx.Err()
 	}
 	now := time.Now()
 	if !p.started {
-		p.started, p.begin, p.lastNS = true, now, bootNS
+		p.started, p.begin, p.lastNS = true, now, ns
 		return ctx.Err()
 	}
-	gap := time.Duration(min(float64(max(bootNS-p.lastNS, 0))/p.o.Speed, float64(longest)))
+	gap := time.Duration(min(float64(max(ns-p.lastNS, 0))/p.o.Speed, float64(longest)))
 	if p.o.MaxGap > 0 {
 		gap = min(gap, p.o.MaxGap)
 	}
-	p.lastNS = max(p.lastNS, bootNS)
+	p.lastNS = max(p.lastNS, ns)
 	p.due = min(p.due+gap, longest)
 	wait := p.begin.Add(p.due).Sub(now)
 	if wait < time.Millisecond {
