@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/acc-project/acc/analysis/listeners"
@@ -39,7 +41,10 @@ type analyzeOptions struct {
 	failOn      string
 	brief       bool
 	hosts       bool
-	topAsked    bool // --top was given
+	topAsked    bool   // --top was given
+	source      int    // number of the capture of several, from 1; 0: it is the only one
+	host        string // of it
+	head        string // what stands above it
 	from, until string
 	filter      string
 	zoneOptions
@@ -70,8 +75,9 @@ events, or by the client's address and port. --timeline draws connections. --fro
 the findings of a listener only if all of the listener is selected. docs/JSON.md explains
 the keys of --json. FILE - is standard input. For a folder, analyze reads all *.acc in it,
 each by itself; but it reads the files of one recording (acc record --rotate-size) as one
-capture. Of captures of several hosts it prints one line for each host, worst first (--hosts;
---brief prints each capture).`,
+capture. Of captures of several hosts, also in one file (acc merge), it prints one line for
+each host, worst first (--hosts; --brief prints each capture). Lists then have the lines of
+each capture below its name; in JSON, each line has source (its number) and host.`,
 		Example: `  acc analyze incident.acc
   acc analyze --json incident.acc
   acc analyze --fail-on warning incident.acc
@@ -204,8 +210,7 @@ func (o *analyzeOptions) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// analyzeAll analyzes several captures, each for itself, but files of one recording together. Only what people read is
-// printed so: the lines of lists and JSON do not say which capture they are of.
+// analyzeAll analyzes several captures, each for itself, but files of one recording together.
 func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o analyzeOptions) error {
 	if i := slices.Index(names, "-"); i >= 0 && slices.Contains(names[i+1:], "-") {
 		return &usageError{errors.New("standard input can be read once"), "name - one time"}
@@ -227,34 +232,67 @@ func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o an
 	if units == 1 && ins[0] != nil {
 		return analyzeInput(ctx, out, errOut, ins[0], o)
 	}
-	if o.json || view != viewScreen && view != viewBrief {
-		return &usageError{
-			fmt.Errorf("lists and JSON are of one capture, not of %d: they would not say which one a line is of",
-				units),
-			"run it for each: for f in *.acc; do acc analyze --json \"$f\"; done; --hosts --json has a verdict for each host",
-		}
+	if err := o.checkSeveral(view, names, units); err != nil {
+		return err
 	}
+	found := view != viewConnection
 	worst, first := exitOK, true
 	for i, in := range ins {
 		if in == nil && errs[i] == nil { // a part of another one
 			continue
 		}
-		if !first {
+		if !first && !o.json && view != viewConnection {
 			fmt.Fprintln(out)
 		}
 		first = false
 		err := errs[i]
 		if err == nil {
-			fmt.Fprintf(out, "%s\n", fileName(in.name))
+			o.source = i + 1
+			if o.host = ""; in.peek() != nil {
+				o.host = in.peek().Host
+			}
+			if o.head = ""; !o.json {
+				o.head = strings.TrimRight(fileName(in.name)+"  "+format.Quote(o.host), " ") + "\n"
+			}
+			if view != viewConnection { // which most captures do not have
+				fmt.Fprint(out, o.head)
+			}
 			err = analyzeInput(ctx, out, errOut, in, o)
+		}
+		if errors.Is(err, errNoConnection) {
+			err = nil
+		} else if err == nil {
+			found = true
 		}
 		if err != nil {
 			worst = max(worst, exitCode(err, errOut))
 		}
 		ins[i] = nil // what it took is not kept
 	}
-	if worst != exitOK {
+	switch {
+	case worst != exitOK:
 		return exited(worst)
+	case !found:
+		return &hinted{fmt.Errorf("no connection of these captures has %s", o.connection),
+			"acc analyze --connections lists them"}
+	}
+	return nil
+}
+
+// errNoConnection says that a capture of several does not have the connection that is asked for.
+var errNoConnection = errors.New("the capture does not have the connection")
+
+// checkSeveral refuses what can't be asked of so many captures.
+func (o *analyzeOptions) checkSeveral(view view, names []string, units int) error {
+	if o.json && view == viewScreen {
+		return &usageError{fmt.Errorf("the JSON of all figures is of one capture, not of %d", units),
+			fmt.Sprintf("run it for each, like acc analyze --json %s; --hosts --json has a verdict for each host, "+
+				"--connections --json the rows of all", fileName(names[0]))}
+	}
+	if _, err := strconv.ParseUint(o.connection, 10, 64); view == viewConnection && err == nil {
+		return &usageError{fmt.Errorf("--connection %s is a number of an event, and each of the %d captures has its own",
+			o.connection, units), fmt.Sprintf("name one capture, like %s, or the client: --connection 192.0.2.1:40000",
+			fileName(names[0]))}
 	}
 	return nil
 }
@@ -391,6 +429,9 @@ func (v *viewer) conclude(errOut io.Writer, in *input, result *analysis.Result, 
 	if (o.from != "" || o.until != "") && v.lines == 0 && list {
 		fmt.Fprintf(errOut, "acc: nothing of %s lies in that time: it was recorded %s\n", fileName(in.name),
 			recorded(&result.Capture, zone))
+	}
+	if v.view == viewConnection && v.lines == 0 && verdict == nil && o.source > 0 {
+		return errNoConnection
 	}
 	if v.view == viewConnection && v.lines == 0 && verdict == nil {
 		return &hinted{fmt.Errorf("no connection of %s has %s", in.name, o.connection),

@@ -167,7 +167,7 @@ func openWholes(names []string, ready func() error) (*input, error) {
 		ins = slices.DeleteFunc(ins, func(in *input) bool { return in == nil })
 		if len(ins) > 1 {
 			err = &usageError{fmt.Errorf("these are %d captures: each has a clock and events of its own", len(ins)),
-				"name one, or files of one recording that follow each other"}
+				"name one, like " + fileName(ins[0].name) + ", or files of one recording that follow each other"}
 		}
 	}
 	if err != nil {
@@ -313,7 +313,7 @@ func runCut(ctx context.Context, errOut io.Writer, names []string, o cutOptions)
 		return err
 	}
 	o.say(errOut, in, out, note, end, s)
-	if in.sealed() != nil && encrypt == nil {
+	if f, _ := in.sealed(); f != nil && encrypt == nil {
 		fmt.Fprintf(errOut, "acc: the original is encrypted, and %s is not: --to encrypts it\n", fileName(out.name))
 	}
 	return nil

@@ -140,7 +140,8 @@ func openOne(name string) (*input, error) {
 	rest := slices.DeleteFunc(ins, func(in *input) bool { return in == nil })
 	err := errors.Join(errs...)
 	if err == nil && len(rest) > 1 {
-		err = &usageError{fmt.Errorf("%s has %d captures", fileName(name), len(rest)), "name one of them"}
+		err = &usageError{fmt.Errorf("%s has %d captures", fileName(name), len(rest)),
+			"name one of them, like " + fileName(rest[0].name)}
 	}
 	if err != nil {
 		for _, in := range rest {

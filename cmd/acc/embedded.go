@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/acc-project/acc/format"
@@ -24,23 +23,35 @@ type captureFile interface {
 	SetReadDeadline(time.Time) error
 }
 
-// reportFile is the capture in a report, as a file of its own.
-type reportFile struct {
-	*os.File
-	capture *format.Embedded
+// partFile is a file whose content is in another one: in a report, in a merged file, or encrypted.
+type partFile struct {
+	captureFile // the other one
+	part        part
 }
 
-func (f *reportFile) Read(p []byte) (int, error)             { return f.capture.Read(p) }
-func (f *reportFile) ReadAt(p []byte, at int64) (int, error) { return f.capture.ReadAt(p, at) }
-func (f *reportFile) Seek(at int64, from int) (int64, error) { return f.capture.Seek(at, from) }
-func (f *reportFile) WriteTo(w io.Writer) (int64, error)     { return io.Copy(w, struct{ io.Reader }{f}) }
-func (f *reportFile) ReadFrom(io.Reader) (int64, error)      { return 0, errors.ErrUnsupported }
+// part is what a partFile reads.
+type part interface {
+	io.Reader
+	io.ReaderAt
+	io.Seeker
+	Size() int64
+}
+
+func (f *partFile) Read(p []byte) (int, error)             { return f.part.Read(p) }
+func (f *partFile) ReadAt(p []byte, at int64) (int, error) { return f.part.ReadAt(p, at) }
+func (f *partFile) Seek(at int64, from int) (int64, error) { return f.part.Seek(at, from) }
+
+// enter makes an input that of a part of its file.
+func (in *input) enter(p part) {
+	in.file, in.size, in.bytes = &partFile{in.file, p}, p.Size(), p.Size()
+}
 
 // pageProbe is how much of a file tells whether it is a web page.
 const pageProbe = 64
 
 // openReport makes an input that is a report the capture in it. One that was changed on its way is read like a pipe.
-func (in *input) openReport(f *os.File) error {
+func (in *input) openReport() error {
+	f := in.file
 	head := make([]byte, pageProbe)
 	if n, _ := f.ReadAt(head, 0); !format.IsPage(head[:n]) {
 		return nil
@@ -55,7 +66,7 @@ func (in *input) openReport(f *os.File) error {
 		in.bytes = 0
 		return nil
 	}
-	in.file, in.size, in.bytes = &reportFile{f, capture}, capture.Size(), capture.Size()
+	in.enter(capture)
 	return nil
 }
 

@@ -75,9 +75,10 @@ func (x *exporter) all(ctx context.Context, names []string, ins []*input, errs [
 }
 
 // dropCopies leaves out further copies of a capture that was delivered twice: of those with the same id, the longest
-// file is exported.
+// file is taken. It says which parts of one capture overlap.
 func dropCopies(ins []*input, errOut io.Writer) {
 	best := map[string]int{}
+	headers := map[int]*format.Header{}
 	for i, in := range ins {
 		if in == nil {
 			continue
@@ -86,6 +87,7 @@ func dropCopies(ins []*input, errOut io.Writer) {
 		if h == nil || h.ID == "" {
 			continue
 		}
+		headers[i] = h
 		j, twice := best[h.ID]
 		if !twice {
 			best[h.ID] = i
@@ -100,6 +102,15 @@ func dropCopies(ins []*input, errOut io.Writer) {
 			fileName(ins[keep].name), format.Quote(h.ID))
 		ins[drop].Close()
 		ins[drop] = nil
+		delete(headers, drop)
+	}
+	for i, a := range headers {
+		for j, b := range headers {
+			if why := sameEvents(a, b); len(a.Cuts) > 0 && j != i && (j < i || len(b.Cuts) == 0) && why != "" {
+				fmt.Fprintf(errOut, "acc: %s and %s: %s: their events count twice\n", fileName(ins[j].name),
+					fileName(ins[i].name), why)
+			}
+		}
 	}
 }
 

@@ -24,12 +24,8 @@ type eventFilter struct {
 	all      uint64 // events that the capture has by its index, 0: not known before it is read
 }
 
-// open opens a capture, and reads it once before if the filter asks for findings.
-func (x *eventFilter) open(ctx context.Context, names []string, salvage bool) (*input, error) {
-	in, err := openInput(names)
-	if err != nil {
-		return nil, err
-	}
+// open begins to read a capture, and reads it once before if the filter asks for findings.
+func (x *eventFilter) open(ctx context.Context, in *input, salvage bool) (err error) {
 	in.opts, in.inside = format.ReaderOptions{Salvage: salvage}, true
 	if x.f != nil && x.f.Uses(filter.FindingsName) {
 		x.findings, err = in.findingsFirst(ctx, salvage)
@@ -37,11 +33,7 @@ func (x *eventFilter) open(ctx context.Context, names []string, salvage bool) (*
 	if err == nil {
 		err = in.begin(in.source, salvage)
 	}
-	if err != nil {
-		in.Close()
-		return nil, err
-	}
-	return in, nil
+	return err
 }
 
 // window gives --from and --until, and where they are not given what the filter says of the time: the

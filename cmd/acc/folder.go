@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 )
 
-// expandFolders puts the captures of a folder (*.acc, in the order of their names) in its place.
+// expandFolders puts the captures of a folder (*.acc, in the order of their names) in its place, and those of a merged
+// file in its place.
 func expandFolders(names []string) (list []string) {
 	for _, name := range names {
 		files := capturesIn(name)
@@ -19,7 +20,9 @@ func expandFolders(names []string) (list []string) {
 			fmt.Fprintf(os.Stderr, "acc: %s is left out: nothing was written to it yet\n", fileName(files[n]))
 			files = files[:n]
 		}
-		list = append(list, files...)
+		for _, file := range files {
+			list = append(list, sourceNames(file)...)
+		}
 	}
 	return list
 }

@@ -71,6 +71,9 @@ say which of them are here, and whether each follows the one before it.`,
 				if err := printSets(cmd.OutOrStdout(), shown, widthOf(cmd.OutOrStdout()), o.zone); err != nil {
 					return err
 				}
+				if err := printHosts(cmd.OutOrStdout(), shown, widthOf(cmd.OutOrStdout()), o.zone); err != nil {
+					return err
+				}
 			}
 			if worst != exitOK {
 				return exited(worst)
@@ -223,6 +226,9 @@ func runInfo(out, errOut io.Writer, in *input, o infoOptions, shown *[]*evidence
 		}
 	}
 	p.stop()
+	if verdict == nil {
+		verdict = in.mergedVerdict()
+	}
 	i.Bytes = cmp.Or(in.bytes, counted.N)
 	*shown = append(*shown, i.Info)
 	evidence.Chain(*shown)

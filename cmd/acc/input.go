@@ -49,12 +49,14 @@ type input struct {
 	name              string
 	size              int64 // of the file, 0 if it is none
 	bytes             int64 // the same, but 0 of a compressed file, too: a pipe can make wait
+	stored            int64 // bytes of the encrypted file, if it is one
 	inside            bool  // read the capture in a file that gzip or zstd compressed as a whole
 	opts              format.ReaderOptions
 	whole             bool                // records of all frames are wanted: none is passed over by the index
 	each              func(*format.Batch) // is given each batch before its events are; nil: nobody wants them
 	zone              *time.Location      // in which times of the command line are meant; nil: the recorded host's
 	more              []*input            // files of the same recording that follow it
+	merged            *format.Source      // what a merged file says of it; nil: it is not in one
 }
 
 // Close closes it, and those that follow it.
@@ -74,28 +76,36 @@ func openFile(name string) (*input, error) {
 		}
 		return in, nil
 	}
-	f, err := os.Open(name)
+	f, number, err := openNumbered(name)
 	if err != nil {
 		return nil, err
 	}
-	if err := refuseFolder(f); err != nil {
+	in.file = f
+	if err := in.find(f, number); err != nil {
 		f.Close()
 		return nil, err
 	}
-	in.file = f
-	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
-		in.size, in.bytes = st.Size(), st.Size()
-		if err := in.openReport(f); err != nil {
-			f.Close()
-			return nil, fmt.Errorf("%s: %w", in.name, err)
-		}
-		if err := in.unseal(f); err != nil {
-			f.Close()
-			return nil, err
-		}
-	}
 	in.source = &meteredFile{captureFile: in.file}
 	return in, nil
+}
+
+// find finds the capture in a file: it can be in a merged one, in a report, or encrypted.
+func (in *input) find(f *os.File, number int) error {
+	if err := refuseFolder(f); err != nil {
+		return err
+	}
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		return nil
+	}
+	in.size, in.bytes = st.Size(), st.Size()
+	if err := in.openSource(f, number); err != nil {
+		return err
+	}
+	if err := in.openReport(); err != nil {
+		return fmt.Errorf("%s: %w", in.name, err)
+	}
+	return in.unseal()
 }
 
 // readSmall reads a file that is not a capture and has at most so many bytes.

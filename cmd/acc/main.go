@@ -98,7 +98,7 @@ a capture file. It replays and analyses captures on Linux, macOS and Windows, wi
 	addGroup(root, "record", newRecordCommand(), newCtlCommand(), newDoctorCommand())
 	addGroup(root, "read", newAnalyzeCommand(), newExplainCommand(), newExportCommand(), newFieldsCommand(),
 		newInfoCommand(), newReplayCommand())
-	addGroup(root, "evidence", newCutCommand(), newRedactCommand(), newRepairCommand(), newSignCommand(),
+	addGroup(root, "evidence", newCutCommand(), newMergeCommand(), newRedactCommand(), newRepairCommand(), newSignCommand(),
 		newUnredactCommand(), newVerifyCommand())
 	addGroup(root, "read", newDiffCommand(), newReportCommand())
 	addGroup(root, "evidence", newShareCommand())

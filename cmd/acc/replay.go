@@ -12,6 +12,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,13 +52,16 @@ of --json. With --from, replay jumps to that time and does not check the file be
 the capture has no event at that time or later, replay reports that. -f prints only
 the events that meet a condition ("acc help filter"); if the condition asks for a time (ts),
 replay jumps there, too. Replay reads the files of one recording (acc record --rotate-size)
-as one capture.`,
+as one capture. It reads captures of several hosts together (several files, a folder, or what
+acc merge wrote): each line has its host. "order unknown ± 3 ms" says that the clocks of two
+hosts can be wrong by so much together that the event may have been before a line above it.`,
 		Example: `  acc replay incident.acc
   acc replay --speed 10 --max-gap 2s incident.acc
   acc replay --speed max --json incident.acc
   acc replay --from 90s incident.acc
   acc replay --from 22:13:20 --until 22:13:25 incident.acc
   acc replay --speed max -f 'kind == "drop" and lport == 443' incident.acc
+  acc replay --speed max web-1.acc web-2.acc
   ssh prod sudo acc record -o - | acc replay -`,
 		Args:              someCaptures,
 		ValidArgsFunction: captureFiles,
@@ -132,140 +136,227 @@ func runReplay(ctx context.Context, out, errOut io.Writer, names []string, o rep
 	if err != nil {
 		return err
 	}
-	choose := &eventFilter{}
 	if o.filter != "" {
-		if choose.f, err = compileEvents(o.filter); err != nil {
+		if _, err := compileEvents(o.filter); err != nil {
 			return err
 		}
 	}
-	in, err := choose.open(ctx, names, o.salvage)
+	ins, err := openUnits(names)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	dropCopies(ins, errOut)
+	ins = slices.DeleteFunc(ins, func(in *input) bool { return in == nil })
+	defer closeAll(ins)
+	play := replay.PlayOptions{Speed: speed, MaxGap: gap}
+	if len(ins) > 1 {
+		return o.replaySeveral(ctx, out, errOut, ins, play)
+	}
+	return o.replayOne(ctx, out, errOut, ins[0], names[0], play)
+}
+
+// replayOne replays a capture.
+func (o *replayOptions) replayOne(ctx context.Context, out, errOut io.Writer, in *input, name string,
+	play replay.PlayOptions) error {
 	go func() { // a pipe that gives nothing must not keep us
 		<-ctx.Done()
 		in.file.SetReadDeadline(time.Now())
-		if names[0] == "-" {
+		if name == "-" {
 			os.Stdin.Close()
 		}
 	}()
-	zone, host := o.zone(in.Header().ZoneSec), format.Quote(in.Header().Host)
-	in.zone = zone
-	given := o.until
-	if o.from, o.until, err = choose.window(in, o.from, o.until); err != nil {
+	r := &replayer{o: *o, in: in, errOut: errOut, day: new(string)}
+	if err := r.open(ctx); err != nil {
 		return err
 	}
-	o.untilFilter = o.until != given
-	source, err := newLater(in, o.from)
-	if err != nil {
+	r.zone, r.host = o.zone(in.Header().ZoneSec), format.Quote(in.Header().Host)
+	if err := r.begin(); err != nil {
 		return err
-	}
-	until, err := source.untilOf(o.until)
-	if err != nil {
-		return err
-	}
-	choose.begin(in, source.clocks)
-	if o.from != "" {
-		if why := early(source.from, startOf(in.Start()), zone); why != "" {
-			fmt.Fprintf(errOut, "acc: %s\n", why)
-		}
 	}
 	p := in.showProgress(errOut, true, out)
 	defer p.stop()
-	errOut = p
-	width := widthOf(out)
+	r.errOut = p
+	r.width = widthOf(out)
 	if !o.json {
 		out = textOut(out)
 	}
-	w := bufio.NewWriterSize(out, 64<<10)
+	r.w = bufio.NewWriterSize(out, 64<<10)
 	if !o.json {
-		if _, err := w.WriteString(notices(in.Header())); err != nil {
+		if _, err := r.w.WriteString(notices(in.Header())); err != nil {
 			return err
 		}
 	}
-	if o.filter != "" && !o.json {
-		if _, err := w.WriteString(filteredLine(o.filter)); err != nil {
-			return err
-		}
-	}
-	clocks := source.clocks
-	var end *format.End
-	var line, text []byte
-	var notes []format.Mark // that come before the next event
-	day := ""
-	batch := func(b *format.Batch) error {
-		for _, l := range b.Losses {
-			fmt.Fprintf(errOut, "acc: %s of %s lost on cpu%d between %s and %s\n",
-				humanize.Plural(l.Count, l.Kind.String()+" event"), l.Hook, l.CPU,
-				clocks.AppendMoment(nil, l.FromNS, zone, lossLayout),
-				clocks.AppendMoment(nil, l.ToNS, zone, lossLayout))
-		}
-		for i := range b.Counted {
-			sayCounted(errOut, &b.Counted[i], clocks, zone)
-		}
-		if b.End != nil {
-			e := *b.End
-			end = &e
-		}
-		notes = append(notes, b.Marks...)
-		return nil
-	}
-	note := func(upToNS int64) error {
-		for len(notes) > 0 && notes[0].BootNS <= upToNS {
-			if _, err := w.Write(markLine(&notes[0], clocks, zone, o.json)); err != nil {
-				return err
-			}
-			notes = notes[1:]
-		}
-		return nil
-	}
-	event := func(e *format.Event) error {
-		clock := clocks.At(e.BootNS)
-		if !until.IsZero() && clock.Known() && clock.Time(e.BootNS).After(until) {
-			return errUntil
-		}
-		if !choose.has(e) {
-			return nil
-		}
-		if err := note(e.BootNS); err != nil {
-			return err
-		}
-		if o.json {
-			line = format.AppendJSON(line[:0], e, clock)
-		} else {
-			if d := dayOf(e.BootNS, clock, zone); d != day {
-				day = d
-				fmt.Fprintf(w, "%s  %s\n", d, host)
-			}
-			text = format.AppendText(text[:0], e, clock, zone)
-			line = report.AppendFolded(line[:0], text, width, 10)
-		}
-		_, err := w.Write(append(line, '\n'))
+	if err := r.filtered(); err != nil {
 		return err
 	}
-	err = replay.Play(ctx, source, replay.PlayOptions{Speed: speed, MaxGap: gap, Idle: w.Flush}, batch, event)
+	play.Idle = r.w.Flush
+	err := replay.Play(ctx, r.source, play, r.batch, func(e *format.Event) error { return r.event(e, nil) })
 	var noteErr error
 	if !errors.Is(err, errUntil) {
-		noteErr = note(math.MaxInt64)
+		noteErr = r.note(math.MaxInt64)
 	}
-	if flushErr := errors.Join(noteErr, w.Flush()); flushErr != nil {
+	if flushErr := errors.Join(noteErr, r.w.Flush()); flushErr != nil {
 		return flushErr
 	}
 	p.stop()
-	if late := source.order.Late().String(); late != "" {
-		fmt.Fprintf(errOut, "acc: %s\n", late)
-	}
+	r.errOut = errOut
 	if ctx.Err() != nil {
+		r.late()
 		return exited(130)
 	}
-	choose.tell(errOut, o.filter)
-	if errors.Is(err, errUntil) {
-		fmt.Fprintf(errOut, "acc: %s: stopped at %s as %s says; what follows was not read\n", in.name,
-			until.In(zone).Format(fromLayout), o.stops())
+	return r.conclude(err)
+}
+
+// replayer prints the events of a capture.
+type replayer struct {
+	o      replayOptions
+	in     *input
+	choose eventFilter
+	source *later
+	until  time.Time
+	zone   *time.Location
+	host   string
+	w      *bufio.Writer
+	errOut io.Writer
+	width  int
+	day    *string // that was printed last
+	end    *format.End
+	notes  []format.Mark // that come before the next event
+	line   []byte
+	text   []byte
+
+	number int    // of several captures, from 1; 0: it is the only one
+	label  string // of several, in text
+	widest int    // label
+}
+
+// open begins to read the capture.
+func (r *replayer) open(ctx context.Context) (err error) {
+	if r.o.filter != "" {
+		if r.choose.f, err = compileEvents(r.o.filter); err != nil {
+			return err
+		}
+	}
+	return r.choose.open(ctx, r.in, r.o.salvage)
+}
+
+// begin goes to where the replay begins.
+func (r *replayer) begin() (err error) {
+	in, o := r.in, &r.o
+	in.zone = r.zone
+	given := o.until
+	if o.from, o.until, err = r.choose.window(in, o.from, o.until); err != nil {
+		return err
+	}
+	o.untilFilter = o.until != given
+	if r.source, err = newLater(in, o.from); err != nil {
+		return err
+	}
+	if r.until, err = r.source.untilOf(o.until); err != nil {
+		return err
+	}
+	r.choose.begin(in, r.source.clocks)
+	if o.from != "" {
+		if why := early(r.source.from, startOf(in.Start()), r.zone); why != "" {
+			fmt.Fprintf(r.errOut, "acc: %s\n", why)
+		}
+	}
+	return nil
+}
+
+// filtered prints that the events are selected.
+func (r *replayer) filtered() (err error) {
+	if r.o.filter != "" && !r.o.json {
+		_, err = r.w.WriteString(filteredLine(r.o.filter))
+	}
+	return err
+}
+
+func (r *replayer) batch(b *format.Batch) error {
+	clocks := r.source.clocks
+	for _, l := range b.Losses {
+		fmt.Fprintf(r.errOut, "acc: %s of %s lost on cpu%d between %s and %s\n",
+			humanize.Plural(l.Count, l.Kind.String()+" event"), l.Hook, l.CPU,
+			clocks.AppendMoment(nil, l.FromNS, r.zone, lossLayout),
+			clocks.AppendMoment(nil, l.ToNS, r.zone, lossLayout))
+	}
+	for i := range b.Counted {
+		sayCounted(r.errOut, &b.Counted[i], clocks, r.zone)
+	}
+	if b.End != nil {
+		e := *b.End
+		r.end = &e
+	}
+	r.notes = append(r.notes, b.Marks...)
+	return nil
+}
+
+// note prints the marks up to a time.
+func (r *replayer) note(upToNS int64) error {
+	for len(r.notes) > 0 && r.notes[0].BootNS <= upToNS {
+		line := markLine(&r.notes[0], r.source.clocks, r.zone, r.o.json)
+		if r.number > 0 {
+			line = r.labelled(nil, line)
+		}
+		if _, err := r.w.Write(line); err != nil {
+			return err
+		}
+		r.notes = r.notes[1:]
+	}
+	return nil
+}
+
+// event prints an event; m is what is known of its order, nil: it is of the only capture.
+func (r *replayer) event(e *format.Event, m *replay.Moment) error {
+	clock := r.source.clocks.At(e.BootNS)
+	if !r.until.IsZero() && clock.Known() && clock.Time(e.BootNS).After(r.until) {
+		return errUntil
+	}
+	if !r.choose.has(e) {
 		return nil
 	}
-	return source.conclude(errOut, in, err, end, zone)
+	if err := r.note(e.BootNS); err != nil {
+		return err
+	}
+	if r.o.json {
+		r.line = format.AppendJSON(r.line[:0], e, clock)
+		if m != nil {
+			r.text = r.labelled(r.text[:0], r.line)
+			r.line = appendOrderJSON(append(r.line[:0], r.text...), m)
+		}
+	} else {
+		if d := dayOf(e.BootNS, clock, r.zone); d != *r.day {
+			*r.day = d
+			fmt.Fprintln(r.w, strings.TrimRight(d+"  "+r.host, " "))
+		}
+		r.text = format.AppendText(r.text[:0], e, clock, r.zone)
+		if m != nil {
+			r.line = r.labelled(r.line[:0], r.text)
+			r.text = appendOrder(append(r.text[:0], r.line...), m)
+		}
+		r.line = report.AppendFolded(r.line[:0], r.text, r.width, 10+r.widest)
+	}
+	_, err := r.w.Write(append(r.line, '\n'))
+	return err
+}
+
+// late says which events did not come in order of time.
+func (r *replayer) late() {
+	if late := r.source.order.Late().String(); late != "" {
+		fmt.Fprintf(r.errOut, "acc: %s\n", late)
+	}
+}
+
+// conclude says what is known at the end, and gives the verdict.
+func (r *replayer) conclude(err error) error {
+	r.late()
+	r.choose.tell(r.errOut, r.o.filter)
+	if errors.Is(err, errUntil) {
+		fmt.Fprintf(r.errOut, "acc: %s: stopped at %s as %s says; what follows was not read\n", r.in.name,
+			r.until.In(r.zone).Format(fromLayout), r.o.stops())
+		return nil
+	}
+	return r.source.conclude(r.errOut, r.in, err, r.end, r.zone)
 }
 
 // conclude says what follows from what ended reading, and gives the verdict.

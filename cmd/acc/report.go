@@ -208,7 +208,7 @@ func openReportInput(names []string) (*input, error) {
 		ins = rest
 		closeAll()
 		return nil, &usageError{fmt.Errorf("a report is of one capture, not of %d", len(rest)),
-			"write one for each: for f in *.acc; do acc report \"$f\"; done"}
+			"write one for each, like acc report " + fileName(rest[0].name)}
 	}
 	if len(rest[0].more) == 0 {
 		if _, err := rest[0].unwrap(nil); err != nil {

@@ -12,6 +12,7 @@ import (
 	"filippo.io/age"
 	"github.com/spf13/cobra"
 
+	"github.com/acc-project/acc/format"
 	"github.com/acc-project/acc/format/seal"
 )
 
@@ -43,26 +44,19 @@ func takesIdentity(cmd *cobra.Command) {
 	}
 }
 
-// sealedFile is what an encrypted file has, as a file of its own.
-type sealedFile struct {
-	*os.File
-	plain *seal.Reader
-}
-
-func (f *sealedFile) Read(p []byte) (int, error)             { return f.plain.Read(p) }
-func (f *sealedFile) ReadAt(p []byte, at int64) (int, error) { return f.plain.ReadAt(p, at) }
-func (f *sealedFile) Seek(at int64, from int) (int64, error) { return f.plain.Seek(at, from) }
-func (f *sealedFile) WriteTo(w io.Writer) (int64, error)     { return io.Copy(w, struct{ io.Reader }{f}) }
-func (f *sealedFile) ReadFrom(io.Reader) (int64, error)      { return 0, errors.ErrUnsupported }
-
-// sealed is the encrypted file that an input is, nil if it is none.
-func (in *input) sealed() *sealedFile {
-	f, _ := in.file.(*sealedFile)
-	return f
+// sealed is the encrypted file that an input reads decrypted, nil if there is none, and how many bytes that has.
+func (in *input) sealed() (captureFile, int64) {
+	if f, ok := in.file.(*partFile); ok {
+		if _, ok := f.part.(*seal.Reader); ok {
+			return f.captureFile, in.stored
+		}
+	}
+	return nil, 0
 }
 
 // unseal lets an input that is an encrypted file be read decrypted.
-func (in *input) unseal(f *os.File) error {
+func (in *input) unseal() error {
+	f := in.file
 	head := make([]byte, 16)
 	if n, _ := f.ReadAt(head, 0); !seal.Is(head[:n]) {
 		return nil
@@ -74,7 +68,8 @@ func (in *input) unseal(f *os.File) error {
 	if err != nil {
 		return in.unsealed(err)
 	}
-	in.file, in.size, in.bytes = &sealedFile{f, r}, r.Size(), r.Size()
+	in.stored = in.bytes
+	in.enter(r)
 	return nil
 }
 
@@ -93,8 +88,8 @@ func (in *input) unsealed(err error) error {
 
 // raw is the input as it is stored, from its beginning, and what makes a reader of that one of the capture.
 func (in *input) raw() (r io.Reader, decrypt func(io.Reader) io.Reader, err error) {
-	if f := in.sealed(); f != nil {
-		return io.NewSectionReader(f.File, 0, 1<<62), func(r io.Reader) io.Reader { return seal.NewStream(r, identities) }, nil
+	if f, size := in.sealed(); f != nil {
+		return io.NewSectionReader(f, 0, size), func(r io.Reader) io.Reader { return seal.NewStream(r, identities) }, nil
 	}
 	r, err = in.contents()
 	return r, func(r io.Reader) io.Reader { return r }, err
@@ -106,6 +101,9 @@ func (in *input) peeked(r io.Reader) (io.Reader, error) {
 	head, err := again.Peek(16)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
+	}
+	if format.IsMerged(head) {
+		return nil, &hinted{fmt.Errorf("%s: a merged file can't be read from a pipe", in.name), "save it first: cat >all.acc"}
 	}
 	if !seal.Is(head) {
 		return again, nil

@@ -153,9 +153,9 @@ func (in *input) join(salvage bool) {
 	in.Capture.Join(next...)
 }
 
-// openInput opens a capture, or all files of one recording, confines the process to what is open then, and reads
-// nothing but the headers of several.
-func openInput(names []string) (*input, error) {
+// openUnits opens captures, each with the further files of its recording, and confines the process to what is open then.
+// It reads nothing but the headers of several.
+func openUnits(names []string) ([]*input, error) {
 	if list := expandFolders(names); len(list) > 1 {
 		names = list
 	}
@@ -168,17 +168,38 @@ func openInput(names []string) (*input, error) {
 		joinSets(ins)
 		ins = slices.DeleteFunc(ins, func(in *input) bool { return in == nil })
 	}
+	return ins, nil
+}
+
+// openInput is openUnits of one capture.
+func openInput(names []string) (*input, error) {
+	ins, err := openUnits(names)
+	if err != nil {
+		return nil, err
+	}
 	if len(ins) > 1 {
-		for _, in := range ins {
-			in.Close()
-		}
-		return nil, &usageError{
-			fmt.Errorf("this command reads one capture, or files of one recording that follow each other, "+
-				"not %d: each has a clock and events of its own; analyze, info and verify read several", len(ins)),
-			"acc info lists them",
-		}
+		defer closeAll(ins)
+		return nil, oneOf(ins)
 	}
 	return ins[0], nil
+}
+
+// closeAll closes inputs; nil is none.
+func closeAll(ins []*input) {
+	for _, in := range ins {
+		if in != nil {
+			in.Close()
+		}
+	}
+}
+
+// oneOf is the error of giving several captures to a command that reads one.
+func oneOf(ins []*input) error {
+	return &usageError{
+		fmt.Errorf("this command reads one capture, or files of one recording that follow each other, "+
+			"not %d: each has a clock and events of its own", len(ins)),
+		"name one of them, like " + fileName(ins[0].name) + "; info, verify, analyze, replay and export read several",
+	}
 }
 
 // openCaptures opens what openInput does, and reads the header.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -250,5 +251,31 @@ func verifyInput(ctx context.Context, in *input, errOut io.Writer, o evidence.Ve
 	if ctx.Err() != nil {
 		return nil, exited(130)
 	}
+	if err == nil {
+		in.checkMerged(v)
+	}
 	return &verified{v}, err
+}
+
+// checkMerged holds a capture against what the merged file says of it.
+func (in *input) checkMerged(v *evidence.Verification) {
+	m := in.merged
+	if m == nil {
+		return
+	}
+	why, verdict := "", audit.Corrupt
+	switch {
+	case m.Bytes < m.Length:
+		why, verdict = fmt.Sprintf("the merged file stops before byte %d of its %d", m.Bytes, m.Length), audit.Truncated
+	case m.Damage != nil:
+		why = m.Damage.Error()
+	case v.SHA256 != hex.EncodeToString(m.SHA256[:]):
+		why = "it is not the capture that was merged: that had the SHA-256 " + hex.EncodeToString(m.SHA256[:])
+	default:
+		return
+	}
+	v.Why = append(v.Why, why)
+	if v.Verdict == audit.Intact || v.Verdict == evidence.Unclean {
+		v.Verdict, v.Capture = verdict, verdict
+	}
 }

@@ -200,6 +200,9 @@ func (v *viewer) write(ns int64) error {
 	if !v.o.json {
 		v.folded = report.AppendFolded(v.folded[:0], v.line, v.width, 10)
 		v.line, v.folded = v.folded, v.line
+	} else if v.o.source > 0 {
+		v.folded = append(appendSourceJSON(v.folded[:0], v.o.source, v.o.host), v.line[1:]...)
+		v.line, v.folded = v.folded, v.line
 	}
 	v.line = append(v.line, '\n')
 	return v.ordered.add(ns, v.line)
@@ -265,6 +268,8 @@ func (v *viewer) tellStories(r *analysis.Result) error {
 		text := report.Story(c, v.header, v.clocks, v.zone, v.width) + report.Meanwhile(c, r, v.width)
 		if i > 0 {
 			text = "\n" + text
+		} else {
+			text = v.o.head + text
 		}
 		if _, err := v.w.WriteString(text); err != nil {
 			return err
