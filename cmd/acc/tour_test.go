@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/acc-project/acc/testdata/fleet"
 )
 
 // The commands of README's "Five minutes" that read a capture do what they say, with the names, clients and times of a
@@ -28,6 +31,16 @@ func TestTour(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "incident.acc"), sampleOf("life", 1000, nil), 0o600); err != nil {
 		t.Fatal(err)
+	}
+	hosts := t.TempDir()
+	if _, err := fleet.Make(hosts, 3, 20, 1, time.Date(2026, 11, 28, 14, 0, 0, 0, time.UTC)); err != nil {
+		t.Fatal(err)
+	}
+	for host, name := range []string{"web-1.acc", "web-2.acc", "db-1.acc"} {
+		list, _ := filepath.Glob(filepath.Join(hosts, fmt.Sprintf("host-%04d-*.acc", host)))
+		if err := os.Rename(list[0], filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	run := func(line string) string {
 		cmd := exec.Command(shell, "-c", line)
