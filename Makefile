@@ -28,7 +28,7 @@ OUT     ?= $(BUILD)/vm-$(KERNEL)
 SIZE_TIME ?= 100s
 READ_EVENTS ?= 10000000
 
-.PHONY: all help build demo helpers vm-programs test test-unit test-race test-vm test-vm-halves test-vm-arm64 test-vm-all test-vm-lockdown test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible release release-check package-check test-packages test-export test-wine image cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang chromium test-browser uplot
+.PHONY: all help build demo helpers vm-programs test test-unit test-race test-vm test-vm-halves test-vm-arm64 test-vm-all test-vm-lockdown test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible tag release release-check package-check test-packages test-export test-wine image cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang chromium test-browser uplot
 
 all: build
 
@@ -149,6 +149,15 @@ reproducible: ## two builds in different folders are the same, byte for byte
 	cmp $(BUILD)/twice/a/acc $(BUILD)/twice/elsewhere/b/acc
 	printf 'host\tC5 two builds\t-\tpass\tequal, SHA-256 %s\n' $$(sha256sum < $(BUILD)/twice/a/acc | cut -c1-16) >> $(FIGURES)
 	rm -rf $(BUILD)/twice
+
+tag: ## RELEASE=v0.1.0: the commit and the signed tag of a release; pushing them is left to you. SIGN=-a: not signed
+	@echo '$(RELEASE)' | grep -qE '^v[0-9]+\.[0-9]+\.[0-9]+$$' || { echo "make tag RELEASE=v0.1.0"; exit 2; }
+	@test -z "$$(git status --porcelain)" || { echo "commit first:"; git status --short; exit 1; }
+	sed -i "s/^## Not released yet$$/&\n\n## $(RELEASE:v%=%), $$(date -u +%F)/" CHANGELOG.md
+	sed -i '/^There is no release yet: /d' README.md
+	git commit -qam 'docs: $(RELEASE)'
+	git tag $(or $(SIGN),-s) $(RELEASE) -m 'acc $(RELEASE)'
+	@echo "next: make release release-check package-check; then git push origin HEAD $(RELEASE)"
 
 release: ## archives, packages, bills of materials and sums for all systems, in dist/
 	go run ./testdata/release -version '$(VERSION)' -commit '$(COMMIT)' -date '$(DATE)' -out dist $(if $(TARGETS),-targets $(TARGETS))
