@@ -156,7 +156,7 @@ tag: ## RELEASE=v0.1.0: the commit and the signed tag of a release; pushing them
 	sed -i "s/^## Not released yet$$/&\n\n## $(RELEASE:v%=%), $$(date -u +%F)/" CHANGELOG.md
 	sed -i '/^There is no release yet: /d' README.md
 	git commit -qam 'docs: $(RELEASE)'
-	git tag $(or $(SIGN),-s) $(RELEASE) -m 'acc $(RELEASE)'
+	git tag $(or $(SIGN),-s) $(RELEASE) -m 'acc $(RELEASE)' || { git reset -q --hard HEAD~; exit 1; }
 	@echo "next: make release release-check package-check; then git push origin HEAD $(RELEASE)"
 
 release: ## archives, packages, bills of materials and sums for all systems, in dist/
