@@ -33,7 +33,9 @@ type Verification struct {
 	Capture string   `json:"capture"` // verdict without signature and heads
 	SHA256  string   `json:"sha256"`  // "" if reading gave up before the end
 	Bytes   int64    `json:"bytes"`   // of the file, as far as it was read
-	Head    string   `json:"head"`    // chain of the last frame that was read
+	// of what the file has decrypted, if it is encrypted: other numbers of bytes are places in that
+	Decrypted int64  `json:"decrypted_bytes,omitempty"`
+	Head      string `json:"head"` // chain of the last frame that was read
 	// up to which byte of the file that frame goes: what the head covers; 0: no frame was read
 	HeadBytes int64            `json:"head_bytes"`
 	Frames    uint32           `json:"frames"`   // that were read

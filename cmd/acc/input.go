@@ -47,10 +47,11 @@ type input struct {
 	file              captureFile
 	source            *meteredFile // file, as it is read
 	name              string
-	size              int64 // of the file, 0 if it is none
-	bytes             int64 // the same, but 0 of a compressed file, too: a pipe can make wait
-	stored            int64 // bytes of the encrypted file, if it is one
-	inside            bool  // read the capture in a file that gzip or zstd compressed as a whole
+	size              int64                   // of the file, 0 if it is none
+	bytes             int64                   // the same, but 0 of a compressed file, too: a pipe can make wait
+	stored            int64                   // bytes of the encrypted file, if it is one
+	decrypted         *evidence.CountedReader // what was decrypted as it is read once; nil: nothing
+	inside            bool                    // read the capture in a file that gzip or zstd compressed as a whole
 	opts              format.ReaderOptions
 	whole             bool                // records of all frames are wanted: none is passed over by the index
 	each              func(*format.Batch) // is given each batch before its events are; nil: nobody wants them

@@ -31,6 +31,7 @@ type redactOptions struct {
 	dryRun    bool
 	check     bool
 	json      bool
+	to        []string
 }
 
 func newRedactCommand() *cobra.Command {
@@ -61,7 +62,9 @@ takes classes of fields, which --dry-run lists.
 Before it is done, redact compares the new capture with the original, as --check does: the same
 events, and none of the original names and addresses in its decompressed bytes. If anything
 is left, there is no output file. The new header has the original's SHA-256, and every
-command prints that the capture is redacted. The original's signature is not valid for it.`,
+command prints that the capture is redacted. The original's signature is not valid for it.
+--to encrypts the new capture; until it is compared, it lies in a file without a name in the
+folder for temporary files.`,
 		Example: `  acc redact --dry-run incident.acc
   acc redact incident.acc -o safe.acc
   acc redact incident.acc -o safe.acc --keep lport,comm --addresses class
@@ -99,11 +102,12 @@ command prints that the capture is redacted. The original's signature is not val
 	f.StringVarP(&o.output, "output", "o", "", "the new capture `FILE`")
 	f.BoolVar(&o.force, "force", false, "overwrite the new capture if it exists")
 	o.policyFlags(cmd)
+	sealTo(cmd, &o.to)
 	f.BoolVar(&o.dryRun, "dry-run", false, "list what the capture reveals and what redact would make of it; write nothing")
 	f.BoolVar(&o.check, "check", false, "compare a redacted capture with its original")
 	f.BoolVar(&o.json, "json", false, "print JSON; with --check or --dry-run")
 	complete(cmd, "output", captureFiles)
-	group(cmd, "What to write", "output", "force", "keep", "addresses", "key")
+	group(cmd, "What to write", "output", "force", "to", "keep", "addresses", "key")
 	group(cmd, "What to look at", "dry-run", "check", "json")
 	group(cmd, "What to read", "identity-file")
 	return cmd
@@ -148,8 +152,8 @@ func (o *redactOptions) complain() error {
 	case o.check && o.dryRun:
 		return &usageError{errors.New("--check and --dry-run are different questions"), "ask for one at a time"}
 	case o.check || o.dryRun:
-		if o.output != "" {
-			return &usageError{errors.New("--check and --dry-run write nothing"), "without -o"}
+		if o.output != "" || len(o.to) > 0 {
+			return &usageError{errors.New("--check and --dry-run write nothing"), "without -o and --to"}
 		}
 	case o.output == "":
 		return &usageError{errors.New("-o is missing"), "like acc redact incident.acc -o safe.acc"}
@@ -256,6 +260,10 @@ func runRedact(ctx context.Context, errOut io.Writer, name string, o redactOptio
 	if err != nil {
 		return err
 	}
+	encrypt, err := sealer(o.to)
+	if err != nil {
+		return err
+	}
 	in, err := openWhole(name)
 	if err != nil {
 		return err
@@ -272,19 +280,28 @@ func runRedact(ctx context.Context, errOut io.Writer, name string, o redactOptio
 	if err != nil {
 		return err
 	}
-	written, err := os.Open(o.output)
+	to, written, err := redactInto(out, encrypt != nil)
 	if err != nil {
 		out.discard()
 		return err
 	}
-	defer written.Close()
+	defer func() {
+		written.Close()
+		if encrypt != nil {
+			_ = os.Remove(written.Name())
+		}
+	}()
 	writing.Store(true)
 	confineReader(true)
-	note, err := redact.Write(out.file, in.all(ctx), revealed, redact.Options{Tool: "acc " + toolVersion(), Key: key,
+	note, err := redact.Write(to, in.all(ctx), revealed, redact.Options{Tool: "acc " + toolVersion(), Key: key,
 		KeyGiven: o.key != "", Addresses: o.addresses, Keep: o.keep})
 	if err != nil {
 		out.discard()
 		return in.unredactable(err)
+	}
+	if _, err := written.Seek(0, io.SeekStart); err != nil {
+		out.discard()
+		return err
 	}
 	checked, err := redact.Check(in.all(ctx), revealed, written)
 	if err != nil || !checked.Ok {
@@ -294,8 +311,17 @@ func runRedact(ctx context.Context, errOut io.Writer, name string, o redactOptio
 		}
 		return in.unredactable(err)
 	}
+	if encrypt != nil {
+		if err := sealFile(ctx, encrypt(out.file), written); err != nil {
+			out.discard()
+			return err
+		}
+	}
 	if err := out.close(); err != nil {
 		return err
+	}
+	if f, _ := in.sealed(); f != nil && encrypt == nil {
+		fmt.Fprintf(errOut, "acc: the original is encrypted, and %s is not: --to encrypts it\n", fileName(out.name))
 	}
 	fmt.Fprintf(errOut, "acc: %s has %s of %s; %s\n", fileName(out.name), humanize.Plural(checked.Events, "event"),
 		fileName(in.name), sayRedacted(note))
@@ -307,6 +333,33 @@ func runRedact(ctx context.Context, errOut io.Writer, name string, o redactOptio
 		fmt.Fprintf(errOut, "acc: the key was not kept: nobody can turn the pseudonyms back; --key FILE keeps one\n")
 	}
 	return nil
+}
+
+// redactInto gives where a redacted capture is written, and the same to be read: the output, or if that is to be
+// encrypted a file without a name.
+func redactInto(out *output, encrypted bool) (to, again *os.File, err error) {
+	if !encrypted {
+		again, err = os.Open(out.name)
+		return out.file, again, err
+	}
+	f, err := os.CreateTemp("", "acc-redact-*")
+	if err != nil {
+		return nil, nil, err
+	}
+	_ = os.Remove(f.Name()) // Windows does not while it is open
+	return f, f, nil
+}
+
+// sealFile writes what a file has into a writer that encrypts.
+func sealFile(ctx context.Context, to io.Writer, f *os.File) error {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := io.CopyBuffer(struct{ io.Writer }{to}, stoppable{ctx, f}, make([]byte, 4<<20)) // each is a part
+	if errors.Is(err, errStopped) {
+		return exited(130)
+	}
+	return err
 }
 
 // sayRedacted says how a capture was redacted.

@@ -12,6 +12,7 @@ import (
 	"filippo.io/age"
 	"github.com/spf13/cobra"
 
+	"github.com/acc-project/acc/evidence"
 	"github.com/acc-project/acc/format"
 	"github.com/acc-project/acc/format/seal"
 )
@@ -89,7 +90,7 @@ func (in *input) unsealed(err error) error {
 // raw is the input as it is stored, from its beginning, and what makes a reader of that one of the capture.
 func (in *input) raw() (r io.Reader, decrypt func(io.Reader) io.Reader, err error) {
 	if f, size := in.sealed(); f != nil {
-		return io.NewSectionReader(f, 0, size), func(r io.Reader) io.Reader { return seal.NewStream(r, identities) }, nil
+		return io.NewSectionReader(f, 0, size), in.decrypt, nil
 	}
 	r, err = in.contents()
 	return r, func(r io.Reader) io.Reader { return r }, err
@@ -111,7 +112,13 @@ func (in *input) peeked(r io.Reader) (io.Reader, error) {
 	if len(identities) == 0 {
 		return nil, in.needsIdentity()
 	}
-	return seal.NewStream(again, identities), nil
+	return in.decrypt(again), nil
+}
+
+// decrypt decrypts an encrypted capture from its beginning, and counts what it gives.
+func (in *input) decrypt(r io.Reader) io.Reader {
+	in.decrypted = &evidence.CountedReader{R: seal.NewStream(r, identities)}
+	return in.decrypted
 }
 
 // sealTo gives a command that writes a capture --to.

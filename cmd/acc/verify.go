@@ -252,6 +252,11 @@ func verifyInput(ctx context.Context, in *input, errOut io.Writer, o evidence.Ve
 		return nil, exited(130)
 	}
 	if err == nil {
+		if c := in.decrypted; c != nil {
+			if v.Decrypted = c.N; v.Missing != nil {
+				v.Missing.RestBytes = c.N - v.Missing.AtByte
+			}
+		}
 		in.checkMerged(v)
 	}
 	return &verified{v}, err

@@ -56,7 +56,11 @@ func (v *verified) text(out io.Writer) error {
 				at)
 		}
 		if m.RestBytes > 0 && !v.Ended && len(v.Skipped) == 0 {
-			row("", "%d bytes of it from byte %d on are there, but no complete frame", m.RestBytes, m.AtByte)
+			of := ""
+			if v.Decrypted > 0 {
+				of = " of what is decrypted"
+			}
+			row("", "%d bytes of it from byte %d%s on are there, but no complete frame", m.RestBytes, m.AtByte, of)
 		}
 	}
 	row("sha256", "%s", cmp.Or(v.SHA256, "not known: it was not read to its end"))
@@ -88,12 +92,17 @@ func (v *verified) text(out io.Writer) error {
 
 // covered says how much of the file the head covers.
 func (v *verified) covered() string {
-	// behind them are index and tail alone
-	if v.HeadBytes == v.Bytes || v.Capture == audit.Intact || v.Capture == evidence.Unclean {
-		return fmt.Sprintf("; the file has %s bytes", report.Count(uint64(v.Bytes)))
+	file := fmt.Sprintf("; the file has %s bytes", report.Count(uint64(v.Bytes)))
+	bytes := v.Bytes
+	if v.Decrypted > 0 {
+		bytes = v.Decrypted
+		file += fmt.Sprintf(", and %s decrypted", report.Count(uint64(bytes)))
 	}
-	return fmt.Sprintf(": up to byte %s; the file has %s bytes", report.Count(uint64(v.HeadBytes)),
-		report.Count(uint64(v.Bytes)))
+	// behind them are index and tail alone
+	if v.HeadBytes == bytes || v.Capture == audit.Intact || v.Capture == evidence.Unclean {
+		return file
+	}
+	return fmt.Sprintf(": up to byte %s%s", report.Count(uint64(v.HeadBytes)), file)
 }
 
 func (v *verified) signatureText(row func(name, format string, args ...any)) {
