@@ -276,7 +276,7 @@ func startWith(uid uint32, caps uint64, command ...string) (said string, code in
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-		cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGQUIT) } // it tells where it hangs
+		cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGABRT) } // it tells where it hangs
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 		if uid != 0 {
 			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}

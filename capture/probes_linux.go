@@ -219,6 +219,9 @@ func tryObjects(o *Options, types *btf.Cache, mode Mode, want []probe) (*attache
 			return a, nil
 		}
 		errs = append(errs, err)
+		if errors.As(err, new(attachError)) && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
+			return nil, err // as with other objects, which take seconds to load
+		}
 	}
 	// Each object fails for what it is for; the last one is for the oldest kernels.
 	// That a thing is not there, or not allowed, all of them say.
@@ -271,6 +274,11 @@ func tellsRequests(kernel *btf.Spec) bool {
 	return slices.ContainsFunc(s.Members, func(m btf.Member) bool { return m.Name == "req" })
 }
 
+// attachError says that programs could not be attached, which had been loaded.
+type attachError struct{ error }
+
+func (e attachError) Unwrap() error { return e.error }
+
 func tryObject(o *Options, types *btf.Cache, object func() (*ebpf.CollectionSpec, error), mode Mode,
 	want []probe) (*attached, error) {
 	a := &attached{mode: mode, preempted: o.preempted}
@@ -300,7 +308,7 @@ func tryObject(o *Options, types *btf.Cache, object func() (*ebpf.CollectionSpec
 	}
 	if err := a.attach(o.MaxActive); err != nil {
 		a.close()
-		return nil, err
+		return nil, attachError{err}
 	}
 	o.phase("testing the probes")
 	if err := errors.Join(a.selfTest(asleep), a.begin(o)); err != nil {
