@@ -51,7 +51,7 @@ func Explain(e *format.Event, p *format.Process, listener netip.AddrPort, h *for
 	}
 	b.WriteString(Paragraphs(width, rows))
 	if p != nil {
-		b.WriteString("\n" + foldAll(ProcessText(p, h, zone), width, processIndent))
+		b.WriteString("\n" + Fold(ProcessText(p, h, zone), width, processIndent))
 	}
 	return b.String()
 }

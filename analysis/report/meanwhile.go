@@ -56,7 +56,7 @@ func Meanwhile(c *conntrack.Connection, r *analysis.Result, width int) string {
 	if rest > 0 {
 		fmt.Fprintf(&b, "  %9s  %3.0f %%  in other places\n", Duration(rest), 100*float64(rest)/float64(ns))
 	}
-	return foldAll(b.String(), width, 20)
+	return Fold(b.String(), width, 20)
 }
 
 // whoWas names the threads that were looked at.

@@ -75,9 +75,9 @@ func Story(c *conntrack.Connection, h *format.Header, clocks *format.Clocks, zon
 		}
 		b.WriteByte('\n')
 	}
-	text := strings.ReplaceAll(foldAll(b.String(), width, stepIndent), together, " ")
+	text := strings.ReplaceAll(Fold(b.String(), width, stepIndent), together, " ")
 	if c.Process != nil {
-		text += "\n" + foldAll(ProcessText(c.Process, h, zone), width, processIndent)
+		text += "\n" + Fold(ProcessText(c.Process, h, zone), width, processIndent)
 	}
 	return text
 }
@@ -89,9 +89,9 @@ const (
 	together = "\u00a0" // a space at which no line is broken; no name has one, as it is not printable
 )
 
-// foldAll breaks the lines of a text so that they fit the width. What begins with a space goes on
+// Fold breaks the lines of a text so that they fit the width. What begins with a space goes on
 // at the indent, other lines at their beginning.
-func foldAll(text string, width, indent int) string {
+func Fold(text string, width, indent int) string {
 	var folded []byte
 	for line := range strings.Lines(text) {
 		line, newline := strings.CutSuffix(line, "\n")

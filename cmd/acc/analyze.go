@@ -41,10 +41,12 @@ type analyzeOptions struct {
 	failOn      string
 	brief       bool
 	hosts       bool
-	topAsked    bool   // --top was given
-	source      int    // number of the capture of several, from 1; 0: it is the only one
-	host        string // of it
-	head        string // what stands above it
+	topAsked    bool     // --top was given
+	source      int      // number of the capture of several, from 1; 0: it is the only one
+	host        string   // of it
+	name        string   // of it
+	head        string   // what stands above it
+	told        *[]*told // stories that were printed, whose other side is looked for; nil: it is not
 	from, until string
 	filter      string
 	zoneOptions
@@ -77,7 +79,9 @@ the keys of --json. FILE - is standard input. For a folder, analyze reads all *.
 each by itself; but it reads the files of one recording (acc record --rotate-size) as one
 capture. Of captures of several hosts, also in one file (acc merge), it prints one line for
 each host, worst first (--hosts; --brief prints each capture). Lists then have the lines of
-each capture below its name; in JSON, each line has source (its number) and host.`,
+each capture below its name; in JSON, each line has source (its number) and host. The story
+of a connection (--connection ADDRESS:PORT) then says which other capture has it, too, and
+which connections there were at a server on another host that the program waited for.`,
 		Example: `  acc analyze incident.acc
   acc analyze --json incident.acc
   acc analyze --fail-on warning incident.acc
@@ -216,15 +220,21 @@ func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o an
 		return &usageError{errors.New("standard input can be read once"), "name - one time"}
 	}
 	ins, errs := openFiles(names)
+	view, _ := o.view()
+	var again []*input // to look for the other side of a connection
+	if view == viewConnection && !o.json {
+		again, _ = openFiles(names)
+		defer closeAll(again)
+	}
 	confineReader(false, o.readable()...)
 	joinSets(ins)
+	joinSets(again)
 	units := 0
 	for i := range ins {
 		if ins[i] != nil || errs[i] != nil {
 			units++
 		}
 	}
-	view, _ := o.view()
 	plain := view == viewScreen && !o.json && o.filter == ""
 	if o.hosts || plain && severalHosts(ins) {
 		return analyzeHosts(ctx, out, errOut, names, ins, errs, o)
@@ -236,6 +246,9 @@ func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o an
 		return err
 	}
 	found := view != viewConnection
+	if again != nil {
+		o.told = new([]*told)
+	}
 	worst, first := exitOK, true
 	for i, in := range ins {
 		if in == nil && errs[i] == nil { // a part of another one
@@ -247,7 +260,7 @@ func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o an
 		first = false
 		err := errs[i]
 		if err == nil {
-			o.source = i + 1
+			o.source, o.name = i+1, in.name
 			if o.host = ""; in.peek() != nil {
 				o.host = in.peek().Host
 			}
@@ -268,6 +281,11 @@ func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o an
 			worst = max(worst, exitCode(err, errOut))
 		}
 		ins[i] = nil // what it took is not kept
+	}
+	if o.told != nil {
+		if err := otherSides(ctx, out, again, *o.told, widthOf(out)); err != nil {
+			return err
+		}
 	}
 	switch {
 	case worst != exitOK:

@@ -93,6 +93,7 @@ type viewer struct {
 	folded   []byte
 	lines    int
 	stories  []conntrack.Connection
+	own      map[netip.Addr]bool // addresses at which the host accepted
 	list     *report.ConnectionList
 	timeline *report.Timeline
 	ordered  timedLines
@@ -150,7 +151,11 @@ func (v *viewer) listen(o *analysis.Options) error {
 		if err != nil {
 			return err
 		}
+		v.own = map[netip.Addr]bool{}
 		o.Connection = func(c *conntrack.Connection) error {
+			if len(v.own) < maxOwn {
+				v.own[c.Local.Addr().Unmap()] = true
+			}
 			if !is(c) {
 				return nil
 			}
@@ -274,6 +279,7 @@ func (v *viewer) tellStories(r *analysis.Result) error {
 		if _, err := v.w.WriteString(text); err != nil {
 			return err
 		}
+		v.tell(c, r)
 	}
 	return nil
 }
