@@ -45,7 +45,7 @@ func TestVMTab(t *testing.T) {
 			{"acc record --on ", []string{"fd-exhausted", "queue-overflow"}, nil},
 			{"acc analyze --fail-on ", []string{"critical", "warning", "notice"}, nil},
 			{"acc analyze ", []string{"incident.acc", "old/"}, []string{"notes.txt"}},
-			{"acc analyze --connections -f que", []string{"queue_wait"}, nil},
+			{"acc analyze --connections -f queue", []string{"queue_wait", "queued_at"}, nil},
 		} {
 			tmux := fmt.Sprintf("tmux -f /dev/null -L %s%d ", shell, n)
 			quiet.run("cd /tmp/tab && LANG=C.UTF-8 " + tmux + "new-session -d -x 120 -y 45 " + shellQuote(start))
