@@ -18,6 +18,7 @@ touch "$root"/var/lib/dpkg/status
 on_root() { dpkg --root="$root" --force-not-root --force-script-chrootless --log=/dev/null "$@" >/dev/null; }
 on_root -i "$deb"
 "$root"/usr/bin/acc version
+"$root"/usr/bin/acc analyze --brief "$root"/usr/share/doc/acc/examples/demo.acc
 "$root"/usr/bin/acc analyze testdata/captures/v1.acc >/dev/null || test $? -eq 4 # it does not fit: it was made by hand
 for page in "$root"/usr/share/man/man*/*.gz; do gzip -dc "$page" | mandoc -T lint -W style; done
 # shellcheck source=/dev/null

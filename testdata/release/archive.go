@@ -30,8 +30,9 @@ type entry struct {
 func (r *release) entries(goos, arch string) ([]entry, error) {
 	binary := r.binary(goos, arch)
 	list := []entry{{filepath.Base(binary), binary, 0o755}, {"THIRD-PARTY-LICENSES", filepath.Join(r.work, "THIRD-PARTY-LICENSES"), 0o644}}
-	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "deploy/Containerfile", "deploy/daemonset.yaml",
-		"deploy/acc-record@.service", "deploy/acc.sysusers.conf", "deploy/acc.tmpfiles.conf"} {
+	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md",
+		"deploy/Containerfile", "deploy/daemonset.yaml", "deploy/acc-record@.service", "deploy/acc.sysusers.conf",
+		"deploy/acc.tmpfiles.conf", "testdata/examples/demo.acc"} {
 		list = append(list, entry{name, name, 0o644})
 	}
 	for to, from := range map[string]string{"docs": "docs", "man": filepath.Join(r.work, "man"), "completions": filepath.Join(r.work, "completions")} {
