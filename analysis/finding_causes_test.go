@@ -306,3 +306,43 @@ func TestLimitBefore(t *testing.T) {
 		t.Errorf("%+v", r.Findings)
 	}
 }
+
+// How many others were open tells a limit from a server that turns clients away for another reason.
+func TestTurnedAwayBeside(t *testing.T) {
+	turn := func(m *maker) {
+		m.taken(3000, 12, func(c int) {
+			e := m.closed(c, 1, 0)
+			e.Shutdown, e.BytesIn, e.BytesOut = 16+32+64, 300, 0
+		})
+	}
+	for _, x := range []struct {
+		name string
+		make func(m *maker)
+		want string
+	}{
+		{"three stay", func(m *maker) { m.taken(1, 3, func(int) {}); turn(m) }, "; each time, 3 or more others were open"},
+		{"two stay, then three", func(m *maker) {
+			m.taken(1, 2, func(int) {})
+			turn(m)
+			m.taken(100, 1, func(int) {})
+			m.taken(4000, 1, func(c int) { m.closed(c, 1, 0).Shutdown = 16 + 32 + 64 })
+		}, "; each time, 2 or more others were open"},
+		{"nobody stays", turn, "; no other connection was open here when it closed these"},
+		{"one stays, but not from the start", func(m *maker) {
+			turn(m)
+			m.taken(1, 1, func(int) {})
+			m.taken(4000, 1, func(c int) { m.closed(c, 1, 0).Shutdown = 16 + 32 + 64 })
+		}, "; no other connection was open here when it closed most of these"},
+	} {
+		m := newMaker(t, true)
+		start := m.listening()
+		start.Snapshots[0].ConnectionsKnown = true
+		m.serves(5000, 4, 5)
+		x.make(m)
+		_, r := m.analyze(Options{}, start)
+		i := slices.IndexFunc(r.Findings, func(f findings.Finding) bool { return f.ID == "turned-away" })
+		if i < 0 || !strings.HasSuffix(r.Findings[i].Text, x.want) {
+			t.Errorf("%s: %+v, want %q", x.name, r.Findings, x.want)
+		}
+	}
+}

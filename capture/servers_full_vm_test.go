@@ -36,6 +36,7 @@ func sshFull(s *stage) {
 		"3 clients that do not log in, 12 more",
 		"drop connection in its log",
 		s.lines(log, "drop connection #"),
+		3,
 	)
 }
 
@@ -75,6 +76,7 @@ func eximFull(s *stage) {
 		"4 clients that stay, 12 more",
 		"refused: too many connections in mainlog",
 		s.lines(log, "refused: too many connections")-before,
+		4,
 	)
 }
 
@@ -94,7 +96,7 @@ func vsftpdFull(s *stage) {
 			h.Close()
 		}
 	})
-	s.turnedAway(&r, 21, version("vsftpd"), "2 clients that stay, 12 more", "clients that read 421", said)
+	s.turnedAway(&r, 21, version("vsftpd"), "2 clients that stay, 12 more", "clients that read 421", said, 2)
 }
 
 func mariadbFull(s *stage) {
@@ -122,6 +124,7 @@ func mariadbFull(s *stage) {
 		"11 clients that stay, 12 more",
 		"Connection_errors_max_connections",
 		after-before,
+		11,
 	)
 }
 
@@ -144,6 +147,7 @@ func xinetdFull(s *stage) {
 		"3 clients that stay, 12 more",
 		"FAIL: service_limit in its log",
 		s.lines(log, "FAIL: x service_limit"),
+		3,
 	)
 }
 

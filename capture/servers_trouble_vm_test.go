@@ -104,9 +104,13 @@ func (s *stage) turned(n, port int, answer string) (said int) {
 	return said
 }
 
-// turnedAway is the usual end of such a test.
-func (s *stage) turnedAway(r *serverResult, port int, version, load, counter string, counted int) {
+// turnedAway is the usual end of such a test. The server keeps so many others meanwhile: that is its limit.
+func (s *stage) turnedAway(r *serverResult, port int, version, load, counter string, counted, kept int) {
 	s.t.Helper()
+	_, text := r.found("turned-away")
+	if want := fmt.Sprintf("; each time, %d or more others were open", kept); !strings.Contains(text, want) {
+		s.t.Errorf("%q does not say %q", text, want)
+	}
 	n := 0
 	for _, l := range r.Listeners {
 		if l.LPort == port && l.Life != nil {
@@ -148,6 +152,7 @@ func memcachedFull(s *stage) {
 		fmt.Sprintf("%d clients that stay, 21 more", held),
 		"rejected_connections",
 		counted,
+		held,
 	)
 }
 
@@ -257,6 +262,7 @@ func nginxFull(s *stage) {
 		fmt.Sprintf("40 clients that stay; it kept %d", kept),
 		"stub_status accepts − handled",
 		counted,
+		kept,
 	)
 }
 

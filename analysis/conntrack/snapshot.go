@@ -98,6 +98,9 @@ func (t *Tracker) missing(c *conn) bool {
 		c.listener != 0 && t.o.Listeners.ListenedAtEnd(c.listener, c.key.lport)
 }
 
+// ListedBefore reports whether all connections are known that were there when recording began.
+func (t *Tracker) ListedBefore() bool { return t.listedAll }
+
 // Snapshot takes the connections that were there when recording began. At gives the listener of a port, 0 if it is not
 // known.
 func (t *Tracker) Snapshot(shot *format.Snapshot, at func(Port) Ref) error {

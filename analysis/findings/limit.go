@@ -63,13 +63,36 @@ func turnedAway(c *Capture, l *Listener) []found {
 	default:
 		said = fmt.Sprintf("; it sent something first to %s of them", say.Calls(x.Unread))
 	}
-	return one(s, n, inOrder(evidence.Samples()),
-		"a limit of the server's own, or of who may connect: see its log and its settings (of this kind are "+
-			"memcached -c, nginx worker_connections, sshd MaxStartups, "+
-			"MySQL max_connections, exim smtp_accept_max, vsftpd max_clients); a larger backlog does not help",
+	beside, next := x.beside(c, n)
+	return one(s, n, inOrder(evidence.Samples()), next,
 		"%s: %s turned away %s of %s clients: it closed their connections within %s of accept and had read no byte "+
-			"of them, while it %s%s",
-		l.Label, l.By, say.Calls(n), say.Calls(x.Ended), humanize.Duration(TurnedNS), served, said)
+			"of them, while it %s%s%s",
+		l.Label, l.By, say.Calls(n), say.Calls(x.Ended), humanize.Duration(TurnedNS), served, said, beside)
+}
+
+// beside says how many other connections were open when the server turned n clients away, and what to do then: a limit
+// of how many at once is reached only while others are open.
+func (x *Outcomes) beside(c *Capture, n uint64) (text, next string) {
+	const limits = "memcached -c, nginx worker_connections, sshd MaxStartups, MySQL max_connections, exim " +
+		"smtp_accept_max, vsftpd max_clients"
+	next = "a limit of the server's own, or of who may connect: see its log and its settings (of this kind are " +
+		limits + "), and whether what it needs behind it is there (a proxy's backend); a larger backlog does not help"
+	if !c.Complete || c.Blind { // others are not known
+		return "", next
+	}
+	switch {
+	case 2*x.TurnedAlone >= n && c.Listed:
+		text = "; no other connection was open here when it closed most of these"
+		if x.TurnedAlone >= x.Turned+x.Unread {
+			text = "; no other connection was open here when it closed these"
+		}
+		next = "see the server's log: is what it needs behind it there (a proxy's backend, a database), and who may " +
+			"connect (an allow-list)? a limit of how many at once it can be only if other listeners share that; a larger " +
+			"backlog does not help"
+	case x.TurnedAlone == 0 && x.TurnedBeside > 0:
+		text = fmt.Sprintf("; each time, %s or more others were open", humanize.Count(x.TurnedBeside))
+	}
+	return text, next
 }
 
 func others(n string) string {

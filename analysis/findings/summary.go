@@ -20,6 +20,7 @@ type Capture struct {
 	AtEnd     string                        // what "at the end" is called: the capture may stop before it
 	Before    string                        // what "before the recording" is called: it may be a cut
 	Blind     bool                          // accepts are not recorded, or not all of a listener's
+	Listed    bool                          // the connections that were open at the start are known, all of them
 
 	New      stats.Mark // sockets that began to listen
 	NewNames []string   // the first of them, with who did that
@@ -147,15 +148,17 @@ type ShotEnd struct {
 
 // Outcomes is how the accepted connections of a listener fared, of those that were seen to end.
 type Outcomes struct {
-	Ended      uint64     // all of them
-	Served     uint64     // the server had read something
-	Answered   uint64     // and something went to the client
-	Turned     uint64     // the server ended them within TurnedNS, and no byte was read or sent
-	TurnedAt   stats.Mark // their ends
-	Unread     uint64     // the same, but something went to the client
-	UnreadAt   stats.Mark
-	Unanswered uint64          // the client had sent something, and left before a byte came back
-	Waited     stats.Histogram // from accept to that
+	Ended    uint64     // all of them
+	Served   uint64     // the server had read something
+	Answered uint64     // and something went to the client
+	Turned   uint64     // the server ended them within TurnedNS, and no byte was read or sent
+	TurnedAt stats.Mark // their ends
+	Unread   uint64     // the same, but something went to the client
+	UnreadAt stats.Mark
+	// of both, those that ended when no other connection of the listener was open, and how many were, at least
+	TurnedAlone, TurnedBeside uint64
+	Unanswered                uint64          // the client had sent something, and left before a byte came back
+	Waited                    stats.Histogram // from accept to that
 	// of the unanswered, those that had left before they were accepted; Waited has the others
 	UnansweredGone uint64
 	UnansweredAt   stats.Mark

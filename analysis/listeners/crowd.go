@@ -3,6 +3,7 @@ package listeners
 // This file follows how many connections of a listener are open, and how slow accepts follow the ends of others.
 
 import (
+	"math"
 	"slices"
 
 	"github.com/acc-project/acc/analysis/conntrack"
@@ -45,6 +46,7 @@ type crowd struct {
 	gaps      stats.Histogram  // between those ends and accepts
 	counts    map[int64]uint64 // slow accepts, by how many connections were open then
 	held      findings.Held    // the connection that was open for longest
+	beside    map[int64]uint64 // connections turned away, by how many others were open when the server closed them
 }
 
 // moment is an accept, or the server's close of a connection.
@@ -53,6 +55,7 @@ type moment struct {
 	accepted bool
 	waitedNS int64 // of the client, until it was accepted
 	left     left  // of an end
+	turned   bool  // of an end: the server turned the client away
 }
 
 // left is how soon the server closed a connection after the client had left.
@@ -139,6 +142,14 @@ func (x *crowd) settleNext() {
 		}
 		x.open--
 		x.low = min(x.low, x.open)
+		if m.turned {
+			if x.beside == nil {
+				x.beside = map[int64]uint64{}
+			}
+			if _, ok := x.beside[x.open]; ok || len(x.beside) < maxCrowds {
+				x.beside[x.open]++
+			}
+		}
 		if len(x.ends) == maxEnds {
 			x.ends = x.ends[:copy(x.ends, x.ends[maxEnds/2:])]
 		}
@@ -225,6 +236,10 @@ func (x *crowd) ended(o *conntrack.Connection) {
 		default:
 			m.left = leftLate
 		}
+		switch o.Outcome() {
+		case conntrack.OutcomeTurnedAway, conntrack.OutcomeUnread:
+			m.turned = true
+		}
 		x.note(m, o.ClosedNS)
 	}
 	if ns := done - o.AcceptedNS; o.AcceptedNS != 0 && ns > x.held.NS {
@@ -233,12 +248,30 @@ func (x *crowd) ended(o *conntrack.Connection) {
 	}
 }
 
-// summary is what the rules look at of it.
-func (x *crowd) summary() *findings.Crowd {
+// settle counts all moments: no more come.
+func (x *crowd) settle() {
 	for x.settled < len(x.moments) {
 		x.settleNext()
 	}
 	x.moments, x.settled = nil, 0
+}
+
+// tellBeside says how many other connections were open when the server turned clients away.
+func (x *crowd) tellBeside(o *findings.Outcomes) {
+	if len(x.beside) == 0 {
+		return
+	}
+	o.TurnedAlone, o.TurnedBeside = 0, math.MaxUint64
+	for open, n := range x.beside {
+		if open -= x.low; open == 0 {
+			o.TurnedAlone = n
+		}
+		o.TurnedBeside = min(o.TurnedBeside, uint64(open))
+	}
+}
+
+// summary is what the rules look at of it.
+func (x *crowd) summary() *findings.Crowd {
 	if x.slow == 0 {
 		return nil
 	}

@@ -56,7 +56,10 @@ func (reg *Registry) summary(l *listener) *findings.Listener {
 		s.Short = reg.who(l.short)
 	}
 	if l.crowd != nil {
-		s.Crowd = l.crowd.summary()
+		l.crowd.settle()
+		if s.Crowd = l.crowd.summary(); s.Queue != nil {
+			l.crowd.tellBeside(&s.Queue.Outcomes)
+		}
 	}
 	l.zero.until(reg.endNS)
 	s.Zero = findings.Zero{Mark: l.zero.mark, NS: l.zero.ns, By: l.zero.by}
