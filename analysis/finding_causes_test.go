@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/acc-project/acc/analysis/findings"
 	"github.com/acc-project/acc/format"
@@ -344,5 +345,38 @@ func TestTurnedAwayBeside(t *testing.T) {
 		if i < 0 || !strings.HasSuffix(r.Findings[i].Text, x.want) {
 			t.Errorf("%s: %+v, want %q", x.name, r.Findings, x.want)
 		}
+	}
+}
+
+// since and until are when clients waited, not when the longest waits ended.
+func TestSlowSpan(t *testing.T) {
+	m := newMaker(t, true)
+	start := m.listening()
+	const round = 20
+	for c := range round { // in the middle are the longest waits
+		m.queued(c + 1)
+		m.script(map[bool]string{true: "w900", false: "w200"}[c >= 6 && c < 14])
+		m.enter(5)
+		m.accepts(5, c+1, 1)
+		m.closed(c+1, 9, 0)
+	}
+	first, last := int64(0), int64(0)
+	for _, e := range m.batch.Events {
+		if e.Kind == format.Queued && first == 0 {
+			first = e.BootNS
+		}
+		if e.Kind == format.Return && e.Accepted() {
+			last = e.BootNS
+		}
+	}
+	_, r := m.analyze(Options{}, start)
+	i := slices.IndexFunc(r.Findings, func(f findings.Finding) bool { return f.ID == "slow-accept" })
+	if i < 0 {
+		t.Fatalf("%+v", r.Findings)
+	}
+	f := r.Findings[i]
+	at := func(x *time.Time) int64 { return f.Evidence[0].BootNS + int64(x.Sub(*f.Evidence[0].Time)) }
+	if at(f.Since) != first || at(f.Until) != last {
+		t.Errorf("from %d to %d, want %d to %d", at(f.Since), at(f.Until), first, last)
 	}
 }

@@ -43,7 +43,8 @@ func (a *Analyzer) lists(r *Result) {
 // judge works out the findings.
 func (a *Analyzer) judge(r *Result) {
 	c := &findings.Capture{
-		Doubts: r.Doubts, Time: a.at, SpanNS: max(a.endNS()-a.header.Clock.BootNS, 1), AtEnd: a.atEnd(), Before: a.header.Before(),
+		Doubts: r.Doubts, Time: a.at, SpanNS: max(a.endNS()-a.header.Clock.BootNS, 1), EndNS: a.endNS(),
+		AtEnd: a.atEnd(), Before: a.header.Before(),
 		Blind:     a.blind || !a.header.Selection.WholeListeners(),
 		Listed:    a.conns.ListedBefore(),
 		ClockFree: a.free || a.header.Clock.Keeping == format.KeepingFree, Complete: r.Complete, Lost: r.Totals.Lost, Shed: a.shed(),

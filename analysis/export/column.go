@@ -205,13 +205,13 @@ var findingColumns = append(
 		func(f *finding, _ *Source) string { return string(f.Severity) }),
 	textColumn("text", "what, where, and how much", func(f *finding, _ *Source) string { return f.Text }),
 	textColumn("next", "what to look at", func(f *finding, _ *Source) string { return f.Next }),
-	timeColumn("since", "time of the first event that shows it", func(f *finding, _ *Source) (int64, bool) {
+	timeColumn("since", "since when it was so", func(f *finding, _ *Source) (int64, bool) {
 		if f.Since == nil {
 			return 0, false
 		}
 		return f.Since.UnixNano(), true
 	}),
-	timeColumn("until", "time of the last one", func(f *finding, _ *Source) (int64, bool) {
+	timeColumn("until", "until when", func(f *finding, _ *Source) (int64, bool) {
 		if f.Until == nil {
 			return 0, false
 		}

@@ -40,8 +40,8 @@ var always = span{math.MinInt64, math.MaxInt64}
 
 func (s span) known() bool { return s != always }
 
-// spanOf is when something was: at its events, and for so long before the first of them.
-func spanOf(evidence []stats.Sample, lead int64) span {
+// spanOf is when something was: at its events.
+func spanOf(evidence []stats.Sample) span {
 	s := span{math.MaxInt64, math.MinInt64}
 	for _, e := range evidence {
 		s.from, s.to = min(s.from, e.NS), max(s.to, e.NS)
@@ -49,7 +49,6 @@ func spanOf(evidence []stats.Sample, lead int64) span {
 	if s.from > s.to {
 		return always
 	}
-	s.from = max(s.from-lead, 0)
 	return s
 }
 

@@ -40,9 +40,10 @@ type Finding struct {
 	// what the server's threads did while clients waited; not there if nobody looked
 	Meanwhile *Meanwhile `json:"meanwhile,omitempty"`
 	Next      string     `json:"next"` // what to look at
-	// time of the first event that shows it, null if it has none, or the clock is lost
+	// since when it was so: the first event that shows it, or before (a client began to wait, a queue was full); null if
+	// that is not known, or the clock is lost
 	Since     *time.Time `json:"since"`
-	Until     *time.Time `json:"until"`     // time of the last one
+	Until     *time.Time `json:"until"`     // until when: the last one, or after it; the end of the capture if it goes on
 	Parts     []Part     `json:"parts"`     // what else this caused, or the same at several listeners or sockets
 	Listener  uint64     `json:"listener"`  // inode number of the one that it is about, 0: of several or none
 	NetNS     uint32     `json:"netns"`     // network namespace of that listener, 0 if they are in several

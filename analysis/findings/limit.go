@@ -154,11 +154,13 @@ func concurrency(c *Capture, l *Listener) []found {
 	if h := &x.Held; h.NS > 0 {
 		text += "; " + h.words()
 	}
-	return one(s, x.Slow, l.Queue.Worst.List,
+	list := one(s, x.Slow, l.Queue.Worst.List,
 		"a limit of the server's own: raise it (of this kind are haproxy maxconn, gunicorn --workers, Apache "+
 			"MaxRequestWorkers, php-fpm pm.max_children, socat max-children), "+
 			"or see why a client takes so long (acc analyze --timeline); a larger backlog only makes the queue longer",
 		"%s", text)
+	list[0].when = l.Queue.SlowAt
+	return list
 }
 
 // followed gives the limit of a server whose slow accepts came right after ends, each with as many open: 0 if they did
@@ -235,11 +237,13 @@ func zeroLimit(c *Capture, l *Listener) []found {
 	if z.Mark.Count > 1 {
 		times = say.CallsOf(z.Mark.Count, "time") + ", "
 	}
-	return one(Warning, z.Mark.Count, z.Mark.Samples(),
+	list := one(Warning, z.Mark.Count, z.Mark.Samples(),
 		"the server refuses clients on purpose while it has no room: raise its limit of connections (memcached -c) "+
 			"or of descriptors (LimitNOFILE= of its unit); the backlog is not the cause",
 		"%s: %s set the limit of its accept queue to 0 (listen(fd, 0)), %sfor %s in all%s", l.Label, z.By, times,
 		say.WaitOf(z.NS), after)
+	list[0].when = Times{z.Mark.FirstNS, max(z.ToNS, z.Mark.LastNS)}
+	return list
 }
 
 // abandoned finds listeners whose clients wait while only processes have them open that never accepted.
@@ -264,11 +268,15 @@ func abandoned(c *Capture, l *Listener) []found {
 	if l.Queue != nil {
 		evidence = l.Queue.StuckAt.Samples()
 	}
-	return one(s, uint64(l.Snapshot.End), evidence,
+	list := one(s, uint64(l.Snapshot.End), evidence,
 		fmt.Sprintf("end %s (kill %s) and start the server again; so that this can't come again, let it open its "+
 			"listener with SOCK_CLOEXEC, which keeps it from %s that it starts", x.By, x.Kill, which),
 		"%s: %s waited %s, and only %s %s the listener open, which never called accept%s", l.Label,
 		c.say().EndedOf(uint64(l.Snapshot.End), "client"), c.AtEnd, x.By, has, gone)
+	if l.Queue != nil && l.Queue.StuckAt.Count > 0 {
+		list[0].when = Times{l.Queue.StuckAt.FirstNS, c.EndNS}
+	}
+	return list
 }
 
 // shotEnded finds multishot accepts of io_uring that ended: nobody is accepted then until the program asks again.
@@ -294,10 +302,12 @@ func shotEnded(c *Capture, l *Listener) []found {
 	if x.Full.Count > 0 {
 		next = makeRoom
 	}
-	return one(Critical, n, mark.Samples(), next,
+	list := one(Critical, n, mark.Samples(), next,
 		"%s: the multishot accept of %s ended (%s), the program has not asked for another one since, and %s waited %s",
 		l.Label, x.By, x.Words,
 		say.EndedOf(uint64(l.Snapshot.End), "client"), c.AtEnd)
+	list[0].when = Times{mark.FirstNS, max(c.EndNS, mark.LastNS)}
+	return list
 }
 
 // What to do about multishot accepts that ended.

@@ -126,8 +126,10 @@ func queueFull(c *Capture, l *Listener) []found {
 		if q.FullNS >= fullNS || 10*q.FullNS >= c.SpanNS {
 			s = Warning
 		}
-		return one(s, uint64(q.FullNS), m.Samples(), next, "%s for %s of %s; the longest stretch was %s", full,
+		list := one(s, uint64(q.FullNS), m.Samples(), next, "%s for %s of %s; the longest stretch was %s", full,
 			say.WaitOf(q.FullNS), say.SpanOf(c.SpanNS), say.WaitOf(q.LongestNS))
+		list[0].when = q.FullAt
+		return list
 	case q != nil: // when it was shorter again is not recorded
 		return one(Notice, m.Count, m.Samples(), next, "%s when a client came, %s", full, say.ConnsOf(m.Count, "time"))
 	}

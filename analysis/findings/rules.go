@@ -74,7 +74,7 @@ type found struct {
 	text     string
 	netNS    uint32    // of what is about a namespace and no listener
 	listener *Listener // of what a rule for the whole capture says of one listener
-	lead     int64     // for how long before the first evidence it was so, at most
+	when     Times     // when it was; zero: from the first evidence to the last
 	parts    []found   // of the same kind, or an effect
 	effect   bool      // of a part: it is slow-accept
 	kept     bool      // of the dead and the unanswered: they had been kept waiting before accept
@@ -134,7 +134,10 @@ func (c *Capture) times(s span) (since, until *time.Time) {
 }
 
 func (c *Capture) finding(kind Kind, l *Listener, f found) judged {
-	j := judged{kind: kind, weight: f.weight, span: spanOf(f.evidence, f.lead), kept: f.kept}
+	j := judged{kind: kind, weight: f.weight, span: spanOf(f.evidence), kept: f.kept}
+	if f.when != (Times{}) {
+		j.span = span{f.when.FromNS, f.when.ToNS}
+	}
 	j.Finding = Finding{ID: ids[kind], Severity: f.severity, Text: f.text, Next: f.next,
 		Evidence: c.evidence(f.evidence), NetNS: f.netNS, Parts: []Part{}}
 	for _, p := range f.parts {

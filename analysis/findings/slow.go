@@ -66,7 +66,7 @@ func slowWaits(c *Capture, l *Listener) []found {
 	who, next := slowNext(c, l)
 	return []found{{
 		severity: s, weight: q.Slow + q.Stuck + q.Left, evidence: inOrder(evidence), next: next,
-		who: l.alone(), text: l.Label + who + strings.Join(parts, "; "), lead: max(q.Waits.Quantiles().Max, q.LeftNS, q.OldestNS),
+		who: l.alone(), text: l.Label + who + strings.Join(parts, "; "), when: q.SlowAt,
 	}}
 }
 
@@ -124,9 +124,11 @@ func neverCame(c *Capture, l *Listener) []found {
 				gone = fmt.Sprintf(", %d of whose clients had sent FIN by then", q.Quit)
 			}
 		}
-		return one(s, uint64(n.End), evidence, next,
+		list := one(s, uint64(n.End), evidence, next,
 			"%s%s: nobody %s in %s, and %s in the queue at the start, %d at the end%s%s",
 			l.Label, l.suffix(), called, c.say().SpanOf(c.SpanNS), connsWere(n.Start), n.End, gone, because)
+		list[0].when = Times{c.EndNS - c.SpanNS, c.EndNS}
+		return list
 	case l.Queue == nil && !n.Before:
 		return one(Warning, uint64(n.End), nil, next,
 			"%s%s began to listen during the recording, and nobody %s: %s in its queue at the end%s",

@@ -17,6 +17,7 @@ type Capture struct {
 	Doubts    stats.Doubts
 	Time      func(bootNS int64) *time.Time // wall clock, nil if it is lost
 	SpanNS    int64                         // from the first moment of the recording to its last, at least 1
+	EndNS     int64                         // its last moment
 	AtEnd     string                        // what "at the end" is called: the capture may stop before it
 	Before    string                        // what "before the recording" is called: it may be a cut
 	Blind     bool                          // accepts are not recorded, or not all of a listener's
@@ -125,6 +126,7 @@ type Held struct {
 type Zero struct {
 	Mark      stats.Mark
 	NS        int64  // for how long in all
+	ToNS      int64  // until when, the last time
 	By        string // name[pid]
 	Exhausted bool   // accept had failed for want of a descriptor right before
 }
@@ -185,6 +187,17 @@ type Worker struct {
 	Threads         bool   // more than one thread of it accepted
 }
 
+// Times is from when until when something was, the first time and the last; zero if it was not.
+type Times struct{ FromNS, ToNS int64 }
+
+// Add takes another time.
+func (t *Times) Add(fromNS, toNS int64) {
+	if *t == (Times{}) {
+		*t = Times{fromNS, toNS}
+	}
+	t.FromNS, t.ToNS = min(t.FromNS, fromNS), max(t.ToNS, toNS)
+}
+
 // Queue is what the events of connections say of a listener's accept queue.
 type Queue struct {
 	Blind    bool // accepts are not recorded, or not all
@@ -195,6 +208,7 @@ type Queue struct {
 	Slow     uint64          // of those, not because the server had others to take
 	Slower   uint64          // of them, slowerNS or longer
 	Worst    stats.Worst     // of them, the longest
+	SlowAt   Times           // when these, and those that nobody accepted, waited
 	Stuck    uint64          // not accepted by the end
 	OldestNS int64           // the longest of those
 	StuckAt  stats.Mark      // when they were queued
@@ -226,6 +240,7 @@ type Queue struct {
 	FullNS              int64  // how long the queue was full
 	LongestNS           int64  // without a break
 	FullAtNS            int64  // when the longest began
+	FullAt              Times
 }
 
 // say writes figures with their marks.

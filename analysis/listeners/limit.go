@@ -82,6 +82,7 @@ func (l *listener) listens(e *format.Event) {
 type zeroLimit struct {
 	mark    stats.Mark
 	ns      int64  // for how long in all
+	toNS    int64  // until when, the last time
 	sinceNS int64  // 0: it is not 0 now
 	by      string // who did it first, name[pid]
 }
@@ -103,7 +104,8 @@ func (z *zeroLimit) listens(e *format.Event, before uint32) {
 // until ends a time with a limit of 0.
 func (z *zeroLimit) until(ns int64) {
 	if z.sinceNS != 0 {
-		z.ns += max(ns-z.sinceNS, 0)
+		z.toNS = max(ns, z.sinceNS)
+		z.ns += z.toNS - z.sinceNS
 		z.sinceNS = 0
 	}
 }

@@ -36,6 +36,7 @@ func (f *life) waited(queuedNS int64, others uint64, e *format.Event, atLeast bo
 	if ns >= findings.SlowNS && (ns >= findings.SlowerNS/2 || ns/int64(others+1) >= findings.PaceNS) {
 		f.Slow++
 		f.Worst.Add(e.Seq, e.BootNS, ns)
+		f.SlowAt.Add(e.BootNS-ns, e.BootNS)
 	}
 	if ns >= findings.SlowerNS {
 		f.Slower++
@@ -75,6 +76,7 @@ func (f *life) depth(ns int64, full bool) {
 
 func (f *life) drained(ns int64) {
 	d := max(ns-f.sinceNS, 0)
+	f.FullAt.Add(f.sinceNS, f.sinceNS+d)
 	f.FullNS += d
 	if d > f.LongestNS {
 		f.LongestNS, f.FullAtNS = d, f.sinceNS
@@ -92,6 +94,9 @@ func (f *life) ended(c *conntrack.Connection) {
 		}
 		if f.Stuck++; f.Stuck == 1 || ns > f.OldestNS {
 			f.OldestNS, f.OldestAtLeast = ns, atLeast
+		}
+		if from := cmp.Or(c.QueuedNS, f.startNS); ns >= findings.SlowNS {
+			f.SlowAt.Add(from, from+ns)
 		}
 		if c.QueuedSeq != 0 && ns >= findings.SlowNS {
 			f.StuckAt.Note(c.QueuedSeq, c.QueuedNS, ns)
@@ -116,6 +121,7 @@ func (f *life) leave(c *conntrack.Connection, seq uint64) {
 			f.LeftLost++
 		}
 		f.LeftAt.Note(seq, c.EndNS, ns)
+		f.SlowAt.Add(c.EndNS-ns, c.EndNS)
 	}
 }
 

@@ -62,7 +62,7 @@ func (reg *Registry) summary(l *listener) *findings.Listener {
 		}
 	}
 	l.zero.until(reg.endNS)
-	s.Zero = findings.Zero{Mark: l.zero.mark, NS: l.zero.ns, By: l.zero.by}
+	s.Zero = findings.Zero{Mark: l.zero.mark, NS: l.zero.ns, ToNS: l.zero.toNS, By: l.zero.by}
 	if m := l.marks[findings.FDExhausted]; m != nil && l.zero.mark.Count > 0 {
 		s.Zero.Exhausted = m.FirstNS <= l.zero.mark.LastNS && m.LastNS >= l.zero.mark.FirstNS-1e9
 	}

@@ -4,6 +4,8 @@ package report
 
 import (
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/acc-project/acc/analysis/conntrack"
 
@@ -40,7 +42,7 @@ func (t *text) finding(f *findings.Finding) {
 		words += fmt.Sprintf("; and the same at %s of %s", humanize.Plural(uint64(f.More), "more listener"), f.Owner)
 	}
 	t.indent(colors[f.Severity], "  "+t.severity(f)+" "+f.ID+":", "   ", words)
-	if s := t.evidence(f.Evidence); s != "" {
+	if s := t.evidence(f.Evidence, f.Since, f.Until); s != "" {
 		t.indent("", "   ", "   ", s)
 	}
 	if several {
@@ -62,7 +64,7 @@ func (t *text) finding(f *findings.Finding) {
 func (t *text) part(f *findings.Finding, i int) {
 	p := &f.Parts[i]
 	words := p.Text
-	if s := t.evidence(p.Evidence); s != "" {
+	if s := t.evidence(p.Evidence, nil, nil); s != "" {
 		words += "; " + s
 	}
 	switch {
@@ -92,12 +94,18 @@ func (t *text) meanwhile(m *findings.Meanwhile) {
 	}
 }
 
-// evidence names the events of a finding.
-func (t *text) evidence(list []findings.Evidence) string {
-	if len(list) == 0 {
-		return ""
+// evidence names the events of a finding, and says since when and until when it was so: nil, from the first of them to
+// the last.
+func (t *text) evidence(list []findings.Evidence, since, until *time.Time) string {
+	const layout = "15:04:05.000"
+	clock := func(e findings.Evidence) string { return t.when(e.Time, e.BootNS, layout) }
+	span := ""
+	if since != nil && until != nil && !since.Equal(*until) {
+		span = "; from " + t.when(since, 0, layout) + " to " + t.when(until, 0, layout)
 	}
-	clock := func(e findings.Evidence) string { return t.when(e.Time, e.BootNS, "15:04:05.000") }
+	if len(list) == 0 {
+		return strings.TrimPrefix(span, "; ")
+	}
 	first, last := list[0], list[0]
 	s := humanize.Nouns(uint64(len(list)), "event")
 	for i, e := range list {
@@ -112,7 +120,10 @@ func (t *text) evidence(list []findings.Evidence) string {
 			last = e
 		}
 	}
-	if first.Seq == last.Seq {
+	switch {
+	case span != "":
+		return s + span
+	case first.Seq == last.Seq:
 		return s + " at " + clock(first)
 	}
 	return s + " from " + clock(first) + " to " + clock(last)
