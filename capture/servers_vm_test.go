@@ -31,10 +31,22 @@ type stage struct {
 }
 
 // tries is how often a server that is well is tried, at most, on a machine that stands still meanwhile.
-const tries = 4
+const tries = 6
 
 // standsStill is for how long a sleeper must wake up too late for that.
 const standsStill = 50 * time.Millisecond
+
+// calm waits before another try until the machine has run for a while without standing still, for three minutes at
+// most.
+func calm() {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); {
+		still := wakesLate()
+		time.Sleep(3 * time.Second)
+		if still() < standsStill {
+			return
+		}
+	}
+}
 
 // again ends a try.
 type again struct{}
@@ -105,6 +117,9 @@ func (s *stage) play(f func(s *stage)) (done bool) {
 			panic(x)
 		} else if done = !repeat; repeat || !s.t.Failed() {
 			s.cleanup, s.logs, s.records = nil, nil, 0
+			if repeat {
+				calm()
+			}
 			return
 		}
 		for _, path := range s.logs {
