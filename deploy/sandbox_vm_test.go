@@ -34,6 +34,7 @@ var furtherDirectives = []string{
 	"SystemCallFilter=~adjtimex",
 	"SystemCallFilter=~perf_event_open",
 	"SystemCallFilter=~bpf",
+	"MemoryMax=128M",
 	"MemoryMax=48M",
 	"CPUQuota=50%",
 }
@@ -85,9 +86,9 @@ func costs(less []string) string {
 		kind, text, _ := strings.Cut(l[2:], ": ")
 		switch {
 		case kind == nothing:
-			return kind + ": " + cmp.Or(text, "the unit does not start")
+			return kind + ": " + cmp.Or(quote(text), "the unit does not start")
 		case l[0] == '+' && (kind == "limit" || kind == "said"):
-			kind = fmt.Sprintf("%q", text)
+			kind = quote(text)
 		case l[0] == '+' || kind == "limit" || kind == "said":
 			continue
 		}
@@ -96,6 +97,14 @@ func costs(less []string) string {
 		}
 	}
 	return cmp.Or(strings.Join(cell, "; "), "nothing")
+}
+
+// quote marks what acc says, for numberLimits.
+func quote(text string) string {
+	if text == "" {
+		return ""
+	}
+	return `"` + strings.ReplaceAll(text, `"`, "'") + `"`
 }
 
 // checks are those of acc doctor with a unit, and the limits that it names.
@@ -193,7 +202,7 @@ func TestVMSandbox(t *testing.T) {
 	}
 	fmt.Fprintf(table, "\n| added to the unit | exposure with it |")
 	for _, probe := range probes {
-		fmt.Fprintf(table, " a recording with %s probes then lacks |", probe)
+		fmt.Fprintf(table, " lacking with %s |", map[string]string{"fentry": "fentry probes", "kprobe": "kprobes"}[probe])
 	}
 	fmt.Fprintf(table, "\n|---|---|%s\n", strings.Repeat("---|", len(probes)))
 	only := regexp.MustCompile(os.Getenv("ACC_DIRECTIVES"))
@@ -225,7 +234,7 @@ func TestVMSandbox(t *testing.T) {
 
 var quoted = regexp.MustCompile(`"[^"]+"`)
 
-// numberLimits puts what acc says of a recording behind the tables, in the place of which there is a number.
+// numberLimits puts what acc says behind the tables, and a number into its place.
 func numberLimits(tables string) string {
 	var said []string
 	tables = quoted.ReplaceAllStringFunc(tables, func(text string) string {
@@ -233,10 +242,10 @@ func numberLimits(tables string) string {
 		if at < 0 {
 			at, said = len(said), append(said, text)
 		}
-		return fmt.Sprintf("limit %d", at+1)
+		return fmt.Sprintf("(%d)", at+1)
 	})
 	if len(said) > 0 {
-		tables += "\n| limit | what the capture or acc says |\n|---|---|\n"
+		tables += "\n| | what acc or the capture says |\n|---|---|\n"
 	}
 	for i, text := range said {
 		tables += fmt.Sprintf("| %d | %s |\n", i+1, strings.Trim(text, `"`))
@@ -247,8 +256,8 @@ func numberLimits(tables string) string {
 // Limits that several directives bring have one number.
 func TestNumberLimits(t *testing.T) {
 	got := numberLimits("| a | clock; \"x is not seen\" | nothing |\n| b | \"y\"; \"x is not seen\" | \"y\" |\n")
-	want := "| a | clock; limit 1 | nothing |\n| b | limit 2; limit 1 | limit 2 |\n" +
-		"\n| limit | what the capture or acc says |\n|---|---|\n| 1 | x is not seen |\n| 2 | y |\n"
+	want := "| a | clock; (1) | nothing |\n| b | (2); (1) | (2) |\n" +
+		"\n| | what acc or the capture says |\n|---|---|\n| 1 | x is not seen |\n| 2 | y |\n"
 	if got != want {
 		t.Errorf("%s", got)
 	}
