@@ -226,7 +226,7 @@ lint-more: ## golangci-lint with .golangci.yml
 	go run $(GOLANGCI) run ./...
 
 fuzz: ## each fuzz target for FUZZTIME (60s)
-	set -e; for target in format:FuzzReader format:FuzzContent format:FuzzIndex replay:FuzzOrder evidence/sshsig:FuzzParse evidence/sshsig:FuzzSigners evidence/sshsig:FuzzRevoked evidence/checkpoints:FuzzRead capture/stacks:FuzzFile capture/stacks:FuzzGoTable; do \
+	set -e; for target in format:FuzzReader format:FuzzContent format:FuzzIndex format:FuzzFindSources replay:FuzzOrder evidence/sshsig:FuzzParse evidence/sshsig:FuzzSigners evidence/sshsig:FuzzRevoked evidence/checkpoints:FuzzRead capture/stacks:FuzzFile capture/stacks:FuzzGoTable; do \
 		go test ./$${target%%:*} -run xxx -fuzz $${target##*:}'$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; done
 
 bench: bench-record bench-size bench-read ## acc and its peers side by side, into docs/BENCHMARKS.md; and what go test measures

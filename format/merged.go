@@ -132,17 +132,24 @@ func nextSource(r io.ReaderAt, at, size int64, number, count int) (Source, int64
 		if err != nil && !errors.Is(err, io.EOF) || n == 0 {
 			return Source{}, 0, fmt.Errorf("read merged file: %w", err)
 		}
-		i := bytes.Index(buf[:n], sourceHead)
-		if i < 0 {
-			at += int64(max(n-len(sourceHead)+1, 1))
-			continue
+		last := at+int64(n) >= size
+		from := 0
+		for {
+			i := bytes.Index(buf[from:n], sourceHead)
+			if i < 0 || !last && from+i+8+sourceSize > n { // its rest is in what is read next
+				break
+			}
+			from += i
+			var s Source
+			if s.parse(buf[from:min(from+8+sourceSize, n)]) && s.Number >= number && (count == 0 || s.Count == count) {
+				return s, at + int64(from), nil
+			}
+			from++
 		}
-		b := make([]byte, 8+sourceSize)
-		var s Source
-		if k, _ := r.ReadAt(b, at+int64(i)); s.parse(b[:k]) && s.Number >= number && (count == 0 || s.Count == count) {
-			return s, at + int64(i), nil
+		if last {
+			break
 		}
-		at += int64(i) + 1
+		at += int64(max(from, n-8-sourceSize+1))
 	}
 	return Source{}, size, nil
 }

@@ -89,3 +89,30 @@ func TestMergedDamage(t *testing.T) {
 		t.Error(list, err)
 	}
 }
+
+// Whatever a file has, the captures that are found lie in it, one behind another.
+func FuzzFindSources(f *testing.F) {
+	file, frames := merged([]byte("first"), []byte("second"), []byte("the third"))
+	f.Add(file)
+	f.Add(file[:frames[2]+3])
+	f.Add(append(file[:frames[1]+9], file[frames[1]+10:]...))
+	f.Add(bytes.Repeat(sourceHead, 100))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		list, err := FindSources(bytes.NewReader(file), int64(len(file)))
+		if err != nil {
+			return
+		}
+		end := int64(0)
+		for i, s := range list {
+			if s.Number != i+1 || s.Bytes < 0 || s.Bytes > 0 && (s.Offset < end || s.Offset+s.Bytes > int64(len(file))) {
+				t.Fatalf("%d: %+v in %d bytes", i, s, len(file))
+			}
+			if s.Bytes > 0 {
+				end = s.Offset + s.Bytes
+			}
+		}
+		if len(list) == 0 || len(list) > MaxSources+1 {
+			t.Fatal(len(list))
+		}
+	})
+}

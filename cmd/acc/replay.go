@@ -256,7 +256,7 @@ func (r *replayer) begin() (err error) {
 		return err
 	}
 	r.choose.begin(in, r.source.clocks)
-	if o.from != "" {
+	if o.from != "" && r.number == 0 {
 		if why := early(r.source.from, startOf(in.Start()), r.zone); why != "" {
 			fmt.Fprintf(r.errOut, "acc: %s\n", why)
 		}
@@ -351,6 +351,9 @@ func (r *replayer) late() {
 func (r *replayer) conclude(err error) error {
 	r.late()
 	r.choose.tell(r.errOut, r.o.filter)
+	if errors.Is(err, errUntil) && r.number > 0 {
+		return nil // it is said once, of all
+	}
 	if errors.Is(err, errUntil) {
 		fmt.Fprintf(r.errOut, "acc: %s: stopped at %s as %s says; what follows was not read\n", r.in.name,
 			r.until.In(r.zone).Format(fromLayout), r.o.stops())

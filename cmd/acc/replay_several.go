@@ -11,6 +11,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,12 +69,23 @@ func (o *replayOptions) replaySeveral(ctx context.Context, out, errOut io.Writer
 		sources[i] = replay.Source{Reader: r.source, Clocks: r.source.clocks, Boot: bootOf(r.in.Header())}
 	}
 	play.Idle = w.Flush
+	stopped := make([]bool, len(list))
 	ended, err := replay.PlaySeveral(ctx, sources, play, func(i int, b *format.Batch) error { return list[i].batch(b) },
-		func(m *replay.Moment) error { return list[m.Source].event(m.Event, m) })
-	stopped := errors.Is(err, errUntil)
-	for _, r := range list {
-		if noteErr := r.note(math.MaxInt64); !stopped && noteErr != nil {
-			return noteErr
+		func(m *replay.Moment) error {
+			err := list[m.Source].event(m.Event, m)
+			if errors.Is(err, errUntil) {
+				if stopped[m.Source] = true; slices.Contains(stopped, false) { // the others may have events before their time
+					return nil
+				}
+			}
+			return err
+		})
+	for i, r := range list {
+		if stopped[i] {
+			continue
+		}
+		if err := r.note(math.MaxInt64); err != nil {
+			return err
 		}
 	}
 	if flushErr := w.Flush(); flushErr != nil {
@@ -82,17 +94,21 @@ func (o *replayOptions) replaySeveral(ctx context.Context, out, errOut io.Writer
 	switch {
 	case ctx.Err() != nil:
 		return exited(130)
-	case err != nil && !stopped:
+	case err != nil && !errors.Is(err, errUntil):
 		return err
 	}
 	worst := exitOK
 	for i, r := range list {
-		if err := ended[i]; err == nil {
+		if stopped[i] {
 			ended[i] = errUntil
 		}
 		if err := r.conclude(ended[i]); err != nil {
 			worst = max(worst, exitCode(err, errOut))
 		}
+	}
+	if i := slices.Index(stopped, true); i >= 0 {
+		fmt.Fprintf(errOut, "acc: stopped at %s as %s says; what follows was not read\n",
+			list[i].until.In(list[i].zone).Format(fromLayout), list[i].o.stops())
 	}
 	if worst != exitOK {
 		return exited(worst)
@@ -100,20 +116,28 @@ func (o *replayOptions) replaySeveral(ctx context.Context, out, errOut io.Writer
 	return nil
 }
 
-// together gives captures that are replayed together one zone, labels of one width, and one meaning of --from 90s: after
-// the start of the first.
+// together gives captures that are replayed together one zone, labels of one width, and one meaning of --from and --until:
+// that for the one that began first.
 func (o *replayOptions) together(list []*replayer) error {
-	first, zone, widest := startOf(list[0].in.Start()), list[0].in.Header().ZoneSec, 0
+	first, zone, widest := list[0], list[0].in.Header().ZoneSec, 0
 	hosts := map[string]int{}
 	for _, r := range list {
 		h := r.in.Header()
-		if start := startOf(r.in.Start()); start.Before(first) {
-			first = start
+		if startOf(r.in.Start()).Before(startOf(first.in.Start())) {
+			first = r
 		}
 		if h.ZoneSec != zone {
 			zone = 0
 		}
 		hosts[h.Host]++
+	}
+	from, err := o.absolute("--from", o.from, first.in, zone)
+	if err != nil {
+		return err
+	}
+	until, err := o.absolute("--until", o.until, first.in, zone)
+	if err != nil {
+		return err
 	}
 	for _, r := range list {
 		host := r.in.Header().Host
@@ -122,24 +146,25 @@ func (o *replayOptions) together(list []*replayer) error {
 		}
 		widest = max(widest, utf8.RuneCountInString(r.label))
 		r.errOut = &labelledErrors{r.errOut, r.label}
-		r.zone, r.host = o.zone(zone), ""
-		for _, t := range []*string{&r.o.from, &r.o.until} {
-			if d, err := durationOf("", *t); *t != "" && err == nil {
-				*t = first.Add(d).Format(time.RFC3339Nano)
-			}
-		}
-		if r.o.from != "" && r.o.until != "" {
-			from, err1 := time.Parse(time.RFC3339Nano, r.o.from)
-			until, err2 := time.Parse(time.RFC3339Nano, r.o.until)
-			if err1 == nil && err2 == nil && until.Before(from) {
-				return &usageError{errors.New("--until is before --from"), "both are after the start of the first recording"}
-			}
-		}
+		r.zone, r.host, r.o.from, r.o.until = o.zone(zone), "", from, until
 	}
 	for _, r := range list {
 		r.widest = widest + 2
 	}
 	return nil
+}
+
+// absolute makes a time of the command line one with date and zone; "" stays.
+func (o *replayOptions) absolute(flag, s string, in *input, zone int) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	end := format.Clock{}
+	if frames, err := format.ReadIndex(in.source, in.bytes); err == nil {
+		end = in.endClock(frames)
+	}
+	t, err := timeOf(flag, s, in.Start(), end, o.zone(zone))
+	return t.Format(time.RFC3339Nano), err
 }
 
 // labelledErrors writes messages that say which capture they are of.

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -257,7 +258,12 @@ func pageName(capture string, zip bool) string {
 	if capture == inputName("-") {
 		base = "report"
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(base, ".acc"), ".html") + ext
+	base, number := splitSource(base)
+	base = strings.TrimSuffix(strings.TrimSuffix(base, ".acc"), ".html")
+	if number > 0 {
+		base += "-" + strconv.Itoa(number)
+	}
+	return base + ext
 }
 
 // report reads the capture for a report.
