@@ -317,9 +317,9 @@ var (
 	listed    = regexp.MustCompile(`: [\w-]+(, [\w-]+)*(,? or [\w-]+)?$`)
 )
 
-// shortUsages gives each flag one line of so many columns: of its explanation what comes before a colon, a semicolon or a
-// parenthesis, else before a comma. If that is not enough, or if it would take away the list of a flag's values, the line
-// is folded.
+// shortUsages gives each flag one line of helpWidth columns: of its explanation what comes before a colon, a semicolon or
+// a parenthesis, else before a comma. If that is not enough, if it would take away the list of a flag's values, or if
+// there are fewer columns, the line is folded.
 func shortUsages(usages string, columns int) string {
 	var out []byte
 	for line := range strings.Lines(usages) {
@@ -328,8 +328,8 @@ func shortUsages(usages string, columns int) string {
 		text := strings.TrimSuffix(line, given)
 		name := strings.Index(text, "--")
 		column := name + max(0, strings.Index(text[name:], "   ")) + 3
-		if utf8.RuneCountInString(line) > columns && !listed.MatchString(text) {
-			if at := shortEnd(text[column:], columns-column-utf8.RuneCountInString(given)); at > 0 {
+		if utf8.RuneCountInString(line) > helpWidth && !listed.MatchString(text) {
+			if at := shortEnd(text[column:], helpWidth-column-utf8.RuneCountInString(given)); at > 0 {
 				line = text[:column+at] + given
 			}
 		}
