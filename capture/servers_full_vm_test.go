@@ -151,18 +151,17 @@ func xinetdFull(s *stage) {
 	)
 }
 
-// atLimit records until the limit is found, three times at most: the server has 10 ms for the next client, which is
-// short
-// for this machine when its host is busy.
+// atLimit records until the limit is found, five times at most: the server has 10 ms for the next client, which is
+// short for this machine when its host is busy.
 func (s *stage) atLimit(work func()) (r serverResult) {
 	s.t.Helper()
-	for range 3 {
+	for try := 1; ; try++ {
 		r = s.record(work)
-		if _, text := r.found("concurrency-limit"); text != "" {
-			break
+		if _, text := r.found("concurrency-limit"); text != "" || try == 5 {
+			return r
 		}
+		calm()
 	}
-	return r
 }
 
 // limited compares the limit that a finding says with that of the server.
