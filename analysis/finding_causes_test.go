@@ -96,6 +96,34 @@ var causeCases = []findingCase{
 			e.Shutdown = 4 + 8
 		})
 	}, ""},
+	{"two workers with a client each, on a busy host", func(m *maker) {
+		for i := range 12 {
+			m.queued(i + 1)
+		}
+		m.script("e5 a5.1 e6 a6.2")
+		for i := range 10 {
+			m.script("w400")
+			m.closed(i+1, 4, 0)
+			m.script("w60") // it gets no CPU
+			m.enter(uint32(5 + i%2))
+			m.accepts(uint32(5+i%2), i+3, 1)
+		}
+	}, "concurrency-limit critical (slow-accept critical)"},
+	{"two event loops that stand still, and then take all who wait", func(m *maker) {
+		for round := range 5 {
+			for i := range 6 {
+				m.queued(10*round + i + 1)
+			}
+			m.script("w700")
+			for i := range 6 {
+				m.enter(uint32(5 + i%2))
+				m.accepts(uint32(5+i%2), 10*round+i+1, 1)
+			}
+			for i := range 6 {
+				m.closed(10*round+i+1, 4, 0)
+			}
+		}
+	}, "slow-accept warning"},
 	{"a limit of two", func(m *maker) {
 		for i := range 12 {
 			m.queued(i + 1)

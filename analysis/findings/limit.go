@@ -178,11 +178,11 @@ func (x *Crowd) followed(say stats.Figures) (open int64, proof string) {
 // pinned gives the limit of a server that had as many open as never else for nearly all of the time that clients
 // waited: 0 if it had not. One thread that stands still, or is busy with those that it has, looks the same if it then
 // closes these and takes others. So if it is more than one at a time, the server must have seen meanwhile
-// that clients left, at once, or not have waited for its listener.
+// that clients left, at once, or not have waited for its listener, or be that many processes with one client each.
 func (x *Crowd) pinned(l *Listener) (open int64, proof string) {
 	full := x.Slow - x.Filling
 	if x.IdleNS < SlowNS || 5*x.PeakNS < 4*x.IdleNS || full < 3 || 5*x.LeftLate > full ||
-		x.Peak > 1 && (l.busy() || 5*x.LeftSoon < 4*full && !l.seen(meanwhile.NotAsked)) {
+		x.Peak > 1 && !x.oneEach(l, full) && (l.busy() || 5*x.LeftSoon < 4*full && !l.seen(meanwhile.NotAsked)) {
 		return 0, ""
 	}
 	were, share := "were", float64(x.PeakNS)/float64(x.IdleNS)
@@ -191,6 +191,13 @@ func (x *Crowd) pinned(l *Listener) (open int64, proof string) {
 	}
 	return x.Peak, fmt.Sprintf("while clients waited for %s or longer, %d %s open for %s of the time, and never more",
 		humanize.Duration(SlowNS), x.Peak, were, percent(share))
+}
+
+// oneEach reports whether as many processes accept as were open at most, and each took its next client after it had
+// closed one, at least twice: an event loop that was busy takes all who wait.
+func (x *Crowd) oneEach(l *Listener, full uint64) bool {
+	return int64(len(l.Workers)) == x.Peak && full >= 2*uint64(x.Peak) && 5*x.ClosedFirst >= 4*full &&
+		!slices.ContainsFunc(l.Workers, func(w Worker) bool { return w.Threads })
 }
 
 // seen reports whether threads were seen to do one of these for half of the time that clients waited.

@@ -110,6 +110,7 @@ type Crowd struct {
 	Filling        uint64 // of the slow accepts, those that no end came before: the server was not full yet
 	// of the slow accepts, those after an end that followed on the client's: within SlowNS, or later
 	LeftSoon, LeftLate uint64
+	ClosedFirst        uint64 // of the slow accepts, those after an end of which the server's close came first
 	Held               Held
 }
 

@@ -276,7 +276,8 @@ func (x *crowd) summary() *findings.Crowd {
 		return nil
 	}
 	s := &findings.Crowd{Slow: x.slow, After: x.after, Gaps: x.gaps, Held: x.held,
-		Filling: x.byLeft[noEnd], LeftSoon: x.byLeft[leftSoon], LeftLate: x.byLeft[leftLate], Peak: x.peak - x.low}
+		Filling: x.byLeft[noEnd], LeftSoon: x.byLeft[leftSoon], LeftLate: x.byLeft[leftLate],
+		ClosedFirst: x.byLeft[notLeft], Peak: x.peak - x.low}
 	for open, ns := range x.heldNS {
 		if s.IdleNS += ns; open == x.peak {
 			s.PeakNS = ns
