@@ -147,15 +147,15 @@ func (s *session) tick() error {
 		}
 		s.clock = clock
 		s.lookOff()
-		if err := errors.Join(s.writer.Clock(clock), s.witness.read(false, false)); err != nil {
+		if err := errors.Join(s.writer.Clock(clock), s.readCounters()); err != nil {
 			return err
 		}
 		if err := s.writer.Flush(); err != nil {
 			return err
 		}
 	}
-	if s.witness.watch.changed() {
-		if err := s.witness.read(false, false); err != nil {
+	if !s.isEnding() && s.witness.watch.changed() {
+		if err := s.readCounters(); err != nil {
 			return err
 		}
 	}
@@ -164,6 +164,15 @@ func (s *session) tick() error {
 		s.o.Status(s.status())
 	}
 	return nil
+}
+
+// readCounters records the kernel's counters, but not while those of the file's end are being read: they would be
+// written after newer ones.
+func (s *session) readCounters() error {
+	if s.isEnding() {
+		return nil
+	}
+	return s.witness.read(false, false)
 }
 
 // status is how the recording stands.

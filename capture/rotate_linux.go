@@ -381,6 +381,9 @@ func (s *session) sinceBefore(
 	return newOpens, newRefused
 }
 
+// isEnding reports whether what the file ends with is being read.
+func (s *session) isEnding() bool { return s.rotation != nil && s.rotation.next != nil }
+
 // isHolding reports whether records wait until the new file has its lists.
 func (s *session) isHolding() bool { return s.rotation != nil && s.rotation.lists != nil }
 

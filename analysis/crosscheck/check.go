@@ -304,9 +304,12 @@ func (w *Check) counters(c *format.Counters) {
 	if s == w.rest {
 		return
 	}
+	w.final = w.final || c.Final
+	if s.newest != nil && !c.Parted && c.BootNS < s.newest.BootNS {
+		return // it was written down late: recorders did so where a file ended while they read the counters
+	}
 	w.flight.after(c)
 	w.settings.Add(c)
-	w.final = w.final || c.Final
 	if s.newest != nil && (c.Parted || ranBack(s.newest, c)) {
 		s = w.replace(s)
 	}

@@ -83,6 +83,16 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
+	// A reading that stands behind a newer one.
+	late := New(&format.Header{})
+	late.Add(&format.Batch{Counters: []format.Counters{reading(95, 105, 10, 0)}, Events: []format.Event{takenAt(150), takenAt(180)}})
+	late.Add(&format.Batch{Counters: []format.Counters{reading(200, 210, 12, 0)}})
+	final := reading(160, 170, 11, 0)
+	final.Final = true
+	late.Add(&format.Batch{Counters: []format.Counters{final}, End: &format.End{Clean: true}})
+	if r := late.Finish(); len(r.Spaces) != 1 || r.Verdict != VerdictAgrees || r.Spaces[0].Opened != 2 || strings.Contains(r.Text, "anew") {
+		t.Errorf("%+v", r)
+	}
 	// With events of what was queued, more can be told.
 	queued := takenAt(150)
 	queued.Kind, queued.Hook = format.Queued, format.HookHashdance
