@@ -84,7 +84,7 @@ vm-half-%:
 	@! test -e $(BUILD)/half-$*.failed
 
 torture-vm: soak-vm ## the tests of recording that can run for long, for long, and the figures of the run; two machines, an hour in all
-	$(MAKE) --no-print-directory test-vm TORTURE=1 VM_TIME=60m OUT=$(BUILD)/vm-$(KERNEL)-torture TESTS='^TestVM(Witness|Killed|Stopped|Privileges)'
+	$(MAKE) --no-print-directory test-vm TORTURE=1 VM_TIME=60m OUT=$(BUILD)/vm-$(KERNEL)-torture TESTS='^TestVM(Witness|Killed|Stopped|Privileges|Verifier)'
 	$(MAKE) --no-print-directory figures
 
 soak-vm: ## a million connections

@@ -106,7 +106,8 @@ type AccAttempt struct {
 	Passed     uint8
 	Held       uint8
 	Guarded    uint8
-	_          [7]byte
+	End        uint8
+	_          [6]byte
 }
 
 type AccCall struct {

@@ -277,7 +277,7 @@ static __noinline bool request_selected(struct task_struct *task, struct attempt
 }
 
 /* Writes the event of a request's attempt. end: why the request does not go on, if it is multishot. */
-static __noinline void tell_request(struct task_struct *task, struct attempt *a, u32 probe, u32 end)
+static __noinline void tell_request(struct task_struct *task, struct attempt *a, u32 probe)
 {
 	u8 hook = probe == PROBE_DO_ACCEPT ? HOOK_DO_ACCEPT : HOOK_IO_ACCEPT;
 	struct event *e;
@@ -294,7 +294,7 @@ static __noinline void tell_request(struct task_struct *task, struct attempt *a,
 		bpf_map_update_elem(&failed, &a->req, &yes, BPF_ANY);
 		return;
 	}
-	if ((a->ret < 0 && !(a->mark & MARK_ARMED)) || end) {
+	if ((a->ret < 0 && !(a->mark & MARK_ARMED)) || a->end) {
 		u8 yes = 1;
 
 		bpf_map_update_elem(&failed, &a->req, &yes, BPF_ANY);
@@ -309,7 +309,7 @@ static __noinline void tell_request(struct task_struct *task, struct attempt *a,
 	e->ret = a->ret;
 	e->via = VIA_IO_URING;
 	e->uring = a->uring;
-	e->uring_end = end;
+	e->uring_end = a->end;
 	e->user_data = a->user_data;
 	e->mark = a->mark;
 	e->facts = a->facts;
@@ -323,7 +323,8 @@ static __always_inline int request_accepted(struct task_struct *task, struct att
 {
 	if (a->pending) {
 		a->uring |= URING_MULTISHOT; /* no other request accepts twice in one call */
-		tell_request(task, a, PROBE_DO_ACCEPT, GOES_ON);
+		a->end = GOES_ON;
+		tell_request(task, a, PROBE_DO_ACCEPT);
 		__builtin_memset(a->facts.raddr, 0, 16);
 		a->facts.inode = 0;
 		a->facts.cookie = 0;

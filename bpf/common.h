@@ -246,6 +246,7 @@ struct attempt {
 	u8 passed;   /* it began while all passed */
 	u8 held;     /* what comes of it decides; no event tells of the entry, which is in */
 	u8 guarded;  /* that is for the rate guard */
+	u8 end;      /* of a multishot request: why it does not go on after the attempt, or GOES_ON */
 };
 
 const struct attempt *unused_attempt __attribute__((unused));

@@ -212,7 +212,8 @@ static __always_inline int return_request(s32 ret)
 		/* Zero is an end of the request; anything else leaves it waiting, or to be tried again. */
 		if (a->ret == -EAGAIN && ret != 0)
 			a->mark |= MARK_ARMED;
-		tell_request(task, a, PROBE_DO_ACCEPT, IS(failed) ? GOES_ON : multishot_end(a, a->ret, ret));
+		a->end = IS(failed) ? GOES_ON : multishot_end(a, a->ret, ret);
+		tell_request(task, a, PROBE_DO_ACCEPT);
 	}
 	if (IS(failed) || (!a->attempts && ret < 0)) {
 		/* No descriptor was left; or (-EAGAIN) the request is to wait before it tries. */
@@ -223,7 +224,8 @@ static __always_inline int return_request(s32 ret)
 			read_sock(&a->facts, (void *)a->sk, 0);
 			read_queue(&a->facts, (void *)a->sk, a->facts.proto);
 		}
-		tell_request(task, a, PROBE_IO_ACCEPT, multishot_end(a, ret, ret));
+		a->end = multishot_end(a, ret, ret);
+		tell_request(task, a, PROBE_IO_ACCEPT);
 	}
 	attempt_done(a);
 	return 0;
