@@ -21,7 +21,7 @@ var explained = []Kind{ConcurrencyLimit, SlowAccept, QueueFull, QueueOverflow}
 
 // patient are what a thread does that serves a client.
 var patient = []meanwhile.Kind{meanwhile.Client, meanwhile.Idle, meanwhile.NotAsked, meanwhile.InAccept,
-	meanwhile.OtherCall, meanwhile.Sleep, meanwhile.NotVisible}
+	meanwhile.OtherCall, meanwhile.Sleep, meanwhile.NotVisible, meanwhile.Child}
 
 // Meanwhile is what a server's threads did while the clients of a finding waited.
 type Meanwhile struct {
@@ -328,6 +328,9 @@ func (l *Listener) remedy(p *meanwhile.Place) string {
 	case meanwhile.NotAsked:
 		return "the program does not wait for clients now: it paused accepting at a limit of its own (worker_connections, " +
 			"maxconn), or what accepts has ended; its log says why, and a restart helps"
+	case meanwhile.Child:
+		return fmt.Sprintf("the program accepts again when one of its child processes has ended: see what these do (ps "+
+			"--ppid %d), or raise how many it may have (of this kind is socat max-children)", pid)
 	case meanwhile.Idle:
 		if len(s.Peers) > 0 {
 			return fmt.Sprintf("look at %s, which does not answer, and give such requests a time limit; or see what else the "+

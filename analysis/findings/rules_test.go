@@ -186,6 +186,8 @@ func TestRules(t *testing.T) {
 		{name: "as many as never else, and the server closes", l: pinned(6, 0, 0, ""), want: "notice slow-accept"},
 		{name: "as many as never else, and the listener is not asked", l: pinned(6, 0, 0, meanwhile.NotAsked),
 			want: "notice concurrency-limit (slow-accept)"},
+		{name: "as many as never else, and it waits for a child to end", l: pinned(6, 0, 0, meanwhile.Child),
+			want: "notice concurrency-limit (slow-accept)"},
 		{name: "as many as never else, and they had left long before", l: pinned(6, 4, 2, ""),
 			want: "notice slow-accept"},
 		{name: "as many as never else, and the only thread waits for a lock", l: pinned(6, 6, 0, meanwhile.Lock),

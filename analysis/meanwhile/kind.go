@@ -28,6 +28,7 @@ const (
 	Client     Kind = "client"      // for a client of the listener, to send or to read
 	Lock       Kind = "lock"        // for a lock that another thread holds
 	NotAsked   Kind = "not-asked"   // for other descriptors than the listener
+	Child      Kind = "child"       // until a process that it has started ends
 	Idle       Kind = "idle"        // for something that is to happen
 	Sleep      Kind = "sleep"       // for a time
 	InAccept   Kind = "accept"      // in accept itself
@@ -40,8 +41,9 @@ var (
 	writeCalls  = []string{"write", "writev", "pwrite64", "pwritev", "sendto", "sendmsg", "sendmmsg", "sendfile", "splice"}
 	readCalls   = []string{"read", "readv", "pread64", "preadv", "recvfrom", "recvmsg", "recvmmsg", "connect"}
 	waitCalls   = []string{"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6",
-		"futex", "pause", "rt_sigtimedwait", "rt_sigsuspend", "io_uring_enter", "io_getevents", "wait4", "waitid",
-		"semop", "semtimedop", "msgrcv"}
+		"futex", "pause", "rt_sigtimedwait", "rt_sigsuspend", "io_uring_enter", "io_getevents", "semop", "semtimedop",
+		"msgrcv"}
+	childCalls = []string{"wait4", "waitid", "waitpid"}
 	sleepCalls = []string{"nanosleep", "clock_nanosleep", "restart_syscall"}
 	diskCalls  = []string{"fsync", "fdatasync", "sync", "msync", "sync_file_range", "ftruncate", "fallocate"}
 )
@@ -85,6 +87,8 @@ func kindOf(d *format.Doing, throttled bool) Kind {
 		return Lock
 	case d.Among == format.AmongAbsent, d.Among == format.AmongDisarmed:
 		return NotAsked
+	case is(childCalls):
+		return Child
 	case is(waitCalls):
 		return Idle
 	case is(sleepCalls):
@@ -184,6 +188,8 @@ func (p *Where) What() string {
 		} else {
 			words += ", and the listener was not among what it waited for"
 		}
+	case Child:
+		words += ", until one of its child processes ended"
 	case Idle:
 		if p.Among == format.AmongArmed {
 			words += ", though the listener was among what it waited for"

@@ -112,6 +112,7 @@ func TestKind(t *testing.T) {
 			"in epoll_wait, though the listener was among what it waited for"},
 		{format.Doing{State: "asleep", Call: "epoll_wait", Among: "absent"}, false, NotAsked,
 			"in epoll_wait, and the listener was not among what it waited for"},
+		{format.Doing{State: "asleep", Call: "wait4"}, false, Child, "in wait4, until one of its child processes ended"},
 		{format.Doing{State: "asleep", Call: "clock_nanosleep"}, false, Sleep,
 			"in clock_nanosleep, for a time that the program chose"},
 		{format.Doing{State: "asleep", Call: "accept4", Kind: "socket"}, false, InAccept, "in accept4 itself"},

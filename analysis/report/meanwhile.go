@@ -83,6 +83,7 @@ var kindSigns = []struct {
 	{meanwhile.EmptyPipe, "E", "empty pipe"}, {meanwhile.Peer, "B", "backend"},
 	{meanwhile.SlowPeer, "b", "backend that reads nothing"}, {meanwhile.Client, "K", "its client"},
 	{meanwhile.Lock, "L", "lock"}, {meanwhile.NotAsked, "N", "listener not waited for"}, {meanwhile.Idle, "I", "idle"},
+	{meanwhile.Child, "P", "child process"},
 	{meanwhile.Sleep, "T", "sleeps"}, {meanwhile.InAccept, "A", "in accept"}, {meanwhile.OtherCall, "O", "other call"},
 	{meanwhile.NotVisible, "?", "place not visible"},
 }
