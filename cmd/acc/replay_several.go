@@ -53,6 +53,7 @@ func (o *replayOptions) replaySeveral(ctx context.Context, out, errOut io.Writer
 	if err := o.together(list); err != nil {
 		return err
 	}
+	sayGaps(errOut, list)
 	if !o.json {
 		if err := headSeveral(w, list); err != nil {
 			return err
@@ -165,6 +166,22 @@ func (o *replayOptions) absolute(flag, s string, in *input, zone int) (string, e
 	}
 	t, err := timeOf(flag, s, in.Start(), end, o.zone(zone))
 	return t.Format(time.RFC3339Nano), err
+}
+
+// sayGaps says between which of the captures files of a recording are missing.
+func sayGaps(errOut io.Writer, list []*replayer) {
+	last := map[string]*replayer{}
+	for _, r := range list {
+		set := r.in.Header().Set
+		if set == nil {
+			continue
+		}
+		if before := last[set.ID]; before != nil {
+			fmt.Fprintf(errOut, "acc: the file before number %d of the recording is not here: events between %s and %s are missing\n",
+				set.File, fileName(before.in.name), fileName(r.in.name))
+		}
+		last[set.ID] = r
+	}
 }
 
 // labelledErrors writes messages that say which capture they are of.

@@ -159,10 +159,12 @@ func TestSets(t *testing.T) {
 		t.Errorf("%d %s", got.code, got.err)
 	}
 	must(t, os.Remove(names[2]))
-	for _, args := range [][]string{{"replay", "--speed", "max", dir}, {"analyze", "--json", dir}} {
-		if got := runHere(t, args...); got.code == 0 || !strings.Contains(got.err, "2") {
-			t.Errorf("%q with a file missing: %d %s", args, got.code, got.err)
-		}
+	if got := runHere(t, "analyze", "--json", dir); got.code == 0 || !strings.Contains(got.err, "2") {
+		t.Errorf("analyze with a file missing: %d %s", got.code, got.err)
+	}
+	if got := runHere(t, "replay", "--speed", "max", dir); got.code != 0 ||
+		!strings.Contains(got.err, "the file before number 4 of the recording is not here") {
+		t.Errorf("replay with a file missing: %d %s", got.code, got.err)
 	}
 	if got := runHere(t, "info", dir); got.code != 0 ||
 		!strings.Contains(got.out, "the file before number 4 is not here") {
