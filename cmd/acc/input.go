@@ -53,6 +53,7 @@ type input struct {
 	decrypted         *evidence.CountedReader // what was decrypted as it is read once; nil: nothing
 	inside            bool                    // read the capture in a file that gzip or zstd compressed as a whole
 	opts              format.ReaderOptions
+	beside            bool                // it is read beside others: nothing of it is decoded ahead, which takes memory
 	whole             bool                // records of all frames are wanted: none is passed over by the index
 	each              func(*format.Batch) // is given each batch before its events are; nil: nobody wants them
 	zone              *time.Location      // in which times of the command line are meant; nil: the recorded host's
@@ -162,7 +163,7 @@ func (in *input) begin(r io.Reader, salvage bool) error {
 		return fmt.Errorf("%s: %w", in.name, err)
 	}
 	opts := in.opts
-	opts.Salvage, opts.Ahead = salvage, in.bytes > 0
+	opts.Salvage, opts.Ahead = salvage, in.bytes > 0 && !in.beside
 	kept := &keptHead{}
 	if in.bytes == 0 {
 		opts.MaxSkip = maxSkip

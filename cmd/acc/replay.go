@@ -53,7 +53,7 @@ the capture has no event at that time or later, replay reports that. -f prints o
 the events that meet a condition ("acc help filter"); if the condition asks for a time (ts),
 replay jumps there, too. Replay reads the files of one recording (acc record --rotate-size)
 as one capture. It reads captures of several hosts together (several files, a folder, or what
-acc merge wrote): each line has its host. "order unknown ± 3 ms" says that the clocks of two
+acc merge wrote; 32 at most): each line has its host. "order unknown ± 3 ms" says that the clocks of two
 hosts can be wrong by so much together that the event may have been before a line above it.`,
 		Example: `  acc replay incident.acc
   acc replay --speed 10 --max-gap 2s incident.acc

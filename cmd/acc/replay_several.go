@@ -22,8 +22,8 @@ import (
 	"github.com/acc-project/acc/replay"
 )
 
-// maxReplayed is how many captures are replayed together: each takes some 10 MB of memory.
-const maxReplayed = 64
+// maxReplayed is how many captures are replayed together: each takes some 15 MB of memory.
+const maxReplayed = 32
 
 // replaySeveral replays several captures together.
 func (o *replayOptions) replaySeveral(ctx context.Context, out, errOut io.Writer, ins []*input,
@@ -46,6 +46,7 @@ func (o *replayOptions) replaySeveral(ctx context.Context, out, errOut io.Writer
 	day := ""
 	for i, in := range ins {
 		list[i] = &replayer{o: *o, in: in, errOut: errOut, day: &day, w: w, width: width, number: i + 1}
+		in.beside = true
 		if err := list[i].open(ctx); err != nil {
 			return err
 		}
