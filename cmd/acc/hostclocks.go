@@ -52,6 +52,9 @@ func bootOf(h *format.Header) string {
 	return h.MachineID + " " + h.BootID
 }
 
+// grown is by how much two clocks can go wrong between two readings of theirs (format.Clock.Within).
+const grown = 2 * 5 * time.Millisecond
+
 // order says which events of two hosts can be put in order. The clocks are of more than one host.
 func (h *hostClocks) order() string {
 	free, worst, second := 0, time.Duration(0), time.Duration(0)
@@ -77,7 +80,8 @@ func (h *hostClocks) order() string {
 	case len(byHost) < 2:
 		return "not known between hosts: one clock alone is known to be synchronised"
 	}
-	text := fmt.Sprintf("known between events of two hosts that are more than some %s apart", report.Duration(int64(worst+second)))
+	text := fmt.Sprintf("known between events of two hosts that are more than %s apart, at worst %s (a clock is read every 10 s)",
+		report.Duration(int64(worst+second)), report.Duration(int64(worst+second+grown)))
 	if free > 0 {
 		text += fmt.Sprintf("; not known for %s whose clock is not known to be synchronised", humanize.Plural(uint64(free), "capture"))
 	}
