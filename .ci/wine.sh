@@ -43,5 +43,5 @@ unshare --mount --pid --fork --kill-child bash -euc '
 	mkdir -p "$1/src" && mount --bind "$2" "$1/src"
 	mount -t proc proc "$1/proc" && mount -t tmpfs tmp "$1/tmp" && mount --bind /dev "$1/dev"
 	exec chroot "$1" /bin/bash /src/run "$3" "$4"' - "$root" "$dir" "$only" "$skip" >"$dir/log" 2>&1 || code=$?
-grep -E '^wine|^acc |^ +--- |^PASS|^FAIL' "$dir/log" || true
-test "${code:-0}" -eq 0 || { grep -B20 'FAIL: .*txtar' "$dir/log" || cat "$dir/log"; exit 1; }
+grep -aE '^wine|^acc |^ +--- |^PASS|^FAIL' "$dir/log" || true
+test "${code:-0}" -eq 0 || { grep -a -B20 'FAIL: .*txtar' "$dir/log" || cat "$dir/log"; exit 1; }

@@ -22,6 +22,8 @@ func TestVMTab(t *testing.T) {
 	quiet.run("mkdir -p /tmp/tab/old && cd /tmp/tab && touch incident.acc notes.txt old/x.acc")
 	quiet.run("echo \". /usr/share/bash-completion/bash_completion; PS1='$ '; bind 'set bell-style none'\" >/tmp/tab.bash")
 	quiet.run("mkdir -p /tmp/zsh; echo \"autoload -Uz compinit; compinit -u; PS1='$ '\" >/tmp/zsh/.zshrc")
+	quiet.run("mkdir -p /tmp/fish/fish; echo \"function fish_prompt; printf '$ '; end; function fish_greeting; end\" " +
+		">/tmp/fish/fish/config.fish")
 	out, err := os.Create("/out/tab.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +32,7 @@ func TestVMTab(t *testing.T) {
 	for shell, start := range map[string]string{
 		"bash": "bash --rcfile /tmp/tab.bash -i",
 		"zsh":  "env ZDOTDIR=/tmp/zsh zsh -i",
-		"fish": `env HOME=/tmp/tab fish -i -C 'function fish_prompt; printf "$ "; end; function fish_greeting; end'`,
+		"fish": "env XDG_CONFIG_HOME=/tmp/fish fish -i",
 	} {
 		for n, c := range []struct {
 			line       string

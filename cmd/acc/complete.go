@@ -3,8 +3,11 @@ package main
 // This file completes arguments and values of flags for shells.
 
 import (
+	"cmp"
 	"context"
+	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,9 +25,46 @@ import (
 // nothing is what a shell shows where acc knows no values: no files either.
 const nothing = cobra.ShellCompDirectiveNoFileComp
 
+// listsFiles is set by the script for fish, which can't choose files by how their names end.
+const listsFiles = "ACC_COMPLETE_FILES"
+
 // captureFiles completes arguments that are captures: *.acc files, and folders.
-func captureFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return []string{"acc"}, cobra.ShellCompDirectiveFilterFileExt
+func captureFiles(_ *cobra.Command, _ []string, word string) (list []string, _ cobra.ShellCompDirective) {
+	if os.Getenv(listsFiles) == "" {
+		return []string{"acc"}, cobra.ShellCompDirectiveFilterFileExt
+	}
+	folder, begun := filepath.Split(word)
+	from := cmp.Or(folder, ".")
+	if home, err := os.UserHomeDir(); err == nil && strings.HasPrefix(folder, "~/") {
+		from = home + folder[1:]
+	}
+	entries, _ := os.ReadDir(from)
+	end := nothing
+	for _, e := range entries {
+		name := e.Name()
+		if !strings.HasPrefix(name, begun) || begun == "" && name[0] == '.' {
+			continue
+		}
+		if st, err := os.Stat(filepath.Join(from, name)); err == nil && st.IsDir() {
+			list = append(list, folder+name+"/")
+			end |= cobra.ShellCompDirectiveNoSpace
+		} else if strings.HasSuffix(name, ".acc") {
+			list = append(list, folder+name)
+		}
+	}
+	return list, end
+}
+
+// fishScript is acc completion fish: cobra's script, with captures listed by acc.
+func fishScript(cmd *cobra.Command, _ []string) error {
+	bare, _ := cmd.Flags().GetBool("no-descriptions")
+	var b strings.Builder
+	if err := cmd.Root().GenFishCompletion(&b, !bare); err != nil {
+		return err
+	}
+	_, err := io.WriteString(cmd.OutOrStdout(), strings.Replace(b.String(), `"ACC_ACTIVE_HELP=0 `,
+		`"`+listsFiles+`=1 ACC_ACTIVE_HELP=0 `, 1))
+	return err
 }
 
 // oneCaptureFile completes the argument of a command that takes one capture.

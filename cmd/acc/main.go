@@ -104,10 +104,11 @@ a capture file. It replays and analyses captures on Linux, macOS and Windows, wi
 	addGroup(root, "evidence", newShareCommand())
 	addGroup(root, "other", newExitCodesTopic(), newFilterTopic(), newScreenTopic(), newVersionCommand())
 	root.InitDefaultCompletionCmd()
-	for _, c := range root.Commands() {
-		if c.Name() == "completion" { // cobra's own answers any name of a shell with its help
-			c.Args, c.RunE = onlyCommands, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-		}
+	if c, _, err := root.Find([]string{"completion"}); err == nil { // cobra's own answers any name of a shell with its help
+		c.Args, c.RunE = onlyCommands, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	if c, _, err := root.Find([]string{"completion", "fish"}); err == nil {
+		c.RunE = fishScript
 	}
 	return root
 }
