@@ -138,19 +138,12 @@ func (o *cutOptions) compile() (err error) {
 // openWholes opens files that can be read several times, which are one capture. Ready is called when all are open.
 func openWholes(names []string, ready func() error) (*input, error) {
 	ins, errs := openFiles(expandFolders(names))
-	closeAll := func() {
-		for _, in := range ins {
-			if in != nil {
-				in.Close()
-			}
-		}
-	}
 	err := errors.Join(errs...)
 	if err == nil {
 		err = ready()
 	}
 	if err != nil {
-		closeAll()
+		closeAll(ins)
 		return nil, err
 	}
 	for _, in := range ins {
@@ -171,7 +164,7 @@ func openWholes(names []string, ready func() error) (*input, error) {
 		}
 	}
 	if err != nil {
-		closeAll()
+		closeAll(ins)
 		return nil, err
 	}
 	in := ins[0]

@@ -90,13 +90,7 @@ type merging struct {
 
 func runMerge(ctx context.Context, errOut io.Writer, names []string, o mergeOptions) error {
 	ins, errs := openFiles(names)
-	defer func() {
-		for _, in := range ins {
-			if in != nil {
-				in.Close()
-			}
-		}
-	}()
+	defer closeAll(ins)
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -162,7 +156,7 @@ func readOneMerging(ctx context.Context, errOut io.Writer, in *input) (*merging,
 	if err := in.again(); err != nil {
 		return nil, err
 	}
-	m := &merging{in: in, size: in.bytes}
+	m := &merging{in: in, size: in.rawSize()}
 	src, decrypt, err := in.raw()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", in.name, err)
@@ -187,9 +181,7 @@ func readOneMerging(ctx context.Context, errOut io.Writer, in *input) (*merging,
 		return nil, err
 	}
 	m.end, m.fault = x.End(), in.Verdict(readErr, x.End(), result)
-	if m.size, err = in.rawSize(), nil; err == nil {
-		_, err = io.Copy(io.Discard, tee)
-	}
+	_, err = io.Copy(io.Discard, tee)
 	m.sum = [32]byte(sum.Sum(nil))
 	return m, err
 }

@@ -20,15 +20,15 @@ func sourceName(file string, number int) string { return file + "#" + strconv.It
 
 // splitSource splits the name of a capture in a merged file; 0: it is none.
 func splitSource(name string) (file string, number int) {
-	file, digits, ok := strings.Cut(name, "#")
-	if i := strings.LastIndexByte(name, '#'); ok {
-		file, digits = name[:i], name[i+1:]
-	}
-	n, err := strconv.Atoi(digits)
-	if err != nil || n < 1 || file == "" {
+	i := strings.LastIndexByte(name, '#')
+	if i < 1 {
 		return name, 0
 	}
-	return file, n
+	n, err := strconv.Atoi(name[i+1:])
+	if err != nil || n < 1 {
+		return name, 0
+	}
+	return name[:i], n
 }
 
 // openNumbered opens a file, or the merged file in which a capture is, and gives the number of that; 0: it was not asked

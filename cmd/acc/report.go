@@ -184,20 +184,13 @@ func openReportInput(names []string) (*input, error) {
 	}
 	list := expandFolders(names)
 	ins, errs := openFiles(list)
-	closeAll := func() {
-		for _, in := range ins {
-			if in != nil {
-				in.Close()
-			}
-		}
-	}
 	if err := errors.Join(errs...); err != nil {
-		closeAll()
+		closeAll(ins)
 		return nil, err
 	}
 	for _, in := range ins {
 		if err := in.again(); err != nil {
-			closeAll()
+			closeAll(ins)
 			return nil, err
 		}
 	}
@@ -206,8 +199,7 @@ func openReportInput(names []string) (*input, error) {
 	}
 	rest := slices.DeleteFunc(ins, func(in *input) bool { return in == nil })
 	if len(rest) > 1 {
-		ins = rest
-		closeAll()
+		closeAll(rest)
 		return nil, &usageError{fmt.Errorf("a report is of one capture, not of %d", len(rest)),
 			"write one for each, like acc report " + fileName(rest[0].name)}
 	}
