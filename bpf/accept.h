@@ -375,7 +375,7 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 		lost = made != 0;
 	}
 	if (a && a->in_flight) {
-		if (a->skipped)
+		if (a->skipped && !selected_since(task, a))
 			return 0;
 		if (a->deferred || a->held) {
 			a->facts = a->in;
@@ -436,13 +436,14 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 static __always_inline int return_do_accept_typed(struct file *listener, struct file *made, u64 ret)
 {
 	KEPT failed = ret >= (u64)-MAX_ERRNO;
-	struct attempt *a = attempt_of(current_task(), 0);
+	struct task_struct *task = current_task();
+	struct attempt *a = attempt_of(task, 0);
 	struct socket *sock;
 	struct sock *sk;
 
 	if (!a || !a->in_flight || (IS(failed) && (s32)ret != -EAGAIN && (s32)ret != -ERESTARTSYS))
 		return return_do_accept(listener, ret);
-	if (a->skipped)
+	if (a->skipped && !selected_since(task, a))
 		return 0;
 	if (a->deferred || a->held) {
 		a->facts = a->in;

@@ -5,7 +5,8 @@
  * number and no place in the ring; it is counted in filtered.
  *
  * An accept call is decided at its entry, by its task and its listener, once for both of its events; where its outcome
- * counts (SELECT_LATE), its entry is held until its return. The life of a connection follows its listener: by the port
+ * counts (SELECT_LATE), its entry is held until its return. With cgroups, what was not selected is decided again when
+ * do_accept returns: the task can have been moved, or its cgroup been selected since (selected_since). The life of a connection follows its listener: by the port
  * and the network namespace of that, or, where a task is selected, by what such a task listens at or accepts from (chosen).
  */
 #ifndef ACC_SELECT_H
@@ -362,6 +363,17 @@ static __always_inline bool begin_selected(struct task_struct *task, struct atte
 	return a->held;
 }
 
+/* Whether an attempt is selected at its return that was not at its entry, which was left out. */
+static __noinline bool selected_since(struct task_struct *task, struct attempt *a)
+{
+	if (!(selecting & SELECT_CGROUP) || !begins_selected(task, &a->in, 1))
+		return 0;
+	a->skipped = 0;
+	a->mark |= MARK_ENTER_LEFT_OUT;
+	a->facts = a->in;
+	return 1;
+}
+
 #define HELD_NS 150000000 /* an entry that is older does not come in order any more, which readers wait 200 ms for */
 
 /* Whether the held entry of an attempt whose return is told can be told, too. */
@@ -396,8 +408,9 @@ static __noinline bool end_selected(struct task_struct *task, struct attempt *a,
 		a->mark |= MARK_BEFORE;
 		return 1;
 	}
-	if (a->held && !ends_selected(&a->facts, peer, ret)) {
-		count_filtered(PROBE_ENTER);
+	if ((a->held || a->mark & MARK_ENTER_LEFT_OUT) && !ends_selected(&a->facts, peer, ret)) {
+		if (a->held)
+			count_filtered(PROBE_ENTER);
 		count_filtered(probe);
 		return 0;
 	}

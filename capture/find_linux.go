@@ -123,9 +123,6 @@ func FindCgroups(kind, name string) ([]Cgroup, error) {
 			return nil, err
 		}
 	}
-	if len(paths) == 0 {
-		return nil, &UnknownError{What: kind, Name: name, All: Names(kind)}
-	}
 	var list []Cgroup
 	for _, p := range paths {
 		id, err := cgroupID(p)
@@ -133,6 +130,9 @@ func FindCgroups(kind, name string) ([]Cgroup, error) {
 			continue // it has gone meanwhile
 		}
 		list = append(list, Cgroup{ID: id, Path: p, Level: strings.Count(p, "/")})
+	}
+	if len(list) == 0 {
+		return nil, &UnknownError{What: kind, Name: name, All: Names(kind)}
 	}
 	return list, nil
 }
@@ -226,8 +226,9 @@ func containerNames(links []string) map[string][]string {
 			names[c.ID] = append(names[c.ID], strings.TrimPrefix(c.Name, "/"))
 		}
 	}
-	for _, store := range []string{"overlay", "vfs"} {
-		path := "/var/lib/containers/storage/" + store + "-containers/containers.json"
+	stores, _ := filepath.Glob("/var/lib/containers/storage/*-containers/*containers.json")
+	running, _ := filepath.Glob("/run/containers/storage/*-containers/volatile-containers.json") // of podman run --rm
+	for _, path := range append(stores, running...) {
 		var list []struct {
 			ID    string   `json:"id"`
 			Names []string `json:"names"`

@@ -89,7 +89,7 @@ func (s *session) nextTick() time.Time {
 	if due := s.nextRotation(); !due.IsZero() && due.Before(next) {
 		next = due
 	}
-	if renew := s.renewed.Add(renewEvery); len(s.o.Select.Cgroups) > 0 && renew.Before(next) {
+	if renew := s.renewed.Add(renewEvery); s.renewer != nil && renew.Before(next) {
 		next = renew
 	}
 	if measure := s.budget.measured.Add(measureEvery); s.o.limited() && measure.Before(next) {
@@ -117,9 +117,9 @@ func (s *session) tick() error {
 	if err := errors.Join(s.lookForWaiting(now), s.keepBudget(now)); err != nil {
 		return err
 	}
-	if now.Sub(s.renewed) >= renewEvery {
+	if s.renewer != nil && now.Sub(s.renewed) >= renewEvery {
 		s.renewed = now
-		s.a.renew(&s.o.Select)
+		s.o.Select.Cgroups = s.renewer.look()
 	}
 	if !s.writer.Pending() && !s.guard.counts() {
 		s.flushed = now // a frame lives from its first event

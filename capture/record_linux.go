@@ -143,7 +143,8 @@ type session struct {
 	started     time.Time
 	flushed     time.Time // when the frame was last ended
 	clocked     time.Time
-	renewed     time.Time // when selected cgroups were looked for last
+	renewer     *renewer
+	renewed     time.Time // when it looked last
 	clock       format.Clock
 	told        time.Time // when Status was last called
 	wait        time.Duration
@@ -209,6 +210,7 @@ func newSession(ctx context.Context, w io.Writer, o *Options, a *attached, space
 	if s.watcher, err = newWatcher(a, o, blocked); err != nil { // from now on, calls are noted there
 		return nil, err
 	}
+	s.renewer = a.watchCgroups(&o.Select)
 	if a.mode == ModeFentry {
 		s.watcher.tracers = watchTracers(a.waitedIn, func() { _ = s.ring.Flush() })
 	}

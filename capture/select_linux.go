@@ -345,6 +345,26 @@ func v2Cgroup(b []byte) (string, bool) {
 	return "", false
 }
 
+// selectedSockets are the sockets, by inode number, of processes that the criteria of tasks fit now, and these processes.
+func (a *attached) selectedSockets(s *Selection) (sockets map[uint64]bool, processes map[uint32]bool) {
+	sockets, processes = map[uint64]bool{}, map[uint32]bool{}
+	eachProcess(func(pid uint32) {
+		if !a.matchesProcess(s, pid) {
+			return
+		}
+		processes[pid] = true
+		fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+		for _, fd := range fds {
+			var inode uint64
+			link, _ := os.Readlink(fd)
+			if n, _ := fmt.Sscanf(link, "socket:[%d]", &inode); n == 1 {
+				sockets[inode] = true
+			}
+		}
+	})
+	return sockets, processes
+}
+
 // choose leaves in a snapshot what is selected, and tells the programs of the listeners and the connections that
 // selected processes have at the beginning.
 func (a *attached) choose(s *Selection, shot *format.Snapshot) error {
@@ -354,20 +374,7 @@ func (a *attached) choose(s *Selection, shot *format.Snapshot) error {
 	ofTask := s.criteria()&selectTask != 0
 	sockets, processes := map[uint64]bool{}, map[uint32]bool{}
 	if ofTask {
-		eachProcess(func(pid uint32) {
-			if !a.matchesProcess(s, pid) {
-				return
-			}
-			processes[pid] = true
-			fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-			for _, fd := range fds {
-				var inode uint64
-				link, _ := os.Readlink(fd)
-				if n, _ := fmt.Sscanf(link, "socket:[%d]", &inode); n == 1 {
-					sockets[inode] = true
-				}
-			}
-		})
+		sockets, processes = a.selectedSockets(s)
 	}
 	type place struct {
 		netns uint32
@@ -433,18 +440,4 @@ func addrBytes(a netip.Addr) (b [16]uint8) {
 		return b
 	}
 	return a.As16()
-}
-
-// renew selects cgroups that were made anew at a selected path, as those of a unit that is started again.
-func (a *attached) renew(s *Selection) {
-	for i := range s.Cgroups {
-		c := &s.Cgroups[i]
-		id, err := cgroupID(c.Path)
-		if err != nil || id == c.ID {
-			continue
-		}
-		if a.collection.Maps["cgroups"].Update(id, uint8(1), ebpf.UpdateAny) == nil {
-			c.ID = id
-		}
-	}
 }
