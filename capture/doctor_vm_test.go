@@ -55,6 +55,10 @@ func TestVMDoctor(t *testing.T) {
 		t.Errorf("exit %d, %+v", code, d)
 	}
 	r.stop(t)
+	if os.Getenv("ACC_TORTURE") != "" { // for who reads the log
+		out, err := exec.Command("/in/acc", "doctor").CombinedOutput()
+		t.Logf("%v\n%s", err, out)
+	}
 	sysctl(t, "kernel.ftrace_enabled", "0")
 	d, code = doctor()
 	said, err := exec.Command("/in/acc", "record", "-o", filepath.Join(dir, "off.acc"), "-d", "1").CombinedOutput()

@@ -51,6 +51,10 @@ func TestFlooder(t *testing.T) {
 			})
 		}
 		all.Wait()
+	case "tcp", "unix": // with itself, until its standard input ends
+		floodAccepted(t, how, &failed)
+		fmt.Printf("accepted %d\n", failed.Load())
+		return
 	case "bad": // no listener, nor any other descriptor
 		for range calls {
 			if _, _, errno := unix.RawSyscall(unix.SYS_ACCEPT4, 9999, 0, 0); errno == unix.EBADF {
