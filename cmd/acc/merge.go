@@ -31,7 +31,8 @@ func newMergeCommand() *cobra.Command {
 		Short: "Put captures of several hosts into one file, each as it is",
 		Long: `Merge puts several captures into one file, so that one file can be sent and kept. Each
 capture stays as it is, byte for byte: with its own SHA-256, chain head, clock, losses and
-account. Before each stands a frame with its number, length and SHA-256.
+account. Before each stands a frame with its number, length and SHA-256. Its signature stays
+valid: acc verify --signature web-2.acc.sig ALL#2.
 
 ALL#2 is the second capture in the file ALL: every command reads it under that name. ALL stands
 for all of them:
