@@ -154,12 +154,12 @@ func concurrency(c *Capture, l *Listener) []found {
 	if h := &x.Held; h.NS > 0 {
 		text += "; " + h.words()
 	}
-	list := one(s, x.Slow, l.Queue.Worst.List,
+	list := one(s, x.Slow, inOrder(l.Queue.Worst.List),
 		"a limit of the server's own: raise it (of this kind are haproxy maxconn, gunicorn --workers, Apache "+
 			"MaxRequestWorkers, php-fpm pm.max_children, socat max-children), "+
 			"or see why a client takes so long (acc analyze --timeline); a larger backlog only makes the queue longer",
 		"%s", text)
-	list[0].when = l.Queue.SlowAt
+	list[0].when, list[0].who = l.Queue.SlowAt, l.alone()
 	return list
 }
 

@@ -67,11 +67,18 @@ func (l *Listener) explain(f *Finding) {
 	f.Meanwhile = m
 	// Of a server that serves as many as it may, the finding says what to do, unless each is served slowly for a reason
 	// of its own.
-	patience := f.ID == ids[ConcurrencyLimit] && slices.Contains(patient, top.Did.Kind)
-	if next := l.remedy(&top.Place); m.Because && next != "" && !patience {
+	limit := f.ID == ids[ConcurrencyLimit]
+	patience := limit && slices.Contains(patient, top.Did.Kind)
+	if limit && m.Because && top.Did.Call == "futex" && top.Did.Kind == meanwhile.Idle && len(top.TIDs) > 1 {
+		f.Next = behindOneLock
+	} else if next := l.remedy(&top.Place); m.Because && next != "" && !patience {
 		f.Next = next
 	}
 }
+
+// behindOneLock is what to do where several threads that serve a client each wait: one alone may wait for the limit.
+const behindOneLock = "see what these threads wait for while they serve their clients, a lock or one another (gdb -p PID, " +
+	"py-spy dump, jstack): if it is one lock, more threads would only wait there, too, and so would a longer queue"
 
 // wait is what threads did at several places of their program together: as that of the most blamed one.
 type wait struct {

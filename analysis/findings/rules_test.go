@@ -73,6 +73,7 @@ func TestRules(t *testing.T) {
 		l    Listener
 		want string // ids with severities
 		says string
+		next string // how it begins
 	}{
 		{name: "nothing"},
 		{name: "9 SYNs dropped", l: Listener{Marks: marked(QueueOverflow, 9), Queue: &Queue{SYNs: 9, Clients: 3}},
@@ -188,6 +189,18 @@ func TestRules(t *testing.T) {
 			want: "notice concurrency-limit (slow-accept)"},
 		{name: "as many as never else, and it waits for a child to end", l: pinned(6, 0, 0, meanwhile.Child),
 			want: "notice concurrency-limit (slow-accept)"},
+		{name: "a limit of threads that wait for one lock", l: func() Listener {
+			l := pinned(6, 6, 0, meanwhile.Idle)
+			p := &l.Seen.Places[0]
+			p.Did.Call, p.TIDs = "futex", []uint32{8, 9}
+			return l
+		}(), want: "notice concurrency-limit (slow-accept)", next: behindOneLock},
+		{name: "a limit by a semaphore around accept", l: func() Listener {
+			l := pinned(6, 6, 0, meanwhile.Idle)
+			p := &l.Seen.Places[0]
+			p.Did.Call, p.TIDs = "futex", []uint32{8}
+			return l
+		}(), want: "notice concurrency-limit (slow-accept)", next: "a limit of the server's own"},
 		{name: "as many as never else, and they had left long before", l: pinned(6, 4, 2, ""),
 			want: "notice slow-accept"},
 		{name: "as many as never else, and the only thread waits for a lock", l: pinned(6, 6, 0, meanwhile.Lock),
@@ -319,6 +332,9 @@ func TestRules(t *testing.T) {
 				if f.Next == "" || strings.Contains(f.Text, "%!") {
 					t.Errorf("%+v", f)
 				}
+			}
+			if x.next != "" && (len(list) == 0 || !strings.HasPrefix(list[0].Next, strings.Replace(x.next, "PID", "7", 1))) {
+				t.Errorf("next: %+v", list)
 			}
 			if s := strings.Join(got, ", "); s != x.want || !strings.Contains(text, x.says) {
 				t.Errorf("got %q, want %q; it says %q, want %q", s, x.want, text, x.says)

@@ -101,7 +101,9 @@ func (t *text) evidence(list []findings.Evidence, since, until *time.Time) strin
 	clock := func(e findings.Evidence) string { return t.when(e.Time, e.BootNS, layout) }
 	span := ""
 	if since != nil && until != nil && !since.Equal(*until) {
-		span = "; from " + t.when(since, 0, layout) + " to " + t.when(until, 0, layout)
+		if from, to := t.when(since, 0, layout), t.when(until, 0, layout); from != to {
+			span = "; from " + from + " to " + to
+		}
 	}
 	if len(list) == 0 {
 		return strings.TrimPrefix(span, "; ")
@@ -123,7 +125,7 @@ func (t *text) evidence(list []findings.Evidence, since, until *time.Time) strin
 	switch {
 	case span != "":
 		return s + span
-	case first.Seq == last.Seq:
+	case clock(first) == clock(last):
 		return s + " at " + clock(first)
 	}
 	return s + " from " + clock(first) + " to " + clock(last)
