@@ -105,8 +105,14 @@ func dropCopies(ins []*input, errOut io.Writer) {
 		delete(headers, drop)
 	}
 	for i, a := range headers {
+		if len(a.Cuts) == 0 {
+			continue
+		}
 		for j, b := range headers {
-			if why := sameEvents(a, b); len(a.Cuts) > 0 && j != i && (j < i || len(b.Cuts) == 0) && why != "" {
+			if j == i || j > i && len(b.Cuts) > 0 {
+				continue
+			}
+			if why := sameEvents(a, b); why != "" {
 				fmt.Fprintf(errOut, "acc: %s and %s: %s: their events count twice\n", fileName(ins[j].name),
 					fileName(ins[i].name), why)
 			}
