@@ -195,7 +195,7 @@ func TestVMSandbox(t *testing.T) {
 	table := &strings.Builder{}
 	release, _ := exec.Command("sh", "-c", "uname -r; systemctl --version | head -1").Output()
 	fmt.Fprintf(table, "Linux %s; exposure by `systemd-analyze security`: %s for the unit, lower is less exposed.\n\n",
-		strings.Join(strings.Fields(strings.ReplaceAll(string(release), "\n", ", ")), " "), kept)
+		strings.Join(strings.Fields(strings.ReplaceAll(strings.TrimSpace(string(release)), "\n", ", ")), " "), kept)
 	fmt.Fprintf(table, "| in the unit | exposure without it |\n|---|---|\n")
 	for _, l := range hardening(unit) {
 		fmt.Fprintf(table, "| `%s` | %s |\n", l, exposure(t, quiet, strings.Replace(unit, "\n"+l+"\n", "\n", 1)))
