@@ -260,7 +260,7 @@ func (c *blockEncoder) column(b []byte, i int) []byte {
 	at := encoding.at[i]
 	switch Fields[i].Type {
 	case String:
-		b = c.texts[at].append(appendArrayLen(b, 2))
+		b = c.texts[at].append(appendArrayLen(b, 2), Fields[i].most())
 	case Addr:
 		b = c.addrs[at].append(appendArrayLen(b, 2))
 	}

@@ -135,7 +135,7 @@ func (d *blockDecoder) column(b []byte, i int) ([]byte, error) {
 	}
 	if c.field.Type == String || c.field.Type == Addr {
 		var err error
-		if b, err = d.dictionary(b, c.field.Type, h); err != nil {
+		if b, err = d.dictionary(b, c.field, h); err != nil {
 			return nil, err
 		}
 	}
@@ -381,7 +381,7 @@ func storeWords[T any](events []Event, rows []int32, nums []int64, f *Field, fir
 }
 
 // dictionary reads the pair's head and the dictionary before a column.
-func (d *blockDecoder) dictionary(b []byte, t Type, h *held) ([]byte, error) {
+func (d *blockDecoder) dictionary(b []byte, f *Field, h *held) ([]byte, error) {
 	n, b, ok := parseLen(b, 0x90, 0xdc)
 	if !ok || n != 2 {
 		return nil, errColumn
@@ -391,18 +391,22 @@ func (d *blockDecoder) dictionary(b []byte, t Type, h *held) ([]byte, error) {
 		return nil, errColumn
 	}
 	h.words, h.addrs = h.words[:0], h.addrs[:0]
+	most := f.most()
 	for range n {
 		var word []byte
 		if word, b, ok = parseBin(b); !ok {
 			return nil, errColumn
 		}
-		if t == Addr {
+		if f.Type == Addr {
 			a, ok := netip.AddrFromSlice(word)
 			if !ok && len(word) != 0 {
 				return nil, fmt.Errorf("an address has %d bytes", len(word))
 			}
 			h.addrs = append(h.addrs, a)
 			continue
+		}
+		if len(word) > most {
+			return nil, fmt.Errorf("%s: %w", f.Name, errText)
 		}
 		h.words = append(h.words, d.intern(word))
 	}

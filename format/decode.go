@@ -23,6 +23,7 @@ type frameDecoder struct {
 	omit    []string
 	parts   bool
 	rows    int // events in the frame's block
+	left    int // elements of lists that its records may still have
 	zstd    *zstd.Decoder
 	content []byte
 	block   blockDecoder
@@ -74,7 +75,7 @@ func (d *frameDecoder) decode(l *link, frame []byte) error {
 		Counters: b.Counters[:0], Marks: b.Marks[:0], Counted: b.Counted[:0], Gaps: b.Gaps[:0], Watches: b.Watches[:0], Doings: b.Doings[:0],
 		Images: b.Images[:0], Stacks: b.Stacks[:0],
 		Events: b.Events[:0]}
-	d.rows = 0
+	d.rows, d.left = 0, maxElements
 	n, other := 0, 0
 	for ; len(content) > 0; n++ {
 		size, err := check(content)
@@ -96,6 +97,9 @@ func (d *frameDecoder) decode(l *link, frame []byte) error {
 		}
 		if !isBlock {
 			other += size
+		}
+		if other > maxOther {
+			return fmt.Errorf("frame %d has more than %d bytes of records beside its block", l.frame, maxOther)
 		}
 		content = content[size:]
 	}
@@ -125,7 +129,7 @@ func (d *frameDecoder) record(l *link, b []byte, room int) (isBlock bool, err er
 	if len(b) > maxRecord {
 		return false, fmt.Errorf("a record has %d bytes", len(b))
 	}
-	if err := inRange(string(tag), b); err != nil {
+	if err := inRange(string(tag), b, &d.left); err != nil {
 		return false, fmt.Errorf("decode %s: %w", tag, err)
 	}
 	batch := &d.batch

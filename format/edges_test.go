@@ -195,7 +195,7 @@ func TestUsualRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.usual = true
-	process, err := msgpack.Marshal(map[string]any{"comm": string(make([]byte, maxUsual/4))})
+	process, err := msgpack.Marshal(map[string]any{"exe": string(make([]byte, maxUsual/4))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestUsualRecords(t *testing.T) {
 func TestWideZero(t *testing.T) {
 	b := append(make([]byte, 9), 7)
 	b[0] = 0xcf
-	if rest, err := fit(b, reflect.TypeFor[uint32]()); err != nil || len(rest) != 1 {
+	if rest, err := boundsOf("clock", nil).fit(b, reflect.TypeFor[uint32]()); err != nil || len(rest) != 1 {
 		t.Errorf("%x behind it, %v", rest, err)
 	}
 }

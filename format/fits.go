@@ -54,19 +54,20 @@ func membersOf(types map[string]reflect.Type) map[reflect.Type]map[string]reflec
 }
 
 // inRange reports an error if a number in the body of a record does not fit what it
-// is read into: the library would cut it off. b must have passed check.
-func inRange(tag string, b []byte) error {
+// is read into, which the library would cut off, or if there is more than a recorder writes. Left is how many elements
+// the frame may still have. b must have passed check.
+func inRange(tag string, b []byte, left *int) error {
 	t, ok := bodies[tag]
 	if !ok {
 		return nil // a record that this version does not know
 	}
-	_, err := fit(b, t)
+	_, err := boundsOf(tag, left).fit(b, t)
 	return err
 }
 
 // fit holds the value at the head of b against a type, and gives what follows it. Of
 // what is not a number where one should be the library says what is wrong.
-func fit(b []byte, t reflect.Type) ([]byte, error) {
+func (x bounds) fit(b []byte, t reflect.Type) ([]byte, error) {
 	if len(b) == 0 {
 		return nil, errShort
 	}
@@ -74,11 +75,17 @@ func fit(b []byte, t reflect.Type) ([]byte, error) {
 	switch k := t.Kind(); {
 	case empty:
 	case k == reflect.Pointer:
-		return fit(b, t.Elem())
+		return x.fit(b, t.Elem())
 	case k == reflect.Struct && members[t] != nil:
-		return fitMembers(b, members[t])
+		return x.fitMembers(b, members[t])
 	case k == reflect.Slice || k == reflect.Map:
-		return fitElements(b, t)
+		return x.fitElements(b, t)
+	case k == reflect.String:
+		rest, err := pass(b)
+		if err == nil && len(b)-len(rest)-textHead(b[0]) > x.text {
+			err = errText
+		}
+		return rest, err
 	case reflect.Zero(t).CanInt() || reflect.Zero(t).CanUint():
 		v, rest, ok := parseInt(b)
 		if !ok {
@@ -110,7 +117,20 @@ func fitsInt(v int64, huge bool, t reflect.Type) bool {
 	return (huge || v >= 0) && uint64(v)<<unused>>unused == uint64(v)
 }
 
-func fitMembers(b []byte, types map[string]reflect.Type) ([]byte, error) {
+// textHead is how long the head of a text or of binary is, by its first byte.
+func textHead(first byte) int {
+	switch first {
+	case 0xc4, 0xd9:
+		return 2
+	case 0xc5, 0xda:
+		return 3
+	case 0xc6, 0xdb:
+		return 5
+	}
+	return 1
+}
+
+func (x bounds) fitMembers(b []byte, types map[string]reflect.Type) ([]byte, error) {
 	n, b, ok := parseLen(b, 0x80, 0xde)
 	if !ok {
 		return nil, errBody
@@ -122,15 +142,15 @@ func fitMembers(b []byte, types map[string]reflect.Type) ([]byte, error) {
 			return nil, errBody
 		}
 		if !names.add(name) {
-			return nil, fmt.Errorf("%q: %w", name, errTwice)
+			return nil, fmt.Errorf("%s: %w", shown(name), errTwice)
 		}
 		var err error
 		if t := types[string(name)]; t != nil {
-			b, err = fit(b, t)
+			b, err = x.of(name).fit(b, t)
 		} else {
 			b, err = pass(b)
 		}
-		if errors.Is(err, errNumber) {
+		if errors.Is(err, errNumber) || errors.Is(err, errText) || errors.Is(err, errElements) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if err != nil {
@@ -140,7 +160,7 @@ func fitMembers(b []byte, types map[string]reflect.Type) ([]byte, error) {
 	return b, nil
 }
 
-func fitElements(b []byte, t reflect.Type) ([]byte, error) {
+func (x bounds) fitElements(b []byte, t reflect.Type) ([]byte, error) {
 	keyed := t.Kind() == reflect.Map
 	fix, wide := byte(0x90), byte(0xdc)
 	if keyed {
@@ -150,19 +170,22 @@ func fitElements(b []byte, t reflect.Type) ([]byte, error) {
 	if !ok {
 		return pass(b)
 	}
-	var err error
+	err := x.elements(n, t)
+	if err != nil {
+		return nil, err
+	}
 	var names keySet
 	for range n {
 		if keyed {
 			name, _, named := parseBin(rest)
-			if rest, err = pass(rest); err != nil {
+			if rest, err = x.fit(rest, t.Key()); err != nil {
 				return nil, err
 			}
 			if named && !names.add(name) {
-				return nil, fmt.Errorf("%q: %w", name, errTwice)
+				return nil, fmt.Errorf("%s: %w", shown(name), errTwice)
 			}
 		}
-		if rest, err = fit(rest, t.Elem()); err != nil {
+		if rest, err = x.fit(rest, t.Elem()); err != nil {
 			return nil, err
 		}
 	}

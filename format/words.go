@@ -37,11 +37,11 @@ func (t *texts) number(s string) int64 {
 	return n
 }
 
-// append appends the words as msgpack.
-func (t *texts) append(b []byte) []byte {
+// append appends the words as msgpack, longer ones cut.
+func (t *texts) append(b []byte, most int) []byte {
 	b = appendArrayLen(b, len(t.words))
 	for _, s := range t.words {
-		s = s[:min(len(s), maxWord)]
+		s = s[:min(len(s), most)]
 		b = append(appendBinLen(b, len(s)), s...)
 	}
 	return b
@@ -112,8 +112,6 @@ func (t *addrs) append(b []byte) []byte {
 	}
 	return b
 }
-
-const maxWord = 0xffff // bytes of a text; longer ones are cut
 
 // appendBinLen appends the head of msgpack binary of n bytes.
 func appendBinLen(b []byte, n int) []byte {

@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
+	"reflect"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/vmihailenco/msgpack/v5"
@@ -126,8 +127,7 @@ func (w *Writer) record(tag string, body any) error {
 	if w.err != nil {
 		return w.err
 	}
-	if err := errors.Join(w.msgpack.EncodeArrayLen(2), w.msgpack.EncodeString(tag),
-		w.msgpack.Encode(body)); err != nil {
+	if err := w.encode(tag, body); err != nil {
 		w.err = fmt.Errorf("encode %s: %w", tag, err)
 		return w.err
 	}
@@ -135,6 +135,22 @@ func (w *Writer) record(tag string, body any) error {
 		return w.Flush()
 	}
 	return nil
+}
+
+// encode appends a small record. Texts that are longer than readers take are cut, and lists that are.
+func (w *Writer) encode(tag string, body any) error {
+	if err := errors.Join(w.msgpack.EncodeArrayLen(2), w.msgpack.EncodeString(tag)); err != nil {
+		return err
+	}
+	at, left := w.records.Len(), maxElements
+	if err := w.msgpack.Encode(body); err != nil {
+		return err
+	}
+	if err := inRange(tag, w.records.Bytes()[at:], &left); !errors.Is(err, errText) && !errors.Is(err, errElements) {
+		return nil
+	}
+	w.records.Truncate(at)
+	return w.msgpack.Encode(boundsOf(tag, &left).cut(reflect.ValueOf(body).Elem()).Interface())
 }
 
 // Process records a process. Its Num must be there before an event refers to it.

@@ -69,7 +69,7 @@ func blocks() []Exhibit {
 	column("word -1", "comm", 4, append([]byte{0x92, 0x91, 0xa1, 'x'}, all(-1)...))
 	column("100,000 words", "comm", 4, words(100_000, []byte{0xa1, 'x'}, zeros...))
 	column("60,000 words that nobody uses", "comm", 3, words(60_000, []byte{0xa1, 'x'}, zeros...))
-	column("400 words of 64 KiB", "comm", 3, words(400, append([]byte{0xc5, 0xff, 0xff}, make([]byte, 0xffff)...), zeros...))
+	column("400 words of 64 KiB", "comm", 4, words(400, append([]byte{0xc5, 0xff, 0xff}, make([]byte, 0xffff)...), zeros...))
 	column("address of 5 bytes", "laddr", 4, words(1, []byte{0xc4, 5, 1, 2, 3, 4, 5}, zeros...))
 	column("text where a column belongs", "cpu", 4, str("hello"))
 	column("times that overflow", "boot_ns", 4, dense(3, 8, func(int) uint64 { return math.MaxInt64 }))

@@ -15,8 +15,10 @@ type Exhibit struct {
 	Name string
 	// Verify is the exit code that acc verify must give: 1 no capture of this
 	// version, 3 truncated, 4 corrupt, 0 harmless after all.
-	Verify int
-	Write  func(w io.Writer) error
+	Verify  int
+	Write   func(w io.Writer) error
+	Records bool // it is one of records that a reader keeps
+	Long    bool // it takes long, and shows what another one shows, too
 }
 
 // Exhibits gives all of them.
@@ -29,18 +31,19 @@ func Exhibits() []Exhibit {
 	list = append(list, values()...)
 	list = append(list, blocks()...)
 	list = append(list, crowds()...)
+	list = append(list, records()...)
 	return append(list, ends()...)
 }
 
 func raw(name string, code int, data []byte) Exhibit {
-	return Exhibit{name, code, func(w io.Writer) error {
+	return Exhibit{Name: name, Verify: code, Write: func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	}}
 }
 
 func built(name string, code int, build func(w io.Writer) *file) Exhibit {
-	return Exhibit{name, code, func(w io.Writer) error { return build(w).err }}
+	return Exhibit{Name: name, Verify: code, Write: func(w io.Writer) error { return build(w).err }}
 }
 
 // strangers are files that are no captures, or of another version.

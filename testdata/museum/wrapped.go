@@ -41,7 +41,7 @@ func wrapped() []Exhibit {
 		raw("zstd with a window of 3.75 TiB", 1, []byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff, 0x23, 0x03, 0x00, 0x00}),
 	}
 	bomb := func(name string, open func(w io.Writer) io.WriteCloser) Exhibit {
-		return Exhibit{name, 1, func(w io.Writer) error {
+		return Exhibit{Name: name, Verify: 1, Write: func(w io.Writer) error {
 			c := open(w)
 			_, err := c.Write(capture)
 			zeros := make([]byte, 1<<20)
