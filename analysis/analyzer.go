@@ -79,6 +79,7 @@ type Analyzer struct {
 	check     *crosscheck.Check
 
 	marks           []format.Mark
+	markRoom        format.Room
 	counted         map[countedKey]*CountedCalls
 	events          uint64
 	firstNS, lastNS int64
@@ -103,14 +104,17 @@ type Analyzer struct {
 	behind        bool  // a part was left out since the last event
 }
 
-// maxMarks is how many marks are kept.
-const maxMarks = 1000
+// How many marks are kept, and how many bytes of them: as many of the longest that a recorder takes.
+const (
+	maxMarks     = 1000
+	maxMarkBytes = maxMarks * (4096 + 256)
+)
 
 // New begins the analysis of the capture with header h, of which it keeps a copy.
 func New(h *format.Header, o Options) *Analyzer {
 	o.defaults()
 	a := &Analyzer{
-		o: o, header: *h, clock: h.Clock, clocks: format.NewClocks(h.Clock), unpaired: map[pairing.Why]uint64{},
+		o: o, header: *h, markRoom: format.Room{Max: maxMarkBytes}, clock: h.Clock, clocks: format.NewClocks(h.Clock), unpaired: map[pairing.Why]uint64{},
 		waits: stats.NewHistogram(3), badWaits: stats.NewHistogram(3),
 		firstNS: math.MaxInt64, lastNS: math.MinInt64, rate: stats.NewSeries(h.Clock.BootNS, int64(time.Second), 4096),
 	}
@@ -204,7 +208,11 @@ func (a *Analyzer) Add(b *format.Batch, skipped bool) error {
 	}
 	a.clocks.Add(b.Clocks)
 	a.listeners.Looked(b)
-	a.marks = append(a.marks, b.Marks[:min(len(b.Marks), maxMarks-len(a.marks))]...)
+	for i := range b.Marks {
+		if m := &b.Marks[i]; len(a.marks) < maxMarks && a.markRoom.Takes(m) {
+			a.marks = append(a.marks, *m)
+		}
+	}
 	if err := a.snapshots(b, false); err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 		return nil, err
 	}
 	r := &Result{Schema: SchemaVersion, Totals: a.totals, LimitHit: a.listeners.Limited() || a.unfollowed > 0 ||
-		a.conns.Limited()}
+		a.conns.Limited() || a.fullOfRecords()}
 	r.Totals.Lost, r.Totals.Missed = a.lostAtOnce(g.lost), g.missed
 	r.Totals.Calls = r.Totals.Attempts - r.Totals.Restarted
 	r.Capture = a.captureInfo()
@@ -65,6 +65,7 @@ func (a *Analyzer) Finish(c Completeness) (*Result, error) {
 	r.Connections = a.conns.Totals(a.lostQueued())
 	a.listeners.AddRefused(&r.Connections)
 	a.lists(r)
+	r.LimitHit = r.LimitHit || a.fullOfRecords()
 	a.times(r)
 	r.Counted, r.Others.Counted = a.countedList()
 	r.Marks = []Mark{}
@@ -364,7 +365,16 @@ func (a *Analyzer) caveats(c Completeness, indexOnly bool, r *Result, ends, unse
 		add("limit", "there were more listeners, processes or peers than acc counts by themselves; the totals are "+
 			"right, the lists are not whole")
 	}
+	if a.fullOfRecords() {
+		add("limit", "there were more records beside the events than acc has memory for: marks, counters of the kernel, or "+
+			"what servers did while clients waited are not whole")
+	}
 	return list
+}
+
+// fullOfRecords reports whether records had to be left out for want of memory, which no recorder makes happen.
+func (a *Analyzer) fullOfRecords() bool {
+	return a.markRoom.Full || a.check.Limited() || a.listeners.FullOfRecords()
 }
 
 // missing names what the kernel did not run probes for, by END's account, of the

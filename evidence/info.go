@@ -5,6 +5,7 @@ package evidence
 import (
 	"encoding/hex"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/acc-project/acc/analysis"
@@ -142,6 +143,9 @@ type Inventory struct {
 // maxNamed is how many things of a kind are named, the others counted.
 const maxNamed = 100
 
+// maxHolders is how many processes are named that have a listener open. A recorder names four.
+const maxHolders = 8
+
 func newInventory() *Inventory {
 	return &Inventory{FirstListeners: []format.ListenSocket{}, FirstBlocked: []format.Blocked{}}
 }
@@ -151,7 +155,12 @@ func (s *Inventory) add(x *format.Snapshot) {
 	s.Listeners += len(x.Listeners)
 	s.Connections += len(x.Connections)
 	s.Blocked += len(x.Blocked)
-	s.FirstListeners = append(s.FirstListeners, x.Listeners[:min(len(x.Listeners), maxNamed-len(s.FirstListeners))]...)
+	for i := range x.Listeners[:min(len(x.Listeners), maxNamed-len(s.FirstListeners))] {
+		l := x.Listeners[i]
+		n := min(len(l.Holders), maxHolders)
+		l.MoreHolders, l.Holders = l.MoreHolders+uint32(len(l.Holders)-n), slices.Clone(l.Holders[:n])
+		s.FirstListeners = append(s.FirstListeners, l)
+	}
 	s.FirstBlocked = append(s.FirstBlocked, x.Blocked[:min(len(x.Blocked), maxNamed-len(s.FirstBlocked))]...)
 }
 

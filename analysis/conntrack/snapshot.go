@@ -4,6 +4,7 @@ package conntrack
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/acc-project/acc/format"
 )
@@ -13,6 +14,9 @@ type finalList struct {
 	known  bool  // it has all of them
 	bootNS int64 // when it was taken
 }
+
+// maxHolders bounds the processes that are kept of those that have a connection open at the end. A recorder names four.
+const maxHolders = 8
 
 // Port is where a listener listens.
 type Port struct {
@@ -33,7 +37,9 @@ func (t *Tracker) Left(s *format.Snapshot) {
 			c.cookie != x.Cookie {
 			continue
 		}
-		kept := *x
+		kept := *x // but texts, which the connection has
+		kept.LAddr, kept.RAddr, kept.Holders = "", "", slices.Clone(x.Holders[:min(len(x.Holders), maxHolders)])
+		kept.MoreHolders += uint32(len(x.Holders) - len(kept.Holders))
 		c.more().left = &kept
 	}
 }

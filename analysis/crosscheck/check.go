@@ -52,7 +52,15 @@ type Check struct {
 	unseen      uint64 // returns that were missed, as the next entries of their tasks say
 	final       bool   // there was a reading of the end
 	unread      bool   // no reading came before it although it is not the capture's first
+	kept        int    // bytes of readings that are kept
+	limited     bool   // there were more
 }
+
+// maxReadings bounds the bytes of the readings that are kept: the first and the last one of each namespace.
+const maxReadings = 32 << 20
+
+// Limited reports whether there was no memory for all readings: comparisons with them are not whole.
+func (w *Check) Limited() bool { return w.limited || w.settings.room.Full }
 
 // space is what is known of one network namespace.
 type space struct {
@@ -60,6 +68,7 @@ type space struct {
 	sums        sums
 	first, last *boundary
 	newest      *format.Counters // the reading before
+	lastBytes   int              // of it, if it is not the first one
 	anew        bool             // another namespace had this number before
 	reserved    int64            // drops by other reasons while a part of the SYN backlog was reserved
 	synBacklog  int64            // the smallest net.ipv4.tcp_max_syn_backlog then
@@ -296,6 +305,20 @@ func (w *Check) space(netns uint32) *space {
 	return w.at
 }
 
+// keeps reports whether there is memory for a reading, in the place of the last one of its namespace but the first.
+func (w *Check) keeps(s *space, c *format.Counters) bool {
+	n := format.MemoryOf(c)
+	if w.kept-s.lastBytes+n > maxReadings {
+		w.limited = true
+		return false
+	}
+	w.kept += n - s.lastBytes
+	if s.lastBytes = n; s.newest == nil {
+		s.lastBytes = 0
+	}
+	return true
+}
+
 // counters takes a reading: what was recorded so far happened before it, but for
 // the last events.
 func (w *Check) counters(c *format.Counters) {
@@ -312,6 +335,9 @@ func (w *Check) counters(c *format.Counters) {
 	w.settings.Add(c)
 	if s.newest != nil && (c.Parted || ranBack(s.newest, c)) {
 		s = w.replace(s)
+	}
+	if !w.keeps(s, c) {
+		return
 	}
 	if s.newest != nil {
 		s.without(s.newest, c)

@@ -13,13 +13,15 @@ import (
 const (
 	maxSettings    = 1000
 	maxAllSettings = 20_000
+	maxBytes       = 32 << 20
 )
 
 // Settings are the settings of network namespaces, by the readings that a capture
 // holds. The zero value is ready.
 type Settings struct {
-	of  map[uint32][]settingsAt
-	all int
+	of   map[uint32][]settingsAt
+	all  int
+	room format.Room
 }
 
 // settingsAt are those of one reading.
@@ -45,6 +47,9 @@ func (s *Settings) Add(c *format.Counters) {
 	list := s.of[c.NetNS]
 	if n := len(list); n > 0 && maps.Equal(list[n-1].values, c.Settings) || n >= maxSettings ||
 		s.all >= maxAllSettings {
+		return
+	}
+	if s.room.Max = maxBytes; !s.room.Takes(&c.Settings) {
 		return
 	}
 	if s.of == nil {

@@ -74,6 +74,9 @@ func (reg *Registry) Ended(c *conntrack.Connection) {
 // Looked takes what the recorder saw of threads when it looked at them.
 func (reg *Registry) Looked(b *format.Batch) { reg.meanwhile.Batch(b) }
 
+// FullOfRecords reports whether there was no memory for all of that.
+func (reg *Registry) FullOfRecords() bool { return reg.meanwhile.Limited() }
+
 // Meanwhile is what the threads of servers did while clients waited for them.
 func (reg *Registry) Meanwhile() []meanwhile.Seen { return reg.meanwhile.Results() }
 

@@ -15,6 +15,9 @@ func (c *Collector) addGoroutines(s *Seen, w *watch) {
 	for _, g := range w.Watch.Goroutines {
 		i := slices.IndexFunc(s.Goroutines, func(x Goroutines) bool { return x.PID == g.PID })
 		if i < 0 {
+			if !c.lists(len(s.Goroutines), 0) {
+				continue
+			}
 			i = len(s.Goroutines)
 			s.Goroutines = append(s.Goroutines, Goroutines{PID: g.PID, Groups: []GoroutineGroup{}})
 		}
@@ -23,13 +26,16 @@ func (c *Collector) addGoroutines(s *Seen, w *watch) {
 		x.Total = max(x.Total, g.Total)
 		for _, group := range g.Groups {
 			stack := c.stackOf(group.Stack)
-			at := placeOf(stack, c.stacks[group.Stack].Whole, "")
+			at := placeOf(stack, c.whole(group.Stack), "")
 			if at == "" { // one of Go's own
 				continue
 			}
 			k := slices.IndexFunc(x.Groups, func(y GoroutineGroup) bool { return y.Wait == group.Wait && y.At == at })
 			if k < 0 {
-				x.Groups = append(x.Groups, GoroutineGroup{Wait: group.Wait, At: at, Stack: append([]Frame{}, stack...)})
+				if !c.takes(minPlace + len(at) + len(group.Wait)) {
+					continue
+				}
+				x.Groups = append(x.Groups, GoroutineGroup{Wait: group.Wait, At: at, Stack: c.listed(stack)})
 				k = len(x.Groups) - 1
 			}
 			y := &x.Groups[k]

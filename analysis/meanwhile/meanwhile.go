@@ -15,6 +15,10 @@ const (
 	maxWaits  = 1 << 17 // of all listeners
 	maxDoings = 1 << 16
 	maxPlaces = 16 // listed of one listener
+
+	maxRecords = 32 << 20 // bytes of records
+	maxResults = 16 << 20 // bytes of what is made of them
+	maxListed  = 1024     // programs, cgroups and peers of one listener
 )
 
 // Key is a listener: its network namespace and its inode number.
@@ -27,14 +31,16 @@ type Key struct {
 type Collector struct {
 	Names Names // names what the recorder could not name; nil: nothing does
 
-	images map[uint32]format.Image
-	stacks map[uint32]format.Stack
+	images map[uint32]*format.Image
+	stacks map[uint32]*format.Stack
 
 	waits   map[Key][]span
 	watches map[uint32]*watch
 	kept    int // waits
 	doings  int
 	cut     bool // there were more of one
+	room    format.Room
+	left    int // bytes of results that there is room for
 }
 
 // span is a time, CLOCK_BOOTTIME.
@@ -43,7 +49,7 @@ type span struct{ from, to int64 }
 // watch is a format.Watch with its rows.
 type watch struct {
 	format.Watch
-	rows map[uint32]format.Doing
+	rows map[uint32]*format.Doing
 }
 
 // Wait takes a client's time in the accept queue of a listener.
@@ -59,23 +65,51 @@ func (c *Collector) Wait(at Key, from, to int64) {
 	c.waits[at] = append(c.waits[at], span{from, to})
 }
 
+// Limited reports whether there were more records than memory for them, or for what is made of them.
+func (c *Collector) Limited() bool { return c.room.Full || c.left < 0 }
+
+// keeps reports whether there is room for a record, in the place of one that it replaces, if that is not nil.
+func keeps[T any](c *Collector, now, before *T) bool {
+	c.room.Max = maxRecords
+	if before != nil {
+		c.room.Gives(before)
+	}
+	if c.room.Takes(now) {
+		return true
+	}
+	c.cut = true
+	if before != nil {
+		c.room.Takes(before)
+	}
+	return false
+}
+
 // Batch takes the records of a batch.
 func (c *Collector) Batch(b *format.Batch) {
 	for i := range b.Watches {
-		w := c.watch(b.Watches[i].Num)
-		w.Watch = b.Watches[i]
+		x := &b.Watches[i]
+		if w := c.watch(x.Num); w != nil && keeps(c, x, &w.Watch) {
+			w.Watch = *x
+		}
 	}
 	c.places(b)
-	for _, d := range b.Doings {
+	for i := range b.Doings {
+		d := b.Doings[i]
 		w := c.watch(d.Watch)
-		if _, again := w.rows[d.Row]; !again {
-			if c.doings >= maxDoings {
-				c.cut = true
-				continue
-			}
-			c.doings++
+		if w == nil {
+			continue
 		}
-		w.rows[d.Row] = d
+		before := w.rows[d.Row]
+		if before == nil && c.doings >= maxDoings {
+			c.cut = true
+			continue
+		}
+		if keeps(c, &d, before) {
+			if before == nil {
+				c.doings++
+			}
+			w.rows[d.Row] = &d
+		}
 	}
 }
 
@@ -85,27 +119,33 @@ func (c *Collector) places(b *format.Batch) {
 		return
 	}
 	if c.stacks == nil {
-		c.images, c.stacks = map[uint32]format.Image{}, map[uint32]format.Stack{}
+		c.images, c.stacks = map[uint32]*format.Image{}, map[uint32]*format.Stack{}
 	}
-	for _, x := range b.Images {
-		if c.cut = c.cut || len(c.images) >= maxStacks; !c.cut {
-			c.images[x.Num] = x
+	for i := range b.Images {
+		x := b.Images[i]
+		if c.cut = c.cut || len(c.images) >= maxStacks; !c.cut && keeps(c, &x, c.images[x.Num]) {
+			c.images[x.Num] = &x
 		}
 	}
-	for _, x := range b.Stacks {
-		if c.cut = c.cut || len(c.stacks) >= maxStacks; !c.cut {
-			c.stacks[x.Num] = x
+	for i := range b.Stacks {
+		x := b.Stacks[i]
+		if c.cut = c.cut || len(c.stacks) >= maxStacks; !c.cut && keeps(c, &x, c.stacks[x.Num]) {
+			c.stacks[x.Num] = &x
 		}
 	}
 }
 
+// watch gives the watch of a number, nil if there is no room for one.
 func (c *Collector) watch(num uint32) *watch {
 	if c.watches == nil {
 		c.watches = map[uint32]*watch{}
 	}
 	w := c.watches[num]
 	if w == nil {
-		w = &watch{rows: map[uint32]format.Doing{}}
+		if !keeps(c, &format.Watch{}, nil) {
+			return nil
+		}
+		w = &watch{rows: map[uint32]*format.Doing{}}
 		c.watches[num] = w
 	}
 	return w
@@ -148,6 +188,8 @@ type Place struct {
 	Samples   uint64 `json:"samples"`    // of a thread that ran: how often it was sampled
 	SamplesIn uint64 `json:"samples_in"` // how often it was in, or below, the functions of did.at
 	counted   map[[2]uint32]bool
+	num       uint32  // of the stack
+	sampled   []Frame // of a thread that ran, instead
 	// where in its program a thread was, innermost first: one stack of those that did.at has the names of; empty: not
 	// known
 	Stack []Frame `json:"stack"`
@@ -213,10 +255,45 @@ func (c *Collector) Results() []Seen {
 		return cmp.Or(cmp.Compare(a.NetNS, b.NetNS), cmp.Compare(a.Listener, b.Listener))
 	})
 	list := []Seen{}
+	c.left = maxResults
 	for _, k := range keys {
+		if !c.takes(minSeen) {
+			break
+		}
 		list = append(list, c.seen(k, by[k]))
 	}
+	for i := range list {
+		list[i].Cut = c.cut
+	}
 	return list
+}
+
+// What parts of the results take at least, in bytes.
+const (
+	minSeen  = 512
+	minPlace = 256
+	minFrame = 64
+)
+
+// takes reports whether there is room for so many bytes of results.
+func (c *Collector) takes(n int) bool {
+	if c.left >= 0 {
+		c.left -= n
+	}
+	c.cut = c.cut || c.left < 0
+	return c.left >= 0
+}
+
+// listed is a copy of a stack, empty if there is no room for it.
+func (c *Collector) listed(stack []Frame) []Frame {
+	n := 0
+	for i := range stack {
+		n += minFrame + len(stack[i].Image) + len(stack[i].BuildID) + len(stack[i].Func)
+	}
+	if !c.takes(n) {
+		return []Frame{}
+	}
+	return append([]Frame{}, stack...)
 }
 
 // seen sums up the watches of a listener.
@@ -233,7 +310,7 @@ func (c *Collector) seen(at Key, watches []*watch) Seen {
 		s.ToNS = max(s.ToNS, w.ToNS)
 		s.MoreThreads = max(s.MoreThreads, uint64(w.MoreThreads))
 		s.Owners = s.Owners || w.Owners
-		s.add(w)
+		c.add(&s, w)
 		c.addGoroutines(&s, w)
 		acceptors := int64(0)
 		holders := map[uint32]bool{}
@@ -248,10 +325,10 @@ func (c *Collector) seen(at Key, watches []*watch) Seen {
 		for _, row := range slices.Sorted(maps.Keys(w.rows)) {
 			d := w.rows[row]
 			s.ToNS = max(s.ToNS, d.ToNS)
-			p := whereOf(&d, slices.ContainsFunc(w.Groups, func(g format.WatchedGroup) bool { return g.Throttled > 0 }))
+			p := whereOf(d, slices.ContainsFunc(w.Groups, func(g format.WatchedGroup) bool { return g.Throttled > 0 }))
 			p.Holder = holders[d.TID]
 			stack := c.stackOf(d.Stack)
-			p.At = placeOf(stack, c.stacks[d.Stack].Whole, d.Call)
+			p.At = placeOf(stack, c.whole(d.Stack), d.Call)
 			var sampled sampled
 			if p.Kind == OnCPU {
 				sampled = running[d.TID]
@@ -259,7 +336,13 @@ func (c *Collector) seen(at Key, watches []*watch) Seen {
 			}
 			sum := places[p]
 			if sum == nil {
-				sum = &Place{Did: p, TIDs: []uint32{}, Stack: append([]Frame{}, stack...)}
+				if !c.takes(minPlace + len(p.At)) {
+					continue
+				}
+				sum = &Place{Did: p, TIDs: []uint32{}, num: d.Stack}
+				if p.Kind == OnCPU {
+					sum.num, sum.sampled = 0, c.listed(stack)
+				}
 				places[p] = sum
 			}
 			sum.count(w.Num, d.TID, &sampled)
@@ -286,6 +369,12 @@ func (c *Collector) seen(at Key, watches []*watch) Seen {
 			cmp.Compare(a.Did.WChan, b.Did.WChan), cmp.Compare(a.Did.At, b.Did.At))
 	})
 	s.Places = append([]Place{}, s.Places[:min(len(s.Places), maxPlaces)]...)
+	for i := range s.Places {
+		p := &s.Places[i]
+		if p.Stack = p.sampled; p.Stack == nil {
+			p.Stack = c.listed(c.stackOf(p.num))
+		}
+	}
 	s.order(of)
 	return s
 }
@@ -357,21 +446,23 @@ func (s *Seen) holds(tid uint32) bool {
 }
 
 // add adds what a watch says of itself.
-func (s *Seen) add(w *watch) {
+func (c *Collector) add(s *Seen, w *watch) {
 	for _, t := range w.Threads {
 		if !slices.Contains(s.Threads, t) && len(s.Threads) < 256 {
 			s.Threads = append(s.Threads, t)
 		}
 	}
 	for _, x := range w.Cannot {
-		if !slices.Contains(s.Cannot, x) && len(s.Cannot) < 8 {
+		if !slices.Contains(s.Cannot, x) && len(s.Cannot) < 8 && c.takes(len(x)) {
 			s.Cannot = append(s.Cannot, x)
 		}
 	}
 	for _, g := range w.Groups {
 		i := slices.IndexFunc(s.Groups, func(h format.WatchedGroup) bool { return h.Cgroup == g.Cgroup })
 		if i < 0 {
-			s.Groups = append(s.Groups, g)
+			if c.lists(len(s.Groups), len(g.Cgroup)) {
+				s.Groups = append(s.Groups, g)
+			}
 			continue
 		}
 		x := &s.Groups[i]
@@ -383,11 +474,19 @@ func (s *Seen) add(w *watch) {
 			return q.PID == p.PID && q.RAddr == p.RAddr && q.RPort == p.RPort
 		})
 		if i < 0 {
-			s.Peers = append(s.Peers, p)
+			if c.lists(len(s.Peers), len(p.RAddr)) {
+				s.Peers = append(s.Peers, p)
+			}
 		} else if p.WaitingNS > s.Peers[i].WaitingNS {
 			s.Peers[i] = p
 		}
 	}
+}
+
+// lists reports whether there is room for one more in a list of n, with so many bytes of texts.
+func (c *Collector) lists(n, text int) bool {
+	c.cut = c.cut || n >= maxListed
+	return n < maxListed && c.takes(minFrame+text)
 }
 
 // depths are how many clients waited, from each time on.

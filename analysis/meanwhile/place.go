@@ -28,28 +28,39 @@ type Frame struct {
 
 // stackOf gives the frames of a stack, innermost first, nil if they are not known.
 func (c *Collector) stackOf(num uint32) []Frame {
-	s, ok := c.stacks[num]
-	if !ok {
+	s := c.stacks[num]
+	if s == nil {
 		return nil
 	}
 	list := make([]Frame, 0, len(s.Frames))
 	for _, f := range s.Frames {
 		x := c.images[f.Image]
+		if x == nil {
+			x = &format.Image{}
+		}
 		list = append(list, Frame{x.Path, x.BuildID, f.Offset, f.Func})
 	}
 	return list
 }
+
+// whole reports whether the frames of a stack go up to where the thread began.
+func (c *Collector) whole(num uint32) bool { return c.stacks[num] != nil && c.stacks[num].Whole }
 
 // name has the frames that have no name named.
 func (c *Collector) name() {
 	if c.Names == nil {
 		return
 	}
-	ask := map[uint32][]uint64{}
+	type place struct {
+		image  uint32
+		offset uint64
+	}
+	ask, names := map[uint32][]uint64{}, map[place]string{}
 	for _, s := range c.stacks {
 		for _, f := range s.Frames {
-			if f.Func == "" && !slices.Contains(ask[f.Image], f.Offset) {
-				ask[f.Image] = append(ask[f.Image], f.Offset)
+			at := place{f.Image, f.Offset}
+			if _, asked := names[at]; f.Func == "" && !asked {
+				ask[f.Image], names[at] = append(ask[f.Image], f.Offset), ""
 			}
 		}
 	}
@@ -58,13 +69,14 @@ func (c *Collector) name() {
 		if !ok {
 			continue
 		}
-		for i, name := range c.Names(&x, offsets) {
-			for _, s := range c.stacks {
-				for k := range s.Frames {
-					if f := &s.Frames[k]; f.Image == num && f.Offset == offsets[i] {
-						f.Func = name
-					}
-				}
+		for i, name := range c.Names(x, offsets) {
+			names[place{num, offsets[i]}] = name
+		}
+	}
+	for _, s := range c.stacks {
+		for k := range s.Frames {
+			if f := &s.Frames[k]; f.Func == "" {
+				f.Func = names[place{f.Image, f.Offset}]
 			}
 		}
 	}

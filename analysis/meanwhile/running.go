@@ -33,7 +33,7 @@ func (c *Collector) running(w *watch) map[uint32]sampled {
 			counts := map[Frame]uint64{}
 			var most Frame
 			for _, y := range list {
-				if len(y.stack) > depth && slices.Equal(y.stack[:depth], s.stack) {
+				if len(y.stack) > depth {
 					f := y.stack[depth]
 					if counts[f] += y.n; counts[f] > counts[most] {
 						most = f
@@ -44,6 +44,7 @@ func (c *Collector) running(w *watch) map[uint32]sampled {
 				break
 			}
 			s.stack, s.in = append(s.stack, most), counts[most]
+			list = slices.DeleteFunc(list, func(y counted) bool { return len(y.stack) <= depth || y.stack[depth] != most })
 		}
 		slices.Reverse(s.stack)
 		s.at = placeOf(s.stack, true, "")

@@ -406,8 +406,8 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	}
 	x := evidence.Examine(in.Start(), opts)
 	v.clocks = x.Clocks()
+	procs := newProcesses()
 	if len(filters) > 0 {
-		procs := processes{}
 		in.each, v.env = procs.add, procs.environment(v.clocks, byListener)
 	}
 	p := in.showProgress(errOut, view == viewPairs || view == viewConnections || view == viewConnection, out)
@@ -422,6 +422,7 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	if err != nil {
 		return err
 	}
+	result.LimitHit = result.LimitHit || procs.more
 	verdict := in.Verdict(readErr, x.End(), result)
 	if sym != nil {
 		sym.say(errOut)

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -148,7 +149,7 @@ func (o *cutOptions) choose(ctx context.Context, in *input) (*chosen, error) {
 				return nil, err
 			}
 		}
-		procs, env := processes{}, (*filter.Env)(nil)
+		procs, env := newProcesses(), (*filter.Env)(nil)
 		opts := analysis.Options{Pair: func(p *pairing.Pair) error {
 			if again && c.has(cmp.Or(p.ReturnSeq, p.EnterSeq)) || !again && o.pairFilter != nil && o.pairFilter.Match(p, env) {
 				c.attempt(p)
@@ -169,6 +170,9 @@ func (o *cutOptions) choose(ctx context.Context, in *input) (*chosen, error) {
 		}
 		if _, err := x.Finish(readErr, nil); err != nil {
 			return nil, err
+		}
+		if procs.more && slices.ContainsFunc(filters, asksForProcesses) {
+			return nil, fmt.Errorf("%s: %s", in.name, tooManyProcesses)
 		}
 		slices.Sort(c.cookies)
 		c.cookies = slices.Compact(c.cookies)

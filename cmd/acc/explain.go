@@ -101,7 +101,7 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, names []
 		return err
 	}
 	defer in.Close()
-	procs, listeners := map[uint32]*format.Process{}, listenerAddrs{}
+	procs, listeners := newProcesses(), listenerAddrs{}
 	p := in.showProgress(errOut, false, out)
 	defer p.stop()
 	x := evidence.Examine(in.Start(), analysis.Options{VerdictOnly: true})
@@ -122,11 +122,7 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, names []
 			}
 			next = b.Events[len(b.Events)-1].Seq + 1
 		}
-		for _, p := range b.Processes {
-			if len(procs) < maxExplained {
-				procs[p.Num] = &p
-			}
-		}
+		procs.add(b)
 		listeners.add(b, seq)
 		if err := x.Add(b, len(in.Skipped())); err != nil {
 			return err
@@ -135,7 +131,7 @@ func runExplain(ctx context.Context, out, errOut io.Writer, seq uint64, names []
 			func(e format.Event, seq uint64) int { return cmp.Compare(e.Seq, seq) })
 		if found {
 			e := &b.Events[i]
-			text = report.Explain(e, procs[e.Proc], listeners[e.Listener], in.Header(), x.Clocks(),
+			text = report.Explain(e, procs.of[e.Proc], listeners[e.Listener], in.Header(), x.Clocks(),
 				o.zone(in.Header().ZoneSec), widthOf(out))
 			p.hide()
 			text = notices(in.Header()) + text

@@ -166,7 +166,7 @@ func (x *exporter) capture(ctx context.Context, in *input) error {
 	if err != nil {
 		return err
 	}
-	procs := processes{}
+	procs := newProcesses()
 	source := &export.Source{File: in.name, Header: in.Start()}
 	opts := analysis.Options{Top: -1}
 	x.listen(&opts, source, shown)
@@ -199,6 +199,7 @@ func (x *exporter) capture(ctx context.Context, in *input) error {
 	if err != nil {
 		return err
 	}
+	result.LimitHit = result.LimitHit || procs.more
 	if source.End = exam.End(); source.End != nil {
 		source.Clock.Add(source.End.Clock)
 	}

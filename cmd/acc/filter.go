@@ -162,20 +162,44 @@ func (in *input) bind(f bound) error {
 }
 
 // processes keeps the records of processes by number, for filters that ask for them.
-type processes map[uint32]*format.Process
+type processes struct {
+	of   map[uint32]*format.Process
+	room format.Room
+	more bool // there were more than it keeps
+}
+
+// maxProcessBytes bounds the records of processes that are kept.
+const maxProcessBytes = 32 << 20
+
+// tooManyProcesses says what follows from that.
+const tooManyProcesses = "a limit on memory was hit: the pods, containers, units and executables of some processes are not known"
+
+func newProcesses() *processes {
+	return &processes{of: map[uint32]*format.Process{}, room: format.Room{Max: maxProcessBytes}}
+}
 
 // add keeps those of a batch.
-func (ps processes) add(b *format.Batch) {
+func (ps *processes) add(b *format.Batch) {
 	for i := range b.Processes {
-		if p := b.Processes[i]; len(ps) < maxExplained {
-			ps[p.Num] = &p
+		p := b.Processes[i]
+		if before := ps.of[p.Num]; before != nil {
+			ps.room.Gives(before)
+			delete(ps.of, p.Num)
+		}
+		if len(ps.of) < maxExplained && ps.room.Takes(&p) {
+			ps.of[p.Num] = &p
+		} else {
+			ps.more = true
 		}
 	}
 }
 
+// asksForProcesses reports whether a filter needs the records of processes.
+func asksForProcesses(f bound) bool { return slices.ContainsFunc(filter.ProcessNames(), f.Uses) }
+
 // environment is what a filter needs beside a value.
-func (ps processes) environment(clocks *format.Clocks, byListener map[listenerKey][]string) *filter.Env {
-	env := &filter.Env{Clocks: clocks, Process: func(num uint32) *format.Process { return ps[num] }}
+func (ps *processes) environment(clocks *format.Clocks, byListener map[listenerKey][]string) *filter.Env {
+	env := &filter.Env{Clocks: clocks, Process: func(num uint32) *format.Process { return ps.of[num] }}
 	if byListener != nil {
 		env.Findings = func(netns uint32, listener uint64) []string { return byListener[listenerKey{netns, listener}] }
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/acc-project/acc/analysis/filter"
@@ -18,6 +17,7 @@ import (
 type eventFilter struct {
 	f        *filter.Filter[format.Event]
 	env      *filter.Env
+	procs    *processes
 	findings map[listenerKey][]string
 	name     string
 	chosen   selected
@@ -45,7 +45,7 @@ func (x *eventFilter) window(in *input, from, until string) (string, string, err
 	if err := in.bind(x.f); err != nil {
 		return "", "", err
 	}
-	in.whole = slices.ContainsFunc(filter.ProcessNames(), x.f.Uses)
+	in.whole = asksForProcesses(x.f)
 	begin, end := x.f.Window()
 	if from == "" && !begin.IsZero() && begin.After(startOf(in.Start())) && !in.whole {
 		from = begin.Format(time.RFC3339Nano)
@@ -61,8 +61,8 @@ func (x *eventFilter) begin(in *input, clocks *format.Clocks) {
 	if x.f == nil {
 		return
 	}
-	procs := processes{}
-	in.each, x.env, x.name = procs.add, procs.environment(clocks, x.findings), in.name
+	x.procs = newProcesses()
+	in.each, x.env, x.name = x.procs.add, x.procs.environment(clocks, x.findings), in.name
 	if in.bytes > 0 && !in.opts.Salvage {
 		if frames, err := format.ReadIndex(in.source, in.bytes); err == nil {
 			for i := range frames {
@@ -87,4 +87,7 @@ func (x *eventFilter) tell(errOut io.Writer, expr string) {
 		share = fmt.Sprintf("%s of %s", humanize.Count(x.chosen.chosen), humanize.Plural(x.all, "event"))
 	}
 	tellSelected(errOut, x.name, expr, share)
+	if x.procs != nil && x.procs.more {
+		fmt.Fprintf(errOut, "acc: %s\n", tooManyProcesses)
+	}
 }

@@ -110,13 +110,19 @@ func TestMuseum(t *testing.T) {
 	bin := buildAcc(t)
 	dir := t.TempDir()
 	commands := [][]string{{"verify"}, {"analyze", "--salvage"}}
+	made := filepath.Join(dir, "made") // what commands write
+	recordsOnly := [][]string{{"replay", "--speed", "max", "--json"}, {"export", "--format", "jsonl", "-o", made}}
 	if figures.Torture() {
+		recordsOnly = append(recordsOnly, [][]string{
+			{"export", "--format", "jsonl", "--salvage", "-f", `exe != "x"`, "-o", made}, {"report", "-o", made}, {"redact", "-o", made},
+			{"cut", "--from", "0s", "-o", made}, {"diff", filepath.Join(dir, "x.acc")}, {"analyze", "-f", `exe != "x"`},
+		}...)
 		commands = append(commands, [][]string{
 			{"verify", "--json"}, {"info"}, {"info", "--json"}, {"analyze"}, {"analyze", "--json", "--top", "0"}, {"analyze", "--salvage", "--pairs", "--json"},
 			{"analyze", "--salvage", "--connections"}, {"analyze", "--salvage", "--timeline"}, {"explain", "1"},
 			{"analyze", "--salvage", "--connections", "-f", `pod == nil or "queue-full" in findings`},
 			{"replay", "--speed", "max", "-f", `ts > 1s and (pid >= 0 or "armed" in mark) or raddr in "::/0"`},
-			{"replay", "--speed", "max"}, {"replay", "--speed", "max", "--json", "--salvage"}, {"repair", "-o", filepath.Join(dir, "repaired.acc")},
+			{"replay", "--speed", "max"}, {"replay", "--speed", "max", "--json", "--salvage"}, {"repair", "-o", made},
 		}...)
 	}
 	exhibits := museum.Exhibits()
@@ -128,13 +134,20 @@ func TestMuseum(t *testing.T) {
 		if !strings.Contains(e.Name, os.Getenv("ACC_EXHIBIT")) {
 			continue
 		}
+		if e.Long && !figures.Torture() {
+			continue
+		}
 		name := filepath.Join(dir, "x.acc")
 		if err := writeExhibit(name, e); err != nil {
 			t.Fatalf("%s: %v", e.Name, err)
 		}
 		before, _ := os.Stat(name)
-		for _, c := range commands {
-			os.Remove(filepath.Join(dir, "repaired.acc"))
+		of := commands
+		if e.Records {
+			of = append(slices.Clone(commands), recordsOnly...)
+		}
+		for _, c := range of {
+			os.Remove(made)
 			stdout, stderr, code, kib := runPeak(t, append([]string{bin}, append(slices.Clone(c), name)...)...)
 			what := strings.ReplaceAll(fmt.Sprintf("%s: acc %s", e.Name, strings.Join(c, " ")), dir+string(filepath.Separator), "")
 			runs++

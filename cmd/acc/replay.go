@@ -221,14 +221,19 @@ type replayer struct {
 	width  int
 	day    *string // that was printed last
 	end    *format.End
-	notes  []format.Mark // that come before the next event
+	notes  []format.Mark // that come before the next event, as many as there is room for
 	line   []byte
 	text   []byte
 
 	number int    // of several captures, from 1; 0: it is the only one
 	label  string // of several, in text
 	widest int    // label
+
+	noteRoom format.Room
 }
+
+// maxNoteBytes bounds the marks that wait for a later event. Beyond it, the first of them is printed before its time.
+const maxNoteBytes = 1 << 20
 
 // open begins to read the capture.
 func (r *replayer) open(ctx context.Context) (err error) {
@@ -287,21 +292,37 @@ func (r *replayer) batch(b *format.Batch) error {
 		e := *b.End
 		r.end = &e
 	}
-	r.notes = append(r.notes, b.Marks...)
+	r.noteRoom.Max = maxNoteBytes
+	for i := range b.Marks {
+		m := b.Marks[i]
+		for !r.noteRoom.Takes(&m) && len(r.notes) > 0 {
+			if err := r.writeNote(); err != nil {
+				return err
+			}
+		}
+		r.notes = append(r.notes, m)
+	}
 	return nil
+}
+
+// writeNote prints the first of the marks.
+func (r *replayer) writeNote() error {
+	r.noteRoom.Gives(&r.notes[0])
+	line := markLine(&r.notes[0], r.source.clocks, r.zone, r.o.json)
+	if r.number > 0 {
+		line = r.labelled(nil, line)
+	}
+	r.notes = r.notes[1:]
+	_, err := r.w.Write(line)
+	return err
 }
 
 // note prints the marks up to a time.
 func (r *replayer) note(upToNS int64) error {
 	for len(r.notes) > 0 && r.notes[0].BootNS <= upToNS {
-		line := markLine(&r.notes[0], r.source.clocks, r.zone, r.o.json)
-		if r.number > 0 {
-			line = r.labelled(nil, line)
-		}
-		if _, err := r.w.Write(line); err != nil {
+		if err := r.writeNote(); err != nil {
 			return err
 		}
-		r.notes = r.notes[1:]
 	}
 	return nil
 }

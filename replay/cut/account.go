@@ -48,6 +48,8 @@ func (c *cutter) end() format.End {
 		end.Detail = "the original stops before its end"
 	case c.in.lossesMore:
 		end.Detail = "the original has more records of losses than can be placed"
+	case c.looks.more:
+		end.Detail = "the original has more records of stacks than can be placed"
 	default:
 		end.Clean = whole.Clean
 		if !whole.Clean {

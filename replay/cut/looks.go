@@ -4,34 +4,56 @@ package cut
 
 import "github.com/acc-project/acc/format"
 
-// maxStacks bounds the stacks and images that are remembered, as the recorder does.
-const maxStacks = 1 << 14
+// Bounds of the stacks and images that are remembered: four times as many as a recorder names.
+const (
+	maxStacks     = 1 << 14
+	maxStackBytes = 64 << 20
+)
 
 // looks is what is known of watches and stacks: a stack can stand long before what refers to it.
 type looks struct {
 	kept        map[uint32]bool // watches that the part has
-	images      map[uint32]format.Image
-	stacks      map[uint32]format.Stack
+	images      map[uint32]*format.Image
+	stacks      map[uint32]*format.Stack
 	wroteImages map[uint32]bool
 	wroteStacks map[uint32]bool
+	room        format.Room
+	more        bool // there were more of them
+}
+
+// keeps reports whether there is room for a stack or an image.
+func keeps[T any](l *looks, num uint32, x *T, of map[uint32]*T) bool {
+	before := of[num]
+	if before != nil {
+		l.room.Gives(before)
+		delete(of, num)
+	}
+	if len(of) < maxStacks && l.room.Takes(x) {
+		return true
+	}
+	l.more = true
+	return false
 }
 
 func newLooks() looks {
-	return looks{kept: map[uint32]bool{}, images: map[uint32]format.Image{}, stacks: map[uint32]format.Stack{},
-		wroteImages: map[uint32]bool{}, wroteStacks: map[uint32]bool{}}
+	return looks{kept: map[uint32]bool{}, images: map[uint32]*format.Image{}, stacks: map[uint32]*format.Stack{},
+		wroteImages: map[uint32]bool{}, wroteStacks: map[uint32]bool{},
+		room: format.Room{Max: maxStackBytes}}
 }
 
 // watches keeps what the recorder saw of threads, where all of it is of the part's time.
 func (c *cutter) watches(b *format.Batch) error {
 	l := &c.looks
-	for _, x := range b.Images {
-		if len(l.images) < maxStacks {
-			l.images[x.Num] = x
+	for i := range b.Images {
+		x := b.Images[i]
+		if keeps(l, x.Num, &x, l.images) {
+			l.images[x.Num] = &x
 		}
 	}
-	for _, x := range b.Stacks {
-		if len(l.stacks) < maxStacks {
-			l.stacks[x.Num] = x
+	for i := range b.Stacks {
+		x := b.Stacks[i]
+		if keeps(l, x.Num, &x, l.stacks) {
+			l.stacks[x.Num] = &x
 		}
 	}
 	for _, x := range b.Watches {
@@ -81,10 +103,10 @@ func (c *cutter) stack(num uint32) error {
 	for _, f := range s.Frames {
 		if x, ok := l.images[f.Image]; ok && !l.wroteImages[f.Image] {
 			l.wroteImages[f.Image] = true
-			if err := c.out.Image(x); err != nil {
+			if err := c.out.Image(*x); err != nil {
 				return err
 			}
 		}
 	}
-	return c.out.Stack(s)
+	return c.out.Stack(*s)
 }

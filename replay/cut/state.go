@@ -89,6 +89,7 @@ func (s *state) begin(x *format.Snapshot) {
 	}
 	for i := range x.Listeners {
 		l := x.Listeners[i]
+		l.Holders = nil // which the lists of the end alone have
 		s.listen(listenerKey{l.NetNS, l.Listener}, &l)
 	}
 	for i := range x.Connections {
@@ -96,7 +97,9 @@ func (s *state) begin(x *format.Snapshot) {
 		local, err1 := netip.ParseAddr(c.LAddr)
 		remote, err2 := netip.ParseAddr(c.RAddr)
 		if err1 == nil && err2 == nil && s.life {
-			s.add(tuple{local, remote, c.NetNS, c.LPort, c.RPort}, &open{Connection: *c})
+			o := &open{Connection: *c}
+			o.Holders = nil
+			s.add(tuple{local, remote, c.NetNS, c.LPort, c.RPort}, o)
 		}
 	}
 	for _, b := range x.Blocked {

@@ -15,8 +15,11 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
-// maxLosses bounds the records of losses, and of counted calls, that are kept.
-const maxLosses = 1 << 17
+// Bounds of the records of losses, and of counted calls, that are kept: how many of each, and the bytes of those calls.
+const (
+	maxLosses       = 1 << 17
+	maxCountedBytes = 48 << 20
+)
 
 // Survey is what a capture says beside its events.
 type Survey struct {
@@ -32,7 +35,8 @@ type Survey struct {
 	losses     []placed[format.Loss]
 	counted    []placed[format.Counted]
 	lossesMore bool // there are more
-	shotFrame  int  // the last frame with a list of what was there when recording began
+	room       format.Room
+	shotFrame  int // the last frame with a list of what was there when recording began
 }
 
 // placed is a record, and the frame that has it.
@@ -85,7 +89,9 @@ func (s *Survey) add(b *format.Batch) {
 		}
 	}
 	for _, l := range b.Counted {
-		if s.lossesMore = s.lossesMore || len(s.counted) == maxLosses; !s.lossesMore {
+		s.room.Max = maxCountedBytes
+		s.lossesMore = s.lossesMore || len(s.counted) == maxLosses || !s.room.Takes(&l)
+		if !s.lossesMore {
 			s.counted = append(s.counted, placed[format.Counted]{l, len(s.Frames) - 1})
 		}
 	}

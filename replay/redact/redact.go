@@ -33,8 +33,13 @@ var AddressModes = []string{Prefix, Opaque, Kinds}
 // KeySize is the length of a key in bytes.
 const KeySize = 32
 
-// maxValues bounds the different values of a capture that are kept in memory.
-const maxValues = 4_000_000
+// Bounds of the different values of a capture that are kept in memory: their number, and of those that are not short
+// the bytes.
+const (
+	maxValues  = 4_000_000
+	shortValue = 64
+	maxLong    = 16 << 20
+)
 
 // Redactor replaces values: the same one by the same one. It is for one goroutine.
 type Redactor struct {

@@ -62,6 +62,7 @@ type tally struct {
 type revealer struct {
 	tallies map[string]*tally
 	values  int
+	long    int // bytes of values beyond the first of each
 	full    bool
 }
 
@@ -78,7 +79,8 @@ func (x *revealer) add(class, value string) {
 	if _, ok := t.seen[value]; ok {
 		return
 	}
-	if x.values++; x.values > maxValues {
+	x.long += max(len(value)-shortValue, 0)
+	if x.values++; x.values > maxValues || x.long > maxLong {
 		x.full = true
 		return
 	}
@@ -193,7 +195,8 @@ func Reveal(src io.Reader) (*Revealed, error) {
 		}
 	}
 	if x.full {
-		return nil, fmt.Errorf("it has more than %d different names and addresses", maxValues)
+		return nil, fmt.Errorf("it has more than %d different names and addresses, or longer ones than acc has memory for",
+			maxValues)
 	}
 	if _, err := io.Copy(io.Discard, counted); err != nil {
 		return nil, fmt.Errorf("read capture: %w", err)
