@@ -199,7 +199,16 @@ func lostWithListener(c *Capture, l *Listener) found {
 			parts[i].effect, parts[i].listener = true, l
 		}
 	}
-	return found{severity: s, weight: q.Lost, evidence: q.LostAt.Samples(), next: next, listener: l, parts: parts,
+	when := Times{}
+	if q.LostAt.Count > 0 {
+		when = Times{q.LostAt.FirstNS, q.LostAt.LastNS}
+	}
+	if len(parts) > 0 && q.LeftNS >= SlowerNS { // that it stopped is not why they waited
+		next = "see why it accepted none of these before it stopped (its log and stack traces, fd-exhausted, acc analyze " +
+			"--pairs); then " + next
+		when.Add(q.SlowAt.FromNS, q.SlowAt.ToNS)
+	}
+	return found{severity: s, weight: q.Lost, evidence: q.LostAt.Samples(), next: next, listener: l, parts: parts, when: when,
 		text: fmt.Sprintf("%s%s: %s %s in the queue when the listener %s%s", l.Label, l.suffix(),
 			say.EndedOf(q.Lost, "client"), were(q.Lost), q.LostCause.StopWords(q.LostBy), became)}
 }

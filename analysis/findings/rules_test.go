@@ -189,6 +189,9 @@ func TestRules(t *testing.T) {
 			want: "notice concurrency-limit (slow-accept)"},
 		{name: "as many as never else, and it waits for a child to end", l: pinned(6, 0, 0, meanwhile.Child),
 			want: "notice concurrency-limit (slow-accept)"},
+		{name: "lost, and not accepted for long before", l: Listener{Queue: &Queue{Lost: 11, LostQuit: 11, Left: 11,
+			LeftLost: 11, LeftNS: 3e9, LostAt: *events(11), SlowAt: Times{1e9, 4e9}}},
+			want: "critical client-lost (slow-accept)", next: "see why it accepted none of these before it stopped"},
 		{name: "a limit of threads that wait for one lock", l: func() Listener {
 			l := pinned(6, 6, 0, meanwhile.Idle)
 			p := &l.Seen.Places[0]

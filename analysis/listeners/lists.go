@@ -20,7 +20,7 @@ func (reg *Registry) Listeners(by Sort, top int) (list []ListenerInfo, others in
 	slices.SortFunc(busiest, func(x, y *listener) int {
 		return cmp.Or(by.listeners(x, y), cmp.Compare(y.accepted, x.accepted),
 			cmp.Compare(y.attempts, x.attempts), x.addr.Compare(y.addr),
-			cmp.Compare(x.key.inode, y.key.inode), cmp.Compare(x.key.netns, y.key.netns))
+			cmp.Compare(x.seenNS, y.seenNS), cmp.Compare(x.key.inode, y.key.inode), cmp.Compare(x.key.netns, y.key.netns))
 	})
 	one = reg.oneAccepts(busiest)
 	busiest, others = first(busiest, top)

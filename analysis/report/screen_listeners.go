@@ -125,15 +125,20 @@ func acceptors(l *listeners.ListenerInfo) string {
 	return by
 }
 
-// space says in which network namespace a listener is where another one has its address in another one.
+// space tells a listener from others at its address: by its network namespace, by its socket.
 func (t *text) space(l *listeners.ListenerInfo) string {
+	netns, socket := "", ""
 	for i := range t.r.Listeners {
-		if o := &t.r.Listeners[i]; (l.LPort != 0 || strings.HasPrefix(l.Addr, "@")) && o.Addr == l.Addr &&
-			o.NetNS != l.NetNS {
-			return fmt.Sprintf(" netns %d", l.NetNS)
+		o := &t.r.Listeners[i]
+		switch {
+		case l.LPort == 0 && !strings.HasPrefix(l.Addr, "@"), o.Addr != l.Addr, o == l:
+		case o.NetNS != l.NetNS:
+			netns = fmt.Sprintf(" netns %d", l.NetNS)
+		case o.Listener != l.Listener && l.Listener != 0:
+			socket = fmt.Sprintf(" socket %d", l.Listener)
 		}
 	}
-	return ""
+	return netns + socket
 }
 
 func joinNumbers(list []uint32) string {
