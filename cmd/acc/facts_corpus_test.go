@@ -185,7 +185,7 @@ func TestFacts(t *testing.T) {
 	read := map[string]map[string]map[string]bool{} // by fact and command, the values
 	only := os.Getenv("ACC_EXHIBIT")
 	for _, x := range corpus(t, testing.Short()) {
-		if !strings.Contains(x.name, only) {
+		if !strings.Contains(x.name, only) || x.name == "kept selected.acc" { // has other words: TestKeptSelection
 			continue
 		}
 		got := readFacts(t, writeFile(t, "x", x.data))

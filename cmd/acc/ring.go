@@ -163,14 +163,15 @@ func (l *ringLimits) says(name string) string {
 	if l.bytes > 0 {
 		kept = append(kept, "at most "+report.Bytes(l.bytes))
 	}
-	text := "flight recorder: keeps " + strings.Join(kept, ", ") + "; SIGUSR2"
+	causes := []string{"SIGUSR2"}
 	if name != "" {
-		text += ", acc ctl dump " + name
+		causes = append(causes, "acc ctl dump "+name)
 	}
 	for _, t := range l.on {
-		text += " or " + t.text
+		causes = append(causes, t.text)
 	}
-	return text + fmt.Sprintf(" dumps, and what follows for %s", l.after)
+	return fmt.Sprintf("flight recorder: keeps %s; a dump saves that and the next %s; causes of dumps: %s",
+		strings.Join(kept, ", "), l.after, strings.Join(causes, ", "))
 }
 
 // flightRecorder dumps the files of a set.
