@@ -183,6 +183,30 @@ static __noinline bool comm_selected(struct task_struct *task)
 	return bpf_map_lookup_elem(&comms, &name);
 }
 
+#ifndef ACC_MODERN
+struct cgroup___before_6_1 {
+	int level;
+	u64 ancestor_ids[];
+} __attribute__((preserve_access_index));
+#endif
+
+/* The id of the current task's cgroup at a depth, 0 if it lies above that. */
+static __always_inline u64 ancestor_at(struct task_struct *task, u32 level)
+{
+#ifndef ACC_MODERN
+	/* Before 5.15 programs of probes may not call the helper. */
+	struct cgroup___before_6_1 *c = (void *)BPF_CORE_READ(task, cgroups, dfl_cgrp);
+	u64 id = 0;
+
+	if (bpf_core_field_exists(c->ancestor_ids)) {
+		if (level <= (u32)BPF_CORE_READ(c, level))
+			bpf_probe_read_kernel(&id, sizeof(id), (void *)c + bpf_core_field_offset(c->ancestor_ids) + 8 * level);
+		return id;
+	}
+#endif
+	return bpf_get_current_ancestor_cgroup_id(level);
+}
+
 static __noinline bool cgroup_selected(struct task_struct *task, bool current)
 {
 	u64 id;
@@ -194,7 +218,7 @@ static __noinline bool cgroup_selected(struct task_struct *task, bool current)
 	for (u32 i = 0; i < 4; i++) {
 		if (!cgroup_levels[i])
 			break;
-		id = bpf_get_current_ancestor_cgroup_id(cgroup_levels[i]);
+		id = ancestor_at(task, cgroup_levels[i]);
 		if (id && bpf_map_lookup_elem(&cgroups, &id))
 			return 1;
 	}
