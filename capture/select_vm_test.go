@@ -136,6 +136,9 @@ func TestSelectServer(t *testing.T) {
 			<-accepted
 			n++
 		}
+		for deadline := time.Now().Add(time.Minute); !allEnded(addr) && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond) // the last packets may be on their way
+		}
 		if word == "fail" {
 			empty, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 			must(err)
@@ -160,6 +163,11 @@ func TestSelectServer(t *testing.T) {
 		do(auto)
 		if path := os.Getenv("ACC_SELECT_SAY"); path != "" {
 			must(os.WriteFile(path, []byte(strconv.Itoa(n)), 0o600))
+			for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+				if _, err := os.Stat(path); err != nil {
+					break // it was read
+				}
+			}
 		}
 		os.Exit(0)
 	}
@@ -167,6 +175,20 @@ func TestSelectServer(t *testing.T) {
 		do(lines.Text())
 	}
 	os.Exit(0)
+}
+
+// allEnded reports whether the kernel has no connection any more at a server's address.
+func allEnded(addr unix.Sockaddr) bool {
+	at := fmt.Sprintf(":%04X", addrPort(addr).Port())
+	for _, path := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		b, _ := os.ReadFile(path)
+		for line := range strings.Lines(string(b)) {
+			if f := strings.Fields(line); len(f) > 3 && strings.HasSuffix(f[1], at) && f[3] != "0A" && f[3] != "06" {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func sockaddrOf(a netip.AddrPort) unix.Sockaddr {
@@ -348,12 +370,12 @@ func TestVMSelectFollow(t *testing.T) {
 				left = other.ask("connect 70") - before
 				for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 					if b, err := os.ReadFile(say); err == nil && len(b) > 0 {
+						accepted, _ = strconv.Atoi(strings.TrimSpace(string(b)))
 						break
 					}
 				}
+				_ = os.Remove(say) // now the command ends, and the recording with it
 			})
-			b, _ := os.ReadFile(say)
-			accepted, _ = strconv.Atoi(strings.TrimSpace(string(b)))
 			checkSelected(t, &r, accepted, left, false)
 		})
 	}
