@@ -219,8 +219,8 @@ func eachNamespace(giveUp func() bool, found func(proc string, ns uint32)) (comp
 }
 
 // readCounters reads the counters of the namespace that a process is in, if that
-// is ns. It tries a few times to do so while no connection is made, and else gives the reading
-// while the fewest were. Inside: the calling thread is in that namespace.
+// is ns. It tries a few times to do so while no connection is made and no queue changes, and else gives the reading
+// while the fewest did. Inside: the calling thread is in that namespace.
 func readCounters(proc string, ns uint32, inside bool) (best format.Counters, ok bool) {
 	if proc == "" {
 		return best, false
@@ -238,8 +238,13 @@ func readCounters(proc string, ns uint32, inside bool) (best format.Counters, ok
 		}
 		c.Values = parseCounters(nil, proc+"/net/snmp", "Tcp")
 		c.Values = parseCounters(c.Values, proc+"/net/netstat", "TcpExt", "MPTcpExt")
-		c.UntilNS = bootNS()
 		moved := c.Values[format.CounterPassiveOpens] - opened
+		if inside && moved == 0 { // a connection that was counted may not have been put into its queue yet
+			again, whole := askQueued(ns)
+			moved = uint64(max(again, c.Queued) - min(again, c.Queued))
+			complete = complete && whole
+		}
+		c.UntilNS = bootNS()
 		if moved < least || best.Values == nil {
 			best, least = c, moved
 			best.QueuedKnown, best.QueuedMoved = complete && moved == 0, uint32(min(moved, math.MaxUint32))
