@@ -213,7 +213,7 @@ func tryObjects(o *Options, types *btf.Cache, mode Mode, want []probe) (*attache
 	for i, object := range objects {
 		a, err := tryObject(o, types, object, mode, want)
 		if err == nil {
-			if release, _ := kernelName(); i > 0 && !olderThan(release, 5, 12) {
+			if release, _ := kernelName(); i > 0 && !olderThan(release, 5, 12) && !errors.Is(errs[0], errNoStorage) {
 				a.note = strings.Trim(a.note+"; "+noteSlower+": "+oneLine(errs[0]), "; ")
 			}
 			return a, nil
@@ -273,6 +273,9 @@ func tellsRequests(kernel *btf.Spec) bool {
 	}
 	return slices.ContainsFunc(s.Members, func(m btf.Member) bool { return m.Name == "req" })
 }
+
+// errNoStorage says that a kernel gives the best programs no memory of a task; there are others for it (AccHash).
+var errNoStorage = errors.New("this kernel gives programs no task storage")
 
 // attachError says that programs could not be attached, which had been loaded.
 type attachError struct{ error }

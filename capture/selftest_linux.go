@@ -89,7 +89,7 @@ func (a *attached) selfTest(asleep *sleeper) error {
 	case enter == nil:
 		return errors.New("the probe on the entry of __sys_accept4 is attached but does not fire")
 	case noAttempt.noAttempt > 0:
-		return errors.New("this kernel gives programs no task storage")
+		return errNoStorage
 	case ret == nil || ret.Hook != uint8(format.HookSysAccept4):
 		return errors.New("the probe on the return of __sys_accept4 is attached but does not fire")
 	case ret.Mark&format.MarkNoFacts != 0 || ret.Facts.Inode == 0:
