@@ -114,8 +114,9 @@ const (
 func New(h *format.Header, o Options) *Analyzer {
 	o.defaults()
 	a := &Analyzer{
-		o: o, header: *h, markRoom: format.Room{Max: maxMarkBytes}, clock: h.Clock, clocks: format.NewClocks(h.Clock), unpaired: map[pairing.Why]uint64{},
-		waits: stats.NewHistogram(3), badWaits: stats.NewHistogram(3),
+		o: o, header: *h, markRoom: format.Room{Max: maxMarkBytes}, clock: h.Clock, clocks: format.NewClocks(h.Clock),
+		unpaired: map[pairing.Why]uint64{},
+		waits:    stats.NewHistogram(3), badWaits: stats.NewHistogram(3),
 		firstNS: math.MaxInt64, lastNS: math.MinInt64, rate: stats.NewSeries(h.Clock.BootNS, int64(time.Second), 4096),
 	}
 	a.check, a.blind = crosscheck.New(h), crosscheck.Blind(h)

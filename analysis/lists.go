@@ -47,7 +47,8 @@ func (a *Analyzer) judge(r *Result) {
 		AtEnd: a.atEnd(), Before: a.header.Before(),
 		Blind:     a.blind || !a.header.Selection.WholeListeners(),
 		Listed:    a.conns.ListedBefore(),
-		ClockFree: a.free || a.header.Clock.Keeping == format.KeepingFree, Complete: r.Complete, Lost: r.Totals.Lost, Shed: a.shed(),
+		ClockFree: a.free || a.header.Clock.Keeping == format.KeepingFree, Complete: r.Complete,
+		Lost: r.Totals.Lost, Shed: a.shed(),
 		EndReason: r.Capture.EndReason, Gap: a.gapMark,
 	}
 	chosen := a.header.Selection != nil && a.header.Selection.Cut

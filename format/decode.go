@@ -72,9 +72,8 @@ func (d *frameDecoder) decode(l *link, frame []byte) error {
 	}
 	b := &d.batch
 	*b = Batch{Processes: b.Processes[:0], Clocks: b.Clocks[:0], Losses: b.Losses[:0], Snapshots: b.Snapshots[:0],
-		Counters: b.Counters[:0], Marks: b.Marks[:0], Counted: b.Counted[:0], Gaps: b.Gaps[:0], Watches: b.Watches[:0], Doings: b.Doings[:0],
-		Images: b.Images[:0], Stacks: b.Stacks[:0],
-		Events: b.Events[:0]}
+		Counters: b.Counters[:0], Marks: b.Marks[:0], Counted: b.Counted[:0], Gaps: b.Gaps[:0],
+		Watches: b.Watches[:0], Doings: b.Doings[:0], Images: b.Images[:0], Stacks: b.Stacks[:0], Events: b.Events[:0]}
 	d.rows, d.left = 0, maxElements
 	n, other := 0, 0
 	for ; len(content) > 0; n++ {

@@ -20,8 +20,8 @@ func (f *Finding) Members() []Finding {
 }
 
 // Alike makes one finding of those, sorted, that have the same id at listeners of one program, and the same
-// next but for the process. The worst one gives the text; each is a part with what it caused. At most keep of them are parts, and three of one
-// process; negative: all.
+// next but for the process. The worst one gives the text; each is a part with what it caused. At most keep of them
+// are parts, and three of one process; negative: all.
 func Alike(list []Finding, keep int) []Finding {
 	type like struct{ id, program, next string }
 	of := map[like][]Finding{}

@@ -47,8 +47,8 @@ func (l *Listener) explain(f *Finding) {
 	top := groups[0]
 	share := min(float64(top.BlameNS)/float64(s.WaitsNS), 1)
 	m := &Meanwhile{Because: share >= 0.5, Share: share}
-	m.Text = l.threads(&top.Place) + " " + wasOrWere(&top.Place) + " " + top.words(l.more(&top.Place)) + ", for " + percent(share) +
-		" of the time that clients waited"
+	m.Text = l.threads(&top.Place) + " " + wasOrWere(&top.Place) + " " + top.words(l.more(&top.Place)) +
+		", for " + percent(share) + " of the time that clients waited"
 	var rest []string
 	for _, p := range groups[1:min(len(groups), 3)] {
 		if part := float64(p.BlameNS) / float64(s.WaitsNS); part >= 0.05 && !p.Did.Holder {

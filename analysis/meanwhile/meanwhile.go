@@ -299,7 +299,8 @@ func (c *Collector) listed(stack []Frame) []Frame {
 // seen sums up the watches of a listener.
 func (c *Collector) seen(at Key, watches []*watch) Seen {
 	s := Seen{NetNS: at.NetNS, Listener: at.Listener, FromNS: watches[0].FromNS, Cut: c.cut, Cannot: []string{},
-		Threads: []format.WatchedThread{}, Rows: []Row{}, Goroutines: []Goroutines{}, Groups: []format.WatchedGroup{}, Peers: []format.SilentPeer{}}
+		Threads: []format.WatchedThread{}, Rows: []Row{}, Goroutines: []Goroutines{},
+		Groups: []format.WatchedGroup{}, Peers: []format.SilentPeer{}}
 	queue := depthsOf(c.waits[at])
 	s.WaitsNS = queue.all()
 	places, blamed := map[Where]*Place{}, int64(0)
