@@ -207,6 +207,12 @@ func TestVMLooks(t *testing.T) {
 		switch c.does {
 		case "stop":
 			<-s.took
+			inAccept := strconv.Itoa(unix.SYS_ACCEPT4) + " "
+			for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+				if strings.HasPrefix(readLine("/proc/"+strconv.Itoa(int(s.tid))+"/syscall"), inAccept) {
+					break // it waits for the next client again
+				}
+			}
 			held = bootNow()
 			_ = s.cmd.Process.Signal(unix.SIGSTOP)
 		case "freeze":
@@ -278,7 +284,7 @@ func TestVMLooks(t *testing.T) {
 				return
 			}
 			if at < 0 || len(a.Meanwhile[at].Places) == 0 {
-				t.Fatalf("nothing was seen: %+v", a.Meanwhile)
+				t.Fatalf("nothing was seen of %d, thread %d: %+v", s.inode, s.tid, a.Meanwhile)
 			}
 			m, truth := a.Meanwhile[at], truths[i]
 			top := m.Places[0]
