@@ -207,14 +207,14 @@ func TestVMLooks(t *testing.T) {
 		switch c.does {
 		case "stop":
 			<-s.took
-			inAccept := strconv.Itoa(unix.SYS_ACCEPT4) + " "
+			_ = s.cmd.Process.Signal(unix.SIGSTOP)
+			stat := "/proc/" + strconv.Itoa(int(s.tid)) + "/stat"
 			for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-				if strings.HasPrefix(readLine("/proc/"+strconv.Itoa(int(s.tid))+"/syscall"), inAccept) {
-					break // it waits for the next client again
+				if strings.Contains(readLine(stat), ") T ") {
+					break // it runs on for some milliseconds, and would take the clients
 				}
 			}
 			held = bootNow()
-			_ = s.cmd.Process.Signal(unix.SIGSTOP)
 		case "freeze":
 			<-s.took
 			held = bootNow()
