@@ -166,7 +166,7 @@ func withNear(err error) error {
 		}
 	}
 	if len(near) == 0 {
-		return &hinted{err, "there is none at all that this user can see"}
+		return &hinted{err, "acc sees none here at all: run it as root and on the host itself, or select by --comm, --pid or --port"}
 	}
 	hint := "the nearest: " + strings.Join(near, ", ")
 	if n := len(unknown.All) - len(near); n > 0 {
