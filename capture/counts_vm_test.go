@@ -92,7 +92,7 @@ func TestVMCounts(t *testing.T) {
 	}
 }
 
-// checkTotals holds the account at the end against the events.
+// checkTotals compares the totals at the end of a recording with the events that it has.
 func checkTotals(t *testing.T, r *recording, lost uint64) {
 	t.Helper()
 	count := map[[2]int]uint64{}

@@ -132,19 +132,22 @@ const readerMemory = 208 << 20
 // need not have an end: more than a frame can have.
 const maxSkip = 64 << 20
 
-// What to do about a file of which nothing can be read.
+// Hints for a file that acc can't read at all.
 const (
 	copyAgain   = "copy it again from the host that was recorded"
-	nothingRead = "its first frame is not whole: nothing of it can be read; " + copyAgain
+	nothingRead = "its first frame is incomplete, so acc can't read any of it: " + copyAgain
 )
 
-// again refuses an input that can be read only once, or has nothing.
+// again refuses an input that is empty or can be read only once.
 func (in *input) again() error {
 	if in.bytes > 0 {
 		return nil
 	}
-	return &hinted{fmt.Errorf("%s: it is empty, or not a file that can be read twice", in.name),
-		"name a file that has a capture; what comes through a pipe must be saved first: cat >incident.acc"}
+	if in.isEmpty() {
+		return &hinted{fmt.Errorf("%s: it is empty", in.name), copyAgain}
+	}
+	return &hinted{fmt.Errorf("%s: it is not a file that can be read twice", in.name),
+		"save what comes through a pipe first: cat >incident.acc"}
 }
 
 // begin reads the header from r, which gives what in.file holds.

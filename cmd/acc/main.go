@@ -199,7 +199,7 @@ func usualHint(err error) string {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return "check the name, and whether its folder is there"
 	case errors.Is(err, fs.ErrPermission):
-		return "run acc as a user who may, like sudo acc …, or name another file"
+		return "run acc with sudo, or name a file that you can read"
 	}
 	return ""
 }
