@@ -62,8 +62,8 @@ type step struct {
 	err   error
 }
 
-// PlaySeveral gives the batches and events of several captures, like [Play]: batch before the events of it, each with the
-// number of its capture. A capture whose reading fails ends there, and the others go on. It gives the errors by
+// PlaySeveral gives the batches and events of several captures, like [Play]: batch before the events of it, each with
+// the number of its capture. A capture whose reading fails ends there, and the others go on. It gives the errors by
 // capture, io.EOF at the end of a whole one; or the error of batch or event, or of the context, which end it.
 func PlaySeveral(ctx context.Context, sources []Source, o PlayOptions, batch func(int, *format.Batch) error,
 	event func(*Moment) error) ([]error, error) {

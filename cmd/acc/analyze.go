@@ -142,7 +142,8 @@ which connections there were at a server on another host that the program waited
 		"15:04:05 (the recorded host's clock), 2026-11-24T15:04:05Z, or 90s (after the start); with "+
 		"--pairs, --connections or --timeline")
 	f.StringVar(&o.until, "until", "", "list those that were there at this `TIME` or earlier; same forms as --from")
-	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto, always or never (auto: on a terminal, unless NO_COLOR is set)")
+	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto, always or never "+
+		"(auto: on a terminal, unless NO_COLOR is set)")
 	filterFlag(cmd, &o.filter, ofPairs, ofConnections)
 	o.zoneOptions.flags(cmd)
 	severities := make([]string, len(findings.Severities))

@@ -36,7 +36,8 @@ func (o *boundOptions) flags(cmd *cobra.Command) {
 		"files of the recording, then ends it; 1GB,end: it ends at once")
 	f.StringVar(&o.cpu, "max-cpu", "", "use at most `PART` of one CPU, like 5%: beyond, acc leaves out the life of "+
 		"connections, then counts failed calls")
-	f.StringVar(&o.memory, "max-memory", "", "use at most this `SIZE` of memory, like 128MB: beyond, acc leaves out the same")
+	f.StringVar(&o.memory, "max-memory", "", "use at most this `SIZE` of memory, like 128MB: beyond, "+
+		"acc leaves out the same")
 	values(cmd, "min-free", "1GB", "10GB", "1GB,end")
 	values(cmd, "max-cpu", "2%", "5%", "20%")
 	values(cmd, "max-memory", "128MB", "256MB")

@@ -73,7 +73,8 @@ func checkName(name string) error {
 	if name == "" || controlName.MatchString(name) {
 		return nil
 	}
-	return &usageError{fmt.Errorf("--name %q is no name: letters, digits, '.', '_' and '-', at most 64", name), "like --name web"}
+	return &usageError{fmt.Errorf("--name %q is no name: letters, digits, '.', '_' and '-', at most 64", name),
+		"like --name web"}
 }
 
 // newControlServer opens the socket of a recording with a name; nobody but this user can connect.

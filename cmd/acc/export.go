@@ -86,7 +86,8 @@ when it is complete. Files of one recording (acc record --rotate-size) are one c
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", "", "write this `FORMAT`: "+strings.Join(export.FormatNames(), ", "))
 	f.StringVarP(&o.output, "output", "o", "-", "the new `FILE`, or folder of parquet; -: standard output")
-	f.StringSliceVar(&o.tables, "table", nil, "`NAME` of the table; parquet takes several: "+strings.Join(export.TableNames, ", "))
+	f.StringSliceVar(&o.tables, "table", nil, "`NAME` of the table; parquet takes several: "+
+		strings.Join(export.TableNames, ", "))
 	f.StringSliceVar(&o.fields, "fields", nil, "only these `COLUMNS`, in this order, like ts,raddr,queue_wait_ns")
 	f.StringVar(&o.from, "from", "", "only what was there at this `TIME` or later: 15:04:05 (the recorded host's "+
 		"clock), 2026-11-24T15:04:05Z, or 90s (after the start)")

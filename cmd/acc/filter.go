@@ -172,7 +172,8 @@ type processes struct {
 const maxProcessBytes = 32 << 20
 
 // tooManyProcesses says what follows from that.
-const tooManyProcesses = "a limit on memory was hit: the pods, containers, units and executables of some processes are not known"
+const tooManyProcesses = "a limit on memory was hit: the pods, containers, units and executables of some processes " +
+	"are not known"
 
 func newProcesses() *processes {
 	return &processes{of: map[uint32]*format.Process{}, room: format.Room{Max: maxProcessBytes}}

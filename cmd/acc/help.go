@@ -317,9 +317,9 @@ var (
 	listed    = regexp.MustCompile(`: [\w-]+(, [\w-]+)*(,? or [\w-]+)?$`)
 )
 
-// shortUsages gives each flag one line of helpWidth columns: of its explanation what comes before a colon, a semicolon or
-// a parenthesis, else before a comma. If that is not enough, if it would take away the list of a flag's values, or if
-// there are fewer columns, the line is folded.
+// shortUsages gives each flag one line of helpWidth columns: of its explanation what comes before a colon, a
+// semicolon or a parenthesis, else before a comma. If that is not enough, if it would take away the list of a
+// flag's values, or if there are fewer columns, the line is folded.
 func shortUsages(usages string, columns int) string {
 	var out []byte
 	for line := range strings.Lines(usages) {

@@ -80,10 +80,11 @@ func (h *hostClocks) order() string {
 	case len(byHost) < 2:
 		return "not known between hosts: one clock alone is known to be synchronised"
 	}
-	text := fmt.Sprintf("known between events of two hosts that are more than %s apart, at worst %s (a clock is read every 10 s)",
-		report.Duration(int64(worst+second)), report.Duration(int64(worst+second+grown)))
+	text := fmt.Sprintf("known between events of two hosts that are more than %s apart, at worst %s "+
+		"(a clock is read every 10 s)", report.Duration(int64(worst+second)), report.Duration(int64(worst+second+grown)))
 	if free > 0 {
-		text += fmt.Sprintf("; not known for %s whose clock is not known to be synchronised", humanize.Plural(uint64(free), "capture"))
+		text += fmt.Sprintf("; not known for %s whose clock is not known to be synchronised",
+			humanize.Plural(uint64(free), "capture"))
 	}
 	return text
 }
@@ -154,8 +155,8 @@ func (c *hostClock) text(zone *time.Location) string {
 	if c.synced {
 		clock = "clock wrong by at most " + report.Duration(int64(c.within))
 	}
-	return fmt.Sprintf("%s  %s, %s%s, %s", fileName(c.name), c.host, c.start.In(zone).Format("2006-01-02 15:04:05 -07:00"), until,
-		clock)
+	return fmt.Sprintf("%s  %s, %s%s, %s", fileName(c.name), c.host,
+		c.start.In(zone).Format("2006-01-02 15:04:05 -07:00"), until, clock)
 }
 
 // printHosts says of captures of several hosts how well their clocks agree.

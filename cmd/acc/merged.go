@@ -31,8 +31,8 @@ func splitSource(name string) (file string, number int) {
 	return name[:i], n
 }
 
-// openNumbered opens a file, or the merged file in which a capture is, and gives the number of that; 0: it was not asked
-// for one.
+// openNumbered opens a file, or the merged file in which a capture is, and gives the number of that; 0: it was not
+// asked for one.
 func openNumbered(name string) (*os.File, int, error) {
 	f, err := os.Open(name)
 	if file, number := splitSource(name); errors.Is(err, fs.ErrNotExist) && number > 0 {

@@ -117,8 +117,8 @@ func (v *viewer) tell(c *conntrack.Connection, r *analysis.Result) {
 		return
 	}
 	from, until := report.BeganNS(c), report.ListedNS(c)
-	t := &told{unit: v.o.source, name: v.o.name, host: v.o.host, c: *c, from: v.clocks.Time(from), until: v.clocks.Time(until),
-		zone: v.zone, slack: slackOf(v.clocks, until), own: v.own, asked: v.asked(c, r)}
+	t := &told{unit: v.o.source, name: v.o.name, host: v.o.host, c: *c, from: v.clocks.Time(from),
+		until: v.clocks.Time(until), zone: v.zone, slack: slackOf(v.clocks, until), own: v.own, asked: v.asked(c, r)}
 	*v.o.told = append(*v.o.told, t)
 }
 

@@ -29,8 +29,8 @@ const maxReplayed = 32
 func (o *replayOptions) replaySeveral(ctx context.Context, out, errOut io.Writer, ins []*input,
 	play replay.PlayOptions) error {
 	if len(ins) > maxReplayed {
-		return &usageError{fmt.Errorf("%d captures are too many to be replayed together: %d are the most", len(ins), maxReplayed),
-			"name fewer; acc export reads any number"}
+		return &usageError{fmt.Errorf("%d captures are too many to be replayed together: %d are the most", len(ins),
+			maxReplayed), "name fewer; acc export reads any number"}
 	}
 	for _, in := range ins {
 		if in.file == os.Stdin {
@@ -118,8 +118,8 @@ func (o *replayOptions) replaySeveral(ctx context.Context, out, errOut io.Writer
 	return nil
 }
 
-// together gives captures that are replayed together one zone, labels of one width, and one meaning of --from and --until:
-// that for the one that began first.
+// together gives captures that are replayed together one zone, labels of one width, and one meaning of --from and
+// --until: that for the one that began first.
 func (o *replayOptions) together(list []*replayer) error {
 	first, zone, widest := list[0], list[0].in.Header().ZoneSec, 0
 	hosts := map[string]int{}
@@ -178,8 +178,8 @@ func sayGaps(errOut io.Writer, list []*replayer) {
 			continue
 		}
 		if before := last[set.ID]; before != nil {
-			fmt.Fprintf(errOut, "acc: the file before number %d of the recording is not here: events between %s and %s are missing\n",
-				set.File, fileName(before.in.name), fileName(r.in.name))
+			fmt.Fprintf(errOut, "acc: the file before number %d of the recording is not here: events between %s and %s "+
+				"are missing\n", set.File, fileName(before.in.name), fileName(r.in.name))
 		}
 		last[set.ID] = r
 	}

@@ -122,8 +122,8 @@ func (r *flightRecorder) keep(d *dump, base string) {
 // errDumps says that a dump is under way.
 var errDumps = errors.New("a dump is under way: what happens goes into it")
 
-// begin begins a dump of what is kept of the time between two ages, from the oldest on if from is 0, and goes on with it until
-// the end if that is 0.
+// begin begins a dump of what is kept of the time between two ages, from the oldest on if from is 0, and goes on
+// with it until the end if that is 0.
 func (r *flightRecorder) begin(why string, from, until time.Duration) (folder string, err error) {
 	r.mu.Lock()
 	if r.dump != nil {

@@ -32,13 +32,14 @@ func (o *ringOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.after, "after", "30s", "a dump also keeps this `TIME` after its cause")
 	f.StringSliceVar(&o.on, "on", nil, "dump at one of these `CAUSES`, like queue-overflow or 'rate x3' "+
 		"(a finding, or a rate: 'errno=EMFILE rate>10/s')")
-	f.StringVar(&o.exec, "exec", "", "run the shell command `CMD` for each complete dump, with its folder as last argument; "+
-		"it has the rights of acc's caller")
+	f.StringVar(&o.exec, "exec", "", "run the shell command `CMD` for each complete dump, with its folder as last "+
+		"argument; it has the rights of acc's caller")
 	f.StringVar(&o.cooldown, "cooldown", "30s", "after a dump, no finding dumps again for this `TIME`")
 	f.IntVar(&o.most, "max-dumps", 20, "findings dump at most `N` times")
 	lists(cmd, "ring", "10m", "1h", "256MB", "1GB")
 	values(cmd, "after", "10s", "30s", "5m")
-	lists(cmd, "on", append(findings.IDs(), "errno=EMFILE rate>10/s\ta rate of errors", "rate x3\tthree times the usual rate")...)
+	lists(cmd, "on", append(findings.IDs(), "errno=EMFILE rate>10/s\ta rate of errors",
+		"rate x3\tthree times the usual rate")...)
 	values(cmd, "exec")
 	values(cmd, "cooldown", "30s", "10m")
 	values(cmd, "max-dumps", "5", "20")

@@ -122,13 +122,15 @@ func (o *selectOptions) selection(command bool) (s capture.Selection, err error)
 // neverFits gives an error for criteria of sockets that none fits.
 func neverFits(s *capture.Selection) error {
 	families := func(of ...format.Family) bool { // all that are selected are of these
-		return len(s.Families) > 0 && !slices.ContainsFunc(s.Families, func(f format.Family) bool { return !slices.Contains(of, f) })
+		return len(s.Families) > 0 && !slices.ContainsFunc(s.Families, func(f format.Family) bool {
+			return !slices.Contains(of, f)
+		})
 	}
 	for i, list := range [][]netip.Prefix{s.Addrs, s.LAddrs, s.RAddrs} {
 		v6 := len(list) > 0 && !slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Addr().Is4() })
 		if len(list) > 0 && families(format.FamilyUnix, format.FamilyVSock) || v6 && families(format.FamilyIPv4) {
-			return &usageError{fmt.Errorf("--%s and --family contradict each other: no socket of that family has such an address",
-				[]string{"addr", "laddr", "raddr"}[i]), "leave out one of them"}
+			return &usageError{fmt.Errorf("--%s and --family contradict each other: no socket of that family has such "+
+				"an address", []string{"addr", "laddr", "raddr"}[i]), "leave out one of them"}
 		}
 	}
 	if len(s.Ports) > 0 && families(format.FamilyUnix) {
@@ -278,7 +280,8 @@ func (o *selectOptions) tasks(s *capture.Selection) error {
 	for _, w := range o.pids {
 		n, err := strconv.ParseUint(w, 10, 31)
 		if err != nil || n == 0 {
-			return &usageError{fmt.Errorf("--pid %q is no process id", w), "like --pid 1234; --comm nginx takes processes by their name"}
+			return &usageError{fmt.Errorf("--pid %q is no process id", w),
+				"like --pid 1234; --comm nginx takes processes by their name"}
 		}
 		if err := capture.FindProcess(uint32(n)); err != nil {
 			return fmt.Errorf("--pid: %w", err)

@@ -153,8 +153,8 @@ func (in *input) join(salvage bool) {
 	in.Capture.Join(next...)
 }
 
-// openUnits opens captures, each with the further files of its recording, and confines the process to what is open then.
-// It reads nothing but the headers of several.
+// openUnits opens captures, each with the further files of its recording, and confines the process to what is open
+// then. It reads nothing but the headers of several.
 func openUnits(names []string) ([]*input, error) {
 	if list := expandFolders(names); len(list) > 1 {
 		names = list
