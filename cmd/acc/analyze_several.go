@@ -60,7 +60,7 @@ func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o an
 		first = false
 		err := errs[i]
 		if err == nil {
-			o.source, o.name = i+1, in.name
+			o.source, o.name = in.number, in.name
 			if o.host = ""; in.peek() != nil {
 				o.host = in.peek().Host
 			}

@@ -47,6 +47,7 @@ type input struct {
 	file              captureFile
 	source            *meteredFile // file, as it is read
 	name              string
+	number            int                     // of those that were opened together, from 1; 0: it was opened alone
 	size              int64                   // of the file, 0 if it is none
 	bytes             int64                   // the same, but 0 of a compressed file, too: a pipe can make wait
 	stored            int64                   // bytes of the encrypted file, if it is one

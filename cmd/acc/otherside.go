@@ -28,7 +28,7 @@ const (
 
 // told is a connection whose story was printed.
 type told struct {
-	unit  int // capture, in the order of the command line
+	unit  int // number of its capture
 	name  string
 	host  string
 	c     conntrack.Connection
@@ -133,11 +133,11 @@ func slackOf(clocks *format.Clocks, ns int64) time.Duration {
 // otherSides finds and prints the other sides of connections, in captures that are opened anew.
 func otherSides(ctx context.Context, out io.Writer, again []*input,
 	stories []*told, width int) error {
-	for i, in := range again {
+	for _, in := range again {
 		if in == nil || len(stories) == 0 {
 			continue
 		}
-		if err := in.searchOther(ctx, i+1, stories); err != nil {
+		if err := in.searchOther(ctx, stories); err != nil {
 			return err
 		}
 	}
@@ -150,7 +150,7 @@ func otherSides(ctx context.Context, out io.Writer, again []*input,
 }
 
 // searchOther reads a capture for the other sides of connections.
-func (in *input) searchOther(ctx context.Context, unit int, stories []*told) error {
+func (in *input) searchOther(ctx context.Context, stories []*told) error {
 	in.opts, in.inside = format.ReaderOptions{Parts: true, Omit: []string{"cgroup"}}, true
 	if err := in.begin(in.source, false); err != nil {
 		return nil // it was said when its own stories were looked for
@@ -159,7 +159,7 @@ func (in *input) searchOther(ctx context.Context, unit int, stories []*told) err
 	opts := analysis.Options{Top: -1}
 	opts.Connection = func(c *conntrack.Connection) error {
 		for _, t := range stories {
-			t.compare(in, unit, c, x.Clocks())
+			t.compare(in, c, x.Clocks())
 		}
 		return nil
 	}
@@ -173,7 +173,7 @@ func (in *input) searchOther(ctx context.Context, unit int, stories []*told) err
 }
 
 // compare looks at whether a connection of a capture is the other side of the told one.
-func (t *told) compare(in *input, unit int, c *conntrack.Connection, clocks *format.Clocks) {
+func (t *told) compare(in *input, c *conntrack.Connection, clocks *format.Clocks) {
 	from, until := clocks.Time(report.BeganNS(c)), clocks.Time(report.ListedNS(c))
 	slack := slackOf(clocks, report.ListedNS(c))
 	clocked := slack >= 0 && t.slack >= 0
@@ -182,7 +182,7 @@ func (t *told) compare(in *input, unit int, c *conntrack.Connection, clocks *for
 		sum = time.Second // by their wall times, which is said
 	}
 	there := func(a, b time.Time) bool { return !until.Add(sum).Before(a) && !from.Add(-sum).After(b) }
-	if unit != t.unit && c.Local == t.c.Local && c.Remote == t.c.Remote && there(t.from, t.until) {
+	if in.number != t.unit && c.Local == t.c.Local && c.Remote == t.c.Remote && there(t.from, t.until) {
 		name := fileName(in.name)
 		if !slices.Contains(t.same, name) {
 			t.same = append(t.same, name)
@@ -191,21 +191,21 @@ func (t *told) compare(in *input, unit int, c *conntrack.Connection, clocks *for
 	local := netip.AddrPortFrom(c.Local.Addr().Unmap(), c.Local.Port())
 	for i := range t.asked {
 		a := &t.asked[i]
-		if local != a.server || !there(a.from, a.until) || local.Addr().IsLoopback() && unit != t.unit {
+		if local != a.server || !there(a.from, a.until) || local.Addr().IsLoopback() && in.number != t.unit {
 			continue
 		}
 		k := slices.IndexFunc(a.found, func(x *answered) bool { return x.name == in.name })
 		if k < 0 {
 			k = len(a.found)
-			a.found = append(a.found, &answered{name: in.name, host: in.Header().Host, self: unit == t.unit,
-				clocked: clocked || unit == t.unit})
+			a.found = append(a.found, &answered{name: in.name, host: in.Header().Host, self: in.number == t.unit,
+				clocked: clocked || in.number == t.unit})
 		}
 		found := a.found[k]
 		found.all++
 		if c.TID != 0 {
 			found.by = fmt.Sprintf("%s[%d]", format.Quote(c.Comm), c.PID)
 		}
-		if unit != t.unit && !t.own[c.Remote.Addr().Unmap()] {
+		if in.number != t.unit && !t.own[c.Remote.Addr().Unmap()] {
 			continue
 		}
 		if found.own++; len(found.first) < maxListed {

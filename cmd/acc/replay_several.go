@@ -45,7 +45,7 @@ func (o *replayOptions) replaySeveral(ctx context.Context, out, errOut io.Writer
 	list := make([]*replayer, len(ins))
 	day := ""
 	for i, in := range ins {
-		list[i] = &replayer{o: *o, in: in, errOut: errOut, day: &day, w: w, width: width, number: i + 1}
+		list[i] = &replayer{o: *o, in: in, errOut: errOut, day: &day, w: w, width: width, number: in.number}
 		in.beside = true
 		if err := list[i].open(ctx); err != nil {
 			return err

@@ -56,7 +56,9 @@ func openFiles(names []string) (ins []*input, errs []error) {
 	}
 	ins, errs = make([]*input, len(names)), make([]error, len(names))
 	for i, name := range names {
-		ins[i], errs[i] = openFile(name)
+		if ins[i], errs[i] = openFile(name); ins[i] != nil {
+			ins[i].number = i + 1
+		}
 		if errors.Is(errs[i], syscall.EMFILE) {
 			errs[i] = &hinted{errs[i], "all files are opened before the first is read: name fewer at a time (xargs " +
 				"-n 100), or raise ulimit -n"}
