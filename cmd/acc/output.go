@@ -109,6 +109,10 @@ func openFolderOf(name string) (root *os.Root, base string, err error) {
 	if root, err = os.OpenRoot(cmp.Or(folder, ".")); err != nil {
 		return nil, "", notCreated(name, err)
 	}
+	if base == "" { // name ends with a slash
+		root.Close()
+		return nil, "", notCreated(name, errNotRegular)
+	}
 	return root, base, nil
 }
 
