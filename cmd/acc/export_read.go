@@ -78,7 +78,7 @@ func (x *exporter) all(ctx context.Context, names []string, ins []*input, errs [
 // file is taken. It says which parts of one capture overlap.
 func dropCopies(ins []*input, errOut io.Writer) {
 	best := map[string]int{}
-	headers := map[int]*format.Header{}
+	headers := make([]*format.Header, len(ins))
 	for i, in := range ins {
 		if in == nil {
 			continue
@@ -102,14 +102,14 @@ func dropCopies(ins []*input, errOut io.Writer) {
 			fileName(ins[keep].name), format.Quote(h.ID))
 		ins[drop].Close()
 		ins[drop] = nil
-		delete(headers, drop)
+		headers[drop] = nil
 	}
 	for i, a := range headers {
-		if len(a.Cuts) == 0 {
+		if a == nil || len(a.Cuts) == 0 {
 			continue
 		}
 		for j, b := range headers {
-			if j == i || j > i && len(b.Cuts) > 0 {
+			if b == nil || j == i || j > i && len(b.Cuts) > 0 {
 				continue
 			}
 			if why := sameEvents(a, b); why != "" {
