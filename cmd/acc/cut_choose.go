@@ -172,7 +172,8 @@ func (o *cutOptions) choose(ctx context.Context, in *input) (*chosen, error) {
 			return nil, err
 		}
 		if procs.more && slices.ContainsFunc(filters, asksForProcesses) {
-			return nil, fmt.Errorf("%s: %s", in.name, tooManyProcesses)
+			return nil, &hinted{fmt.Errorf("%s: %s", in.name, tooManyProcesses),
+				"choose by time, address or port instead: --from, --until, -f 'lport == 80'"}
 		}
 		slices.Sort(c.cookies)
 		c.cookies = slices.Compact(c.cookies)

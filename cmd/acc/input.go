@@ -17,6 +17,9 @@ import (
 	"github.com/acc-project/acc/format"
 )
 
+// readSeveral names the commands that read several captures.
+const readSeveral = "info, verify, analyze, replay and export read several"
+
 // oneCapture wants one argument, a capture file or -.
 func oneCapture(cmd *cobra.Command, args []string) error {
 	switch len(args) {
@@ -25,8 +28,8 @@ func oneCapture(cmd *cobra.Command, args []string) error {
 	case 1:
 		return nil
 	}
-	return usage(cmd, fmt.Errorf("%s reads one capture, not %d: each has a clock and events of its own; analyze, info "+
-		"and verify read several", cmd.Name(), len(args)))
+	return usage(cmd, fmt.Errorf("%s reads one capture, not %d: each has a clock and events of its own; %s", cmd.Name(),
+		len(args), readSeveral))
 }
 
 // someCaptures wants one argument at least, captures or folders.

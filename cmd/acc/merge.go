@@ -145,7 +145,8 @@ func readMerging(ctx context.Context, errOut io.Writer, ins []*input) (list []*m
 		return nil, &hinted{errors.New("there is nothing to merge: all of these are one capture"), "name another one, too"}
 	}
 	if len(list) > format.MaxSources {
-		return nil, fmt.Errorf("%d captures are more than a merged file can have: %d", len(list), format.MaxSources)
+		return nil, &hinted{fmt.Errorf("%d captures are more than a merged file can have: %d", len(list),
+			format.MaxSources), "merge them into several files"}
 	}
 	return list, nil
 }

@@ -110,7 +110,8 @@ func (in *input) mergedVerdict() error {
 	if in.merged == nil || in.merged.Damage == nil {
 		return nil
 	}
-	return &hinted{fmt.Errorf("%s: %w", in.name, in.merged.Damage), "the capture itself was read to its end"}
+	return &hinted{fmt.Errorf("%s: %w", in.name, in.merged.Damage),
+		"the capture itself was read to its end; if another one is missing, copy the merged file again"}
 }
 
 // Verdict is that of the capture, or else what is wrong with the merged file.

@@ -198,7 +198,7 @@ func oneOf(ins []*input) error {
 	return &usageError{
 		fmt.Errorf("this command reads one capture, or files of one recording that follow each other, "+
 			"not %d: each has a clock and events of its own", len(ins)),
-		"name one of them, like " + fileName(ins[0].name) + "; info, verify, analyze, replay and export read several",
+		"name one of them, like " + fileName(ins[0].name) + "; " + readSeveral,
 	}
 }
 
