@@ -50,8 +50,8 @@ func turnedAway(c *Capture, l *Listener) []found {
 		return nil
 	case x.Served+got == 0:
 		return one(Notice, x.Turned, x.TurnedAt.Samples(),
-			"see the server's log: is what it needs behind it (a backend, a database) there? who may connect (an "+
-				"allow-list)?",
+			"see the server's log; check whether its backend or database is up, and whether its allow-list lets these "+
+				"clients in",
 			"%s: %s closed each of %s within %s of its accept, and no byte went in either direction", l.Label, l.By,
 			say.CallsOf(x.Turned, "connection"), humanize.Duration(TurnedNS))
 	}
@@ -75,8 +75,8 @@ func turnedAway(c *Capture, l *Listener) []found {
 func (x *Outcomes) beside(c *Capture, n uint64) (text, next string) {
 	const limits = "memcached -c, nginx worker_connections, sshd MaxStartups, MySQL max_connections, exim " +
 		"smtp_accept_max, vsftpd max_clients"
-	next = "a limit of the server's own, or of who may connect: see its log and its settings (of this kind are " +
-		limits + "), and whether what it needs behind it is there (a proxy's backend); a larger backlog does not help"
+	next = "see the server's log: it has reached a limit in its settings (such as " + limits + "), its allow-list does " +
+		"not let these clients in, or its backend is down; a larger backlog does not help"
 	if !c.Complete || c.Blind { // others are not known
 		return "", next
 	}
@@ -86,9 +86,9 @@ func (x *Outcomes) beside(c *Capture, n uint64) (text, next string) {
 		if x.TurnedAlone >= x.Turned+x.Unread {
 			text = "; no other connection was open here when it closed these"
 		}
-		next = "see the server's log: is what it needs behind it there (a proxy's backend, a database), and who may " +
-			"connect (an allow-list)? a limit of how many at once it can be only if other listeners share that; a larger " +
-			"backlog does not help"
+		next = "see the server's log; check whether its backend or database is up, and whether its allow-list lets " +
+			"these clients in; a limit on connections is the cause only if other listeners share it; a larger backlog " +
+			"does not help"
 	case x.TurnedAlone == 0 && x.TurnedBeside > 0:
 		text = fmt.Sprintf("; each time, %s or more others were open", humanize.Count(x.TurnedBeside))
 	}
@@ -155,7 +155,7 @@ func concurrency(c *Capture, l *Listener) []found {
 		text += "; " + h.words()
 	}
 	list := one(s, x.Slow, inOrder(l.Queue.Worst.List),
-		"a limit of the server's own: raise it (of this kind are haproxy maxconn, gunicorn --workers, Apache "+
+		"the server has reached a limit in its settings: raise it (such as haproxy maxconn, gunicorn --workers, Apache "+
 			"MaxRequestWorkers, php-fpm pm.max_children, socat max-children), "+
 			"or see why a client takes so long (acc analyze --timeline); a larger backlog only makes the queue longer",
 		"%s", text)

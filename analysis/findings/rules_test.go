@@ -203,7 +203,7 @@ func TestRules(t *testing.T) {
 			p := &l.Seen.Places[0]
 			p.Did.Call, p.TIDs = "futex", []uint32{8}
 			return l
-		}(), want: "notice concurrency-limit (slow-accept)", next: "a limit of the server's own"},
+		}(), want: "notice concurrency-limit (slow-accept)", next: "the server has reached a limit in its settings"},
 		{name: "as many as never else, and they had left long before", l: pinned(6, 4, 2, ""),
 			want: "notice slow-accept"},
 		{name: "as many as never else, and the only thread waits for a lock", l: pinned(6, 6, 0, meanwhile.Lock),

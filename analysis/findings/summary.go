@@ -110,7 +110,7 @@ type Crowd struct {
 	Filling        uint64 // of the slow accepts, those that no end came before: the server was not full yet
 	// of the slow accepts, those after an end that followed on the client's: within SlowNS, or later
 	LeftSoon, LeftLate uint64
-	ClosedFirst        uint64 // of the slow accepts, those after an end of which the server's close came first
+	ClosedFirst        uint64 // slow accepts after an end where the server closed before the client
 	Held               Held
 }
 
@@ -158,7 +158,8 @@ type Outcomes struct {
 	TurnedAt stats.Mark // their ends
 	Unread   uint64     // the same, but something went to the client
 	UnreadAt stats.Mark
-	// of both, those that ended when no other connection of the listener was open, and how many were, at least
+	// of both, how many ended while no other connection of the listener was open; and the fewest others that were open
+	// when one ended
 	TurnedAlone, TurnedBeside uint64
 	Unanswered                uint64          // the client had sent something, and left before a byte came back
 	Waited                    stats.Histogram // from accept to that

@@ -52,7 +52,7 @@ type Verdicts struct {
 	MissedIn     bool // the kernel missed entries
 	MissedOut    bool // and returns
 	Losses       *Losses
-	Unplaced     bool // returns were lost of which no record says when
+	Unplaced     bool // returns were lost, and no record says when
 	EndNS        int64
 	Blocked      map[uint32]int32                     // descriptor by thread, of those in accept at the end
 	BlockedKnown bool                                 // blocked is all of them
