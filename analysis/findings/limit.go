@@ -80,10 +80,11 @@ func (x *Outcomes) beside(c *Capture, n uint64) (text, next string) {
 	if !c.Complete || c.Blind { // others are not known
 		return "", next
 	}
+	alone := x.TurnedAlone - min(x.TurnedAlone, x.Turned+x.Unread-n) // of the n, at least
 	switch {
-	case 2*x.TurnedAlone >= n && c.Listed:
+	case 2*alone >= n && c.Listed:
 		text = "; no other connection was open here when it closed most of these"
-		if x.TurnedAlone >= x.Turned+x.Unread {
+		if alone == n {
 			text = "; no other connection was open here when it closed these"
 		}
 		next = "see the server's log; check whether its backend or database is up, and whether its allow-list lets " +

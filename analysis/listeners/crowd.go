@@ -3,7 +3,6 @@ package listeners
 // This file follows how many connections of a listener are open, and how slow accepts follow the ends of others.
 
 import (
-	"math"
 	"slices"
 
 	"github.com/acc-project/acc/analysis/conntrack"
@@ -46,7 +45,8 @@ type crowd struct {
 	gaps      stats.Histogram  // between those ends and accepts
 	counts    map[int64]uint64 // slow accepts, by how many connections were open then
 	held      findings.Held    // the connection that was open for longest
-	beside    map[int64]uint64 // connections turned away, by how many others were open when the server closed them
+	beside    int64            // the fewest others that were open when the server turned a client away
+	turned    uint64           // clients that it turned away while so few were; 0: none
 }
 
 // moment is an accept, or the server's close of a connection.
@@ -143,11 +143,11 @@ func (x *crowd) settleNext() {
 		x.open--
 		x.low = min(x.low, x.open)
 		if m.turned {
-			if x.beside == nil {
-				x.beside = map[int64]uint64{}
+			if x.turned == 0 || x.open < x.beside {
+				x.beside, x.turned = x.open, 0
 			}
-			if _, ok := x.beside[x.open]; ok || len(x.beside) < maxCrowds {
-				x.beside[x.open]++
+			if x.open == x.beside {
+				x.turned++
 			}
 		}
 		if len(x.ends) == maxEnds {
@@ -258,15 +258,11 @@ func (x *crowd) settle() {
 
 // tellBeside says how many other connections were open when the server turned clients away.
 func (x *crowd) tellBeside(o *findings.Outcomes) {
-	if len(x.beside) == 0 {
+	if x.turned == 0 {
 		return
 	}
-	o.TurnedAlone, o.TurnedBeside = 0, math.MaxUint64
-	for open, n := range x.beside {
-		if open -= x.low; open == 0 {
-			o.TurnedAlone = n
-		}
-		o.TurnedBeside = min(o.TurnedBeside, uint64(open))
+	if o.TurnedBeside = uint64(x.beside - x.low); o.TurnedBeside == 0 {
+		o.TurnedAlone = x.turned
 	}
 }
 
