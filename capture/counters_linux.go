@@ -220,7 +220,8 @@ func eachNamespace(giveUp func() bool, found func(proc string, ns uint32)) (comp
 
 // readCounters reads the counters of the namespace that a process is in, if that
 // is ns. It tries a few times to do so while no connection is made and no queue changes, and else gives the reading
-// while the fewest did. Inside: the calling thread is in that namespace.
+// while the fewest did. Whether a queue changed is seen where the kernel can be asked: /proc/net/tcp takes long. Inside:
+// the calling thread is in that namespace.
 func readCounters(proc string, ns uint32, inside bool) (best format.Counters, ok bool) {
 	if proc == "" {
 		return best, false
@@ -229,20 +230,21 @@ func readCounters(proc string, ns uint32, inside bool) (best format.Counters, ok
 	for range 5 {
 		opened := parseCounters(nil, proc+"/net/snmp", "Tcp")[format.CounterPassiveOpens]
 		c := format.Counters{NetNS: ns, BootNS: bootNS()}
-		complete := false
+		asked := false
 		if inside {
-			c.Queued, complete = askQueued(ns)
+			c.Queued, asked = askQueued(ns)
 		}
-		if !complete {
+		complete := asked
+		if !asked {
 			c.Queued, complete = queued(proc)
 		}
 		c.Values = parseCounters(nil, proc+"/net/snmp", "Tcp")
 		c.Values = parseCounters(c.Values, proc+"/net/netstat", "TcpExt", "MPTcpExt")
 		moved := c.Values[format.CounterPassiveOpens] - opened
-		if inside && moved == 0 { // a connection that was counted may not have been put into its queue yet
-			again, whole := askQueued(ns)
+		if asked && moved == 0 { // a connection that was counted may not have been put into its queue yet
+			var again uint32
+			again, complete = askQueued(ns)
 			moved = uint64(max(again, c.Queued) - min(again, c.Queued))
-			complete = complete && whole
 		}
 		c.UntilNS = bootNS()
 		if moved < least || best.Values == nil {
