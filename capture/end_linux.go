@@ -52,7 +52,6 @@ func (s *session) close(why, detail string) error {
 	}
 	s.witness.watch.close()
 	s.watcher.tracers.close()
-	s.renewer.close()
 	time.Sleep(lastCalls)
 	s.queues.close()
 	if err := s.watcher.ending(); err != nil {

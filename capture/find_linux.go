@@ -79,10 +79,11 @@ func FindNetNS(word string) (uint32, error) {
 // cgroupRoot is where the hierarchy of version 2 is mounted, "" nowhere.
 func cgroupRoot() string { return mountPoint("cgroup2") }
 
-// cgroupID is the id of the cgroup at a path of the hierarchy: the inode number of its directory.
-func cgroupID(path string) (uint64, error) {
+// cgroupID is the id of the cgroup at a path of the hierarchy, which is mounted at root: the inode number of its
+// directory.
+func cgroupID(root, path string) (uint64, error) {
 	var st unix.Stat_t
-	if err := unix.Stat(filepath.Join(cgroupRoot(), path), &st); err != nil {
+	if err := unix.Stat(filepath.Join(root, path), &st); err != nil {
 		return 0, err
 	}
 	return st.Ino, nil
@@ -105,7 +106,8 @@ func cgroupPaths() (list []string) {
 
 // FindCgroups gives the cgroups of a thing of a kind; an *UnknownError if there is none.
 func FindCgroups(kind, name string) ([]Cgroup, error) {
-	if cgroupRoot() == "" {
+	root := cgroupRoot()
+	if root == "" {
 		return nil, fmt.Errorf("this host has no cgroups of version 2 mounted, which --%s needs", kind)
 	}
 	if ns := namespace("/proc/self/ns/cgroup"); ns != 0 && ns != initialCgroupNS {
@@ -115,7 +117,7 @@ func FindCgroups(kind, name string) ([]Cgroup, error) {
 	paths := cgroupsBy(kind)[name]
 	if kind == KindCgroup {
 		if paths == nil {
-			paths = findCgroup(name)
+			paths = findCgroup(root, name)
 		}
 	} else if paths == nil {
 		var err error
@@ -125,7 +127,7 @@ func FindCgroups(kind, name string) ([]Cgroup, error) {
 	}
 	var list []Cgroup
 	for _, p := range paths {
-		id, err := cgroupID(p)
+		id, err := cgroupID(root, p)
 		if err != nil {
 			continue // it has gone meanwhile
 		}
@@ -138,17 +140,17 @@ func FindCgroups(kind, name string) ([]Cgroup, error) {
 }
 
 // findCgroup finds one by its id, or by its directory.
-func findCgroup(name string) []string {
+func findCgroup(root, name string) []string {
 	if id, err := strconv.ParseUint(name, 10, 64); err == nil {
 		for _, p := range cgroupPaths() {
-			if has, err := cgroupID(p); err == nil && has == id {
+			if has, err := cgroupID(root, p); err == nil && has == id {
 				return []string{p}
 			}
 		}
 		return nil
 	}
-	path := filepath.Clean("/" + strings.TrimPrefix(name, cgroupRoot()))
-	if _, err := cgroupID(path); err != nil || path == "/" {
+	path := filepath.Clean("/" + strings.TrimPrefix(name, root))
+	if _, err := cgroupID(root, path); err != nil || path == "/" {
 		return nil
 	}
 	return []string{path}

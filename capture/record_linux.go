@@ -68,6 +68,8 @@ func Record(ctx context.Context, w io.Writer, o Options) (Result, error) {
 	}
 	defer s.calls.close()
 	defer s.queues.close()
+	s.renewer = a.watchCgroups(&o.Select)
+	defer s.renewer.close()
 	err = s.run(ctx)
 	r.Mode, r.End, r.CommandExit, r.Kept = a.mode, s.end, s.commandExit, s.kept
 	r.Elapsed, r.Bytes, r.Files, r.Last = time.Since(s.started), s.bytes(), 1, w
@@ -210,7 +212,6 @@ func newSession(ctx context.Context, w io.Writer, o *Options, a *attached, space
 	if s.watcher, err = newWatcher(a, o, blocked); err != nil { // from now on, calls are noted there
 		return nil, err
 	}
-	s.renewer = a.watchCgroups(&o.Select)
 	if a.mode == ModeFentry {
 		s.watcher.tracers = watchTracers(a.waitedIn, func() { _ = s.ring.Flush() })
 	}

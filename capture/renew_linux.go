@@ -24,10 +24,11 @@ type renewer struct {
 
 	mu      sync.Mutex
 	cgroups []Cgroup
+	closed  bool // the programs' maps may be gone
 }
 
-// watchCgroups begins to look for selected cgroups that are made anew: when a directory is made beside one. nil: none are
-// selected.
+// watchCgroups begins to look for selected cgroups that are made anew: when a directory is made beside one. nil: none
+// are selected.
 func (a *attached) watchCgroups(s *Selection) *renewer {
 	if len(s.Cgroups) == 0 {
 		return nil
@@ -60,31 +61,40 @@ func (a *attached) watchCgroups(s *Selection) *renewer {
 func (r *renewer) look() []Cgroup {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	renewed := false
+	var renewed []Cgroup
 	for i := range r.cgroups {
 		c := &r.cgroups[i]
-		var st unix.Stat_t
-		if err := unix.Stat(filepath.Join(r.root, c.Path), &st); err != nil || st.Ino == c.ID {
+		id, err := cgroupID(r.root, c.Path)
+		if err != nil || id == c.ID || r.closed {
 			continue
 		}
-		if r.a.collection.Maps["cgroups"].Update(st.Ino, uint8(1), ebpf.UpdateAny) == nil {
-			c.ID, renewed = st.Ino, true
+		selected := r.a.collection.Maps["cgroups"]
+		_ = selected.Delete(c.ID) // else a unit that crashes all the time would fill the map; nobody is in that cgroup
+		if selected.Update(id, uint8(1), ebpf.UpdateAny) == nil {
+			c.ID = id
+			renewed = append(renewed, *c)
 		}
 	}
-	now := slices.Clone(r.cgroups)
-	if !renewed {
-		return now
+	if len(renewed) > 0 {
+		anew := r.selection // the sockets of others are known, and would take the place of listeners
+		anew.Cgroups = renewed
+		sockets, _ := r.a.selectedSockets(&anew)
+		for inode := range sockets {
+			_ = r.a.collection.Maps["chosen"].Update(inode, uint8(1), ebpf.UpdateAny)
+		}
 	}
-	sockets, _ := r.a.selectedSockets(&r.selection)
-	for inode := range sockets {
-		_ = r.a.collection.Maps["chosen"].Update(inode, uint8(1), ebpf.UpdateAny)
-	}
-	return now
+	return slices.Clone(r.cgroups)
 }
 
-// close ends it; a nil one, too.
+// close ends it: the programs' maps are not used any more. A nil one, too.
 func (r *renewer) close() {
-	if r != nil && r.changes != nil {
+	if r == nil {
+		return
+	}
+	if r.changes != nil {
 		r.changes.Close()
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
 }
