@@ -220,8 +220,8 @@ func eachNamespace(giveUp func() bool, found func(proc string, ns uint32)) (comp
 
 // readCounters reads the counters of the namespace that a process is in, if that
 // is ns. It tries a few times to do so while no connection is made and no queue changes, and else gives the reading
-// while the fewest did. Whether a queue changed is seen where the kernel can be asked: /proc/net/tcp takes long. Inside:
-// the calling thread is in that namespace.
+// while the fewest did. Whether a queue changed is seen where the kernel can be asked: /proc/net/tcp takes long.
+// Inside: the calling thread is in that namespace.
 func readCounters(proc string, ns uint32, inside bool) (best format.Counters, ok bool) {
 	if proc == "" {
 		return best, false

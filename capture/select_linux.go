@@ -345,7 +345,8 @@ func v2Cgroup(b []byte) (string, bool) {
 	return "", false
 }
 
-// selectedSockets are the sockets, by inode number, of processes that the criteria of tasks fit now, and these processes.
+// selectedSockets are the sockets, by inode number, of processes that the criteria of tasks fit now, and these
+// processes.
 func (a *attached) selectedSockets(s *Selection) (sockets map[uint64]bool, processes map[uint32]bool) {
 	sockets, processes = map[uint64]bool{}, map[uint32]bool{}
 	eachProcess(func(pid uint32) {

@@ -208,7 +208,8 @@ func lostWithListener(c *Capture, l *Listener) found {
 			"--pairs); then " + next
 		when.Add(q.SlowAt.FromNS, q.SlowAt.ToNS)
 	}
-	return found{severity: s, weight: q.Lost, evidence: q.LostAt.Samples(), next: next, listener: l, parts: parts, when: when,
+	return found{severity: s, weight: q.Lost, evidence: q.LostAt.Samples(), next: next, listener: l, parts: parts,
+		when: when,
 		text: fmt.Sprintf("%s%s: %s %s in the queue when the listener %s%s", l.Label, l.suffix(),
 			say.EndedOf(q.Lost, "client"), were(q.Lost), q.LostCause.StopWords(q.LostBy), became)}
 }

@@ -183,7 +183,8 @@ func (x *Crowd) followed(say stats.Figures) (open int64, proof string) {
 func (x *Crowd) pinned(l *Listener) (open int64, proof string) {
 	full := x.Slow - x.Filling
 	if x.IdleNS < SlowNS || 5*x.PeakNS < 4*x.IdleNS || full < 3 || 5*x.LeftLate > full ||
-		x.Peak > 1 && !x.oneEach(l, full) && (l.busy() || 5*x.LeftSoon < 4*full && !l.seen(meanwhile.NotAsked, meanwhile.Child)) {
+		x.Peak > 1 && !x.oneEach(l, full) &&
+			(l.busy() || 5*x.LeftSoon < 4*full && !l.seen(meanwhile.NotAsked, meanwhile.Child)) {
 		return 0, ""
 	}
 	were, share := "were", float64(x.PeakNS)/float64(x.IdleNS)

@@ -77,8 +77,8 @@ func (l *Listener) explain(f *Finding) {
 }
 
 // behindOneLock is what to do where several threads that serve a client each wait: one alone may wait for the limit.
-const behindOneLock = "see what these threads wait for while they serve their clients, a lock or one another (gdb -p PID, " +
-	"py-spy dump, jstack): if it is one lock, more threads would only wait there, too, and so would a longer queue"
+const behindOneLock = "see what these threads wait for while they serve their clients, a lock or one another (gdb -p " +
+	"PID, py-spy dump, jstack): if it is one lock, more threads would only wait there, too, and so would a longer queue"
 
 // wait is what threads did at several places of their program together: as that of the most blamed one.
 type wait struct {

@@ -183,7 +183,8 @@ func (c *Collector) add(s *Seen, w *watch) {
 		}
 		x := &s.Groups[i]
 		x.Throttled, x.ThrottledNS = x.Throttled+g.Throttled, x.ThrottledNS+g.ThrottledNS
-		x.CPUWaitNS, x.MemoryWaitNS, x.IOWaitNS = x.CPUWaitNS+g.CPUWaitNS, x.MemoryWaitNS+g.MemoryWaitNS, x.IOWaitNS+g.IOWaitNS
+		x.CPUWaitNS, x.MemoryWaitNS = x.CPUWaitNS+g.CPUWaitNS, x.MemoryWaitNS+g.MemoryWaitNS
+		x.IOWaitNS += g.IOWaitNS
 	}
 	for _, p := range w.Peers {
 		i := slices.IndexFunc(s.Peers, func(q format.SilentPeer) bool {

@@ -47,12 +47,16 @@ func run(paths []string) error {
 	fmt.Fprintf(w, `# Real servers
 
 Written by %[1]smake test-servers%[1]s (Linux %[2]s, in an emulated machine). Each row is a test: it starts a server of Debian,
-records, loads it, asks the server itself what it counted, and compares that with %[1]sacc analyze --json%[1]s. Unless a row
-says that the test failed, both agreed, acc's connections were as many as the kernel's PassiveOpens, and the capture was complete. What the
-findings mean, [FINDINGS.md](FINDINGS.md) says. haproxy is not here: it needs cmpxchg16b, which this machine lacks.
+records, loads it, asks the server itself what it counted, and compares that with %[1]sacc analyze --json%[1]s.
+Unless a row says that the test failed, both agreed, acc's connections were as many as the kernel's PassiveOpens, and
+the capture was complete. What the findings mean, [FINDINGS.md](FINDINGS.md) says. haproxy is not here: it needs
+cmpxchg16b, which this machine lacks.
 `, "`", strings.Join(kernels, ", "))
-	section(w, rows, "healthy", "Healthy", "Debian's own configuration, ordinary load: no finding is above notice. The machine is slow, so that a wait of 100 ms can be its own.\nIf a sleeper in it woke up 50 ms too late or more, it stood still: then a row with a finding is tried again, at most six times in all.")
-	section(w, rows, "in trouble", "In trouble", "The trouble that such a server has when a limit is reached, or when it stops: the finding, and its number.")
+	section(w, rows, "healthy", "Healthy", `Debian's own configuration, ordinary load: no finding is above notice.
+The machine is slow, so that a wait of 100 ms can be its own. If a sleeper in it woke up 50 ms too late or more, it
+stood still: then a row with a finding is tried again, at most six times in all.`)
+	section(w, rows, "in trouble", "In trouble",
+		"The trouble that such a server has when a limit is reached, or when it stops: the finding, and its number.")
 	return w.Flush()
 }
 
