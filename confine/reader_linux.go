@@ -37,13 +37,9 @@ func Exporter(folder string) {
 // kernel or a container that allows neither is no error: the reader is safe without, this
 // is the second wall.
 //
-// A command that removes its output when it fails keeps the right to remove. One that goes on to read files of some
-// folders, or single files, names them; without Landlock it keeps the right to read any.
-func Reader(removes bool, readable ...string) {
-	var kept landlock.AccessFSSet
-	if removes {
-		kept = ll.AccessFSRemoveFile
-	}
+// A command that goes on to read files of some folders, or single files, names them; without Landlock it keeps the
+// right to read any. One that has an output uses [Exporter].
+func Reader(readable ...string) {
 	var rules []landlock.Rule
 	for _, path := range readable {
 		if st, err := os.Stat(path); err == nil && st.IsDir() {
@@ -52,8 +48,8 @@ func Reader(removes bool, readable ...string) {
 			rules = append(rules, landlock.ROFiles(path))
 		}
 	}
-	restrictFiles(kept, rules...)
-	_ = forbidForReader(removes, len(readable) > 0)
+	restrictFiles(0, rules...)
+	_ = forbidForReader(len(readable) > 0)
 }
 
 // restrictFiles denies every access to files that this kernel's Landlock knows but for what is kept, and
@@ -70,11 +66,9 @@ var readerForbidden = []uint32{
 	unix.SYS_ACCEPT4,
 }
 
-func forbidForReader(removes, opens bool) error {
+func forbidForReader(opens bool) error {
 	f := newFilter()
-	if !removes {
-		f.forbid(unix.SYS_UNLINKAT)
-	}
+	f.forbid(unix.SYS_UNLINKAT)
 	for _, call := range readerForbidden {
 		if call != unix.SYS_OPENAT || !opens {
 			f.forbid(call)

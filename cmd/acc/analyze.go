@@ -268,7 +268,7 @@ func analyzeInput(ctx context.Context, out, errOut io.Writer, in *input, o analy
 	name := in.name
 	// which nothing here looks at
 	in.opts, in.inside = format.ReaderOptions{Salvage: o.salvage, Parts: true, Omit: []string{"cgroup"}}, true
-	confineReader(false, o.readable()...)
+	confineReader(o.readable()...)
 	filters := o.bounds()
 	var byListener map[listenerKey][]string
 	if slices.ContainsFunc(filters, func(f bound) bool { return f.Uses(filter.FindingsName) }) {

@@ -26,7 +26,7 @@ func analyzeAll(ctx context.Context, out, errOut io.Writer, names []string, o an
 		again, _ = openFiles(names)
 		defer closeAll(again)
 	}
-	confineReader(false, o.readable()...)
+	confineReader(o.readable()...)
 	joinSets(ins)
 	joinSets(again)
 	units := 0

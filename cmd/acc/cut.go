@@ -271,7 +271,7 @@ func runCut(ctx context.Context, errOut io.Writer, names []string, o cutOptions)
 	if err != nil {
 		return err
 	}
-	var out *output
+	var out *target
 	in, err := openWholes(names, func() (err error) {
 		for _, name := range expandFolders(names) {
 			if in, err := openFile(name); err == nil {
@@ -281,9 +281,9 @@ func runCut(ctx context.Context, errOut io.Writer, names []string, o cutOptions)
 				}
 			}
 		}
-		if out, err = createOutput(o.output, o.force, nil); err == nil {
+		if out, err = newBinaryTarget("capture", o.output, o.force); err == nil {
 			writing.Store(true)
-			confineReader(true)
+			confineExport("")
 		}
 		return err
 	})
@@ -294,15 +294,15 @@ func runCut(ctx context.Context, errOut io.Writer, names []string, o cutOptions)
 		return err
 	}
 	defer in.Close()
+	defer out.discard()
 	p := in.showProgress(errOut, false, errOut)
 	defer p.stop()
-	note, end, s, err := o.write(ctx, through(encrypt, out.file), in)
+	note, end, s, err := o.write(ctx, through(encrypt, out), in)
 	p.stop()
 	if err != nil {
-		out.discard()
 		return err
 	}
-	if err := out.close(); err != nil {
+	if err := out.commit(); err != nil {
 		return err
 	}
 	o.say(errOut, in, out, note, end, s)
@@ -349,7 +349,7 @@ func (o *cutOptions) write(ctx context.Context, w io.Writer, in *input) (*format
 }
 
 // say says what was written.
-func (o *cutOptions) say(errOut io.Writer, in *input, out *output, note *format.Cut, end *format.End, s *cut.Survey) {
+func (o *cutOptions) say(errOut io.Writer, in *input, out *target, note *format.Cut, end *format.End, s *cut.Survey) {
 	q := fileName
 	fmt.Fprintf(errOut, "acc: %s has %s of %s of %s\n", q(out.name), humanize.Count(end.Events),
 		humanize.Plural(note.Events, "event"), q(in.name))

@@ -96,7 +96,7 @@ func runDiff(ctx context.Context, out, errOut io.Writer, names []string, o diffO
 		}
 		defer ins[i].Close()
 	}
-	confineReader(false)
+	confineReader()
 	profiles := make([]*compare.Profile, 2)
 	var verdict error
 	for i, in := range ins {

@@ -231,7 +231,11 @@ func runExport(ctx context.Context, out, errOut io.Writer, names []string, o exp
 		_ = sink.Close() // what was written is no use, or flushed where it goes on
 		return err
 	}
-	if err := errors.Join(sink.Close(), to.commit()); err != nil {
+	err = sink.Close()
+	if err == nil {
+		err = to.commit()
+	}
+	if err != nil {
 		return writeFailed(to.name, err)
 	}
 	x.conclude()

@@ -23,18 +23,11 @@ func exportOf(t *testing.T, args ...string) []byte {
 	cmd.SetArgs(append([]string{"export"}, args...))
 	cmd.SetOut(&out)
 	cmd.SetErr(&errOut)
-	confineBoth(t)
+	unconfined(t)
 	if code := exitCode(cmd.ExecuteContext(t.Context()), &errOut); code != exitOK {
 		t.Fatalf("acc export %q: exit code %d: %s", args, code, errOut.String())
 	}
 	return out.Bytes()
-}
-
-// confineBoth keeps this process as it is.
-func confineBoth(t *testing.T) {
-	reader, exporter := confineReader, confineExport
-	confineReader, confineExport = func(bool, ...string) {}, func(string) {}
-	t.Cleanup(func() { confineReader, confineExport = reader, exporter })
 }
 
 // named is a capture of accepts by threads of these names.
@@ -95,7 +88,7 @@ func TestExportReadBack(t *testing.T) {
 		cmd.SetArgs([]string{"analyze", view, "--json", file})
 		cmd.SetOut(&want)
 		cmd.SetErr(&bytes.Buffer{})
-		confineBoth(t)
+		unconfined(t)
 		if err := cmd.Execute(); err != nil {
 			t.Fatal(err)
 		}

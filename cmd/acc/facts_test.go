@@ -36,10 +36,10 @@ func runHere(t *testing.T, args ...string) ran {
 }
 
 // unconfined lets commands run in the process of a test.
-func unconfined(t *testing.T) {
-	confined, small := confineReader, smallCapture
-	confineReader = func(bool, ...string) {}
-	t.Cleanup(func() { confineReader, smallCapture = confined, small })
+func unconfined(t testing.TB) {
+	reader, exporter, small := confineReader, confineExport, smallCapture
+	confineReader, confineExport = func(...string) {}, func(string) {}
+	t.Cleanup(func() { confineReader, confineExport, smallCapture = reader, exporter, small })
 	t.Setenv("GOMEMLIMIT", "2GiB") // which keeps commands from setting it
 }
 

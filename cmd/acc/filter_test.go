@@ -160,9 +160,7 @@ func BenchmarkFiltered(b *testing.B) {
 	if file == "" {
 		b.Skip("ACC_BENCH_FILE names no capture")
 	}
-	confine := confineReader
-	confineReader = func(bool, ...string) {}
-	b.Cleanup(func() { confineReader = confine })
+	unconfined(b)
 	const all = `lport >= 0 and (raddr in "0.0.0.0/0" or raddr in "::/0" or raddr == nil) and comm != "x"`
 	for _, args := range [][]string{{"analyze", "--connections", "--json"}, {"analyze", "--pairs", "--json"}, {"replay", "--speed", "max", "--json"}} {
 		for _, expr := range []string{"", all} {

@@ -48,7 +48,7 @@ say which of them are here, and whether each follows the one before it.`,
 			args = expandFolders(args)
 			worst := exitOK
 			ins, errs := openFiles(args)
-			confineReader(false)
+			confineReader()
 			orderSets(ins)
 			var shown []*evidence.Info
 			for i, in := range ins {

@@ -100,22 +100,22 @@ func runMerge(ctx context.Context, errOut io.Writer, names []string, o mergeOpti
 			return err
 		}
 	}
-	out, err := createOutput(o.output, o.force, nil)
+	out, err := newBinaryTarget("capture", o.output, o.force)
 	if err != nil {
 		return err
 	}
+	defer out.discard()
 	writing.Store(true)
-	confineReader(true)
+	confineExport("")
 	orderSets(ins)
 	list, err := readMerging(ctx, errOut, ins)
 	if err == nil {
-		err = writeMerged(ctx, out.file, list)
+		err = writeMerged(ctx, out, list)
 	}
 	if err != nil {
-		out.discard()
 		return err
 	}
-	if err := out.close(); err != nil {
+	if err := out.commit(); err != nil {
 		return err
 	}
 	o.say(errOut, out, list)
@@ -271,7 +271,7 @@ func writeMerged(ctx context.Context, w io.Writer, list []*merging) error {
 }
 
 // say says what was written.
-func (o *mergeOptions) say(errOut io.Writer, out *output, list []*merging) {
+func (o *mergeOptions) say(errOut io.Writer, out *target, list []*merging) {
 	hosts := &hostClocks{}
 	for i, m := range list {
 		if m.fault != nil {

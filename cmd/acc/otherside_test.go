@@ -58,9 +58,7 @@ func TestOtherSide(t *testing.T) {
 		return w.Doing(format.Doing{Watch: 1, Row: 1, TID: 10, FromNS: boot + 1e8, ToNS: boot + 9e8, NS: 8e8, Looks: 50,
 			State: format.DoingAsleep, Call: "recvfrom", Kind: format.TargetSocket, Target: "10.9.9.9:3306"})
 	})
-	confined := confineReader
-	confineReader = func(bool, ...string) {}
-	defer func() { confineReader = confined }()
+	unconfined(t)
 	at := netip.MustParseAddrPort
 	server := at("10.9.9.9:3306")
 	dir := t.TempDir()

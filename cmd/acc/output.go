@@ -79,7 +79,7 @@ func createOutput(name string, force bool, ready func() error) (*output, error) 
 		return nil, err
 	}
 	o := &output{name: name, root: root, base: base}
-	old, err := o.old(force)
+	old, err := openOld(root, base, force)
 	if old != nil {
 		defer old.Close()
 	}
@@ -150,10 +150,10 @@ func (o *output) create() (err error) {
 	return nil
 }
 
-// old opens a file that is there and may be overwritten: a regular one, by force, that no acc
-// writes; nil if there is none. While it is open, no other acc overwrites it.
-func (o *output) old(force bool) (*os.File, error) {
-	st, err := o.root.Lstat(o.base)
+// openOld opens a file that is there and may be replaced: a regular one, by force, that no acc
+// writes; nil if there is none. While it is open, no other acc replaces it.
+func openOld(root *os.Root, base string, force bool) (*os.File, error) {
+	st, err := root.Lstat(base)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
@@ -164,7 +164,7 @@ func (o *output) old(force bool) (*os.File, error) {
 	case !force:
 		return nil, fs.ErrExist
 	}
-	old, err := o.root.OpenFile(o.base, os.O_RDONLY|noFollow|noWait, 0)
+	old, err := root.OpenFile(base, os.O_RDONLY|noFollow|noWait, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -275,48 +275,43 @@ func runRedact(ctx context.Context, errOut io.Writer, name string, o redactOptio
 	if err != nil {
 		return err
 	}
-	out, err := createOutput(o.output, o.force, nil)
+	out, err := newBinaryTarget("capture", o.output, o.force)
 	if err != nil {
 		return err
 	}
-	to, written, err := redactInto(out, encrypt != nil)
-	if err != nil {
-		out.discard()
-		return err
-	}
-	defer func() {
-		written.Close()
-		if encrypt != nil {
-			_ = os.Remove(written.Name())
+	defer out.discard()
+	to, written := io.Writer(out), out.file
+	if encrypt != nil { // it is checked first
+		temp, err := tempCapture("")
+		if err != nil {
+			return err
 		}
-	}()
+		defer temp.remove()
+		to, written = temp, temp.File
+	}
 	writing.Store(true)
-	confineReader(true)
+	confineExport("")
 	note, err := redact.Write(to, in.all(ctx), revealed, redact.Options{Tool: "acc " + toolVersion(), Key: key,
 		KeyGiven: o.key != "", Addresses: o.addresses, Keep: o.keep})
 	if err != nil {
-		out.discard()
 		return in.unredactable(err)
 	}
 	if _, err := written.Seek(0, io.SeekStart); err != nil {
-		out.discard()
 		return err
 	}
 	checked, err := redact.Check(in.all(ctx), revealed, written)
 	if err != nil || !checked.Ok {
-		out.discard()
 		if err == nil {
 			err = fmt.Errorf("what was written is not free of the original, and was removed: %s", checked.Problems[0])
 		}
 		return in.unredactable(err)
 	}
 	if encrypt != nil {
-		if err := sealFile(ctx, encrypt(out.file), written); err != nil {
-			out.discard()
+		if err := sealFile(ctx, encrypt(out), written); err != nil {
 			return err
 		}
 	}
-	if err := out.close(); err != nil {
+	if err := out.commit(); err != nil {
 		return err
 	}
 	if f, _ := in.sealed(); f != nil && encrypt == nil {
@@ -332,21 +327,6 @@ func runRedact(ctx context.Context, errOut io.Writer, name string, o redactOptio
 		fmt.Fprintf(errOut, "acc: the key was not kept: nobody can turn the pseudonyms back; --key FILE keeps one\n")
 	}
 	return nil
-}
-
-// redactInto gives where a redacted capture is written, and the same to be read: the output, or if that is to be
-// encrypted a file without a name.
-func redactInto(out *output, encrypted bool) (to, again *os.File, err error) {
-	if !encrypted {
-		again, err = os.Open(out.name)
-		return out.file, again, err
-	}
-	f, err := os.CreateTemp("", "acc-redact-*")
-	if err != nil {
-		return nil, nil, err
-	}
-	_ = os.Remove(f.Name()) // Windows does not while it is open
-	return f, f, nil
 }
 
 // sealFile writes what a file has into a writer that encrypts.
@@ -367,7 +347,7 @@ func runDryRun(ctx context.Context, out io.Writer, name string, o redactOptions)
 		return err
 	}
 	defer in.Close()
-	confineReader(false)
+	confineReader()
 	revealed, err := in.reveal(ctx)
 	if err != nil {
 		return err
@@ -389,7 +369,7 @@ func runRedactCheck(ctx context.Context, out io.Writer, original, safe string, a
 		return err
 	}
 	defer b.Close()
-	confineReader(false)
+	confineReader()
 	revealed, err := a.reveal(ctx)
 	if err != nil {
 		return err

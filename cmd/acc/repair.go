@@ -72,18 +72,18 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 	if err := notItself(in, o.output); err != nil {
 		return err
 	}
-	out, err := createOutput(o.output, o.force, nil)
+	out, err := newBinaryTarget("capture", o.output, o.force)
 	if err != nil {
 		return err
 	}
+	defer out.discard()
 	writing.Store(true)
-	confineReader(true)
+	confineExport("")
 	p := in.showProgress(errOut, false, errOut)
 	defer p.stop()
-	note, end, err := replay.Repair(out.file, in.source, in.bytes, replay.RepairOptions{Tool: "acc " + toolVersion()})
+	note, end, err := replay.Repair(out, in.source, in.bytes, replay.RepairOptions{Tool: "acc " + toolVersion()})
 	p.stop()
 	if err != nil {
-		out.discard()
 		switch {
 		case errors.Is(err, replay.ErrWhole):
 			err = &hinted{err, "acc verify says more"}
@@ -94,13 +94,13 @@ func runRepair(errOut io.Writer, name string, o repairOptions) error {
 		}
 		return fmt.Errorf("%s: %w", in.name, err)
 	}
-	if err := out.close(); err != nil {
+	if err := out.commit(); err != nil {
 		return err
 	}
 	fmt.Fprintf(errOut, "acc: %s: %s\n", fileName(in.name), format.Quote(note.Why))
 	fmt.Fprintf(errOut, "acc: %s has %s; left out: %s\n", fileName(out.name),
 		humanize.Plural(end.Events, "event"), humanize.LeftOut(note.Lost, max(note.Places, 1), note.Events))
-	if out.name != "-" {
+	if !out.stdout {
 		fmt.Fprintf(errOut, "acc: next: acc analyze %s; keep %s, which is the evidence\n", fileName(out.name),
 			fileName(in.name))
 	}

@@ -148,25 +148,25 @@ func runReport(ctx context.Context, out, errOut io.Writer, names []string, o rep
 	if err := notItself(in, o.output); err != nil {
 		return err
 	}
-	to, err := createOutput(o.output, o.force, nil)
+	to, err := newBinaryTarget("page", o.output, o.force)
 	if err != nil {
 		return err
 	}
+	defer to.discard()
 	writing.Store(true)
-	confineReader(true)
+	confineExport("")
 	r, err := in.report(ctx, errOut, sig, &o)
 	if err == nil {
 		err = writePage(ctx, to, r, &o)
 	}
 	if err != nil {
-		to.discard()
 		return err
 	}
 	size := int64(0)
 	if st, err := to.file.Stat(); err == nil {
 		size = st.Size()
 	}
-	if err := to.close(); err != nil {
+	if err := to.commit(); err != nil {
 		return err
 	}
 	r.say(ctx, errOut, to.name, size, &o)
@@ -327,8 +327,8 @@ func (r *reported) readSignature(ctx context.Context, sig evidence.SignatureFile
 }
 
 // writePage writes the page, or a zip file with it.
-func writePage(ctx context.Context, to *output, r *reported, o *reportOptions) error {
-	w := bufio.NewWriterSize(to.file, 256<<10)
+func writePage(ctx context.Context, to *target, r *reported, o *reportOptions) error {
+	w := bufio.NewWriterSize(to, 256<<10)
 	page, done := io.Writer(w), func() error { return nil }
 	name := filepath.Base(to.name)
 	if to.stdout {

@@ -15,35 +15,31 @@ import (
 
 func runMarkdown(ctx context.Context, out, errOut io.Writer, in *input, sig evidence.SignatureFile,
 	o reportOptions) error {
-	var to *output
+	var to *target
 	if o.output != "" && o.output != "-" {
 		if err := notItself(in, o.output); err != nil {
 			return err
 		}
 		var err error
-		if to, err = createOutput(o.output, o.force, nil); err != nil {
+		if to, err = newTarget(out, o.output, o.force); err != nil {
 			return err
 		}
+		defer to.discard()
 		writing.Store(true)
+		confineExport("")
+	} else {
+		confineReader()
 	}
-	confineReader(to != nil)
 	r, err := in.report(ctx, errOut, sig, &o)
 	var b bytes.Buffer
 	if err == nil {
 		err = r.markdown(&b)
 	}
-	if to == nil {
-		if err == nil {
-			_, err = out.Write(b.Bytes())
-		}
-	} else {
-		if err == nil {
-			_, err = to.file.Write(b.Bytes())
-		}
-		if err != nil {
-			to.discard()
-		} else {
-			err = to.close()
+	if err == nil && to == nil {
+		_, err = out.Write(b.Bytes())
+	} else if err == nil {
+		if _, err = to.Write(b.Bytes()); err == nil {
+			err = to.commit()
 		}
 	}
 	if err != nil {

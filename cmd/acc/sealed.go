@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"filippo.io/age"
 	"github.com/spf13/cobra"
@@ -144,7 +143,7 @@ func sealer(to []string) (func(io.Writer) io.Writer, error) {
 }
 
 // through gives the writer of an output.
-func through(seal func(io.Writer) io.Writer, file *os.File) io.Writer {
+func through(seal func(io.Writer) io.Writer, file io.Writer) io.Writer {
 	if seal == nil {
 		return file
 	}

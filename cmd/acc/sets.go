@@ -163,7 +163,7 @@ func openUnits(names []string) ([]*input, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	confineReader(false)
+	confineReader()
 	if len(ins) > 1 {
 		joinSets(ins)
 		ins = slices.DeleteFunc(ins, func(in *input) bool { return in == nil })

@@ -90,28 +90,27 @@ func runShare(ctx context.Context, out, errOut io.Writer, name string, o redactO
 	if err := notItself(in, o.output); err != nil {
 		return err
 	}
-	to, err := createOutput(o.output, o.force, nil)
+	to, err := newBinaryTarget("zip file", o.output, o.force)
 	if err != nil {
 		return err
 	}
+	defer to.discard()
 	safe, err := tempCapture(filepath.Dir(o.output))
 	if err != nil {
-		to.discard()
 		return err
 	}
 	defer safe.remove()
 	writing.Store(true)
-	confineReader(true)
+	confineExport("")
 	s := &sharing{in: in, safe: safe, key: key, o: &o}
 	if err := s.write(ctx, errOut, to); err != nil {
-		to.discard()
 		return err
 	}
 	size := int64(0)
 	if st, err := to.file.Stat(); err == nil {
 		size = st.Size()
 	}
-	if err := to.close(); err != nil {
+	if err := to.commit(); err != nil {
 		return err
 	}
 	return s.say(out, to.name, size)
@@ -123,9 +122,9 @@ type temporary struct {
 	name string
 }
 
-// tempCapture makes a file for the redacted capture beside the zip file.
+// tempCapture makes a file for the redacted capture, in a folder ("": of the system).
 func tempCapture(dir string) (*temporary, error) {
-	f, err := os.CreateTemp(dir, ".acc-share-*")
+	f, err := os.CreateTemp(dir, ".acc-*")
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +156,7 @@ type sharing struct {
 }
 
 // write redacts, checks, and writes the zip file.
-func (s *sharing) write(ctx context.Context, errOut io.Writer, to *output) (err error) {
+func (s *sharing) write(ctx context.Context, errOut io.Writer, to *target) (err error) {
 	if s.revealed, err = s.in.reveal(ctx); err != nil {
 		return err
 	}
@@ -188,7 +187,7 @@ func (s *sharing) write(ctx context.Context, errOut io.Writer, to *output) (err 
 	if err != nil {
 		return err
 	}
-	w := bufio.NewWriterSize(to.file, 256<<10)
+	w := bufio.NewWriterSize(to, 256<<10)
 	z := zip.NewWriter(w)
 	for _, file := range []struct {
 		name  string

@@ -121,7 +121,7 @@ func runSign(out, errOut io.Writer, name string, o signOptions) error {
 // the list of allowed signers, which --force must not replace.
 func onlySignature(name string) error {
 	if st, err := os.Lstat(name); err != nil || !st.Mode().IsRegular() || st.Size() == 0 {
-		return nil // createOutput has the say
+		return nil // newTarget has the say
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -136,15 +136,15 @@ func onlySignature(name string) error {
 }
 
 func writeSignature(errOut io.Writer, capture string, armoured []byte, o signOptions) error {
-	file, err := createOutput(o.output, o.force, nil)
+	file, err := newTarget(os.Stdout, o.output, o.force)
 	if err != nil {
 		return err
 	}
-	if _, err := file.file.Write(armoured); err != nil {
-		file.discard()
-		return fmt.Errorf("write %s: %w", o.output, err)
+	defer file.discard()
+	if _, err := file.Write(armoured); err != nil {
+		return err
 	}
-	if err := file.close(); err != nil {
+	if err := file.commit(); err != nil {
 		return err
 	}
 	fmt.Fprintf(errOut, "acc: signed %s: %s\n", fileName(capture), fileName(o.output))

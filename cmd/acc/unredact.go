@@ -105,7 +105,7 @@ func runUnredact(ctx context.Context, out, errOut io.Writer, args []string, o un
 		}
 		defer from.Close()
 	}
-	confineReader(false)
+	confineReader()
 	text, err := io.ReadAll(io.LimitReader(from, maxText+1))
 	if err != nil {
 		return err

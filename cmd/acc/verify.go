@@ -193,7 +193,7 @@ func runVerify(ctx context.Context, out, errOut io.Writer, names []string, o ver
 		}
 		defer parent.Close()
 	}
-	confineReader(false)
+	confineReader()
 	worst := exitOK
 	for i, in := range ins {
 		v, err := (*verified)(nil), errs[i]
