@@ -148,7 +148,7 @@ func (in *input) again() error {
 		return nil
 	}
 	if in.isEmpty() {
-		return &hinted{fmt.Errorf("%s: it is empty", in.name), copyAgain}
+		return &hinted{fmt.Errorf("%s: %w: it is empty", in.name, format.ErrTruncated), copyAgain}
 	}
 	return &hinted{fmt.Errorf("%s: it is not a file that can be read twice", in.name),
 		"save what comes through a pipe first: cat >incident.acc"}

@@ -141,18 +141,27 @@ func runReplay(ctx context.Context, out, errOut io.Writer, names []string, o rep
 			return err
 		}
 	}
-	ins, err := openUnits(names)
-	if err != nil {
-		return err
+	ins, errs := openUnits(names)
+	if len(ins) == 0 {
+		return errors.Join(errs...)
+	}
+	worst := exitOK
+	for _, err := range errs {
+		worst = max(worst, exitCode(err, errOut))
 	}
 	dropCopies(ins, errOut)
 	ins = slices.DeleteFunc(ins, func(in *input) bool { return in == nil })
 	defer closeAll(ins)
 	play := replay.PlayOptions{Speed: speed, MaxGap: gap}
 	if len(ins) > 1 {
-		return o.replaySeveral(ctx, out, errOut, ins, play)
+		err = o.replaySeveral(ctx, out, errOut, ins, play)
+	} else {
+		err = o.replayOne(ctx, out, errOut, ins[0], names[0], play)
 	}
-	return o.replayOne(ctx, out, errOut, ins[0], names[0], play)
+	if worst != exitOK {
+		return exited(max(worst, exitCode(err, errOut)))
+	}
+	return err
 }
 
 // replayOne replays a capture.

@@ -42,14 +42,19 @@ func (o *replayOptions) replaySeveral(ctx context.Context, out, errOut io.Writer
 		out = textOut(out)
 	}
 	w := bufio.NewWriterSize(out, 64<<10)
-	list := make([]*replayer, len(ins))
-	day := ""
-	for i, in := range ins {
-		list[i] = &replayer{o: *o, in: in, errOut: errOut, day: &day, w: w, width: width, number: in.number}
+	var list []*replayer
+	day, worst := "", exitOK
+	for _, in := range ins {
+		r := &replayer{o: *o, in: in, errOut: errOut, day: &day, w: w, width: width, number: in.number}
 		in.beside = true
-		if err := list[i].open(ctx); err != nil {
-			return err
+		if err := r.open(ctx); err != nil { // the others can be read
+			worst = max(worst, exitCode(err, errOut))
+			continue
 		}
+		list = append(list, r)
+	}
+	if len(list) == 0 || ctx.Err() != nil {
+		return exited(worst)
 	}
 	if err := o.together(list); err != nil {
 		return err
@@ -99,7 +104,6 @@ func (o *replayOptions) replaySeveral(ctx context.Context, out, errOut io.Writer
 	case err != nil && !errors.Is(err, errUntil):
 		return err
 	}
-	worst := exitOK
 	for i, r := range list {
 		if stopped[i] {
 			ended[i] = errUntil

@@ -224,7 +224,7 @@ func TestReportErrors(t *testing.T) {
 		{"report a.acc -o there.html", exitError, "--force"},
 		{"report a.acc -o a.acc", exitError, "it stays as it is"},
 		{"report a.acc -o no/where.html", exitError, "its folder is not there"},
-		{"report empty.acc", exitError, "it is empty"},
+		{"report empty.acc", exitTruncated, "it is empty"},
 		{"report text.acc -o x.html", exitError, "not an acc capture"},
 		{"report page.html -o x.html", exitError, "no capture is in it"},
 		{"info page.html", exitError, "no capture is in it"},

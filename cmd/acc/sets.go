@@ -154,27 +154,25 @@ func (in *input) join(salvage bool) {
 }
 
 // openUnits opens captures, each with the further files of its recording, and confines the process to what is open
-// then. It reads nothing but the headers of several.
-func openUnits(names []string) ([]*input, error) {
+// then. It reads nothing but the headers of several. It gives an error for each that can't be opened.
+func openUnits(names []string) (ins []*input, errs []error) {
 	if list := expandFolders(names); len(list) > 1 {
 		names = list
 	}
-	ins, errs := openFiles(names)
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
+	ins, errs = openFiles(names)
 	confineReader()
 	if len(ins) > 1 {
 		joinSets(ins)
-		ins = slices.DeleteFunc(ins, func(in *input) bool { return in == nil })
 	}
-	return ins, nil
+	return slices.DeleteFunc(ins, func(in *input) bool { return in == nil }),
+		slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 }
 
 // openInput is openUnits of one capture.
 func openInput(names []string) (*input, error) {
-	ins, err := openUnits(names)
-	if err != nil {
+	ins, errs := openUnits(names)
+	if err := errors.Join(errs...); err != nil {
+		closeAll(ins)
 		return nil, err
 	}
 	if len(ins) > 1 {
