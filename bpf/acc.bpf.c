@@ -32,9 +32,9 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #include "attempt.h"
-#include "typed.h"
 #include "guard.h"
 #include "select.h"
+#include "call.h"
 #include "accept.h"
 #include "uring.h"
 

@@ -129,6 +129,7 @@ const (
 	Acc510VarUnusedProcess              = "unused_process"
 	Acc510VarUnusedRepeated             = "unused_repeated"
 	Acc510VarUnusedRepeatedKey          = "unused_repeated_key"
+	Acc510VarUnusedSameCall             = "unused_same_call"
 	Acc510VarUnusedShed                 = "unused_shed"
 	Acc510VarUnusedUnixTarget           = "unused_unix_target"
 	Acc510VarUnusedUring                = "unused_uring"
@@ -307,6 +308,7 @@ type Acc510VariableSpecs struct {
 	UnusedProcess     *ebpf.VariableSpec `ebpf:"unused_process"`
 	UnusedRepeated    *ebpf.VariableSpec `ebpf:"unused_repeated"`
 	UnusedRepeatedKey *ebpf.VariableSpec `ebpf:"unused_repeated_key"`
+	UnusedSameCall    *ebpf.VariableSpec `ebpf:"unused_same_call"`
 	UnusedShed        *ebpf.VariableSpec `ebpf:"unused_shed"`
 	UnusedUnixTarget  *ebpf.VariableSpec `ebpf:"unused_unix_target"`
 	UnusedUring       *ebpf.VariableSpec `ebpf:"unused_uring"`
@@ -452,6 +454,7 @@ type Acc510Variables struct {
 	UnusedProcess     *ebpf.Variable `ebpf:"unused_process"`
 	UnusedRepeated    *ebpf.Variable `ebpf:"unused_repeated"`
 	UnusedRepeatedKey *ebpf.Variable `ebpf:"unused_repeated_key"`
+	UnusedSameCall    *ebpf.Variable `ebpf:"unused_same_call"`
 	UnusedShed        *ebpf.Variable `ebpf:"unused_shed"`
 	UnusedUnixTarget  *ebpf.Variable `ebpf:"unused_unix_target"`
 	UnusedUring       *ebpf.Variable `ebpf:"unused_uring"`

@@ -71,6 +71,31 @@ type AccAttempt struct {
 		Netns      uint32
 		Spare      uint32
 	}
+	Made struct {
+		_          structs.HostLayout
+		Inode      uint64
+		Cookie     uint64
+		Raddr      [16]uint8
+		Backlog    uint32
+		Rport      uint16
+		Unused     uint16
+		Listener   uint64
+		BacklogMax uint32
+		Family     uint16
+		Type       uint16
+		Proto      uint16
+		State      uint16
+		Inner      uint16
+		Lport      uint16
+		PeerPid    uint32
+		PeerUid    uint32
+		Laddr      [16]uint8
+		Netns      uint32
+		Spare      uint32
+	}
+	Base       uint64
+	Bases      uint32
+	Failed     int32
 	EnterNs    uint64
 	EnterSeq   uint64
 	EnterCpu   uint32
@@ -82,6 +107,7 @@ type AccAttempt struct {
 	Via        uint8
 	InFlight   uint8
 	_          [4]byte
+	Net        uint64
 	Sk         uint64
 	File       uint64
 	UserData   uint64
@@ -126,7 +152,7 @@ type AccCall struct {
 		BootNs     uint64
 		CpuSeq     uint64
 		Cpu        uint32
-		Spare      uint32
+		Base       uint32
 	}
 }
 
@@ -458,6 +484,26 @@ type AccRepeatedKey struct {
 	Hook     uint32
 }
 
+type AccSameCall struct {
+	_            structs.HostLayout
+	EnterNs      uint64
+	EnterSeq     uint64
+	BootNs       uint64
+	CpuSeq       uint64
+	Inode        uint64
+	Cookie       uint64
+	Raddr        [16]uint8
+	EnterBacklog uint32
+	Backlog      uint32
+	EnterCpu     uint32
+	Cpu          uint32
+	Tid          uint32
+	Base         uint32
+	Ret          int32
+	Rport        uint16
+	Unused       uint16
+}
+
 type AccShed uint32
 
 const (
@@ -640,6 +686,7 @@ const (
 	AccVarUnusedProcess              = "unused_process"
 	AccVarUnusedRepeated             = "unused_repeated"
 	AccVarUnusedRepeatedKey          = "unused_repeated_key"
+	AccVarUnusedSameCall             = "unused_same_call"
 	AccVarUnusedShed                 = "unused_shed"
 	AccVarUnusedUnixTarget           = "unused_unix_target"
 	AccVarUnusedUring                = "unused_uring"
@@ -822,6 +869,7 @@ type AccVariableSpecs struct {
 	UnusedProcess     *ebpf.VariableSpec `ebpf:"unused_process"`
 	UnusedRepeated    *ebpf.VariableSpec `ebpf:"unused_repeated"`
 	UnusedRepeatedKey *ebpf.VariableSpec `ebpf:"unused_repeated_key"`
+	UnusedSameCall    *ebpf.VariableSpec `ebpf:"unused_same_call"`
 	UnusedShed        *ebpf.VariableSpec `ebpf:"unused_shed"`
 	UnusedUnixTarget  *ebpf.VariableSpec `ebpf:"unused_unix_target"`
 	UnusedUring       *ebpf.VariableSpec `ebpf:"unused_uring"`
@@ -969,6 +1017,7 @@ type AccVariables struct {
 	UnusedProcess     *ebpf.Variable `ebpf:"unused_process"`
 	UnusedRepeated    *ebpf.Variable `ebpf:"unused_repeated"`
 	UnusedRepeatedKey *ebpf.Variable `ebpf:"unused_repeated_key"`
+	UnusedSameCall    *ebpf.Variable `ebpf:"unused_same_call"`
 	UnusedShed        *ebpf.Variable `ebpf:"unused_shed"`
 	UnusedUnixTarget  *ebpf.Variable `ebpf:"unused_unix_target"`
 	UnusedUring       *ebpf.Variable `ebpf:"unused_uring"`

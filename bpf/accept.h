@@ -3,23 +3,7 @@
 #ifndef ACC_ACCEPT_H
 #define ACC_ACCEPT_H
 
-#include "process.h"
-#include "select.h"
-#include "typed.h"
-
-/* Writes what is noted in a of an entry, but for its facts. */
-static __always_inline void write_enter(struct event *e, struct attempt *a, u64 seq)
-{
-	stamp(e, ENTER, HOOK_SYS_ACCEPT4, seq, a->enter_ns);
-	e->sockfd = a->sockfd;
-	e->flags = a->flags;
-	e->ret = 0;
-	e->via = a->via;
-	e->mark = a->enter_mark;
-	e->has_addr = a->has_addr;
-	e->has_addrlen = a->has_addrlen;
-	e->told.addrlen_in = a->addrlen_in;
-}
+#include "call.h"
 
 /* Writes the entry that is noted in a. f: what is known of its listener; listener: the socket, or NULL. */
 static __noinline void tell_enter(struct task_struct *task, struct attempt *a, struct facts *f, void *listener)
@@ -36,135 +20,26 @@ static __noinline void tell_enter(struct task_struct *task, struct attempt *a, s
 		return;
 	}
 	if (SAME_TASK && a->who.tid) {
-		identify_anew(&a->who, task);
+		identify_anew(a, task);
 		identify_again(e, &a->who);
 	} else {
 		identify(e, task);
 		keep_identity(&a->who, e);
+		a->base = 0;
 	}
 	write_enter(e, a, seq);
 	e->facts = *f;
 	bpf_ringbuf_submit(e, 0);
 }
 
-#ifdef ACC_MODERN
-/* Writes an entry that was deferred, with the number that it has: its call did wait, or is another one than those of
- * which one record tells. */
-static __noinline void tell_deferred(struct attempt *a)
-{
-	struct event *e;
-
-	if (a->deferred == DEFERRED_ENTRY)
-		a->facts = a->in;
-	a->deferred = NOT_DEFERRED;
-	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
-	if (!e) {
-		struct counters *c = counters();
-
-		a->enter_lost = 1;
-		if (c)
-			__sync_fetch_and_add(&c->lost[PROBE_ENTER], 1);
-		return;
-	}
-	identify_again(e, &a->who);
-	write_enter(e, a, a->enter_seq);
-	e->cpu = a->enter_cpu;
-	e->facts = a->in;
-	bpf_ringbuf_submit(e, 0);
-}
-
-/*
- * The attempt of the current task at a system call that begins. Nobody else has the place of the thread's number
- * while turn is odd. NULL: the kernel gives no memory.
- */
-static __always_inline struct attempt *begin_attempt(struct task_struct *task)
-{
-	struct attempt *a = call_place(task), *other;
-	u64 was, tid = (u32)task->pid, start = task->start_boottime;
-	bool mine;
-
-	if (!a)
-		return attempt_elsewhere(task, 1);
-	was = TURN(a);
-	if (was >> 32 == tid) {
-		mine = a->started == start;
-		if (was & 1 && a->deferred) /* its return was missed */
-			tell_deferred(a);
-		if (watch) {
-			if (was & 1 && mine) {
-				LEAVE(a);
-				other = attempt_elsewhere(task, 1);
-				if (other)
-					other->in_flight = 1;
-				return other;
-			}
-			a->returned = 0;
-			return attempt_elsewhere(task, 1);
-		}
-	} else {
-		if (was & 1 || watch)
-			return attempt_elsewhere(task, 1);
-		mine = 0;
-	}
-	if (__sync_val_compare_and_swap(&a->turn, was, tid << 32 | (u32)(((u32)was + 1) | 1)) != was)
-		return attempt_elsewhere(task, 1);
-	if (!mine) {
-		a->started = start;
-		a->known = 0;
-		a->who.tid = 0;
-		a->in_flight = 0;
-		a->deferred = NOT_DEFERRED;
-		__builtin_memset(&a->in, 0, sizeof(a->in));
-		other = attempt_elsewhere(task, 0);
-		if (other && other->in_flight) {
-			other->in_flight = 0;
-			a->in_flight = 1;
-		}
-	}
-	return a;
-}
-
-#define O_NONBLOCK 04000
-
-/*
- * Leaves an entry whose call should not wait to the record of its return: there is a connection, or it does not wait
- * for any. Another thread can be faster; then the recorder finds the entry. False: the entry is to be told of now.
- */
-static __always_inline bool defer(struct task_struct *task, struct attempt *a, void *listener, u32 file_flags)
-{
-	struct counters *c;
-
-	if (!a->turn || !listener || (a->in.family != AF_INET && a->in.family != AF_INET6) || a->in.proto == IPPROTO_MPTCP)
-		return 0;
-	if (!a->in.backlog && !(file_flags & O_NONBLOCK))
-		return 0;
-	c = counters();
-	if (!c || watch)
-		return 0;
-	identify_task(&a->who, task);
-	a->untold = 0;
-	a->sk = (u64)listener;
-	a->enter_cpu = bpf_get_smp_processor_id();
-	a->enter_seq = add_one(&c->hits[PROBE_ENTER]);
-	a->deferred = DEFERRED_ENTRY;
-	return 1;
-}
-#else
-#define begin_attempt(task) attempt_of(task, 1)
-#define defer(task, a, listener, file_flags) 0
-#define tell_deferred(a)
-#endif
-
 /* Notes an entry that is to be told. */
 static __always_inline void note_accept(struct task_struct *task, struct attempt *a, s32 fd, u64 addr, u64 addrlen, u32 flags)
 {
 	a->enter_ns = bpf_ktime_get_boot_ns();
-	a->sockfd = fd;
-	a->flags = flags;
+	KEEP(a, a->sockfd, fd);
+	KEEP(a, a->flags, flags);
 	note_buffer(a, addr, addrlen);
-	a->has_addr = addr != 0;
-	a->has_addrlen = addrlen != 0;
-	a->via = via_of(syscall_nr(task));
+	KEEP(a, a->via, via_of(syscall_nr(task)));
 	a->sk = 0;
 	a->mark = 0;
 	a->enter_mark = 0;
@@ -207,16 +82,20 @@ static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags
 	over = over_now(a);
 	if (!selecting && !over)
 		introduce(task, noted);
-	__builtin_memset(&a->in, 0, sizeof(a->in));
 	file = file_of(task, fd);
+#ifdef ACC_MODERN
+	sk = keep_listener(0, a, file);
+#else
+	__builtin_memset(&a->in, 0, sizeof(a->in));
 	sk = read_listener(&a->in, file);
+#endif
 	if (begin_selected(task, a, &a->in, sk))
 		return 0;
 	if (over && noted)
 		return hold_entry(a, sk);
 	if (selecting)
 		introduce(task, noted);
-	if (sk && defer(task, a, sk, BPF_CORE_READ(file, f_flags)))
+	if (defer(task, a, sk, file))
 		return 0;
 	a->facts = a->in;
 	tell_enter(task, a, &a->facts, sk);
@@ -248,14 +127,14 @@ static __always_inline int enter_do_accept(struct file *file)
 	over = over_now(a);
 	if (!selecting && !over)
 		introduce(task, a);
-	sk = typed_listener(&a->in, file);
+	sk = keep_listener(1, a, file);
 	if (begin_selected(task, a, &a->in, sk))
 		return 0;
 	if (over)
 		return hold_entry(a, sk);
 	if (selecting)
 		introduce(task, a);
-	if (defer(task, a, sk, file->f_flags))
+	if (defer(task, a, sk, file))
 		return 0;
 	a->facts = a->in;
 	tell_enter(task, a, &a->facts, sk);
@@ -357,7 +236,21 @@ static __always_inline int request_accepted(struct task_struct *task, struct att
 	return 0;
 }
 
-/* listener: its file, NULL if the probe does not see it. */
+#ifdef ACC_MODERN
+/* What came of a call is in a->made. */
+static __always_inline void kept(struct attempt *a, struct file *made, bool accepted)
+{
+	a->done = accepted;
+	if (selecting & SELECT_TASK && !passing && accepted)
+		follow_accepted(made, &a->made);
+	if (a->deferred)
+		a->deferred = DEFERRED_RETURN;
+	else
+		describe_made(a);
+}
+#endif
+
+/* listener: its file, NULL if the probe, which is no trampoline then, does not see it. */
 static __always_inline int return_do_accept(struct file *listener, u64 ret)
 {
 	KEPT failed = ret >= (u64)-MAX_ERRNO;
@@ -377,11 +270,19 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 	if (a && a->in_flight) {
 		if (a->skipped && !selected_since(task, a))
 			return 0;
-		if (a->deferred || a->held) {
-			a->facts = a->in;
-			if (a->deferred)
-				a->deferred = DEFERRED_RETURN;
+#ifdef ACC_MODERN
+		if (!listener && a->deferred && !IS(lost)) {
+			if (!IS(failed))
+				keep_new(0, a, made);
+			keep_queue(0, a, &a->made, (struct sock *)a->sk);
+			kept(a, made, !IS(failed));
+			return 0;
 		}
+#endif
+		if (a->deferred)
+			tell_deferred(a);
+		else if (a->held)
+			a->facts = a->in;
 		if (a->sk)
 			read_queue(&a->facts, (void *)a->sk, a->facts.proto);
 		if (!IS(failed) || IS(lost))
@@ -441,27 +342,19 @@ static __always_inline int return_do_accept_typed(struct file *listener, struct 
 	struct socket *sock;
 	struct sock *sk;
 
-	if (!a || !a->in_flight || (IS(failed) && (s32)ret != -EAGAIN && (s32)ret != -ERESTARTSYS))
+	if (!a || !a->in_flight || a->untold || !is_kept(a) || (IS(failed) && (s32)ret != -EAGAIN && (s32)ret != -ERESTARTSYS))
 		return return_do_accept(listener, ret);
 	if (a->skipped && !selected_since(task, a))
 		return 0;
-	if (a->deferred || a->held) {
-		a->facts = a->in;
-		if (a->deferred)
-			a->deferred = DEFERRED_RETURN;
-	}
+	if (!IS(failed))
+		keep_new(1, a, made);
 	sock = bpf_sock_from_file(listener);
 	if (sock) {
 		sk = sock->sk;
 		if (sk)
-			typed_queue(&a->facts, sk);
+			keep_queue(1, a, &a->made, sk);
 	}
-	if (!IS(failed)) {
-		typed_new(&a->facts, made);
-		a->done = 1;
-		if (selecting & SELECT_TASK && !passing)
-			follow_accepted(made, &a->facts);
-	}
+	kept(a, made, !IS(failed));
 	return 0;
 }
 #endif
@@ -476,6 +369,7 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 	if (a->untold) { /* it did not come to do_accept */
 		void *sk;
 
+		a->base = 0;
 		__builtin_memset(&a->in, 0, sizeof(a->in));
 		sk = read_listener(&a->in, file_of(task, a->sockfd));
 		a->facts = a->in;
@@ -537,79 +431,6 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 		tell_address(e, a, a->facts.family == AF_UNIX ? file_of(task, ret) : 0);
 	bpf_ringbuf_submit(e, 0);
 }
-
-#ifdef ACC_MODERN
-/* As tell_address, where nearly always the program was told what the kernel knows. */
-static __always_inline u16 tell_address_v4(struct told *t, struct facts *f, struct attempt *a)
-{
-	u64 want = AF_INET | (u64)__builtin_bswap16(f->rport) << 16 | (u64)*(u32 *)f->raddr << 32, got = 0;
-	s32 out = 0;
-
-	if (f->family == AF_INET && a->addrlen_in >= 16) {
-		if (bpf_probe_read_user(&out, sizeof(out), (void *)a->addrlen))
-			return 0;
-		t->addrlen_out = out;
-		if (bpf_probe_read_user(&got, sizeof(got), (void *)a->addr))
-			return 0;
-		if (got == want && out == 16)
-			return 0;
-	}
-	return read_told(t, f, a->addr, a->addrlen, 0);
-}
-
-/* Whether one record can tell of the entry that was deferred and of a return. */
-static __always_inline bool is_call(struct attempt *a, s32 ret)
-{
-	return a->deferred == DEFERRED_RETURN && (a->done || ret < 0) && a->facts.family == a->in.family && a->facts.type == a->in.type &&
-	       a->facts.proto == a->in.proto && a->facts.netns == a->in.netns && a->facts.inner == a->in.inner;
-}
-
-/* Writes both events of the call in flight. */
-static __always_inline void tell_call(struct attempt *a, s32 ret)
-{
-	struct counters *c = counters();
-	struct call *r;
-	struct event *e;
-	u64 seq;
-
-	a->deferred = NOT_DEFERRED;
-	if (!c)
-		return;
-	seq = add_one(&c->hits[PROBE_RETURN]);
-	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
-	if (!r) {
-		__sync_fetch_and_add(&c->lost[PROBE_ENTER], 1);
-		__sync_fetch_and_add(&c->lost[PROBE_RETURN], 1);
-		return;
-	}
-	e = &r->event;
-	identify_again(e, &a->who);
-	stamp(e, RETURN, HOOK_SYS_ACCEPT4, seq, bpf_ktime_get_boot_ns());
-	e->ret = ret;
-	e->mark = a->mark;
-	e->sockfd = a->sockfd;
-	e->flags = a->flags;
-	e->via = a->via;
-	e->facts = a->facts;
-	r->entry.backlog_max = a->in.backlog_max;
-	r->entry.state = a->in.state;
-	r->entry.lport = a->in.lport;
-	*(u64 *)r->entry.laddr = *(u64 *)a->in.laddr;
-	*(u64 *)(r->entry.laddr + 8) = *(u64 *)(a->in.laddr + 8);
-	r->entry.mark = a->enter_mark;
-	r->entry.has_addr = a->has_addr;
-	r->entry.has_addrlen = a->has_addrlen;
-	r->entry.backlog = a->in.backlog;
-	r->entry.boot_ns = a->enter_ns;
-	r->entry.cpu_seq = a->enter_seq;
-	r->entry.cpu = a->enter_cpu;
-	r->entry.spare = 0;
-	e->told.addrlen_in = a->addrlen_in;
-	if (ret >= 0 && a->addr)
-		e->mark |= tell_address_v4(&e->told, &a->facts, a);
-	bpf_ringbuf_submit(r, 0);
-}
-#endif
 
 /* What is known of a call of which no entry was seen. */
 struct unknown {
@@ -675,10 +496,7 @@ static __always_inline int return_accept(s32 ret)
 		if (watch & WATCH_ENDING)
 			return 0; /* the recorder looks for what is in flight */
 #ifdef ACC_MODERN
-		if (is_call(a, ret)) {
-			if (ret < 0)
-				call_failed();
-			tell_call(a, ret);
+		if (call_returns(a, ret)) {
 			attempt_done(a);
 			return 0;
 		}

@@ -133,6 +133,7 @@ const (
 	AccHashVarUnusedProcess              = "unused_process"
 	AccHashVarUnusedRepeated             = "unused_repeated"
 	AccHashVarUnusedRepeatedKey          = "unused_repeated_key"
+	AccHashVarUnusedSameCall             = "unused_same_call"
 	AccHashVarUnusedShed                 = "unused_shed"
 	AccHashVarUnusedUnixTarget           = "unused_unix_target"
 	AccHashVarUnusedUring                = "unused_uring"
@@ -315,6 +316,7 @@ type AccHashVariableSpecs struct {
 	UnusedProcess     *ebpf.VariableSpec `ebpf:"unused_process"`
 	UnusedRepeated    *ebpf.VariableSpec `ebpf:"unused_repeated"`
 	UnusedRepeatedKey *ebpf.VariableSpec `ebpf:"unused_repeated_key"`
+	UnusedSameCall    *ebpf.VariableSpec `ebpf:"unused_same_call"`
 	UnusedShed        *ebpf.VariableSpec `ebpf:"unused_shed"`
 	UnusedUnixTarget  *ebpf.VariableSpec `ebpf:"unused_unix_target"`
 	UnusedUring       *ebpf.VariableSpec `ebpf:"unused_uring"`
@@ -462,6 +464,7 @@ type AccHashVariables struct {
 	UnusedProcess     *ebpf.Variable `ebpf:"unused_process"`
 	UnusedRepeated    *ebpf.Variable `ebpf:"unused_repeated"`
 	UnusedRepeatedKey *ebpf.Variable `ebpf:"unused_repeated_key"`
+	UnusedSameCall    *ebpf.Variable `ebpf:"unused_same_call"`
 	UnusedShed        *ebpf.Variable `ebpf:"unused_shed"`
 	UnusedUnixTarget  *ebpf.Variable `ebpf:"unused_unix_target"`
 	UnusedUring       *ebpf.Variable `ebpf:"unused_uring"`

@@ -279,30 +279,43 @@ static __always_inline void identify_again(struct event *e, struct identity *who
 }
 
 #ifdef ACC_MODERN
+/* Makes a part of an attempt a value. If it had another one, no earlier call is like this one (see call.h). */
+#define KEEP(a, part, value)                                                                                     \
+	do {                                                                                                     \
+		typeof(part) now_ = (value);                                                                     \
+                                                                                                                 \
+		if ((part) != now_) {                                                                            \
+			(part) = now_;                                                                           \
+			(a)->base = 0;                                                                           \
+		}                                                                                                \
+	} while (0)
+
 /* Reads again what is not the same for all of a task's attempts under one exec and in one cgroup. */
-static __always_inline void identify_anew(struct identity *who, struct task_struct *task)
+static __always_inline void identify_anew(struct attempt *a, struct task_struct *task)
 {
 	u64 *comm = (u64 *)&task->comm;
 
-	who->comm[0] = comm[0];
-	who->comm[1] = comm[1];
-	who->uid = task->cred->uid.val;
-	who->netns = task->nsproxy->net_ns->ns.inum;
+	KEEP(a, a->who.comm[0], comm[0]);
+	KEEP(a, a->who.comm[1], comm[1]);
+	KEEP(a, a->who.uid, task->cred->uid.val);
+	KEEP(a, a->who.netns, task->nsproxy->net_ns->ns.inum);
 }
 
 /* Reads whose the attempts of a task in a system call are. */
-static __always_inline void identify_task(struct identity *who, struct task_struct *task)
+static __always_inline void identify_task(struct attempt *a, struct task_struct *task)
 {
-	if (!who->tid) {
-		who->cgroup = task->cgroups->dfl_cgrp->kn->id;
-		who->start_ns = task->group_leader->start_boottime;
-		who->pid = task->tgid;
-		who->tid = task->pid;
+	if (!a->who.tid) {
+		a->base = 0;
+		a->who.cgroup = task->cgroups->dfl_cgrp->kn->id;
+		a->who.start_ns = task->group_leader->start_boottime;
+		a->who.pid = task->tgid;
+		a->who.tid = task->pid;
 	}
-	identify_anew(who, task);
+	identify_anew(a, task);
 }
 #else
-#define identify_anew(who, task)
+#define KEEP(a, part, value) ((part) = (value))
+#define identify_anew(a, task)
 #endif
 
 #ifdef TASK_STORAGE
@@ -394,7 +407,9 @@ static __always_inline void note_buffer(struct attempt *a, u64 addr, u64 addrlen
 	a->addrlen = addrlen;
 	if (addrlen)
 		bpf_probe_read_user(&len, sizeof(len), (void *)addrlen);
-	a->addrlen_in = len;
+	KEEP(a, a->addrlen_in, len);
+	KEEP(a, a->has_addr, addr != 0);
+	KEEP(a, a->has_addrlen, addrlen != 0);
 }
 
 /* Reads what the program was told of the peer of its new socket. file: that, or NULL. */

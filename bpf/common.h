@@ -169,13 +169,36 @@ struct entry {
 	u64 boot_ns;
 	u64 cpu_seq;
 	u32 cpu;
-	u32 spare;
+	u32 base; /* the number by which repeats name this call, 0: none will */
 };
 
 /* Both events of a call that did not wait, a ring record of its own size: that of the return, and the entry. */
 struct call {
 	struct event event;
 	struct entry entry;
+};
+
+/*
+ * Both events of a call that is like an earlier one of its thread, but for what is here. It came into the ring
+ * after that one: a call whose record found no room is no base of others.
+ */
+struct same_call {
+	u64 enter_ns;
+	u64 enter_seq;
+	u64 boot_ns; /* of the return, as is what follows */
+	u64 cpu_seq;
+	u64 inode;
+	u64 cookie;
+	u8 raddr[16];
+	u32 enter_backlog;
+	u32 backlog;
+	u32 enter_cpu;
+	u32 cpu;
+	u32 tid;
+	u32 base; /* entry.base of the earlier one */
+	s32 ret;
+	u16 rport;
+	u16 unused;
 };
 
 _Static_assert(offsetof(struct call, entry) == sizeof(struct event), "what stays the same of both lies together");
@@ -185,6 +208,7 @@ _Static_assert(sizeof(struct event) % 8 == 0 && offsetof(struct event, comm) % 8
 
 const struct event *unused_event __attribute__((unused)); /* keep the types in BTF for Go */
 const struct call *unused_call __attribute__((unused));
+const struct same_call *unused_same_call __attribute__((unused));
 const struct named_event *unused_named_event __attribute__((unused));
 
 /* Whose an event is. */
@@ -212,6 +236,10 @@ struct attempt {
 	struct identity who;
 	struct facts in; /* the listener at the entry */
 	struct facts facts;
+	struct facts made; /* in a place: those of the connection that a deferred entry's call got; the queue's in any case */
+	u64 base;    /* in a place: numbers of calls that the next one may repeat: one that accepted, and above it one that did not */
+	u32 bases;   /* how many there were */
+	s32 failed;  /* what the latter returned */
 	u64 enter_ns;
 	u64 enter_seq;
 	u32 enter_cpu;
@@ -222,6 +250,7 @@ struct attempt {
 	u8 has_addrlen;
 	u8 via;
 	u8 in_flight; /* a system call, or kernel_accept */
+	u64 net;       /* its network namespace's, where a probe has read it */
 	u64 sk;        /* the listener's address, valid while the call holds its file */
 	u64 file;      /* a new file whose descriptor is not known yet; kernel_accept: where its socket is put */
 	u64 user_data; /* of the request */

@@ -162,7 +162,7 @@ static __noinline void read_connection(struct life_event *e, void *sk, u64 cooki
 
 #ifdef ACC_MODERN
 /*
- * What follows reads by plain loads where the type is known to the verifier, as typed.h
+ * What follows reads by plain loads where the type is known to the verifier, as keep.h
  * does. A program gets it from what the function is given, by bpf_skc_to_tcp_sock.
  */
 #define GET(typed, p, field) ((typed) ? (p)->field : BPF_CORE_READ(p, field))

@@ -31,6 +31,19 @@ type calls struct {
 	mem  []byte // the map, nil if these programs have none
 	told map[enterID]bool
 	look time.Time // when to look for entries of calls that wait, zero: no call came since
+
+	bases [2 * numPlaces]*callBase // by the thread's place, and whether the call failed
+}
+
+// numPlaces is NUM_PLACES in the programs.
+const numPlaces = 2048
+
+// A callBase is a call that later ones of its thread may repeat.
+type callBase struct {
+	raw        bpf.AccCall
+	form       format.AddrForm // of its peer's address
+	enter, ret format.Row      // its events in the frame that is being written, or those of the last call like it
+	version    uint32          // of processes, then
 }
 
 // enterID names an entry.
@@ -70,6 +83,45 @@ func (c *calls) each(f func(a *bpf.AccAttempt)) {
 			f(a)
 		}
 	}
+}
+
+// base gives the last call of a thread that others may repeat, and that had such an outcome; nil: there is none.
+func (c *calls) base(tid uint32, ret int32) *callBase {
+	return c.bases[tid%numPlaces*2+uint32(ret)>>31]
+}
+
+// keepBase keeps a call that others may repeat; nil: it is none.
+func (c *calls) keepBase(call *bpf.AccCall) *callBase {
+	if call.Entry.Base == 0 {
+		return nil
+	}
+	at := &c.bases[call.Event.Tid%numPlaces*2+uint32(call.Event.Ret)>>31]
+	if *at == nil {
+		*at = new(callBase)
+	}
+	**at = callBase{raw: *call, form: form(call.Event.Facts.Family)}
+	return *at
+}
+
+// nextFile forgets the events of the file before, but not the calls: repeats in the next one name them, too.
+func (c *calls) nextFile() {
+	for _, base := range c.bases {
+		if base != nil {
+			base.enter, base.ret = format.Row{}, format.Row{}
+		}
+	}
+}
+
+// call is the call that a repeat of b stands for.
+func (b *callBase) call(r *bpf.AccSameCall) bpf.AccCall {
+	c := b.raw
+	in, e := &c.Entry, &c.Event
+	in.BootNs, in.CpuSeq, in.Cpu, in.Backlog = r.EnterNs, r.EnterSeq, r.EnterCpu, r.EnterBacklog
+	e.BootNs, e.CpuSeq, e.Cpu, e.Ret, e.Facts.Backlog = r.BootNs, r.CpuSeq, r.Cpu, r.Ret, r.Backlog
+	if f := &e.Facts; r.Ret >= 0 {
+		f.Inode, f.Cookie, f.Rport, f.Raddr = r.Inode, r.Cookie, r.Rport, r.Raddr
+	}
+	return c
 }
 
 // waiting gives the entries before a time that no event tells of, and whether there are later ones.
@@ -147,15 +199,21 @@ func callIn(raw []byte) (*bpf.AccCall, bool) {
 	return (*bpf.AccCall)(unsafe.Pointer(unsafe.SliceData(raw))), true
 }
 
+// sameCallIn is what a record of the ring says of a call that is like an earlier one.
+func sameCallIn(raw []byte) (*bpf.AccSameCall, bool) {
+	if uintptr(len(raw)) != unsafe.Sizeof(bpf.AccSameCall{}) {
+		return nil, false
+	}
+	return (*bpf.AccSameCall)(unsafe.Pointer(unsafe.SliceData(raw))), true
+}
+
 // takeCall records both events of a call, or the return alone if its entry is written.
 func (s *session) takeCall(c *bpf.AccCall, own bool) error {
 	if s.calls.look.IsZero() {
 		s.calls.look = time.Unix(1, 0) // when the ring is empty
 	}
-	last, usual := s.repeatedCalls.of(c), !own && s.full == nil && len(s.calls.told) == 0
-	if usual && s.processes.version == last.version && last.again(c) && s.callAgain(last, c) {
-		return nil
-	}
+	usual := !own && s.full == nil && len(s.calls.told) == 0
+	base := s.calls.keepBase(c)
 	enter := enterOf(c)
 	if err := s.takeEvent(&enter, nil, own); err != nil {
 		return err
@@ -163,34 +221,68 @@ func (s *session) takeCall(c *bpf.AccCall, own bool) error {
 	if err := s.takeEvent(&c.Event, nil, own); err != nil {
 		return err
 	}
-	if usual { // both are the last ones of their kind now
-		*last = callRepeat{*c, s.repeats.of(&enter).row, s.repeats.of(&c.Event).row, s.processes.version}
+	if base != nil && usual { // both are the last ones of their kind now
+		base.enter, base.ret, base.version = s.repeats.of(&enter).row, s.repeats.of(&c.Event).row, s.processes.version
 	}
 	return nil
 }
 
-// callAgain records a call of a task that does what it did last; false if it can't be said that way.
-func (s *session) callAgain(last *callRepeat, c *bpf.AccCall) bool {
-	raw, from := &c.Event, &c.Entry
-	in, out := s.writer.RepeatCall(last.enter, last.ret, from.Cpu, raw.Cpu)
+// takeSameCall records both events of a call that is like an earlier one.
+func (s *session) takeSameCall(r *bpf.AccSameCall, own bool) error {
+	base := s.calls.base(r.Tid, r.Ret)
+	if base == nil || base.raw.Entry.Base != r.Base || base.raw.Event.Tid != r.Tid {
+		s.refuseCall(r)
+		return nil
+	}
+	if !own && s.full == nil && len(s.calls.told) == 0 && s.processes.version == base.version && s.repeatCall(base, r) {
+		return nil
+	}
+	c := base.call(r)
+	return s.takeCall(&c, own)
+}
+
+// repeatCall records a call of a task that does what it did last; false if it can't be said that way.
+func (s *session) repeatCall(base *callBase, r *bpf.AccSameCall) bool {
+	in, out := s.writer.RepeatCall(base.enter, base.ret, r.EnterCpu, r.Cpu)
 	if in == nil {
 		return false
 	}
-	in.BootNS, in.CPUSeq, in.Backlog = int64(from.BootNs), from.CpuSeq, from.Backlog
-	fillRepeat(out, raw)
-	if !s.ledger.next(probeEnter, from.Cpu, from.CpuSeq, in.BootNS) {
-		s.ledger.jump(probeEnter, from.Cpu, from.CpuSeq, in.BootNS)
+	if s.calls.look.IsZero() {
+		s.calls.look = time.Unix(1, 0)
 	}
-	if !s.ledger.next(probeReturn, raw.Cpu, raw.CpuSeq, out.BootNS) {
-		s.ledger.jump(probeReturn, raw.Cpu, raw.CpuSeq, out.BootNS)
+	in.BootNS, in.CPUSeq, in.Backlog = int64(r.EnterNs), r.EnterSeq, r.EnterBacklog
+	out.BootNS, out.CPUSeq, out.Backlog = int64(r.BootNs), r.CpuSeq, r.Backlog
+	if r.Ret >= 0 {
+		out.Ret, out.Inode, out.Cookie, out.RPort, out.RAddr, out.Addr = r.Ret, r.Inode, r.Cookie, r.Rport, r.Raddr, base.form
+		s.queues.accepted(base.raw.Event.Facts.Listener)
+	} else {
+		out.Ret, out.Inode, out.Cookie, out.RPort, out.Addr = 0, 0, 0, 0, format.NoAddr
 	}
-	if raw.Ret >= 0 {
-		s.queues.accepted(raw.Facts.Listener)
+	if !s.ledger.next(probeEnter, r.EnterCpu, r.EnterSeq, in.BootNS) {
+		s.ledger.jump(probeEnter, r.EnterCpu, r.EnterSeq, in.BootNS)
+	}
+	if !s.ledger.next(probeReturn, r.Cpu, r.CpuSeq, out.BootNS) {
+		s.ledger.jump(probeReturn, r.Cpu, r.CpuSeq, out.BootNS)
 	}
 	if len(s.watcher.sleepers) > 0 {
-		s.watcher.returned(raw.Tid, format.Hook(raw.Hook))
+		s.watcher.returned(r.Tid, format.HookSysAccept4)
 	}
 	return true
+}
+
+// refuseCall counts both events of a call as lost. It is there for the day on which the programs name a call that did
+// not come: a recording does not end by that.
+func (s *session) refuseCall(r *bpf.AccSameCall) {
+	for _, h := range []struct {
+		format.Hit
+		seq uint64
+	}{
+		{format.Hit{BootNS: int64(r.EnterNs), CPU: r.EnterCpu, Kind: format.Enter, Hook: format.HookSysAccept4}, r.EnterSeq},
+		{format.Hit{BootNS: int64(r.BootNs), CPU: r.Cpu, Kind: format.Return, Hook: format.HookSysAccept4}, r.CpuSeq},
+	} {
+		s.ledger.take(probeOf(h.Hook, h.Kind), h.CPU, h.seq, h.BootNS)
+		s.ledger.refuse(h.Hit)
+	}
 }
 
 // writeWaiting writes the entries before a time of calls that have not returned.

@@ -94,3 +94,35 @@ func TestEnterInFlight(t *testing.T) {
 		}
 	}
 }
+
+// A repeat of a call that did not come is counted as lost, both of its events, and the recording goes on.
+func TestRepeatOfNothing(t *testing.T) {
+	tk := newTake(t)
+	c := bpf.AccCall{Event: ringRecords(2)[1]}
+	c.Event.Tid, c.Event.CpuSeq, c.Entry.CpuSeq, c.Entry.Base = 100, 1, 1, 7
+	repeat := func(tid, base uint32, seq uint64) {
+		t.Helper()
+		r := bpf.AccSameCall{Tid: tid, Base: base, CpuSeq: seq, EnterSeq: seq, BootNs: 1000 + seq, EnterNs: 1000 + seq, Ret: 5,
+			Cpu: c.Event.Cpu, EnterCpu: c.Event.Cpu}
+		if err := tk.take(bytesOf(&r), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Entry.Cpu = c.Event.Cpu
+	if err := tk.take(bytesOf(&c), false); err != nil {
+		t.Fatal(err)
+	}
+	repeat(100, 7, 2)
+	repeat(100, 8, 3)
+	repeat(101, 7, 4)
+	repeat(100+numPlaces, 7, 5)
+	repeat(100, 7, 6)
+	for _, probe := range []int{probeEnter, probeReturn} {
+		if n, refused := tk.ledger.recorded(probe), tk.ledger.refused[probe]; n != 3 || refused != 3 {
+			t.Errorf("probe %d: %d recorded, %d lost", probe, n, refused)
+		}
+	}
+	if got := tk.events(t); len(got) != 6 {
+		t.Errorf("%d events", len(got))
+	}
+}

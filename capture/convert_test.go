@@ -150,8 +150,9 @@ func TestRecordSizes(t *testing.T) {
 	sizes := map[uintptr]bool{
 		unsafe.Sizeof(bpf.AccLifeEvent{}): true, unsafe.Sizeof(bpf.AccEvent{}): true, unsafe.Sizeof(bpf.AccNamedEvent{}): true,
 		unsafe.Sizeof(bpf.AccProcess{}): true, unsafe.Sizeof(bpf.AccCall{}): true,
+		unsafe.Sizeof(bpf.AccSameCall{}): true,
 	}
-	if len(sizes) != 5 {
+	if len(sizes) != 6 {
 		t.Error("two kinds of records have one size")
 	}
 }

@@ -274,9 +274,11 @@ func (s *session) accepting(listener uint64) (list []looks.Thread) {
 		raw := &s.repeats[i].raw
 		add(&raw.Facts.Listener, raw.Pid, raw.Tid)
 	}
-	for i := range s.repeatedCalls {
-		raw := &s.repeatedCalls[i].raw.Event
-		add(&raw.Facts.Listener, raw.Pid, raw.Tid)
+	for _, base := range s.calls.bases {
+		if base != nil {
+			raw := &base.raw.Event
+			add(&raw.Facts.Listener, raw.Pid, raw.Tid)
+		}
 	}
 	s.calls.each(func(a *bpf.AccAttempt) {
 		add(&a.In.Listener, a.Who.Pid, a.Who.Tid)

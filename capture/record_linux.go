@@ -127,20 +127,19 @@ type session struct {
 	names   names
 	repeats repeats
 
-	repeatedCalls repeatedCalls
-	lives         lives
-	unixNames     map[uint64]string // by the listener's inode number
-	processes     processes
-	ledger        ledger
-	calls         calls
-	queues        queues
-	witness       witness
-	guard         guard
-	budget        budget
-	watcher       *watcher // nil until the snapshot is taken
-	rotation      *rotation
-	event         format.Event
-	record        ringbuf.Record
+	lives     lives
+	unixNames map[uint64]string // by the listener's inode number
+	processes processes
+	ledger    ledger
+	calls     calls
+	queues    queues
+	witness   witness
+	guard     guard
+	budget    budget
+	watcher   *watcher // nil until the snapshot is taken
+	rotation  *rotation
+	event     format.Event
+	record    ringbuf.Record
 
 	started     time.Time
 	flushed     time.Time // when the frame was last ended

@@ -42,38 +42,6 @@ func (r *repeats) of(raw *bpf.AccEvent) *repeat {
 	return &r[(raw.Tid*4+uint32(raw.Kind)*2+uint32(raw.Ret)>>31)%uint32(len(r))]
 }
 
-// A callRepeat is the last call of a task that did not wait.
-type callRepeat struct {
-	raw        bpf.AccCall
-	enter, ret format.Row
-	version    uint32
-}
-
-// repeatedCalls is repeats for calls.
-type repeatedCalls [1 << 7]callRepeat
-
-// of gives the place for calls of the task of c, and with its outcome.
-func (r *repeatedCalls) of(c *bpf.AccCall) *callRepeat {
-	return &r[(c.Event.Tid*2+uint32(c.Event.Ret)>>31)%uint32(len(r))]
-}
-
-// What mostly stays the same of a call, from the middle of its event to that of its entry.
-const callSteady = unsafe.Offsetof(bpf.AccCall{}.Entry) + unsafe.Offsetof(bpf.AccCall{}.Entry.Backlog) - eventFrom
-
-type steadyCall [callSteady]byte
-
-func steadyCallOf(c *bpf.AccCall) *steadyCall {
-	return (*steadyCall)(unsafe.Add(unsafe.Pointer(c), eventFrom))
-}
-
-// again reports whether both events of c are what the task did last.
-func (r *callRepeat) again(c *bpf.AccCall) bool {
-	raw := &c.Event
-	return *steadyCallOf(c) == *steadyCallOf(&r.raw) &&
-		(raw.Ret == r.raw.Event.Ret || raw.Ret >= 0 && r.raw.Event.Ret >= 0) &&
-		raw.Mark == 0 && c.Entry.Mark == 0 && inet(raw)
-}
-
 // again reports whether raw is what the task did last.
 func (r *repeat) again(raw *bpf.AccEvent) bool {
 	return *steadyOf(raw) == *steadyOf(&r.raw) && (raw.Ret == r.raw.Ret || raw.Ret >= 0 && r.raw.Ret >= 0) &&

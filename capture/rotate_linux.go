@@ -194,7 +194,8 @@ func (s *session) changeFile(n *nextFile) error {
 	now := time.Now()
 	r.w, r.space, r.began, r.asked = n.w, n.space, now, false
 	s.header, s.clock, s.flushed, s.clocked = h, clock, now, now
-	s.repeats, s.repeatedCalls, s.lives = repeats{}, repeatedCalls{}, lives{} // they name events of the other file
+	s.repeats, s.lives = repeats{}, lives{} // they name events of the other file
+	s.calls.nextFile()
 	s.processes.nextFile()
 	s.queues.nextFile()
 	if err := s.sayAgain(); err != nil {

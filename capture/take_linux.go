@@ -22,6 +22,9 @@ func (s *session) take(record []byte, own bool) error {
 	if s.rotation != nil && s.hold(record) {
 		return nil
 	}
+	if r, ok := sameCallIn(record); ok {
+		return s.takeSameCall(r, own)
+	}
 	if c, ok := callIn(record); ok {
 		return s.takeCall(c, own)
 	}
