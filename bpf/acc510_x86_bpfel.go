@@ -93,6 +93,7 @@ const (
 	Acc510VarCgroupLevels               = "cgroup_levels"
 	Acc510VarClientsNoted               = "clients_noted"
 	Acc510VarFamilies                   = "families"
+	Acc510VarFdsWanted                  = "fds_wanted"
 	Acc510VarFollowedFull               = "followed_full"
 	Acc510VarFollowedNoted              = "followed_noted"
 	Acc510VarFullAtLimit                = "full_at_limit"
@@ -272,6 +273,7 @@ type Acc510VariableSpecs struct {
 	CgroupLevels      *ebpf.VariableSpec `ebpf:"cgroup_levels"`
 	ClientsNoted      *ebpf.VariableSpec `ebpf:"clients_noted"`
 	Families          *ebpf.VariableSpec `ebpf:"families"`
+	FdsWanted         *ebpf.VariableSpec `ebpf:"fds_wanted"`
 	FollowedFull      *ebpf.VariableSpec `ebpf:"followed_full"`
 	FollowedNoted     *ebpf.VariableSpec `ebpf:"followed_noted"`
 	FullAtLimit       *ebpf.VariableSpec `ebpf:"full_at_limit"`
@@ -418,6 +420,7 @@ type Acc510Variables struct {
 	CgroupLevels      *ebpf.Variable `ebpf:"cgroup_levels"`
 	ClientsNoted      *ebpf.Variable `ebpf:"clients_noted"`
 	Families          *ebpf.Variable `ebpf:"families"`
+	FdsWanted         *ebpf.Variable `ebpf:"fds_wanted"`
 	FollowedFull      *ebpf.Variable `ebpf:"followed_full"`
 	FollowedNoted     *ebpf.Variable `ebpf:"followed_noted"`
 	FullAtLimit       *ebpf.Variable `ebpf:"full_at_limit"`

@@ -650,6 +650,7 @@ const (
 	AccVarCgroupLevels               = "cgroup_levels"
 	AccVarClientsNoted               = "clients_noted"
 	AccVarFamilies                   = "families"
+	AccVarFdsWanted                  = "fds_wanted"
 	AccVarFollowedFull               = "followed_full"
 	AccVarFollowedNoted              = "followed_noted"
 	AccVarFullAtLimit                = "full_at_limit"
@@ -833,6 +834,7 @@ type AccVariableSpecs struct {
 	CgroupLevels      *ebpf.VariableSpec `ebpf:"cgroup_levels"`
 	ClientsNoted      *ebpf.VariableSpec `ebpf:"clients_noted"`
 	Families          *ebpf.VariableSpec `ebpf:"families"`
+	FdsWanted         *ebpf.VariableSpec `ebpf:"fds_wanted"`
 	FollowedFull      *ebpf.VariableSpec `ebpf:"followed_full"`
 	FollowedNoted     *ebpf.VariableSpec `ebpf:"followed_noted"`
 	FullAtLimit       *ebpf.VariableSpec `ebpf:"full_at_limit"`
@@ -981,6 +983,7 @@ type AccVariables struct {
 	CgroupLevels      *ebpf.Variable `ebpf:"cgroup_levels"`
 	ClientsNoted      *ebpf.Variable `ebpf:"clients_noted"`
 	Families          *ebpf.Variable `ebpf:"families"`
+	FdsWanted         *ebpf.Variable `ebpf:"fds_wanted"`
 	FollowedFull      *ebpf.Variable `ebpf:"followed_full"`
 	FollowedNoted     *ebpf.Variable `ebpf:"followed_noted"`
 	FullAtLimit       *ebpf.Variable `ebpf:"full_at_limit"`

@@ -97,6 +97,7 @@ const (
 	AccHashVarCgroupLevels               = "cgroup_levels"
 	AccHashVarClientsNoted               = "clients_noted"
 	AccHashVarFamilies                   = "families"
+	AccHashVarFdsWanted                  = "fds_wanted"
 	AccHashVarFollowedFull               = "followed_full"
 	AccHashVarFollowedNoted              = "followed_noted"
 	AccHashVarFullAtLimit                = "full_at_limit"
@@ -280,6 +281,7 @@ type AccHashVariableSpecs struct {
 	CgroupLevels      *ebpf.VariableSpec `ebpf:"cgroup_levels"`
 	ClientsNoted      *ebpf.VariableSpec `ebpf:"clients_noted"`
 	Families          *ebpf.VariableSpec `ebpf:"families"`
+	FdsWanted         *ebpf.VariableSpec `ebpf:"fds_wanted"`
 	FollowedFull      *ebpf.VariableSpec `ebpf:"followed_full"`
 	FollowedNoted     *ebpf.VariableSpec `ebpf:"followed_noted"`
 	FullAtLimit       *ebpf.VariableSpec `ebpf:"full_at_limit"`
@@ -428,6 +430,7 @@ type AccHashVariables struct {
 	CgroupLevels      *ebpf.Variable `ebpf:"cgroup_levels"`
 	ClientsNoted      *ebpf.Variable `ebpf:"clients_noted"`
 	Families          *ebpf.Variable `ebpf:"families"`
+	FdsWanted         *ebpf.Variable `ebpf:"fds_wanted"`
 	FollowedFull      *ebpf.Variable `ebpf:"followed_full"`
 	FollowedNoted     *ebpf.Variable `ebpf:"followed_noted"`
 	FullAtLimit       *ebpf.Variable `ebpf:"full_at_limit"`

@@ -301,6 +301,8 @@ volatile u32 adds_inside = 0;          /* inet_csk_complete_hashdance was seen t
 volatile u32 adds_settled = 0;         /* else it does not */
 volatile u32 moves_told = 0;           /* fexit_migrate_sock is there */
 volatile u32 watch = 0;                /* what sys_exit is to look for */
+/* A new descriptor may be one that is asked for: a request of io_uring accepted, or calls began before the recording. */
+volatile u32 fds_wanted = 0;
 enum watch_for { WATCH_RETURNS = 1, WATCH_BEFORE = 2, WATCH_DENIED = 4, WATCH_ENDING = 8 };
 EXPORT(watch_for);
 volatile u32 shedding = 0;             /* what is left out, since acc takes more than it may */

@@ -138,6 +138,8 @@ static __always_inline int enter_request(struct io_kiocb *req)
 
 	if (BPF_CORE_READ(req, opcode) != IORING_OP_ACCEPT)
 		return 0;
+	if (!fds_wanted)
+		fds_wanted = 1;
 	task = current_task();
 	a = attempt_of(task, 1);
 	if (!a)
@@ -249,12 +251,16 @@ static __always_inline int return_fixed_install(s32 ret)
 
 static __always_inline int install(u32 fd, struct file *file)
 {
-	struct task_struct *task = current_task();
-	struct attempt *a = attempt_of(task, 0);
+	struct task_struct *task;
+	struct attempt *a;
 	u32 tid = (u32)bpf_get_current_pid_tgid();
 	s32 *sockfd;
 	u64 ino;
 
+	if (!fds_wanted)
+		return 0;
+	task = current_task();
+	a = attempt_of(task, 0);
 	if (a && a->request && a->pending && a->file == (u64)file) {
 		a->ret = fd;
 		a->mark &= ~MARK_NO_FD;

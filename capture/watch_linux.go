@@ -111,6 +111,15 @@ func newWatcher(a *attached, o *Options, sleepers []format.Blocked) (*watcher, e
 			return nil, fmt.Errorf("note the tasks in accept: %w", err)
 		}
 	}
+	wanted := uint32(0) // the self-test had requests of io_uring
+	if len(sleepers) > 0 {
+		wanted = 1
+	}
+	if v := a.collection.Variables["fds_wanted"]; v != nil { // no program reads it when only the life of connections is recorded
+		if err := v.Set(wanted); err != nil {
+			return nil, fmt.Errorf("set up the programs: %w", err)
+		}
+	}
 	return w, w.update(time.Now())
 }
 
