@@ -12,7 +12,6 @@
 #include "process.h"
 #include "select.h"
 
-
 /* Writes what is noted in a of an entry, but for its facts. */
 static __always_inline void write_enter(struct event *e, struct attempt *a, u64 seq)
 {
@@ -202,39 +201,35 @@ static __always_inline bool is_call(struct attempt *a, s32 ret)
 			   a->made.netns == a->in.netns && a->made.inner == a->in.inner);
 }
 
-/* Counts a return. NULL: no events are written any more. */
-static __always_inline struct counters *count_return(u64 *seq)
+/* Counts the return of the call in flight, and makes room for a record of both its events; NULL: the ring is full. */
+static __always_inline void *reserve_call(struct attempt *a, const u64 size, u64 *seq)
 {
-	struct counters *c = counters();
+	struct counters *c;
+	void *r;
 
-	if (c)
-		*seq = add_one(&c->hits[PROBE_RETURN]);
-	return c;
-}
-
-static __always_inline void lose_call(struct counters *c)
-{
-	__sync_fetch_and_add(&c->lost[PROBE_ENTER], 1);
-	__sync_fetch_and_add(&c->lost[PROBE_RETURN], 1);
+	a->deferred = NOT_DEFERRED;
+	c = counters();
+	if (!c)
+		return 0;
+	*seq = add_one(&c->hits[PROBE_RETURN]);
+	r = bpf_ringbuf_reserve(&events, size, 0);
+	if (!r) {
+		__sync_fetch_and_add(&c->lost[PROBE_ENTER], 1);
+		__sync_fetch_and_add(&c->lost[PROBE_RETURN], 1);
+	}
+	return r;
 }
 
 /* Writes both events of the call in flight. right: the program was told what the kernel knows of its peer, or nothing. */
 static __always_inline void tell_call(struct attempt *a, s32 ret, bool right)
 {
-	struct counters *c;
 	struct call *r;
 	struct event *e;
 	u64 seq = 0;
 
-	a->deferred = NOT_DEFERRED;
-	c = count_return(&seq);
-	if (!c)
+	r = reserve_call(a, sizeof(*r), &seq);
+	if (!r)
 		return;
-	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
-	if (!r) {
-		lose_call(c);
-		return;
-	}
 	e = &r->event;
 	identify_again(e, &a->who);
 	stamp(e, RETURN, HOOK_SYS_ACCEPT4, seq, bpf_ktime_get_boot_ns());
@@ -286,19 +281,12 @@ static __always_inline void tell_call(struct attempt *a, s32 ret, bool right)
 /* Writes both events of the call in flight as what differs from an earlier one. */
 static __always_inline void tell_same_call(struct attempt *a, s32 ret, u32 base)
 {
-	struct counters *c;
 	struct same_call *r;
 	u64 seq = 0;
 
-	a->deferred = NOT_DEFERRED;
-	c = count_return(&seq);
-	if (!c)
+	r = reserve_call(a, sizeof(*r), &seq);
+	if (!r)
 		return;
-	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
-	if (!r) {
-		lose_call(c);
-		return;
-	}
 	r->enter_ns = a->enter_ns;
 	r->enter_seq = a->enter_seq;
 	r->boot_ns = bpf_ktime_get_boot_ns();
