@@ -15,6 +15,7 @@ const maxPairs = 1 << 17
 // the rule. Everything that acc prints of a time is by At. It is for one goroutine.
 type Clocks struct {
 	pairs []Clock // the header's, then later ones in order of time
+	last  int     // the pair that At gave last
 }
 
 // NewClocks begins with the header's pair, which need not be known.
@@ -41,9 +42,17 @@ func (c *Clocks) Add(pairs []Clock) {
 
 // At is the pair that places a boot time on the wall clock.
 func (c *Clocks) At(bootNS int64) Clock {
+	return c.pairs[c.at(bootNS)]
+}
+
+// at is the number of that pair: mostly the one that it was before.
+func (c *Clocks) at(bootNS int64) int {
+	if n := c.last; n > 0 && n < len(c.pairs)-1 && c.pairs[n].BootNS <= bootNS && bootNS < c.pairs[n+1].BootNS {
+		return n
+	}
 	last := len(c.pairs) - 1
 	if last == 0 || c.pairs[last].BootNS <= bootNS {
-		return c.pairs[last]
+		return last
 	}
 	n, _ := slices.BinarySearchFunc(c.pairs[1:], bootNS, func(p Clock, ns int64) int {
 		if p.BootNS <= ns {
@@ -51,7 +60,14 @@ func (c *Clocks) At(bootNS int64) Clock {
 		}
 		return 1
 	})
-	return c.pairs[n]
+	c.last = n
+	return n
+}
+
+// Wall is when a boot time was, in nanoseconds since 1970; false: that is not known.
+func (c *Clocks) Wall(bootNS int64) (unixNS int64, known bool) {
+	p := &c.pairs[c.at(bootNS)]
+	return p.RealNS + (bootNS - p.BootNS), p.Known()
 }
 
 // All are the pairs that are kept but for the header's, the earliest first.

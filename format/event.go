@@ -391,6 +391,29 @@ var (
 	}
 )
 
+// The same of those that are asked for once an event.
+var (
+	kindNamed, hookNamed, viaNamed = numberedOf(kindNames), numberedOf(hookNames), numberedOf(viaNames)
+	causeNamed, stateNamed         = numberedOf(causeNames), numberedOf(stateNames)
+)
+
+// numbered are the names of the lowest numbers.
+type numbered [32]string
+
+func numberedOf(names map[int64]string) (w numbered) {
+	for i := range w {
+		w[i] = name(names, int64(i))
+	}
+	return w
+}
+
+func (w *numbered) of(n uint8) string {
+	if int(n) < len(w) {
+		return w[n]
+	}
+	return strconv.Itoa(int(n))
+}
+
 // name gives a number's word, or the number in decimal if it has none.
 func name(names map[int64]string, v int64) string {
 	if s, ok := names[v]; ok {
@@ -410,11 +433,11 @@ func (f Family) MarshalJSON() ([]byte, error) { return word(f), nil }
 
 func word(s fmt.Stringer) []byte { return strconv.AppendQuote(nil, s.String()) }
 
-func (k Kind) String() string   { return name(kindNames, int64(k)) }
-func (h Hook) String() string   { return name(hookNames, int64(h)) }
-func (v Via) String() string    { return name(viaNames, int64(v)) }
+func (k Kind) String() string   { return kindNamed.of(uint8(k)) }
+func (h Hook) String() string   { return hookNamed.of(uint8(h)) }
+func (v Via) String() string    { return viaNamed.of(uint8(v)) }
 func (f Family) String() string { return name(familyNames, int64(f)) }
-func (c Cause) String() string  { return name(causeNames, int64(c)) }
+func (c Cause) String() string  { return causeNamed.of(uint8(c)) }
 
 // String is a word for an end of a multishot request, "" if it goes on.
 func (u UringEnd) String() string { return name(uringEndNames, int64(u)) }
@@ -447,4 +470,4 @@ func (e *Event) ListenerFD() string {
 func UringName(uring uint8) string { return cmp.Or(name(uringNames, int64(uring)), "single") }
 
 // StateName is the lower-case word that ss(8) uses for a TCP state number.
-func StateName(state uint8) string { return name(stateNames, int64(state)) }
+func StateName(state uint8) string { return stateNamed.of(state) }

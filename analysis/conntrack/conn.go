@@ -89,8 +89,14 @@ func (x *closing) set(e *format.Event) {
 	}
 }
 
-func (c *conn) more() *rare {
-	if c.rare == nil {
+// more gives a connection room for what is rare.
+func (t *Tracker) more(c *conn) *rare {
+	if c.rare != nil {
+		return c.rare
+	}
+	if n := len(t.freeRare); n > 0 {
+		c.rare, t.freeRare = t.freeRare[n-1], t.freeRare[:n-1]
+	} else {
 		c.rare = &rare{}
 	}
 	return c.rare

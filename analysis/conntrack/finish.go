@@ -63,7 +63,7 @@ func (c *conn) served() bool {
 }
 
 func (t *Tracker) count(accepted bool, end End) {
-	t.ends[end]++
+	*t.ends.of(end)++
 	if accepted {
 		t.totals.Accepted++
 	}

@@ -75,7 +75,7 @@ func (t *Tracker) refusedBefore(c *conn, e *format.Event) (triedNS int64, err er
 		return -1, t.gaveUp(c.key, r)
 	}
 	delete(t.refusals, c.key)
-	c.more().refusal = r
+	t.more(c).refusal = r
 	c.first = r.kept[0].Seq
 	triedNS = max(e.BootNS-r.kept[0].NS, 0)
 	t.tries.Record(triedNS)
@@ -87,7 +87,7 @@ func (t *Tracker) refusedBefore(c *conn, e *format.Event) (triedNS int64, err er
 func (t *Tracker) refusedUnseen(c *conn) {
 	if r := t.refusals[c.key]; r != nil && c.headless {
 		delete(t.refusals, c.key)
-		c.more().refusal = r
+		t.more(c).refusal = r
 		c.first = r.kept[0].Seq
 		c.headless = false
 	}

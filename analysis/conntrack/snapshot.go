@@ -40,7 +40,7 @@ func (t *Tracker) Left(s *format.Snapshot) {
 		kept := *x // but texts, which the connection has
 		kept.LAddr, kept.RAddr, kept.Holders = "", "", slices.Clone(x.Holders[:min(len(x.Holders), maxHolders)])
 		kept.MoreHolders += uint32(len(x.Holders) - len(kept.Holders))
-		c.more().left = &kept
+		t.more(c).left = &kept
 	}
 }
 

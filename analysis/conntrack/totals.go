@@ -72,6 +72,20 @@ type EndCount struct {
 	Count  uint64 `json:"count"`      // connections
 }
 
+// ends count connections by how they ended: there are few ways, and the usual ones come first.
+type ends []EndCount
+
+// of gives the count of an end.
+func (es *ends) of(end End) *uint64 {
+	for i := range *es {
+		if e := &(*es)[i]; e.Reason == end {
+			return &e.Count
+		}
+	}
+	*es = append(*es, EndCount{Reason: end})
+	return &(*es)[len(*es)-1].Count
+}
+
 // Totals are those of all connections, when the Tracker was closed. LostQueued says that events of connections that
 // were queued are lost, or were missed. What listeners refused, or lost when they stopped, is left to those who keep
 // them.
@@ -79,7 +93,7 @@ func (t *Tracker) Totals(lostQueued bool) ConnectionTotals {
 	if t.only > 0 {
 		t.totals.Seen += t.only
 		t.totals.Accepted += t.only
-		t.ends[EndNotRecorded] += t.only
+		*t.ends.of(EndNotRecorded) += t.only
 		t.only = 0
 	}
 	c := t.totals
@@ -88,8 +102,10 @@ func (t *Tracker) Totals(lostQueued bool) ConnectionTotals {
 	}
 	c.Recorded, c.AcceptsRecorded = t.on, !t.o.Blind
 	c.Ends = []EndCount{}
-	for end, n := range t.ends {
-		c.Ends = append(c.Ends, EndCount{end.ID(), end, n})
+	for _, n := range t.ends {
+		if n.Count > 0 {
+			c.Ends = append(c.Ends, EndCount{n.Reason.ID(), n.Reason, n.Count})
+		}
 	}
 	slices.SortFunc(c.Ends, func(x, y EndCount) int {
 		return cmp.Or(cmp.Compare(y.Count, x.Count),
@@ -103,7 +119,7 @@ func (t *Tracker) Totals(lostQueued bool) ConnectionTotals {
 
 // AllEnded reports whether each connection has its end, or stood in the list at the end.
 func (t *Tracker) AllEnded() bool {
-	return t.on && t.final.known && !t.limited && t.unsure == 0 && t.ends[EndGone]+t.ends[EndNotRecorded] == 0
+	return t.on && t.final.known && !t.limited && t.unsure == 0 && *t.ends.of(EndGone)+*t.ends.of(EndNotRecorded) == 0
 }
 
 // Unsettled is how many connections had ended when the capture did, and can have been accepted.

@@ -58,6 +58,7 @@ type Tracker struct {
 	open      ring // not closed
 	ended     ring // closed, their accept may come yet
 	free      []*conn
+	freeRare  []*rare
 	limited   bool
 	cut       bool   // the capture stops before its end
 	skips     uint32 // parts of the capture that were left out so far
@@ -68,7 +69,7 @@ type Tracker struct {
 	lostOut   bool   // and returns of accept
 	out       Connection
 	totals    ConnectionTotals
-	ends      map[End]uint64
+	ends      ends
 	alive     stats.Histogram
 	served    stats.Histogram
 	closing   stats.Histogram // from the server's close to the end
@@ -90,7 +91,7 @@ type Tracker struct {
 // New makes a Tracker without connections.
 func New(o Options) *Tracker {
 	t := &Tracker{
-		o: o, byCookie: map[uint64]*conn{}, byTuple: map[tuple]*conn{}, ends: map[End]uint64{},
+		o: o, byCookie: map[uint64]*conn{}, byTuple: map[tuple]*conn{},
 		refusals: map[tuple]*refusal{}, waiting: map[Port]uint32{},
 	}
 	t.open.init()
@@ -200,7 +201,11 @@ func (t *Tracker) remove(c *conn) {
 	} else {
 		t.open.take(c)
 	}
-	c.rare = nil
+	if c.rare != nil {
+		*c.rare = rare{}
+		t.freeRare = append(t.freeRare, c.rare)
+		c.rare = nil
+	}
 	t.free = append(t.free, c)
 }
 
@@ -217,7 +222,7 @@ func (t *Tracker) Moved(e *format.Event, l Ref, accepted uint64) error {
 	if c.first == 0 {
 		c.first = e.Seq
 	}
-	x := c.more()
+	x := t.more(c)
 	if x.moves == 0 || c.listener != l {
 		x.movedFrom = c.listener
 	}
@@ -325,7 +330,7 @@ func (t *Tracker) takeAccept(c *conn, e *format.Event, by *Accept) {
 		c.enterSeq, c.enterNS = by.EnterSeq, by.EnterNS
 	}
 	if e.Ret < 0 {
-		x := c.more()
+		x := t.more(c)
 		x.failed, x.dropSeq, x.dropNS = true, e.Seq, e.BootNS
 		return
 	}
@@ -361,9 +366,9 @@ func (t *Tracker) State(e *format.Event) {
 	}
 	switch {
 	case e.State == format.StateEstablished:
-		c.more().establishedNS = e.BootNS
+		t.more(c).establishedNS = e.BootNS
 	case e.State == format.StateCloseWait && c.acceptSeq == 0 && (c.rare == nil || c.rare.goneSeq == 0):
-		c.more().goneNS, c.rare.goneSeq = e.BootNS, e.Seq
+		t.more(c).goneNS, c.rare.goneSeq = e.BootNS, e.Seq
 	}
 }
 
@@ -386,7 +391,7 @@ func (t *Tracker) Closed(e *format.Event, l Ref) error {
 		return err
 	}
 	t.open.take(c)
-	x := c.more()
+	x := t.more(c)
 	x.closed = true
 	x.end.set(e)
 	t.ended.put(c)
@@ -418,7 +423,7 @@ func (t *Tracker) Forgotten(e *format.Event, l Ref, by string) error {
 	if err != nil {
 		return err
 	}
-	x := c.more()
+	x := t.more(c)
 	x.dropSeq, x.dropNS, x.dropCause, x.dropBy = e.Seq, e.BootNS, e.Cause, by
 	if x.closed {
 		return t.finish(c, "")

@@ -48,6 +48,7 @@ type Check struct {
 	settings    Settings
 	ended       []*space          // whose number another namespace got later
 	listeners   map[uint64]uint32 // the network namespaces of listeners, by inode number
+	near        [16]home          // some of them, by the lowest bits of that
 	cpus        int
 	unseen      uint64 // returns that were missed, as the next entries of their tasks say
 	final       bool   // there was a reading of the end
@@ -236,17 +237,35 @@ func (w *Check) Records(b *format.Batch) {
 	}
 }
 
+// home is in which network namespace a listener is.
+type home struct {
+	listener uint64
+	netns    uint32
+}
+
 // listensIn notes in which network namespace a listener is: in a capture of an older
 // recorder, accepts have the namespace of the task.
 func (w *Check) listensIn(listener uint64, netns uint32) {
+	near := &w.near[listener%uint64(len(w.near))]
+	if *near == (home{listener, netns}) {
+		return
+	}
+	*near = home{}
 	if _, known := w.listeners[listener]; listener != 0 && netns != 0 && (known || len(w.listeners) < maxRecent) {
 		w.listeners[listener] = netns
+		*near = home{listener, netns}
 	}
 }
 
 // netnsOf is the namespace of an event's socket.
 func (w *Check) netnsOf(e *format.Event) uint32 {
-	if ns, known := w.listeners[e.Listener]; known && e.Kind == format.Return {
+	if e.Kind != format.Return || e.Listener == 0 {
+		return e.NetNS
+	}
+	if near := &w.near[e.Listener%uint64(len(w.near))]; near.listener == e.Listener {
+		return near.netns
+	}
+	if ns, known := w.listeners[e.Listener]; known {
 		return ns
 	}
 	return e.NetNS

@@ -15,7 +15,7 @@ import (
 
 // ListensAt gives the listener of a port, 0 if it is not known.
 func (reg *Registry) ListensAt(p conntrack.Port) conntrack.Ref {
-	if l := reg.ports[p]; l != nil {
+	if l := reg.atPort(p); l != nil {
 		return l.ref
 	}
 	return 0

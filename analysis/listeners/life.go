@@ -24,7 +24,7 @@ func (reg *Registry) at(e *format.Event) *listener {
 	if e.Listener != 0 {
 		return reg.find(e)
 	}
-	return reg.ports[conntrack.Port{NetNS: e.NetNS, Port: e.LPort}]
+	return reg.atPort(conntrack.Port{NetNS: e.NetNS, Port: e.LPort})
 }
 
 // Life takes an event of a connection's life, or of a listener's, and gives its spot.

@@ -64,7 +64,8 @@ type Registry struct {
 	text      int
 	links     map[link]*spot
 	ports     map[conntrack.Port]*listener // the newest that is known to listen on it
-	byRef     []*listener                  // by their ref
+	near      near
+	byRef     []*listener // by their ref
 	procByRef []*process
 	peers     peers
 	meanwhile meanwhile.Collector // what threads did while clients waited
@@ -126,7 +127,7 @@ func (reg *Registry) Place(t *pairing.Task, e *format.Event) {
 
 func (reg *Registry) find(e *format.Event) *listener {
 	k := listenerKey{e.NetNS, e.Listener}
-	l := reg.listeners[k]
+	l := reg.known(k)
 	tells := tellsAddress(e)
 	if l != nil && (!tells || l.addr.Port() == 0 || l.addr == e.Local()) {
 		if tells && l.addr != e.Local() {
@@ -149,12 +150,54 @@ func (reg *Registry) find(e *format.Event) *listener {
 		l.guess = e.LPort
 	}
 	reg.wake(l)
-	reg.listeners[k] = l
-	reg.all = append(reg.all, l)
+	reg.keep(l)
 	if e.LPort != 0 {
-		reg.ports[conntrack.Port{NetNS: e.NetNS, Port: e.LPort}] = l
+		reg.listensAt(conntrack.Port{NetNS: e.NetNS, Port: e.LPort}, l)
 	}
 	return l
+}
+
+// numNear is how many listeners are found without a map: a power of two.
+const numNear = 16
+
+// near are listeners that were asked for last, by the lowest bits of their inode number and of their port.
+type near struct {
+	byInode [numNear]*listener
+	byPort  [numNear]struct {
+		port conntrack.Port
+		*listener
+	}
+}
+
+// known gives the listener of a key, nil if there is none.
+func (reg *Registry) known(k listenerKey) *listener {
+	at := &reg.near.byInode[k.inode%numNear]
+	if *at == nil || (*at).key != k {
+		*at = reg.listeners[k]
+	}
+	return *at
+}
+
+// keep takes a new listener.
+func (reg *Registry) keep(l *listener) {
+	reg.listeners[l.key], reg.near.byInode[l.key.inode%numNear] = l, l
+	reg.all = append(reg.all, l)
+}
+
+// atPort gives the listener of a port, nil if it is not known.
+func (reg *Registry) atPort(p conntrack.Port) *listener {
+	at := &reg.near.byPort[p.Port%numNear]
+	if at.listener == nil || at.port != p {
+		at.port, at.listener = p, reg.ports[p]
+	}
+	return at.listener
+}
+
+// listensAt notes who listens on a port.
+func (reg *Registry) listensAt(p conntrack.Port, l *listener) {
+	reg.ports[p] = l
+	at := &reg.near.byPort[p.Port%numNear]
+	at.port, at.listener = p, l
 }
 
 // wake makes room for what happens at a listener.

@@ -47,8 +47,7 @@ func (reg *Registry) snapshot(s *format.ListenSocket, final bool) {
 			return
 		}
 		l = reg.newListener(listener{key: k, idle: true})
-		reg.listeners[k] = l
-		reg.all = append(reg.all, l)
+		reg.keep(l)
 	}
 	if final {
 		l.snap.end, l.snap.ended, l.snap.endLimit = s.Backlog, true, s.BacklogMax
@@ -80,6 +79,6 @@ func (reg *Registry) snapshot(s *format.ListenSocket, final bool) {
 		l.raise(high{n: s.Backlog, max: cmp.Or(s.BacklogMax, unknownLimit), ns: reg.startNS})
 	}
 	if s.LPort != 0 {
-		reg.ports[conntrack.Port{NetNS: s.NetNS, Port: s.LPort}] = l
+		reg.listensAt(conntrack.Port{NetNS: s.NetNS, Port: s.LPort}, l)
 	}
 }
