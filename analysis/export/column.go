@@ -4,6 +4,7 @@ package export
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -50,10 +51,58 @@ func Tables() []Table {
 	}
 }
 
-// column is a column of rows that are made of Ts.
+// column is a column of rows that are made of Ts. Of the functions it has the one of its kind; each says whether the
+// value is known.
 type column[T any] struct {
 	Column
-	get func(v *T, s *Source, x *Value) // sets what the column's kind has, and Known
+	number func(*T, *Source) (int64, bool) // of Int, Uint, Time
+	yes    func(*T, *Source) (yes, known bool)
+	text   func(*T, *Source) (string, bool)
+	addr   func(*T, *Source) (netip.Addr, bool)
+}
+
+// get sets what the column's kind has of a value, and Known.
+func (c *column[T]) get(v *T, s *Source, x *Value) {
+	switch c.Kind {
+	case Flag:
+		x.flag(c.yes(v, s))
+	case Text:
+		x.S, x.Known = c.text(v, s)
+	case Addr:
+		x.A, x.Known = c.addr(v, s)
+	default:
+		x.N, x.Known = c.number(v, s)
+	}
+}
+
+// fill adds the cells of rows.
+func (c *column[T]) fill(list []T, s *Source, to *vector) {
+	switch c.Kind {
+	case Flag:
+		for i := range list {
+			yes, known := c.yes(&list[i], s)
+			to.flag(yes, known)
+		}
+	case Text:
+		for i := range list {
+			text, known := c.text(&list[i], s)
+			to.text(text, known)
+		}
+	case Addr:
+		for i := range list {
+			a, known := c.addr(&list[i], s)
+			to.addr(a, known)
+		}
+	case Time:
+		for i := range list {
+			ns, known := c.number(&list[i], s)
+			to.number(floorMicros(ns), known)
+		}
+	default:
+		for i := range list {
+			to.number(c.number(&list[i], s))
+		}
+	}
 }
 
 func infos[T any](list []column[T]) (columns []Column) {
@@ -64,7 +113,7 @@ func infos[T any](list []column[T]) (columns []Column) {
 }
 
 func intColumn[T any](name, doc string, of func(*T, *Source) (int64, bool)) column[T] {
-	c := column[T]{Column{Name: name, Kind: Int, Doc: doc}, func(v *T, s *Source, x *Value) { x.N, x.Known = of(v, s) }}
+	c := column[T]{Column: Column{Name: name, Kind: Int, Doc: doc}, number: of}
 	if strings.HasSuffix(name, "_ns") {
 		c.Unit = "ns"
 	}
@@ -72,18 +121,18 @@ func intColumn[T any](name, doc string, of func(*T, *Source) (int64, bool)) colu
 }
 
 func textColumn[T any](name, doc string, of func(*T, *Source) string) column[T] {
-	return column[T]{Column{Name: name, Kind: Text, Doc: doc}, func(v *T, s *Source, x *Value) {
-		x.S = of(v, s)
-		x.Known = x.S != ""
+	return column[T]{Column: Column{Name: name, Kind: Text, Doc: doc}, text: func(v *T, s *Source) (string, bool) {
+		text := of(v, s)
+		return text, text != ""
 	}}
 }
 
 func flagColumn[T any](name, doc string, of func(*T, *Source) (yes, known bool)) column[T] {
-	return column[T]{Column{Name: name, Kind: Flag, Doc: doc}, func(v *T, s *Source, x *Value) { x.flag(of(v, s)) }}
+	return column[T]{Column: Column{Name: name, Kind: Flag, Doc: doc}, yes: of}
 }
 
 func timeColumn[T any](name, doc string, of func(*T, *Source) (unixNS int64, known bool)) column[T] {
-	return column[T]{Column{Name: name, Kind: Time, Doc: doc}, func(v *T, s *Source, x *Value) { x.N, x.Known = of(v, s) }}
+	return column[T]{Column: Column{Name: name, Kind: Time, Doc: doc}, number: of}
 }
 
 // identity are the columns with which all tables begin.
@@ -105,29 +154,28 @@ func columnsOf[T any](begin []column[T], list []report.Column[T], derived ...str
 			Derived: slices.Contains(derived, f.Name), Asked: !r.Key && f.Kind == filter.Time}}
 		switch f.Kind {
 		case filter.Flag:
-			c.Kind, c.get = Flag, func(v *T, s *Source, x *Value) { x.flag(f.Yes(v, s.Env)) }
+			c.Kind, c.yes = Flag, func(v *T, s *Source) (bool, bool) { return f.Yes(v, s.Env) }
 		case filter.Text:
-			c.Kind, c.get = Text, func(v *T, s *Source, x *Value) { x.S, x.Known = f.Text(v, s.Env) }
+			c.Kind, c.text = Text, func(v *T, s *Source) (string, bool) { return f.Text(v, s.Env) }
 		case filter.Address:
-			c.Kind, c.get = Addr, func(v *T, s *Source, x *Value) { x.A, x.Known = f.Addr(v, s.Env) }
+			c.Kind, c.addr = Addr, func(v *T, s *Source) (netip.Addr, bool) { return f.Addr(v, s.Env) }
 		case filter.Time:
-			c.Kind, c.get = Time, func(v *T, s *Source, x *Value) {
-				ns, known := f.Int(v, s.Env)
-				if x.Known = false; known {
-					x.N, x.Known = s.wall(ns)
+			c.Kind, c.number = Time, func(v *T, s *Source) (int64, bool) {
+				if ns, known := f.Int(v, s.Env); known {
+					return s.wall(ns)
 				}
+				return 0, false
 			}
 		default:
 			if c.Kind = Int; r.Wide {
 				c.Kind = Uint
 			}
-			c.get = func(v *T, s *Source, x *Value) { x.N, x.Known = f.Int(v, s.Env) }
+			c.number = func(v *T, s *Source) (int64, bool) { return f.Int(v, s.Env) }
 		}
 		begin = append(begin, c)
 		if f.Name == "ts" {
-			get := c.get
-			begin = append(begin, column[T]{Column{Name: "ts_ns", Kind: Int, Unit: "ns",
-				Doc: "the same, nanoseconds since 1970"}, get})
+			begin = append(begin, column[T]{Column: Column{Name: "ts_ns", Kind: Int, Unit: "ns",
+				Doc: "the same, nanoseconds since 1970"}, number: c.number})
 		}
 	}
 	return begin

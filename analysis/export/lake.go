@@ -46,6 +46,12 @@ func (f *Format) NewLake(to Folder, o Options) (Sink, error) {
 			return nil, err
 		}
 		l.tables = append(l.tables, p)
+		switch table.Name {
+		case Connections:
+			t.connections.to = p
+		case Attempts:
+			t.attempts.to = p
+		}
 	}
 	t.rows = l
 	return t, nil

@@ -61,11 +61,19 @@ func (f *parquetFile) row(row []Value) error {
 	for i := range row {
 		f.vectors[i].add(&row[i])
 	}
-	if f.rows++; f.rows < rowGroup {
+	return f.took(1)
+}
+
+// took counts rows whose values all vectors have taken: as many as there is room for, at most.
+func (f *parquetFile) took(rows int) error {
+	if f.rows += rows; f.rows < rowGroup {
 		return nil
 	}
 	return f.flush()
 }
+
+// room is how many rows the row group takes yet.
+func (f *parquetFile) room() int { return rowGroup - f.rows }
 
 // sorted gives the order of the rows by time, nil if it is that in which they came.
 func (f *parquetFile) sorted() []int32 {

@@ -101,6 +101,5 @@ func (s *Source) Exported() (connections, attempts uint64) { return s.connection
 
 // wall is when a boot time was, in Unix nanoseconds.
 func (s *Source) wall(bootNS int64) (ns int64, known bool) {
-	c := s.Env.Clocks.At(bootNS)
-	return c.RealNS + (bootNS - c.BootNS), c.Known()
+	return s.Env.Clocks.Wall(bootNS)
 }

@@ -24,6 +24,9 @@ type rowsOf[T any] struct {
 	table   int // -1: nobody wants them
 	columns []column[T]
 	row     []Value
+
+	to   *parquetFile // which takes them column by column; nil: they go row by row
+	kept []T          // that it has not taken yet
 }
 
 // of fills the row of a value.
@@ -32,6 +35,37 @@ func (r *rowsOf[T]) of(v *T, s *Source) []Value {
 		r.columns[i].get(v, s, &r.row[i])
 	}
 	return r.row
+}
+
+// keptRows is how many are taken at once: as many as stay in the caches near a CPU.
+const keptRows = 64
+
+// give gives the row of a value, which is not kept longer than until settle.
+func (r *rowsOf[T]) give(v *T, s *Source, rows Rows) error {
+	if r.to == nil {
+		return rows.Row(r.table, r.of(v, s))
+	}
+	if r.kept = append(r.kept, *v); len(r.kept) < keptRows {
+		return nil
+	}
+	return r.settle(s)
+}
+
+// settle has the file take all that is kept.
+func (r *rowsOf[T]) settle(s *Source) error {
+	rest := r.kept
+	r.kept = r.kept[:0]
+	for len(rest) > 0 {
+		now := rest[:min(len(rest), r.to.room())]
+		rest = rest[len(now):]
+		for i := range r.columns {
+			r.columns[i].fill(now, s, &r.to.vectors[i])
+		}
+		if err := r.to.took(len(now)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // want chooses the columns of a table if it is one of those that are wanted.
@@ -86,12 +120,17 @@ func (t *tables) Begin(s *Source) error {
 
 func (t *tables) Connection(c *conntrack.Connection) error {
 	t.source.connections++
-	return t.rows.Row(t.connections.table, t.connections.of(c, t.source))
+	return t.connections.give(c, t.source, t.rows)
 }
 
 func (t *tables) Attempt(p *pairing.Pair) error {
 	t.source.attempts++
-	return t.rows.Row(t.attempts.table, t.attempts.of(p, t.source))
+	return t.attempts.give(p, t.source, t.rows)
+}
+
+// Settle takes what was given so far. It comes before anything changes that [Source] has.
+func (t *tables) Settle() error {
+	return errors.Join(t.connections.settle(t.source), t.attempts.settle(t.source))
 }
 
 func (t *tables) End(s *Source, r *analysis.Result) error {
@@ -99,6 +138,9 @@ func (t *tables) End(s *Source, r *analysis.Result) error {
 		if err := t.rows.Begin(s); err != nil {
 			return err
 		}
+	}
+	if err := t.Settle(); err != nil {
+		return err
 	}
 	if t.findings.table >= 0 && r != nil {
 		for i := range r.Findings {

@@ -383,6 +383,11 @@ func feed(ctx context.Context, in *input, x *evidence.Examination) error {
 		if err != nil {
 			return err
 		}
+		if in.settle != nil {
+			if err := in.settle(); err != nil {
+				return err
+			}
+		}
 		if in.each != nil {
 			in.each(b)
 		}

@@ -174,6 +174,9 @@ func (x *exporter) capture(ctx context.Context, in *input) error {
 	source.Env = procs.environment(exam.Clocks(), byListener)
 	source.Clock.Add(in.Clock())
 	losses, _ := x.sink.(interface{ Loss(format.Loss) error })
+	if keeps, ok := x.sink.(interface{ Settle() error }); ok {
+		in.settle = func() error { return written(keeps.Settle()) }
+	}
 	var lossErr error
 	in.each = func(b *format.Batch) {
 		procs.add(b)

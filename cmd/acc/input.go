@@ -60,6 +60,7 @@ type input struct {
 	beside            bool                // it is read beside others: nothing of it is decoded ahead, which takes memory
 	whole             bool                // records of all frames are wanted: none is passed over by the index
 	each              func(*format.Batch) // is given each batch before its events are; nil: nobody wants them
+	settle            func() error        // is called before that; nil: nothing is to be done
 	zone              *time.Location      // in which times of the command line are meant; nil: the recorded host's
 	more              []*input            // files of the same recording that follow it
 	merged            *format.Source      // what a merged file says of it; nil: it is not in one
