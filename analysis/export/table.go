@@ -38,7 +38,7 @@ func (r *rowsOf[T]) of(v *T, s *Source) []Value {
 }
 
 // keptRows is how many are taken at once: as many as stay in the caches near a CPU.
-const keptRows = 64
+const keptRows = 32
 
 // give gives the row of a value, which is not kept longer than until settle.
 func (r *rowsOf[T]) give(v *T, s *Source, rows Rows) error {
@@ -111,6 +111,12 @@ func newTables(names, fields []string, parquet bool) (*tables, error) {
 
 func (t *tables) Wants() (connections, attempts bool) {
 	return t.connections.table >= 0, t.attempts.table >= 0
+}
+
+// RowsAlone reports whether the result of the analysis is asked for nothing but its verdict: there are rows of
+// connections, and no others.
+func (t *tables) RowsAlone() bool {
+	return t.attempts.table < 0 && t.captures.table < 0 && t.findings.table < 0
 }
 
 func (t *tables) Begin(s *Source) error {

@@ -5,7 +5,9 @@ package export
 import (
 	"encoding/binary"
 	"math/bits"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,6 +77,9 @@ func (v *vector) number(n int64, known bool) {
 	if v.known < v.rows {
 		v.after()
 	}
+	if len(v.ints) == cap(v.ints) {
+		v.ints = slices.Grow(v.ints, max(len(v.ints), 1024))
+	}
 	v.ints = append(v.ints, n)
 	v.known++
 	v.rows++
@@ -114,6 +119,9 @@ func (v *vector) addr(a netip.Addr, known bool) {
 func (v *vector) word32(n int32) {
 	if v.known < v.rows {
 		v.after()
+	}
+	if len(v.words) == cap(v.words) {
+		v.words = slices.Grow(v.words, max(len(v.words), 1024))
 	}
 	v.words = append(v.words, n)
 	v.known++
@@ -244,7 +252,39 @@ type encoder struct {
 	words  []int32
 	data   []byte
 	dict   []byte
-	of     map[int64]int32
+	of     numbers
+}
+
+// numbers gives up to fewWords integers their places in a dictionary.
+type numbers struct {
+	at   [2 * fewWords]int32 // place from 1, by hash; 0: none
+	list []int64
+}
+
+func (x *numbers) clear() {
+	if len(x.list) > 0 {
+		clear(x.at[:])
+		x.list = x.list[:0]
+	}
+}
+
+// hashBy is not known to who makes a capture, so that nobody can make all numbers collide.
+var hashBy = rand.Uint64() | 1
+
+// place gives that of an integer; -1: there is no room for another one.
+func (x *numbers) place(n int64) int32 {
+	i := uint64(n) * hashBy >> 40 % uint64(len(x.at))
+	for ; x.at[i] != 0; i = (i + 1) % uint64(len(x.at)) {
+		if at := x.at[i] - 1; x.list[at] == n {
+			return at
+		}
+	}
+	if len(x.list) == fewWords {
+		return -1
+	}
+	x.list = append(x.list, n)
+	x.at[i] = int32(len(x.list))
+	return x.at[i] - 1
 }
 
 // encode makes the pages of a column, of the rows in this order; nil: as they came. They are valid until the next call.
@@ -267,7 +307,7 @@ func (e *encoder) encode(v *vector, order []int32) (c chunk, err error) {
 		e.ints = take(e.ints[:0], v.ints, v, order)
 		c.min, c.max = bounds(e.ints)
 		if e.dictionary() {
-			c.encoding, c.dict, c.words = encodingDictionary, e.dict, int32(len(e.of))
+			c.encoding, c.dict, c.words = encodingDictionary, e.dict, int32(len(e.of.list))
 			e.data, err = appendWords(e.data, e.words, c.words)
 			break
 		}
@@ -333,36 +373,29 @@ func take[T any](dst, src []T, v *vector, order []int32) []T {
 
 // dictionary makes a dictionary of the integers, if that takes less room than their differences do.
 func (e *encoder) dictionary() bool {
-	if e.of == nil {
-		e.of = map[int64]int32{}
-	}
-	clear(e.of)
+	e.of.clear()
 	e.words, e.dict = e.words[:0], e.dict[:0]
 	last, word := int64(0), int32(-1)
 	for _, n := range e.ints {
 		if n != last || word < 0 {
-			at, known := e.of[n]
-			if !known {
-				if len(e.of) == fewWords {
-					return false
-				}
-				at = int32(len(e.of))
-				e.of[n] = at
-				e.dict = binary.LittleEndian.AppendUint64(e.dict, uint64(n))
+			if last, word = n, e.of.place(n); word < 0 {
+				return false
 			}
-			last, word = n, at
 		}
 		e.words = append(e.words, word)
 	}
-	if len(e.of) < 2 {
+	if len(e.of.list) < 2 {
 		return false // one value is packed into nothing
+	}
+	for _, n := range e.of.list {
+		e.dict = binary.LittleEndian.AppendUint64(e.dict, uint64(n))
 	}
 	steps := uint64(0) // bits of all differences are set
 	for i := 1; i < len(e.ints); i++ {
 		d := e.ints[i] - e.ints[i-1]
 		steps |= uint64(max(d, -d))
 	}
-	size := len(e.ints)*bits.Len(uint(len(e.of)-1)) + 8*len(e.dict)
+	size := len(e.ints)*bits.Len(uint(len(e.of.list)-1)) + 8*len(e.dict)
 	return size < len(e.ints)*(bits.Len64(steps)+1)
 }
 

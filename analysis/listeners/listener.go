@@ -24,10 +24,16 @@ type errnoCount struct {
 
 // listener is what is known of a listening socket. An inode number that comes
 // with another address is another listener: numbers are used again.
+type called struct {
+	addr netip.AddrPort
+	text string
+}
+
 type listener struct {
 	ref             conntrack.Ref
 	key             listenerKey
 	addr            netip.AddrPort // invalid: not known, or the family has none
+	called          called         // the same as text
 	bound           string         // the name it is bound to where that is no address
 	family          format.Family
 	proto           uint16

@@ -103,7 +103,10 @@ func first[T any](list []T, n int) ([]T, int) {
 func (l *listener) name() string {
 	switch {
 	case l.addr.Addr().IsValid():
-		return l.addr.String()
+		if l.called.addr != l.addr {
+			l.called.addr, l.called.text = l.addr, l.addr.String()
+		}
+		return l.called.text
 	case l.bound != "":
 		return format.Quote(l.bound)
 	case l.guess != 0:

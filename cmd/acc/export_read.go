@@ -169,6 +169,9 @@ func (x *exporter) capture(ctx context.Context, in *input) error {
 	procs := newProcesses()
 	source := &export.Source{File: in.name, Header: in.Start()}
 	opts := analysis.Options{Top: -1}
+	if alone, ok := x.sink.(interface{ RowsAlone() bool }); ok {
+		opts.VerdictOnly = alone.RowsAlone()
+	}
 	x.listen(&opts, source, shown)
 	exam := evidence.Examine(in.Start(), opts)
 	source.Env = procs.environment(exam.Clocks(), byListener)
