@@ -18,7 +18,7 @@ else
 	rm -f demo.acc
 	echo "demo: this host can't be traced; booting Linux 6.1 in a virtual machine (emulated, so it is slow)"
 	"$vm" -kernel 6.1 -in "$acc:/in/acc" -in "$goserver:/in/goserver" -in "$root/testdata/demo/nginx.conf" -in "$root/testdata/demo/load.sh" \
-		-in "$root/.ci/demo-work.sh" -bin nginx,wrk -out . -- /bin/sh /in/demo-work.sh /in/acc /in/goserver /in/nginx.conf /out
+		-in "$root/.ci/demo-work.sh" -bin nginx,wrk -modules tcp_diag -out . -- /bin/sh /in/demo-work.sh /in/acc /in/goserver /in/nginx.conf /out
 fi
 
 echo

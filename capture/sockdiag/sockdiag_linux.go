@@ -94,7 +94,11 @@ func answers(rest []byte, each func(msg []byte)) (done bool, err error) {
 			if len(msg) < 4 {
 				return false, io.ErrUnexpectedEOF
 			}
-			return false, fmt.Errorf("list TCP sockets: %w", unix.Errno(-int32(order.Uint32(msg))))
+			errno := unix.Errno(-int32(order.Uint32(msg)))
+			if errno == unix.ENOENT {
+				return false, fmt.Errorf("list TCP sockets: the kernel module tcp_diag is not loaded: %w", errno)
+			}
+			return false, fmt.Errorf("list TCP sockets: %w", errno)
 		case ByFamily:
 			if len(msg) >= Message {
 				each(msg)
