@@ -50,7 +50,8 @@ const (
 	noProc = "acc runs in a pid namespace of its own, with a /proc of that: who sits in accept at the start and " +
 		"at the end is not known, so that calls which began before are not seen to return, and of processes only " +
 		"what the kernel tells"
-	noExits = "the returns of accept calls that began before the recording are not seen"
+	otherPIDs = "threads: acc runs in a pid namespace of its own, whose /proc has other numbers"
+	noExits   = "the returns of accept calls that began before the recording are not seen"
 )
 
 var (

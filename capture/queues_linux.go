@@ -26,6 +26,7 @@ const (
 // queues are those of the listeners.
 type queues struct {
 	looker *looks.Looker // nil: nothing was looked at yet
+	cannot string        // what keeps it from looking at threads, "" nothing
 	all    []*clientQueue
 	by     map[uint64]*clientQueue // by inode number; nil: they are not followed
 	last   [64]*clientQueue        // the one used last, by the end of its inode number
@@ -229,7 +230,7 @@ func (s *session) look(now time.Time) error {
 			}
 			q.looking = true
 			if c.looker == nil {
-				c.looker = looks.New()
+				c.looker = looks.New(c.cannot)
 			}
 			c.looker.Begin(q.at, s.accepting(q.at.Inode))
 		case q.looking && q.emptyNS == 0:
@@ -272,6 +273,9 @@ func (s *session) accepting(listener uint64) (list []looks.Thread) {
 	}
 	for i := range s.repeats {
 		raw := &s.repeats[i].raw
+		if k := format.Kind(raw.Kind); k != format.Enter && k != format.Return {
+			continue // who called listen need not accept
+		}
 		add(&raw.Facts.Listener, raw.Pid, raw.Tid)
 	}
 	for _, base := range s.calls.bases {

@@ -195,6 +195,9 @@ func newSession(ctx context.Context, w io.Writer, o *Options, a *attached, space
 	s.processes.blind = a.elsewhere
 	if o.causes() {
 		s.queues.start()
+		if a.elsewhere {
+			s.queues.cannot = otherPIDs
+		}
 	}
 	s.witness.write = func(c format.Counters) error { return s.writer.Counters(c) }
 	s.witness.watch = watchSettings(func() { _ = s.ring.Flush() })

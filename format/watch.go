@@ -17,8 +17,11 @@ type Watch struct {
 	Threads []WatchedThread `msgpack:"threads" json:"threads"`
 	// further ones that accept there, or have it open, and were not looked at
 	MoreThreads uint32 `msgpack:"more_threads,omitempty" json:"more_threads,omitempty"`
-	// nobody was seen to accept there: the threads are those of processes that have the listener open
+	// nobody is known to accept there, or who did has ended: the threads are those of processes that have the listener
+	// open
 	Owners bool `msgpack:"owners,omitempty" json:"owners,omitempty"`
+	// threads that had accepted there and have ended, at most 8; with owners: all of them
+	Ended []uint32 `msgpack:"ended,omitempty" json:"ended,omitempty"`
 	// what could not be looked at, and why: a sentence each
 	Cannot []string `msgpack:"cannot,omitempty" json:"cannot,omitempty"`
 	// cgroups of the threads whose tasks had to wait, and those above them: for the CPU quota, or other resources
@@ -38,6 +41,8 @@ type WatchedThread struct {
 	Comm string `msgpack:"comm" json:"comm"`
 	// it was looked at because it held a lock that another one waited for
 	Holder bool `msgpack:"holder,omitempty" json:"holder,omitempty"`
+	// it was not seen to accept, and is of a Go program in which one that does is: Go moves work between threads
+	Beside bool `msgpack:"beside,omitempty" json:"beside,omitempty"`
 }
 
 // WatchedGroup is what a cgroup's tasks had to wait for while it was watched: the CPU quota by cpu.stat, the rest by

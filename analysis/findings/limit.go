@@ -142,8 +142,8 @@ func concurrency(c *Capture, l *Listener) []found {
 	if open < 1 {
 		open, proof = x.pinned(l)
 	}
-	if s == "" || open < 1 {
-		return nil
+	if s == "" || open < 1 || open == 1 && (l.busy() || l.goesElsewhere()) {
+		return nil // it serves one after the other, and did something else than to wait for its client
 	}
 	limit := fmt.Sprintf("when one of the %d that it had left: it has a limit of %d at once", open, open)
 	if open == 1 {
@@ -217,6 +217,13 @@ func (l *Listener) busy() bool {
 	}
 	did := l.Seen.Places[0].Did.Kind
 	return l.seen(did) && did != meanwhile.NoCPU && !slices.Contains(patient, did)
+}
+
+// goesElsewhere reports whether one Go program accepts, whose threads were idle, and none of its goroutines waited in
+// accept.
+func (l *Listener) goesElsewhere() bool {
+	return len(l.Workers) == 1 && l.seen(meanwhile.Idle) && len(l.Seen.Goroutines) == 1 &&
+		l.Seen.Goroutines[0].NoneAccepts()
 }
 
 // words says which connection was open for longest.

@@ -46,12 +46,18 @@ func (l *Listener) explain(f *Finding) {
 	groups := byWait(s.Places)
 	top := groups[0]
 	share := min(float64(top.BlameNS)/float64(s.WaitsNS), 1)
-	m := &Meanwhile{Because: share >= 0.5, Share: share}
-	m.Text = l.threads(&top.Place) + " " + wasOrWere(&top.Place) + " " + top.words(l.more(&top.Place)) +
-		", for " + percent(share) + " of the time that clients waited"
+	alike := int64(0) // what is of one kind has one remedy
+	for _, p := range groups {
+		if p.Did.Kind == top.Did.Kind {
+			alike += p.BlameNS
+		}
+	}
+	m := &Meanwhile{Because: 2*alike >= s.WaitsNS, Share: share}
+	m.Text = nobodyAccepts(s) + l.threads(&top.Place) + " " + l.wasOrWere(&top.Place) + " " +
+		top.words(l.more(&top.Place)) + ", for " + percent(share) + " of the time that clients waited"
 	var rest []string
 	for _, p := range groups[1:min(len(groups), 3)] {
-		if part := float64(p.BlameNS) / float64(s.WaitsNS); part >= 0.05 && !p.Did.Holder {
+		if part := float64(p.BlameNS) / float64(s.WaitsNS); part >= 0.05 {
 			rest = append(rest, percent(part)+" "+p.words(""))
 		}
 	}
@@ -61,6 +67,9 @@ func (l *Listener) explain(f *Finding) {
 	if len(rest) > 0 {
 		m.Text += "; " + strings.Join(rest, ", ")
 	}
+	if words := besides(s, groups); words != "" && top.Did.Kind == meanwhile.Idle {
+		m.Text += "; " + words
+	}
 	if words := limits(s); words != "" {
 		m.Text += "; " + words
 	}
@@ -68,12 +77,39 @@ func (l *Listener) explain(f *Finding) {
 	// Of a server that serves as many as it may, the finding says what to do, unless each is served slowly for a reason
 	// of its own.
 	limit := f.ID == ids[ConcurrencyLimit]
-	patience := limit && slices.Contains(patient, top.Did.Kind)
+	asked := top.Did.Kind == meanwhile.Idle && len(s.Peers) > 0
+	patience := limit && !gave(s) && !asked && slices.Contains(patient, top.Did.Kind)
 	if limit && m.Because && top.Did.Call == "futex" && top.Did.Kind == meanwhile.Idle && len(top.TIDs) > 1 {
 		f.Next = behindOneLock
 	} else if next := l.remedy(&top.Place); m.Because && next != "" && !patience {
 		f.Next = next
 	}
+}
+
+// besides says what other threads of a Go program ran for long while that which accepts was idle, "" nothing.
+func besides(s *meanwhile.Seen, groups []wait) string {
+	i := slices.IndexFunc(groups, func(w wait) bool {
+		return w.Did.Beside && w.Did.Kind == meanwhile.OnCPU && 2*w.NS > s.ToNS-s.FromNS
+	})
+	if i < 0 {
+		return ""
+	}
+	return "other threads of the program were " + groups[i].words("") + ", for " + humanize.Duration(groups[i].NS)
+}
+
+// gave reports whether the threads that accepted there have ended, and acc knows of no other.
+func gave(s *meanwhile.Seen) bool { return s.Owners && len(s.Ended) > 0 }
+
+// nobodyAccepts says that the threads that accepted have ended, "" if it is not so.
+func nobodyAccepts(s *meanwhile.Seen) string {
+	switch {
+	case !gave(s):
+		return ""
+	case len(s.Ended) == 1:
+		return fmt.Sprintf("thread %d, which accepted here, has ended, and no other one does; ", s.Ended[0])
+	}
+	return fmt.Sprintf("%d threads that accepted here, like %d, have ended, and no other one does; ", len(s.Ended),
+		s.Ended[0])
 }
 
 // behindOneLock is what to do where several threads that serve a client each wait: one alone may wait for the limit.
@@ -138,22 +174,29 @@ func (l *Listener) threads(p *meanwhile.Place) string {
 		}
 		return fmt.Sprint(tid)
 	}
-	n := 0
-	for _, t := range s.Threads {
-		if !t.Holder {
-			n++
-		}
-	}
-	if len(p.TIDs) == 1 {
-		if n == 1 && s.MoreThreads == 0 {
-			return "thread " + name(p.TIDs[0])
-		}
+	n := s.Acceptors()
+	switch moved := l.moved(p); {
+	case n == 1 && s.MoreThreads == 0 && (len(p.TIDs) == 1 || moved):
+		return "thread " + name(p.TIDs[0])
+	case len(p.TIDs) == 1 || moved:
 		return fmt.Sprintf("thread %s of %d", name(p.TIDs[0]), uint64(n)+s.MoreThreads)
 	}
 	return fmt.Sprintf("%d of %d threads, like %s,", len(p.TIDs), uint64(n)+s.MoreThreads, name(p.TIDs[0]))
 }
 
-func wasOrWere(p *meanwhile.Place) string { return were(uint64(len(p.TIDs))) }
+// moved reports whether some of the threads did what one of them began: Go moved its goroutine there.
+func (l *Listener) moved(p *meanwhile.Place) bool {
+	return slices.ContainsFunc(l.Seen.Threads, func(t format.WatchedThread) bool {
+		return t.Beside && slices.Contains(p.TIDs, t.TID)
+	})
+}
+
+func (l *Listener) wasOrWere(p *meanwhile.Place) string {
+	if l.moved(p) {
+		return "was, with other threads to which Go moved its goroutine,"
+	}
+	return were(uint64(len(p.TIDs)))
+}
 
 // percent writes a share.
 func percent(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) }
@@ -186,6 +229,9 @@ func (l *Listener) more(p *meanwhile.Place) string {
 		}
 		if len(s.Peers) > 0 {
 			q := s.Peers[0]
+			if hostPort(q.RAddr, q.RPort) == p.Did.Target {
+				return fmt.Sprintf(", which had been asked %s before, and had not answered", humanize.Duration(q.WaitingNS))
+			}
 			return fmt.Sprintf(" (%s had been asked %s before, and had not answered)", hostPort(q.RAddr, q.RPort),
 				humanize.Duration(q.WaitingNS))
 		}
@@ -228,13 +274,13 @@ func limits(s *meanwhile.Seen) string {
 	if s.MoreThreads > 0 {
 		words = append(words, humanize.Plural(s.MoreThreads, "more thread")+" not looked at")
 	}
-	if s.Owners {
+	if s.Owners && len(s.Ended) == 0 {
 		words = append(words, "no thread had accepted there: these are of processes that have the listener open")
 	}
 	if len(s.Cannot) > 0 {
 		more := ""
 		if n := len(s.Cannot) - 1; n > 0 {
-			more = fmt.Sprintf(" and %d more reasons", n)
+			more = " and " + humanize.Plural(uint64(n), "more reason")
 		}
 		words = append(words, "could not be looked at: "+format.Quote(s.Cannot[0])+more)
 	}
@@ -263,6 +309,9 @@ func (l *Listener) goroutines(p *meanwhile.Place) string {
 		}
 		if more := len(g.Groups) - maxGoroutines; more > 0 {
 			words = append(words, fmt.Sprintf("others in %s", humanize.Plural(uint64(more), "more place")))
+		}
+		if len(words) > 0 && g.NoneAccepts() {
+			words = append(words, "none in Accept")
 		}
 		break
 	}
@@ -296,6 +345,9 @@ func (l *Listener) remedy(p *meanwhile.Place) string {
 			break
 		}
 	}
+	if gave(s) {
+		return "the part of the program that accepts has ended: its log may say why, and a restart helps"
+	}
 	switch p.Did.Kind {
 	case meanwhile.FullPipe:
 		return "find who should read that pipe, and does not (lsof, or ls -l /proc/*/fd); then let the program write " +
@@ -318,6 +370,10 @@ func (l *Listener) remedy(p *meanwhile.Place) string {
 		return fmt.Sprintf("see what thread %d does, which holds the lock (gdb -p %d, /proc/%d/task/%d/syscall)", p.Did.Owner,
 			pid, pid, p.Did.Owner)
 	case meanwhile.OnCPU:
+		if p.Did.InOther() {
+			return fmt.Sprintf("see in which function of the program it is (perf top -t %d, or what its language has, like "+
+				"py-spy top --pid %d), and let a thread of its own accept", first(p.TIDs), pid)
+		}
 		if f, _, _ := strings.Cut(p.Did.At, " < "); f != "" {
 			return fmt.Sprintf("make %s cheaper (perf top -t %d has more), or let a thread of its own accept", f, first(p.TIDs))
 		}

@@ -155,7 +155,7 @@ func (c *Capture) finding(kind Kind, l *Listener, f found) judged {
 	}
 	if l != nil {
 		j.Listener, j.NetNS, j.Owner, j.Listeners = l.Inode, l.NetNS, l.Owner, 1
-		if slices.Contains(explained, kind) {
+		if slices.Contains(explained, kind) || kind == ClientLost && slices.ContainsFunc(f.parts, isEffect) {
 			l.explain(&j.Finding)
 		}
 	}
@@ -165,6 +165,9 @@ func (c *Capture) finding(kind Kind, l *Listener, f found) judged {
 	}
 	return j
 }
+
+// isEffect reports whether a part is slow-accept, of another kind of finding.
+func isEffect(f found) bool { return f.effect }
 
 // placeholder is a process id in what to do.
 var placeholder = regexp.MustCompile(`\bPID\b`)

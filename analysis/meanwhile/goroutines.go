@@ -5,6 +5,7 @@ package meanwhile
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // maxGroups is how many places of goroutines are listed of one program.
@@ -58,4 +59,14 @@ func rank(wait string) int {
 		return i
 	}
 	return len(ranks)
+}
+
+// NoneAccepts reports whether the goroutines were looked at and none of them waited in accept: that which accepts is
+// elsewhere, or has ended.
+func (g *Goroutines) NoneAccepts() bool {
+	return g.Looks > 0 && len(g.Groups) < maxGroups && !slices.ContainsFunc(g.Groups, func(x GoroutineGroup) bool {
+		return len(x.Stack) == 0 || slices.ContainsFunc(x.Stack, func(f Frame) bool {
+			return strings.HasSuffix(strings.ToLower(f.Func), ".accept")
+		})
+	})
 }

@@ -140,6 +140,9 @@ func (p *Where) What() string {
 	case Paging:
 		return "waiting for a page of its memory to be read from disk"
 	case NotVisible:
+		if p.WChan != "" {
+			return "asleep in the kernel's " + quote(p.WChan) + ", and its system call is not known"
+		}
 		return "asleep, and where is not known"
 	case InAccept:
 		return "in " + p.Call + " itself"

@@ -209,3 +209,44 @@ func TestNames(t *testing.T) {
 		t.Error(at)
 	}
 }
+
+// Go moves the goroutine that accepts from thread 5 to thread 6, where it is known by what both ran; what thread 7 runs
+// is something else's. By hand: it ran for 900 of the 1,000 ms that one client waited, and for 100 nothing did.
+func TestMoved(t *testing.T) {
+	stack := func(num, offset uint32, name string) format.Stack {
+		return format.Stack{Num: num, Whole: true, Frames: []format.StackFrame{{Image: 1, Offset: uint64(offset), Func: name}}}
+	}
+	var c Collector
+	c.Wait(Key{1, 10}, 0, 1000*ms)
+	on := func(tid, stack uint32) format.OnCPU {
+		return format.OnCPU{TID: tid, Samples: 10, Stacks: []format.StackCount{{Stack: stack, N: 10}}}
+	}
+	c.Batch(&format.Batch{
+		Images: []format.Image{{Num: 1, Path: "/srv"}},
+		Stacks: []format.Stack{stack(1, 7, "main.hash"), stack(2, 8, "main.compact")},
+		Watches: []format.Watch{{Num: 1, NetNS: 1, Listener: 10, ToNS: 1000 * ms,
+			OnCPU:   []format.OnCPU{on(5, 1), on(6, 1), on(7, 2)},
+			Threads: []format.WatchedThread{{PID: 5, TID: 5}, {PID: 5, TID: 6, Beside: true}, {PID: 5, TID: 7, Beside: true}}}},
+		Doings: []format.Doing{
+			{Watch: 1, Row: 1, TID: 5, FromNS: 0, ToNS: 400 * ms, NS: 400 * ms, State: format.DoingCPU},
+			{Watch: 1, Row: 2, TID: 5, FromNS: 400 * ms, ToNS: 1000 * ms, NS: 600 * ms, State: format.DoingAsleep, Call: "futex"},
+			{Watch: 1, Row: 3, TID: 6, FromNS: 0, ToNS: 400 * ms, NS: 400 * ms, State: format.DoingAsleep, Call: "futex"},
+			{Watch: 1, Row: 4, TID: 6, FromNS: 400 * ms, ToNS: 900 * ms, NS: 500 * ms, State: format.DoingCPU},
+			{Watch: 1, Row: 5, TID: 7, FromNS: 0, ToNS: 1000 * ms, NS: 1000 * ms, State: format.DoingCPU},
+		}})
+	s := c.Results()[0]
+	blame := map[string]int64{}
+	for _, p := range s.Places {
+		blame[p.Did.At+string(p.Did.Kind)] += p.BlameNS / ms
+	}
+	if s.Acceptors() != 1 || blame["main.hashcpu"] != 900 || blame["idle"] != 100 || blame["main.compactcpu"] != 0 ||
+		s.UnseenNS != 0 {
+		t.Errorf("%d acceptors, %v, not seen %d", s.Acceptors(), blame, s.UnseenNS)
+	}
+	if got := s.During(0, 1000*ms); len(got) != 2 || got[0].NS != 900*ms || got[1].NS != 100*ms {
+		t.Errorf("%v", got)
+	}
+	if !s.Counts(6) || s.Counts(7) {
+		t.Error("thread 6 has the goroutine, thread 7 has not")
+	}
+}

@@ -91,6 +91,11 @@ var languages = []struct{ function, words string }{
 	{"execute_ex", "PHP code"}, {"Perl_runops_", "Perl code"},
 }
 
+// InOther reports whether a place names no function of the program: it is in code of another language.
+func (p *Where) InOther() bool {
+	return slices.ContainsFunc(languages, func(l struct{ function, words string }) bool { return l.words == p.At })
+}
+
 // placeOf writes a stack as the functions that called one another, without those of the C library and of Go's runtime
 // on both ends: "access_log < handle < main". A function without a name is its file, and the place there.
 func placeOf(stack []Frame, whole bool, call string) string {

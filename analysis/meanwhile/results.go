@@ -70,7 +70,7 @@ func (c *Collector) listed(stack []Frame) []Frame {
 // seen sums up the watches of a listener.
 func (c *Collector) seen(at Key, watches []*watch) Seen {
 	s := Seen{NetNS: at.NetNS, Listener: at.Listener, FromNS: watches[0].FromNS, Cut: c.cut, Cannot: []string{},
-		Threads: []format.WatchedThread{}, Rows: []Row{}, Goroutines: []Goroutines{},
+		Ended: []uint32{}, Threads: []format.WatchedThread{}, Rows: []Row{}, Goroutines: []Goroutines{},
 		Groups: []format.WatchedGroup{}, Peers: []format.SilentPeer{}}
 	queue := depthsOf(c.waits[at])
 	s.WaitsNS = queue.all()
@@ -82,30 +82,17 @@ func (c *Collector) seen(at Key, watches []*watch) Seen {
 		s.ToNS = max(s.ToNS, w.ToNS)
 		s.MoreThreads = max(s.MoreThreads, uint64(w.MoreThreads))
 		s.Owners = s.Owners || w.Owners
-		c.add(&s, w)
-		c.addGoroutines(&s, w)
-		acceptors := int64(0)
-		holders := map[uint32]bool{}
-		for _, t := range w.Threads {
-			if t.Holder {
-				holders[t.TID] = true
-			} else {
-				acceptors++
+		for _, tid := range w.Ended {
+			if !slices.Contains(s.Ended, tid) && len(s.Ended) < 8 {
+				s.Ended = append(s.Ended, tid)
 			}
 		}
-		running := c.running(w)
-		for _, row := range slices.Sorted(maps.Keys(w.rows)) {
-			d := w.rows[row]
+		c.add(&s, w)
+		c.addGoroutines(&s, w)
+		accepts := w.accepting()
+		for _, x := range c.rowsOf(w) {
+			d, p := x.Doing, x.did
 			s.ToNS = max(s.ToNS, d.ToNS)
-			p := whereOf(d, slices.ContainsFunc(w.Groups, func(g format.WatchedGroup) bool { return g.Throttled > 0 }))
-			p.Holder = holders[d.TID]
-			stack := c.stackOf(d.Stack)
-			p.At = placeOf(stack, c.whole(d.Stack), d.Call)
-			var sampled sampled
-			if p.Kind == OnCPU {
-				sampled = running[d.TID]
-				p.At, stack = sampled.at, sampled.stack
-			}
 			sum := places[p]
 			if sum == nil {
 				if !c.takes(minPlace + len(p.At)) {
@@ -113,21 +100,21 @@ func (c *Collector) seen(at Key, watches []*watch) Seen {
 				}
 				sum = &Place{Did: p, TIDs: []uint32{}, num: d.Stack}
 				if p.Kind == OnCPU {
-					sum.num, sum.sampled = 0, c.listed(stack)
+					sum.num, sum.sampled = 0, c.listed(x.sampled.stack)
 				}
 				places[p] = sum
 			}
-			sum.count(w.Num, d.TID, &sampled)
-			s.Rows = append(s.Rows, Row{TID: d.TID, FromNS: d.FromNS, ToNS: d.ToNS, NS: d.NS, Kind: p.Kind})
+			sum.count(w.Num, d.TID, &x.sampled)
+			s.Rows = append(s.Rows, Row{TID: d.TID, FromNS: d.FromNS, ToNS: d.ToNS, NS: d.NS, Kind: p.Kind, share: x.share})
 			of = append(of, sum)
 			sum.NS += d.NS
 			if !slices.Contains(sum.TIDs, d.TID) && len(sum.TIDs) < 8 {
 				sum.TIDs = append(sum.TIDs, d.TID)
 			}
-			if span := d.ToNS - d.FromNS; !p.Holder && span > 0 && acceptors > 0 {
-				part := float64(queue.between(d.FromNS, d.ToNS)) * min(float64(d.NS)/float64(span), 1)
-				sum.BlameNS += int64(part) / acceptors
-				blamed += int64(part) / acceptors
+			if span := d.ToNS - d.FromNS; span > 0 && accepts > 0 {
+				part := x.share * float64(queue.between(d.FromNS, d.ToNS)) * min(float64(d.NS)/float64(span), 1)
+				sum.BlameNS += int64(part) / accepts
+				blamed += int64(part) / accepts
 			}
 		}
 	}

@@ -24,8 +24,9 @@ type Seen struct {
 	Threads  []format.WatchedThread `json:"threads"` // that were looked at
 	// further threads, which were not looked at
 	MoreThreads uint64 `json:"more_threads"`
-	// nobody was seen to accept: the threads are those of processes that have the listener open
+	// nobody is known to accept, or who did has ended: the threads are those of processes that have the listener open
 	Owners bool                  `json:"owners"`
+	Ended  []uint32              `json:"ended"`  // threads that had accepted there and have ended, at most 8
 	Cannot []string              `json:"cannot"` // what could not be looked at, and why
 	Groups []format.WatchedGroup `json:"groups"` // cgroups whose tasks had to wait meanwhile
 	Peers  []format.SilentPeer   `json:"peers"`  // servers that were asked and had not answered
@@ -73,12 +74,13 @@ type GoroutineGroup struct {
 
 // Row is what one thread did between two times.
 type Row struct {
-	TID    uint32 `json:"tid"`     // the thread
-	FromNS int64  `json:"from_ns"` // boot clock, from which on it was so at times
-	ToNS   int64  `json:"to_ns"`   // and until when
-	NS     int64  `json:"ns"`      // for how long in all
-	Place  int    `json:"place"`   // which of the places, from 0; -1: one that the list leaves out
-	Kind   Kind   `json:"kind"`    // what kind of wait that is
+	TID    uint32  `json:"tid"`     // the thread
+	FromNS int64   `json:"from_ns"` // boot clock, from which on it was so at times
+	ToNS   int64   `json:"to_ns"`   // and until when
+	NS     int64   `json:"ns"`      // for how long in all
+	Place  int     `json:"place"`   // which of the places, from 0; -1: one that the list leaves out
+	Kind   Kind    `json:"kind"`    // what kind of wait that is
+	share  float64 // of it, what counts for the accepting thread
 }
 
 // Where is what a thread did.
@@ -93,19 +95,14 @@ type Where struct {
 	Owner  uint32 `json:"owner"`  // thread that held the lock, 0 not known
 	// it was looked at because it held a lock; for that it is not blamed
 	Holder bool `json:"holder"`
+	// another thread of a Go program did it, which is not known to have run the goroutine that accepts: not blamed
+	Beside bool `json:"beside"`
 	// where in its program: the functions that called one another, innermost first; "" not known
 	At string `json:"at"`
 }
 
 // Acceptors is how many threads were looked at because they accept; of several each did its part of the blame.
-func (s *Seen) Acceptors() (n int) {
-	for _, t := range s.Threads {
-		if !t.Holder {
-			n++
-		}
-	}
-	return n
-}
+func (s *Seen) Acceptors() int { return int(accepting(s.Threads)) }
 
 // Part is what the threads did for a part of some time.
 type Part struct {
@@ -129,10 +126,10 @@ func (s *Seen) During(from, to int64) (parts []Part) {
 	rest := to - from
 	for _, r := range s.Rows {
 		over := min(r.ToNS, to) - max(r.FromNS, from)
-		if over <= 0 || s.holds(r.TID) {
+		if over <= 0 || r.share == 0 {
 			continue
 		}
-		ns := int64(float64(over)*min(float64(r.NS)/float64(r.ToNS-r.FromNS), 1)) / n
+		ns := int64(r.share*float64(over)*min(float64(r.NS)/float64(r.ToNS-r.FromNS), 1)) / n
 		rest -= ns
 		i := slices.IndexFunc(parts, func(p Part) bool { return p.Place == r.Place })
 		if i < 0 {
@@ -148,7 +145,7 @@ func (s *Seen) During(from, to int64) (parts []Part) {
 	return parts
 }
 
-// holds reports whether a thread was looked at because it held a lock.
-func (s *Seen) holds(tid uint32) bool {
-	return slices.ContainsFunc(s.Threads, func(t format.WatchedThread) bool { return t.TID == tid && t.Holder })
+// Counts reports whether anything that a thread did counts as what accepting threads did.
+func (s *Seen) Counts(tid uint32) bool {
+	return slices.ContainsFunc(s.Rows, func(r Row) bool { return r.TID == tid && r.share > 0 })
 }

@@ -100,25 +100,41 @@ func cutLine(c *format.Cut) string {
 // redactedLine is what stands on every screen of a redacted capture.
 const redactedLine = "REDACTED: names, addresses and ports are not the original ones (acc info says what was kept)"
 
-// headline writes a finding in so many lines at most, and gives how many it took.
+// headline writes a finding in so many lines at most, and gives how many it took. If it is known why it is so, that
+// stands there, too, where there are two lines or more.
 func (t *text) headline(f *findings.Finding, most int) int {
-	head := t.severity(f) + " " + headID(f) + ":"
-	lines := strings.Split(string(AppendFolded(nil, []byte(head+" "+f.Text), t.o.Width, 2)), "\n")
+	color, head := colors[f.Severity], t.severity(f)+" "+headID(f)+":"
+	if m := f.Meanwhile; m != nil && m.Because && most > 1 {
+		n := t.headed(color, head, f.Text, most/2)
+		return n + t.headed("", "  because:", m.Text, most-n)
+	}
+	return t.headed(color, head, f.Text, most)
+}
+
+// headed writes a text behind a head in so many lines at most, and gives how many it took.
+func (t *text) headed(color, head, words string, most int) int {
+	name := strings.TrimLeft(head, " ")
+	indent := head[:len(head)-len(name)]
+	width := t.o.Width
+	if width > 0 {
+		width -= len(indent)
+	}
+	lines := strings.Split(string(AppendFolded(nil, []byte(name+" "+words), width, 2)), "\n")
 	if len(lines) > most { // the last one has the rest, as far as there is room
 		rest := strings.Join(strings.Fields(strings.Join(lines[most-1:], " ")), " ")
 		if most > 1 {
 			rest = "  " + rest
 		}
-		lines = append(lines[:most-1], cut(rest, t.o.Width))
+		lines = append(lines[:most-1], cut(rest, width))
 	}
-	first, whole := strings.CutPrefix(lines[0], head)
+	first, whole := strings.CutPrefix(lines[0], name)
 	if whole {
-		t.line(colors[f.Severity], head, first)
+		t.line(color, head, first)
 	} else {
-		t.line(colors[f.Severity], lines[0], "")
+		t.line(color, indent+lines[0], "")
 	}
 	for _, l := range lines[1:] {
-		t.line("", "", l)
+		t.line("", "", indent+l)
 	}
 	return len(lines)
 }

@@ -64,7 +64,7 @@ func whoWas(s *meanwhile.Seen) string {
 	n := uint64(s.Acceptors()) + s.MoreThreads
 	if n == 1 {
 		for _, t := range s.Threads {
-			if !t.Holder {
+			if !t.Holder && !t.Beside {
 				return fmt.Sprintf("thread %s[%d] was", format.Quote(t.Comm), t.TID)
 			}
 		}
@@ -101,6 +101,9 @@ func (d *drawing) threads(g *group) {
 	}
 	s, lanes := &d.r.Meanwhile[i], 0
 	for _, t := range s.Threads {
+		if t.Beside && !s.Counts(t.TID) {
+			continue
+		}
 		if lanes >= maxThreadLanes {
 			d.line("", "", "… and "+many(uint64(len(s.Threads)-lanes), "more thread"))
 			return

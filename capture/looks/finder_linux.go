@@ -47,6 +47,7 @@ type finder struct {
 	stacks []format.Stack
 	cannot map[uint32][]string           // by process
 	gos    map[uint32]*format.Goroutines // by process, of the last look; what is pointed to stays as it is
+	isGo   map[uint32]bool               // processes that are Go programs
 }
 
 // process is what is mapped in a process.
@@ -80,7 +81,7 @@ type found struct {
 func newFinder() *finder {
 	f := &finder{work: make(chan func(), maxCopies), done: make(chan struct{}), procs: map[uint32]*process{},
 		files: map[mapped]*image{}, known: map[known]found{}, nums: map[string]uint32{}, cannot: map[uint32][]string{},
-		gos: map[uint32]*format.Goroutines{}}
+		gos: map[uint32]*format.Goroutines{}, isGo: map[uint32]bool{}}
 	go f.run()
 	return f
 }

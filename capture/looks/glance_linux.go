@@ -52,8 +52,13 @@ func (f *files) close() {
 	}
 }
 
-// reason is an error without the name of its file.
+// reason is an error without the name of its file, and with what is known to make it.
 func reason(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		if b, _ := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); string(b) == "3\n" {
+			return "kernel.yama.ptrace_scope is 3"
+		}
+	}
 	if e := new(fs.PathError); errors.As(err, &e) {
 		err = e.Err
 	}

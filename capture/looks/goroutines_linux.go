@@ -49,6 +49,14 @@ func (f *finder) lookAtGoroutines(pid uint32) error {
 	if file == nil {
 		return nil // what is in the way is noted
 	}
+	if file.GoVersion() != "" {
+		f.mu.Lock()
+		if len(f.isGo) >= maxPrograms {
+			clear(f.isGo)
+		}
+		f.isGo[pid] = true
+		f.mu.Unlock()
+	}
 	base, ok := file.Addr(m.Off)
 	if !ok {
 		base, ok = file.Addr(m.Off + 0xfff) // the first page is not all code
@@ -111,6 +119,7 @@ func (w *watch) findGoroutines(nowNS int64) {
 	}
 	w.goPause = min(max(2*w.goPause, goEvery), goMost)
 	w.goNS = nowNS + int64(w.goPause)
+	clear(w.beside)
 	asked := map[uint32]bool{}
 	for _, t := range w.threads {
 		if !t.ended && !asked[t.PID] && len(asked) < 4 {
@@ -118,6 +127,38 @@ func (w *watch) findGoroutines(nowNS int64) {
 			w.stacks.goroutinesOf(t.PID)
 		}
 	}
+}
+
+// followBeside begins to look at the other threads of Go programs, among which Go moves the goroutine that accepts; and
+// anew whenever goroutines are looked at, as there may be more.
+func (w *watch) followBeside(nowNS int64) {
+	if w.stacks == nil || w.Owners {
+		return
+	}
+	for _, t := range slices.Clone(w.threads) {
+		if t.ended || w.beside[t.PID] || !w.stacks.goProgram(t.PID) {
+			continue
+		}
+		if w.beside == nil {
+			w.beside = map[uint32]bool{}
+		}
+		w.beside[t.PID] = true
+		for tid := range numbersIn(fmt.Sprintf("/proc/%d/task", t.PID)) {
+			if len(w.threads) >= maxThreads {
+				break
+			}
+			if !w.follows(tid) {
+				w.follow(format.WatchedThread{PID: t.PID, TID: tid, Beside: true}, nowNS)
+			}
+		}
+	}
+}
+
+// goProgram reports whether a process is known to be a Go program.
+func (f *finder) goProgram(pid uint32) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.isGo[pid]
 }
 
 // noteGoroutines notes what was found of the watched programs.

@@ -21,6 +21,8 @@ const (
 // Looker looks at the threads of listeners, in a goroutine of its own. Its methods are for one other goroutine,
 // which they never keep waiting.
 type Looker struct {
+	cannot string // what keeps it from looking, "" nothing
+
 	wake chan struct{} // something is to do
 	done chan struct{} // it has ended
 
@@ -46,9 +48,10 @@ type order struct {
 	threads []Thread
 }
 
-// New makes one that looks at nothing yet.
-func New() *Looker {
-	l := &Looker{wake: make(chan struct{}, 1), done: make(chan struct{})}
+// New makes one that looks at nothing yet. cannot says what keeps it from looking at all, "" if nothing does: it
+// records that, then, where it would have looked.
+func New(cannot string) *Looker {
+	l := &Looker{cannot: cannot, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -139,7 +142,7 @@ func (l *Looker) run() {
 		for _, o := range begin {
 			if len(watches) < maxWatches && watches[o.at] == nil {
 				num++
-				watches[o.at] = newWatch(num, o.at, o.threads, now, book)
+				watches[o.at] = newWatch(num, o.at, o.threads, now, book, l.cannot)
 			}
 		}
 		var found []any

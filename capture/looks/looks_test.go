@@ -136,7 +136,7 @@ func TestLooker(t *testing.T) {
 	defer cmd.Process.Kill()
 	r.Close()
 	pid := uint32(cmd.Process.Pid)
-	l := New()
+	l := New("")
 	l.Begin(Listener{Inode: 1 << 40}, []Thread{{pid, pid}})
 	time.Sleep(150 * time.Millisecond)
 	l.Again()
@@ -207,7 +207,7 @@ func TestSpinning(t *testing.T) {
 		for !stop.Load() {
 		}
 	}()
-	w := newWatch(1, Listener{Inode: 1 << 40}, []Thread{{uint32(os.Getpid()), uint32(<-tid)}}, bootNS(), nil)
+	w := newWatch(1, Listener{Inode: 1 << 40}, []Thread{{uint32(os.Getpid()), uint32(<-tid)}}, bootNS(), nil, "")
 	time.Sleep(100 * time.Millisecond)
 	w.look(bootNS(), every)
 	stop.Store(true)

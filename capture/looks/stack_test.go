@@ -43,7 +43,7 @@ func lookAt(t *testing.T, cmd *exec.Cmd) (*taken, format.Stack) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	l := New()
+	l := New("")
 	l.Begin(Listener{Inode: 1 << 40}, []Thread{{pid, pid}})
 	time.Sleep(150 * time.Millisecond)
 	l.Close()
@@ -134,7 +134,7 @@ func TestSampling(t *testing.T) {
 			defer cmd.Wait()
 			defer cmd.Process.Kill()
 			pid := uint32(cmd.Process.Pid)
-			l := New()
+			l := New("")
 			l.Begin(Listener{Inode: 1 << 40}, []Thread{{pid, pid}})
 			// It is to have run for two seconds, however busy this machine is: samples are taken once it was seen to run.
 			for ran := 0; ran < 2e9; time.Sleep(50 * time.Millisecond) {

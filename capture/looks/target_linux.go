@@ -209,11 +209,46 @@ func lockOwner(pid, self uint32, at uint64) uint32 {
 		return 0
 	}
 	owner := binary.LittleEndian.Uint32(b[8:])
-	if owner == 0 || owner == self {
+	if owner == 0 {
 		return 0
 	}
-	if _, err := os.Stat(fmt.Sprintf("/proc/%d/task/%d", pid, owner)); err != nil {
+	if owner = taskOf(pid, owner); owner == self {
 		return 0
 	}
 	return owner
+}
+
+// maxTasks is how many threads of a process are looked through.
+const maxTasks = 1 << 12
+
+// taskOf is the number in /proc of a thread of a process that has another one in the pid namespace that it is in, 0 if
+// there is none. Programs in containers know only the latter.
+func taskOf(pid, own uint32) uint32 {
+	tasks := fmt.Sprintf("/proc/%d/task", pid)
+	if len(numbersOf(fmt.Sprintf("/proc/%d", pid))) < 2 {
+		if _, err := os.Stat(fmt.Sprintf("%s/%d", tasks, own)); err != nil {
+			return 0
+		}
+		return own
+	}
+	n := 0
+	for tid := range numbersIn(tasks) {
+		list := numbersOf(fmt.Sprintf("%s/%d", tasks, tid))
+		if len(list) > 1 && list[len(list)-1] == strconv.FormatUint(uint64(own), 10) {
+			return tid
+		}
+		if n++; n >= maxTasks {
+			break
+		}
+	}
+	return 0
+}
+
+// numbersOf are those that a thread has, by its directory in /proc: in the pid namespace of /proc first, in its own
+// last.
+func numbersOf(dir string) []string {
+	b, _ := os.ReadFile(dir + "/status")
+	_, rest, _ := strings.Cut(string(b), "\nNSpid:")
+	line, _, _ := strings.Cut(rest, "\n")
+	return strings.Fields(line)
 }

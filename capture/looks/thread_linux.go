@@ -68,12 +68,18 @@ func newThread(t format.WatchedThread, buf []byte, nowNS int64) (*thread, string
 	return x, cannot, nil
 }
 
+// accepts reports whether it is looked at because it accepts.
+func (t *thread) accepts() bool { return !t.Holder && !t.Beside }
+
 // look looks at the thread: what it did since the last look goes into its rows.
 func (t *thread) look(w *watch, nowNS int64) {
 	past := nowNS - t.atNS
 	now, err := t.files.schedule(t.buf)
 	if err != nil {
 		t.ended = true
+		if t.accepts() && !w.Owners {
+			w.left(t.TID)
+		}
 		t.endSampling(w)
 		return
 	}

@@ -14,6 +14,7 @@ import (
 
 const (
 	maxThreads = 64                     // of one listener
+	maxEnded   = 8                      // that are named of those that accepted there and have ended
 	writeEvery = time.Second            // a row that grows is recorded first after so long,
 	writeMost  = 8 * time.Second        // and then at longer intervals up to this
 	peersEvery = time.Second            // between two looks at the connections of a process
@@ -47,28 +48,58 @@ type watch struct {
 	buf      []byte
 	stacks   *stackBook          // nil: none are looked at
 	setsOf   map[uint32][]uint64 // the epoll sets of processes
+	blind    bool                // nothing can be looked at
+	beside   map[uint32]bool     // Go programs all of whose threads are looked at
 	frozenOf map[uint32]bool     // by process, of this look
 }
 
 // newWatch begins to look at the threads that accept at a listener, or without any at those of the processes that
-// have it open.
-func newWatch(num uint32, l Listener, accepting []Thread, nowNS int64, s *stackBook) *watch {
+// have it open. cannot says what keeps it from that, "" if nothing does.
+func newWatch(num uint32, l Listener, accepting []Thread, nowNS int64, s *stackBook, cannot string) *watch {
 	w := &watch{buf: make([]byte, 4096), port: l.Port, stacks: s}
 	w.Watch = format.Watch{Num: num, NetNS: l.NetNS, Listener: l.Inode, FromNS: nowNS, Threads: []format.WatchedThread{}}
 	w.again = true
-	if len(accepting) == 0 {
-		w.Owners = true
-		accepting = threadsOf(ownersOf(l.Inode))
+	if cannot != "" {
+		w.blind = true
+		w.can(cannot)
+		return w
 	}
-	if len(accepting) > maxThreads {
-		w.MoreThreads = uint32(len(accepting) - maxThreads)
-		accepting = accepting[:maxThreads]
-	}
-	for _, t := range accepting {
-		w.follow(format.WatchedThread{PID: t.PID, TID: t.TID}, nowNS)
+	w.followAll(accepting, nowNS)
+	if !w.accepts() {
+		w.followOwners(nowNS)
 	}
 	w.findGroups()
 	return w
+}
+
+// followAll begins to look at threads, as many as it may.
+func (w *watch) followAll(list []Thread, nowNS int64) {
+	if len(list) > maxThreads {
+		w.MoreThreads = uint32(len(list) - maxThreads)
+		list = list[:maxThreads]
+	}
+	for _, t := range list {
+		w.follow(format.WatchedThread{PID: t.PID, TID: t.TID}, nowNS)
+	}
+}
+
+// followOwners begins to look at the threads of the processes that have the listener open: nobody is known to accept
+// there, or who did has ended.
+func (w *watch) followOwners(nowNS int64) {
+	w.Owners, w.again = true, true
+	w.followAll(slices.DeleteFunc(threadsOf(ownersOf(w.Listener)), func(t Thread) bool { return w.follows(t.TID) }), nowNS)
+}
+
+// accepts reports whether a thread lives that accepts there.
+func (w *watch) accepts() bool {
+	return slices.ContainsFunc(w.threads, func(t *thread) bool { return !t.ended && t.accepts() })
+}
+
+// left notes that a thread has ended that accepted there.
+func (w *watch) left(tid uint32) {
+	if len(w.Ended) < maxEnded {
+		w.Ended, w.again = append(w.Ended, tid), true
+	}
 }
 
 // follow begins to look at a thread.
@@ -76,6 +107,9 @@ func (w *watch) follow(t format.WatchedThread, nowNS int64) {
 	x, cannot, err := newThread(t, w.buf, nowNS)
 	switch {
 	case err != nil && gone(err):
+		if !t.Holder && !t.Beside && !w.Owners {
+			w.left(t.TID)
+		}
 		return
 	case err != nil:
 		w.can(fmt.Sprintf("thread %d: %s", t.TID, reason(err)))
@@ -97,13 +131,16 @@ func (w *watch) can(not string) {
 
 // look looks at all threads.
 func (w *watch) look(nowNS int64, pause time.Duration) {
+	if w.blind {
+		return
+	}
 	w.Looks++
 	w.lastNS, w.frozenOf, w.EveryNS = nowNS, nil, max(w.EveryNS, int64(pause))
 	idle := true
 	for _, t := range w.threads {
 		if !t.ended {
 			t.look(w, nowNS)
-			idle = idle && (t.ended || t.sleeping)
+			idle = idle && (t.ended || t.sleeping || t.Beside)
 		}
 	}
 	for _, t := range w.threads {
@@ -111,7 +148,11 @@ func (w *watch) look(nowNS int64, pause time.Duration) {
 			w.follow(format.WatchedThread{PID: t.PID, TID: t.owner, Holder: true}, nowNS)
 		}
 	}
+	if !w.Owners && !w.accepts() {
+		w.followOwners(nowNS)
+	}
 	w.findGoroutines(nowNS)
+	w.followBeside(nowNS)
 	if idle && nowNS-w.peersNS >= int64(peersEvery) {
 		w.peersNS = nowNS
 		w.findPeers(nowNS)
@@ -146,7 +187,7 @@ func (w *watch) records(all bool, write func(any)) (waits bool) {
 	if w.again {
 		w.again = false
 		x := w.Watch
-		x.Threads, x.Cannot = slices.Clone(x.Threads), slices.Clone(x.Cannot)
+		x.Threads, x.Cannot, x.Ended = slices.Clone(x.Threads), slices.Clone(x.Cannot), slices.Clone(x.Ended)
 		x.Groups, x.Peers, x.Goroutines = slices.Clone(x.Groups), slices.Clone(x.Peers), slices.Clone(x.Goroutines)
 		x.OnCPU = slices.Clone(x.OnCPU)
 		write(x)

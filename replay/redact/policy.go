@@ -115,7 +115,7 @@ var recordRules = rulesOf(map[how][]string{
 		"UnixRefused.netns", "UnixRefused.count",
 		"SimultaneousOpens.netns", "SimultaneousOpens.count",
 		"Watch.num", "Watch.netns", "Watch.listener", "Watch.from_ns", "Watch.to_ns", "Watch.every_ns", "Watch.looks",
-		"Watch.more_threads", "Watch.owners", "WatchedThread.pid", "WatchedThread.tid", "WatchedThread.holder",
+		"Watch.more_threads", "Watch.owners", "Watch.ended", "WatchedThread.pid", "WatchedThread.tid", "WatchedThread.holder", "WatchedThread.beside",
 		"WatchedGroup.throttled", "WatchedGroup.throttled_ns", "WatchedGroup.cpu_wait_ns",
 		"WatchedGroup.memory_wait_ns", "WatchedGroup.io_wait_ns", "SilentPeer.pid", "SilentPeer.at_ns",
 		"SilentPeer.waiting_ns", "Doing.watch", "Doing.row", "Doing.tid", "Doing.from_ns", "Doing.to_ns", "Doing.ns",
