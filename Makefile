@@ -28,7 +28,7 @@ OUT     ?= $(BUILD)/vm-$(KERNEL)
 SIZE_TIME ?= 100s
 READ_EVENTS ?= 10000000
 
-.PHONY: all help build demo helpers vm-programs test test-unit test-race test-vm test-vm-halves test-vm-arm64 test-vm-all test-vm-lockdown test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible tag release release-check package-check test-packages test-export test-wine image cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang chromium test-browser uplot
+.PHONY: all help build demo helpers vm-programs test test-unit test-race test-vm test-vm-halves test-vm-arm64 test-vm-all test-vm-lockdown test-vm-why test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible tag release release-check package-check test-packages test-export test-wine image cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang chromium test-browser uplot
 
 all: build
 
@@ -100,6 +100,18 @@ test-servers: build helpers ## Debian's servers, healthy and in trouble: acc's f
 
 test-vm-lockdown: ## what a locked down kernel does; it can't be unlocked, hence a machine of its own
 	$(MAKE) --no-print-directory test-vm LOCKDOWN=1 TESTS='^TestVMLockdown'
+
+test-vm-why: vm-programs ## why clients wait: servers in C, Go and Python that measure themselves, and Debian's nginx; needs gcc
+	gcc -O2 -fomit-frame-pointer -pthread -Wall -Wextra -Wl,--build-id -o $(BUILD)/why-server testdata/why/server.c
+	strip -o $(BUILD)/why-stripped $(BUILD)/why-server
+	CGO_ENABLED=0 go build -o $(BUILD)/why-goserver ./testdata/why/goserver
+	rm -rf $(OUT) && mkdir -p $(OUT)
+	python=$$(/usr/bin/python3 -I -c 'import os; print(os.path.dirname(os.__file__))') && \
+	$(BUILD)/vm -kernel $(KERNEL) -smp $(or $(SMP),2) -timeout $(VM_TIME) -mem 2048 -in $(BUILD)/capture.test -in acc \
+		-in $(BUILD)/why-server -in $(BUILD)/why-stripped -in $(BUILD)/why-goserver -in testdata/why/server.py \
+		-in $$python/encodings:$$python/encodings -in $$python/os.py:$$python/os.py \
+		-modules $(MODULES) -append lsm=landlock,lockdown,yama,bpf -out $(OUT) -bin nginx,/usr/bin/python3 \
+		-- /bin/busybox env ACC_WHY=1 /in/capture.test -test.v -test.timeout $(VM_TIME) -test.run '$(if $(filter ^TestVM,$(TESTS)),^TestVMWhy,$(TESTS))'
 
 test-vm-arm64: helpers ## the same on arm64, of what is not slow there; everything is built here
 	GOARCH=arm64 CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $(BUILD)/arm64/acc ./cmd/acc
@@ -248,9 +260,9 @@ peers: ## the programs that acc is measured against
 	CGO_ENABLED=0 go build -o $(BUILD)/loop ./testdata/bench/loop
 	go build -o $(BUILD)/bench ./testdata/bench
 
-cost: helpers ## instructions that recording costs, in a machine whose clock counts them; MODE=fentry and EVENTS=accept choose; PROFILE=all leaves a profile of the recorder instead
+cost: helpers ## instructions that recording costs, in a machine whose clock counts them; MODE=fentry, EVENTS=accept and WATCH=1 choose; PROFILE=all leaves a profile of the recorder instead
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
-	$(BUILD)/vm -kernel $(KERNEL) -icount -append mitigations=off -timeout 20m -in $(BUILD)/capture.test -out $(BUILD)/cost -- /bin/busybox env ACC_COST=$(or $(MODE),1) ACC_COST_EVENTS=$(EVENTS) ACC_PROFILE=$(PROFILE) /in/capture.test -test.v -test.run '^TestCost'
+	$(BUILD)/vm -kernel $(KERNEL) -icount -append mitigations=off -timeout 20m -in $(BUILD)/capture.test -out $(BUILD)/cost -- /bin/busybox env ACC_COST=$(or $(MODE),1) ACC_COST_EVENTS=$(EVENTS) ACC_PROFILE=$(PROFILE) /in/capture.test -test.v -test.run '^TestCost$(if $(WATCH),Watch)'
 
 python: ## Debian's own, which the documentation promises
 	@/usr/bin/python3 -c 'import msgpack, zstandard' 2>/dev/null || { echo "installing python3-msgpack python3-zstandard"; \

@@ -34,11 +34,13 @@ type analyzed struct {
 	Listeners []struct {
 		Addr string
 		Life *struct {
-			RefusedSYN uint64 `json:"refused_syn"`
-			RefusedACK uint64 `json:"refused_ack"`
-			FullNS     int64  `json:"full_ns"`
+			RefusedSYN uint64              `json:"refused_syn"`
+			RefusedACK uint64              `json:"refused_ack"`
+			FullNS     int64               `json:"full_ns"`
+			QueueWait  struct{ Max int64 } `json:"queue_wait_ns"`
 		}
 	}
+	Meanwhile []lookedAt
 }
 
 // analyzeWhile records with the acc command while work runs, and analyzes.
@@ -477,6 +479,15 @@ func TestVMFindingsHealthy(t *testing.T) {
 		var a analyzed
 		if err := json.Unmarshal(out, &a); err != nil {
 			t.Fatal(err)
+		}
+		longest := int64(0)
+		for _, l := range a.Listeners {
+			if l.Life != nil {
+				longest = max(longest, l.Life.QueueWait.Max)
+			}
+		}
+		if t.Logf("the longest wait was %d ms", longest/1e6); longest < int64(waitLong) && len(a.Meanwhile) > 0 {
+			t.Errorf("acc looked at a server whose clients waited %d ms at most: %+v", longest/1e6, a.Meanwhile)
 		}
 		sound := true
 		for _, f := range a.Findings {

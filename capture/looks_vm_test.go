@@ -54,7 +54,7 @@ type lookedFinding struct {
 	Parts []lookedFinding
 }
 
-// slowDisk makes a block device whose every read takes so long, by the kernel's network block device; nil: the kernel
+// slowDisk makes a block device whose every read and write takes so long, by the kernel's network block device; nil: the kernel
 // has none.
 func slowDisk(t *testing.T, name string, takes time.Duration) *os.File {
 	t.Helper()
@@ -87,6 +87,11 @@ func slowDisk(t *testing.T, name string, takes time.Duration) *os.File {
 				return
 			}
 			length := binary.BigEndian.Uint32(req[24:])
+			if binary.BigEndian.Uint32(req[4:])&0xffff == 1 { // a write
+				if _, err := io.CopyN(io.Discard, server, int64(length)); err != nil {
+					return
+				}
+			}
 			time.Sleep(takes)
 			reply := make([]byte, 16+length)
 			binary.BigEndian.PutUint32(reply, 0x67446698)
