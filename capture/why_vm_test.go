@@ -3,6 +3,7 @@
 package capture
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -87,17 +88,22 @@ func TestVMWhy(t *testing.T) {
 	if os.Getenv("ACC_WHY") == "" {
 		t.Skip("make test-vm-why does it")
 	}
-	_ = os.WriteFile("/sys/fs/cgroup/cgroup.subtree_control", []byte("+cpu"), 0)
-	if err := os.Mkdir(whyGroup, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.Remove(whyGroup) })
+	makeWhyGroup(t)
 	for _, c := range whyCases {
 		t.Run(c.name, func(t *testing.T) { c.play(t) })
 	}
 }
 
 const whyGroup = "/sys/fs/cgroup/why"
+
+func makeWhyGroup(t *testing.T) {
+	t.Helper()
+	_ = os.WriteFile("/sys/fs/cgroup/cgroup.subtree_control", []byte("+cpu"), 0)
+	if err := os.Mkdir(whyGroup, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(whyGroup) })
+}
 
 func inWhyGroup(t *testing.T, name, text string) {
 	t.Helper()
@@ -304,8 +310,9 @@ type whyResult struct {
 			FromNS int64 `json:"from_ns"`
 			ToNS   int64 `json:"to_ns"`
 		}
-		Cannot []string
-		Groups []struct {
+		Cannot  []string
+		Threads []struct{ TID uint32 }
+		Groups  []struct {
 			ThrottledNS int64 `json:"throttled_ns"`
 		}
 	}
@@ -431,6 +438,96 @@ func (c *whyCase) checkFinding(t *testing.T, list []lookedFinding, s *whyServer)
 	}
 	if !strings.Contains(f.Next, c.next) {
 		t.Errorf("next does not say %q", c.next)
+	}
+}
+
+// What kept five acceptors in one recording: the capture is one of the kept ones (testdata/captures/why.acc).
+func TestVMWhyKept(t *testing.T) {
+	needVM(t)
+	if os.Getenv("ACC_WHY") == "" {
+		t.Skip("make test-vm-why does it")
+	}
+	makeWhyGroup(t)
+	path := filepath.Join(t.TempDir(), "why.acc")
+	_, log, empty := fullPipe(t)
+	backend := startBackend(t)
+	r := startRecorder(t, "/in/acc", "record", "-o", path)
+	servers := []*whyServer{
+		startWhy(t, log, false, "/in/why-stripped", "pipe"), startWhy(t, nil, false, "/in/why-goserver", "mutex", backend.port()),
+		startWhy(t, nil, false, "/in/why-server", "mutex"), startWhy(t, nil, false, "/in/why-server", "quota"),
+		startWhy(t, nil, false, "/usr/bin/python3", "-I", "-S", "/in/server.py", "backend", backend.port()),
+	}
+	inWhyGroup(t, "cpu.max", "10000 100000")
+	inWhyGroup(t, "cgroup.procs", strconv.Itoa(int(servers[3].pid)))
+	var clients whyClients
+	for _, s := range servers {
+		clients.connect(t, s.port, 1)
+		<-s.began
+		clients.connect(t, s.port, 3)
+	}
+	time.Sleep(whyLong)
+	empty()
+	close(backend.release)
+	clients.close()
+	time.Sleep(500 * time.Millisecond) // looking ends
+	r.stop(t)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = os.WriteFile("/out/why.acc", b, 0o644)
+	out, err := exec.Command("/in/acc", "analyze", path).CombinedOutput()
+	if t.Logf("%d bytes\n%s", len(b), out); err != nil || strings.Count(string(out), "    because:") < 4 {
+		t.Errorf("why is not said: %v", err)
+	}
+}
+
+// While acc looks at 64 threads that wake up all the time, its ring buffer is drained as if it did not: a load that a small
+// one holds without that is held with it, too.
+func TestVMWhyDrained(t *testing.T) {
+	needVM(t)
+	if os.Getenv("ACC_WHY") == "" {
+		t.Skip("make test-vm-why does it")
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestCostWatched$")
+	cmd.Env = append(os.Environ(), "ACC_COST_WATCHED=64", "ACC_COST_DOES=wakes")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	port, lines := 0, bufio.NewScanner(out)
+	for port == 0 && lines.Scan() {
+		_, _ = fmt.Sscanf(lines.Text(), "listens %d", &port)
+	}
+	path := filepath.Join(t.TempDir(), "drained.acc")
+	r := startRecorder(t, "/in/acc", "record", "-o", path, "--ring-size", "256KiB")
+	var clients whyClients
+	clients.connect(t, port, 65) // each thread takes one, and the last one waits
+	p := newPingPong(t)
+	for until := time.Now().Add(5 * time.Second); time.Now().Before(until); {
+		p.do(20)
+		time.Sleep(5 * time.Millisecond)
+	}
+	r.stop(t)
+	i := info(t, path)
+	text, err := exec.Command("/in/acc", "analyze", "--json", path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a whyResult
+	if err := json.Unmarshal(text, &a); err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Meanwhile) != 1 || len(a.Meanwhile[0].Threads) != 64 {
+		t.Fatalf("64 threads are not looked at: %+v", a.Meanwhile)
+	}
+	t.Logf("%d connections beside %d looks at 64 threads; %d lost", p.made, a.Meanwhile[0].Looks, i.Lost)
+	if i.Lost != 0 || i.Accepted < p.made {
+		t.Errorf("%d of %d accepted, %d lost", i.Accepted, p.made, i.Lost)
 	}
 }
 

@@ -216,12 +216,8 @@ func (l *Listener) more(p *meanwhile.Place) string {
 	case meanwhile.NoCPU, meanwhile.Paging, meanwhile.Disk:
 		return pressure(s, p.Did.Kind)
 	case meanwhile.Lock:
-		holder := slices.IndexFunc(s.Places, func(q meanwhile.Place) bool {
-			return q.Did.Holder && slices.Contains(q.TIDs, p.Did.Owner)
-		})
-		if holder >= 0 {
-			h := &s.Places[holder]
-			return fmt.Sprintf(" (the holder, %s, was %s)", l.holder(p.Did.Owner), h.Did.Words())
+		if name, did := s.HolderOf(p); did != nil {
+			return fmt.Sprintf(" (the holder, %s, was %s)", name, did.Words())
 		}
 	case meanwhile.Idle, meanwhile.NotAsked, meanwhile.NotVisible, meanwhile.Peer:
 		if words := l.goroutines(p); words != "" {
@@ -324,15 +320,6 @@ func (l *Listener) goroutines(p *meanwhile.Place) string {
 			humanize.Duration(q.WaitingNS)))
 	}
 	return " (its goroutines: " + strings.Join(words, "; ") + ")"
-}
-
-func (l *Listener) holder(tid uint32) string {
-	for _, t := range l.Seen.Threads {
-		if t.TID == tid {
-			return format.Quote(t.Comm) + "[" + fmt.Sprint(tid) + "]"
-		}
-	}
-	return fmt.Sprint("thread ", tid)
 }
 
 // remedy is what to do, by the kind of what the threads did.

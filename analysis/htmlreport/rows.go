@@ -123,7 +123,7 @@ func (c *Collector) data(r *analysis.Result, h *format.Header, clocks *format.Cl
 	}
 	d.queues(r, since)
 	columns := c.columns(d, rows)
-	d.stories(rows, h, clocks, zone)
+	d.stories(rows, r, h, clocks, zone)
 	return d, columns
 }
 
@@ -325,7 +325,8 @@ func flags(c *conntrack.Connection) (bits int64) {
 }
 
 // stories are those of the worst connections, as acc analyze --connection prints them.
-func (d *pageData) stories(rows []conntrack.Connection, h *format.Header, clocks *format.Clocks, zone *time.Location) {
+func (d *pageData) stories(rows []conntrack.Connection, r *analysis.Result, h *format.Header, clocks *format.Clocks,
+	zone *time.Location) {
 	order := make([]*conntrack.Connection, len(rows))
 	for i := range rows {
 		order[i] = &rows[i]
@@ -333,7 +334,7 @@ func (d *pageData) stories(rows []conntrack.Connection, h *format.Header, clocks
 	slices.SortFunc(order, func(a, b *conntrack.Connection) int { return worse(b, a) })
 	for _, x := range order[:min(len(order), maxStories)] {
 		if x.ID != 0 {
-			d.Stories[strconv.FormatUint(x.ID, 10)] = strings.TrimRight(report.Story(x, h, clocks, zone, 100), "\n")
+			d.Stories[strconv.FormatUint(x.ID, 10)] = strings.TrimRight(report.Story(x, r, h, clocks, zone, 100), "\n")
 		}
 	}
 }

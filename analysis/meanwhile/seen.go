@@ -4,6 +4,7 @@ package meanwhile
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/acc-project/acc/format"
@@ -148,4 +149,19 @@ func (s *Seen) During(from, to int64) (parts []Part) {
 // Counts reports whether anything that a thread did counts as what accepting threads did.
 func (s *Seen) Counts(tid uint32) bool {
 	return slices.ContainsFunc(s.Rows, func(r Row) bool { return r.TID == tid && r.share > 0 })
+}
+
+// HolderOf gives what the thread did that held the lock which others waited for at a place, and its name; nil: not known.
+func (s *Seen) HolderOf(p *Place) (name string, did *Where) {
+	i := slices.IndexFunc(s.Places, func(q Place) bool { return q.Did.Holder && slices.Contains(q.TIDs, p.Did.Owner) })
+	if i < 0 || p.Did.Kind != Lock {
+		return "", nil
+	}
+	name = fmt.Sprint("thread ", p.Did.Owner)
+	for _, t := range s.Threads {
+		if t.TID == p.Did.Owner {
+			name = format.Quote(t.Comm) + "[" + fmt.Sprint(t.TID) + "]"
+		}
+	}
+	return name, &s.Places[i].Did
 }

@@ -111,7 +111,7 @@ func TestLife(t *testing.T) {
 		objects = append(AppendConnectionJSON(objects, c, h), '\n')
 		if kind := fmt.Sprint(c.End, c.Dead); !told[kind] {
 			told[kind] = true
-			stories.WriteString(Story(c, &format.Header{}, h, time.UTC, 0) + "\n")
+			stories.WriteString(Story(c, nil, &format.Header{}, h, time.UTC, 0) + "\n")
 		}
 		tl.Add(c)
 		return nil
@@ -234,7 +234,7 @@ func TestHostileLife(t *testing.T) {
 	e := format.Event{Kind: format.Return, Hook: format.HookSysAccept4, Comm: hostile, LName: hostile, RName: hostile, Ret: 3}
 	for _, s := range []string{string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)),
 		string(AppendConnectionJSON(nil, &c, format.NewClocks(format.Clock{}))),
-		Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0),
+		Story(&c, nil, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0),
 		b.String(), Explain(&e, nil, netip.AddrPort{}, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC,
 			0)} {
 		printable(t, strings.ReplaceAll(s, "\ufffd", ""))
@@ -262,7 +262,7 @@ func TestGoneIsNotOpen(t *testing.T) {
 	if s := string(NewConnectionList(0).Append(nil, &unknown, clock, time.UTC)); !strings.Contains(s, "  03:00:00.000000  ") || !strings.HasSuffix(s, "gone by the end, its end was not seen") {
 		t.Errorf("%s", s)
 	}
-	if s := Story(&unknown, &format.Header{}, clock, time.UTC, 0); !strings.Contains(s, "gone by the end") ||
+	if s := Story(&unknown, nil, &format.Header{}, clock, time.UTC, 0); !strings.Contains(s, "gone by the end") ||
 		strings.Contains(s, "recording ends") || !strings.Contains(s, "03:00:00.000000             recording begins") {
 		t.Errorf("%s", s)
 	}
@@ -335,7 +335,7 @@ func TestHalfClosed(t *testing.T) {
 	} {
 		c.End, c.GoneNS, c.StateAtAccept, c.OldState = x.end, x.gone, x.state, 8
 		line, story := string(NewConnectionList(0).Append(nil, &c, format.NewClocks(format.Clock{}), time.UTC)),
-			Story(&c, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0)
+			Story(&c, nil, &format.Header{}, format.NewClocks(format.Clock{}), time.UTC, 0)
 		if !strings.HasSuffix(line, "  "+x.want) || !strings.Contains(story, "; "+x.want+".\n") {
 			t.Errorf("%s\n%s", line, story)
 		}
@@ -386,7 +386,7 @@ func TestOutcomes(t *testing.T) {
 			End: x.end, StateAtAccept: 1}
 		clocks := format.NewClocks(format.Clock{})
 		line, story := string(NewConnectionList(0).Append(nil, &c, clocks, time.UTC)),
-			Story(&c, &format.Header{}, clocks, time.UTC, 0)
+			Story(&c, nil, &format.Header{}, clocks, time.UTC, 0)
 		j := string(AppendConnectionJSON(nil, &c, clocks))
 		if !strings.HasSuffix(line, "  "+x.want) || !strings.Contains(story, "; "+x.want+".\n") || !strings.Contains(j, `"outcome":`+x.id) {
 			t.Errorf("%+v:\n%s\n%s\n%s", x, line, story, j)

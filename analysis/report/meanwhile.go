@@ -49,7 +49,11 @@ func Meanwhile(c *conntrack.Connection, r *analysis.Result, width int) string {
 			rest += p.NS
 			continue
 		case p.Place >= 0:
-			words = s.Places[p.Place].Did.Words()
+			place := &s.Places[p.Place]
+			words = place.Did.Words()
+			if name, did := s.HolderOf(place); did != nil {
+				words += fmt.Sprintf(" (the holder, %s, was %s)", name, did.What())
+			}
 		}
 		fmt.Fprintf(&b, "  %9s  %3.0f %%  %s\n", Duration(p.NS), 100*float64(p.NS)/float64(ns), words)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/conntrack"
 
 	"github.com/acc-project/acc/analysis/humanize"
@@ -19,7 +20,8 @@ import (
 // Story tells the whole of one connection in words and times: its events in the
 // order of the clock, each with how long after the one before it. Nothing in it
 // can steer a terminal. Lines fit the width; 0: they are as long as they are.
-func Story(c *conntrack.Connection, h *format.Header, clocks *format.Clocks, zone *time.Location, width int) string {
+func Story(c *conntrack.Connection, r *analysis.Result, h *format.Header, clocks *format.Clocks, zone *time.Location,
+	width int) string {
 	s := &story{c: c, header: h}
 	s.tell()
 	slices.SortStableFunc(s.steps, func(a, b step) int { return cmp.Compare(a.ns, b.ns) })
@@ -76,6 +78,9 @@ func Story(c *conntrack.Connection, h *format.Header, clocks *format.Clocks, zon
 		b.WriteByte('\n')
 	}
 	text := strings.ReplaceAll(Fold(b.String(), width, stepIndent), together, " ")
+	if r != nil {
+		text += Meanwhile(c, r, width)
+	}
 	if c.Process != nil {
 		text += "\n" + Fold(ProcessText(c.Process, h, zone), width, processIndent)
 	}

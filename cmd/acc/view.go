@@ -262,7 +262,7 @@ func (v *viewer) story(c *conntrack.Connection) error {
 		v.stories = append(v.stories, kept)
 		return nil
 	}
-	_, err := v.w.WriteString(report.Story(c, v.header, v.clocks, v.zone, v.width) + "\n")
+	_, err := v.w.WriteString(report.Story(c, nil, v.header, v.clocks, v.zone, v.width) + "\n")
 	return err
 }
 
@@ -270,7 +270,7 @@ func (v *viewer) story(c *conntrack.Connection) error {
 func (v *viewer) tellStories(r *analysis.Result) error {
 	for i := range v.stories {
 		c := &v.stories[i]
-		text := report.Story(c, v.header, v.clocks, v.zone, v.width) + report.Meanwhile(c, r, v.width)
+		text := report.Story(c, r, v.header, v.clocks, v.zone, v.width)
 		if i > 0 {
 			text = "\n" + text
 		} else {
