@@ -99,15 +99,30 @@ type AccAttempt struct {
 	EnterNs    uint64
 	EnterSeq   uint64
 	EnterCpu   uint32
+	Spare      uint32
 	EnterMark  uint16
 	Deferred   uint8
 	Untold     uint8
+	Skipped    uint8
+	Held       uint8
+	Guarded    uint8
+	InFlight   uint8
+	Mark       uint16
+	Request    uint8
+	Pending    uint8
+	EnterLost  uint8
+	Done       uint8
+	Returned   uint8
+	Passed     uint8
 	HasAddr    uint8
 	HasAddrlen uint8
 	Via        uint8
-	InFlight   uint8
-	_          [4]byte
-	Net        uint64
+	Uring      uint8
+	Attempts   uint8
+	End        uint8
+	Unused     uint16
+	Kept       uint64
+	Socket     uint64
 	Sk         uint64
 	File       uint64
 	UserData   uint64
@@ -120,20 +135,7 @@ type AccAttempt struct {
 	Flags      uint32
 	Ret        int32
 	Slot       uint32
-	Mark       uint16
-	Uring      uint8
-	Request    uint8
-	Pending    uint8
-	Attempts   uint8
-	EnterLost  uint8
-	Done       uint8
-	Returned   uint8
-	Skipped    uint8
-	Passed     uint8
-	Held       uint8
-	Guarded    uint8
-	End        uint8
-	_          [6]byte
+	_          [4]byte
 }
 
 type AccCall struct {

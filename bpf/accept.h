@@ -35,28 +35,31 @@ static __noinline void tell_enter(struct task_struct *task, struct attempt *a, s
 /* Notes an entry that is to be told. */
 static __always_inline void note_accept(struct task_struct *task, struct attempt *a, s32 fd, u64 addr, u64 addrlen, u32 flags)
 {
+	bool missed;
+
 	a->enter_ns = bpf_ktime_get_boot_ns();
 	KEEP(a, a->sockfd, fd);
 	KEEP(a, a->flags, flags);
 	note_buffer(a, addr, addrlen);
 	KEEP(a, a->via, via_of(syscall_nr(task)));
+	missed = a->in_flight && !a->skipped;
 	a->sk = 0;
-	a->mark = 0;
 	a->enter_mark = 0;
-	if (a->in_flight && !a->skipped)
-		a->enter_mark = MARK_PREV_MISSED;
-	a->skipped = 0;
-	a->passed = 0;
-	a->held = 0;
-	a->guarded = 0;
-	a->done = 0;
-	a->request = 0;
-	a->pending = 0;
-	a->returned = 0;
-	a->enter_lost = 0;
 	a->deferred = NOT_DEFERRED;
 	a->untold = 1;
+	a->skipped = 0;
+	a->held = 0;
+	a->guarded = 0;
 	a->in_flight = 1;
+	a->mark = 0;
+	a->request = 0;
+	a->pending = 0;
+	a->enter_lost = 0;
+	a->done = 0;
+	a->returned = 0;
+	a->passed = 0;
+	if (missed)
+		a->enter_mark = MARK_PREV_MISSED;
 }
 
 static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags)
@@ -370,6 +373,7 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 		void *sk;
 
 		a->base = 0;
+		a->kept = 0;
 		__builtin_memset(&a->in, 0, sizeof(a->in));
 		sk = read_listener(&a->in, file_of(task, a->sockfd));
 		a->facts = a->in;

@@ -75,8 +75,8 @@ static __noinline void tell_deferred(struct attempt *a)
  */
 static __always_inline struct attempt *begin_attempt(struct task_struct *task)
 {
-	struct attempt *a = call_place(task), *other;
-	u64 was, tid = (u32)task->pid, start = task->start_boottime;
+	u64 was, tid = tid_of(task), start = task->start_boottime;
+	struct attempt *a = call_place(tid), *other;
 	bool mine;
 
 	if (!a)
@@ -111,6 +111,7 @@ static __always_inline struct attempt *begin_attempt(struct task_struct *task)
 		a->in_flight = 0;
 		a->deferred = NOT_DEFERRED;
 		a->base = 0;
+		a->kept = 0;
 		a->made.family = 0;
 		__builtin_memset(&a->in, 0, sizeof(a->in));
 		other = attempt_elsewhere(task, 0);
@@ -158,16 +159,16 @@ static __always_inline bool defer(struct task_struct *task, struct attempt *a, v
  * address, or right behind it, as compilers mostly put them. False: it can't be read. */
 static __always_inline bool read_address_v4(u64 addr, u64 addrlen, u64 *got, s32 *len)
 {
-	u64 both[3] = {};
+	u32 both[5];
 
 	if (addr - addrlen == 4 && !bpf_probe_read_user(both, 12, (void *)addrlen)) {
 		*len = (s32)both[0];
-		*got = both[0] >> 32 | both[1] << 32;
+		*got = both[1] | (u64)both[2] << 32;
 		return 1;
 	}
 	if (addrlen - addr == 16 && !bpf_probe_read_user(both, 20, (void *)addr)) {
-		*len = (s32)both[2];
-		*got = both[0];
+		*len = (s32)both[4];
+		*got = both[0] | (u64)both[1] << 32;
 		return 1;
 	}
 	return !bpf_probe_read_user(len, sizeof(*len), (void *)addrlen) && !bpf_probe_read_user(got, sizeof(*got), (void *)addr);
@@ -177,7 +178,7 @@ static __always_inline bool read_address_v4(u64 addr, u64 addrlen, u64 *got, s32
 static __always_inline bool told_right(struct attempt *a)
 {
 	struct facts *f = &a->made;
-	u64 got[4] = {};
+	u64 got[4];
 	s32 len = 0;
 
 	if (f->family == AF_INET) {

@@ -243,14 +243,30 @@ struct attempt {
 	u64 enter_ns;
 	u64 enter_seq;
 	u32 enter_cpu;
-	u16 enter_mark;
-	u8 deferred; /* DEFERRED_ */
-	u8 untold;   /* no event tells of the entry yet, nor has it a number */
+	u32 spare;
+	u16 enter_mark; /* these eight bytes, and the next, are set when a call begins */
+	u8 deferred;    /* DEFERRED_ */
+	u8 untold;      /* no event tells of the entry yet, nor has it a number */
+	u8 skipped;     /* it is not selected */
+	u8 held;        /* what comes of it decides; no event tells of the entry, which is in */
+	u8 guarded;     /* that is for the rate guard */
+	u8 in_flight;   /* a system call, or kernel_accept */
+	u16 mark;       /* of a request's attempt */
+	u8 request;     /* inside of io_accept */
+	u8 pending;     /* the request has an attempt that no event tells of yet */
+	u8 enter_lost;
+	u8 done;        /* do_accept gave a socket and facts describe it */
+	u8 returned;    /* the return was seen; the end of the system call is to come */
+	u8 passed;      /* it began while all passed */
 	u8 has_addr;
 	u8 has_addrlen;
 	u8 via;
-	u8 in_flight; /* a system call, or kernel_accept */
-	u64 net;       /* its network namespace's, where a probe has read it */
+	u8 uring;       /* URING_*, of a request */
+	u8 attempts;    /* the request has had an attempt in this call of io_accept */
+	u8 end;         /* of a multishot request: why it does not go on after the attempt, or GOES_ON */
+	u16 unused;
+	u64 kept;      /* the address of the listener that in is of, 0: it is not kept from call to call; and of its struct socket, */
+	u64 socket;    /* where a probe has read that */
 	u64 sk;        /* the listener's address, valid while the call holds its file */
 	u64 file;      /* a new file whose descriptor is not known yet; kernel_accept: where its socket is put */
 	u64 user_data; /* of the request */
@@ -263,19 +279,6 @@ struct attempt {
 	u32 flags;
 	s32 ret;     /* of a request's attempt, as far as it is known */
 	u32 slot;    /* of a direct descriptor, as the request gives it: from 1, ~0 is any */
-	u16 mark;    /* of a request's attempt */
-	u8 uring;     /* URING_*, of a request */
-	u8 request;   /* inside of io_accept */
-	u8 pending;   /* the request has an attempt that no event tells of yet */
-	u8 attempts;  /* the request has had an attempt in this call of io_accept */
-	u8 enter_lost;
-	u8 done;     /* do_accept gave a socket and facts describe it */
-	u8 returned; /* the return was seen; the end of the system call is to come */
-	u8 skipped;  /* it is not selected */
-	u8 passed;   /* it began while all passed */
-	u8 held;     /* what comes of it decides; no event tells of the entry, which is in */
-	u8 guarded;  /* that is for the rate guard */
-	u8 end;      /* of a multishot request: why it does not go on after the attempt, or GOES_ON */
 };
 
 const struct attempt *unused_attempt __attribute__((unused));

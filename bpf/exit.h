@@ -17,7 +17,7 @@ static __always_inline int syscall_ends(struct pt_regs *regs, s32 ret)
 	if (via == VIA_UNKNOWN)
 		return 0;
 #ifdef ACC_MODERN
-	a = call_place(task);
+	a = call_place((u32)task->pid);
 	if (a && a->returned && TURN(a) >> 32 == (u32)task->pid) {
 		a->returned = 0;
 		return 0;

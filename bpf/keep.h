@@ -15,40 +15,64 @@
 #define COMMON(type, field) (typed ? (type)sk->__sk_common.field : AT(head, type, field))
 #define COMMON_LONGS(field) (typed ? (u64 *)&sk->__sk_common.field : &AT(head, u64, field))
 
-/* Reads a socket of family AF_INET or AF_INET6 into f, which is of a; false: it is none. peer: it is a connection. */
-static __always_inline bool keep_sock(const bool typed, struct attempt *a, struct facts *f, struct sock *sk, const bool peer)
+/* Reads what a socket has for life. */
+static __always_inline void keep_kind(const bool typed, struct attempt *a, struct facts *f, struct sock *sk, u8 *head)
 {
-	u8 head[SOCK_HEAD] __attribute__((aligned(8)));
-	u16 family, lport, types[2] = {};
 	struct net *net;
-	u64 *laddr, *raddr;
+	u16 types[2] = {};
 
-	if (!typed && bpf_probe_read_kernel(head, sizeof(head), sk))
-		return 0;
-	family = COMMON(u16, skc_family);
-	if (family != AF_INET && family != AF_INET6)
-		return 0;
-	if (family != f->family) {
-		a->base = 0;
-		__builtin_memset(f, 0, sizeof(*f));
-		f->family = family;
-	}
 	if (typed) {
 		KEEP(a, f->netns, sk->__sk_common.skc_net.net->ns.inum);
 		KEEP(a, f->type, sk->sk_type);
 		KEEP(a, f->proto, sk->sk_protocol);
-	} else {
-		net = AT(head, struct net *, skc_net);
-		if (peer && (u64)net == a->net) { /* which the listener holds: another one is not at the same address */
-			KEEP(a, f->netns, a->in.netns);
-		} else {
-			KEEP(a, f->netns, BPF_CORE_READ(net, ns.inum));
+		return;
+	}
+	net = AT(head, struct net *, skc_net);
+	KEEP(a, f->netns, BPF_CORE_READ(net, ns.inum));
+	READ_TWO(types, (void *)sk, sk_type, sk_protocol);
+	KEEP(a, f->type, types[0]);
+	KEEP(a, f->proto, types[1]);
+}
+
+/* Whether a new socket of a family is a copy of its listener, but for state, port and addresses: the kernel makes
+ * those of TCP so. */
+static __always_inline bool is_copy(struct attempt *a, u16 family) { return a->in.proto == IPPROTO_TCP && a->in.family == family; }
+
+/* The same of a copy, which has it from its listener. */
+static __always_inline void keep_copied(struct attempt *a, struct facts *f)
+{
+	if (f->listener == a->in.listener && f->proto == IPPROTO_TCP)
+		return;
+	a->base = 0;
+	f->netns = a->in.netns;
+	f->type = a->in.type;
+	f->proto = IPPROTO_TCP;
+}
+
+/* Reads a socket of family AF_INET or AF_INET6 into f, which is of a; false: it is none. peer: it is a connection.
+ * same: it is the socket that f is of. */
+static __always_inline bool keep_sock(const bool typed, struct attempt *a, struct facts *f, struct sock *sk, const bool peer,
+				      const bool same)
+{
+	u8 head[SOCK_HEAD] __attribute__((aligned(8)));
+	u16 family, lport;
+	u64 *laddr, *raddr;
+
+	if (!typed && bpf_probe_read_kernel(head, sizeof(head), sk))
+		return 0;
+	family = same ? f->family : COMMON(u16, skc_family);
+	if (!same) {
+		if (family != AF_INET && family != AF_INET6)
+			return 0;
+		if (family != f->family) {
+			a->base = 0;
+			__builtin_memset(f, 0, sizeof(*f));
+			f->family = family;
 		}
-		if (!peer)
-			a->net = (u64)net;
-		READ_TWO(types, (void *)sk, sk_type, sk_protocol);
-		KEEP(a, f->type, types[0]);
-		KEEP(a, f->proto, types[1]);
+		if (peer && is_copy(a, family))
+			keep_copied(a, f);
+		else
+			keep_kind(typed, a, f, sk, head);
 	}
 	KEEP(a, f->state, COMMON(u8, skc_state));
 	lport = COMMON(u16, skc_num);
@@ -78,8 +102,11 @@ static __always_inline bool keep_sock(const bool typed, struct attempt *a, struc
 	return 1;
 }
 
-/* The socket that an open file is, and its inode number; NULL: it is none. sure: it is one, or there is no file. */
-static __always_inline struct sock *keep_socket(const bool typed, struct file *file, const bool sure, u64 *ino)
+/*
+ * The socket that an open file is, and its inode number; NULL: it is none. made: it is a new one, or there is no file.
+ * Of a listener that is kept, neither is its file looked at again where that is copied, nor its sock looked for.
+ */
+static __always_inline struct sock *keep_socket(const bool typed, struct attempt *a, struct file *file, const bool made, u64 *ino)
 {
 	struct socket *sock;
 	struct sock *sk = 0;
@@ -96,9 +123,14 @@ static __always_inline struct sock *keep_socket(const bool typed, struct file *f
 		return 0;
 	sock = BPF_CORE_READ(file, private_data);
 	inode = (void *)sock + bpf_core_field_offset(struct socket_alloc, vfs_inode); /* of a socket, in one piece with it */
-	if (!sure && (void *)BPF_CORE_READ(file, f_inode) != inode)
-		return 0;
 	bpf_probe_read_kernel(ino, sizeof(*ino), inode + bpf_core_field_offset(struct inode, i_ino));
+	if (!made) {
+		if (a->kept && (u64)sock == a->socket && *ino == a->in.listener)
+			return (struct sock *)a->kept;
+		if ((void *)BPF_CORE_READ(file, f_inode) != inode)
+			return 0;
+		a->socket = (u64)sock;
+	}
 	bpf_probe_read_kernel(&sk, sizeof(sk), (void *)sock + bpf_core_field_offset(struct socket, sk));
 	return sk;
 }
@@ -118,25 +150,35 @@ static __always_inline void keep_queue(const bool typed, struct attempt *a, stru
 	KEEP(a, f->backlog_max, queue[1]);
 }
 
-/* Reads the listener that an open file is, with its queue, into a->in; gives it, NULL if it is no socket. */
+/*
+ * Reads the listener that an open file is, with its queue, into a->in; gives it, NULL if it is no socket. It is the one
+ * of the call before if it is at the same address and has the same inode number, which the kernel counts up.
+ */
 static __always_inline void *keep_listener(const bool typed, struct attempt *a, struct file *file)
 {
 	struct facts *f = &a->in;
 	struct sock *sk;
 	u64 ino = 0;
+	bool same;
 
-	sk = keep_socket(typed, file, 0, &ino);
-	if (!sk || !keep_sock(typed, a, f, sk, 0)) {
+	sk = keep_socket(typed, a, file, 0, &ino);
+	same = sk && (u64)sk == a->kept && ino == f->listener;
+	if (!same)
+		a->kept = 0;
+	if (!sk || !keep_sock(typed, a, f, sk, 0, same)) {
 		a->base = 0;
-		a->net = 0;
 		__builtin_memset(f, 0, sizeof(*f));
 		return read_listener(f, file);
 	}
-	KEEP(a, f->listener, ino);
-	if (f->proto == IPPROTO_MPTCP)
-		read_queue(f, sk, IPPROTO_MPTCP);
-	else
-		keep_queue(typed, a, f, sk);
+	if (!same) {
+		KEEP(a, f->listener, ino);
+		if (f->proto == IPPROTO_MPTCP) {
+			read_queue(f, sk, IPPROTO_MPTCP);
+			return sk;
+		}
+		a->kept = (u64)sk;
+	}
+	keep_queue(typed, a, f, sk);
 	return sk;
 }
 
@@ -153,8 +195,8 @@ static __always_inline void keep_new(const bool typed, struct attempt *a, struct
 	struct sock *sk;
 	u64 ino = 0;
 
-	sk = keep_socket(typed, file, 1, &ino);
-	if (!sk || !keep_sock(typed, a, f, sk, 1)) {
+	sk = keep_socket(typed, a, file, 1, &ino);
+	if (!sk || !keep_sock(typed, a, f, sk, 1, 0)) {
 		a->base = 0;
 		*f = a->in;
 		read_new(f, file);

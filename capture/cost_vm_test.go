@@ -328,8 +328,11 @@ func keepOneMore(t *testing.T, listener int, addr *unix.RawSockaddrInet4, kept [
 
 // connectAndAccept makes a connection and ends it, and gives how long each call took.
 func connectAndAccept(t *testing.T, listener int, addr *unix.RawSockaddrInet4) (took costs) {
-	var peer unix.RawSockaddrInet4
-	size := uint32(unsafe.Sizeof(peer))
+	var got struct { // as gcc lays out a length and an address that are variables of one function
+		size uint32
+		peer unix.RawSockaddrInet4
+	}
+	got.size = uint32(unsafe.Sizeof(got.peer))
 	from := time.Now()
 	done := func(i int) {
 		now := time.Now()
@@ -339,7 +342,7 @@ func connectAndAccept(t *testing.T, listener int, addr *unix.RawSockaddrInet4) (
 	done(0)
 	unix.RawSyscall(unix.SYS_CONNECT, client, uintptr(unsafe.Pointer(addr)), unsafe.Sizeof(*addr))
 	done(1)
-	fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&peer)), uintptr(unsafe.Pointer(&size)), 0, 0, 0)
+	fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&got.peer)), uintptr(unsafe.Pointer(&got.size)), 0, 0, 0)
 	done(2)
 	if errno != 0 {
 		t.Fatal(errno)

@@ -38,6 +38,7 @@ type spot struct {
 	family int
 	addr   unix.Sockaddr
 	limit  uint32
+	netns  uint32
 }
 
 // expected is what a call is known by.
@@ -59,7 +60,7 @@ func (r *repeater) listen(family int, limit uint32) *spot {
 	}
 	var st unix.Stat_t
 	r.must(unix.Fstat(fd, &st))
-	return &spot{fd, st.Ino, family, addr, limit}
+	return &spot{fd, st.Ino, family, addr, limit, uint32(namespace("/proc/thread-self/ns/net"))}
 }
 
 // call accepts, after a connection if there is to be one.
@@ -84,7 +85,7 @@ func (r *repeater) call(what string, connect bool) {
 	}
 	nr := uintptr(unix.SYS_ACCEPT4)
 	x := expected{what: what, enter: format.Event{TID: r.tid, SockFD: int32(p.fd), Flags: uint32(r.flags), HasAddr: r.addr,
-		HasAddrLen: r.len >= 0, AddrLenIn: max(r.len, 0), Via: format.ViaAccept4, Listener: p.inode, BacklogMax: p.limit,
+		HasAddrLen: r.len >= 0, AddrLenIn: max(r.len, 0), Via: format.ViaAccept4, Listener: p.inode, NetNS: p.netns, BacklogMax: p.limit,
 		Comm: r.comm, UID: uint32(r.uid)}}
 	if r.plain {
 		nr, x.enter.Via, x.enter.Flags = unix.SYS_ACCEPT, format.ViaAccept, 0
@@ -194,6 +195,20 @@ func (r *repeater) run() {
 	for _, p := range []*spot{v4, v6, other} {
 		unix.Close(p.fd)
 	}
+	r.anew()
+}
+
+// anew accepts at listeners each of which comes where one was closed: it has its descriptor, and mostly its address in the kernel,
+// but is of another network namespace.
+func (r *repeater) anew() {
+	for range 8 {
+		r.must(unix.Unshare(unix.CLONE_NEWNET), loopbackUp())
+		r.at = r.listen(unix.AF_INET, 8)
+		for _, connect := range []bool{true, true, false} {
+			r.call("a listener anew", connect)
+		}
+		unix.Close(r.at.fd)
+	}
 }
 
 // callApart is call in another network namespace.
@@ -210,7 +225,7 @@ func (r *repeater) callApart(what string, home int, connect bool) {
 		}
 		fd, errno := rawAccept4(r.at.fd, 0, 0, int(r.flags))
 		x := expected{what: what, ret: int32(fd), accepted: errno == 0, enter: format.Event{TID: r.tid, SockFD: int32(r.at.fd),
-			Flags: uint32(r.flags), Via: format.ViaAccept4, Listener: r.at.inode, BacklogMax: r.at.limit, Comm: r.comm, TaskNetNS: 1}}
+			Flags: uint32(r.flags), Via: format.ViaAccept4, Listener: r.at.inode, NetNS: r.at.netns, BacklogMax: r.at.limit, Comm: r.comm, TaskNetNS: 1}}
 		if x.accepted {
 			x.made = learn(r.t, fd)
 			unix.Close(fd)
@@ -229,7 +244,7 @@ func (x *expected) check(t *testing.T, enter, ret *format.Event) {
 		t.Helper()
 		w := &x.enter
 		if e.SockFD != w.SockFD || e.Flags != w.Flags || e.Via != w.Via || e.Listener != w.Listener || e.BacklogMax != w.BacklogMax ||
-			e.Comm != w.Comm || e.UID != w.UID || (e.TaskNetNS != 0) != (w.TaskNetNS != 0) || e.CPUSeq == 0 {
+			e.NetNS != w.NetNS || e.Comm != w.Comm || e.UID != w.UID || (e.TaskNetNS != 0) != (w.TaskNetNS != 0) || e.CPUSeq == 0 {
 			t.Errorf("%s: %+v, want %+v", x.what, *e, *w)
 		}
 	}
