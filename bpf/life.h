@@ -94,7 +94,7 @@ static __always_inline int queued(bool typed, u32 probe, u8 hook, struct tcp_soc
 	struct tcp_request_sock *request = as_request(typed, req);
 	u64 first = request ? GET(typed, request, snt_synack) : BPF_CORE_READ((struct tcp_request_sock *)req, snt_synack);
 	u64 now = bpf_ktime_get_ns() / 1000; /* before the event's own time */
-	struct sock *sk = (struct sock *)listener;
+	struct sock *sk = (struct sock *)listener, *asked; /* asked: whose request it was */
 	struct life_event *e;
 	bool acked;
 
@@ -119,14 +119,17 @@ static __always_inline int queued(bool typed, u32 probe, u8 hook, struct tcp_soc
 	}
 	e->cause = CAUSE_HANDSHAKE;
 	/* The same bit is set when the last ACK was dropped because the accept queue was full. */
-	if (request)
+	if (request) {
 		acked = GET_BIT(typed, (struct inet_request_sock *)request, acked);
-	else
+		asked = GET(typed, (struct request_sock *)request, __req_common.skc_listener);
+	} else {
 		acked = BPF_CORE_READ_BITFIELD_PROBED((struct inet_request_sock *)req, acked);
+		asked = BPF_CORE_READ((struct request_sock *)req, __req_common.skc_listener);
+	}
 	if (acked && GET(typed, (struct inet_connection_sock *)listener, icsk_accept_queue.rskq_defer_accept)) {
 		mark |= MARK_DEFERRED;
 		e->cause = cause_of_deferred(req);
-	} else if (BPF_CORE_READ((struct request_sock *)req, __req_common.skc_listener) != sk) {
+	} else if (asked != sk) {
 		e->cause = CAUSE_MOVED_HANDSHAKE;
 	}
 	e->mark = mark;
