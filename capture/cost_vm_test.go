@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -65,12 +65,12 @@ func TestCost(t *testing.T) {
 			if only := os.Getenv("ACC_COST_EVENTS"); only != "" && only != string(events) {
 				continue
 			}
-			own := int64(0)
+			own, bytes := int64(0), int64(0)
 			with := measure(t, Options{Mode: mode, Events: events, startWatch: 1}, func() costs {
 				loop(2 * roundConns) // what is only needed once is there then: memory, caches
-				from := runtimeNS(t)
+				from, already := runtimeNS(t), written.Load()
 				c := loop(costConns)
-				own = (runtimeNS(t) - from) / costConns
+				own, bytes = (runtimeNS(t)-from)/costConns, written.Load()-already
 				if events == EventsAll || os.Getenv("ACC_COST_EVENTS") != "" {
 					programCosts(t, loop, roundConns)
 				}
@@ -80,7 +80,8 @@ func TestCost(t *testing.T) {
 				t.Errorf("without acc, a connection takes %d more than before: what follows is not only acc's", after)
 			}
 			added := with.less(none)
-			t.Logf("%s, %s: added to %s; acc itself ran for %d a connection; together %+d", mode, events, added, own, added.sum()+own)
+			t.Logf("%s, %s: added to %s; acc itself ran for %d a connection and wrote %.2f bytes; together %+d", mode, events, added, own,
+				float64(bytes)/costConns, added.sum()+own)
 		}
 	}
 }
@@ -151,6 +152,16 @@ func wakeUps(t *testing.T) (sum int) {
 	return sum
 }
 
+// written is how many bytes of captures were written while measuring.
+var written byteCount
+
+type byteCount struct{ atomic.Int64 }
+
+func (n *byteCount) Write(b []byte) (int, error) {
+	n.Add(int64(len(b)))
+	return len(b), nil
+}
+
 // measure gives what loop says while recording.
 func measure(t *testing.T, o Options, loop func() costs) costs {
 	t.Helper()
@@ -163,7 +174,7 @@ func measure(t *testing.T, o Options, loop func() costs) costs {
 		close(ready)
 	}
 	go func() {
-		_, err := Record(ctx, io.Discard, o)
+		_, err := Record(ctx, &written, o)
 		done <- err
 	}()
 	select {

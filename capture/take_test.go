@@ -51,7 +51,12 @@ func cpuTime(b *testing.B) time.Duration {
 
 // BenchmarkTakeCall is BenchmarkTake where each accept is one record: calls that do not wait.
 func BenchmarkTakeCall(b *testing.B) {
-	records := ringRecords(1 << 16)
+	b.Run("workers", func(b *testing.B) { takeCalls(b, ringRecords(1<<16)) })
+	b.Run("one", func(b *testing.B) { takeCalls(b, costRecords(1<<16)) })
+}
+
+// takeCalls takes the calls of which records has the entries and returns.
+func takeCalls(b *testing.B, records []bpf.AccEvent) {
 	calls := make([]bpf.AccCall, len(records)/2)
 	for i := range calls {
 		in, c := &records[2*i], &calls[i]
@@ -73,14 +78,15 @@ func BenchmarkTakeCall(b *testing.B) {
 		b.Fatal(err)
 	}
 	s.processes.write = s.writer.Process
+	later, numbers := calls[len(calls)-1].Event.BootNs-calls[0].Entry.BootNs+5_000, calls[len(calls)-1].Event.CpuSeq
 	b.ReportAllocs()
 	b.ResetTimer()
 	began := cpuTime(b)
 	for n := range b.N {
 		record := repeats[n%len(calls)]
-		if r, ok := sameCallIn(record); ok && n >= len(calls) { // the counters go on
-			r.CpuSeq += uint64(len(calls)) / 4
-			r.EnterSeq += uint64(len(calls)) / 4
+		if r, ok := sameCallIn(record); ok && n >= len(calls) { // time and what counts go on
+			r.EnterNs, r.BootNs, r.CpuSeq, r.EnterSeq = r.EnterNs+later, r.BootNs+later, r.CpuSeq+numbers, r.EnterSeq+numbers
+			r.Cookie += uint64(2 * len(calls))
 		}
 		if err := s.take(record, false); err != nil {
 			b.Fatal(err)
@@ -89,6 +95,28 @@ func BenchmarkTakeCall(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "accepts/s")
 	b.ReportMetric(float64(b.N)/(cpuTime(b)-began).Seconds(), "accepts/cpu-s")
 	b.ReportMetric(float64(s.writer.Bytes())/float64(b.N), "bytes/accept")
+}
+
+// costRecords makes n records as those of the load of `make cost`: one thread that connects to itself.
+func costRecords(n int) []bpf.AccEvent {
+	records := ringRecords(n)
+	rnd := rand.New(rand.NewPCG(2, 2))
+	now := records[0].BootNs
+	for i := range records {
+		e := &records[i]
+		*e = records[i%2]
+		e.Ret, e.CpuSeq, e.Cpu = 0, uint64(i/2)+1, 0
+		e.Facts.Backlog = 1
+		if i%2 == 0 {
+			now += 84_000 + rnd.Uint64N(1_500)
+		} else {
+			now += 6_500 + rnd.Uint64N(300)
+			e.Ret, e.Facts.Backlog = 5, 0
+			e.Facts.Inode, e.Facts.Cookie, e.Facts.Rport = uint64(40_000+i), uint64(i), uint16(32_768+i%28_000)
+		}
+		e.BootNs = now
+	}
+	return records
 }
 
 // BenchmarkTakeLife is BenchmarkTake with the life of the connections that are accepted: a
@@ -156,7 +184,7 @@ func ringRecords(n int) []bpf.AccEvent {
 		if i%2 == 1 {
 			now += 500 + random(1_000)
 			e.BootNs, e.Kind, e.HasAddr, e.HasAddrlen, e.Ret = now, uint8(format.Return), 0, 0, int32(7+random(20))
-			f.State, f.Inode, f.Rport = 1, 40_000+uint64(pair), uint16(random(1<<16))
+			f.State, f.Inode, f.Rport, f.Cookie = 1, 40_000+uint64(pair), uint16(random(1<<16)), uint64(2*pair)
 			copy(f.Laddr[:], []byte{10, 0, 0, 7})
 			copy(f.Raddr[:], []byte{10, 1, byte(random(2)), byte(random(100))})
 		}
