@@ -30,7 +30,8 @@ const (
 type calls struct {
 	mem  []byte // the map, nil if these programs have none
 	told map[enterID]bool
-	look time.Time // when to look for entries of calls that wait, zero: no call came since
+	look time.Time // when to look for entries of calls that wait, zero: not known of any
+	came bool      // a call came since: to look when the ring is empty
 
 	bases [2 * numPlaces]*callBase // by the thread's place, and whether the call failed
 }
@@ -209,9 +210,7 @@ func sameCallIn(raw []byte) (*bpf.AccSameCall, bool) {
 
 // takeCall records both events of a call, or the return alone if its entry is written.
 func (s *session) takeCall(c *bpf.AccCall, own bool) error {
-	if s.calls.look.IsZero() {
-		s.calls.look = time.Unix(1, 0) // when the ring is empty
-	}
+	s.calls.came = true
 	usual := !own && s.full == nil && len(s.calls.told) == 0
 	base := s.calls.keepBase(c)
 	enter := enterOf(c)
@@ -234,40 +233,20 @@ func (s *session) takeSameCall(r *bpf.AccSameCall, own bool) error {
 		s.refuseCall(r)
 		return nil
 	}
-	if !own && s.full == nil && len(s.calls.told) == 0 && s.processes.version == base.version && s.repeatCall(base, r) {
-		return nil
+	if own || s.full != nil || len(s.calls.told) != 0 || s.processes.version != base.version ||
+		!s.writer.RepeatCall(base.enter, base.ret, (*format.CallRow)(unsafe.Pointer(r)), base.form) { // TestRows
+		c := base.call(r)
+		return s.takeCall(&c, own)
 	}
-	c := base.call(r)
-	return s.takeCall(&c, own)
-}
-
-// repeatCall records a call of a task that does what it did last; false if it can't be said that way.
-func (s *session) repeatCall(base *callBase, r *bpf.AccSameCall) bool {
-	in, out := s.writer.RepeatCall(base.enter, base.ret, r.EnterCpu, r.Cpu)
-	if in == nil {
-		return false
-	}
-	if s.calls.look.IsZero() {
-		s.calls.look = time.Unix(1, 0)
-	}
-	in.BootNS, in.CPUSeq, in.Backlog = int64(r.EnterNs), r.EnterSeq, r.EnterBacklog
-	out.BootNS, out.CPUSeq, out.Backlog = int64(r.BootNs), r.CpuSeq, r.Backlog
+	s.calls.came = true
+	s.ledger.takeCall(r)
 	if r.Ret >= 0 {
-		out.Ret, out.Inode, out.Cookie, out.RPort, out.RAddr, out.Addr = r.Ret, r.Inode, r.Cookie, r.Rport, r.Raddr, base.form
 		s.queues.accepted(base.raw.Event.Facts.Listener)
-	} else {
-		out.Ret, out.Inode, out.Cookie, out.RPort, out.Addr = 0, 0, 0, 0, format.NoAddr
-	}
-	if !s.ledger.next(probeEnter, r.EnterCpu, r.EnterSeq, in.BootNS) {
-		s.ledger.jump(probeEnter, r.EnterCpu, r.EnterSeq, in.BootNS)
-	}
-	if !s.ledger.next(probeReturn, r.Cpu, r.CpuSeq, out.BootNS) {
-		s.ledger.jump(probeReturn, r.Cpu, r.CpuSeq, out.BootNS)
 	}
 	if len(s.watcher.sleepers) > 0 {
 		s.watcher.returned(r.Tid, format.HookSysAccept4)
 	}
-	return true
+	return nil
 }
 
 // refuseCall counts both events of a call as lost. It is there for the day on which the programs name a call that did
@@ -301,11 +280,11 @@ func (s *session) writeWaiting(beforeNS int64) (more bool, err error) {
 // lookForWaiting writes the entries of calls that wait and should not have. Such a call has lost its connection to
 // another one, which wakes the recorder.
 func (s *session) lookForWaiting(now time.Time) error {
-	if s.calls.look.IsZero() || now.Before(s.calls.look) {
+	if !s.calls.came && (s.calls.look.IsZero() || now.Before(s.calls.look)) {
 		return nil
 	}
 	more, err := s.writeWaiting(bootNS() - int64(callsAge))
-	s.calls.look = time.Time{}
+	s.calls.look, s.calls.came = time.Time{}, false
 	if more {
 		s.calls.look = now.Add(callsAge)
 	}
@@ -330,4 +309,19 @@ func (c *calls) lostTold() uint64 {
 		}
 	})
 	return uint64(left)
+}
+
+// takeCall books both numbers of a call.
+func (l *ledger) takeCall(r *bpf.AccSameCall) {
+	from, to := int64(r.EnterNs), int64(r.BootNs)
+	if cpu := int(r.EnterCpu); r.Cpu == r.EnterCpu && cpu < len(l.cpus) && l.cpus[cpu] != nil {
+		accounts := l.cpus[cpu]
+		if enter, ret := &accounts[probeEnter], &accounts[probeReturn]; enter.last+1 == r.EnterSeq && ret.last+1 == r.CpuSeq {
+			enter.next(r.EnterSeq, from)
+			ret.next(r.CpuSeq, to)
+			return
+		}
+	}
+	l.take(probeEnter, r.EnterCpu, r.EnterSeq, from)
+	l.take(probeReturn, r.Cpu, r.CpuSeq, to)
 }

@@ -132,12 +132,16 @@ func TestConvertLifeArrives(t *testing.T) {
 	arrives(t, []bpf.AccLifeEvent{raw}, map[string]uintptr{"Type": 1}, made)
 }
 
-// What an event of a connection's life has that varies lies at its front as in a LifeRow, all of it.
-func TestLifeRow(t *testing.T) {
-	row, raw := leavesOf(reflect.TypeFor[format.LifeRow]()), leavesOf(reflect.TypeFor[bpf.AccLifeEvent]())
-	for i, to := range row {
-		if from := raw[i]; !strings.EqualFold(to.name, from.name) || to.at != from.at || to.size != from.size {
-			t.Errorf("%s at %d, %s at %d in C", to.name, to.at, from.name, from.at)
+// The rows that the writer takes are the records, from their beginning.
+func TestRows(t *testing.T) {
+	for row, raw := range map[reflect.Type]reflect.Type{
+		reflect.TypeFor[format.LifeRow](): reflect.TypeFor[bpf.AccLifeEvent](),
+		reflect.TypeFor[format.CallRow](): reflect.TypeFor[bpf.AccSameCall](),
+	} {
+		for i, to := range leavesOf(row) {
+			if from := leavesOf(raw)[i]; !strings.EqualFold(to.name, from.name) || to.at != from.at || to.size != from.size {
+				t.Errorf("%s: %s at %d, %s at %d in C", row, to.name, to.at, from.name, from.at)
+			}
 		}
 	}
 	if size := unsafe.Sizeof(format.LifeRow{}); size != lifeFrom {

@@ -124,7 +124,10 @@ func (l *ledger) next(probe int, cpu uint32, seq uint64, ns int64) bool {
 	if int(cpu) >= len(l.cpus) || l.cpus[cpu] == nil {
 		return false
 	}
-	a := &l.cpus[cpu][probe]
+	return l.cpus[cpu][probe].next(seq, ns)
+}
+
+func (a *account) next(seq uint64, ns int64) bool {
 	if a.last+1 != seq {
 		return false
 	}

@@ -103,11 +103,9 @@ func hit(e *format.Event) format.Hit {
 
 // again records an event of a task that does what it did last; false if it can't be said that way.
 func (s *session) again(last *repeat, raw *bpf.AccEvent) bool {
-	row := s.writer.Repeat(last.row, raw.Cpu)
-	if row == nil {
+	if !s.writer.Repeat(last.row, repeatOf(raw)) {
 		return false
 	}
-	fillRepeat(row, raw)
 	if raw.Kind == uint8(format.Return) && raw.Ret >= 0 {
 		s.queues.accepted(raw.Facts.Listener)
 	}
@@ -121,16 +119,15 @@ func (s *session) again(last *repeat, raw *bpf.AccEvent) bool {
 	return true
 }
 
-// fillRepeat fills in what an event has that the task's last one need not have.
-func fillRepeat(row *format.RepeatRow, raw *bpf.AccEvent) {
+// repeatOf is what an event has that the task's last one need not have.
+func repeatOf(raw *bpf.AccEvent) *format.RepeatRow {
 	f := &raw.Facts
-	row.BootNS, row.CPUSeq, row.Backlog = int64(raw.BootNs), raw.CpuSeq, f.Backlog
-	if raw.Kind != uint8(format.Return) || raw.Ret < 0 {
-		row.Ret, row.Inode, row.Cookie, row.RPort, row.Addr = 0, 0, 0, 0, format.NoAddr
-		return
+	row := format.RepeatRow{BootNS: int64(raw.BootNs), CPUSeq: raw.CpuSeq, CPU: raw.Cpu, Backlog: f.Backlog}
+	if raw.Kind == uint8(format.Return) && raw.Ret >= 0 {
+		row.Ret, row.Inode, row.Cookie, row.RPort, row.RAddr, row.Addr = raw.Ret, f.Inode, f.Cookie, f.Rport, f.Raddr,
+			form(f.Family)
 	}
-	row.Ret, row.Inode, row.Cookie, row.RPort, row.RAddr, row.Addr = raw.Ret, f.Inode, f.Cookie, f.Rport, f.Raddr,
-		form(f.Family)
+	return &row
 }
 
 // form is the kind of the addresses of a family.
@@ -147,7 +144,7 @@ func form(family uint16) format.AddrForm {
 // lifeAgain records an event of a connection's life that is like the last one of its kind; false if it can't be said
 // that way.
 func (s *session) lifeAgain(last format.Row, raw *bpf.AccLifeEvent) bool {
-	if !s.writer.RepeatLife(last, (*format.LifeRow)(unsafe.Pointer(raw)), form(raw.Family)) { // TestLifeRow
+	if !s.writer.RepeatLife(last, (*format.LifeRow)(unsafe.Pointer(raw)), form(raw.Family)) { // TestRows
 		return false
 	}
 	s.ledger.take(probeOf(format.Hook(raw.Hook), format.Kind(raw.Kind)), raw.Cpu, raw.CpuSeq, int64(raw.BootNs))

@@ -24,7 +24,7 @@ type blockEncoder struct {
 	tasks  keyTable
 	known  []*known
 	newest [maxClasses]newest
-	keyed  []keyState
+	keyed  [maxKeyed]keyState // in the order of plans.keyed
 	texts  [maxFields]texts
 	addrs  [maxFields]addrs
 	seams  seams // in what append appended to
@@ -69,9 +69,7 @@ func (c *blockEncoder) begin() {
 		c.texts[at].forget()
 		c.addrs[at].forget()
 	}
-	if c.keyed == nil {
-		c.keyed = make([]keyState, len(encoding.keyed))
-	}
+	c.pending.peer.known = false
 	for i := range c.keyed {
 		s := &c.keyed[i]
 		s.keys.forget()
@@ -264,14 +262,7 @@ func (c *blockEncoder) column(b []byte, i int) []byte {
 	case Addr:
 		b = c.addrs[at].append(appendArrayLen(b, 2))
 	}
-	d, n := &c.drafts[at], c.in[Fields[i].on]
-	if !d.dense && d.others(n)*sparseShare <= int(n) {
-		return d.appendRuns(b, n)
-	}
-	nums := d.all(n)
-	s := statsOf(nums)
-	d.soon = s.others*sparseShare > len(nums)
-	return appendColumn(b, nums, s, &c.seams)
+	return c.drafts[at].append(b, c.in[Fields[i].on], &c.seams)
 }
 
 // hits tells of the events of the block.

@@ -5,7 +5,6 @@ package format
 import (
 	"encoding/binary"
 	"errors"
-	"math/bits"
 	"slices"
 	"unsafe"
 )
@@ -106,7 +105,7 @@ func appendColumn(b []byte, nums []int64, s stats, seams *seams) []byte {
 	if s.others*sparseShare <= n {
 		return appendSparse(b, nums, s.usual, s.others)
 	}
-	planes := max(bits.Len64(s.wide)-1, 0)/8 + 1
+	planes := planesOf(s.wide)
 	b = appendArrayLen(b, planes)
 	for k := range planes {
 		b = appendBinLen(b, n)
@@ -114,6 +113,17 @@ func appendColumn(b []byte, nums []int64, s stats, seams *seams) []byte {
 		b = slices.Grow(b, n)[:at+n]
 		seams.note(at, at+n)
 		splitPlane(b[at:], nums, k)
+	}
+	return b
+}
+
+// appendPlanes appends numbers in the dense form.
+func appendPlanes(b []byte, planes [][]byte, seams *seams) []byte {
+	b = appendArrayLen(b, len(planes))
+	for _, plane := range planes {
+		b = appendBinLen(b, len(plane))
+		seams.note(len(b), len(b)+len(plane))
+		b = append(b, plane...)
 	}
 	return b
 }

@@ -1,11 +1,6 @@
 package format
 
-// This file keeps rows of repeated events until the block is made.
-
-import (
-	"net/netip"
-	"unsafe"
-)
+// This file takes repeated events: of each column it keeps the numbers until there are enough for a loop.
 
 // maxPending is how many rows wait for their columns: so many that a loop for each column pays, and few enough to
 // stay in a cache.
@@ -14,122 +9,125 @@ const (
 	rowMask    = maxPending - 1
 )
 
-// pendingRows are repeats whose numbers are not in the columns yet.
+// pendingRows are the numbers of repeats that are not in the columns yet.
 type pendingRows struct {
-	n     int
-	rows  [maxPending]RepeatRow
-	lives [maxPending]LifeRow // of the rows of Queued and Closed
+	n, tasks, outcomes, conns, returns int // rows that have the fields of a condition
 
-	of    [maxPending]*known // of each row, as are those below
-	kinds [maxPending]int64
-	cpus  [maxPending]int64
-	other uint32 // not 0: cpus are not all the same
+	kinds, hooks                [maxPending]byte
+	cpus, seqs, times, backlogs waitingNums
+	tids                        waitingNums // of tasks' events; 0 but for what is put
+	inodes, ports               waitingNums // of outcomes
+	places, errnos              waitingNums // too; 0 but for what is put
+	cookies                     waitingNums // of connections
+	rets                        waitingNums // of returns
+	queued, closed              lifeRows    // what these have besides
+	nums                        waitingNums // of one of those columns
 
-	last [maxClasses]int   // row that came last of those of each class, from 1
-	nums [maxPending]int64 // of a column
-	more [maxPending]int64 // of another one
-
-	outcome, conn, accepted, failed, queued, closed rowList // the rows that have the fields of a condition
+	beforeNS int64 // time of the row before the first one
+	fell     int64 // negative: times do not only rise
+	peer     peer  // of the row before
 }
 
-// A RepeatRow is what an event has that the last one of its task, kind and errno need not have.
-type RepeatRow struct {
-	BootNS  int64
-	CPUSeq  uint64
-	Inode   uint64 // of an accepted connection, as are those below
-	Cookie  uint64
-	RAddr   [16]byte // 4 of them for IPv4
-	Addr    AddrForm // what of RAddr is there
-	RPort   uint16
-	Ret     int32
-	Backlog uint32 // of all
+// waitingNums are the numbers of a column.
+type waitingNums struct {
+	of   [maxPending]int64
+	low  [maxPending]byte // of each
+	wide uint64           // wideOf them
 }
 
-// AddrForm is the kind of an address.
-type AddrForm uint8
-
-// The kinds of addresses.
-const (
-	NoAddr AddrForm = iota
-	AddrIPv4
-	AddrIPv6
-)
-
-// A rowList is places in pendingRows.rows.
-type rowList struct {
-	n  int
-	at [maxPending]uint16
+func (w *waitingNums) put(at int, num int64) {
+	w.of[at&rowMask], w.low[at&rowMask] = num, byte(num)
+	w.wide |= uint64(num ^ num<<1)
 }
 
-func (l *rowList) add(row int) {
-	l.at[l.n&rowMask] = uint16(row)
-	l.n++
+// lifeRows are the rows of a kind.
+type lifeRows struct {
+	n    int
+	of   [maxPending]*known
+	rows [maxPending]LifeRow
 }
 
-// A LifeRow is what a Queued or Closed event has that the last one of its kind need not have, in the order in which the
-// recorder's programs write it.
-type LifeRow struct {
-	BootNS      int64
-	CPUSeq      uint64
-	Inode       uint64
-	Cookie      uint64
-	BytesIn     uint64 // of Closed
-	BytesOut    uint64 // of Closed
-	ClosingUS   uint64 // of Closed
-	FinUS       uint64 // of Closed
-	RAddr       [16]byte
-	CPU         uint32
-	SynQueue    uint32 // of Queued
-	HandshakeUS uint32 // of Queued
-	SegsIn      uint32 // of Closed, as are those below
-	SegsOut     uint32
-	Retransmits uint32
-	SRTTUS      uint32
-	MinRTTUS    uint32
-	RPort       uint16
-	SockErr     uint16 // of Closed
-	Backlog     uint32
+// A peer is an address, and its number in the column of them.
+type peer struct {
+	ip    [16]byte
+	form  AddrForm
+	known bool
+	num   int64
 }
 
-// Repeat records an event on a CPU that is like the last one of its task, kind and errno, which before names, and has
-// the same errno. The caller fills in all else of the row before it calls another method. Nil: nothing was recorded,
-// and the event is to be recorded by [Writer.Event].
-func (w *Writer) Repeat(before Row, cpu uint32) *RepeatRow {
+// Repeat records an event that is like the last one of its task, kind and errno, which before names, and has
+// the same errno, but for what r says. False: nothing was recorded, and the event is to be recorded by [Writer.Event].
+func (w *Writer) Repeat(before Row, r *RepeatRow) bool {
 	if !w.takes(before, 1) {
-		return nil
+		return false
+	}
+	k, class, c := before.k, before.k.class(), &w.block
+	if c.isUnusual(k) {
+		c.unusual(class, k)
 	}
 	w.seq++
 	w.count++
-	return w.block.repeat(before.k, before.k.class(), cpu)
-}
-
-// RepeatLife is Repeat for Queued and Closed, of which it records a copy. False: nothing was recorded.
-func (w *Writer) RepeatLife(before Row, l *LifeRow, addr AddrForm) bool {
-	r := w.Repeat(before, l.CPU)
-	if r == nil {
-		return false
+	c.row(k, r.CPU, r.CPUSeq, r.Backlog, r.BootNS)
+	c.came(class, k, c.rows)
+	if class == rowClass(Enter) {
+		return true
 	}
-	r.BootNS, r.CPUSeq, r.Inode, r.Cookie, r.Backlog = l.BootNS, l.CPUSeq, l.Inode, l.Cookie, l.Backlog
-	r.RAddr, r.RPort, r.Addr = l.RAddr, l.RPort, addr
-	p := &w.block.pending
-	p.lives[(p.n-1)&rowMask] = *l
+	c.outcome(k, r.Inode, r.Cookie, &r.RAddr, r.Addr, r.RPort)
+	if class == rowClass(Return) {
+		c.accepted(k, r.Ret, r.Cookie)
+	}
 	return true
 }
 
-// RepeatCall is Repeat for both events of a call on these CPUs: an Enter, and a Return.
-func (w *Writer) RepeatCall(enter, ret Row, enterCPU, cpu uint32) (in, out *RepeatRow) {
-	if !w.takes(enter, 2) || !w.Has(ret) {
-		return nil, nil
+// RepeatLife is Repeat for Queued and Closed.
+func (w *Writer) RepeatLife(before Row, l *LifeRow, addr AddrForm) bool {
+	if !w.takes(before, 1) {
+		return false
 	}
-	c, class := &w.block, ret.k.class()
+	k, class, c := before.k, before.k.class(), &w.block
+	if c.isUnusual(k) {
+		c.unusual(class, k)
+	}
+	w.seq++
+	w.count++
+	c.row(k, l.CPU, l.CPUSeq, l.Backlog, l.BootNS)
+	c.came(class, k, c.rows)
+	c.outcome(k, l.Inode, l.Cookie, &l.RAddr, addr, l.RPort)
+	c.connection(l.Cookie)
+	list := &c.pending.closed
+	if class == rowClass(Queued) {
+		list = &c.pending.queued
+	}
+	list.of[list.n&rowMask], list.rows[list.n&rowMask] = k, *l
+	list.n++
+	return true
+}
+
+// RepeatCall is Repeat for both events of a call, an Enter and a Return; of one that failed nothing is said of the
+// connection.
+func (w *Writer) RepeatCall(enter, ret Row, call *CallRow, addr AddrForm) bool {
+	if !w.takes(enter, 2) || !w.Has(ret) {
+		return false
+	}
+	c := &w.block
 	if c.isUnusual(ret.k) {
 		c.unusual(rowClass(Enter), enter.k)
-		c.unusual(class, ret.k) // now, since it puts rows that are not filled in into the columns
+		c.unusual(ret.k.class(), ret.k) // now, since it puts rows that are not counted into the columns
 	}
 	w.seq += 2
 	w.count += 2
-	c.rows += 2
-	return c.pending.addCall(enter.k, ret.k, class, enterCPU, cpu)
+	c.row(enter.k, call.EnterCPU, call.EnterSeq, call.EnterBacklog, call.EnterNS)
+	c.came(rowClass(Enter), enter.k, c.rows)
+	c.row(ret.k, call.CPU, call.CPUSeq, call.Backlog, call.BootNS)
+	if ret.k.values[atErrno] != 0 {
+		c.came(classFailed, ret.k, c.rows)
+		c.outcome(ret.k, 0, 0, &call.RAddr, NoAddr, 0)
+		return true
+	}
+	c.came(rowClass(Return), ret.k, c.rows)
+	c.outcome(ret.k, call.Inode, call.Cookie, &call.RAddr, addr, call.RPort)
+	c.accepted(ret.k, call.Ret, call.Cookie)
+	return true
 }
 
 // takes reports whether n more rows like another one can be recorded, and the frame is not full then.
@@ -145,13 +143,92 @@ func (k *known) class() rowClass {
 	return rowClass(k.values[atKind])
 }
 
-// repeat gives the next row, which is like another one.
-func (c *blockEncoder) repeat(k *known, class rowClass, cpu uint32) *RepeatRow {
-	if c.isUnusual(k) {
-		c.unusual(class, k)
+// came notes that a row of a class came last.
+func (c *blockEncoder) came(class rowClass, k *known, row int) {
+	last := &c.newest[class%maxClasses]
+	if last.row = row; last.k != k {
+		last.k = k
 	}
+}
+
+// row takes what all kinds of events have, and tid.
+func (c *blockEncoder) row(k *known, cpu uint32, seq uint64, backlog uint32, ns int64) {
+	p, v := &c.pending, &k.values
+	if v[atCPU] != int64(cpu) {
+		v[atCPU] = int64(cpu)
+		if v[atKind] <= int64(Return) {
+			c.key(keyedCPU, k)
+		}
+		c.key(keyedProbe, k)
+	}
+	at, d := p.n, ns-c.last[atBootNS]
+	if at == 0 {
+		p.beforeNS = c.last[atBootNS]
+	}
+	p.kinds[at&rowMask], p.hooks[at&rowMask] = byte(v[atKind]), byte(v[atHook])
+	p.cpus.put(at, int64(cpu))
+	p.times.put(at, d)
+	p.fell |= d
+	p.seqs.put(at, after(&c.keyed[keyedProbe].vals[k.num[keyedProbe]], int64(seq)))
+	p.backlogs.put(at, after(&v[atBacklog], int64(backlog)))
+	c.last[atBootNS], c.last[atSeq] = ns, int64(seq)
+	if v[atKind] <= int64(Return) {
+		tid := v[atTID]
+		if d := after(&c.keyed[keyedCPU].vals[k.num[keyedCPU]], tid); d != 0 {
+			p.tids.put(p.tasks, d)
+		}
+		c.last[atTID] = tid
+		p.tasks++
+	}
+	p.n++
 	c.rows++
-	return c.pending.add(k, class, cpu)
+}
+
+// outcome takes what all but entries have.
+func (c *blockEncoder) outcome(k *known, inode, cookie uint64, ip *[16]byte, form AddrForm, port uint16) {
+	p, v, at := &c.pending, &k.values, c.pending.outcomes
+	p.inodes.put(at, after(&v[atInode], int64(inode)))
+	if v[atErrno] != 0 {
+		p.errnos.put(at, v[atErrno])
+	}
+	if p.peer.ip != *ip || p.peer.form != form || !p.peer.known {
+		p.peer = peer{*ip, form, true, c.addrs[atRAddr].number(addrOf(ip, form))}
+	}
+	place, num := c.last[atRAddr], c.last[atRPort]
+	c.last[atRAddr], c.last[atRPort] = p.peer.num, int64(port)
+	conns, isNew := &c.keyed[keyedConn], false
+	if v[atCookie] != int64(cookie) { // its key has the task's errno beside that
+		v[atCookie] = int64(cookie)
+		of, known := conns.keys.number(uint64(v[atErrno]), cookie)
+		k.num[keyedConn], isNew = of, !known
+	}
+	if isNew { // its peer is the difference to that of the row before
+		conns.vals = append(conns.vals, p.peer.num, int64(port)) // in the order of Fields
+	} else {
+		of := (*[numPeer]int64)(conns.vals[numPeer*k.num[keyedConn]:])
+		place, num = of[0], of[1]
+		of[0], of[1] = p.peer.num, int64(port)
+	}
+	if place != p.peer.num {
+		p.places.put(at, p.peer.num-place)
+	}
+	p.ports.put(at, int64(port)-num)
+	p.outcomes++
+}
+
+// connection takes what connections have.
+func (c *blockEncoder) connection(cookie uint64) {
+	p := &c.pending
+	p.cookies.put(p.conns, after(&c.last[atCookie], int64(cookie)))
+	p.conns++
+}
+
+// accepted takes what returns have that did not fail.
+func (c *blockEncoder) accepted(k *known, ret int32, cookie uint64) {
+	c.connection(cookie)
+	p := &c.pending
+	p.rets.put(p.returns, after(&k.values[atRet], int64(ret)))
+	p.returns++
 }
 
 // isUnusual reports whether unusual may have something to see to.
@@ -171,251 +248,6 @@ func (c *blockEncoder) unusual(class rowClass, k *known) {
 		c.unlike |= 1 << atRName
 	}
 	c.quieten(class, k)
-}
-
-// add gives the next row, and puts it into the lists of its class.
-func (p *pendingRows) add(k *known, class rowClass, cpu uint32) *RepeatRow {
-	n := p.n & rowMask
-	p.n++
-	p.of[n], p.kinds[n], p.cpus[n] = k, int64(class), int64(cpu)
-	p.other |= uint32(p.cpus[0]) ^ cpu
-	p.last[class%maxClasses] = p.n
-	switch class {
-	case rowClass(Enter):
-		return &p.rows[n]
-	case rowClass(Return):
-		p.accepted.add(n)
-	case classFailed:
-		p.kinds[n] = int64(Return)
-		p.failed.add(n)
-	case rowClass(Queued):
-		p.queued.add(n)
-	default:
-		p.closed.add(n)
-	}
-	if p.outcome.add(n); class != classFailed {
-		p.conn.add(n)
-	}
-	return &p.rows[n]
-}
-
-// addCall is add for both rows of a call, of which class is the return's.
-func (p *pendingRows) addCall(enter, ret *known, class rowClass, enterCPU, cpu uint32) (in, out *RepeatRow) {
-	n, m := p.n&rowMask, (p.n+1)&rowMask
-	p.n += 2
-	p.of[n], p.kinds[n], p.cpus[n] = enter, int64(Enter), int64(enterCPU)
-	p.of[m], p.kinds[m], p.cpus[m] = ret, int64(Return), int64(cpu)
-	first := uint32(p.cpus[0])
-	p.other |= (first ^ enterCPU) | (first ^ cpu)
-	p.last[Enter], p.last[class%maxClasses] = n+1, m+1
-	p.outcome.add(m)
-	if class == classFailed {
-		p.failed.add(m)
-	} else {
-		p.accepted.add(m)
-		p.conn.add(m)
-	}
-	return &p.rows[n], &p.rows[m]
-}
-
-// settle puts the rows that wait into the columns.
-func (c *blockEncoder) settle() {
-	p := &c.pending
-	if p.n == 0 {
-		return
-	}
-	for class, row := range p.last {
-		if row > 0 {
-			c.newest[class] = newest{c.rows - p.n + row, p.of[row-1]}
-		}
-	}
-	c.lag[Enter] += int32(p.n - p.outcome.n)
-	c.lag[Return] += int32(p.accepted.n)
-	c.lag[classFailed] += int32(p.failed.n)
-	c.lag[Queued] += int32(p.queued.n)
-	c.lag[Closed] += int32(p.closed.n)
-	c.settleAll(p)
-	c.settleOutcomes(p)
-	c.settleConns(p)
-	c.settleQueued(p)
-	c.settleClosed(p)
-	p.n, p.other, p.last = 0, 0, [maxClasses]int{}
-	p.outcome.n, p.conn.n, p.accepted.n, p.failed.n, p.queued.n, p.closed.n = 0, 0, 0, 0, 0, 0
-}
-
-// settleAll is settle for what all kinds of events have, and tid.
-func (c *blockEncoder) settleAll(p *pendingRows) {
-	rows, of, cpus, nums := p.rows[:p.n], p.of[:p.n], p.cpus[:p.n], p.nums[:p.n]
-	c.drafts[atKind].nextAll(p.kinds[:p.n])
-	if p.other != 0 {
-		c.drafts[atCPU].nextAll(cpus)
-	} else {
-		c.drafts[atCPU].nextSame(cpus[0], int32(len(cpus)))
-	}
-	for i, k := range of {
-		nums[i] = k.values[atHook]
-	}
-	c.drafts[atHook].nextAll(nums)
-
-	seq, tid, ofTask := c.last[atSeq], c.last[atTID], 0
-	probes, tasks := c.keyed[keyedProbe].vals, c.keyed[keyedCPU].vals
-	for i, k := range of {
-		v := &k.values
-		if v[atCPU] != cpus[i] {
-			v[atCPU], c.last[atSeq], c.last[atTID] = cpus[i], seq, tid
-			if v[atKind] <= int64(Return) {
-				c.key(keyedCPU, k)
-			}
-			c.key(keyedProbe, k)
-			probes, tasks = c.keyed[keyedProbe].vals, c.keyed[keyedCPU].vals
-		}
-		seq = int64(rows[i].CPUSeq)
-		nums[i] = after(&probes[k.num[keyedProbe]], seq)
-		if v[atKind] <= int64(Return) {
-			tid = v[atTID]
-			p.more[ofTask&rowMask] = after(&tasks[k.num[keyedCPU]], tid)
-			ofTask++
-		}
-	}
-	c.drafts[atSeq].nextAll(nums)
-	c.drafts[atTID].nextAll(p.more[:ofTask])
-	c.last[atSeq], c.last[atTID] = seq, tid
-	ns, first, latest := c.last[atBootNS], c.firstNS, c.lastNS
-	for i := range rows {
-		n := rows[i].BootNS
-		nums[i], ns = n-ns, n
-		first, latest = min(first, n), max(latest, n)
-	}
-	c.drafts[atBootNS].nextAll(nums)
-	c.last[atBootNS], c.firstNS, c.lastNS = ns, first, latest
-	for i, k := range of {
-		nums[i] = after(&k.values[atBacklog], int64(rows[i].Backlog))
-	}
-	c.drafts[atBacklog].nextAll(nums)
-}
-
-// settleOutcomes is settle for what all but entries have.
-func (c *blockEncoder) settleOutcomes(p *pendingRows) {
-	list := p.outcome.at[:p.outcome.n]
-	nums, ports := p.nums[:len(list)], p.more[:len(list)]
-	if p.conn.n == len(list) {
-		c.drafts[atErrno].nextSame(0, int32(len(list)))
-	} else {
-		for j, i := range list {
-			nums[j] = p.of[i&rowMask].values[atErrno]
-		}
-		c.drafts[atErrno].nextAll(nums)
-	}
-	addrs, before := &c.addrs[atRAddr], &RepeatRow{}
-	place, port := c.last[atRAddr], c.last[atRPort]
-	conns := &c.keyed[keyedConn]
-	for j, i := range list {
-		k, r := p.of[i&rowMask], &p.rows[i&rowMask]
-		if v := &k.values; v[atCookie] != int64(r.Cookie) { // its key has the task's errno beside that
-			v[atCookie] = int64(r.Cookie)
-			num, known := conns.keys.number(v.key(byConn))
-			if k.num[keyedConn] = num; !known {
-				conns.vals = append(conns.vals, place, port) // in the order of Fields
-			}
-		}
-		port = int64(r.RPort)
-		if j == 0 || r.Addr != before.Addr || r.RAddr != before.RAddr {
-			place, before = addrs.number(r.addr()), r
-		}
-		peer := (*[numPeer]int64)(conns.vals[numPeer*k.num[keyedConn]:])
-		nums[j], ports[j] = after(&peer[0], place), after(&peer[1], port)
-	}
-	c.drafts[atRAddr].nextAll(nums)
-	c.drafts[atRPort].nextAll(ports)
-	c.last[atRAddr], c.last[atRPort] = place, port
-	for j, i := range list {
-		nums[j] = after(&p.of[i&rowMask].values[atInode], int64(p.rows[i&rowMask].Inode))
-	}
-	c.drafts[atInode].nextAll(nums)
-}
-
-// addr is the peer's address.
-func (r *RepeatRow) addr() netip.Addr {
-	switch r.Addr {
-	case AddrIPv4:
-		return netip.AddrFrom4([4]byte(r.RAddr[:4]))
-	case AddrIPv6:
-		return netip.AddrFrom16(r.RAddr)
-	}
-	return netip.Addr{}
-}
-
-// settleConns is settle for what accepted connections have, and their lives.
-func (c *blockEncoder) settleConns(p *pendingRows) {
-	nums, last := p.nums[:p.conn.n], c.last[atCookie]
-	for j, i := range p.conn.at[:p.conn.n] {
-		cookie := int64(p.rows[i&rowMask].Cookie)
-		nums[j], last = cookie-last, cookie
-	}
-	c.drafts[atCookie].nextAll(nums)
-	c.last[atCookie] = last
-	nums = p.nums[:p.accepted.n]
-	for j, i := range p.accepted.at[:p.accepted.n] {
-		nums[j] = after(&p.of[i&rowMask].values[atRet], int64(p.rows[i&rowMask].Ret))
-	}
-	c.drafts[atRet].nextAll(nums)
-}
-
-// settleQueued is settle for what only Queued have.
-func (c *blockEncoder) settleQueued(p *pendingRows) {
-	queued := p.queued.at[:p.queued.n]
-	nums, more := p.nums[:len(queued)], p.more[:len(queued)]
-	for j, i := range queued {
-		k, r := p.of[i&rowMask], &p.lives[i&rowMask]
-		nums[j] = after(&c.keyed[keyedQueue].vals[k.num[keyedQueue]], int64(r.SynQueue))
-		more[j] = after(&c.keyed[keyedQueued].vals[k.num[keyedQueued]], int64(r.HandshakeUS))
-		c.last[atSynQueue], c.last[atHandshake] = int64(r.SynQueue), int64(r.HandshakeUS)
-	}
-	c.drafts[atSynQueue].nextAll(nums)
-	c.drafts[atHandshake].nextAll(more)
-}
-
-// settleClosed is settle for what only Closed have.
-func (c *blockEncoder) settleClosed(p *pendingRows) {
-	closed := p.closed.at[:p.closed.n]
-	if len(closed) == 0 {
-		return
-	}
-	nums, cells := p.nums[:len(closed)], p.more[:len(closed)]
-	for j, i := range closed {
-		k := p.of[i&rowMask]
-		cells[j] = int64(len(encoding.closed)) * int64(k.num[keyedClosed])
-		nums[j] = after(&c.keyed[keyedState].vals[k.num[keyedState]], k.values[atOldState])
-		c.last[atOldState] = k.values[atOldState]
-	}
-	c.drafts[atOldState].nextAll(nums)
-	for n, f := range encoding.closed { // in the order of Fields
-		vals := c.keyed[keyedClosed].vals[n:]
-		switch f.size {
-		case 8:
-			settleLife[int64](nums, p, vals, f.at)
-		case 4:
-			settleLife[uint32](nums, p, vals, f.at)
-		case 2:
-			settleLife[uint16](nums, p, vals, f.at)
-		default:
-			for j, i := range closed {
-				nums[j] = after(&vals[cells[j]], p.of[i&rowMask].values[f.place])
-			}
-		}
-		c.drafts[f.place].nextAll(nums)
-		c.last[f.place] = vals[cells[len(cells)-1]]
-	}
-}
-
-// settleLife makes the numbers of a column of Closed, of a member of LifeRow at an offset.
-func settleLife[T int64 | uint32 | uint16](nums []int64, p *pendingRows, vals []int64, at uintptr) {
-	closed, cells := p.closed.at[:len(nums)], p.more[:len(nums)]
-	member := unsafe.Add(unsafe.Pointer(&p.lives), at)
-	for j, i := range closed {
-		n := *(*T)(unsafe.Add(member, uintptr(i&rowMask)*unsafe.Sizeof(LifeRow{})))
-		nums[j] = after(&vals[cells[j]], int64(n))
-	}
 }
 
 // after gives the difference of n to what it is after, and makes it that.

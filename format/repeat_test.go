@@ -62,7 +62,10 @@ func TestRepeat(t *testing.T) {
 			}
 		default:
 			repeats++
-			fill(w.Repeat(last[k], want.CPU), &want)
+			var row RepeatRow
+			if fill(&row, &want); !w.Repeat(last[k], &row) {
+				t.Fatal("an event is not recorded as a repeat")
+			}
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -129,7 +132,7 @@ func TestBlocksStay(t *testing.T) {
 }
 
 func fill(row *RepeatRow, e *Event) {
-	row.BootNS, row.CPUSeq, row.Inode, row.Cookie, row.RPort, row.Ret, row.Backlog = e.BootNS, e.CPUSeq, e.Inode,
+	row.CPU, row.BootNS, row.CPUSeq, row.Inode, row.Cookie, row.RPort, row.Ret, row.Backlog = e.CPU, e.BootNS, e.CPUSeq, e.Inode,
 		e.Cookie, e.RPort, e.Ret, e.Backlog
 	switch a := e.RAddr; {
 	case a.Is4():

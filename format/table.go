@@ -39,17 +39,19 @@ func (t *keyTable) number(a, b uint64) (num int32, known bool) {
 	if s.round == t.round {
 		return s.num, true
 	}
-	*s = keySlot{a, b, int32(t.used), t.round}
+	num = int32(t.used)
+	s.a, s.b, s.num, s.round = a, b, num, t.round
 	t.used++
-	return s.num, false
+	return num, false
 }
 
 // find gives the slot of a key, or the free one where it belongs.
 func (t *keyTable) find(a, b uint64) *keySlot {
-	mask := uint64(len(t.slots) - 1)
+	slots, round := t.slots, t.round
+	mask := uint64(len(slots) - 1)
 	for i := (a*0x9E3779B97F4A7C15 ^ b*0xC2B2AE3D27D4EB4F) >> (t.shift & 63); ; i++ {
-		s := &t.slots[i&mask]
-		if s.round != t.round || s.a == a && s.b == b {
+		s := &slots[i&mask]
+		if s.round != round || s.a == a && s.b == b {
 			return s
 		}
 	}
