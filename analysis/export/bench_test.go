@@ -28,7 +28,7 @@ func BenchmarkExport(b *testing.B) {
 		connections int
 	}{{"busy", 300_000}, {"quiet", 20_000}} {
 		data := hostCapture(b, host.connections)
-		for _, stage := range []string{"read", "verdict", "analyze", "rows", "connections", "all"} {
+		for _, stage := range []string{"read", "verdict", "analyze", "connections", "all"} {
 			b.Run(host.name+"/"+stage, func(b *testing.B) {
 				b.ReportAllocs()
 				var to sizes
@@ -36,7 +36,7 @@ func BenchmarkExport(b *testing.B) {
 				for b.Loop() {
 					to = sizes{}
 					begun := cpu(b)
-					if err := stages(data, stage, &to); err != nil {
+					if _, err := stages(data, stage, &to); err != nil {
 						b.Fatal(err)
 					}
 					least = min(least, cpu(b)-begun)
@@ -58,6 +58,37 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// Bytes a row of each column, of a busy and of a quiet host.
+func BenchmarkBytes(b *testing.B) {
+	for _, connections := range []int{1_000_000, 100_000, 20_000} {
+		data := hostCapture(b, connections)
+		for range b.N {
+			files, err := stages(data, "all", &sizes{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for _, f := range files.tables[:2] {
+				b.Logf("%s of a host with %d connections:", f.table.Name, connections)
+				rows, total := int64(0), int64(0)
+				sums := make([]int64, len(f.table.Columns))
+				for _, g := range f.groups {
+					rows += g.rows
+					for i, c := range g.columns {
+						sums[i] += c.size
+						total += c.size
+					}
+				}
+				for i, c := range f.table.Columns {
+					if each := float64(sums[i]) / float64(rows); each >= 0.05 {
+						b.Logf("%6.2f %s", each, c.Name)
+					}
+				}
+				b.Logf("%6.2f in all", float64(total)/float64(rows))
+			}
+		}
+	}
+}
+
 // hostCapture is the capture of one host, of an hour.
 func hostCapture(b *testing.B, connections int) []byte {
 	dir := b.TempDir()
@@ -72,59 +103,49 @@ func hostCapture(b *testing.B, connections int) []byte {
 	return data
 }
 
-func stages(data []byte, stage string, to *sizes) error {
+func stages(data []byte, stage string, to *sizes) (*lake, error) {
 	o := format.ReaderOptions{Parts: true, Omit: []string{"cgroup"}}
 	r, err := format.NewReader(bytes.NewReader(data), o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if stage == "read" {
 		for {
 			batch, err := r.Next()
 			if errors.Is(err, io.EOF) {
-				return nil
+				return nil, nil
 			}
 			if err != nil {
-				return err
+				return nil, err
 			}
 			for range batch.Parts() {
 			}
 		}
 	}
-	opts := analysis.Options{Top: -1, VerdictOnly: stage == "verdict"}
+	opts := analysis.Options{Top: -1, VerdictOnly: stage == "verdict" || stage == "connections"}
 	source := &Source{File: "x.acc", Header: r.Header()}
 	var sink Sink
-	switch stage {
-	case "rows", "connections", "all":
+	var files *lake
+	if stage == "connections" || stage == "all" {
 		names := []string{Connections}
 		if stage == "all" {
 			names = TableNames
-		}
-		t, err := newTables(names, nil, true)
-		if err != nil {
-			return err
-		}
-		if t.rows = (noRows{}); stage != "rows" {
-			sink, err = Find("parquet").NewLake(to, Options{Tables: names})
-			if err != nil {
-				return err
-			}
-		} else {
-			sink = t
+			opts.Pair = func(p *pairing.Pair) error { return sink.Attempt(p) }
 		}
 		opts.Connection = func(c *conntrack.Connection) error {
 			source.Count(c)
 			return sink.Connection(c)
 		}
-		if stage == "all" {
-			opts.Pair = func(p *pairing.Pair) error { return sink.Attempt(p) }
+		if sink, err = Find("parquet").NewLake(to, Options{Tables: names}); err != nil {
+			return nil, err
 		}
+		files = sink.(*tables).rows.(*lake)
 	}
 	x := evidence.Examine(r.Header(), opts)
 	if sink != nil {
 		source.Env = &filter.Env{Clocks: x.Clocks(), Process: func(uint32) *format.Process { return nil }}
 		if err := sink.Begin(source); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for {
@@ -133,10 +154,10 @@ func stages(data []byte, stage string, to *sizes) error {
 			break
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := x.Add(batch, 0); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	result, err := x.Finish(io.EOF, nil)
@@ -144,15 +165,8 @@ func stages(data []byte, stage string, to *sizes) error {
 		source.End = x.End()
 		err = sink.End(source, result)
 	}
-	return err
+	return files, err
 }
-
-type noRows struct{}
-
-func (noRows) Begin(*Source) error    { return nil }
-func (noRows) Row(int, []Value) error { return nil }
-func (noRows) End(*Source) error      { return nil }
-func (noRows) Close() error           { return nil }
 
 type sizes struct{ bytes int64 }
 
