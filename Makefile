@@ -212,6 +212,12 @@ test-export: ## exports, read by programs that acc's makers did not write: DuckD
 	cd testdata/export/otlp && go build -o $(CURDIR)/$(BUILD)/export/otlp .
 	ACC_EXPORT=$(CURDIR)/$(BUILD)/export/node_modules go test -count=1 -timeout 30m ./cmd/acc -run '^TestFleet' -v
 
+test-beside: build helpers ## tcpdump and acc side by side in a virtual machine, by docs/FLEET.md's own command; KEEP=1 puts what they record into testdata/export/beside
+	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
+	rm -rf $(BUILD)/beside && mkdir -p $(BUILD)/beside
+	$(BUILD)/vm -kernel $(KERNEL) -timeout 10m -in $(BUILD)/capture.test -in acc -bin tcpdump -out $(BUILD)/beside \
+		-- /bin/busybox env ACC_BESIDE=1 /in/capture.test -test.v -test.timeout 9m -test.run '^TestVMBeside$$'
+
 test-wine: ## the Windows binary under wine: the scripts of testdata/script
 	.ci/wine.sh
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // expandFolders puts the captures of a folder (*.acc, in the order of their names) in its place, and those of a merged
@@ -16,29 +17,51 @@ func expandFolders(names []string) (list []string) {
 		if name == "-" || len(files) == 0 {
 			files = []string{name}
 		}
-		if n := len(files) - 1; n > 0 && isEmpty(files[n]) { // opened ahead by a recorder that was killed, or runs
-			fmt.Fprintf(os.Stderr, "acc: %s is left out: nothing was written to it yet\n", fileName(files[n]))
-			files = files[:n]
-		}
-		for _, file := range files {
+		for i, file := range files {
+			if why := notYet(files, i); why != "" {
+				fmt.Fprintf(os.Stderr, "acc: %s is left out: %s\n", fileName(file), why)
+				continue
+			}
 			list = append(list, sourceNames(file)...)
 		}
 	}
 	return list
 }
 
-func isEmpty(name string) bool {
-	st, err := os.Stat(name)
-	return err == nil && st.Mode().IsRegular() && st.Size() == 0
+// notYet says why file i of a folder is none to read; "" if it is one. A recorder opens its next file ahead: if it was
+// killed, or still runs, the last of its files is empty.
+func notYet(files []string, i int) string {
+	st, err := os.Stat(files[i])
+	switch {
+	case len(files) == 1 || err != nil || st.IsDir(): // named as it is, or with an error that says more
+	case !st.Mode().IsRegular(): // a pipe would be waited for
+		return "it is not a regular file"
+	case st.Size() == 0 && (i+1 == len(files) || series(files[i]) != series(files[i+1])):
+		return "nothing was written to it yet"
+	}
+	return ""
 }
 
-// capturesIn are the captures of a folder, none if it is none.
+// series is what the names of one recording's files begin with: their folder and host.
+func series(name string) string {
+	for range 2 { // HOST-TIME-NUMBER.acc
+		name = name[:max(strings.LastIndexByte(name, '-'), 0)]
+	}
+	return name
+}
+
+// capturesIn are the captures of a folder, none if it is none. One that has only folders, as of each host, has theirs.
 func capturesIn(name string) []string {
 	if st, err := os.Stat(name); err != nil || !st.IsDir() {
 		return nil
 	}
-	files, _ := filepath.Glob(filepath.Join(globQuote(name), "*.acc")) // fails for a bad pattern only
-	return files
+	for _, pattern := range []string{"*.acc", filepath.Join("*", "*.acc")} {
+		files, _ := filepath.Glob(filepath.Join(globQuote(name), pattern)) // fails for a bad pattern only
+		if len(files) > 0 {
+			return files
+		}
+	}
+	return nil
 }
 
 // globQuote makes a name mean itself in a pattern.
