@@ -28,7 +28,7 @@ OUT     ?= $(BUILD)/vm-$(KERNEL)
 SIZE_TIME ?= 100s
 READ_EVENTS ?= 10000000
 
-.PHONY: all help build demo helpers vm-programs test test-unit test-race test-vm test-vm-halves test-vm-arm64 test-vm-all test-vm-lockdown test-vm-why test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible tag release release-check package-check test-packages test-export test-wine image cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang chromium test-browser uplot
+.PHONY: all help build demo helpers vm-programs test test-unit test-race test-vm test-vm-halves test-vm-arm64 test-vm-all test-vm-lockdown test-vm-why test-servers torture torture-vm soak-vm figures mutants supply licenses sbom reproducible tag release release-check package-check test-packages test-export export-programs test-beside test-wine image cross generate generate-check lint lint-more fuzz bench bench-record bench-size bench-read peers cost clean python openssh clang chromium test-browser uplot
 
 all: build
 
@@ -50,7 +50,7 @@ helpers: $(BUILD) ## the programs that tests in virtual machines run
 demo: build helpers ## the main job: real servers, a real kernel, a real capture
 	.ci/demo.sh ./acc $(BUILD)/goserver $(BUILD)/vm
 
-test: lint test-unit test-race cross generate-check test-vm-halves ## everything that must pass
+test: lint test-unit test-race test-export cross generate-check test-vm-halves ## everything that must pass
 	@echo "make test: all passed"
 
 test-unit: python openssh ## Go tests that need no kernel to trace
@@ -206,11 +206,19 @@ image: build ## acc in an image of one file, by podman or docker, without a base
 test-browser: chromium ## the pages of acc report in Debian's Chromium: hostile names, clicks and keys, speed. ACC_SHOTS=folder with ACC_SHOT_CAPTURE=file takes screenshots
 	ACC_BROWSER=1 go test -count=1 -timeout 30m ./cmd/acc -run '^TestBrowser'
 
-test-export: ## exports, read by programs that acc's makers did not write: DuckDB, ClickHouse, hyparquet, Perfetto, OpenTelemetry's collector; from npm and the Go proxy
+test-export: $(BUILD) export-programs ## exports, read by programs that acc's makers did not write, and the commands and SQL of docs/FLEET.md; from npm, the Go proxy and Debian. OCSF=CHECKOUT of ocsf-schema checks that, too
+	ACC_OCSF=$(OCSF) ACC_EXPORT=$(CURDIR)/$(BUILD)/export/node_modules go test -count=1 -timeout 30m ./cmd/acc -run '^TestFleet' -v
+
+# DuckDB, ClickHouse, hyparquet, Perfetto, the collector's pdata, Elastic's fields, Grafana's SDK, SheetJS, an S3, bro-cut (now zeek-cut), tshark, rsync, rclone, the AWS CLI.
+EXPORT_TOOLS := npm:npm bro-cut:bro-aux tshark:tshark rsync:rsync rclone:rclone aws:awscli
+export-programs:
+	@missing=; for p in $(EXPORT_TOOLS); do command -v $${p%:*} >/dev/null || missing="$$missing $${p#*:}"; done; test -z "$$missing" || { \
+		echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; (apt-get install -y -qq --no-install-recommends $$missing || \
+		(apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing)) >/dev/null; }
 	mkdir -p $(BUILD)/export && cp testdata/export/package.json $(BUILD)/export/
-	cd $(BUILD)/export && npm install --no-audit --no-fund --loglevel=error
+	cd $(BUILD)/export && for n in 1 2 3; do npm install --no-audit --no-fund --loglevel=error && exit; sleep 5; done; exit 1
 	cd testdata/export/otlp && go build -o $(CURDIR)/$(BUILD)/export/otlp .
-	ACC_EXPORT=$(CURDIR)/$(BUILD)/export/node_modules go test -count=1 -timeout 30m ./cmd/acc -run '^TestFleet' -v
+	cd testdata/export/grafana && go build -o $(CURDIR)/$(BUILD)/export/grafana .
 
 test-beside: build helpers ## tcpdump and acc side by side in a virtual machine, by docs/FLEET.md's own command; KEEP=1 puts what they record into testdata/export/beside
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture

@@ -55,7 +55,7 @@ func TestVMBeside(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := func() []string {
-		list, _ := filepath.Glob(filepath.Join("/var/lib/acc", host, host+"-*.acc"))
+		list, _ := filepath.Glob(filepath.Join("/var/lib/acc", host, "acc-"+host+"-*.acc"))
 		return list
 	}
 	makeBeside(t)

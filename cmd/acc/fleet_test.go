@@ -48,6 +48,12 @@ func fleetSQL(t *testing.T, engine string) (setup []string, questions map[string
 // ask has an engine of npm answer the questions about a lake.
 func ask(t *testing.T, modules, engine, named, lake string) answers {
 	setup, questions := fleetSQL(t, named)
+	return query(t, modules, engine, lake, setup, questions)
+}
+
+// query has an engine of npm answer questions about what is in a folder, which SQL names lake.
+func query(t *testing.T, modules, engine, lake string, setup []string, questions map[string]string) answers {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "questions.json")
 	b, err := json.Marshal(map[string]any{"setup": setup, "questions": questions})
 	must(t, err)

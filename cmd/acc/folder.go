@@ -44,7 +44,7 @@ func notYet(files []string, i int) string {
 
 // series is what the names of one recording's files begin with: their folder and host.
 func series(name string) string {
-	for range 2 { // HOST-TIME-NUMBER.acc
+	for range 2 { // acc-HOST-TIME-NUMBER.acc
 		name = name[:max(strings.LastIndexByte(name, '-'), 0)]
 	}
 	return name

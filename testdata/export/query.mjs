@@ -56,7 +56,6 @@ if (engine === 'duckdb') {
     (o, r) => { const x = k.get(r.capture_id); o.port = r.lport; o.tool = x.tool; o.kernel = x.kernel; o.refused = (o.refused ?? 0n) + r.refused_packets; }));
   out['8'] = clean(count(c, r => r.end, (o, r) => { o.how = r.end; o.connections = (o.connections ?? 0) + 1; }));
 }
-console.log(JSON.stringify(out));
-process.exit(0);
+process.stdout.write(JSON.stringify(out) + '\n', () => process.exit(0)); // when all is written
 
 function* walk(d) { for (const e of fs.readdirSync(d, { withFileTypes: true })) { const p = path.join(d, e.name); if (e.isDirectory()) yield* walk(p); else if (p.endsWith('.parquet')) yield p; } }
