@@ -120,7 +120,7 @@ test-vm-arm64: helpers ## the same on arm64, of what is not slow there; everythi
 	rm -rf $(BUILD)/vm-$(KERNEL)-arm64
 	$(BUILD)/vm -arch arm64 -kernel $(KERNEL) -timeout 30m -mem 2048 -in $(BUILD)/arm64/capture.test -in $(BUILD)/arm64/acc \
 		-in $(BUILD)/arm64/accepts -modules $(MODULES) -out $(BUILD)/vm-$(KERNEL)-arm64 \
-		-- /in/capture.test -test.v -test.timeout 28m -test.run '^TestVM(Paths|Outcomes|Before|Counts|KilledRecorder|Modes)$$'
+		-- /in/capture.test -test.v -test.timeout 28m -test.run '^TestVM(Paths|Outcomes|Before|Counts|KilledRecorder|Modes|Looks)$$'
 
 test-vm-all: ## all kernels, and docs/KERNELS.md, the table of what is recorded where
 	set -e; for k in $(KERNELS); do $(MAKE) --no-print-directory test-vm KERNEL=$$k; done

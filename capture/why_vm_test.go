@@ -306,13 +306,17 @@ type whyResult struct {
 		Watches int
 		Rows    []struct {
 			Kind   string
+			TID    uint32
 			NS     int64
 			FromNS int64 `json:"from_ns"`
 			ToNS   int64 `json:"to_ns"`
 		}
 		Cannot  []string
-		Threads []struct{ TID uint32 }
-		Groups  []struct {
+		Threads []struct {
+			TID    uint32
+			Beside bool
+		}
+		Groups []struct {
 			ThrottledNS int64 `json:"throttled_ns"`
 		}
 	}
@@ -377,20 +381,28 @@ func (c *whyCase) check(t *testing.T, path string, s *whyServer, truth []whySpan
 		want += int64(float64(max(min(x.to, m.ToNS)-max(x.from, m.FromNS), 0)) * part)
 	}
 	for _, p := range m.Places {
-		if p.Did.Kind == c.kind && !p.Did.Holder {
+		if p.Did.Kind == c.kind && !p.Did.Holder && !p.Did.Beside {
 			got += p.NS
 		}
 		t.Logf("%+v", p)
+	}
+	beside := map[uint32]bool{}
+	for _, x := range m.Threads {
+		beside[x.TID] = x.Beside
 	}
 	if c.kind == "idle" { // before and behind it waits for clients, which looks the same
 		got = 0
 		for _, r := range m.Rows {
 			for _, x := range truth {
-				if over := min(r.ToNS, x.to) - max(r.FromNS, x.from); r.Kind == c.kind && over > 0 {
+				over := min(r.ToNS, x.to) - max(r.FromNS, x.from)
+				if r.Kind == c.kind && over > 0 && !beside[r.TID] {
 					got += int64(float64(r.NS) * float64(over) / float64(r.ToNS-r.FromNS))
 				}
 			}
 		}
+	}
+	if s.moved > 0 {
+		t.Logf("the goroutine went to another thread %d times", s.moved)
 	}
 	t.Logf("figures: %s | server %d ms, %d of them while acc looked | acc %d ms | clients %d ms, acc %d ms, "+
 		"not seen %d ms | %d looks", c.name, all/1e6, want/1e6, got/1e6, waited/1e6, m.WaitsNS/1e6, m.UnseenNS/1e6, m.Looks)

@@ -212,7 +212,7 @@ func (l *Listener) seen(kinds ...meanwhile.Kind) bool {
 // busy reports whether one thread accepts, and was seen to do something else than to wait for a client, an event or a
 // CPU.
 func (l *Listener) busy() bool {
-	if len(l.Workers) != 1 || l.Workers[0].Threads || l.Seen == nil || len(l.Seen.Places) == 0 {
+	if len(l.Workers) != 1 || l.Seen == nil || len(l.Seen.Places) == 0 || l.Workers[0].Threads && !l.Seen.OneGoes() {
 		return false
 	}
 	did := l.Seen.Places[0].Did.Kind

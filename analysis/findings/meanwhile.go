@@ -357,14 +357,18 @@ func (l *Listener) remedy(p *meanwhile.Place) string {
 		return fmt.Sprintf("see what thread %d does, which holds the lock (gdb -p %d, /proc/%d/task/%d/syscall)", p.Did.Owner,
 			pid, pid, p.Did.Owner)
 	case meanwhile.OnCPU:
+		of := fmt.Sprint("-t ", first(p.TIDs))
+		if l.moved(p) {
+			of = fmt.Sprint("-p ", pid)
+		}
 		if p.Did.InOther() {
-			return fmt.Sprintf("see in which function of the program it is (perf top -t %d, or what its language has, like "+
-				"py-spy top --pid %d), and let a thread of its own accept", first(p.TIDs), pid)
+			return fmt.Sprintf("see in which function of the program it is (perf top %s, or what its language has, like "+
+				"py-spy top --pid %d), and let a thread of its own accept", of, pid)
 		}
 		if f, _, _ := strings.Cut(p.Did.At, " < "); f != "" {
-			return fmt.Sprintf("make %s cheaper (perf top -t %d has more), or let a thread of its own accept", f, first(p.TIDs))
+			return fmt.Sprintf("make %s cheaper (perf top %s has more), or let a thread of its own accept", f, of)
 		}
-		return fmt.Sprintf("see in which function it is (perf top -t %d), and let a thread of its own accept", first(p.TIDs))
+		return fmt.Sprintf("see in which function it is (perf top %s), and let a thread of its own accept", of)
 	case meanwhile.Throttled:
 		if g := throttled(s); g != nil {
 			return "raise cpu.max of the cgroup " + format.Quote(g.Cgroup) + ", or make the program use less CPU"

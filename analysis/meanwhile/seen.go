@@ -165,3 +165,8 @@ func (s *Seen) HolderOf(p *Place) (name string, did *Where) {
 	}
 	return name, &s.Places[i].Did
 }
+
+// OneGoes reports whether one Go program accepts, whose threads count as one.
+func (s *Seen) OneGoes() bool {
+	return s.Acceptors() == 1 && slices.ContainsFunc(s.Threads, func(t format.WatchedThread) bool { return t.Beside })
+}
