@@ -5,6 +5,7 @@ package capture
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/acc-project/acc/capture/looks"
 )
@@ -62,4 +63,37 @@ func TestQueuesAreBounded(t *testing.T) {
 	if len(c.all) != maxQueues || kept > maxClients+4*maxQueues || uint(kept) != c.places {
 		t.Errorf("%d queues with room for %d clients, counted as %d", len(c.all), kept, c.places)
 	}
+}
+
+// Nobody is looked at while no client has waited for long, whatever the load: there is no looker that could cost anything.
+func TestQueuesCalm(t *testing.T) {
+	s := &session{}
+	s.queues.start()
+	q := s.queues.follow(looks.Listener{Inode: 1 << 60})
+	now := time.Now()
+	for n := range 10_000 { // one is taken for each that comes, and there are always some
+		if s.queues.put(q, bootNS(), q.n); n >= 8 {
+			q.take()
+		}
+		oldest := q.ns[q.from]
+		if err := s.look(now.Add(time.Duration(n) * lookPace)); err != nil {
+			t.Fatal(err)
+		}
+		switch waited := bootNS() - oldest; {
+		case s.queues.looker == nil:
+		case waited >= int64(waitLong):
+			s.queues.close()
+			t.Skipf("this machine stood still for %d ms", waited/1e6)
+		default:
+			t.Fatalf("after %d clients there is a looker, and none has waited for more than %d ms", n, waited/1e6)
+		}
+	}
+	s.queues.put(q, bootNS()-int64(waitLong), q.n) // behind those that came just now
+	for range 8 {
+		q.take()
+	}
+	if err := s.look(now.Add(time.Hour)); err != nil || s.queues.looker == nil {
+		t.Fatalf("a client that has waited for 100 ms is not noticed: %v", err)
+	}
+	s.queues.close()
 }
