@@ -71,7 +71,7 @@ var whyCases = []whyCase{
 	{name: "ended", server: "c", mode: "ended", kind: "idle", says: []string{"which accepted here, has ended, and no other one does", "in pause"},
 		next: "a restart helps"},
 	{name: "ended-go", server: "go", mode: "ended", kind: "idle", says: []string{"chan receive, called from main.run",
-		"none in Accept"}, next: "the goroutine that accepts"},
+		"none in Accept"}, next: "none of its goroutines is in Accept"},
 	{name: "prefork", server: "c", mode: "prefork", kind: "peer", says: []string{"3 of 3 threads",
 		"in read from 127.0.0.1:", "called from query < handle < "}, next: "the other side of that connection", first: 3},
 	{name: "pool", server: "c", mode: "pool", kind: "idle", says: []string{"in futex", "and had not answered"},

@@ -391,13 +391,17 @@ func (l *Listener) remedy(p *meanwhile.Place) string {
 				"program waits for before it accepts (its stack traces)", hostPort(s.Peers[0].RAddr, s.Peers[0].RPort))
 		}
 		for _, g := range s.Goroutines {
+			if g.PID == pid && g.NoneAccepts() {
+				return "none of its goroutines is in Accept: the one that accepts waits elsewhere, or has ended; " +
+					"/debug/pprof/goroutine?debug=2 lists all, if the program has that (SIGQUIT does, too, and ends it)"
+			}
 			if g.PID == pid && len(g.Groups) > 0 {
 				return fmt.Sprintf("see in %s what the goroutine that accepts waits for: no thread of the program is busy",
 					format.Quote(g.Groups[0].At))
 			}
 		}
-		return "its threads wait for something else before they accept: take its stack traces (gdb -p, SIGQUIT for Java " +
-			"and Go) and see what"
+		return "its threads wait for something else before they accept: take its stack traces (gdb -p, jstack, py-spy " +
+			"dump) and see what"
 	case meanwhile.Sleep:
 		return "the program sleeps before it accepts again: see why in its source or log (many do so after an error)"
 	}

@@ -361,3 +361,46 @@ func TestParseMapping(t *testing.T) {
 		}
 	}
 }
+
+// A thread that accepted and has ended is named if its process goes on without it. When a process ends, its threads have
+// not left it.
+func TestEnded(t *testing.T) {
+	tid, stop := make(chan uint32), make(chan bool)
+	go func() {
+		runtime.LockOSThread() // and it ends with the goroutine
+		tid <- uint32(unix.Gettid())
+		<-stop
+	}()
+	child := exec.Command("sleep", "100")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := uint32(child.Process.Pid)
+	one := newWatch(1, Listener{Inode: 1 << 40}, []Thread{{uint32(os.Getpid()), <-tid}}, bootNS(), nil, "")
+	two := newWatch(2, Listener{Inode: 1 << 41}, []Thread{{pid, pid}}, bootNS(), nil, "")
+	close(stop)
+	_ = child.Process.Kill()
+	_ = child.Wait()
+	for deadline := time.Now().Add(time.Minute); len(one.Ended) == 0 && time.Now().Before(deadline); time.Sleep(every) {
+		one.look(bootNS(), every)
+		two.look(bootNS(), every)
+	}
+	if len(one.Ended) != 1 || one.Ended[0] != one.Threads[0].TID || !one.Owners {
+		t.Errorf("a thread has ended: %+v", one.Watch)
+	}
+	if len(two.Ended) != 0 || two.Owners || !two.threads[0].ended {
+		t.Errorf("a process has ended: %+v", two.Watch)
+	}
+}
+
+// Where nothing can be looked at, that is what is recorded, and no look.
+func TestBlind(t *testing.T) {
+	l := New("threads: none")
+	l.Begin(Listener{Inode: 1}, []Thread{{uint32(os.Getpid()), uint32(os.Getpid())}})
+	l.Close()
+	x := take(t, l)
+	if n := len(x.watches); n == 0 || x.watches[n-1].Looks != 0 || len(x.watches[n-1].Threads) != 0 ||
+		!slices.Equal(x.watches[n-1].Cannot, []string{"threads: none"}) || len(x.rows) != 0 {
+		t.Errorf("%+v", x)
+	}
+}

@@ -27,6 +27,7 @@ type thread struct {
 	rows     []*row
 	owner    uint32 // holds a lock that this one waits for, 0 none
 	ended    bool
+	noted    bool // that it has ended, and its process has not
 
 	sampler   *sampler // nil: it is not sampled now
 	noSampler bool     // it can't be
@@ -77,9 +78,6 @@ func (t *thread) look(w *watch, nowNS int64) {
 	now, err := t.files.schedule(t.buf)
 	if err != nil {
 		t.ended = true
-		if t.accepts() && !w.Owners {
-			w.left(t.TID)
-		}
 		t.endSampling(w)
 		return
 	}

@@ -3,6 +3,7 @@ package looks
 // This file watches the threads of one listener while clients wait there.
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"slices"
@@ -95,6 +96,13 @@ func (w *watch) accepts() bool {
 	return slices.ContainsFunc(w.threads, func(t *thread) bool { return !t.ended && t.accepts() })
 }
 
+// alive reports whether a process has not ended.
+func alive(pid uint32) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	i := bytes.LastIndexByte(b, ')')
+	return err == nil && i >= 0 && i+2 < len(b) && b[i+2] != 'Z' && b[i+2] != 'X'
+}
+
 // left notes that a thread has ended that accepted there.
 func (w *watch) left(tid uint32) {
 	if len(w.Ended) < maxEnded {
@@ -107,7 +115,7 @@ func (w *watch) follow(t format.WatchedThread, nowNS int64) {
 	x, cannot, err := newThread(t, w.buf, nowNS)
 	switch {
 	case err != nil && gone(err):
-		if !t.Holder && !t.Beside && !w.Owners {
+		if !t.Holder && !t.Beside && !w.Owners && alive(t.PID) {
 			w.left(t.TID)
 		}
 		return
@@ -138,6 +146,11 @@ func (w *watch) look(nowNS int64, pause time.Duration) {
 	w.lastNS, w.frozenOf, w.EveryNS = nowNS, nil, max(w.EveryNS, int64(pause))
 	idle := true
 	for _, t := range w.threads {
+		// A process that ends takes its threads with it, at about the same time: that is seen by the next look.
+		if t.ended && !t.noted && t.accepts() && !w.Owners && alive(t.PID) {
+			t.noted = true
+			w.left(t.TID)
+		}
 		if !t.ended {
 			t.look(w, nowNS)
 			idle = idle && (t.ended || t.sleeping || t.Beside)
@@ -148,7 +161,7 @@ func (w *watch) look(nowNS int64, pause time.Duration) {
 			w.follow(format.WatchedThread{PID: t.PID, TID: t.owner, Holder: true}, nowNS)
 		}
 	}
-	if !w.Owners && !w.accepts() {
+	if !w.Owners && len(w.Ended) > 0 && !w.accepts() {
 		w.followOwners(nowNS)
 	}
 	w.findGoroutines(nowNS)
