@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,9 +27,17 @@ type File interface {
 }
 
 // ExistsError says that a capture was exported into the folder before.
-type ExistsError struct{ Name string }
+type ExistsError struct {
+	Name        string
+	Interrupted bool // the table of captures has no row of it yet, which comes last
+}
 
-func (e *ExistsError) Error() string { return e.Name + " exists: this capture was exported before" }
+func (e *ExistsError) Error() string {
+	if e.Interrupted {
+		return e.Name + " exists, but no row of " + Captures + ": an export of this capture was interrupted"
+	}
+	return e.Name + " exists: this capture was exported before"
+}
 
 // NewLake gives the Sink of a format that is a folder of files.
 func (f *Format) NewLake(to Folder, o Options) (Sink, error) {
@@ -69,7 +78,7 @@ func (l *lake) Begin(s *Source) error {
 		f, err := l.to.Create(path.Join(t.table.Name, partition(s)))
 		if err != nil {
 			l.discard()
-			return err
+			return l.interrupted(err, s)
 		}
 		l.files = append(l.files, f)
 		if err := t.begin(f, [2]string{"acc.capture_id", s.ID()}, [2]string{"acc.host", s.Host()}); err != nil {
@@ -78,6 +87,20 @@ func (l *lake) Begin(s *Source) error {
 		}
 	}
 	return nil
+}
+
+// interrupted marks the error of a file that exists, if that of the table of captures does not.
+func (l *lake) interrupted(err error, s *Source) error {
+	var exists *ExistsError
+	ours := slices.ContainsFunc(l.tables, func(t *parquetFile) bool { return t.table.Name == Captures })
+	if !ours || !errors.As(err, &exists) {
+		return err
+	}
+	if f, free := l.to.Create(path.Join(Captures, partition(s))); free == nil {
+		f.Discard()
+		exists.Interrupted = true
+	}
+	return err
 }
 
 func (l *lake) Row(table int, row []Value) error { return l.tables[table].row(row) }
