@@ -3,6 +3,7 @@ package format
 // This file makes columns while events come.
 
 import (
+	"bytes"
 	"math/bits"
 	"slices"
 )
@@ -88,6 +89,10 @@ func (d *draft) nextRare(w *waitingNums, n int) {
 
 // nextBytes is nextWide for bytes below 128.
 func (d *draft) nextBytes(nums []byte) {
+	if bytes.Count(nums, nums[:1]) == len(nums) {
+		d.nextSame(int64(nums[0]), int32(len(nums)))
+		return
+	}
 	if !d.dense {
 		for _, num := range nums {
 			d.nextSame(int64(num), 1)
@@ -201,18 +206,21 @@ func (d *draft) append(b []byte, n int32, seams *seams) []byte {
 // isDense reports whether the numbers in the planes are best written so.
 func (d *draft) isDense() bool {
 	rows := len(d.planes[0])
+	for _, plane := range d.planes[:d.width] { // mostly one of them alone says it
+		if others := rows - bytes.Count(plane, plane[rows-1:]); others*sparseShare > rows {
+			return true
+		}
+	}
 	others := 0
 	for i := range rows {
 		for _, plane := range d.planes[:d.width] {
 			if plane[i] != plane[rows-1] {
-				if others++; others*sparseShare > rows {
-					return true
-				}
+				others++
 				break
 			}
 		}
 	}
-	return false
+	return others*sparseShare > rows
 }
 
 // each calls f with each run of the first n rows and the row behind it, if the draft is not dense.

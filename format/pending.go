@@ -68,6 +68,7 @@ func (w *Writer) Repeat(before Row, r *RepeatRow) bool {
 	w.seq++
 	w.count++
 	c.row(k, r.CPU, r.CPUSeq, r.Backlog, r.BootNS)
+	c.task(k)
 	c.came(class, k, c.rows)
 	if class == rowClass(Enter) {
 		return true
@@ -117,8 +118,14 @@ func (w *Writer) RepeatCall(enter, ret Row, call *CallRow, addr AddrForm) bool {
 	w.seq += 2
 	w.count += 2
 	c.row(enter.k, call.EnterCPU, call.EnterSeq, call.EnterBacklog, call.EnterNS)
+	c.task(enter.k)
 	c.came(rowClass(Enter), enter.k, c.rows)
 	c.row(ret.k, call.CPU, call.CPUSeq, call.Backlog, call.BootNS)
+	if call.CPU == call.EnterCPU && ret.k.values[atTID] == enter.k.values[atTID] {
+		c.pending.tasks++ // as the row before
+	} else {
+		c.task(ret.k)
+	}
 	if ret.k.values[atErrno] != 0 {
 		c.came(classFailed, ret.k, c.rows)
 		c.outcome(ret.k, 0, 0, &call.RAddr, NoAddr, 0)
@@ -151,7 +158,7 @@ func (c *blockEncoder) came(class rowClass, k *known, row int) {
 	}
 }
 
-// row takes what all kinds of events have, and tid.
+// row takes what all kinds of events have.
 func (c *blockEncoder) row(k *known, cpu uint32, seq uint64, backlog uint32, ns int64) {
 	p, v := &c.pending, &k.values
 	if v[atCPU] != int64(cpu) {
@@ -172,16 +179,18 @@ func (c *blockEncoder) row(k *known, cpu uint32, seq uint64, backlog uint32, ns 
 	p.seqs.put(at, after(&c.keyed[keyedProbe].vals[k.num[keyedProbe]], int64(seq)))
 	p.backlogs.put(at, after(&v[atBacklog], int64(backlog)))
 	c.last[atBootNS], c.last[atSeq] = ns, int64(seq)
-	if v[atKind] <= int64(Return) {
-		tid := v[atTID]
-		if d := after(&c.keyed[keyedCPU].vals[k.num[keyedCPU]], tid); d != 0 {
-			p.tids.put(p.tasks, d)
-		}
-		c.last[atTID] = tid
-		p.tasks++
-	}
 	p.n++
 	c.rows++
+}
+
+// task takes what tasks' events have, the row's: tid, which is mostly that of its CPU's event before.
+func (c *blockEncoder) task(k *known) {
+	p, tid := &c.pending, k.values[atTID]
+	c.last[atTID] = tid
+	if before := &c.keyed[keyedCPU].vals[k.num[keyedCPU]]; *before != tid {
+		p.tids.put(p.tasks, after(before, tid))
+	}
+	p.tasks++
 }
 
 // outcome takes what all but entries have.

@@ -89,13 +89,18 @@ type lifeField struct {
 func settleLife[T int64 | uint32 | uint16](c *blockEncoder, l *lifeRows, f lifeField, at uintptr) {
 	nums, vals := &c.pending.nums, c.keyed[f.group].vals[f.n:]
 	nums.wide = 0
-	member, cell := unsafe.Add(unsafe.Pointer(&l.rows), at), &vals[0]
-	for j := range l.n {
-		cell = &vals[f.fields*int(l.of[j&rowMask].num[f.group])]
-		nums.put(j, after(cell, int64(*(*T)(member))))
-		member = unsafe.Add(member, unsafe.Sizeof(LifeRow{}))
+	member := unsafe.Add(unsafe.Pointer(&l.rows), at)
+	for j := 0; j < l.n; {
+		k := l.of[j&rowMask]
+		cell := &vals[f.fields*int(k.num[f.group])]
+		last := *cell
+		for ; j < l.n && l.of[j&rowMask] == k; j++ {
+			n := int64(*(*T)(member))
+			nums.put(j, n-last)
+			last, member = n, unsafe.Add(member, unsafe.Sizeof(LifeRow{}))
+		}
+		*cell, c.last[f.place&fieldMask] = last, last
 	}
-	c.last[f.place&fieldMask] = *cell
 	c.drafts[f.place&fieldMask].nextWide(nums, l.n)
 }
 
