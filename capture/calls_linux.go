@@ -240,7 +240,7 @@ func (s *session) takeSameCall(r *bpf.AccSameCall, own bool) error {
 	}
 	s.calls.came = true
 	s.ledger.takeCall(r)
-	if r.Ret >= 0 {
+	if r.Ret >= 0 && s.queues.by != nil {
 		s.queues.accepted(base.raw.Event.Facts.Listener)
 	}
 	if len(s.watcher.sleepers) > 0 {

@@ -57,11 +57,11 @@ func (m *mapped) close() {
 func (m *mapped) each(take func(record []byte) error) error {
 	consumed := (*uintptr)(unsafe.Pointer(unsafe.SliceData(m.consumer)))
 	produced := (*uintptr)(unsafe.Pointer(unsafe.SliceData(m.data)))
-	ring := unsafe.Add(unsafe.Pointer(unsafe.SliceData(m.data)), os.Getpagesize())
+	ring, mask := unsafe.Add(unsafe.Pointer(unsafe.SliceData(m.data)), os.Getpagesize()), m.size-1
 	at, end := atomic.LoadUintptr(consumed), atomic.LoadUintptr(produced)
-	given := at
+	given := at + ringGiven
 	for at != end {
-		head := unsafe.Add(ring, at&(m.size-1))
+		head := unsafe.Add(ring, at&mask)
 		length := atomic.LoadUint32((*uint32)(head))
 		if length&ringBusy != 0 {
 			break
@@ -74,9 +74,9 @@ func (m *mapped) each(take func(record []byte) error) error {
 				return err
 			}
 		}
-		if at-given >= ringGiven {
+		if at >= given {
 			atomic.StoreUintptr(consumed, at)
-			given = at
+			given = at + ringGiven
 		}
 	}
 	atomic.StoreUintptr(consumed, at)

@@ -17,6 +17,14 @@ import (
 // takeRecord records what is in s.record.
 func (s *session) takeRecord() error { return s.take(s.record.RawSample, false) }
 
+// takeNext is take for what is read from the ring: mostly a call like the last one.
+func (s *session) takeNext(record []byte) error {
+	if r, ok := sameCallIn(record); ok && s.rotation == nil {
+		return s.takeSameCall(r, false)
+	}
+	return s.take(record, false)
+}
+
 // take records an event, or keeps what the kernel tells of a process. Own: it only counts.
 func (s *session) take(record []byte, own bool) error {
 	if s.rotation != nil && s.hold(record) {

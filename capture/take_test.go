@@ -3,6 +3,7 @@
 package capture
 
 import (
+	"cmp"
 	"io"
 	"math/rand/v2"
 	"testing"
@@ -51,12 +52,12 @@ func cpuTime(b *testing.B) time.Duration {
 
 // BenchmarkTakeCall is BenchmarkTake where each accept is one record: calls that do not wait.
 func BenchmarkTakeCall(b *testing.B) {
-	b.Run("workers", func(b *testing.B) { takeCalls(b, ringRecords(1<<16)) })
-	b.Run("one", func(b *testing.B) { takeCalls(b, costRecords(1<<16)) })
+	b.Run("workers", func(b *testing.B) { takeCalls(b, ringRecords(1<<16), false) })
+	b.Run("one", func(b *testing.B) { takeCalls(b, costRecords(1<<16), false) })
 }
 
-// takeCalls takes the calls of which records has the entries and returns.
-func takeCalls(b *testing.B, records []bpf.AccEvent) {
+// takeCalls takes the calls of which records has the entries and returns, with the lives of their connections or without.
+func takeCalls(b *testing.B, records []bpf.AccEvent, lives bool) {
 	calls := make([]bpf.AccCall, len(records)/2)
 	for i := range calls {
 		in, c := &records[2*i], &calls[i]
@@ -84,11 +85,19 @@ func takeCalls(b *testing.B, records []bpf.AccEvent) {
 	began := cpuTime(b)
 	for n := range b.N {
 		record := repeats[n%len(calls)]
-		if r, ok := sameCallIn(record); ok && n >= len(calls) { // time and what counts go on
+		r, ok := sameCallIn(record)
+		if ok && n >= len(calls) { // time and what counts go on
 			r.EnterNs, r.BootNs, r.CpuSeq, r.EnterSeq = r.EnterNs+later, r.BootNs+later, r.CpuSeq+numbers, r.EnterSeq+numbers
 			r.Cookie += uint64(2 * len(calls))
 		}
-		if err := s.take(record, false); err != nil {
+		if !ok || !lives {
+			if err := s.takeNext(record); err != nil {
+				b.Fatal(err)
+			}
+			continue
+		}
+		queued, closed := lifeAround(&calls[n%len(calls)].Event, r)
+		if err := cmp.Or(s.takeNext(bytesOf(&queued)), s.takeNext(record), s.takeNext(bytesOf(&closed))); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -119,45 +128,25 @@ func costRecords(n int) []bpf.AccEvent {
 	return records
 }
 
-// BenchmarkTakeLife is BenchmarkTake with the life of the connections that are accepted: a
+// BenchmarkTakeLife is BenchmarkTakeCall with the life of the connections that are accepted: a
 // record of each is queued before, and one closed after.
 func BenchmarkTakeLife(b *testing.B) {
-	s := &session{o: &Options{}, a: &attached{}, watcher: &watcher{}}
-	var err error
-	if s.writer, err = format.NewWriter(io.Discard, format.Header{}, format.WriterOptions{}); err != nil {
-		b.Fatal(err)
-	}
-	s.processes.write = s.writer.Process
-	accepts := ringRecords(1 << 15)
-	b.ReportAllocs()
-	b.ResetTimer()
-	take := func(record unsafe.Pointer, size uintptr) {
-		if err := s.take(unsafe.Slice((*byte)(record), size), false); err != nil {
-			b.Fatal(err)
-		}
-	}
-	for n := 0; n < b.N; n += 4 {
-		enter, ret := &accepts[n/2%len(accepts)], &accepts[n/2%len(accepts)+1]
-		if n/2 >= len(accepts) {
-			enter.CpuSeq += uint64(len(accepts)) / 8
-			ret.CpuSeq += uint64(len(accepts)) / 8
-		}
-		ret.Facts.Cookie = uint64(n)
-		f := &ret.Facts
-		l := bpf.AccLifeEvent{BootNs: enter.BootNs - 900, CpuSeq: uint64(n/16) + 1, Listener: f.Listener, Cookie: f.Cookie, Netns: ret.Netns, Cpu: ret.Cpu,
-			Backlog: f.Backlog, BacklogMax: f.BacklogMax, HandshakeUs: uint32(30 + ret.BootNs%64), Family: f.Family, Type: f.Type, Proto: f.Proto,
-			Lport: f.Lport, Rport: f.Rport, Kind: uint8(format.Queued), Hook: uint8(format.HookHashdance), State: 3, Laddr: f.Laddr, Raddr: f.Raddr}
-		take(unsafe.Pointer(&l), unsafe.Sizeof(l))
-		take(unsafe.Pointer(enter), unsafe.Sizeof(*enter))
-		take(unsafe.Pointer(ret), unsafe.Sizeof(*ret))
-		l.BootNs, l.Backlog, l.BacklogMax, l.Listener, l.HandshakeUs = ret.BootNs+700, 0, 0, 0, 0
-		l.Kind, l.Hook, l.State, l.OldState, l.Shutdown = uint8(format.Closed), uint8(format.HookSetState), 7, 9, 3
-		l.BytesIn, l.BytesOut, l.SegsIn, l.SegsOut = 40+ret.BootNs%8, 850, 5, 4
-		l.SrttUs, l.MinRttUs = uint32(20+ret.BootNs%32), uint32(9+ret.BootNs%8)
-		take(unsafe.Pointer(&l), unsafe.Sizeof(l))
-	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
-	b.ReportMetric(float64(s.writer.Bytes())/float64(b.N), "bytes/event")
+	b.Run("workers", func(b *testing.B) { takeCalls(b, ringRecords(1<<16), true) })
+	b.Run("one", func(b *testing.B) { takeCalls(b, costRecords(1<<16), true) })
+}
+
+// lifeAround gives the records of a call's connection: that it is queued, and that it is closed.
+func lifeAround(c *bpf.AccEvent, r *bpf.AccSameCall) (queued, closed bpf.AccLifeEvent) {
+	f := &c.Facts
+	l := bpf.AccLifeEvent{BootNs: r.EnterNs - 900, CpuSeq: r.CpuSeq, Listener: f.Listener, Cookie: r.Cookie, Netns: c.Netns, Cpu: r.Cpu,
+		Backlog: r.Backlog, BacklogMax: f.BacklogMax, HandshakeUs: uint32(30 + r.BootNs%64), Family: f.Family, Type: f.Type, Proto: f.Proto,
+		Lport: f.Lport, Rport: r.Rport, Kind: uint8(format.Queued), Hook: uint8(format.HookHashdance), State: 3, Laddr: f.Laddr, Raddr: r.Raddr}
+	queued = l
+	l.BootNs, l.Backlog, l.BacklogMax, l.Listener, l.HandshakeUs = r.BootNs+700, 0, 0, 0, 0
+	l.Kind, l.Hook, l.State, l.OldState, l.Shutdown = uint8(format.Closed), uint8(format.HookSetState), 7, 9, 3
+	l.BytesIn, l.BytesOut, l.SegsIn, l.SegsOut = 40+r.BootNs%8, 850, 5, 4
+	l.SrttUs, l.MinRttUs = uint32(20+r.BootNs%32), uint32(9+r.BootNs%8)
+	return queued, l
 }
 
 // ringRecords makes n records, entry and return in turn, of four workers.
