@@ -215,7 +215,7 @@ export-programs:
 	@missing=; for p in $(EXPORT_TOOLS); do command -v $${p%:*} >/dev/null || missing="$$missing $${p#*:}"; done; test -z "$$missing" || { \
 		echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; (apt-get install -y -qq --no-install-recommends $$missing || \
 		(apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing)) >/dev/null; }
-	mkdir -p $(BUILD)/export && cp testdata/export/package.json $(BUILD)/export/
+	mkdir -p $(BUILD)/export && cp testdata/export/package*.json $(BUILD)/export/
 	cd $(BUILD)/export && for n in 1 2 3; do npm install --no-audit --no-fund --loglevel=error && exit; sleep 5; done; exit 1
 	cd testdata/export/otlp && go build -o $(CURDIR)/$(BUILD)/export/otlp .
 	cd testdata/export/grafana && go build -o $(CURDIR)/$(BUILD)/export/grafana .
