@@ -231,7 +231,7 @@ func accAnswers(t *testing.T, files []string) answers {
 	return got
 }
 
-// The questions of docs/FLEET.md have the same answers, to the count, by DuckDB, ClickHouse, hyparquet (of three of them)
+// The questions of docs/FLEET.md have the same answers, to the count, by DuckDB, ClickHouse, hyparquet
 // and by what acc analyze --json prints. ACC_EXPORT is a folder of node_modules: make test-export.
 func TestFleetAgreement(t *testing.T) {
 	modules := os.Getenv("ACC_EXPORT")
@@ -255,7 +255,7 @@ func TestFleetAgreement(t *testing.T) {
 	}
 	for _, engine := range [][2]string{{"duckdb", "DuckDB"}, {"clickhouse", "ClickHouse"}, {"hyparquet", "DuckDB"}} {
 		got := ask(t, modules, engine[0], engine[1], lake)
-		if engine[0] == "hyparquet" != (len(got) == 3) {
+		if len(got) != len(want) {
 			t.Errorf("%s answers %d questions", engine[0], len(got))
 		}
 		for name, rows := range got {
