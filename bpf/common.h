@@ -20,6 +20,7 @@
 #define AF_VSOCK 40
 #define AF_SMC 43
 #define TCP_CLOSE 7
+#define SOCK_STREAM 1
 #define IPPROTO_TCP 6
 #define IPPROTO_MPTCP 262
 #define MAX_ERRNO 4095

@@ -184,8 +184,8 @@ static __always_inline void typed_connection(struct life_event *e, struct tcp_so
 
 	e->family = sk->__sk_common.skc_family;
 	e->state = sk->__sk_common.skc_state;
-	e->type = sk->sk_type;
-	e->proto = sk->sk_protocol;
+	e->type = SOCK_STREAM;
+	e->proto = IPPROTO_TCP; /* else as_tcp gives none */
 	if (e->family == AF_INET6) {
 		*(u64 *)e->laddr = laddr[0];
 		*(u64 *)(e->laddr + 8) = laddr[1];

@@ -350,6 +350,9 @@ int fentry_tcp_fin(u64 *ctx)
 	return gone(sk, PROBE_FIN, HOOK_TCP_FIN, old);
 }
 
+/* The states that tell something when a socket comes to them; half of the changes of a connection are to others. */
+#define TELLING (1 << TCP_FIN_WAIT1 | 1 << TCP_LAST_ACK | 1 << TCP_CLOSE_WAIT | 1 << TCP_SYN_RECV | 1 << TCP_SYN_SENT | 1 << TCP_CLOSE)
+
 SEC("tp_btf/inet_sock_set_state")
 int tp_inet_sock_set_state(u64 *ctx)
 {
@@ -358,6 +361,8 @@ int tp_inet_sock_set_state(u64 *ctx)
 	struct tcp_sock *tp;
 	u64 *slot;
 
+	if (!(1 << (new & 31) & TELLING))
+		return 0;
 	if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK) {
 		if (may_be_accepted(sk))
 			note_closing(sk, SERVER_CLOSED);
