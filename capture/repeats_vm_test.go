@@ -47,6 +47,7 @@ type expected struct {
 	enter    format.Event // as far as the thread knows
 	ret      int32
 	made     accepted
+	cookie   uint64
 	lenOut   int32
 	short    bool
 	differs  bool
@@ -95,6 +96,7 @@ func (r *repeater) call(what string, connect bool) {
 		x.ret = -int32(errno)
 	} else {
 		x.accepted, x.made = true, learn(r.t, int(fd))
+		x.cookie = cookieOf(r.t, int(fd))
 		if r.addr && r.len >= 0 {
 			x.lenOut = buffer.len
 			x.short = r.len < buffer.len
@@ -105,6 +107,15 @@ func (r *repeater) call(what string, connect bool) {
 		r.t.Errorf("%s: accept gave %d", what, x.ret)
 	}
 	r.expected = append(r.expected, x)
+}
+
+func cookieOf(t *testing.T, fd int) uint64 {
+	t.Helper()
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	if err != nil {
+		t.Error(err)
+	}
+	return cookie
 }
 
 func (r *repeater) must(errs ...error) {
@@ -228,6 +239,7 @@ func (r *repeater) callApart(what string, home int, connect bool) {
 			Flags: uint32(r.flags), Via: format.ViaAccept4, Listener: r.at.inode, NetNS: r.at.netns, BacklogMax: r.at.limit, Comm: r.comm, TaskNetNS: 1}}
 		if x.accepted {
 			x.made = learn(r.t, fd)
+			x.cookie = cookieOf(r.t, fd)
 			unix.Close(fd)
 		} else {
 			x.ret = -int32(errno)
@@ -264,8 +276,8 @@ func (x *expected) check(t *testing.T, enter, ret *format.Event) {
 	remote := netip.AddrPort{}
 	if x.accepted {
 		remote = x.made.remote
-		if ret.Inode != x.made.inode || ret.Local() != x.made.local || enter.Backlog != 1 {
-			t.Errorf("%s: %+v, want %+v", x.what, *ret, x.made)
+		if ret.Inode != x.made.inode || ret.Cookie != x.cookie || ret.Local() != x.made.local || enter.Backlog != 1 {
+			t.Errorf("%s: %+v, want %+v, cookie %d", x.what, *ret, x.made, x.cookie)
 		}
 	}
 	if ret.Remote() != remote {
