@@ -43,7 +43,7 @@ func newParquet(t Table) (*parquetFile, error) {
 		}
 	}
 	var err error
-	f.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
+	f.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault))
 	return f, err
 }
 
