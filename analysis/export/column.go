@@ -62,6 +62,8 @@ type column[T any] struct {
 	yes    func(*T, *Source) (yes, known bool)
 	text   func(*T, *Source) (string, bool)
 	addr   func(*T, *Source) (netip.Addr, bool)
+
+	alone report.Of[T] // the same as one of these, where the Source is not asked
 }
 
 // get sets what the column's kind has of a value, and Known.
@@ -80,23 +82,32 @@ func (c *column[T]) get(v *T, s *Source, x *Value) {
 
 // fill adds the cells of rows.
 func (c *column[T]) fill(list []T, s *Source, to *vector) {
-	switch c.Kind {
-	case Flag:
+	switch {
+	case c.alone.Int != nil:
 		for i := range list {
-			yes, known := c.yes(&list[i], s)
-			to.flag(yes, known)
+			to.number(c.alone.Int(&list[i]))
 		}
-	case Text:
+	case c.alone.Text != nil:
 		for i := range list {
-			text, known := c.text(&list[i], s)
-			to.text(text, known)
+			to.text(c.alone.Text(&list[i]))
 		}
-	case Addr:
+	case c.alone.Yes != nil:
 		for i := range list {
-			a, known := c.addr(&list[i], s)
-			to.addr(a, known)
+			to.flag(c.alone.Yes(&list[i]))
 		}
-	case Time:
+	case c.Kind == Flag:
+		for i := range list {
+			to.flag(c.yes(&list[i], s))
+		}
+	case c.Kind == Text:
+		for i := range list {
+			to.text(c.text(&list[i], s))
+		}
+	case c.Kind == Addr:
+		for i := range list {
+			to.addr(c.addr(&list[i], s))
+		}
+	case c.Kind == Time:
 		for i := range list {
 			ns, known := c.number(&list[i], s)
 			to.number(floor(ns, to.unit), known)
@@ -153,7 +164,7 @@ func columnsOf[T any](begin []column[T], list []report.Column[T], derived ...str
 	for i := range list {
 		r := &list[i]
 		f := r.Field
-		c := column[T]{Column: Column{Name: f.Name, Unit: r.Unit, Doc: f.Doc, Words: f.Words,
+		c := column[T]{alone: r.Of, Column: Column{Name: f.Name, Unit: r.Unit, Doc: f.Doc, Words: f.Words,
 			Derived: slices.Contains(derived, f.Name), Asked: !r.Key && f.Kind == filter.Time}}
 		switch f.Kind {
 		case filter.Flag:

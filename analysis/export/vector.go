@@ -70,11 +70,11 @@ func (v *vector) add(x *Value) {
 
 // number takes that of a vector of integers, times or flags.
 func (v *vector) number(n int64, known bool) {
-	if !known {
+	switch {
+	case !known:
 		v.null()
 		return
-	}
-	if v.known < v.rows {
+	case v.known < v.rows:
 		v.after()
 	}
 	if len(v.ints) == cap(v.ints) {

@@ -16,6 +16,14 @@ type Column[T any] struct {
 	Unit  string          // "ns", "µs", "B", "" for others
 	Wide  bool            // an integer of 64 bits without a sign
 	Key   bool            // it is a key of JSON lines
+	Of    Of[T]           // the same as Field's functions where that needs no environment
+}
+
+// Of is how a column is got of a value alone: by one of these, or by none.
+type Of[T any] struct {
+	Int  func(*T) (int64, bool)
+	Text func(*T) (string, bool)
+	Yes  func(*T) (yes, known bool)
 }
 
 // ConnectionColumns are the keys of AppendConnectionJSON in their order; behind them times of day, and who accepted.
@@ -31,7 +39,7 @@ func columnsOf[T any](keys []lineKey[T], fields []filter.Field[T]) (list []Colum
 		k := &keys[i]
 		f := k.ask
 		f.Name, f.Doc, f.Words = k.Name, k.Doc, k.Values
-		list = append(list, Column[T]{Field: f, Unit: k.Unit, Wide: k.wide, Key: true})
+		list = append(list, Column[T]{Field: f, Unit: k.Unit, Wide: k.wide, Key: true, Of: k.of})
 	}
 	for _, f := range fields {
 		key := slices.ContainsFunc(keys, func(k lineKey[T]) bool { return k.Name == f.Name })

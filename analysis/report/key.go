@@ -42,6 +42,7 @@ type lineKey[T any] struct {
 	label  string
 	append func(dst []byte, v *T, c *format.Clocks) []byte
 	ask    filter.Field[T] // what the language of filters has of it
+	of     Of[T]           // the same of a value alone
 	moment bool            // it is a time of the boot clock
 	wide   bool            // an integer of 64 bits without a sign
 }
@@ -116,6 +117,7 @@ func timeKey[T any](name string, bootNS func(*T) int64, doc string) lineKey[T] {
 
 func intKey[T any](name string, of func(*T) int64, doc string) lineKey[T] {
 	return lineKey[T]{Key: Key{Name: name, Type: "integer", Doc: doc},
+		of:  Of[T]{Int: func(v *T) (int64, bool) { return of(v), true }},
 		ask: filter.Field[T]{Kind: filter.Number, Int: func(v *T, _ *filter.Env) (int64, bool) { return of(v), true }},
 		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 			return strconv.AppendInt(dst, of(v), 10)
@@ -124,7 +126,7 @@ func intKey[T any](name string, of func(*T) int64, doc string) lineKey[T] {
 
 // intOrNull is an integer that need not be known.
 func intOrNull[T any](name string, of func(*T) (n int64, known bool), doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "integer or null", Doc: doc},
+	return lineKey[T]{Key: Key{Name: name, Type: "integer or null", Doc: doc}, of: Of[T]{Int: of},
 		ask: filter.Field[T]{Kind: filter.Number, Int: func(v *T, _ *filter.Env) (int64, bool) { return of(v) }},
 		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 			n, known := of(v)
@@ -153,6 +155,7 @@ func wideOrNull[T any](name string, of func(*T) (n uint64, known bool), doc stri
 
 func textKey[T any](name string, of func(*T) string, doc string) lineKey[T] {
 	return lineKey[T]{Key: Key{Name: name, Type: "string", Doc: doc},
+		of:  Of[T]{Text: func(v *T) (string, bool) { return of(v), true }},
 		ask: filter.Field[T]{Kind: filter.Text, Text: func(v *T, _ *filter.Env) (string, bool) { return of(v), true }},
 		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 			return format.AppendJSONString(dst, of(v))
@@ -161,7 +164,7 @@ func textKey[T any](name string, of func(*T) string, doc string) lineKey[T] {
 
 // textOrNull is text that need not be known.
 func textOrNull[T any](name string, of func(*T) (s string, known bool), doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc},
+	return lineKey[T]{Key: Key{Name: name, Type: "string or null", Doc: doc}, of: Of[T]{Text: of},
 		ask: filter.Field[T]{Kind: filter.Text, Text: func(v *T, _ *filter.Env) (string, bool) { return of(v) }},
 		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 			s, known := of(v)
@@ -174,6 +177,7 @@ func textOrNull[T any](name string, of func(*T) (s string, known bool), doc stri
 
 func boolKey[T any](name string, of func(*T) bool, doc string) lineKey[T] {
 	return lineKey[T]{Key: Key{Name: name, Type: "boolean", Doc: doc},
+		of:  Of[T]{Yes: func(v *T) (bool, bool) { return of(v), true }},
 		ask: filter.Field[T]{Kind: filter.Flag, Yes: func(v *T, _ *filter.Env) (bool, bool) { return of(v), true }},
 		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 			return strconv.AppendBool(dst, of(v))
@@ -182,7 +186,7 @@ func boolKey[T any](name string, of func(*T) bool, doc string) lineKey[T] {
 
 // boolOrNull is a boolean that need not be known.
 func boolOrNull[T any](name string, of func(*T) (yes, known bool), doc string) lineKey[T] {
-	return lineKey[T]{Key: Key{Name: name, Type: "boolean or null", Doc: doc},
+	return lineKey[T]{Key: Key{Name: name, Type: "boolean or null", Doc: doc}, of: Of[T]{Yes: of},
 		ask: filter.Field[T]{Kind: filter.Flag, Yes: func(v *T, _ *filter.Env) (bool, bool) { return of(v) }},
 		append: func(dst []byte, v *T, _ *format.Clocks) []byte {
 			yes, known := of(v)
