@@ -27,9 +27,6 @@ type Column struct {
 	Derived bool
 	// Asked: it is there only by --fields.
 	Asked bool
-	// Coarse: another column has the rest of this time. Parquet has its milliseconds alone, which take a byte and a
-	// half less a row than microseconds.
-	Coarse bool
 }
 
 // Table says which rows there are of what.
@@ -110,7 +107,7 @@ func (c *column[T]) fill(list []T, s *Source, to *vector) {
 	case c.Kind == Time:
 		for i := range list {
 			ns, known := c.number(&list[i], s)
-			to.number(floor(ns, to.unit), known)
+			to.number(floorMicros(ns), known)
 		}
 	default:
 		for i := range list {
@@ -186,9 +183,8 @@ func columnsOf[T any](begin []column[T], list []report.Column[T], derived ...str
 			}
 			c.number = func(v *T, s *Source) (int64, bool) { return f.Int(v, s.Env) }
 		}
-		c.Coarse = f.Name == "ts"
 		begin = append(begin, c)
-		if c.Coarse {
+		if f.Name == "ts" {
 			begin = append(begin, column[T]{Column: Column{Name: "ts_ns", Kind: Int, Unit: "ns",
 				Doc: "the same, nanoseconds since 1970"}, number: c.number})
 		}

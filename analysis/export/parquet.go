@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -36,11 +35,7 @@ func newParquet(t Table) (*parquetFile, error) {
 	f := &parquetFile{table: t, vectors: make([]vector, len(t.Columns)),
 		time: slices.IndexFunc(t.Columns, func(c Column) bool { return c.Name == "ts_ns" })}
 	for i := range f.vectors {
-		c := &t.Columns[i]
-		f.vectors[i].kind, f.vectors[i].unit = c.Kind, int64(time.Microsecond)
-		if c.Coarse {
-			f.vectors[i].unit = int64(time.Millisecond)
-		}
+		f.vectors[i].kind = t.Columns[i].Kind
 	}
 	var err error
 	f.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault))

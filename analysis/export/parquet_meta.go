@@ -14,7 +14,7 @@ const (
 
 	optional = 1
 
-	convertedUTF8, convertedTimestampMillis = 0, 9
+	convertedUTF8, convertedTimestampMicros = 0, 10
 )
 
 // physical is how values of a kind are stored.
@@ -72,15 +72,11 @@ func (c *Column) schema(e *compact) {
 		e.i32(6, convertedUTF8)
 		e.structure(10, func(l *compact) { l.structure(1, nil) }) // STRING
 	case Time:
-		unit := 1 // of ConvertedType and of TimeUnit: micros
-		if c.Coarse {
-			unit = 0
-		}
-		e.i32(6, int64(convertedTimestampMillis+unit))
+		e.i32(6, convertedTimestampMicros)
 		e.structure(10, func(l *compact) {
 			l.structure(8, func(t *compact) { // TIMESTAMP
 				t.flag(1, true) // in UTC
-				t.structure(2, func(u *compact) { u.structure(1+unit, nil) })
+				t.structure(2, func(u *compact) { u.structure(2, nil) })
 			})
 		})
 	}

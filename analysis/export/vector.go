@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/parquet-go/parquet-go/encoding/delta"
 	"github.com/parquet-go/parquet-go/encoding/rle"
@@ -20,7 +21,6 @@ const fewWords = 4096
 // vector has one value for each row, 0 where it is not known.
 type vector struct {
 	kind  Kind
-	unit  int64 // of Time, in nanoseconds
 	rows  int
 	known int
 	have  []bool // by row, nil while none is known, or all are
@@ -50,7 +50,7 @@ func (v *vector) reset() {
 	clear(v.texts)
 	clear(v.v4)
 	clear(v.addrs)
-	*v = vector{kind: v.kind, unit: v.unit, have: v.have[:0], ints: v.ints[:0], words: v.words[:0], texts: v.texts, v4: v.v4,
+	*v = vector{kind: v.kind, have: v.have[:0], ints: v.ints[:0], words: v.words[:0], texts: v.texts, v4: v.v4,
 		addrs: v.addrs, dict: v.dict[:0]}
 }
 
@@ -62,7 +62,7 @@ func (v *vector) add(x *Value) {
 	case Addr:
 		v.addr(x.A, x.Known)
 	case Time:
-		v.number(floor(x.N, v.unit), x.Known)
+		v.number(floorMicros(x.N), x.Known)
 	default:
 		v.number(x.N, x.Known)
 	}
@@ -160,13 +160,13 @@ func (v *vector) skip(rows int) {
 	}
 }
 
-// floor turns nanoseconds into units of so many, rounded down.
-func floor(ns, unit int64) int64 {
-	n := ns / unit
-	if ns%unit < 0 {
-		n--
+// floorMicros turns nanoseconds into microseconds, rounded down.
+func floorMicros(ns int64) int64 {
+	us := ns / int64(time.Microsecond)
+	if ns%int64(time.Microsecond) < 0 {
+		us--
 	}
-	return n
+	return us
 }
 
 func fill(list []bool, n int, with bool) []bool {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/acc-project/acc/analysis"
 	"github.com/acc-project/acc/analysis/communityid"
@@ -98,7 +97,7 @@ func (z *zeek) number(n uint64, known bool) {
 // seconds writes nanoseconds as seconds with microseconds, if they are known.
 func (z *zeek) seconds(ns int64, known bool) {
 	if known {
-		us := floor(ns, int64(time.Microsecond))
+		us := floorMicros(ns)
 		z.b = fmt.Appendf(z.b, "%d.%06d", us/1_000_000, us%1_000_000)
 	} else {
 		z.b = append(z.b, '-')

@@ -61,9 +61,9 @@ not known is an empty cell in CSV, \N in TSV, null in JSON.
 
 Parquet is a folder: TABLE/date=DAY/host=HOST/CAPTURE-ID.parquet, the day on which the recording
 began. It has all tables, and of connections and attempts the columns that can't be worked out
-of others (--fields with --table has any). Host and date are in the names alone. ts is of
-milliseconds, other times of microseconds; ts_ns has the nanoseconds. What was exported before
-is not overwritten without --replace. docs/FLEET.md has queries for DuckDB and ClickHouse.
+of others (--fields with --table has any). Host and date are in the names alone. Times are of
+microseconds; ts_ns has the nanoseconds. What was exported before is not overwritten without
+--replace. docs/FLEET.md has queries for DuckDB and ClickHouse.
 
 Acc exports a damaged capture as far as it goes, names it, and exits with its code (acc help
 exit-codes); so does a folder in which one capture is damaged. An output file gets its name
