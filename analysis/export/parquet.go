@@ -38,7 +38,8 @@ func newParquet(t Table) (*parquetFile, error) {
 		f.vectors[i].kind = t.Columns[i].Kind
 	}
 	var err error
-	f.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault))
+	f.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault),
+		zstd.WithAllLitEntropyCompression(true))
 	return f, err
 }
 

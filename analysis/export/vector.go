@@ -405,6 +405,9 @@ func appendWords(dst []byte, words []int32, size int32) ([]byte, error) {
 	for int32(1)<<width < size {
 		width++
 	}
+	if 4 < width && width < 8 { // so that zstd sees whole numbers: it takes less for those that are rare
+		width = 8
+	}
 	dst = append(dst, byte(width))
 	if width == 0 {
 		if len(words) > 0 { // one run of the only one
