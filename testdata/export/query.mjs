@@ -1,5 +1,5 @@
 // Asks an engine the questions of a file of SQL, and prints an object of their rows: node query.mjs ENGINE NODE_MODULES LAKE QUESTIONS.json
-// The questions are {setup: [sql], questions: {name: sql}}. hyparquet has no SQL: what it reads is asked here.
+// The questions are {setup: [sql], questions: {name: sql}}, or a page that has them as docs/FLEET.md does. With TIMES set it says how long each took. hyparquet has no SQL: what it reads is asked here.
 import fs from 'fs';
 import path from 'path';
 import { createRequire } from 'module';
@@ -8,7 +8,7 @@ import { pathToFileURL } from 'url';
 const [engine, modules, lake, file] = process.argv.slice(2);
 const require = createRequire(path.join(modules, 'x.js'));
 const load = async name => { try { return require(name); } catch { return import(pathToFileURL(path.join(modules, name, JSON.parse(fs.readFileSync(path.join(modules, name, 'package.json'))).main || 'src/index.js'))); } };
-const { setup, questions } = JSON.parse(fs.readFileSync(file));
+const { setup, questions } = file.endsWith('.md') ? ofPage(fs.readFileSync(file, 'utf8')) : JSON.parse(fs.readFileSync(file));
 const at = sql => sql.replaceAll("'lake/", `'${lake}/`);
 const plain = v => v === null || v === undefined ? null : String(v);
 const clean = rows => rows.map(r => Object.fromEntries(Object.entries(r).map(([k, v]) => [k, plain(v)])));
@@ -81,3 +81,13 @@ if (engine === 'duckdb') {
 process.stdout.write(JSON.stringify(out) + '\n', () => process.exit(0)); // when all is written
 
 function* walk(d) { for (const e of fs.readdirSync(d, { withFileTypes: true })) { const p = path.join(d, e.name); if (e.isDirectory()) yield* walk(p); else if (p.endsWith('.parquet')) yield p; } }
+
+// ofPage gives the SQL of a page: blocks that begin with a comment, which is a question's number, an engine, or Both.
+function ofPage(text) {
+  const all = { setup: [], questions: {} };
+  for (const [, name, sql] of text.matchAll(/```sql\n-- (\S+)\n([^]*?)```/g))
+    if (/^\d+$/.test(name)) all.questions[name] = sql.trim();
+    else if (['both', engine].includes(name.toLowerCase())) all.setup.push(...sql.trim().split(/;\n/));
+  all.questions.deduplicated = 'SELECT count(*) AS n FROM connections_deduplicated';
+  return all;
+}
