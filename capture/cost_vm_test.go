@@ -68,7 +68,7 @@ func TestCost(t *testing.T) {
 			}
 			own, bytes := int64(0), int64(0)
 			with := measure(t, Options{Mode: mode, Events: events, startWatch: 1}, func() costs {
-				loop(2 * roundConns) // what is only needed once is there then: memory, caches
+				loop(4 * roundConns) // what is only needed once is there then: memory, caches
 				runtime.GC()         // of what the start leaves; while recording it is once a minute or two
 				from, already := runtimeNS(t), written.Load()
 				c := loop(costConns)
