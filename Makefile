@@ -220,11 +220,13 @@ export-programs:
 	cd testdata/export/otlp && go build -o $(CURDIR)/$(BUILD)/export/otlp .
 	cd testdata/export/grafana && go build -o $(CURDIR)/$(BUILD)/export/grafana .
 
-test-beside: build helpers ## tcpdump and acc side by side in a virtual machine, by docs/FLEET.md's own command; KEEP=1 puts what they record into testdata/export/beside
+test-beside: build helpers export-programs ## tcpdump and acc side by side in a virtual machine, by docs/FLEET.md's own command, and what tshark selects of it; KEEP=1 puts both files into testdata/export/beside
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
 	rm -rf $(BUILD)/beside && mkdir -p $(BUILD)/beside
 	$(BUILD)/vm -kernel $(KERNEL) -timeout 10m -in $(BUILD)/capture.test -in acc -bin tcpdump -out $(BUILD)/beside \
 		-- /bin/busybox env ACC_BESIDE=1 /in/capture.test -test.v -test.timeout 9m -test.run '^TestVMBeside$$'
+	ACC_BESIDE=$(CURDIR)/$(BUILD)/beside ACC_EXPORT=$(CURDIR)/$(BUILD)/export/node_modules go test -count=1 ./cmd/acc -run '^TestFleetBeside$$' -v
+	$(if $(KEEP),rm -f testdata/export/beside/* && cp $(BUILD)/beside/* testdata/export/beside/)
 
 test-wine: ## the Windows binary under wine: the scripts of testdata/script
 	.ci/wine.sh

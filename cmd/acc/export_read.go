@@ -230,11 +230,15 @@ func (x *exporter) listen(opts *analysis.Options, source *export.Source, shown w
 	connections, attempts := x.sink.Wants()
 	clocked := !shown.from.IsZero() || !shown.until.IsZero()
 	if connections {
+		others, _ := x.sink.(interface{ Neighbour(*conntrack.Connection) })
 		opts.Connection = func(c *conntrack.Connection) error {
 			source.Count(c)
 			x.seen++
 			if clocked && !shown.has(source.Env.Clocks, report.BeganNS(c), report.ListedNS(c)) ||
 				x.o.connectionFilter != nil && !x.o.connectionFilter.Match(c, source.Env) {
+				if others != nil {
+					others.Neighbour(c)
+				}
 				return nil
 			}
 			x.did++
