@@ -78,16 +78,17 @@ func (c *calls) close() {
 
 // each calls f with each place in which a call is in flight. Mostly none is in most: eight are looked at at once.
 func (c *calls) each(f func(a *bpf.AccAttempt)) {
-	const some = 8
-	for at := uintptr(0); at+some*callSize <= uintptr(len(c.mem)); at += some * callSize {
-		places := (*[some]bpf.AccAttempt)(unsafe.Pointer(&c.mem[at]))
-		if (turn(&places[0])|turn(&places[1])|turn(&places[2])|turn(&places[3])|turn(&places[4])|turn(&places[5])|
-			turn(&places[6])|turn(&places[7]))&1 == 0 {
+	places := unsafe.Slice((*bpf.AccAttempt)(unsafe.Pointer(unsafe.SliceData(c.mem))), uintptr(len(c.mem))/callSize)
+	for len(places) > 0 {
+		some := places[:min(len(places), 8)]
+		places = places[len(some):]
+		if len(some) == 8 && (turn(&some[0])|turn(&some[1])|turn(&some[2])|turn(&some[3])|
+			turn(&some[4])|turn(&some[5])|turn(&some[6])|turn(&some[7]))&1 == 0 {
 			continue
 		}
-		for i := range places {
-			if turn(&places[i])&1 != 0 {
-				f(&places[i])
+		for i := range some {
+			if turn(&some[i])&1 != 0 {
+				f(&some[i])
 			}
 		}
 	}
