@@ -50,7 +50,6 @@ type expected struct {
 	cookie   uint64
 	lenOut   int32
 	short    bool
-	differs  bool
 	accepted bool
 }
 

@@ -52,9 +52,8 @@ func (c *blockEncoder) settleQueued(p *pendingRows) {
 	if l.n == 0 {
 		return
 	}
-	row := &l.rows[0]
-	settleLife[uint32](c, l, lifeField{atSynQueue, keyedQueue, 1, 0}, unsafe.Offsetof(row.SynQueue))
-	settleLife[uint32](c, l, lifeField{atHandshake, keyedQueued, 1, 0}, unsafe.Offsetof(row.HandshakeUS))
+	settleLife[uint32](c, l, lifeField{atSynQueue, keyedQueue, 1, 0}, unsafe.Offsetof(l.rows[0].SynQueue))
+	settleLife[uint32](c, l, lifeField{atHandshake, keyedQueued, 1, 0}, unsafe.Offsetof(l.rows[0].HandshakeUS))
 }
 
 // settleClosed is settle for what only Closed have.
