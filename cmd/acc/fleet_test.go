@@ -266,6 +266,22 @@ func TestFleetAgreement(t *testing.T) {
 			}
 		}
 	}
+	// A store that loads each file of two hosts again has rows twice; the view has them once.
+	twice, _ := filepath.Glob(filepath.Join(lake, "connections", "*", "host=host-000[12]", "*.parquet"))
+	for _, file := range twice {
+		b, err := os.ReadFile(file)
+		must(t, err)
+		must(t, os.WriteFile(strings.TrimSuffix(file, ".parquet")+"-again.parquet", b, 0o600))
+	}
+	n := want["deduplicated"][0]["n"]
+	for _, engine := range [][2]string{{"duckdb", "DuckDB"}, {"clickhouse", "ClickHouse"}} {
+		setup, _ := fleetSQL(t, engine[1])
+		got := query(t, modules, engine[0], lake, setup, map[string]string{"n": "SELECT count(*) AS n FROM connections_deduplicated", "all": "SELECT count(*) AS n FROM connections"})
+		if got["n"][0]["n"] != n || got["all"][0]["n"] <= n || len(twice) != 4 {
+			t.Errorf("%s: %v, want %s once", engine[0], got, n)
+		}
+		t.Logf("%-10s %s rows, %s of connections_deduplicated", engine[0], got["all"][0]["n"], got["n"][0]["n"])
+	}
 }
 
 // Perfetto's own trace_processor reads a trace: accept calls are slices that don't overlap, queues are counters, a flow leads
