@@ -116,8 +116,10 @@ func New(h *format.Header, o Options) *Analyzer {
 	a := &Analyzer{
 		o: o, header: *h, markRoom: format.Room{Max: maxMarkBytes}, clock: h.Clock, clocks: format.NewClocks(h.Clock),
 		unpaired: map[pairing.Why]uint64{},
-		waits:    stats.NewHistogram(3), badWaits: stats.NewHistogram(3),
-		firstNS: math.MaxInt64, lastNS: math.MinInt64, rate: stats.NewSeries(h.Clock.BootNS, int64(time.Second), 4096),
+		firstNS:  math.MaxInt64, lastNS: math.MinInt64, rate: stats.NewSeries(h.Clock.BootNS, int64(time.Second), 4096),
+	}
+	if !o.VerdictOnly {
+		a.waits, a.badWaits = stats.NewHistogram(3), stats.NewHistogram(3)
 	}
 	a.check, a.blind = crosscheck.New(h), crosscheck.Blind(h)
 	a.listeners = listeners.New(&a.header, listeners.Options{
@@ -127,7 +129,7 @@ func New(h *format.Header, o Options) *Analyzer {
 	a.pairs.Emit = a.book
 	a.conns = conntrack.New(conntrack.Options{
 		StartNS: h.Clock.BootNS, Max: a.o.MaxConns, Blind: a.blind, Partly: !h.Selection.WholeListeners(),
-		Listeners: a.listeners, Emit: a.connection(),
+		Listeners: a.listeners, Emit: a.connection(), Bare: o.VerdictOnly,
 		Causes: slices.ContainsFunc(h.Fields, func(f format.FieldSpec) bool { return f.Name == "cause" }),
 	})
 	for _, p := range h.Probes {

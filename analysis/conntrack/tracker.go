@@ -44,6 +44,7 @@ type Options struct {
 	Blind     bool                    // accepts are not recorded
 	Partly    bool                    // not all of those of a listener are
 	Causes    bool                    // the recorder is one that recorded causes
+	Bare      bool                    // nobody asks for Totals: no durations are collected for them
 	Listeners Listeners               // never nil
 	Emit      func(*Connection) error // called with each connection, if it is not nil; it is overwritten afterwards
 }
@@ -105,6 +106,9 @@ func (t *Tracker) Start() {
 		return
 	}
 	t.on = true
+	if t.o.Bare {
+		return
+	}
 	for _, w := range []*stats.Histogram{&t.alive, &t.served, &t.closing, &t.shakes, &t.queue, &t.never, &t.tries} {
 		*w = stats.NewHistogram(3)
 	}
