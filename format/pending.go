@@ -75,7 +75,8 @@ func (w *Writer) Repeat(before Row, r *RepeatRow) bool {
 	}
 	c.outcome(k, r.Inode, r.Cookie, &r.RAddr, r.Addr, r.RPort)
 	if class == rowClass(Return) {
-		c.accepted(k, r.Ret, r.Cookie)
+		c.connection(r.Cookie)
+		c.accepted(k, r.Ret)
 	}
 	return true
 }
@@ -133,7 +134,8 @@ func (w *Writer) RepeatCall(enter, ret Row, call *CallRow, addr AddrForm) bool {
 	}
 	c.came(rowClass(Return), ret.k, c.rows)
 	c.outcome(ret.k, call.Inode, call.Cookie, &call.RAddr, addr, call.RPort)
-	c.accepted(ret.k, call.Ret, call.Cookie)
+	c.connection(call.Cookie)
+	c.accepted(ret.k, call.Ret)
 	return true
 }
 
@@ -233,8 +235,7 @@ func (c *blockEncoder) connection(cookie uint64) {
 }
 
 // accepted takes what returns have that did not fail.
-func (c *blockEncoder) accepted(k *known, ret int32, cookie uint64) {
-	c.connection(cookie)
+func (c *blockEncoder) accepted(k *known, ret int32) {
 	p := &c.pending
 	p.rets.put(p.returns, after(&k.values[atRet], int64(ret)))
 	p.returns++
