@@ -32,7 +32,7 @@ func (r *release) entries(goos, arch string) ([]entry, error) {
 	list := []entry{{filepath.Base(binary), binary, 0o755}, {"THIRD-PARTY-LICENSES", filepath.Join(r.work, "THIRD-PARTY-LICENSES"), 0o644}}
 	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md",
 		"deploy/Containerfile", "deploy/daemonset.yaml", "deploy/acc-record@.service", "deploy/acc.sysusers.conf",
-		"deploy/acc.tmpfiles.conf", "testdata/examples/demo.acc"} {
+		"deploy/acc.tmpfiles.conf", "deploy/grafana-fleet.json", "testdata/examples/demo.acc"} {
 		list = append(list, entry{name, name, 0o644})
 	}
 	for to, from := range map[string]string{"docs": "docs", "man": filepath.Join(r.work, "man"), "completions": filepath.Join(r.work, "completions")} {
