@@ -13,6 +13,7 @@ import (
 const (
 	every       = 50 * time.Millisecond  // between two looks
 	slowest     = 800 * time.Millisecond // when looking takes long
+	calmest     = 400 * time.Millisecond // when what is looked at sleeps on
 	maxWatches  = 16                     // listeners at once
 	findWithin  = 2 * time.Second        // when looking ends, for the last stacks
 	closeWithin = 4 * time.Second
@@ -173,8 +174,18 @@ func (l *Looker) run() {
 			return
 		}
 		// Looking takes a fifth of a CPU at most.
-		pause = min(max(every, 4*time.Since(started)), slowest)
+		pause = min(max(pace(watches, bootNS()), 4*time.Since(started)), slowest)
 	}
+}
+
+// pace is the time until the next look. Where nothing has changed for long that is a tenth of that time: when it ends is
+// known well enough then, and most of what a look costs is to wake up for it.
+func pace(watches map[Listener]*watch, nowNS int64) time.Duration {
+	pause := calmest
+	for _, w := range watches {
+		pause = min(pause, time.Duration(nowNS-w.changedNS)/10)
+	}
+	return max(pause, every)
 }
 
 func bootNS() int64 {

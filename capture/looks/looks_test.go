@@ -366,11 +366,17 @@ func TestParseMapping(t *testing.T) {
 // not left it.
 func TestEnded(t *testing.T) {
 	tid, stop := make(chan uint32), make(chan bool)
-	go func() {
-		runtime.LockOSThread() // and it ends with the goroutine
-		tid <- uint32(unix.Gettid())
+	var run func()
+	run = func() {
+		runtime.LockOSThread() // and it ends with the goroutine, if it is not the first
+		if unix.Gettid() == os.Getpid() {
+			go run()
+		} else {
+			tid <- uint32(unix.Gettid())
+		}
 		<-stop
-	}()
+	}
+	go run()
 	child := exec.Command("sleep", "100")
 	if err := child.Start(); err != nil {
 		t.Fatal(err)

@@ -52,6 +52,25 @@ func targetOf(pid uint32, fd uint64, port uint16) target {
 	return t
 }
 
+// maxSocketTargets is how many sockets are known again without looking for them in a table.
+const maxSocketTargets = 256
+
+// targetOf says what a descriptor of a process is, that leads to link. Where a socket leads to is looked up once: a table
+// of sockets can be long.
+func (w *watch) targetOf(pid uint32, fd uint64, link string) target {
+	if to, ok := w.sockets[link]; ok {
+		return to
+	}
+	to := targetOf(pid, fd, w.port)
+	if strings.HasPrefix(link, "socket:[") && to.name != "" && len(w.sockets) < maxSocketTargets {
+		if w.sockets == nil {
+			w.sockets = map[string]target{}
+		}
+		w.sockets[link] = to
+	}
+	return to
+}
+
 // maxTable is how much of a table of sockets is read.
 const maxTable = 8 << 20
 

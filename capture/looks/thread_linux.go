@@ -3,6 +3,7 @@ package looks
 // This file follows one thread from look to look, and makes rows of what they find.
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -24,6 +25,8 @@ type thread struct {
 	atNS     int64 // of the last look
 	slept    doing // what it was found in, while it has not run since
 	sleeping bool
+	inCall   inCall // that it was found in then
+	link     string // what its descriptor was, "" none
 	rows     []*row
 	owner    uint32 // holds a lock that this one waits for, 0 none
 	ended    bool
@@ -84,6 +87,9 @@ func (t *thread) look(w *watch, nowNS int64) {
 	ran := min(now.ran-t.times.ran, past)
 	waited := now.waited - t.times.waited
 	moved := now != t.times
+	if moved && (!t.Beside || ran >= past/4) {
+		w.changedNS = nowNS
+	}
 	t.times = now
 	from := t.atNS
 	t.atNS = nowNS
@@ -120,6 +126,9 @@ func (t *thread) look(w *watch, nowNS int64) {
 
 // find finds out what the thread does now.
 func (t *thread) find(w *watch) doing {
+	if t.sleeping && t.slept.wchan != "" && t.slept.among == "" && t.slept.owner == 0 && t.again() {
+		return t.slept
+	}
 	switch t.files.state(t.buf) {
 	case 'R':
 		return doing{state: format.DoingRunnable}
@@ -134,10 +143,26 @@ func (t *thread) find(w *watch) doing {
 	return doing{state: format.DoingUnseen}
 }
 
+// again reports whether it sleeps where it did, in the same call about the same thing: it ran in between.
+func (t *thread) again() bool {
+	c := t.files.inCall(t.buf)
+	return c == t.inCall && c.nr >= 0 && t.files.wchan(t.buf) == t.slept.wchan && t.linkOf(c) == t.link
+}
+
+// linkOf is what the descriptor is that a call is about, "" if it is about none.
+func (t *thread) linkOf(c inCall) string {
+	if c.nr < 0 || callOf(c.nr).about != descriptor {
+		return ""
+	}
+	link, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", t.PID, c.args[0]))
+	return link
+}
+
 // where finds out where it sleeps.
 func (t *thread) where(w *watch, d doing) doing {
 	d.wchan = t.files.wchan(t.buf)
 	c := t.files.inCall(t.buf)
+	t.inCall, t.link = c, t.linkOf(c)
 	if InFreezer(d.wchan) || d.wchan == "" && w.frozen(t.PID) {
 		return doing{state: format.DoingFrozen, sp: c.sp, pc: c.pc}
 	}
@@ -156,7 +181,7 @@ func (t *thread) where(w *watch, d doing) doing {
 	d.call = is.name
 	switch is.about {
 	case descriptor:
-		to := targetOf(t.PID, c.args[0], w.port)
+		to := w.targetOf(t.PID, c.args[0], t.link)
 		d.kind, d.target = to.kind, to.name
 	case epollSet:
 		d.among = amongEpoll(t.PID, c.args[0], w.Listener)

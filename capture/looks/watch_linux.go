@@ -35,23 +35,25 @@ type Thread struct{ PID, TID uint32 }
 // watch is the looking at one listener.
 type watch struct {
 	format.Watch
-	threads  []*thread
-	rows     uint32
-	again    bool // what it says has changed since its record was made
-	groups   []group
-	port     uint16        // of the listener
-	peersNS  int64         // when the connections were looked at last
-	samplers int           // that are open
-	cpuNS    int64         // when samples are recorded next
-	goNS     int64         // when goroutines are looked at next
-	goPause  time.Duration // between two such looks
-	lastNS   int64         // time of the last look
-	buf      []byte
-	stacks   *stackBook          // nil: none are looked at
-	setsOf   map[uint32][]uint64 // the epoll sets of processes
-	blind    bool                // nothing can be looked at
-	beside   map[uint32]bool     // Go programs all of whose threads are looked at
-	frozenOf map[uint32]bool     // by process, of this look
+	threads   []*thread
+	rows      uint32
+	again     bool // what it says has changed since its record was made
+	groups    []group
+	port      uint16        // of the listener
+	peersNS   int64         // when the connections were looked at last
+	samplers  int           // that are open
+	cpuNS     int64         // when samples are recorded next
+	goNS      int64         // when goroutines are looked at next
+	goPause   time.Duration // between two such looks
+	lastNS    int64         // time of the last look
+	changedNS int64         // of the last one that found that a thread had run
+	buf       []byte
+	stacks    *stackBook          // nil: none are looked at
+	setsOf    map[uint32][]uint64 // the epoll sets of processes
+	blind     bool                // nothing can be looked at
+	sockets   map[string]target   // where they lead to, by inode number
+	beside    map[uint32]bool     // Go programs all of whose threads are looked at
+	frozenOf  map[uint32]bool     // by process, of this look
 }
 
 // newWatch begins to look at the threads that accept at a listener, or without any at those of the processes that
@@ -59,7 +61,7 @@ type watch struct {
 func newWatch(num uint32, l Listener, accepting []Thread, nowNS int64, s *stackBook, cannot string) *watch {
 	w := &watch{buf: make([]byte, 4096), port: l.Port, stacks: s}
 	w.Watch = format.Watch{Num: num, NetNS: l.NetNS, Listener: l.Inode, FromNS: nowNS, Threads: []format.WatchedThread{}}
-	w.again = true
+	w.again, w.changedNS = true, nowNS
 	if cannot != "" {
 		w.blind = true
 		w.can(cannot)
