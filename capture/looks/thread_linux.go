@@ -202,7 +202,8 @@ func InFreezer(wchan string) bool {
 	return wchan == "do_freezer_trap" || wchan == "__refrigerator" || wchan == "get_signal"
 }
 
-// add adds a time to the row of what was done, if that reaches to its beginning, or to a new one.
+// add adds a time to the row of what was done, or to a new one. A row may leave out the look before: what wakes and sleeps
+// again where it did would make many, and each has its stack copied.
 func (t *thread) add(w *watch, d doing, from, to, ns int64) {
 	if ns <= 0 {
 		return
@@ -210,7 +211,7 @@ func (t *thread) add(w *watch, d doing, from, to, ns int64) {
 	var of *row // the newest of its state
 	for i := len(t.rows) - 1; i >= 0; i-- {
 		r := t.rows[i]
-		if r.doing == d && (r.ToNS >= from || len(t.rows) >= maxRows) {
+		if r.doing == d && (r.ToNS >= from-(to-from)*3/2 || len(t.rows) >= maxRows) {
 			r.grow(to, ns)
 			return
 		}
