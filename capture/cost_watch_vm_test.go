@@ -37,24 +37,11 @@ func TestCostWatch(t *testing.T) {
 func costWatch(t *testing.T, threads int, does string) {
 	const long = 10 * time.Second
 	measure(t, Options{startWatch: 1}, func() costs {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestCostWatched$")
-		cmd.Env = append(os.Environ(), fmt.Sprintf("ACC_COST_WATCHED=%d", threads), "ACC_COST_DOES="+does)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-		port, lines := 0, bufio.NewScanner(out)
-		for port == 0 && lines.Scan() {
-			_, _ = fmt.Sscanf(lines.Text(), "listens %d", &port)
-		}
+		pid, port, took := startWatched(t, threads, does)
 		at := &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}
 		for range threads { // each thread takes one, and then does something else
 			defer unix.Close(dial(t, unix.AF_INET, at))
-			lines.Scan()
+			took()
 		}
 		ran := func(d time.Duration) int64 { // by all threads, also those that end
 			from := processNS()
@@ -66,14 +53,43 @@ func costWatch(t *testing.T, threads int, does string) {
 		defer unix.Close(dial(t, unix.AF_INET, at)) // it waits
 		first := ran(2*time.Second) - idle/5
 		watching := ran(long)
-		share := float64(watching-idle) / float64(threads) / float64(long)
-		t.Logf("%d threads, of which each %s: the first 2 s %d instructions, then %d a second and thread, "+
-			"%.4f %% of a CPU; while nobody waits %d a second in all", threads, does, first, (watching-idle)/int64(threads)/10, 100*share, idle/10)
+		tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)) // Go's own are looked at, too
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := len(tasks)
+		share := float64(watching-idle) / float64(n) / float64(long)
+		t.Logf("%d threads accept, and each %s; %d are looked at: the first 2 s %d instructions, then %d a second, "+
+			"%d of each thread, %.4f %% of a CPU; while nobody waits %d a second in all", threads, does, n, first,
+			(watching-idle)/10, (watching-idle)/int64(n)/10, 100*share, idle/10)
 		if share > watchedLimit {
 			t.Errorf("looking at a thread takes %.4f %% of a CPU, more than %.2f %%", 100*share, 100*watchedLimit)
 		}
 		return costs{}
 	})
+}
+
+// startWatched starts a server of so many threads that accept, and gives its port, and what waits until one more has taken a client.
+func startWatched(t *testing.T, threads int, does string) (pid, port int, took func()) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestCostWatched$")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("ACC_COST_WATCHED=%d", threads), "ACC_COST_DOES="+does)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	lines := bufio.NewScanner(out)
+	for port == 0 && lines.Scan() {
+		_, _ = fmt.Sscanf(lines.Text(), "listens %d", &port)
+	}
+	return cmd.Process.Pid, port, func() { lines.Scan() }
 }
 
 // processNS is for how long this process has run.
@@ -83,11 +99,11 @@ func processNS() int64 {
 	return t.Nano()
 }
 
-// TestCostWatched is the server that TestCostWatch starts: so many threads accept one client each, and then sleep.
+// TestCostWatched is the server that startWatched starts: so many threads accept one client each, and then sleep.
 func TestCostWatched(t *testing.T) {
 	threads, _ := strconv.Atoi(os.Getenv("ACC_COST_WATCHED"))
 	if threads == 0 {
-		t.Skip("is started by TestCostWatch")
+		t.Skip("is started by startWatched")
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

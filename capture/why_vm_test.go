@@ -3,7 +3,6 @@
 package capture
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -501,20 +500,7 @@ func TestVMWhyDrained(t *testing.T) {
 	if os.Getenv("ACC_WHY") == "" {
 		t.Skip("make test-vm-why does it")
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestCostWatched$")
-	cmd.Env = append(os.Environ(), "ACC_COST_WATCHED=64", "ACC_COST_DOES=wakes")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	port, lines := 0, bufio.NewScanner(out)
-	for port == 0 && lines.Scan() {
-		_, _ = fmt.Sscanf(lines.Text(), "listens %d", &port)
-	}
+	_, port, _ := startWatched(t, 64, "wakes")
 	path := filepath.Join(t.TempDir(), "drained.acc")
 	r := startRecorder(t, "/in/acc", "record", "-o", path, "--ring-size", "256KiB")
 	var clients whyClients
