@@ -46,6 +46,9 @@ var badWords = regexp.MustCompile(`(?i)\bends of attempts\b|\bwitness(?:es)?\b|\
 // seccompLimit is what recorders write into the header of captures, which readers print.
 var seccompLimit = regexp.MustCompile(`accepts that seccomp refuses are not\s+seen`)
 
+// notLooked is the part of a wait in which nobody looked at the server's threads, which is called so (docs/FINDINGS.md).
+var notLooked = regexp.MustCompile(`\d %\s+not\s+seen`)
+
 // What commands print of any capture is free of mistakes of these kinds.
 func TestSentences(t *testing.T) {
 	unconfined(t)
@@ -76,7 +79,8 @@ func TestSentences(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		checkSentences(t, x.name, seccompLimit.ReplaceAllString(all.String(), ""))
+		text := notLooked.ReplaceAllString(all.String(), "")
+		checkSentences(t, x.name, seccompLimit.ReplaceAllString(text, ""))
 	}
 }
 
