@@ -44,8 +44,8 @@ func (s *session) read(stop context.Context) error {
 	return nil
 }
 
-// manyBytes in a batch: the next one is not waited for by the kernel's telling that it has begun. Each waking takes some
-// 50,000 instructions, of the kernel and of Go's scheduler.
+// manyBytes in a batch: the next one is not waited for by the kernel's telling that it has begun. Each waking takes
+// some 50,000 instructions, of the kernel and of Go's scheduler.
 const manyBytes = 8 << 10
 
 // batch lets events gather, so that the kernel wakes this process once for many,

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -91,6 +92,23 @@ func TestRepeat(t *testing.T) {
 	for i := range got {
 		if got[i] != want[i] {
 			t.Fatalf("event %d: %+v, want %+v", i, got[i], want[i])
+		}
+	}
+}
+
+// An event of a hook that acc does not know is not repeated: such a number might not fit into what repeats keep.
+func TestRepeatOfUnknownHook(t *testing.T) {
+	w, err := NewWriter(io.Discard, testHeader(), WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for hook, repeats := range map[Hook]bool{NumHooks - 1: true, NumHooks: false, 200: false} {
+		e := Event{Kind: Return, Hook: hook, TID: 7}
+		if err := w.Event(&e); err != nil {
+			t.Fatal(err)
+		}
+		if last := w.Last(); w.Has(last) != repeats || w.Repeat(last, &RepeatRow{}) != repeats {
+			t.Errorf("an event of hook %d: repeated %v", hook, !repeats)
 		}
 	}
 }

@@ -247,9 +247,10 @@ type Row struct {
 	version uint64
 }
 
-// Last names the event that [Writer.Event] recorded last, if it is of the current frame.
+// Last names the event that [Writer.Event] recorded last, if it is of the current frame, and can be repeated: it has
+// a hook that acc knows.
 func (w *Writer) Last() Row {
-	if w.block.rows == 0 {
+	if w.block.rows == 0 || w.last.values[atHook] >= int64(NumHooks) {
 		return Row{}
 	}
 	return Row{w.last, w.last.version}
