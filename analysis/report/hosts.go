@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -162,13 +163,20 @@ func Hosts(w io.Writer, list []*Host, most int, o TextOptions) error {
 		if !h.Complete {
 			state = "INCOMPLETE: " + strings.Join(h.Why, "; ")
 		}
-		ids := h.Findings[:min(len(h.Findings), 3)]
-		rows = append(rows, []string{format.Quote(cmp.Or(h.Host, strings.Join(h.Files, " "))), cmp.Or(worst, "-"),
-			cmp.Or(strings.Join(ids, ", "), "none"), Count(h.Connections), Count(h.Failed), Count(h.Refused), p99Text(h),
+		ids := cmp.Or(strings.Join(h.Findings[:min(len(h.Findings), 3)], ", "), "none")
+		counts := []string{Count(h.Connections), Count(h.Failed), Count(h.Refused)}
+		if h.Captures == 0 { // nothing was read
+			ids, counts = "-", []string{"-", "-", "-"}
+		}
+		name := format.Quote(h.Host)
+		if h.Host == "" { // of which the message of the error has the folder
+			name = cut(format.Quote(path.Base(strings.ReplaceAll(strings.Join(h.Files, " "), `\`, "/"))), 24)
+		}
+		rows = append(rows, []string{name, cmp.Or(worst, "-"), ids, counts[0], counts[1], counts[2], p99Text(h),
 			format.Quote(state)})
 	}
 	t.print(layout(t.o.Width, []column{{head: "host", yield: 1, least: 16}, {head: "worst"},
-		{head: "findings", yield: 3, least: 20}, {head: "connections"}, {head: "failed", yield: 5}, {head: "refused", yield: 4},
+		{head: "findings", yield: 3, least: 14}, {head: "connections"}, {head: "failed", yield: 5}, {head: "refused", yield: 4},
 		{head: "p99 queued"}, {head: "recording", yield: 2, least: 10}}, rows))
 	if n := len(list) - len(shown); n > 0 {
 		fine, lacking := 0, []string{}
