@@ -159,8 +159,8 @@ func (w *watch) look(nowNS int64, pause time.Duration) {
 		}
 	}
 	for _, t := range w.threads {
-		if t.owner != 0 && !w.follows(t.owner) && len(w.threads) < 2*maxThreads {
-			w.follow(format.WatchedThread{PID: t.PID, TID: t.owner, Holder: true}, nowNS)
+		if t.owner != 0 {
+			w.followHolder(t, nowNS)
 		}
 	}
 	if !w.Owners && len(w.Ended) > 0 && !w.accepts() {
@@ -171,6 +171,24 @@ func (w *watch) look(nowNS int64, pause time.Duration) {
 	if idle && nowNS-w.peersNS >= int64(peersEvery) {
 		w.peersNS = nowNS
 		w.findPeers(nowNS)
+	}
+}
+
+// followHolder begins to look at the thread that holds the lock for which another one waits.
+func (w *watch) followHolder(t *thread, nowNS int64) {
+	i := slices.IndexFunc(w.threads, func(x *thread) bool { return x.TID == t.owner })
+	switch {
+	case i < 0 && len(w.threads) < 2*maxThreads:
+		w.follow(format.WatchedThread{PID: t.PID, TID: t.owner, Holder: true}, nowNS)
+	case i >= 0 && w.threads[i].Beside:
+		x := &w.threads[i].WatchedThread
+		x.Holder, x.Beside = true, false
+		w.again = true
+		for k := range w.Threads {
+			if w.Threads[k].TID == x.TID {
+				w.Threads[k] = *x
+			}
+		}
 	}
 }
 
