@@ -118,7 +118,7 @@ func newSite(t *testing.T, modules string) *site {
 	s.script("remote-shell", `shift; exec sh -c "$*"`)
 	s.script("aws", fmt.Sprintf("exec %s --endpoint-url %s \"$@\"", aws, url))
 	s.env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") }),
-		"PATH="+filepath.Join(s.dir, "bin")+":"+os.Getenv("PATH"), "RSYNC_RSH=remote-shell", "HOME="+s.dir,
+		"PATH="+filepath.Join(s.dir, "bin")+":"+os.Getenv("PATH"), "RSYNC_RSH=remote-shell", "HOME="+s.dir, "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1",
 		"AWS_ACCESS_KEY_ID=S3RVER", "AWS_SECRET_ACCESS_KEY=S3RVER", "AWS_DEFAULT_REGION=us-east-1",
 		"RCLONE_CONFIG_REMOTE_TYPE=s3", "RCLONE_CONFIG_REMOTE_PROVIDER=Other", "RCLONE_CONFIG_REMOTE_ENV_AUTH=true", "RCLONE_CONFIG_REMOTE_ENDPOINT="+url)
 	return s
