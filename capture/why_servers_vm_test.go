@@ -38,7 +38,6 @@ type whyServer struct {
 	mu    sync.Mutex
 	busy  []whySpan // what took long
 	ended int64     // when its acceptor ended
-	moved int       // how often its goroutine went to another thread
 }
 
 // startWhy starts one. log is its descriptor 3, or nil; inside: in a pid namespace of its own.
@@ -81,8 +80,6 @@ func (s *whyServer) read(lines *bufio.Scanner) {
 		switch line := lines.Text(); {
 		case line == "began":
 			s.began <- true
-		case strings.HasPrefix(line, "moved "):
-			s.moved++
 		case strings.HasPrefix(line, "busy "):
 			_, _ = fmt.Sscanf(line, "busy %d %d %d", &x.from, &x.to, &x.cpu)
 			s.busy = append(s.busy, x)

@@ -380,7 +380,7 @@ func (c *whyCase) check(t *testing.T, path string, s *whyServer, truth []whySpan
 		want += int64(float64(max(min(x.to, m.ToNS)-max(x.from, m.FromNS), 0)) * part)
 	}
 	for _, p := range m.Places {
-		if p.Did.Kind == c.kind && !p.Did.Holder && !p.Did.Beside {
+		if p.Did.Kind == c.kind && !p.Did.Holder { // of Go, with its own threads, as the server counts
 			got += p.NS
 		}
 		t.Logf("%+v", p)
@@ -389,7 +389,8 @@ func (c *whyCase) check(t *testing.T, path string, s *whyServer, truth []whySpan
 	for _, x := range m.Threads {
 		beside[x.TID] = x.Beside
 	}
-	if c.kind == "idle" { // before and behind it waits for clients, which looks the same
+	// Before and behind, it waits for clients, which looks the same, or is throttled while it serves them.
+	if c.kind == "idle" || c.kind == "quota" {
 		got = 0
 		for _, r := range m.Rows {
 			for _, x := range truth {
@@ -399,9 +400,6 @@ func (c *whyCase) check(t *testing.T, path string, s *whyServer, truth []whySpan
 				}
 			}
 		}
-	}
-	if s.moved > 0 {
-		t.Logf("the goroutine went to another thread %d times", s.moved)
 	}
 	t.Logf("figures: %s | server %d ms, %d of them while acc looked | acc %d ms | clients %d ms, acc %d ms, "+
 		"not seen %d ms | %d looks", c.name, all/1e6, want/1e6, got/1e6, waited/1e6, m.WaitsNS/1e6, m.UnseenNS/1e6, m.Looks)
