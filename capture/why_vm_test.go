@@ -461,7 +461,7 @@ func TestVMWhyDrained(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "drained.acc")
 	r := startRecorder(t, "/in/acc", "record", "-o", path, "--ring-size", "256KiB")
 	var clients whyClients
-	clients.connect(t, port, 65) // each thread takes one, and the last one waits
+	clients.connect(t, port, 72) // each thread takes one, and the others wait
 	p := newPingPong(t)
 	for until := time.Now().Add(5 * time.Second); time.Now().Before(until); {
 		p.do(20)
