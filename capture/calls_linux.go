@@ -252,7 +252,7 @@ func (s *session) takeSameCall(r *bpf.AccSameCall, own bool) error {
 	s.calls.came = true
 	s.ledger.takeCall(r)
 	if r.Ret >= 0 && s.queues.by != nil {
-		s.queues.accepted(base.raw.Event.Facts.Listener)
+		s.queues.accepted(base.raw.Event.Facts.Listener, int64(r.BootNs))
 	}
 	if len(s.watcher.sleepers) > 0 {
 		s.watcher.returned(r.Tid, format.HookSysAccept4)

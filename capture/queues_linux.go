@@ -41,9 +41,31 @@ type clientQueue struct {
 	ns      []int64 // a ring, its length a power of two
 	from    uint    // the oldest
 	n       uint
-	owed    uint // accepts that were told of before their client was
+	owed    outOfTurn // accepts that were told of before their client was
+	gone    outOfTurn // clients that the kernel had no more when the next one came: their accepts are still to be told of
 	looking bool
 	emptyNS int64 // since when it is empty, while it is looked at
+}
+
+// outOfTurn is what was told of in another order than it happened in, as events of two CPUs are.
+type outOfTurn struct {
+	n  uint
+	ns int64 // of the last one
+}
+
+// add adds one.
+func (t *outOfTurn) add(ns int64) { t.n, t.ns = t.n+1, max(t.ns, ns) }
+
+// take takes one, if there is one that can be meant: one of that time or later.
+func (t *outOfTurn) take(fromNS int64) bool {
+	if t.n > 0 && t.ns < fromNS {
+		t.n = 0
+	}
+	if t.n == 0 {
+		return false
+	}
+	t.n--
+	return true
 }
 
 // start begins to follow the queues.
@@ -119,7 +141,7 @@ func (c *queues) life(raw *bpf.AccLifeEvent) {
 		c.put(q, int64(raw.BootNs), uint(raw.Backlog))
 	case format.Drop:
 		if q := c.queue(raw.Listener); q != nil && format.Hook(raw.Hook) == format.HookChildForget {
-			q.take()
+			q.take(int64(raw.BootNs))
 		}
 	}
 }
@@ -129,32 +151,32 @@ func (c *queues) event(e *format.Event) {
 	switch {
 	case c.by == nil:
 	case e.Kind == format.Return && (e.Ret >= 0 || e.Mark&format.MarkClientLost != 0):
-		c.accepted(e.Listener)
+		c.accepted(e.Listener, e.BootNS)
 	case e.Kind == format.Stop:
 		if q := c.queue(e.Listener); q != nil {
-			q.n, q.owed = 0, 0
+			q.n, q.owed, q.gone = 0, outOfTurn{}, outOfTurn{}
 		}
 	}
 }
 
 // accepted takes an accept that took a client.
-func (c *queues) accepted(listener uint64) {
+func (c *queues) accepted(listener uint64, ns int64) {
 	if c.by == nil {
 		return
 	}
 	if q := c.queue(listener); q != nil {
-		q.take()
+		q.take(ns)
 	}
 }
 
 // put puts a client into a queue. before: how many were there, by the kernel.
 func (c *queues) put(q *clientQueue, ns int64, before uint) {
-	if q.owed > 0 {
-		q.owed--
+	if q.owed.take(ns) { // it was queued before it was accepted
 		return
 	}
-	for q.n > before { // some have left and were not told of
-		q.take()
+	for q.n > before { // some have left, and are not told of, or only later
+		q.drop()
+		q.gone.add(ns)
 	}
 	if q.n == uint(len(q.ns)) {
 		if c.places+q.n > maxClients {
@@ -171,12 +193,19 @@ func (c *queues) put(q *clientQueue, ns int64, before uint) {
 	q.n++
 }
 
-// take takes the oldest out.
-func (q *clientQueue) take() {
-	if q.n == 0 {
-		q.owed++
-		return
+// take takes the oldest out: it was accepted.
+func (q *clientQueue) take(ns int64) {
+	switch {
+	case q.gone.take(ns - int64(waitLong)):
+	case q.n == 0:
+		q.owed.add(ns)
+	default:
+		q.drop()
 	}
+}
+
+// drop removes the oldest.
+func (q *clientQueue) drop() {
 	q.n--
 	q.from = (q.from + 1) & uint(len(q.ns)-1)
 }
@@ -241,9 +270,6 @@ func (s *session) look(now time.Time) error {
 			c.looker.End(q.at)
 		case q.looking:
 			next(int64(lookEnds) - (ns - q.emptyNS))
-		}
-		if q.n == 0 {
-			q.owed = min(q.owed, 1)
 		}
 	}
 	return c.record(s.writer)

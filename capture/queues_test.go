@@ -24,7 +24,7 @@ func TestClientQueue(t *testing.T) {
 			c.put(q, now, uint(len(model)))
 			model = append(model, now)
 		} else if len(model) > 0 {
-			q.take()
+			q.take(now)
 			model = model[1:]
 		}
 		if q.n != uint(len(model)) || q.n > 0 && q.ns[q.from] != model[0] {
@@ -35,11 +35,37 @@ func TestClientQueue(t *testing.T) {
 	if q.n != 3 || q.ns[q.from] != model[len(model)-2] {
 		t.Errorf("%d clients, the oldest of %d; want 3, of %d", q.n, q.ns[q.from], model[len(model)-2])
 	}
-	q.n = 0
-	q.take() // an accept that is told of before its client
-	c.put(q, now+2, 0)
-	if q.n != 0 {
+	*q = clientQueue{ns: q.ns}
+	q.take(now + 3) // an accept that is told of before its client
+	if c.put(q, now+2, 0); q.n != 0 {
 		t.Errorf("%d clients", q.n)
+	}
+	if c.put(q, now+4, 0); q.n != 1 {
+		t.Errorf("%d clients", q.n)
+	}
+}
+
+// Two threads accept one client each, and end their calls when both clients have come: the kernel has one client less than
+// was told of. The one that waits afterwards is known.
+func TestClientQueueOfSeveralThreads(t *testing.T) {
+	c := &queues{}
+	c.start()
+	q := c.follow(looks.Listener{Inode: 1})
+	const first, second, third = int64(time.Hour), int64(time.Hour) + 100, int64(time.Hour) + 1000
+	c.put(q, first, 0)
+	c.put(q, second, 0) // the first one was taken out of the queue
+	if q.take(second + 10); q.n != 1 || q.ns[q.from] != second {
+		t.Errorf("%d clients: the second one waits until its accept", q.n)
+	}
+	if q.take(second + 20); q.n != 0 {
+		t.Errorf("%d clients, and both are accepted", q.n)
+	}
+	if c.put(q, third, 0); q.n != 1 || q.ns[q.from] != third {
+		t.Errorf("%d clients: the third one waits", q.n)
+	}
+	c.put(q, third+1, 0) // the third one was lost
+	if q.take(third + 2*int64(waitLong)); q.n != 0 {
+		t.Errorf("%d clients: what was lost long ago is not what was accepted now", q.n)
 	}
 }
 
@@ -73,7 +99,7 @@ func TestQueuesCalm(t *testing.T) {
 	now := time.Now()
 	for n := range 10_000 { // one is taken for each that comes, and there are always some
 		if s.queues.put(q, bootNS(), q.n); n >= 8 {
-			q.take()
+			q.take(bootNS())
 		}
 		oldest := q.ns[q.from]
 		if err := s.look(now.Add(time.Duration(n) * lookPace)); err != nil {
@@ -90,7 +116,7 @@ func TestQueuesCalm(t *testing.T) {
 	}
 	s.queues.put(q, bootNS()-int64(waitLong), q.n) // behind those that came just now
 	for range 8 {
-		q.take()
+		q.take(bootNS())
 	}
 	if err := s.look(now.Add(time.Hour)); err != nil || s.queues.looker == nil {
 		t.Fatalf("a client that has waited for 100 ms is not noticed: %v", err)

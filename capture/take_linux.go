@@ -115,7 +115,7 @@ func (s *session) again(last *repeat, raw *bpf.AccEvent) bool {
 		return false
 	}
 	if raw.Kind == uint8(format.Return) && raw.Ret >= 0 {
-		s.queues.accepted(raw.Facts.Listener)
+		s.queues.accepted(raw.Facts.Listener, int64(raw.BootNs))
 	}
 	s.ledger.take(probeOf(format.Hook(raw.Hook), format.Kind(raw.Kind)), raw.Cpu, raw.CpuSeq, int64(raw.BootNs))
 	if raw.Via == uint8(format.ViaIOUring) {
