@@ -42,13 +42,15 @@ func AheadDiffers(data []byte, salvage bool) string {
 	}
 }
 
-// alikeBut is a copy of a batch without what is compared elsewhere, and none of its
-// lists nil.
+// alikeBut is a copy of a batch without what is compared elsewhere, its empty lists nil.
 func alikeBut(b *Batch) Batch {
 	c := *b
 	c.Events, c.raw, c.link, c.times = nil, nil, nil, nil
-	c.Processes, c.Clocks, c.Losses = append([]Process{}, c.Processes...), append([]Clock{}, c.Clocks...), append([]Loss{}, c.Losses...)
-	c.Snapshots, c.Counters, c.Gaps = append([]Snapshot{}, c.Snapshots...), append([]Counters{}, c.Counters...), append([]Gap{}, c.Gaps...)
+	for _, v := range reflect.ValueOf(&c).Elem().Fields() {
+		if v.Kind() == reflect.Slice && v.Len() == 0 && v.CanSet() {
+			v.SetZero()
+		}
+	}
 	return c
 }
 
