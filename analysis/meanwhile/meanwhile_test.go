@@ -250,3 +250,41 @@ func TestMoved(t *testing.T) {
 		t.Error("thread 6 has the goroutine, thread 7 has not")
 	}
 }
+
+// No sample shows where the accepting thread ran before Go moved its goroutine. None of the program's goroutines waits, so
+// it runs where the only thread that runs does. If one waits, or threads ran at two places, that is not known.
+func TestMovedUnsampled(t *testing.T) {
+	for _, x := range []struct {
+		waiting, places int
+		want            int64
+	}{{0, 1, 900}, {1, 1, 0}, {0, 2, 0}} {
+		var c Collector
+		c.Wait(Key{1, 10}, 0, 1000*ms)
+		w := format.Watch{Num: 1, NetNS: 1, Listener: 10, ToNS: 1000 * ms,
+			Threads:    []format.WatchedThread{{PID: 5, TID: 5}, {PID: 5, TID: 6, Beside: true}, {PID: 5, TID: 7, Beside: true}},
+			Goroutines: []format.Goroutines{{PID: 5, Looks: 2, Total: 7, Groups: make([]format.GoroutineGroup, x.waiting)}}}
+		b := &format.Batch{Images: []format.Image{{Num: 1, Path: "/srv"}}}
+		for i := range x.places {
+			num := uint32(i + 1)
+			b.Stacks = append(b.Stacks, format.Stack{Num: num, Whole: true,
+				Frames: []format.StackFrame{{Image: 1, Offset: uint64(num), Func: "main.hash" + string(rune('0'+i))}}})
+			w.OnCPU = append(w.OnCPU, format.OnCPU{TID: 6 + uint32(i), Samples: 10, Stacks: []format.StackCount{{Stack: num, N: 10}}})
+		}
+		b.Watches = []format.Watch{w}
+		b.Doings = []format.Doing{
+			{Watch: 1, Row: 1, TID: 5, FromNS: 0, ToNS: 1000 * ms, NS: 1000 * ms, State: format.DoingAsleep, Call: "futex"},
+			{Watch: 1, Row: 2, TID: 6, FromNS: 0, ToNS: 900 * ms, NS: 900 * ms, State: format.DoingCPU},
+			{Watch: 1, Row: 3, TID: 7, FromNS: 0, ToNS: 900 * ms, NS: 900 * ms, State: format.DoingCPU},
+		}
+		c.Batch(b)
+		blame := int64(0)
+		for _, p := range c.Results()[0].Places {
+			if p.Did.Kind == OnCPU {
+				blame += p.BlameNS / ms
+			}
+		}
+		if blame != x.want {
+			t.Errorf("%d waiting, %d places: on a CPU for %d ms, want %d", x.waiting, x.places, blame, x.want)
+		}
+	}
+}

@@ -33,6 +33,11 @@ func (c *Collector) rowsOf(w *watch) []row {
 			own[t.PID] = append(own[t.PID], x.at)
 		}
 	}
+	for _, g := range w.Goroutines {
+		if at := w.onlyPlace(running, g.PID); len(own[g.PID]) == 0 && g.Looks > 0 && len(g.Groups) == 0 && at != "" {
+			own[g.PID] = []string{at} // none waits: the one that accepts runs, and only there does one
+		}
+	}
 	var list []row
 	var programs []uint32 // that have threads beside
 	for _, num := range slices.Sorted(maps.Keys(w.rows)) {
@@ -68,6 +73,20 @@ func (c *Collector) rowsOf(w *watch) []row {
 		divide(of)
 	}
 	return list
+}
+
+// onlyPlace is where threads of a Go program ran that were not seen to accept, if all that is known is one place; else "".
+func (w *watch) onlyPlace(running map[uint32]sampled, pid uint32) (at string) {
+	for _, t := range w.Threads {
+		switch x := running[t.TID].at; {
+		case t.PID != pid || !t.Beside || x == "" || x == at:
+		case at != "":
+			return ""
+		default:
+			at = x
+		}
+	}
+	return at
 }
 
 // idle reports whether a thread of a Go program that does so has nothing to do.
