@@ -31,8 +31,8 @@ type Host struct {
 	Accepted      uint64            `json:"accepted"`       // attempts that gave a connection
 	Failed        uint64            `json:"failed"`         // attempts that gave an error
 	Refused       uint64            `json:"refused"`        // packets that were dropped because a queue was full
-	// how long 99 of 100 accepted connections were in the accept queue at most, of the worst capture; null: not known
-	QueuedP99 *int64 `json:"queue_wait_p99_ns"`
+	// how long an accepted connection was in the accept queue at most; null: not known
+	QueuedMax *int64 `json:"queue_wait_max_ns"`
 	Lost      uint64 `json:"lost"`   // events
 	Missed    uint64 `json:"missed"` // hits that the kernel did not run a probe for
 	// whether all of its captures are intact and complete
@@ -41,6 +41,7 @@ type Host struct {
 	Start    *time.Time `json:"start"` // of its first recording
 	End      *time.Time `json:"end"`   // of its last recording
 
+	ranks []int  // of Findings: 0 is critical
 	worst int    // rank of Text
 	from  string // the file of Text
 }
@@ -63,12 +64,11 @@ func (h *Host) Add(file string, r *analysis.Result) {
 		if f.ID == "incomplete" { // Complete and Why say so
 			continue
 		}
+		rank := slices.Index(findings.Severities, f.Severity)
 		for _, id := range append([]string{f.ID}, partIDs(f)...) {
-			if !slices.Contains(h.Findings, id) {
-				h.Findings = append(h.Findings, id)
-			}
+			h.found(id, rank)
 		}
-		if rank := slices.Index(findings.Severities, f.Severity); rank < h.worst {
+		if rank < h.worst {
 			h.worst, h.Worst, h.Text, h.from = rank, f.Severity, f.Text, file
 		}
 	}
@@ -76,8 +76,8 @@ func (h *Host) Add(file string, r *analysis.Result) {
 	h.Connections += c.Seen
 	h.Accepted, h.Failed = h.Accepted+r.Totals.Accepted, h.Failed+r.Totals.Failed
 	h.Refused += c.RefusedSYN + c.RefusedACK + c.RefusedSYNQueue
-	if p99 := c.QueueWait.P99; c.QueueWait.Count > 0 && (h.QueuedP99 == nil || p99 > *h.QueuedP99) {
-		h.QueuedP99 = &p99
+	if longest := c.QueueWait.Max; c.QueueWait.Count > 0 && (h.QueuedMax == nil || longest > *h.QueuedMax) {
+		h.QueuedMax = &longest
 	}
 	h.Lost, h.Missed = h.Lost+r.Recording.Lost, h.Missed+r.Recording.Missed
 	if r.Integrity.State != audit.Intact {
@@ -94,6 +94,18 @@ func (h *Host) Add(file string, r *analysis.Result) {
 	if e := r.Capture.End; e != nil && (h.End == nil || e.After(*h.End)) {
 		h.End = e
 	}
+}
+
+// found adds the id of a finding, behind those that are as bad.
+func (h *Host) found(id string, rank int) {
+	if i := slices.Index(h.Findings, id); i >= 0 {
+		if h.ranks[i] <= rank {
+			return
+		}
+		h.Findings, h.ranks = slices.Delete(h.Findings, i, i+1), slices.Delete(h.ranks, i, i+1)
+	}
+	i, _ := slices.BinarySearch(h.ranks, rank+1)
+	h.Findings, h.ranks = slices.Insert(h.Findings, i, id), slices.Insert(h.ranks, i, rank)
 }
 
 // Unreadable adds a file of which nothing could be read.
@@ -129,16 +141,16 @@ func SortHosts(list []*Host) {
 		lacking := func(h *Host) int { return min(len(h.Why), 1) }
 		return cmp.Or(more(min(a.FindingCounts.Critical, 1), min(b.FindingCounts.Critical, 1)),
 			cmp.Compare(b.Refused, a.Refused), more(a.FindingCounts.Critical, b.FindingCounts.Critical),
-			cmp.Compare(p99(b), p99(a)), more(a.FindingCounts.Warning, b.FindingCounts.Warning), more(lacking(a), lacking(b)),
+			cmp.Compare(longest(b), longest(a)), more(a.FindingCounts.Warning, b.FindingCounts.Warning), more(lacking(a), lacking(b)),
 			cmp.Compare(a.Host, b.Host))
 	})
 }
 
-func p99(h *Host) int64 {
-	if h.QueuedP99 == nil || h.Worst == "" || h.Worst == findings.Notice { // else waits of microseconds have an order
+func longest(h *Host) int64 {
+	if h.QueuedMax == nil || h.Worst == "" || h.Worst == findings.Notice { // else waits of microseconds have an order
 		return 0
 	}
-	return *h.QueuedP99
+	return *h.QueuedMax
 }
 
 // Hosts writes one line for each host, in the order of the list, of which most are written at most; 0: all.
@@ -172,12 +184,12 @@ func Hosts(w io.Writer, list []*Host, most int, o TextOptions) error {
 		if h.Host == "" { // of which the message of the error has the folder
 			name = cut(format.Quote(path.Base(strings.ReplaceAll(strings.Join(h.Files, " "), `\`, "/"))), 24)
 		}
-		rows = append(rows, []string{name, cmp.Or(worst, "-"), ids, counts[0], counts[1], counts[2], p99Text(h),
+		rows = append(rows, []string{name, cmp.Or(worst, "-"), ids, counts[0], counts[1], counts[2], longestText(h),
 			format.Quote(state)})
 	}
 	t.print(layout(t.o.Width, []column{{head: "host", yield: 1, least: 16}, {head: "worst"},
 		{head: "findings", yield: 3, least: 14}, {head: "connections"}, {head: "failed", yield: 5}, {head: "refused", yield: 4},
-		{head: "p99 queued"}, {head: "recording", yield: 2, least: 10}}, rows))
+		{head: "longest wait"}, {head: "recording", yield: 2, least: 10}}, rows))
 	if n := len(list) - len(shown); n > 0 {
 		fine, lacking := 0, []string{}
 		for _, h := range list[len(shown):] {
@@ -204,11 +216,11 @@ func Hosts(w io.Writer, list []*Host, most int, o TextOptions) error {
 	return err
 }
 
-func p99Text(h *Host) string {
-	if h.QueuedP99 == nil {
+func longestText(h *Host) string {
+	if h.QueuedMax == nil {
 		return "-"
 	}
-	return Duration(*h.QueuedP99)
+	return Duration(*h.QueuedMax)
 }
 
 // hostsHead writes what all hosts have together.

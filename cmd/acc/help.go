@@ -98,6 +98,7 @@ Words
   queued            the handshake is done; the connection waits in the accept queue
   queue high        the longest accept queue seen, "of" its limit; FULL: longer than the limit
   p99 queued        99 of 100 accepted connections waited no longer than this in the queue
+  longest wait      no accepted connection of the host waited longer than this in the queue
   p99 in call       99 of 100 attempts took no longer than this
   in accept         calls that were still waiting when the recording ended
   time in accept    how long the calls took; time in: how long connections were in each state
