@@ -477,10 +477,16 @@ func TestVMWhyDrained(t *testing.T) {
 	if err := json.Unmarshal(text, &a); err != nil {
 		t.Fatal(err)
 	}
-	if len(a.Meanwhile) != 1 || len(a.Meanwhile[0].Threads) != 64 {
+	looks := uint64(0) // on a busy machine, the other listener's clients can wait, too
+	for _, m := range a.Meanwhile {
+		if len(m.Threads) == 64 {
+			looks = m.Looks
+		}
+	}
+	if looks == 0 {
 		t.Fatalf("64 threads are not looked at: %+v", a.Meanwhile)
 	}
-	t.Logf("%d connections beside %d looks at 64 threads; %d lost", p.made, a.Meanwhile[0].Looks, i.Lost)
+	t.Logf("%d connections beside %d looks at 64 threads; %d lost", p.made, looks, i.Lost)
 	if i.Lost != 0 || i.Accepted < p.made {
 		t.Errorf("%d of %d accepted, %d lost", i.Accepted, p.made, i.Lost)
 	}

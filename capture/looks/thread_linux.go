@@ -87,9 +87,6 @@ func (t *thread) look(w *watch, nowNS int64) {
 	ran := min(now.ran-t.times.ran, past)
 	waited := now.waited - t.times.waited
 	moved := now != t.times
-	if moved && (!t.Beside || ran >= past/4) {
-		w.changedNS = nowNS
-	}
 	t.times = now
 	from := t.atNS
 	t.atNS = nowNS
@@ -110,6 +107,10 @@ func (t *thread) look(w *watch, nowNS int64) {
 	}
 	t.credited = min(t.credited, past) // of a thread that ran, all is counted
 	d := t.find(w)
+	// What wakes up all the time, and sleeps again where it did, has not changed.
+	if stays := t.sleeping && t.slept == d && ran+waited < past/20; !stays && (!t.Beside || ran >= past/4) {
+		w.changedNS = nowNS
+	}
 	if was := t.slept; t.sleeping && was != d && rest > past/50 { // it woke at a time in between
 		t.add(w, was, from, nowNS, rest/2)
 		rest -= rest / 2

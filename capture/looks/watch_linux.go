@@ -46,7 +46,7 @@ type watch struct {
 	goNS      int64         // when goroutines are looked at next
 	goPause   time.Duration // between two such looks
 	lastNS    int64         // time of the last look
-	changedNS int64         // of the last one that found that a thread had run
+	changedNS int64         // of the last one that found that a thread did something else
 	buf       []byte
 	stacks    *stackBook          // nil: none are looked at
 	setsOf    map[uint32][]uint64 // the epoll sets of processes
