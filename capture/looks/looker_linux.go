@@ -13,7 +13,7 @@ import (
 const (
 	every       = 50 * time.Millisecond  // between two looks
 	slowest     = 800 * time.Millisecond // when looking takes long
-	calmest     = 400 * time.Millisecond // when what is looked at sleeps on
+	calmest     = 500 * time.Millisecond // when what is looked at sleeps on
 	maxWatches  = 16                     // listeners at once
 	findWithin  = 2 * time.Second        // when looking ends, for the last stacks
 	closeWithin = 4 * time.Second

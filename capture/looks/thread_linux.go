@@ -109,7 +109,7 @@ func (t *thread) look(w *watch, nowNS int64) {
 	d := t.find(w)
 	// What wakes up all the time, and sleeps again where it did, has not changed.
 	if stays := t.sleeping && t.slept == d && ran+waited < past/20; !stays && (!t.Beside || ran >= past/4) {
-		w.changedNS = nowNS
+		w.changes++
 	}
 	if was := t.slept; t.sleeping && was != d && rest > past/50 { // it woke at a time in between
 		t.add(w, was, from, nowNS, rest/2)

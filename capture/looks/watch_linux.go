@@ -46,7 +46,8 @@ type watch struct {
 	goNS      int64         // when goroutines are looked at next
 	goPause   time.Duration // between two such looks
 	lastNS    int64         // time of the last look
-	changedNS int64         // of the last one that found that a thread did something else
+	changes   int           // threads that this look found to do something else
+	changedNS int64         // of the last one that found more than a few of these
 	buf       []byte
 	stacks    *stackBook          // nil: none are looked at
 	setsOf    map[uint32][]uint64 // the epoll sets of processes
@@ -145,7 +146,7 @@ func (w *watch) look(nowNS int64, pause time.Duration) {
 		return
 	}
 	w.Looks++
-	w.lastNS, w.frozenOf, w.EveryNS = nowNS, nil, max(w.EveryNS, int64(pause))
+	w.lastNS, w.frozenOf, w.changes, w.EveryNS = nowNS, nil, 0, max(w.EveryNS, int64(pause))
 	idle := true
 	for _, t := range w.threads {
 		// A process that ends takes its threads with it, at about the same time: that is seen by the next look.
@@ -157,6 +158,9 @@ func (w *watch) look(nowNS int64, pause time.Duration) {
 			t.look(w, nowNS)
 			idle = idle && (t.ended || t.sleeping || t.Beside)
 		}
+	}
+	if w.changes*16 > len(w.threads) { // of few threads one, of 64 more than four
+		w.changedNS = nowNS
 	}
 	for _, t := range w.threads {
 		if t.owner != 0 {
