@@ -47,7 +47,8 @@ type watch struct {
 	goPause   time.Duration // between two such looks
 	lastNS    int64         // time of the last look
 	changes   int           // threads that this look found to do something else
-	changedNS int64         // of the last one that found more than a few of these
+	changed   bool          // they were more than a few
+	changedNS int64         // of the last one that found this, as the one before did
 	buf       []byte
 	stacks    *stackBook          // nil: none are looked at
 	setsOf    map[uint32][]uint64 // the epoll sets of processes
@@ -159,7 +160,9 @@ func (w *watch) look(nowNS int64, pause time.Duration) {
 			idle = idle && (t.ended || t.sleeping || t.Beside)
 		}
 	}
-	if w.changes*16 > len(w.threads) { // of few threads one, of 64 more than four
+	before := w.changed
+	w.changed = w.changes*16 > len(w.threads) // of few threads one, of 64 more than four
+	if w.changed && before {                  // one look between two that are alike changes nothing
 		w.changedNS = nowNS
 	}
 	for _, t := range w.threads {
