@@ -404,7 +404,8 @@ func TestVMSelectFailed(t *testing.T) {
 			for _, x := range r.end.Totals {
 				filtered[x.Kind] += int(x.Filtered)
 			}
-			if failed != 25 || filtered[format.Return] != accepted || filtered[format.Closed] < accepted || !r.end.Clean { // one of before can end late
+			// On a busy machine a connection of the recording before can end in this one.
+			if failed != 25 || filtered[format.Return] != accepted || filtered[format.Closed] < accepted || !r.end.Clean {
 				t.Errorf("%d failed of 25; filtered %v of %d; %+v", failed, filtered, accepted, r.end)
 			}
 		})
