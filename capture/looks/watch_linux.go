@@ -148,7 +148,7 @@ func (w *watch) look(nowNS int64, pause time.Duration) {
 	}
 	w.Looks++
 	w.lastNS, w.frozenOf, w.changes, w.EveryNS = nowNS, nil, 0, max(w.EveryNS, int64(pause))
-	idle := true
+	idle, accepting := true, 0
 	for _, t := range w.threads {
 		// A process that ends takes its threads with it, at about the same time: that is seen by the next look.
 		if t.ended && !t.noted && t.accepts() && !w.Owners && alive(t.PID) {
@@ -158,11 +158,14 @@ func (w *watch) look(nowNS int64, pause time.Duration) {
 		if !t.ended {
 			t.look(w, nowNS)
 			idle = idle && (t.ended || t.sleeping || t.Beside)
+			if !t.Beside {
+				accepting++
+			}
 		}
 	}
 	before := w.changed
-	w.changed = w.changes*16 > len(w.threads) // of few threads one, of 64 more than four
-	if w.changed && before {                  // one look between two that are alike changes nothing
+	w.changed = w.changes*4 > accepting // of few threads one, of 64 more than sixteen
+	if w.changed && before {            // one look between two that are alike changes nothing
 		w.changedNS = nowNS
 	}
 	for _, t := range w.threads {
