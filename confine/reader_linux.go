@@ -55,7 +55,8 @@ func Reader(readable ...string) {
 // restrictFiles denies every access to files that this kernel's Landlock knows but for what is kept, and
 // TCP and UDP. What is open stays open, and the rules say where more is allowed.
 func restrictFiles(kept landlock.AccessFSSet, but ...landlock.Rule) {
-	c := landlock.Config{HandledAccessFS: landlock.V11.HandledAccessFS &^ kept, HandledAccessNet: landlock.V11.HandledAccessNet}
+	all := landlock.V11
+	c := landlock.Config{HandledAccessFS: all.HandledAccessFS &^ kept, HandledAccessNet: all.HandledAccessNet}
 	_ = c.BestEffort().Restrict(but...)
 }
 

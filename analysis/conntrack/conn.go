@@ -37,6 +37,7 @@ type conn struct {
 	taken      uint64 // so many the listener had accepted when it was queued
 	listener   Ref
 	process    Ref
+	links      [numWays]link
 	rare       *rare
 	prev, next *conn
 }

@@ -32,7 +32,7 @@ func (t *Tracker) Left(s *format.Snapshot) {
 		l, err1 := netip.ParseAddr(x.LAddr)
 		r, err2 := netip.ParseAddr(x.RAddr)
 		k := tuple{l, r, x.NetNS, x.LPort, x.RPort}
-		c := t.byTuple[k]
+		c := t.ofTuple(&k)
 		if err1 != nil || err2 != nil || c == nil || c.closed() || c.cookie != 0 && x.Cookie != 0 &&
 			c.cookie != x.Cookie {
 			continue
@@ -129,7 +129,7 @@ func (t *Tracker) Snapshot(shot *format.Snapshot, at func(Port) Ref) error {
 		l, err1 := netip.ParseAddr(s.LAddr)
 		r, err2 := netip.ParseAddr(s.RAddr)
 		k := tuple{l, r, s.NetNS, s.LPort, s.RPort}
-		if err1 != nil || err2 != nil || t.byTuple[k] != nil || t.open.n+t.ended.n >= t.o.Max {
+		if err1 != nil || err2 != nil || t.ofTuple(&k) != nil || t.open.n+t.ended.n >= t.o.Max {
 			continue
 		}
 		c, err := t.add(k, s.Cookie, 0)

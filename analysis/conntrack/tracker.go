@@ -54,8 +54,9 @@ type Options struct {
 type Tracker struct {
 	o         Options
 	on        bool // there are events beyond accept
-	byCookie  map[uint64]*conn
-	byTuple   map[tuple]*conn
+	cookies   index
+	tuples    index
+	bare      int  // connections without a cookie that are followed
 	open      ring // not closed
 	ended     ring // closed, their accept may come yet
 	free      []*conn
@@ -92,7 +93,7 @@ type Tracker struct {
 // New makes a Tracker without connections.
 func New(o Options) *Tracker {
 	t := &Tracker{
-		o: o, byCookie: map[uint64]*conn{}, byTuple: map[tuple]*conn{},
+		o: o, cookies: index{way: byCookie}, tuples: index{way: byTuple},
 		refusals: map[tuple]*refusal{}, waiting: map[Port]uint32{},
 	}
 	t.open.init()
@@ -142,11 +143,15 @@ func (t *Tracker) partial() bool { return t.skips > 0 || t.lostIn }
 // find gives the connection of an event, nil if it is not followed.
 func (t *Tracker) find(e *format.Event) *conn {
 	if e.Cookie != 0 {
-		if c := t.byCookie[e.Cookie]; c != nil {
+		if c := t.ofCookie(e.Cookie); c != nil {
 			return c
 		}
+		if t.bare == 0 {
+			return nil
+		}
 	}
-	c := t.byTuple[tupleOf(e)]
+	k := tupleOf(e)
+	c := t.ofTuple(&k)
 	if c != nil && c.cookie != 0 && e.Cookie != 0 {
 		return nil // another one before it
 	}
@@ -172,10 +177,7 @@ func (t *Tracker) add(k tuple, cookie, seq uint64) (*conn, error) {
 		c = new(conn)
 	}
 	*c = conn{key: k, cookie: cookie, first: seq, skips: t.skips}
-	if cookie != 0 {
-		t.byCookie[cookie] = c
-	}
-	t.byTuple[k] = c
+	t.enter(c)
 	t.open.put(c)
 	return c, nil
 }
@@ -194,12 +196,7 @@ func (t *Tracker) meet(e *format.Event, l Ref) (*conn, error) {
 }
 
 func (t *Tracker) remove(c *conn) {
-	if c.cookie != 0 && t.byCookie[c.cookie] == c {
-		delete(t.byCookie, c.cookie)
-	}
-	if t.byTuple[c.key] == c {
-		delete(t.byTuple, c.key)
-	}
+	t.leave(c)
 	if c.closed() {
 		t.ended.take(c)
 	} else {

@@ -22,8 +22,8 @@ import (
 	"github.com/acc-project/acc/testdata/fleet"
 )
 
-// Nanoseconds a connection of each stage, of which the next has all of the ones before, and bytes of each table. It is
-// the least CPU time of all runs, for -cpu 1.
+// BenchmarkExport measures each stage of an export, from the start of the capture to the end of that stage. It reports
+// the least CPU time of all runs and the bytes of the tables, both for one connection. Run it with -cpu 1.
 func BenchmarkExport(b *testing.B) {
 	for _, host := range []struct {
 		name        string

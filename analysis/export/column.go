@@ -77,43 +77,52 @@ func (c *column[T]) get(v *T, s *Source, x *Value) {
 	}
 }
 
-// fill adds the cells of rows.
+// fill adds the cells of rows: keptRows at most.
 func (c *column[T]) fill(list []T, s *Source, to *vector) {
+	var x cells
 	switch {
 	case c.alone.Int != nil:
 		for i := range list {
-			to.number(c.alone.Int(&list[i]))
+			n, known := c.alone.Int(&list[i])
+			x.set(i, n, known)
 		}
 	case c.alone.Text != nil:
 		for i := range list {
-			to.text(c.alone.Text(&list[i]))
+			text, known := c.alone.Text(&list[i])
+			x.text(i, text, known, to)
 		}
 	case c.alone.Yes != nil:
 		for i := range list {
-			to.flag(c.alone.Yes(&list[i]))
+			yes, known := c.alone.Yes(&list[i])
+			x.flag(i, yes, known)
 		}
 	case c.Kind == Flag:
 		for i := range list {
-			to.flag(c.yes(&list[i], s))
+			yes, known := c.yes(&list[i], s)
+			x.flag(i, yes, known)
 		}
 	case c.Kind == Text:
 		for i := range list {
-			to.text(c.text(&list[i], s))
+			text, known := c.text(&list[i], s)
+			x.text(i, text, known, to)
 		}
 	case c.Kind == Addr:
 		for i := range list {
-			to.addr(c.addr(&list[i], s))
+			a, known := c.addr(&list[i], s)
+			x.addr(i, a, known, to)
 		}
 	case c.Kind == Time:
 		for i := range list {
 			ns, known := c.number(&list[i], s)
-			to.number(floorMicros(ns), known)
+			x.set(i, floorMicros(ns), known)
 		}
 	default:
 		for i := range list {
-			to.number(c.number(&list[i], s))
+			n, known := c.number(&list[i], s)
+			x.set(i, n, known)
 		}
 	}
+	to.take(&x, len(list))
 }
 
 func infos[T any](list []column[T]) (columns []Column) {

@@ -132,8 +132,8 @@ func (d *displayFilter) Close() error {
 			ip = "ipv6"
 		}
 		fmt.Fprintf(d.w, "(((%[1]s.src == %[2]s && tcp.srcport == %[3]d && %[1]s.dst == %[4]s && tcp.dstport == %[5]d) || "+
-			"(%[1]s.src == %[4]s && tcp.srcport == %[5]d && %[1]s.dst == %[2]s && tcp.dstport == %[3]d))", ip, a.Addr(), a.Port(),
-			b.Addr(), b.Port())
+			"(%[1]s.src == %[4]s && tcp.srcport == %[5]d && %[1]s.dst == %[2]s && tcp.dstport == %[3]d))",
+			ip, a.Addr(), a.Port(), b.Addr(), b.Port())
 		if p.from != 0 {
 			fmt.Fprintf(d.w, " && frame.time_epoch >= %s", seconds(p.from))
 		}

@@ -3,6 +3,7 @@ package export
 // This file writes folders of Parquet files: TABLE/date=DAY/host=HOST/CAPTURE.parquet.
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -157,7 +158,9 @@ func partition(s *Source) string {
 		id = h.ID
 	}
 	if id == "" {
-		id = "unreadable-" + strings.TrimSuffix(path.Base(strings.ReplaceAll(s.File, `\`, "/")), ".acc")
+		// files of two folders can have one name: the whole name tells them apart, and comes first, as ends are cut off
+		name := path.Clean(strings.ReplaceAll(s.File, `\`, "/"))
+		id = fmt.Sprintf("unreadable-%.4x-%s", sha256.Sum256([]byte(name)), strings.TrimSuffix(path.Base(name), ".acc"))
 	}
 	return fmt.Sprintf("date=%s/host=%s/%s.parquet", day, segment(host), segment(id))
 }

@@ -82,7 +82,7 @@ func (f *parquetFile) sorted() []int32 {
 		return nil
 	}
 	v := &f.vectors[f.time]
-	if v.known < v.rows || slices.IsSorted(v.ints) {
+	if v.known < v.rows || !v.vary || slices.IsSorted(v.ints) {
 		return nil
 	}
 	f.order = f.order[:0]

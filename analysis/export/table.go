@@ -40,7 +40,7 @@ func (r *rowsOf[T]) of(v *T, s *Source) []Value {
 // keptRows is how many are taken at once: as many as stay in the caches near a CPU.
 const keptRows = 32
 
-// give gives the row of a value, which is not kept longer than until settle.
+// give passes the row of a value on: at once, or, where columns take many rows together, by settle at the latest.
 func (r *rowsOf[T]) give(v *T, s *Source, rows Rows) error {
 	if r.to == nil {
 		return rows.Row(r.table, r.of(v, s))

@@ -10,19 +10,21 @@ import (
 	"time"
 )
 
-// vector has one value for each row, 0 where it is not known.
+// vector has one value for each row. Of texts and addresses that is their number in the dictionary.
 type vector struct {
 	kind  Kind
 	rows  int
 	known int
-	have  []bool // by row, nil while none is known, or all are
-	ints  []int64
-	words []int32 // of Text and Addr, numbers in the dictionary
+	have  []bool  // by row, empty while none is known, or all are
+	one   int64   // the value of all rows that have one, until vary
+	vary  bool    // they have different ones:
+	ints  []int64 // by row, anything where none is known
 
 	texts    map[string]int32
 	recent   [4]recent // words that were asked for last
 	next     int       // which of them goes next
-	v4       map[uint32]int32
+	v4       numbers
+	v4Words  []int32              // by place in v4
 	addrs    map[netip.Addr]int32 // others
 	dict     []byte               // the texts, as a page has them
 	size     int32                // of the dictionary
@@ -38,118 +40,118 @@ type recent struct {
 	word int32
 }
 
-func (v *vector) reset() {
-	clear(v.texts)
-	clear(v.v4)
-	clear(v.addrs)
-	*v = vector{kind: v.kind, have: v.have[:0], ints: v.ints[:0], words: v.words[:0], texts: v.texts, v4: v.v4,
-		addrs: v.addrs, dict: v.dict[:0]}
+// cells are the values of one column in rows that follow each other.
+type cells struct {
+	ints  [keptRows]int64
+	have  [keptRows]bool
+	known int
 }
 
-// add takes the value of the next row.
-func (v *vector) add(x *Value) {
-	switch v.kind {
-	case Text:
-		v.text(x.S, x.Known)
-	case Addr:
-		v.addr(x.A, x.Known)
-	case Time:
-		v.number(floorMicros(x.N), x.Known)
-	default:
-		v.number(x.N, x.Known)
+func (x *cells) set(row int, n int64, known bool) {
+	x.ints[row], x.have[row] = n, known
+	if known {
+		x.known++
 	}
 }
 
-// number takes that of a vector of integers, times or flags.
-func (v *vector) number(n int64, known bool) {
-	switch {
-	case !known:
-		v.null()
-		return
-	case v.known < v.rows:
-		v.after()
-	}
-	if len(v.ints) == cap(v.ints) {
-		v.ints = slices.Grow(v.ints, max(len(v.ints), 1024))
-	}
-	v.ints = append(v.ints, n)
-	v.known++
-	v.rows++
-}
-
-func (v *vector) flag(yes, known bool) {
+func (x *cells) flag(row int, yes, known bool) {
 	n := int64(0)
 	if yes {
 		n = 1
 	}
-	v.number(n, known)
+	x.set(row, n, known)
 }
 
-func (v *vector) text(s string, known bool) {
-	if !known {
-		v.null()
-		return
+func (x *cells) text(row int, s string, known bool, of *vector) {
+	n := int64(0)
+	if known {
+		n = of.text(s)
 	}
-	if v.size == 0 || s != v.last {
-		v.last, v.lastWord = s, v.word(s)
-	}
-	v.word32(v.lastWord)
+	x.set(row, n, known)
 }
 
-func (v *vector) addr(a netip.Addr, known bool) {
-	if !known {
-		v.null()
-		return
+func (x *cells) addr(row int, a netip.Addr, known bool, of *vector) {
+	n := int64(0)
+	if known {
+		n = of.addr(a)
 	}
-	if v.size == 0 || a != v.lastAddr {
-		v.lastAddr, v.lastWord = a, v.addrWord(a)
-	}
-	v.word32(v.lastWord)
+	x.set(row, n, known)
 }
 
-// word32 takes the number of a word.
-func (v *vector) word32(n int32) {
-	if v.known < v.rows {
-		v.after()
-	}
-	if len(v.words) == cap(v.words) {
-		v.words = slices.Grow(v.words, max(len(v.words), 1024))
-	}
-	v.words = append(v.words, n)
-	v.known++
-	v.rows++
+func (v *vector) reset() {
+	clear(v.texts)
+	v.v4.clear()
+	clear(v.addrs)
+	*v = vector{kind: v.kind, have: v.have[:0], ints: v.ints[:0], texts: v.texts, v4: v.v4,
+		v4Words: v.v4Words[:0], addrs: v.addrs, dict: v.dict[:0]}
 }
 
-// null takes a row whose value is not known.
-func (v *vector) null() {
-	if v.known > 0 {
-		if v.known == v.rows {
-			v.have = fill(v.have[:0], v.rows, true)
+// add takes the value of the next row.
+func (v *vector) add(x *Value) {
+	var to cells
+	n := x.N
+	switch {
+	case !x.Known:
+	case v.kind == Text:
+		n = v.text(x.S)
+	case v.kind == Addr:
+		n = v.addr(x.A)
+	case v.kind == Time:
+		n = floorMicros(x.N)
+	}
+	to.set(0, n, x.Known)
+	v.take(&to, 1)
+}
+
+// take takes the values of so many rows.
+func (v *vector) take(x *cells, rows int) {
+	if !v.vary && x.known > 0 && v.other(x, rows) {
+		v.vary = true
+		v.grow(v.rows)
+		v.ints = fill(v.ints, v.rows, v.one)
+	}
+	if v.vary {
+		v.grow(rows)
+		v.ints = append(v.ints, x.ints[:rows]...)
+	}
+	all, none := x.known == rows && v.known == v.rows, x.known == 0 && v.known == 0
+	if !all && !none {
+		if len(v.have) == 0 {
+			v.have = fill(v.have, v.rows, v.known > 0)
 		}
-		v.have = append(v.have, false)
-		v.skip(1)
+		v.have = append(v.have, x.have[:rows]...)
 	}
-	v.rows++
+	v.rows += rows
+	v.known += x.known
 }
 
-// after notes that the next row has a value, which one before it has not.
-func (v *vector) after() {
-	if v.known == 0 {
-		v.have = fill(v.have[:0], v.rows, false)
-		v.skip(v.rows)
+// someRows is for how many rows there is room at once.
+const someRows = 4096
+
+// grow makes room for the values of rows: for those of a row group where there are many, so that they move but once.
+func (v *vector) grow(rows int) {
+	switch need := len(v.ints) + rows; {
+	case need <= cap(v.ints):
+	case need <= someRows:
+		v.ints = slices.Grow(v.ints, someRows-len(v.ints))
+	default:
+		v.ints = slices.Grow(v.ints, max(rowGroup, need)-len(v.ints))
 	}
-	v.have = append(v.have, true)
 }
 
-// skip leaves room for the values of rows that have none.
-func (v *vector) skip(rows int) {
-	for range rows {
-		if v.kind == Text || v.kind == Addr {
-			v.words = append(v.words, 0)
-		} else {
-			v.ints = append(v.ints, 0)
+// other reports whether there is another value than that of all rows so far.
+func (v *vector) other(x *cells, rows int) bool {
+	first := v.known == 0
+	for i, n := range x.ints[:rows] {
+		switch {
+		case !x.have[i]:
+		case first:
+			v.one, first = n, false
+		case n != v.one:
+			return true
 		}
 	}
+	return false
 }
 
 // floorMicros turns nanoseconds into microseconds, rounded down.
@@ -161,14 +163,22 @@ func floorMicros(ns int64) int64 {
 	return us
 }
 
-func fill(list []bool, n int, with bool) []bool {
+// fill appends n times the same.
+func fill[T any](list []T, n int, with T) []T {
 	for range n {
 		list = append(list, with)
 	}
 	return list
 }
 
-// word is the number of a text in the dictionary.
+// text is the number of a text in the dictionary.
+func (v *vector) text(s string) int64 {
+	if v.size == 0 || s != v.last {
+		v.last, v.lastWord = s, v.word(s)
+	}
+	return int64(v.lastWord)
+}
+
 func (v *vector) word(s string) int32 {
 	for i := range v.recent[:min(len(v.recent), int(v.size))] {
 		if r := &v.recent[i]; r.text == s {
@@ -189,20 +199,22 @@ func (v *vector) word(s string) int32 {
 	return n
 }
 
-// addrWord is the number of an address.
+// addr is the number of an address.
+func (v *vector) addr(a netip.Addr) int64 {
+	if v.size == 0 || a != v.lastAddr {
+		v.lastAddr, v.lastWord = a, v.addrWord(a)
+	}
+	return int64(v.lastWord)
+}
+
 func (v *vector) addrWord(a netip.Addr) int32 {
 	if a.Is4() {
 		ip := a.As4()
-		key := binary.BigEndian.Uint32(ip[:])
-		n, known := v.v4[key]
-		if !known {
-			if v.v4 == nil {
-				v.v4 = map[uint32]int32{}
-			}
-			n = v.newWord(a.String())
-			v.v4[key] = n
+		n := v.v4.place(int64(binary.BigEndian.Uint32(ip[:])))
+		if int(n) == len(v.v4Words) {
+			v.v4Words = append(v.v4Words, v.newWord(a.String()))
 		}
-		return n
+		return v.v4Words[n]
 	}
 	n, known := v.addrs[a]
 	if !known {

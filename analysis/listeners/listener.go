@@ -22,18 +22,19 @@ type errnoCount struct {
 	count uint64
 }
 
-// listener is what is known of a listening socket. An inode number that comes
-// with another address is another listener: numbers are used again.
+// called is an address as text.
 type called struct {
 	addr netip.AddrPort
 	text string
 }
 
+// listener is what is known of a listening socket. An inode number that comes
+// with another address is another listener: numbers are used again.
 type listener struct {
 	ref             conntrack.Ref
 	key             listenerKey
 	addr            netip.AddrPort // invalid: not known, or the family has none
-	called          called         // the same as text
+	called          called         // addr, or an earlier one, as text
 	bound           string         // the name it is bound to where that is no address
 	family          format.Family
 	proto           uint16

@@ -131,7 +131,13 @@ var connectionKeys = labelled(
 		"part", "nothing"),
 	textOrNull(
 		"outcome",
-		func(c *conn) (string, bool) { return c.Outcome().ID(), c.Outcome() != "" },
+		func(c *conn) (string, bool) {
+			o := c.Outcome()
+			if o == "" {
+				return "", false
+			}
+			return o.ID(), true
+		},
 		"turned-away: the server ended it within a second, and no byte was read or sent; closed-unread: the same, "+
 			"but it had sent something; unanswered: the client had sent "+
 			"something and left before a byte came back; "+

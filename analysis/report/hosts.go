@@ -141,8 +141,8 @@ func SortHosts(list []*Host) {
 		lacking := func(h *Host) int { return min(len(h.Why), 1) }
 		return cmp.Or(more(min(a.FindingCounts.Critical, 1), min(b.FindingCounts.Critical, 1)),
 			cmp.Compare(b.Refused, a.Refused), more(a.FindingCounts.Critical, b.FindingCounts.Critical),
-			cmp.Compare(longest(b), longest(a)), more(a.FindingCounts.Warning, b.FindingCounts.Warning), more(lacking(a), lacking(b)),
-			cmp.Compare(a.Host, b.Host))
+			cmp.Compare(longest(b), longest(a)), more(a.FindingCounts.Warning, b.FindingCounts.Warning),
+			more(lacking(a), lacking(b)), cmp.Compare(a.Host, b.Host))
 	})
 }
 
@@ -181,15 +181,15 @@ func Hosts(w io.Writer, list []*Host, most int, o TextOptions) error {
 			ids, counts = "-", []string{"-", "-", "-"}
 		}
 		name := format.Quote(h.Host)
-		if h.Host == "" { // of which the message of the error has the folder
+		if h.Host == "" { // acc can't read the header: the file's name stands here, and its folder in the error message
 			name = cut(format.Quote(path.Base(strings.ReplaceAll(strings.Join(h.Files, " "), `\`, "/"))), 24)
 		}
 		rows = append(rows, []string{name, cmp.Or(worst, "-"), ids, counts[0], counts[1], counts[2], longestText(h),
 			format.Quote(state)})
 	}
 	t.print(layout(t.o.Width, []column{{head: "host", yield: 1, least: 16}, {head: "worst"},
-		{head: "findings", yield: 3, least: 14}, {head: "connections"}, {head: "failed", yield: 5}, {head: "refused", yield: 4},
-		{head: "longest wait"}, {head: "recording", yield: 2, least: 10}}, rows))
+		{head: "findings", yield: 3, least: 14}, {head: "connections"}, {head: "failed", yield: 5},
+		{head: "refused", yield: 4}, {head: "longest wait"}, {head: "recording", yield: 2, least: 10}}, rows))
 	if n := len(list) - len(shown); n > 0 {
 		fine, lacking := 0, []string{}
 		for _, h := range list[len(shown):] {

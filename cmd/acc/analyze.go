@@ -73,13 +73,14 @@ events, or by the client's address and port. --timeline draws connections. --fro
 --until choose attempts and connections by time, -f by a condition ("acc help filter"). With
 -f, the screen has the figures of what is selected beside those of the capture. It then has
 the findings of a listener only if all of the listener is selected. docs/JSON.md explains
-the keys of --json. FILE - is standard input. For a folder, analyze reads all *.acc in it,
-each by itself; but it reads the files of one recording (acc record --rotate-size) as one
-capture. Of captures of several hosts, also in one file (acc merge), it prints one line for
-each host, worst first (--hosts; --brief prints each capture). Lists then have the lines of
-each capture below its name; in JSON, each line has source (its number) and host. The story
-of a connection (--connection ADDRESS:PORT) then says which other capture has it, too, and
-which connections there were at a server on another host that the program waited for.`,
+the keys of --json. FILE - is standard input. For a folder, analyze reads all *.acc in it (if
+there are none, those in its folders), each by itself; but it reads the files of one recording
+(acc record --rotate-size) as one capture. Of captures of several hosts, also in one file
+(acc merge), it prints one line for each host, worst first (--hosts; --brief prints each
+capture). Lists then have the lines of each capture below its name; in JSON, each line has
+source (its number) and host. The story of a connection (--connection ADDRESS:PORT) then says
+which other capture has it, too, and which connections there were at a server on another host
+that the program waited for.`,
 		Example: `  acc analyze incident.acc
   acc analyze --json incident.acc
   acc analyze --fail-on warning incident.acc

@@ -90,8 +90,8 @@ func (o *boundOptions) read(ring int, several bool) (err error) {
 	return nil
 }
 
-// roomFor refuses a recording for which the disk has no room. most: bytes that it keeps, 0 not known; set is nil if it is
-// one file, out its name.
+// roomFor refuses a recording for which the disk has no room. most: bytes that it keeps, 0 not known; set is nil if it
+// is one file, out its name.
 func (o *boundOptions) roomFor(flag string, most int64, set *fileSet, out string) error {
 	folder := cmp.Or(filepath.Dir(out), ".")
 	own := int64(0)
@@ -124,7 +124,8 @@ func (o *boundOptions) say(w io.Writer) {
 	case o.freeEnds:
 		fmt.Fprintf(w, "acc: it ends when less than %s of the disk is free\n", report.Bytes(o.freeBytes))
 	default:
-		fmt.Fprintf(w, "acc: when less than %s of the disk is free, the oldest files go, then it ends\n", report.Bytes(o.freeBytes))
+		fmt.Fprintf(w, "acc: when less than %s of the disk is free, the oldest files go, then it ends\n",
+			report.Bytes(o.freeBytes))
 	}
 }
 

@@ -232,7 +232,7 @@ func runExport(ctx context.Context, out, errOut io.Writer, names []string, o exp
 		return err
 	}
 	err = sink.Close()
-	if err == nil {
+	if err == nil && !x.nothing() {
 		err = to.commit()
 	}
 	if err != nil {

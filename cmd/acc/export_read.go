@@ -30,7 +30,8 @@ type exporter struct {
 	out, errOut io.Writer
 
 	worst                            int // exit code so far
-	captures, damaged, incomplete    int
+	captures, incomplete             int
+	damaged, unread                  int // unread: of which nothing could be read
 	connections, attempts, seen, did uint64
 }
 
@@ -126,7 +127,7 @@ func (x *exporter) unreadable(name string, err error) error {
 		return nil
 	}
 	x.captures++
-	x.damaged++
+	x.unread++
 	return beginFailed(x.sink.End(&export.Source{File: name, Failed: err.Error()}, nil))
 }
 
@@ -275,6 +276,12 @@ func (x *exporter) count(in *input, s *export.Source, r *analysis.Result) {
 	}
 }
 
+// nothing reports whether a file would have no row, because no capture could be read.
+func (x *exporter) nothing() bool {
+	return x.unread > 0 && x.unread == x.captures && !x.o.is.Folder && x.o.output != "-" &&
+		!slices.Contains(x.o.tables, export.Captures)
+}
+
 // conclude says what was exported.
 func (x *exporter) conclude() {
 	text := humanize.Plural(uint64(x.captures), "capture")
@@ -293,6 +300,12 @@ func (x *exporter) conclude() {
 	}
 	if x.damaged > 0 {
 		text += fmt.Sprintf("; %s damaged", humanize.Count(uint64(x.damaged)))
+	}
+	if x.unread > 0 {
+		text += fmt.Sprintf("; %s unreadable", humanize.Count(uint64(x.unread)))
+	}
+	if x.nothing() {
+		text += "; no file was written"
 	}
 	fmt.Fprintf(x.errOut, "acc: %s: %s\n", fileName(x.name), text)
 	if x.o.filter != "" {

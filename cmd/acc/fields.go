@@ -74,6 +74,9 @@ var lineKinds = map[string]func() []field{
 func exportRows(table string) (list []field) {
 	for _, c := range export.Tables()[slices.Index(export.TableNames, table)].Columns {
 		doc := c.Doc
+		if c.Kind == export.Time {
+			doc += "; in Parquet microseconds"
+		}
 		if c.Asked {
 			doc += "; only by --fields"
 		}

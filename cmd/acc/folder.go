@@ -50,7 +50,8 @@ func series(name string) string {
 	return name
 }
 
-// capturesIn are the captures of a folder, none if it is none. One that has only folders, as of each host, has theirs.
+// capturesIn are the captures of a folder, none if it is none. One without captures has those of its folders, such as
+// one of each host.
 func capturesIn(name string) []string {
 	if st, err := os.Stat(name); err != nil || !st.IsDir() {
 		return nil

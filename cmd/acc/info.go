@@ -30,9 +30,10 @@ the recording is complete, and what was lost or missed. It reads all of a file o
 index, and says that it did not look at the rest; --full reads all. It works on truncated
 and corrupt files. --reveals lists what the capture gives away: addresses, names, paths,
 users, by kind, with counts and samples. FILE - is standard input; for a folder, info reads
-all *.acc in it. With --json, info prints an object for a file that can't be read, too: its
-"error" says why. If a recording has several files (acc record --rotate-size), the last lines
-say which of them are here, and whether each follows the one before it.`,
+all *.acc in it; if there are none, those in its folders. With --json, info prints an object
+for a file that can't be read, too: its "error" says why. If a recording has several files
+(acc record --rotate-size), the last lines say which of them are here, and whether each follows
+the one before it.`,
 		ValidArgsFunction: captureFiles,
 		Example: `  acc info incident.acc
   acc info --full incident.acc

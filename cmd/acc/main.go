@@ -98,8 +98,8 @@ a capture file. It replays and analyses captures on Linux, macOS and Windows, wi
 	addGroup(root, "record", newRecordCommand(), newCtlCommand(), newDoctorCommand())
 	addGroup(root, "read", newAnalyzeCommand(), newExplainCommand(), newExportCommand(), newFieldsCommand(),
 		newInfoCommand(), newReplayCommand())
-	addGroup(root, "evidence", newCutCommand(), newMergeCommand(), newRedactCommand(), newRepairCommand(), newSignCommand(),
-		newUnredactCommand(), newVerifyCommand())
+	addGroup(root, "evidence", newCutCommand(), newMergeCommand(), newRedactCommand(), newRepairCommand(),
+		newSignCommand(), newUnredactCommand(), newVerifyCommand())
 	addGroup(root, "read", newDiffCommand(), newReportCommand())
 	addGroup(root, "evidence", newShareCommand())
 	addGroup(root, "other", newExitCodesTopic(), newFilterTopic(), newScreenTopic(), newVersionCommand())

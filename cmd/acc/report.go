@@ -56,8 +56,9 @@ it from there: acc verify PAGE.html prints the SHA-256 that the page shows. The 
 saves the capture. --without-capture leaves it out.
 
 The page shows at most 30,000 connections (--connections), fewer if it has fewer than 5 MB
-then: half of them are the worst, the others an even sample. The page says so. A link to PAGE.html#c=12 opens connection 12,
-PAGE.html#t=3.5,4 shows the time from 3.5 to 4 seconds after the start.
+then: half of them are the worst, the others an even sample. The page says so. A link to
+PAGE.html#c=12 opens connection 12, PAGE.html#t=3.5,4 shows the time from 3.5 to 4 seconds after
+the start.
 
 Anyone who gets the page gets the capture: names and addresses are the original ones. acc
 redact makes a capture that can be given away, acc share makes a page of it.
@@ -89,15 +90,16 @@ page into a zip file, for trackers that refuse HTML.`,
 	f.BoolVar(&o.markdown, "markdown", false, "write a summary in Markdown, for a comment")
 	f.BoolVar(&o.zip, "zip", false, "write the page into a zip file")
 	f.BoolVar(&o.withoutCapture, "without-capture", false, "leave the capture out of the page")
-	f.IntVar(&o.connections, "connections", 0, "how many `CONNECTIONS` the page has at most (default 30,000; down to 5,000 "+
-		"if that keeps the page below 5 MB)")
+	f.IntVar(&o.connections, "connections", 0, "how many `CONNECTIONS` the page has at most (default 30,000; "+
+		"down to 5,000 if that keeps the page below 5 MB)")
 	f.IntVar(&o.top, "top", 100, "`ROWS` in each table, and findings of a kind; 0: all")
 	f.BoolVar(&o.salvage, "salvage", false, "skip corrupt parts, report them, and go on")
 	o.zoneOptions.flags(cmd)
 	anyFile(cmd, "output")
 	values(cmd, "connections", "30000", "100000")
 	values(cmd, "top", "0\tall rows", "100")
-	group(cmd, "What to write", "output", "force", "markdown", "zip", "without-capture", "connections", "top", "utc", "local")
+	group(cmd, "What to write", "output", "force", "markdown", "zip", "without-capture", "connections", "top", "utc",
+		"local")
 	group(cmd, "What to read", "read", "identity-file", "salvage")
 	return cmd
 }

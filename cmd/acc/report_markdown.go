@@ -58,6 +58,6 @@ func (r *reported) markdown(w io.Writer) error {
 		sum = "of several files"
 	}
 	return report.Markdown(w, r.result, report.TextOptions{Width: 100, Zone: r.zone}, 0,
-		fmt.Sprintf("capture     %s, %s\nsha256      %s\nchain head  %s\nsignature   %s\nmade by     acc %s", format.Quote(captureName(r.in.name)),
-			report.Bytes(r.in.bytes), sum, r.head, r.signature, toolVersion()))
+		fmt.Sprintf("capture     %s, %s\nsha256      %s\nchain head  %s\nsignature   %s\nmade by     acc %s",
+			format.Quote(captureName(r.in.name)), report.Bytes(r.in.bytes), sum, r.head, r.signature, toolVersion()))
 }

@@ -168,7 +168,8 @@ func withNear(err error) error {
 		}
 	}
 	if len(near) == 0 {
-		return &hinted{err, "acc sees none here at all: run it as root and on the host itself, or select by --comm, --pid or --port"}
+		return &hinted{err, "acc sees none here at all: run it as root and on the host itself, " +
+			"or select by --comm, --pid or --port"}
 	}
 	hint := "the nearest: " + strings.Join(near, ", ")
 	if n := len(unknown.All) - len(near); n > 0 {

@@ -29,7 +29,8 @@ type target struct {
 	old    *os.File // what it replaces, locked: no other acc begins to write it meanwhile; nil: nothing
 }
 
-// newTarget makes the file, readable by its owner alone. It replaces nothing without force, nor what another acc writes.
+// newTarget makes the file, readable by its owner alone. It replaces nothing without force, nor a file that another acc
+// writes.
 func newTarget(out io.Writer, name string, force bool) (*target, error) {
 	if name == "-" {
 		f, ok := out.(*os.File)

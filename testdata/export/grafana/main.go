@@ -1,5 +1,5 @@
-// Grafana reads a dashboard by Grafana's own SDK, which is generated of its schema, and prints the SQL of each panel and
-// variable. What the schema does not know is an error. It is a module of its own: acc does not need the SDK.
+// Grafana reads a dashboard by Grafana's own SDK, which is generated from its schema, and prints the SQL of each panel
+// and variable. What the schema does not know is an error. It is a module of its own: acc does not need the SDK.
 //
 //	cd testdata/export/grafana && go run . <../../../deploy/grafana-fleet.json
 package main
@@ -23,7 +23,8 @@ func main() {
 		log.Fatal(err)
 	}
 	var strict, d dashboard.Dashboard
-	if err := strict.UnmarshalJSONStrict(raw); err != nil && err.Error() != "" { // the SDK's empty list of errors is not nil
+	// The SDK's empty list of errors is not nil.
+	if err := strict.UnmarshalJSONStrict(raw); err != nil && err.Error() != "" {
 		log.Fatal(err)
 	}
 	if err := json.Unmarshal(raw, &d); err != nil {

@@ -1,5 +1,6 @@
-// Otlp reads JSON lines of OTLP by the OpenTelemetry collector's own package, and prints how many log records there are by
-// the value of an attribute. Other attributes than those of the semantic conventions and acc's own are an error. It is a module of its own: acc does not need the collector.
+// Otlp reads JSON lines of OTLP by the OpenTelemetry collector's own package, and prints how many log records there are
+// by the value of an attribute. Other attributes than those of the semantic conventions and acc's own are an error. It
+// is a module of its own: acc does not need the collector.
 //
 //	cd testdata/export/otlp && go run . acc.end <otlp.jsonl
 package main
@@ -24,7 +25,8 @@ var conventions = []attribute.Key{
 	semconv.HostNameKey, semconv.HostIDKey, semconv.OSTypeKey,
 	semconv.NetworkTransportKey, semconv.NetworkTypeKey, semconv.NetworkPeerAddressKey, semconv.NetworkPeerPortKey,
 	semconv.NetworkLocalAddressKey, semconv.NetworkLocalPortKey, semconv.ProcessPIDKey, semconv.ProcessExecutablePathKey,
-	semconv.ThreadIDKey, semconv.ThreadNameKey, semconv.ContainerIDKey, semconv.K8SNamespaceNameKey, semconv.K8SPodNameKey, semconv.K8SPodUIDKey,
+	semconv.ThreadIDKey, semconv.ThreadNameKey, semconv.ContainerIDKey, semconv.K8SNamespaceNameKey,
+	semconv.K8SPodNameKey, semconv.K8SPodUIDKey,
 }
 
 // check ends the program if an attribute is neither acc's own nor one of the conventions.
