@@ -276,6 +276,7 @@ func TestVMLooks(t *testing.T) {
 			a.Findings = append(a.Findings, p)
 		}
 	}
+	stoodStill := 0
 	for i, c := range cases {
 		t.Run(c.does, func(t *testing.T) {
 			s := servers[i]
@@ -299,6 +300,12 @@ func TestVMLooks(t *testing.T) {
 			}
 			t.Logf("waits %d ms, unseen %d ms, %d looks; the server says %d ms", m.WaitsNS/1e6, m.UnseenNS/1e6, m.Looks,
 				truth/1e6)
+			if c.does != "quota" && int64(m.Looks)*5e8 < truth {
+				if stoodStill++; stoodStill > 2 {
+					t.Error("acc looks less often than every 500 ms")
+				}
+				t.Skip("the machine stood still: looks are 500 ms apart at most")
+			}
 			if top.Did.Kind != c.kind || len(top.TIDs) != 1 || top.TIDs[0] != s.tid {
 				t.Errorf("most blamed: %+v; want %s of thread %d", top, c.kind, s.tid)
 			}

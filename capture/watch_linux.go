@@ -115,7 +115,8 @@ func newWatcher(a *attached, o *Options, sleepers []format.Blocked) (*watcher, e
 	if len(sleepers) > 0 {
 		wanted = 1
 	}
-	if v := a.collection.Variables["fds_wanted"]; v != nil { // no program reads it when only the life of connections is recorded
+	// No program reads it when only the life of connections is recorded.
+	if v := a.collection.Variables["fds_wanted"]; v != nil {
 		if err := v.Set(wanted); err != nil {
 			return nil, fmt.Errorf("set up the programs: %w", err)
 		}

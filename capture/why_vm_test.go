@@ -3,7 +3,6 @@
 package capture
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -296,160 +295,6 @@ func startNginx(t *testing.T) (*whyServer, func()) {
 	return nil, nil
 }
 
-// whyResult is what acc analyze --json says.
-type whyResult struct {
-	Meanwhile []struct {
-		lookedAt
-		FromNS  int64 `json:"from_ns"`
-		ToNS    int64 `json:"to_ns"`
-		Watches int
-		Rows    []struct {
-			Kind   string
-			TID    uint32
-			NS     int64
-			FromNS int64 `json:"from_ns"`
-			ToNS   int64 `json:"to_ns"`
-		}
-		Cannot  []string
-		Threads []struct {
-			TID    uint32
-			Beside bool
-		}
-		Groups []struct {
-			ThrottledNS int64 `json:"throttled_ns"`
-		}
-	}
-	Findings  []lookedFinding
-	Listeners []struct {
-		Listener uint64
-		LPort    int
-	}
-}
-
-// check holds what acc says against the truth.
-func (c *whyCase) check(t *testing.T, path string, s *whyServer, truth []whySpan, waited int64) {
-	screen, err := exec.Command("/in/acc", "analyze", path).CombinedOutput()
-	t.Logf("%v\n%s", err, screen)
-	out, err := exec.Command("/in/acc", "analyze", "--json", "--top", "0", path).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var a whyResult
-	if err := json.Unmarshal(out, &a); err != nil {
-		t.Fatal(err)
-	}
-	if s.inode == 0 {
-		i := slices.IndexFunc(a.Listeners, func(l struct {
-			Listener uint64
-			LPort    int
-		}) bool {
-			return l.LPort == s.port
-		})
-		if i < 0 {
-			t.Fatalf("port %d is not among the listeners", s.port)
-		}
-		s.inode = a.Listeners[i].Listener
-	}
-	at := -1
-	for i := range a.Meanwhile {
-		if a.Meanwhile[i].Listener == s.inode {
-			at = i
-		}
-	}
-	if c.kind == "" {
-		if at >= 0 {
-			t.Errorf("a server whose clients don't wait for 100 ms was looked at: %+v", a.Meanwhile[at])
-		}
-		return
-	}
-	if at < 0 {
-		t.Fatalf("nobody looked: %+v", a.Meanwhile)
-	}
-	m := a.Meanwhile[at]
-	// While acc looked, for how long it took by the server, and by acc.
-	var want, all, got int64
-	for _, x := range truth {
-		ns := x.to - x.from
-		part := float64(1)
-		if c.kind == "cpu" {
-			part = float64(x.cpu) / float64(ns)
-		} else if c.kind == "quota" {
-			part = float64(ns-x.cpu) / float64(ns)
-		}
-		all += int64(float64(ns) * part)
-		want += int64(float64(max(min(x.to, m.ToNS)-max(x.from, m.FromNS), 0)) * part)
-	}
-	for _, p := range m.Places {
-		if p.Did.Kind == c.kind && !p.Did.Holder { // of Go, with its own threads, as the server counts
-			got += p.NS
-		}
-		t.Logf("%+v", p)
-	}
-	beside := map[uint32]bool{}
-	for _, x := range m.Threads {
-		beside[x.TID] = x.Beside
-	}
-	// Before and behind, it waits for clients, which looks the same, or is throttled while it serves them.
-	if c.kind == "idle" || c.kind == "quota" {
-		got = 0
-		for _, r := range m.Rows {
-			for _, x := range truth {
-				over := min(r.ToNS, x.to) - max(r.FromNS, x.from)
-				if r.Kind == c.kind && over > 0 && !beside[r.TID] {
-					got += int64(float64(r.NS) * float64(over) / float64(r.ToNS-r.FromNS))
-				}
-			}
-		}
-	}
-	t.Logf("figures: %s | server %d ms, %d of them while acc looked | acc %d ms | clients %d ms, acc %d ms, "+
-		"not seen %d ms | %d looks", c.name, all/1e6, want/1e6, got/1e6, waited/1e6, m.WaitsNS/1e6, m.UnseenNS/1e6, m.Looks)
-	within := func(what string, got, want int64) {
-		t.Helper()
-		if got < want-want/10 || got > want+want/10 {
-			t.Errorf("%s: acc says %d ms, the truth is %d ms", what, got/1e6, want/1e6)
-		}
-	}
-	within("what kept the acceptor", got, want)
-	within("waits of the clients", m.WaitsNS, waited)
-	if want < all/2 {
-		t.Errorf("acc looked for %d of %d ms", want/1e6, all/1e6)
-	}
-	if m.Watches != 1 || len(m.Cannot) > 0 {
-		t.Errorf("%d watches; could not be looked at: %q", m.Watches, m.Cannot)
-	}
-	if len(m.Places) == 0 || m.Places[0].Did.Kind != c.kind {
-		t.Errorf("most blamed is not %s", c.kind)
-	}
-	c.checkFinding(t, a.Findings, s)
-}
-
-// checkFinding checks the sentences.
-func (c *whyCase) checkFinding(t *testing.T, list []lookedFinding, s *whyServer) {
-	for _, f := range list {
-		for _, p := range f.Parts {
-			p.Next = f.Next
-			list = append(list, p)
-		}
-	}
-	i := slices.IndexFunc(list, func(f lookedFinding) bool { return f.Listener == s.inode && f.Meanwhile != nil })
-	if i < 0 {
-		t.Fatalf("no finding says why: %+v", list)
-	}
-	f := list[i]
-	t.Logf("says: %s | %s | next: %s", c.name, f.Meanwhile.Text, f.Next)
-	if !f.Meanwhile.Because {
-		t.Error("it does not say because")
-	}
-	for _, part := range c.says {
-		if !strings.Contains(f.Meanwhile.Text, part) {
-			t.Errorf("it does not say %q", part)
-		}
-	}
-	if !strings.Contains(f.Next, c.next) {
-		t.Errorf("next does not say %q", c.next)
-	}
-}
-
 // While acc looks at 64 threads that wake up all the time, its ring buffer is drained as if it did not: a load that a small
 // one holds without that is held with it, too.
 func TestVMWhyDrained(t *testing.T) {
@@ -469,14 +314,7 @@ func TestVMWhyDrained(t *testing.T) {
 	}
 	r.stop(t)
 	i := info(t, path)
-	text, err := exec.Command("/in/acc", "analyze", "--json", path).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var a whyResult
-	if err := json.Unmarshal(text, &a); err != nil {
-		t.Fatal(err)
-	}
+	a := analyzeWhy(t, path)
 	looks := uint64(0) // on a busy machine, the other listener's clients can wait, too
 	for _, m := range a.Meanwhile {
 		if len(m.Threads) == 64 {
@@ -510,25 +348,19 @@ func TestVMWhyYama(t *testing.T) {
 	_, log, release := fullPipe(t)
 	r := startRecorder(t, "/in/acc", "record", "-o", path)
 	s := startWhy(t, log, false, "/in/why-server", "pipe")
-	c := whyCase{name: "yama", server: "c", mode: "pipe", kind: "not-visible"}
+	c := whyCase{name: "yama", server: "c", mode: "pipe", kind: "full-pipe"}
 	c.load(t, s, release)
 	s.end()
 	r.stop(t)
 	b, _ := os.ReadFile(path)
 	_ = os.WriteFile("/out/why-yama.acc", b, 0o644)
-	out, err := exec.Command("/in/acc", "analyze", "--json", "--top", "0", path).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var a whyResult
-	if err := json.Unmarshal(out, &a); err != nil {
-		t.Fatal(err)
-	}
+	a := analyzeWhy(t, path)
 	if len(a.Meanwhile) != 1 || !slices.ContainsFunc(a.Meanwhile[0].Cannot, func(x string) bool {
 		return x == "system calls: kernel.yama.ptrace_scope is 3"
 	}) {
 		t.Errorf("%+v", a.Meanwhile)
 	}
-	c.says = []string{"asleep", "could not be looked at: system calls: kernel.yama.ptrace_scope is 3"}
+	c.says = []string{"pipe_write, a write to a pipe, which was full",
+		"could not be looked at: system calls: kernel.yama.ptrace_scope is 3"}
 	c.checkFinding(t, a.Findings, s)
 }

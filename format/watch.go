@@ -75,6 +75,9 @@ type StackCount struct {
 	N     uint32 `msgpack:"n" json:"n"`
 }
 
+// MaxGoroutines is how many goroutines of a program are looked at; of more, a part of them.
+const MaxGoroutines = 10_000
+
 // Goroutines are the waiting ones of a Go program.
 type Goroutines struct {
 	PID   uint32 `msgpack:"pid" json:"pid"`

@@ -45,6 +45,8 @@ var (
 		"msgrcv"}
 	childCalls = []string{"wait4", "waitid", "waitpid"}
 	sleepCalls = []string{"nanosleep", "clock_nanosleep", "restart_syscall"}
+	fullPipes  = []string{"pipe_write", "anon_pipe_write"} // functions of the kernel, by its version
+	emptyPipes = []string{"pipe_read", "anon_pipe_read"}
 	diskCalls  = []string{"fsync", "fdatasync", "sync", "msync", "sync_file_range", "ftruncate", "fallocate"}
 )
 
@@ -66,6 +68,12 @@ func kindOf(d *format.Doing, throttled bool) Kind {
 	case format.DoingFault:
 		return Paging
 	case format.DoingUnseen:
+		switch { // that tells even without the system call
+		case slices.Contains(fullPipes, d.WChan):
+			return FullPipe
+		case slices.Contains(emptyPipes, d.WChan):
+			return EmptyPipe
+		}
 		return NotVisible
 	}
 	switch socket := d.Kind == format.TargetSocket || d.Kind == format.TargetUnix; {
@@ -148,13 +156,20 @@ func (p *Where) What() string {
 		return "in " + p.Call + " itself"
 	}
 	words, of := "in "+p.Call, " of "
+	if p.State == format.DoingUnseen { // of a pipe, by the kernel's function
+		what := "a write to a pipe"
+		if p.Kind == EmptyPipe {
+			what = "a read from a pipe"
+		}
+		words = "asleep in the kernel's " + quote(p.WChan) + ", " + what
+	}
 	switch {
 	case slices.Contains(writeCalls, p.Call), p.Call == "connect":
 		of = " to "
 	case slices.Contains(readCalls, p.Call):
 		of = " from "
 	}
-	if p.Call == "" {
+	if p.Call == "" && p.State != format.DoingUnseen {
 		words = "asleep outside of system calls"
 	}
 	switch p.Of {

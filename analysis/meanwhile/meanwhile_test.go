@@ -120,6 +120,12 @@ func TestKind(t *testing.T) {
 		{format.Doing{State: "asleep", Call: "write", Kind: "pipe", Target: "\x1b[2J"}, false, FullPipe,
 			`in write to the pipe \x1b[2J, which was full`},
 		{format.Doing{State: "unseen"}, false, NotVisible, "asleep, and where is not known"},
+		{format.Doing{State: "unseen", WChan: "do_epoll_wait"}, false, NotVisible,
+			"asleep in the kernel's do_epoll_wait, and its system call is not known"},
+		{format.Doing{State: "unseen", WChan: "anon_pipe_write"}, false, FullPipe,
+			"asleep in the kernel's anon_pipe_write, a write to a pipe, which was full"},
+		{format.Doing{State: "unseen", WChan: "pipe_read"}, false, EmptyPipe,
+			"asleep in the kernel's pipe_read, a read from a pipe, which was empty"},
 	} {
 		w := whereOf(&c.d, c.throttled)
 		if got := w.Words(); w.Kind != c.kind || got != c.words {
@@ -252,17 +258,25 @@ func TestMoved(t *testing.T) {
 }
 
 // No sample shows where the accepting thread ran before Go moved its goroutine. None of the program's goroutines waits, so
-// it runs where the only thread that runs does. If one waits, or threads ran at two places, that is not known.
+// it runs where the only thread that runs does. If one waits, is in a system call that waits, or may wait, or threads
+// ran at two places, that is not known.
 func TestMovedUnsampled(t *testing.T) {
 	for _, x := range []struct {
 		waiting, places int
+		unnamed, total  uint32 // goroutines
+		call            string
 		want            int64
-	}{{0, 1, 900}, {1, 1, 0}, {0, 2, 0}} {
+	}{
+		{places: 1, total: 7, call: "futex", want: 900}, {waiting: 1, places: 1, total: 7, call: "futex"},
+		{places: 2, total: 7, call: "futex"}, {places: 1, total: 7, call: "fsync"},
+		{places: 1, total: 7, unnamed: 1, call: "futex"}, {places: 1, call: "futex"},
+	} {
 		var c Collector
 		c.Wait(Key{1, 10}, 0, 1000*ms)
 		w := format.Watch{Num: 1, NetNS: 1, Listener: 10, ToNS: 1000 * ms,
-			Threads:    []format.WatchedThread{{PID: 5, TID: 5}, {PID: 5, TID: 6, Beside: true}, {PID: 5, TID: 7, Beside: true}},
-			Goroutines: []format.Goroutines{{PID: 5, Looks: 2, Total: 7, Groups: make([]format.GoroutineGroup, x.waiting)}}}
+			Threads: []format.WatchedThread{{PID: 5, TID: 5}, {PID: 5, TID: 6, Beside: true}, {PID: 5, TID: 7, Beside: true}},
+			Goroutines: []format.Goroutines{{PID: 5, Looks: 2, Total: x.total, MoreGroups: x.unnamed,
+				Groups: make([]format.GoroutineGroup, x.waiting)}}}
 		b := &format.Batch{Images: []format.Image{{Num: 1, Path: "/srv"}}}
 		for i := range x.places {
 			num := uint32(i + 1)
@@ -272,7 +286,7 @@ func TestMovedUnsampled(t *testing.T) {
 		}
 		b.Watches = []format.Watch{w}
 		b.Doings = []format.Doing{
-			{Watch: 1, Row: 1, TID: 5, FromNS: 0, ToNS: 1000 * ms, NS: 1000 * ms, State: format.DoingAsleep, Call: "futex"},
+			{Watch: 1, Row: 1, TID: 5, FromNS: 0, ToNS: 1000 * ms, NS: 1000 * ms, State: format.DoingAsleep, Call: x.call},
 			{Watch: 1, Row: 2, TID: 6, FromNS: 0, ToNS: 900 * ms, NS: 900 * ms, State: format.DoingCPU},
 			{Watch: 1, Row: 3, TID: 7, FromNS: 0, ToNS: 900 * ms, NS: 900 * ms, State: format.DoingCPU},
 		}
@@ -284,7 +298,42 @@ func TestMovedUnsampled(t *testing.T) {
 			}
 		}
 		if blame != x.want {
-			t.Errorf("%d waiting, %d places: on a CPU for %d ms, want %d", x.waiting, x.places, blame, x.want)
+			t.Errorf("%+v: on a CPU for %d ms", x, blame)
+		}
+	}
+}
+
+// That no goroutine is in Accept is said only if all that wait were seen, and by name.
+func TestNoneAccepts(t *testing.T) {
+	group := func(stack uint32) format.GoroutineGroup {
+		return format.GoroutineGroup{Wait: "IO wait", Stack: stack, N: 1, Looks: 1}
+	}
+	stack := func(num uint32, in, by string) format.Stack {
+		return format.Stack{Num: num, Whole: true, Frames: []format.StackFrame{{Image: 1, Offset: uint64(num), Func: in},
+			{Image: 1, Offset: uint64(num), Func: by}}}
+	}
+	for _, x := range []struct {
+		is    format.Goroutines
+		wants bool
+	}{
+		{format.Goroutines{Total: 7, Groups: []format.GoroutineGroup{group(1)}}, true},
+		{format.Goroutines{Total: 7, Groups: []format.GoroutineGroup{group(1), group(2)}}, false},
+		{format.Goroutines{Total: 7, Groups: []format.GoroutineGroup{group(1)}, MoreGroups: 1}, false},
+		{format.Goroutines{Total: 7, Groups: []format.GoroutineGroup{group(1), group(3)}}, false}, // its stack is missing
+		{format.Goroutines{Total: 7, Groups: []format.GoroutineGroup{group(4)}}, false},           // redacted
+		{format.Goroutines{Total: 10_001, Groups: []format.GoroutineGroup{group(1)}}, false},
+		{format.Goroutines{Total: 0}, false}, // they could not be read
+	} {
+		x.is.PID, x.is.Looks = 5, 1
+		var c Collector
+		c.Batch(&format.Batch{
+			Images: []format.Image{{Num: 1, Path: "/srv"}},
+			Stacks: []format.Stack{stack(1, "runtime.gopark", "main.(*store).query"),
+				stack(2, "runtime.gopark", "net.(*TCPListener).Accept"), stack(4, "function-1", "function-2")},
+			Watches: []format.Watch{{Num: 1, NetNS: 1, Listener: 10, Threads: []format.WatchedThread{{PID: 5, TID: 5}},
+				Goroutines: []format.Goroutines{x.is}}}})
+		if g := c.Results()[0].Goroutines; len(g) != 1 || g[0].NoneAccepts() != x.wants {
+			t.Errorf("%+v: %+v", x.is, g)
 		}
 	}
 }

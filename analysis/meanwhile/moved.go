@@ -33,9 +33,10 @@ func (c *Collector) rowsOf(w *watch) []row {
 			own[t.PID] = append(own[t.PID], x.at)
 		}
 	}
-	for _, g := range w.Goroutines {
-		if at := w.onlyPlace(running, g.PID); len(own[g.PID]) == 0 && g.Looks > 0 && len(g.Groups) == 0 && at != "" {
-			own[g.PID] = []string{at} // none waits: the one that accepts runs, and only there does one
+	for i := range w.Goroutines {
+		g := &w.Goroutines[i]
+		if at := w.onlyPlace(running, g.PID); len(own[g.PID]) == 0 && w.allRun(g) && at != "" {
+			own[g.PID] = []string{at} // the one that accepts runs, and only there does one
 		}
 	}
 	var list []row
@@ -87,6 +88,21 @@ func (w *watch) onlyPlace(running map[uint32]sampled, pid uint32) (at string) {
 		}
 	}
 	return at
+}
+
+// allRun reports whether a Go program's goroutines were looked at, none of them waited, and no thread of it waited in a
+// system call of a goroutine's own: the goroutine that accepts can be there.
+func (w *watch) allRun(g *format.Goroutines) bool {
+	if g.Looks == 0 || g.Total == 0 || len(g.Groups) > 0 || g.MoreGroups > 0 {
+		return false
+	}
+	for _, d := range w.rows {
+		of := func(t format.WatchedThread) bool { return t.TID == d.TID && t.PID == g.PID }
+		if d.Call != "" && !idle(kindOf(d, false)) && slices.ContainsFunc(w.Threads, of) {
+			return false
+		}
+	}
+	return true
 }
 
 // idle reports whether a thread of a Go program that does so has nothing to do.

@@ -62,6 +62,7 @@ type Goroutines struct {
 	Total uint32 `json:"total"` // most that there were; of more than 10,000 a part was looked at
 	// those that waited at one place together: what is found most often first; not those of Go's own
 	Groups []GoroutineGroup `json:"groups"`
+	partly bool             // there may be others
 }
 
 // GoroutineGroup are goroutines that waited for the same reason at the same place.
@@ -96,7 +97,7 @@ type Where struct {
 	Owner  uint32 `json:"owner"`  // thread that held the lock, 0 not known
 	// it was looked at because it held a lock; for that it is not blamed
 	Holder bool `json:"holder"`
-	// another thread of a Go program did it, which is not known to have run the goroutine that accepts: not blamed
+	// another thread of the Go program did it, and nothing shows that the goroutine that accepts ran there: not blamed
 	Beside bool `json:"beside"`
 	// where in its program: the functions that called one another, innermost first; "" not known
 	At string `json:"at"`

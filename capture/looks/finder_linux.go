@@ -36,6 +36,7 @@ const (
 type finder struct {
 	work chan func() // what is to be done, in order
 	done chan struct{}
+	wake func() // has the looker look: there is more to look at
 
 	procs map[uint32]*process
 	files map[mapped]*image
@@ -78,8 +79,8 @@ type found struct {
 	returns []uint64
 }
 
-func newFinder() *finder {
-	f := &finder{work: make(chan func(), maxCopies), done: make(chan struct{}), procs: map[uint32]*process{},
+func newFinder(wake func()) *finder {
+	f := &finder{work: make(chan func(), maxCopies), done: make(chan struct{}), wake: wake, procs: map[uint32]*process{},
 		files: map[mapped]*image{}, known: map[known]found{}, nums: map[string]uint32{}, cannot: map[uint32][]string{},
 		gos: map[uint32]*format.Goroutines{}, isGo: map[uint32]bool{}}
 	go f.run()
@@ -388,8 +389,8 @@ type stackBook struct {
 	images, stacks map[uint32]bool // that stand in the file
 }
 
-func newStackBook() *stackBook {
-	return &stackBook{newFinder(), map[uint32]bool{}, map[uint32]bool{}}
+func newStackBook(wake func()) *stackBook {
+	return &stackBook{newFinder(wake), map[uint32]bool{}, map[uint32]bool{}}
 }
 
 // again has all recorded once more: there is another file.

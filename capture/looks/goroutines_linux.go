@@ -54,8 +54,12 @@ func (f *finder) lookAtGoroutines(pid uint32) error {
 		if len(f.isGo) >= maxPrograms {
 			clear(f.isGo)
 		}
+		known := f.isGo[pid]
 		f.isGo[pid] = true
 		f.mu.Unlock()
+		if !known { // its other threads are to be looked at, and the next look can be far
+			f.wake()
+		}
 	}
 	base, ok := file.Addr(m.Off)
 	if !ok {
@@ -78,13 +82,15 @@ func (f *finder) lookAtGoroutines(pid uint32) error {
 	}
 	out := format.Goroutines{PID: pid, AtNS: bootNS(), Total: uint32(min(total, 1<<31)), Groups: []format.GoroutineGroup{}}
 	for _, w := range list {
-		if len(out.Groups) >= maxGroups {
+		num := int32(-1)
+		if len(out.Groups) < maxGroups {
+			num = f.name(pid, p, w.Stack)
+		}
+		if num <= 0 {
 			out.MoreGroups++
 			continue
 		}
-		if num := f.name(pid, p, w.Stack); num > 0 {
-			out.Groups = append(out.Groups, format.GoroutineGroup{Wait: w.Reason, Stack: uint32(num), N: uint32(w.N), Looks: 1})
-		}
+		out.Groups = append(out.Groups, format.GoroutineGroup{Wait: w.Reason, Stack: uint32(num), N: uint32(w.N), Looks: 1})
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

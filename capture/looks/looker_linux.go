@@ -135,7 +135,7 @@ func (l *Looker) run() {
 		l.mu.Unlock()
 		started, now := time.Now(), bootNS()
 		if book == nil && canUnwind && len(begin) > 0 {
-			book = newStackBook()
+			book = newStackBook(func() { l.tell(func() {}) })
 		}
 		if book != nil && again {
 			book.again()

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/acc-project/acc/capture/stacks"
 	"github.com/acc-project/acc/format"
 )
 
@@ -296,7 +297,7 @@ func TestCloseHangs(t *testing.T) {
 // So does a finder that reads a file which does not answer: a file system of the program's own.
 func TestFinderHangs(t *testing.T) {
 	t.Parallel()
-	f := newFinder()
+	f := newFinder(func() {})
 	answers := make(chan bool)
 	f.do(func() { <-answers })
 	began := time.Now()
@@ -306,6 +307,27 @@ func TestFinderHangs(t *testing.T) {
 	}
 	close(answers)
 	<-f.done
+}
+
+// Package format tells readers of how many goroutines a part was looked at. Package stacks looks at them, and imports
+// nothing of acc.
+func TestMaxGoroutines(t *testing.T) {
+	if stacks.MaxGoroutines != format.MaxGoroutines {
+		t.Errorf("%d and %d", stacks.MaxGoroutines, format.MaxGoroutines)
+	}
+}
+
+// The looker is woken once, when it is known that a program is one of Go: its other threads are looked at, too.
+func TestGoWakes(t *testing.T) {
+	woken := 0
+	f := newFinder(func() { woken++ })
+	pid := uint32(os.Getpid()) // this one is
+	f.goroutinesOf(pid)
+	f.goroutinesOf(pid)
+	f.close(time.Minute)
+	if !f.goProgram(pid) || woken != 1 {
+		t.Errorf("known %t, woken %d times: %q", f.goProgram(pid), woken, f.cannot[pid])
+	}
 }
 
 // Of a file that another one has replaced, nothing is read; nor of what is no file.
