@@ -45,11 +45,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("fentry/__sys_accept4")
 int fentry___sys_accept4(u64 *ctx)
 {
-	u64 addr = 0, addrlen = 0;
-
-	bpf_get_func_arg(ctx, 1, &addr);
-	bpf_get_func_arg(ctx, 2, &addrlen);
-	return enter_accept_noted(ctx[0], addr, addrlen, ctx[3]);
+	return enter_accept_noted(ctx[0], ctx[1], ctx[2], ctx[3]);
 }
 
 SEC("fentry/do_accept")

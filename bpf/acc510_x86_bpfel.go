@@ -25,15 +25,13 @@ const (
 	Acc510MapClosings                   = "closings"
 	Acc510MapComms                      = "comms"
 	Acc510MapConnectedBefore            = "connected_before"
-	Acc510MapCounts                     = "counts"
+	Acc510MapCpus                       = "cpus"
 	Acc510MapEvents                     = "events"
 	Acc510MapFailed                     = "failed"
-	Acc510MapFiltered                   = "filtered"
 	Acc510MapFollowed                   = "followed"
 	Acc510MapIntroduced                 = "introduced"
 	Acc510MapNetnsSelected              = "netns_selected"
 	Acc510MapNetworks                   = "networks"
-	Acc510MapPending                    = "pending"
 	Acc510MapPids                       = "pids"
 	Acc510MapPlacedLast                 = "placed_last"
 	Acc510MapPlaces                     = "places"
@@ -92,6 +90,7 @@ const (
 	Acc510VarAddsSettled                = "adds_settled"
 	Acc510VarCgroupLevels               = "cgroup_levels"
 	Acc510VarClientsNoted               = "clients_noted"
+	Acc510VarCpuMask                    = "cpu_mask"
 	Acc510VarFamilies                   = "families"
 	Acc510VarFdsWanted                  = "fds_wanted"
 	Acc510VarFollowedFull               = "followed_full"
@@ -125,6 +124,7 @@ const (
 	Acc510VarUnusedName                 = "unused_name"
 	Acc510VarUnusedNamedEvent           = "unused_named_event"
 	Acc510VarUnusedNetwork              = "unused_network"
+	Acc510VarUnusedPerCpu               = "unused_per_cpu"
 	Acc510VarUnusedPlace                = "unused_place"
 	Acc510VarUnusedProbe                = "unused_probe"
 	Acc510VarUnusedProcess              = "unused_process"
@@ -240,15 +240,13 @@ type Acc510MapSpecs struct {
 	Closings        *ebpf.MapSpec `ebpf:"closings"`
 	Comms           *ebpf.MapSpec `ebpf:"comms"`
 	ConnectedBefore *ebpf.MapSpec `ebpf:"connected_before"`
-	Counts          *ebpf.MapSpec `ebpf:"counts"`
+	Cpus            *ebpf.MapSpec `ebpf:"cpus"`
 	Events          *ebpf.MapSpec `ebpf:"events"`
 	Failed          *ebpf.MapSpec `ebpf:"failed"`
-	Filtered        *ebpf.MapSpec `ebpf:"filtered"`
 	Followed        *ebpf.MapSpec `ebpf:"followed"`
 	Introduced      *ebpf.MapSpec `ebpf:"introduced"`
 	NetnsSelected   *ebpf.MapSpec `ebpf:"netns_selected"`
 	Networks        *ebpf.MapSpec `ebpf:"networks"`
-	Pending         *ebpf.MapSpec `ebpf:"pending"`
 	Pids            *ebpf.MapSpec `ebpf:"pids"`
 	PlacedLast      *ebpf.MapSpec `ebpf:"placed_last"`
 	Places          *ebpf.MapSpec `ebpf:"places"`
@@ -272,6 +270,7 @@ type Acc510VariableSpecs struct {
 	AddsSettled       *ebpf.VariableSpec `ebpf:"adds_settled"`
 	CgroupLevels      *ebpf.VariableSpec `ebpf:"cgroup_levels"`
 	ClientsNoted      *ebpf.VariableSpec `ebpf:"clients_noted"`
+	CpuMask           *ebpf.VariableSpec `ebpf:"cpu_mask"`
 	Families          *ebpf.VariableSpec `ebpf:"families"`
 	FdsWanted         *ebpf.VariableSpec `ebpf:"fds_wanted"`
 	FollowedFull      *ebpf.VariableSpec `ebpf:"followed_full"`
@@ -305,6 +304,7 @@ type Acc510VariableSpecs struct {
 	UnusedName        *ebpf.VariableSpec `ebpf:"unused_name"`
 	UnusedNamedEvent  *ebpf.VariableSpec `ebpf:"unused_named_event"`
 	UnusedNetwork     *ebpf.VariableSpec `ebpf:"unused_network"`
+	UnusedPerCpu      *ebpf.VariableSpec `ebpf:"unused_per_cpu"`
 	UnusedPlace       *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedProbe       *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess     *ebpf.VariableSpec `ebpf:"unused_process"`
@@ -351,15 +351,13 @@ type Acc510Maps struct {
 	Closings        *ebpf.Map `ebpf:"closings"`
 	Comms           *ebpf.Map `ebpf:"comms"`
 	ConnectedBefore *ebpf.Map `ebpf:"connected_before"`
-	Counts          *ebpf.Map `ebpf:"counts"`
+	Cpus            *ebpf.Map `ebpf:"cpus"`
 	Events          *ebpf.Map `ebpf:"events"`
 	Failed          *ebpf.Map `ebpf:"failed"`
-	Filtered        *ebpf.Map `ebpf:"filtered"`
 	Followed        *ebpf.Map `ebpf:"followed"`
 	Introduced      *ebpf.Map `ebpf:"introduced"`
 	NetnsSelected   *ebpf.Map `ebpf:"netns_selected"`
 	Networks        *ebpf.Map `ebpf:"networks"`
-	Pending         *ebpf.Map `ebpf:"pending"`
 	Pids            *ebpf.Map `ebpf:"pids"`
 	PlacedLast      *ebpf.Map `ebpf:"placed_last"`
 	Places          *ebpf.Map `ebpf:"places"`
@@ -386,15 +384,13 @@ func (m *Acc510Maps) Close() error {
 		m.Closings,
 		m.Comms,
 		m.ConnectedBefore,
-		m.Counts,
+		m.Cpus,
 		m.Events,
 		m.Failed,
-		m.Filtered,
 		m.Followed,
 		m.Introduced,
 		m.NetnsSelected,
 		m.Networks,
-		m.Pending,
 		m.Pids,
 		m.PlacedLast,
 		m.Places,
@@ -419,6 +415,7 @@ type Acc510Variables struct {
 	AddsSettled       *ebpf.Variable `ebpf:"adds_settled"`
 	CgroupLevels      *ebpf.Variable `ebpf:"cgroup_levels"`
 	ClientsNoted      *ebpf.Variable `ebpf:"clients_noted"`
+	CpuMask           *ebpf.Variable `ebpf:"cpu_mask"`
 	Families          *ebpf.Variable `ebpf:"families"`
 	FdsWanted         *ebpf.Variable `ebpf:"fds_wanted"`
 	FollowedFull      *ebpf.Variable `ebpf:"followed_full"`
@@ -452,6 +449,7 @@ type Acc510Variables struct {
 	UnusedName        *ebpf.Variable `ebpf:"unused_name"`
 	UnusedNamedEvent  *ebpf.Variable `ebpf:"unused_named_event"`
 	UnusedNetwork     *ebpf.Variable `ebpf:"unused_network"`
+	UnusedPerCpu      *ebpf.Variable `ebpf:"unused_per_cpu"`
 	UnusedPlace       *ebpf.Variable `ebpf:"unused_place"`
 	UnusedProbe       *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess     *ebpf.Variable `ebpf:"unused_process"`

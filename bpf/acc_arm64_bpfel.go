@@ -36,12 +36,12 @@ type AccAttempt struct {
 		Rport      uint16
 		Unused     uint16
 		Listener   uint64
-		BacklogMax uint32
 		Family     uint16
 		Type       uint16
 		Proto      uint16
-		State      uint16
 		Inner      uint16
+		BacklogMax uint32
+		State      uint16
 		Lport      uint16
 		PeerPid    uint32
 		PeerUid    uint32
@@ -58,12 +58,12 @@ type AccAttempt struct {
 		Rport      uint16
 		Unused     uint16
 		Listener   uint64
-		BacklogMax uint32
 		Family     uint16
 		Type       uint16
 		Proto      uint16
-		State      uint16
 		Inner      uint16
+		BacklogMax uint32
+		State      uint16
 		Lport      uint16
 		PeerPid    uint32
 		PeerUid    uint32
@@ -80,12 +80,12 @@ type AccAttempt struct {
 		Rport      uint16
 		Unused     uint16
 		Listener   uint64
-		BacklogMax uint32
 		Family     uint16
 		Type       uint16
 		Proto      uint16
-		State      uint16
 		Inner      uint16
+		BacklogMax uint32
+		State      uint16
 		Lport      uint16
 		PeerPid    uint32
 		PeerUid    uint32
@@ -93,49 +93,47 @@ type AccAttempt struct {
 		Netns      uint32
 		Spare      uint32
 	}
-	Base       uint64
-	Bases      uint32
-	Failed     int32
-	EnterNs    uint64
-	EnterSeq   uint64
-	EnterCpu   uint32
-	Spare      uint32
-	EnterMark  uint16
-	Deferred   uint8
-	Untold     uint8
-	Skipped    uint8
-	Held       uint8
-	Guarded    uint8
-	InFlight   uint8
-	Mark       uint16
-	Request    uint8
-	Pending    uint8
-	EnterLost  uint8
-	Done       uint8
-	Returned   uint8
-	Passed     uint8
-	HasAddr    uint8
-	HasAddrlen uint8
-	Via        uint8
-	Uring      uint8
-	Attempts   uint8
-	End        uint8
-	Unused     uint16
-	Kept       uint64
-	Socket     uint64
-	Sk         uint64
-	File       uint64
-	UserData   uint64
-	Req        uint64
-	Known      uint64
-	Addr       uint64
-	Addrlen    uint64
-	AddrlenIn  int32
-	Sockfd     int32
-	Flags      uint32
-	Ret        int32
-	Slot       uint32
-	_          [4]byte
+	Base      uint64
+	Bases     uint32
+	Failed    int32
+	EnterNs   uint64
+	EnterSeq  uint64
+	EnterCpu  uint32
+	Spare     uint32
+	EnterMark uint16
+	Deferred  uint8
+	Untold    uint8
+	Skipped   uint8
+	Held      uint8
+	Guarded   uint8
+	InFlight  uint8
+	Mark      uint16
+	Request   uint8
+	Pending   uint8
+	EnterLost uint8
+	Done      uint8
+	Returned  uint8
+	Passed    uint8
+	Via       uint8
+	Uring     uint8
+	Attempts  uint8
+	End       uint8
+	Unused    uint32
+	Kept      uint64
+	Socket    uint64
+	Sk        uint64
+	File      uint64
+	UserData  uint64
+	Req       uint64
+	Known     uint64
+	Addr      uint64
+	Addrlen   uint64
+	AddrlenIn int32
+	Sockfd    int32
+	Flags     uint32
+	Ret       int32
+	Slot      uint32
+	_         [4]byte
 }
 
 type AccCall struct {
@@ -182,20 +180,6 @@ const (
 	AccCauseCAUSE_LISTENER_DESTROYED    AccCause = 18
 	AccCauseCAUSE_LISTENER_EXITED       AccCause = 19
 )
-
-type AccClosing struct {
-	_   structs.HostLayout
-	Ns  uint64
-	Tag uint64
-}
-
-type AccCounters struct {
-	_         structs.HostLayout
-	Hits      [21]uint64
-	Lost      [21]uint64
-	NoAttempt uint64
-	Shed      uint64
-}
 
 type AccCriterion uint32
 
@@ -245,12 +229,12 @@ type AccEvent struct {
 		Rport      uint16
 		Unused     uint16
 		Listener   uint64
-		BacklogMax uint32
 		Family     uint16
 		Type       uint16
 		Proto      uint16
-		State      uint16
 		Inner      uint16
+		BacklogMax uint32
+		State      uint16
 		Lport      uint16
 		PeerPid    uint32
 		PeerUid    uint32
@@ -287,11 +271,6 @@ type AccEvent struct {
 	UringEnd   uint32
 	Cause      uint8
 	Spare      [3]uint8
-}
-
-type AccFilteredHits struct {
-	_    structs.HostLayout
-	Hits [21]uint64
 }
 
 type AccHook uint32
@@ -409,6 +388,17 @@ type AccNetwork struct {
 	_    structs.HostLayout
 	Bits uint32
 	Addr [16]uint8
+}
+
+type AccPerCpu struct {
+	_         structs.HostLayout
+	Hits      [21]uint64
+	Lost      [21]uint64
+	Filtered  [21]uint64
+	NoAttempt uint64
+	Shed      uint64
+	Pending   [6]uint64
+	_         [72]byte
 }
 
 type AccPlace struct {
@@ -581,15 +571,13 @@ const (
 	AccMapClosings                   = "closings"
 	AccMapComms                      = "comms"
 	AccMapConnectedBefore            = "connected_before"
-	AccMapCounts                     = "counts"
+	AccMapCpus                       = "cpus"
 	AccMapEvents                     = "events"
 	AccMapFailed                     = "failed"
-	AccMapFiltered                   = "filtered"
 	AccMapFollowed                   = "followed"
 	AccMapIntroduced                 = "introduced"
 	AccMapNetnsSelected              = "netns_selected"
 	AccMapNetworks                   = "networks"
-	AccMapPending                    = "pending"
 	AccMapPids                       = "pids"
 	AccMapPlacedLast                 = "placed_last"
 	AccMapPlaces                     = "places"
@@ -651,6 +639,7 @@ const (
 	AccVarAddsSettled                = "adds_settled"
 	AccVarCgroupLevels               = "cgroup_levels"
 	AccVarClientsNoted               = "clients_noted"
+	AccVarCpuMask                    = "cpu_mask"
 	AccVarFamilies                   = "families"
 	AccVarFdsWanted                  = "fds_wanted"
 	AccVarFollowedFull               = "followed_full"
@@ -684,6 +673,7 @@ const (
 	AccVarUnusedName                 = "unused_name"
 	AccVarUnusedNamedEvent           = "unused_named_event"
 	AccVarUnusedNetwork              = "unused_network"
+	AccVarUnusedPerCpu               = "unused_per_cpu"
 	AccVarUnusedPlace                = "unused_place"
 	AccVarUnusedProbe                = "unused_probe"
 	AccVarUnusedProcess              = "unused_process"
@@ -697,6 +687,7 @@ const (
 	AccVarUnusedVia                  = "unused_via"
 	AccVarUnusedWatchFor             = "unused_watch_for"
 	AccVarWatch                      = "watch"
+	AccVarWithCasts                  = "with_casts"
 	AccVarWithCookies                = "with_cookies"
 	AccVarWithFins                   = "with_fins"
 )
@@ -803,15 +794,13 @@ type AccMapSpecs struct {
 	Closings        *ebpf.MapSpec `ebpf:"closings"`
 	Comms           *ebpf.MapSpec `ebpf:"comms"`
 	ConnectedBefore *ebpf.MapSpec `ebpf:"connected_before"`
-	Counts          *ebpf.MapSpec `ebpf:"counts"`
+	Cpus            *ebpf.MapSpec `ebpf:"cpus"`
 	Events          *ebpf.MapSpec `ebpf:"events"`
 	Failed          *ebpf.MapSpec `ebpf:"failed"`
-	Filtered        *ebpf.MapSpec `ebpf:"filtered"`
 	Followed        *ebpf.MapSpec `ebpf:"followed"`
 	Introduced      *ebpf.MapSpec `ebpf:"introduced"`
 	NetnsSelected   *ebpf.MapSpec `ebpf:"netns_selected"`
 	Networks        *ebpf.MapSpec `ebpf:"networks"`
-	Pending         *ebpf.MapSpec `ebpf:"pending"`
 	Pids            *ebpf.MapSpec `ebpf:"pids"`
 	PlacedLast      *ebpf.MapSpec `ebpf:"placed_last"`
 	Places          *ebpf.MapSpec `ebpf:"places"`
@@ -835,6 +824,7 @@ type AccVariableSpecs struct {
 	AddsSettled       *ebpf.VariableSpec `ebpf:"adds_settled"`
 	CgroupLevels      *ebpf.VariableSpec `ebpf:"cgroup_levels"`
 	ClientsNoted      *ebpf.VariableSpec `ebpf:"clients_noted"`
+	CpuMask           *ebpf.VariableSpec `ebpf:"cpu_mask"`
 	Families          *ebpf.VariableSpec `ebpf:"families"`
 	FdsWanted         *ebpf.VariableSpec `ebpf:"fds_wanted"`
 	FollowedFull      *ebpf.VariableSpec `ebpf:"followed_full"`
@@ -868,6 +858,7 @@ type AccVariableSpecs struct {
 	UnusedName        *ebpf.VariableSpec `ebpf:"unused_name"`
 	UnusedNamedEvent  *ebpf.VariableSpec `ebpf:"unused_named_event"`
 	UnusedNetwork     *ebpf.VariableSpec `ebpf:"unused_network"`
+	UnusedPerCpu      *ebpf.VariableSpec `ebpf:"unused_per_cpu"`
 	UnusedPlace       *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedProbe       *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess     *ebpf.VariableSpec `ebpf:"unused_process"`
@@ -881,6 +872,7 @@ type AccVariableSpecs struct {
 	UnusedVia         *ebpf.VariableSpec `ebpf:"unused_via"`
 	UnusedWatchFor    *ebpf.VariableSpec `ebpf:"unused_watch_for"`
 	Watch             *ebpf.VariableSpec `ebpf:"watch"`
+	WithCasts         *ebpf.VariableSpec `ebpf:"with_casts"`
 	WithCookies       *ebpf.VariableSpec `ebpf:"with_cookies"`
 	WithFins          *ebpf.VariableSpec `ebpf:"with_fins"`
 }
@@ -915,15 +907,13 @@ type AccMaps struct {
 	Closings        *ebpf.Map `ebpf:"closings"`
 	Comms           *ebpf.Map `ebpf:"comms"`
 	ConnectedBefore *ebpf.Map `ebpf:"connected_before"`
-	Counts          *ebpf.Map `ebpf:"counts"`
+	Cpus            *ebpf.Map `ebpf:"cpus"`
 	Events          *ebpf.Map `ebpf:"events"`
 	Failed          *ebpf.Map `ebpf:"failed"`
-	Filtered        *ebpf.Map `ebpf:"filtered"`
 	Followed        *ebpf.Map `ebpf:"followed"`
 	Introduced      *ebpf.Map `ebpf:"introduced"`
 	NetnsSelected   *ebpf.Map `ebpf:"netns_selected"`
 	Networks        *ebpf.Map `ebpf:"networks"`
-	Pending         *ebpf.Map `ebpf:"pending"`
 	Pids            *ebpf.Map `ebpf:"pids"`
 	PlacedLast      *ebpf.Map `ebpf:"placed_last"`
 	Places          *ebpf.Map `ebpf:"places"`
@@ -951,15 +941,13 @@ func (m *AccMaps) Close() error {
 		m.Closings,
 		m.Comms,
 		m.ConnectedBefore,
-		m.Counts,
+		m.Cpus,
 		m.Events,
 		m.Failed,
-		m.Filtered,
 		m.Followed,
 		m.Introduced,
 		m.NetnsSelected,
 		m.Networks,
-		m.Pending,
 		m.Pids,
 		m.PlacedLast,
 		m.Places,
@@ -984,6 +972,7 @@ type AccVariables struct {
 	AddsSettled       *ebpf.Variable `ebpf:"adds_settled"`
 	CgroupLevels      *ebpf.Variable `ebpf:"cgroup_levels"`
 	ClientsNoted      *ebpf.Variable `ebpf:"clients_noted"`
+	CpuMask           *ebpf.Variable `ebpf:"cpu_mask"`
 	Families          *ebpf.Variable `ebpf:"families"`
 	FdsWanted         *ebpf.Variable `ebpf:"fds_wanted"`
 	FollowedFull      *ebpf.Variable `ebpf:"followed_full"`
@@ -1017,6 +1006,7 @@ type AccVariables struct {
 	UnusedName        *ebpf.Variable `ebpf:"unused_name"`
 	UnusedNamedEvent  *ebpf.Variable `ebpf:"unused_named_event"`
 	UnusedNetwork     *ebpf.Variable `ebpf:"unused_network"`
+	UnusedPerCpu      *ebpf.Variable `ebpf:"unused_per_cpu"`
 	UnusedPlace       *ebpf.Variable `ebpf:"unused_place"`
 	UnusedProbe       *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess     *ebpf.Variable `ebpf:"unused_process"`
@@ -1030,6 +1020,7 @@ type AccVariables struct {
 	UnusedVia         *ebpf.Variable `ebpf:"unused_via"`
 	UnusedWatchFor    *ebpf.Variable `ebpf:"unused_watch_for"`
 	Watch             *ebpf.Variable `ebpf:"watch"`
+	WithCasts         *ebpf.Variable `ebpf:"with_casts"`
 	WithCookies       *ebpf.Variable `ebpf:"with_cookies"`
 	WithFins          *ebpf.Variable `ebpf:"with_fins"`
 }

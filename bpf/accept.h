@@ -72,12 +72,10 @@ static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags
 	void *sk;
 
 	if (!a) {
-		struct counters *c = counters();
-
 		a = bpf_map_lookup_elem(&spare, &zero);
-		if (!c || !a)
+		if (!a)
 			return 0;
-		__sync_fetch_and_add(&c->no_attempt, 1);
+		__sync_fetch_and_add(&this_cpu()->no_attempt, 1);
 		a->who.tid = 0;
 		a->in_flight = 0;
 	}
@@ -87,7 +85,7 @@ static __always_inline int enter_accept(s32 fd, u64 addr, u64 addrlen, u32 flags
 		introduce(task, noted);
 	file = file_of(task, fd);
 #ifdef ACC_MODERN
-	sk = keep_listener(0, a, file);
+	sk = keep_listener_found(a, file);
 #else
 	__builtin_memset(&a->in, 0, sizeof(a->in));
 	sk = read_listener(&a->in, file);
@@ -130,7 +128,7 @@ static __always_inline int enter_do_accept(struct file *file)
 	over = over_now(a);
 	if (!selecting && !over)
 		introduce(task, a);
-	sk = keep_listener(1, a, file);
+	sk = keep_listener(TYPED_BY_PROBE, a, file);
 	if (begin_selected(task, a, &a->in, sk))
 		return 0;
 	if (over)
@@ -241,17 +239,37 @@ static __always_inline int request_accepted(struct task_struct *task, struct att
 
 #ifdef ACC_MODERN
 /* What came of a call is in a->made. */
-static __always_inline void kept(struct attempt *a, struct file *made, bool accepted)
+static __always_inline void kept(struct attempt *a, struct file *made, bool accepted, bool deferred)
 {
 	a->done = accepted;
 	if (selecting & SELECT_TASK && !passing && accepted)
 		follow_accepted(made, &a->made);
-	if (a->deferred)
+	if (deferred)
 		a->deferred = DEFERRED_RETURN;
 	else
 		describe_made(a);
 }
 #endif
+
+/* What enter_do_accept does, at the return, since that was missed or not come to. file: the listener's. */
+static __noinline void enter_late(struct task_struct *task, struct attempt *a, struct file *file)
+{
+	void *sk;
+
+	a->base = 0;
+	a->kept = 0;
+	__builtin_memset(&a->in, 0, sizeof(a->in));
+	sk = read_listener(&a->in, file);
+	a->facts = a->in;
+	if (begin_selected(task, a, &a->in, sk))
+		return;
+	if (over_now(a)) {
+		hold_entry(a, sk);
+		return;
+	}
+	introduce(task, a);
+	tell_enter(task, a, &a->in, sk);
+}
 
 /* listener: its file, NULL if the probe, which is no trampoline then, does not see it. */
 static __always_inline int return_do_accept(struct file *listener, u64 ret)
@@ -271,14 +289,14 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 		lost = made != 0;
 	}
 	if (a && a->in_flight) {
+		if (listener && a->untold)
+			enter_late(task, a, listener);
 		if (a->skipped && !selected_since(task, a))
 			return 0;
 #ifdef ACC_MODERN
 		if (!listener && a->deferred && !IS(lost)) {
-			if (!IS(failed))
-				keep_new(0, a, made);
-			keep_queue(0, a, &a->made, (struct sock *)a->sk);
-			kept(a, made, !IS(failed));
+			keep_made(a, made);
+			kept(a, made, !IS(failed), 1);
 			return 0;
 		}
 #endif
@@ -336,6 +354,12 @@ static __always_inline int return_do_accept(struct file *listener, u64 ret)
 }
 
 #ifdef ACC_MODERN
+/* Whether what an attempt's call came to can be read by plain loads. a->deferred says all of it: see defer. */
+static __always_inline bool is_typed(struct attempt *a)
+{
+	return a->deferred == DEFERRED_ENTRY || (a->in_flight && !a->untold && is_kept(a));
+}
+
 /* The same for a system call's attempt that accepted, or found nothing; the rest is return_do_accept's. */
 static __always_inline int return_do_accept_typed(struct file *listener, struct file *made, u64 ret)
 {
@@ -343,21 +367,22 @@ static __always_inline int return_do_accept_typed(struct file *listener, struct 
 	struct task_struct *task = current_task();
 	struct attempt *a = attempt_of(task, 0);
 	struct socket *sock;
-	struct sock *sk;
+	struct sock *sk = 0;
 
-	if (!a || !a->in_flight || a->untold || !is_kept(a) || (IS(failed) && (s32)ret != -EAGAIN && (s32)ret != -ERESTARTSYS))
+	if (a && is_typed(a) && (!IS(failed) || (s32)ret == -EAGAIN || (s32)ret == -ERESTARTSYS)) {
+		sock = bpf_sock_from_file(listener);
+		if (sock)
+			sk = sock->sk;
+	}
+	/* Where the entry is a kprobe's, another thread can have put another file behind the descriptor since. */
+	if (!sk || (u64)sk != a->sk)
 		return return_do_accept(listener, ret);
 	if (a->skipped && !selected_since(task, a))
 		return 0;
 	if (!IS(failed))
-		keep_new(1, a, made);
-	sock = bpf_sock_from_file(listener);
-	if (sock) {
-		sk = sock->sk;
-		if (sk)
-			keep_queue(1, a, &a->made, sk);
-	}
-	kept(a, made, !IS(failed));
+		keep_new(TYPED_BY_PROBE, a, made);
+	keep_queue(TYPED_BY_PROBE, a, &a->made, sk);
+	kept(a, made, !IS(failed), a->deferred);
 	return 0;
 }
 #endif
@@ -369,23 +394,8 @@ static __noinline void tell_return(struct task_struct *task, struct attempt *a, 
 	struct event *e;
 	u64 seq = 0;
 
-	if (a->untold) { /* it did not come to do_accept */
-		void *sk;
-
-		a->base = 0;
-		a->kept = 0;
-		__builtin_memset(&a->in, 0, sizeof(a->in));
-		sk = read_listener(&a->in, file_of(task, a->sockfd));
-		a->facts = a->in;
-		if (!begin_selected(task, a, &a->in, sk)) {
-			if (over_now(a)) {
-				hold_entry(a, sk);
-			} else {
-				introduce(task, a);
-				tell_enter(task, a, &a->in, sk);
-			}
-		}
-	}
+	if (a->untold) /* it did not come to do_accept */
+		enter_late(task, a, file_of(task, a->sockfd));
 	if (a->deferred)
 		tell_deferred(a);
 	if (selecting && !end_selected(task, a, probe, ret))

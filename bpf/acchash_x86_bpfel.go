@@ -26,15 +26,13 @@ const (
 	AccHashMapClosings                   = "closings"
 	AccHashMapComms                      = "comms"
 	AccHashMapConnectedBefore            = "connected_before"
-	AccHashMapCounts                     = "counts"
+	AccHashMapCpus                       = "cpus"
 	AccHashMapEvents                     = "events"
 	AccHashMapFailed                     = "failed"
-	AccHashMapFiltered                   = "filtered"
 	AccHashMapFollowed                   = "followed"
 	AccHashMapIntroduced                 = "introduced"
 	AccHashMapNetnsSelected              = "netns_selected"
 	AccHashMapNetworks                   = "networks"
-	AccHashMapPending                    = "pending"
 	AccHashMapPids                       = "pids"
 	AccHashMapPlacedLast                 = "placed_last"
 	AccHashMapPlaces                     = "places"
@@ -96,6 +94,7 @@ const (
 	AccHashVarAddsSettled                = "adds_settled"
 	AccHashVarCgroupLevels               = "cgroup_levels"
 	AccHashVarClientsNoted               = "clients_noted"
+	AccHashVarCpuMask                    = "cpu_mask"
 	AccHashVarFamilies                   = "families"
 	AccHashVarFdsWanted                  = "fds_wanted"
 	AccHashVarFollowedFull               = "followed_full"
@@ -129,6 +128,7 @@ const (
 	AccHashVarUnusedName                 = "unused_name"
 	AccHashVarUnusedNamedEvent           = "unused_named_event"
 	AccHashVarUnusedNetwork              = "unused_network"
+	AccHashVarUnusedPerCpu               = "unused_per_cpu"
 	AccHashVarUnusedPlace                = "unused_place"
 	AccHashVarUnusedProbe                = "unused_probe"
 	AccHashVarUnusedProcess              = "unused_process"
@@ -142,6 +142,7 @@ const (
 	AccHashVarUnusedVia                  = "unused_via"
 	AccHashVarUnusedWatchFor             = "unused_watch_for"
 	AccHashVarWatch                      = "watch"
+	AccHashVarWithCasts                  = "with_casts"
 	AccHashVarWithCookies                = "with_cookies"
 	AccHashVarWithFins                   = "with_fins"
 )
@@ -248,15 +249,13 @@ type AccHashMapSpecs struct {
 	Closings        *ebpf.MapSpec `ebpf:"closings"`
 	Comms           *ebpf.MapSpec `ebpf:"comms"`
 	ConnectedBefore *ebpf.MapSpec `ebpf:"connected_before"`
-	Counts          *ebpf.MapSpec `ebpf:"counts"`
+	Cpus            *ebpf.MapSpec `ebpf:"cpus"`
 	Events          *ebpf.MapSpec `ebpf:"events"`
 	Failed          *ebpf.MapSpec `ebpf:"failed"`
-	Filtered        *ebpf.MapSpec `ebpf:"filtered"`
 	Followed        *ebpf.MapSpec `ebpf:"followed"`
 	Introduced      *ebpf.MapSpec `ebpf:"introduced"`
 	NetnsSelected   *ebpf.MapSpec `ebpf:"netns_selected"`
 	Networks        *ebpf.MapSpec `ebpf:"networks"`
-	Pending         *ebpf.MapSpec `ebpf:"pending"`
 	Pids            *ebpf.MapSpec `ebpf:"pids"`
 	PlacedLast      *ebpf.MapSpec `ebpf:"placed_last"`
 	Places          *ebpf.MapSpec `ebpf:"places"`
@@ -280,6 +279,7 @@ type AccHashVariableSpecs struct {
 	AddsSettled       *ebpf.VariableSpec `ebpf:"adds_settled"`
 	CgroupLevels      *ebpf.VariableSpec `ebpf:"cgroup_levels"`
 	ClientsNoted      *ebpf.VariableSpec `ebpf:"clients_noted"`
+	CpuMask           *ebpf.VariableSpec `ebpf:"cpu_mask"`
 	Families          *ebpf.VariableSpec `ebpf:"families"`
 	FdsWanted         *ebpf.VariableSpec `ebpf:"fds_wanted"`
 	FollowedFull      *ebpf.VariableSpec `ebpf:"followed_full"`
@@ -313,6 +313,7 @@ type AccHashVariableSpecs struct {
 	UnusedName        *ebpf.VariableSpec `ebpf:"unused_name"`
 	UnusedNamedEvent  *ebpf.VariableSpec `ebpf:"unused_named_event"`
 	UnusedNetwork     *ebpf.VariableSpec `ebpf:"unused_network"`
+	UnusedPerCpu      *ebpf.VariableSpec `ebpf:"unused_per_cpu"`
 	UnusedPlace       *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedProbe       *ebpf.VariableSpec `ebpf:"unused_probe"`
 	UnusedProcess     *ebpf.VariableSpec `ebpf:"unused_process"`
@@ -326,6 +327,7 @@ type AccHashVariableSpecs struct {
 	UnusedVia         *ebpf.VariableSpec `ebpf:"unused_via"`
 	UnusedWatchFor    *ebpf.VariableSpec `ebpf:"unused_watch_for"`
 	Watch             *ebpf.VariableSpec `ebpf:"watch"`
+	WithCasts         *ebpf.VariableSpec `ebpf:"with_casts"`
 	WithCookies       *ebpf.VariableSpec `ebpf:"with_cookies"`
 	WithFins          *ebpf.VariableSpec `ebpf:"with_fins"`
 }
@@ -360,15 +362,13 @@ type AccHashMaps struct {
 	Closings        *ebpf.Map `ebpf:"closings"`
 	Comms           *ebpf.Map `ebpf:"comms"`
 	ConnectedBefore *ebpf.Map `ebpf:"connected_before"`
-	Counts          *ebpf.Map `ebpf:"counts"`
+	Cpus            *ebpf.Map `ebpf:"cpus"`
 	Events          *ebpf.Map `ebpf:"events"`
 	Failed          *ebpf.Map `ebpf:"failed"`
-	Filtered        *ebpf.Map `ebpf:"filtered"`
 	Followed        *ebpf.Map `ebpf:"followed"`
 	Introduced      *ebpf.Map `ebpf:"introduced"`
 	NetnsSelected   *ebpf.Map `ebpf:"netns_selected"`
 	Networks        *ebpf.Map `ebpf:"networks"`
-	Pending         *ebpf.Map `ebpf:"pending"`
 	Pids            *ebpf.Map `ebpf:"pids"`
 	PlacedLast      *ebpf.Map `ebpf:"placed_last"`
 	Places          *ebpf.Map `ebpf:"places"`
@@ -396,15 +396,13 @@ func (m *AccHashMaps) Close() error {
 		m.Closings,
 		m.Comms,
 		m.ConnectedBefore,
-		m.Counts,
+		m.Cpus,
 		m.Events,
 		m.Failed,
-		m.Filtered,
 		m.Followed,
 		m.Introduced,
 		m.NetnsSelected,
 		m.Networks,
-		m.Pending,
 		m.Pids,
 		m.PlacedLast,
 		m.Places,
@@ -429,6 +427,7 @@ type AccHashVariables struct {
 	AddsSettled       *ebpf.Variable `ebpf:"adds_settled"`
 	CgroupLevels      *ebpf.Variable `ebpf:"cgroup_levels"`
 	ClientsNoted      *ebpf.Variable `ebpf:"clients_noted"`
+	CpuMask           *ebpf.Variable `ebpf:"cpu_mask"`
 	Families          *ebpf.Variable `ebpf:"families"`
 	FdsWanted         *ebpf.Variable `ebpf:"fds_wanted"`
 	FollowedFull      *ebpf.Variable `ebpf:"followed_full"`
@@ -462,6 +461,7 @@ type AccHashVariables struct {
 	UnusedName        *ebpf.Variable `ebpf:"unused_name"`
 	UnusedNamedEvent  *ebpf.Variable `ebpf:"unused_named_event"`
 	UnusedNetwork     *ebpf.Variable `ebpf:"unused_network"`
+	UnusedPerCpu      *ebpf.Variable `ebpf:"unused_per_cpu"`
 	UnusedPlace       *ebpf.Variable `ebpf:"unused_place"`
 	UnusedProbe       *ebpf.Variable `ebpf:"unused_probe"`
 	UnusedProcess     *ebpf.Variable `ebpf:"unused_process"`
@@ -475,6 +475,7 @@ type AccHashVariables struct {
 	UnusedVia         *ebpf.Variable `ebpf:"unused_via"`
 	UnusedWatchFor    *ebpf.Variable `ebpf:"unused_watch_for"`
 	Watch             *ebpf.Variable `ebpf:"watch"`
+	WithCasts         *ebpf.Variable `ebpf:"with_casts"`
 	WithCookies       *ebpf.Variable `ebpf:"with_cookies"`
 	WithFins          *ebpf.Variable `ebpf:"with_fins"`
 }

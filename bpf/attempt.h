@@ -6,12 +6,10 @@
 #include "sock.h"
 #include "told.h"
 
-static __always_inline struct counters *counters(void)
-{
-	u32 zero = 0;
+/* What a CPU has of its own. A program stays on its CPU; what preempts it there changes the same by add_one. */
+static __always_inline struct per_cpu *of_cpu(u32 cpu) { return (struct per_cpu *)ADDRESS(cpus) + (cpu & cpu_mask); }
 
-	return bpf_map_lookup_elem(&counts, &zero);
-}
+static __always_inline struct per_cpu *this_cpu(void) { return of_cpu(bpf_get_smp_processor_id()); }
 
 /* The attempt of the current task that is not noted by the thread's number; made if asked to. NULL: none. */
 static __always_inline struct attempt *attempt_elsewhere(struct task_struct *task, bool make)
@@ -42,21 +40,22 @@ static __always_inline struct attempt *attempt_elsewhere(struct task_struct *tas
 #define LEAVE(a) __sync_fetch_and_add(&(a)->turn, 1)
 #endif
 
-/* The number of a thread, read once: the compiler takes a load of a task's member for cheap, but it is seven instructions. */
-static __always_inline u32 tid_of(struct task_struct *task)
+/*
+ * The number of a thread, read once: the compiler takes a load of a task's member for cheap, but it is seven instructions.
+ * It has 64 bits: of 32, the compiler clears the others again before each comparison.
+ */
+static __always_inline u64 tid_of(struct task_struct *task)
 {
-	u32 tid = task->pid;
+	u64 tid = (u32)task->pid;
 
 	BRANCH(tid);
 	return tid;
 }
 
 /* The place of a thread's number, whosever it is now. */
-static __always_inline struct attempt *call_place(u32 tid)
+static __always_inline struct attempt *call_place(u64 tid)
 {
-	u32 at = tid & (NUM_PLACES - 1);
-
-	return bpf_map_lookup_elem(&calls, &at);
+	return (struct attempt *)ADDRESS(calls) + (tid & (NUM_PLACES - 1));
 }
 #endif
 
@@ -64,11 +63,10 @@ static __always_inline struct attempt *call_place(u32 tid)
 static __always_inline struct attempt *attempt_of(struct task_struct *task, bool make)
 {
 #ifdef ACC_MODERN
-	u32 tid = tid_of(task);
+	u64 tid = tid_of(task), turn;
 	struct attempt *a = call_place(tid);
-	u64 turn;
 
-	if (a && !make) {
+	if (!make) {
 		turn = TURN(a);
 		if (turn & 1 && turn >> 32 == tid)
 			return a;
@@ -364,10 +362,10 @@ static __always_inline void describe(struct event *e, struct task_struct *task, 
  * socket in the UNIX domain whose name is wanted, or NULL. */
 static __always_inline struct event *reserve(u32 probe, u64 *seq, void *unix_sk)
 {
-	struct counters *c = counters();
+	struct per_cpu *c = this_cpu();
 	struct event *e;
 
-	if (!c || watch & WATCH_ENDING)
+	if (watch & WATCH_ENDING)
 		return 0;
 	*seq = add_one(&c->hits[probe]);
 	if (unix_sk) {
@@ -408,18 +406,31 @@ static __noinline void read_new(struct facts *f, struct file *file)
 		read_sock(f, sk, 1);
 }
 
+/* Whether eight bytes at an address are in one page, whatever the size of pages is. */
+#define IN_PAGE(addr) (((addr) & 4095) <= 4096 - 8)
+
+/* Reads a length from the program's memory. Eight bytes are copied by one move, four by four. */
+static __always_inline s32 read_length(u64 addr)
+{
+	u64 word = 0; /* on the stack: the kernel checks long where else a copy goes */
+
+	if (IN_PAGE(addr))
+		bpf_probe_read_user(&word, sizeof(word), (void *)addr);
+	else
+		bpf_probe_read_user(&word, sizeof(s32), (void *)addr);
+	return (s32)word;
+}
+
 /* Notes where the program wants the peer's address, and how much of it. */
 static __always_inline void note_buffer(struct attempt *a, u64 addr, u64 addrlen)
 {
-	s32 len = 0; /* on the stack: the kernel checks long where else a copy goes */
-
-	a->addr = addr;
-	a->addrlen = addrlen;
-	if (addrlen)
-		bpf_probe_read_user(&len, sizeof(len), (void *)addrlen);
-	KEEP(a, a->addrlen_in, len);
-	KEEP(a, a->has_addr, addr != 0);
-	KEEP(a, a->has_addrlen, addrlen != 0);
+	if (a->addr != addr || a->addrlen != addrlen) {
+		if (!a->addr != !addr || !a->addrlen != !addrlen) /* no earlier call is like this one */
+			a->base = 0;
+		a->addr = addr;
+		a->addrlen = addrlen;
+	}
+	KEEP(a, a->addrlen_in, addrlen ? read_length(addrlen) : 0);
 }
 
 /* Reads what the program was told of the peer of its new socket. file: that, or NULL. */

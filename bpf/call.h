@@ -21,8 +21,8 @@ static __always_inline void write_enter(struct event *e, struct attempt *a, u64 
 	e->ret = 0;
 	e->via = a->via;
 	e->mark = a->enter_mark;
-	e->has_addr = a->has_addr;
-	e->has_addrlen = a->has_addrlen;
+	e->has_addr = a->addr != 0;
+	e->has_addrlen = a->addrlen != 0;
 	e->told.addrlen_in = a->addrlen_in;
 }
 
@@ -42,8 +42,7 @@ static __always_inline void describe_made(struct attempt *a)
 	a->facts.backlog_max = a->made.backlog_max;
 }
 
-/* Writes an entry that was deferred, with the number that it has: its call did wait, or is another one than those of
- * which one record tells. */
+/* Writes an entry that was deferred, with the number that it has: it and its return do not fit into one record. */
 static __noinline void tell_deferred(struct attempt *a)
 {
 	struct event *e;
@@ -55,11 +54,8 @@ static __noinline void tell_deferred(struct attempt *a)
 	a->deferred = NOT_DEFERRED;
 	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e) {
-		struct counters *c = counters();
-
 		a->enter_lost = 1;
-		if (c)
-			__sync_fetch_and_add(&c->lost[PROBE_ENTER], 1);
+		__sync_fetch_and_add(&this_cpu()->lost[PROBE_ENTER], 1);
 		return;
 	}
 	identify_again(e, &a->who);
@@ -75,19 +71,15 @@ static __noinline void tell_deferred(struct attempt *a)
  */
 static __always_inline struct attempt *begin_attempt(struct task_struct *task)
 {
-	u64 was, tid = tid_of(task), start = task->start_boottime;
+	u64 was, got, tid = tid_of(task), start = task->start_boottime;
 	struct attempt *a = call_place(tid), *other;
-	bool mine;
 
-	if (!a)
-		return attempt_elsewhere(task, 1);
 	was = TURN(a);
 	if (was >> 32 == tid) {
-		mine = a->started == start;
 		if (was & 1 && a->deferred) /* its return was missed */
 			tell_deferred(a);
 		if (watch) {
-			if (was & 1 && mine) {
+			if (was & 1 && a->started == start) {
 				LEAVE(a);
 				other = attempt_elsewhere(task, 1);
 				if (other)
@@ -97,14 +89,14 @@ static __always_inline struct attempt *begin_attempt(struct task_struct *task)
 			a->returned = 0;
 			return attempt_elsewhere(task, 1);
 		}
-	} else {
-		if (was & 1 || watch)
-			return attempt_elsewhere(task, 1);
-		mine = 0;
-	}
-	if (__sync_val_compare_and_swap(&a->turn, was, tid << 32 | (u32)(((u32)was + 1) | 1)) != was)
+	} else if (was & 1 || watch) {
 		return attempt_elsewhere(task, 1);
-	if (!mine) {
+	}
+	got = __sync_val_compare_and_swap(&a->turn, was, tid << 32 | (u32)(((u32)was + 1) | 1));
+	BRANCH(got);
+	if (got != was)
+		return attempt_elsewhere(task, 1);
+	if (was >> 32 != tid || a->started != start) {
 		a->started = start;
 		a->known = 0;
 		a->who.tid = 0;
@@ -126,25 +118,26 @@ static __always_inline struct attempt *begin_attempt(struct task_struct *task)
 #define O_NONBLOCK 04000
 
 /*
- * Leaves an entry whose call should not wait to the record of its return: there is a connection, or it does not wait
- * for any. Another thread can be faster; then the recorder finds the entry. False: the entry is to be told of now.
+ * Leaves the entry of a call that should not wait to the record of its return: there is a connection in the queue, or
+ * the call does not wait for one. If another thread takes that connection first, the call waits all the same, and the
+ * recorder finds its entry in the map. False: the entry is to be written now.
  */
 static __always_inline bool defer(struct task_struct *task, struct attempt *a, void *listener, struct file *file)
 {
-	struct counters *c;
+	u32 cpu;
 
 	if (!a->turn || !listener || (a->in.family != AF_INET && a->in.family != AF_INET6) || a->in.proto == IPPROTO_MPTCP)
 		return 0;
 	if (!a->in.backlog && !(BPF_CORE_READ(file, f_flags) & O_NONBLOCK))
 		return 0;
-	c = counters();
-	if (!c || watch)
+	if (watch)
 		return 0;
 	identify_task(a, task);
 	a->untold = 0;
 	a->sk = (u64)listener;
-	a->enter_cpu = bpf_get_smp_processor_id();
-	a->enter_seq = add_one(&c->hits[PROBE_ENTER]);
+	cpu = bpf_get_smp_processor_id();
+	a->enter_cpu = cpu;
+	a->enter_seq = add_one(&of_cpu(cpu)->hits[PROBE_ENTER]);
 	a->deferred = DEFERRED_ENTRY;
 	return 1;
 }
@@ -155,26 +148,26 @@ static __always_inline bool defer(struct task_struct *task, struct attempt *a, v
 #endif
 
 #ifdef ACC_MODERN
-/* Reads what an IPv4 address and its length are in the program's memory: at once where the length stands right before the
+/* Reads an IPv4 address and its length from the program's memory: at once where the length stands right before the
  * address, or right behind it, as compilers mostly put them. False: it can't be read. */
 static __always_inline bool read_address_v4(u64 addr, u64 addrlen, u64 *got, s32 *len)
 {
-	u32 both[5];
+	u64 both[3];
 
-	if (addr - addrlen == 4 && !bpf_probe_read_user(both, 12, (void *)addrlen)) {
+	if (addr - addrlen == 4 && !bpf_probe_read_user(both, 16, (void *)addrlen)) { /* of the 16 that are there, 12 */
 		*len = (s32)both[0];
-		*got = both[1] | (u64)both[2] << 32;
+		*got = both[0] >> 32 | both[1] << 32;
 		return 1;
 	}
-	if (addrlen - addr == 16 && !bpf_probe_read_user(both, 20, (void *)addr)) {
-		*len = (s32)both[4];
-		*got = both[0] | (u64)both[1] << 32;
+	if (addrlen - addr == 16 && IN_PAGE(addrlen) && !bpf_probe_read_user(both, 24, (void *)addr)) {
+		*len = (s32)both[2];
+		*got = both[0];
 		return 1;
 	}
 	return !bpf_probe_read_user(len, sizeof(*len), (void *)addrlen) && !bpf_probe_read_user(got, sizeof(*got), (void *)addr);
 }
 
-/* Whether the program was told what the kernel knows of its new socket's peer, all of it. */
+/* Whether the address that the program got, and its length, are those of its new socket's peer, in full. */
 static __always_inline bool told_right(struct attempt *a)
 {
 	struct facts *f = &a->made;
@@ -193,25 +186,23 @@ static __always_inline bool told_right(struct attempt *a)
 	       got[2] == *(u64 *)(f->raddr + 8);
 }
 
-/* Whether one record can tell of the entry that was deferred and of a return. */
+/* Whether the entry of this call was deferred and fits into one record with its return. */
 static __always_inline bool is_call(struct attempt *a, s32 ret)
 {
 	if (a->deferred != DEFERRED_RETURN || a->mark || a->done != (ret >= 0))
 		return 0;
-	return ret < 0 || (a->made.family == a->in.family && a->made.type == a->in.type && a->made.proto == a->in.proto &&
-			   a->made.netns == a->in.netns && a->made.inner == a->in.inner);
+	return ret < 0 || (kind_of_socket(&a->made) == kind_of_socket(&a->in) && a->made.netns == a->in.netns);
 }
 
 /* Counts the return of the call in flight, and makes room for a record of both its events; NULL: the ring is full. */
-static __always_inline void *reserve_call(struct attempt *a, const u64 size, u64 *seq)
+static __always_inline void *reserve_call(struct attempt *a, const u64 size, u32 *cpu, u64 *seq)
 {
-	struct counters *c;
+	struct per_cpu *c;
 	void *r;
 
 	a->deferred = NOT_DEFERRED;
-	c = counters();
-	if (!c)
-		return 0;
+	*cpu = bpf_get_smp_processor_id();
+	c = of_cpu(*cpu);
 	*seq = add_one(&c->hits[PROBE_RETURN]);
 	r = bpf_ringbuf_reserve(&events, size, 0);
 	if (!r) {
@@ -221,14 +212,15 @@ static __always_inline void *reserve_call(struct attempt *a, const u64 size, u64
 	return r;
 }
 
-/* Writes both events of the call in flight. right: the program was told what the kernel knows of its peer, or nothing. */
+/* Writes both events of the call in flight. right: the program got its peer's address, or did not ask for it. */
 static __always_inline void tell_call(struct attempt *a, s32 ret, bool right)
 {
 	struct call *r;
 	struct event *e;
 	u64 seq = 0;
+	u32 cpu;
 
-	r = reserve_call(a, sizeof(*r), &seq);
+	r = reserve_call(a, sizeof(*r), &cpu, &seq);
 	if (!r)
 		return;
 	e = &r->event;
@@ -251,8 +243,8 @@ static __always_inline void tell_call(struct attempt *a, s32 ret, bool right)
 	*(u64 *)r->entry.laddr = *(u64 *)a->in.laddr;
 	*(u64 *)(r->entry.laddr + 8) = *(u64 *)(a->in.laddr + 8);
 	r->entry.mark = a->enter_mark;
-	r->entry.has_addr = a->has_addr;
-	r->entry.has_addrlen = a->has_addrlen;
+	r->entry.has_addr = a->addr != 0;
+	r->entry.has_addrlen = a->addrlen != 0;
 	r->entry.backlog = a->in.backlog;
 	r->entry.boot_ns = a->enter_ns;
 	r->entry.cpu_seq = a->enter_seq;
@@ -284,8 +276,9 @@ static __always_inline void tell_same_call(struct attempt *a, s32 ret, u32 base)
 {
 	struct same_call *r;
 	u64 seq = 0;
+	u32 cpu;
 
-	r = reserve_call(a, sizeof(*r), &seq);
+	r = reserve_call(a, sizeof(*r), &cpu, &seq);
 	if (!r)
 		return;
 	r->enter_ns = a->enter_ns;
@@ -299,7 +292,7 @@ static __always_inline void tell_same_call(struct attempt *a, s32 ret, u32 base)
 	r->enter_backlog = a->in.backlog;
 	r->backlog = a->made.backlog;
 	r->enter_cpu = a->enter_cpu;
-	r->cpu = bpf_get_smp_processor_id();
+	r->cpu = cpu;
 	r->tid = a->who.tid;
 	r->base = base;
 	r->ret = ret;

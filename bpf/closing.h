@@ -18,43 +18,43 @@ struct closing {
 };
 
 #define NUM_CLOSINGS 16384
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2 * NUM_CLOSINGS);
-	__type(key, u32);
-	__type(value, struct closing);
-} closings SEC(".maps");
+VARIABLE(closings, struct closing[NUM_CLOSINGS][2]);
 
-/* Both stay until the connection is gone; its own port does not. */
-#define CLOSING_TAG(sk, ns) (((u64)(sk)->__sk_common.skc_hash << 32 | (sk)->__sk_common.skc_dport) ^ (ns))
+/* What of a connection tells it apart there. Both stay until it is gone; its own port does not. */
+struct closer_key {
+	u32 hash;
+	u16 dport;
+};
 
-static __always_inline struct closing *closing_of(struct sock *sk, u32 who)
+static __always_inline struct closer_key closer_key(struct sock *sk)
 {
-	u32 key = (sk->__sk_common.skc_hash & (NUM_CLOSINGS - 1)) << 1 | who;
+	return (struct closer_key){sk->__sk_common.skc_hash, sk->__sk_common.skc_dport};
+}
 
-	return bpf_map_lookup_elem(&closings, &key);
+static __always_inline u64 closing_tag(const struct closer_key *key, u64 ns) { return ((u64)key->hash << 32 | key->dport) ^ ns; }
+
+static __always_inline struct closing *closing_of(const struct closer_key *key, u32 who)
+{
+	return (struct closing *)ADDRESS(closings) + (key->hash & (NUM_CLOSINGS - 1)) * 2 + who;
 }
 
 static __always_inline void note_closing(struct sock *sk, u32 who)
 {
-	struct closing *c = closing_of(sk, who);
+	struct closer_key key = closer_key(sk);
+	struct closing *c = closing_of(&key, who);
 
-	if (!c)
-		return;
 	c->ns = bpf_ktime_get_boot_ns();
-	c->tag = CLOSING_TAG(sk, c->ns);
+	c->tag = closing_tag(&key, c->ns);
 }
 
 /* How long ago that was, in microseconds; 0: it is not known. It is forgotten, for the next one with these addresses. */
-static __always_inline u64 closed_ago(struct sock *sk, u32 who, u64 now)
+static __always_inline u64 closed_ago(const struct closer_key *key, u32 who, u64 now)
 {
-	struct closing *c = closing_of(sk, who);
+	struct closing *c = closing_of(key, who);
 	u64 ns;
 
-	if (!c)
-		return 0;
 	ns = c->ns;
-	if (c->tag != CLOSING_TAG(sk, ns) || ns > now)
+	if (c->tag != closing_tag(key, ns) || ns > now)
 		return 0;
 	c->tag = 0;
 	return (now - ns) / 1000 + 1;

@@ -88,12 +88,12 @@ struct facts {
 	u16 rport;    /* host order */
 	u16 unused;
 	u64 listener; /* inode number of the listening socket; from here on what mostly stays the same */
-	u32 backlog_max;
-	u16 family;
+	u16 family; /* these eight bytes are compared at once: see kind_of_socket */
 	u16 type;
 	u16 proto;
-	u16 state;
 	u16 inner; /* family of the addresses, where it is another one than family */
+	u32 backlog_max;
+	u16 state;
 	u16 lport; /* host order */
 	u32 peer_pid;
 	u32 peer_uid;
@@ -101,6 +101,9 @@ struct facts {
 	u32 netns;    /* of the socket, whatever the task's is; 0: there is no socket */
 	u32 spare;
 };
+
+/* Family, type, protocol and family of the addresses. */
+#define kind_of_socket(f) (*(u64 *)&(f)->family)
 
 /* The name of a socket in the UNIX domain, as bind(2) got it. */
 struct unix_name {
@@ -204,6 +207,8 @@ struct same_call {
 
 _Static_assert(offsetof(struct call, entry) == sizeof(struct event), "what stays the same of both lies together");
 _Static_assert(offsetof(struct named_event, event) == 0, "a named event begins with its event");
+_Static_assert(offsetof(struct facts, family) % 8 == 0 && offsetof(struct facts, backlog_max) == offsetof(struct facts, family) + 8,
+	       "a socket's kind is eight bytes");
 _Static_assert(offsetof(struct facts, listener) == offsetof(struct facts, rport) + 4, "what varies of the facts comes first");
 _Static_assert(sizeof(struct event) % 8 == 0 && offsetof(struct event, comm) % 8 == 0, "names are copied as two words");
 
@@ -227,7 +232,7 @@ struct identity {
  * What is known of an entry of which no event tells yet, and what of it. In a place by the thread's number alone:
  * the recorder looks there for what waits.
  */
-enum deferral { NOT_DEFERRED, DEFERRED_ENTRY, DEFERRED_RETURN /* do_accept was seen to return: facts are of then */ };
+enum deferral { NOT_DEFERRED, DEFERRED_ENTRY, DEFERRED_RETURN /* do_accept was seen to return: made is of then */ };
 EXPORT(deferral);
 
 /* A task's attempt in flight. */
@@ -238,9 +243,9 @@ struct attempt {
 	struct facts in; /* the listener at the entry */
 	struct facts facts;
 	struct facts made; /* in a place: those of the connection that a deferred entry's call got; the queue's in any case */
-	u64 base;    /* in a place: numbers of calls that the next one may repeat: one that accepted, and above it one that did not */
-	u32 bases;   /* how many there were */
-	s32 failed;  /* what the latter returned */
+	u64 base;    /* in a place: the numbers of the calls that the next one may repeat: of one that accepted, and above it one that failed */
+	u32 bases;   /* the last such number that was given */
+	s32 failed;  /* what the one that failed returned */
 	u64 enter_ns;
 	u64 enter_seq;
 	u32 enter_cpu;
@@ -256,18 +261,16 @@ struct attempt {
 	u8 request;     /* inside of io_accept */
 	u8 pending;     /* the request has an attempt that no event tells of yet */
 	u8 enter_lost;
-	u8 done;        /* do_accept gave a socket and facts describe it */
+	u8 done;        /* do_accept gave a socket, and facts or made describe it */
 	u8 returned;    /* the return was seen; the end of the system call is to come */
 	u8 passed;      /* it began while all passed */
-	u8 has_addr;
-	u8 has_addrlen;
 	u8 via;
 	u8 uring;       /* URING_*, of a request */
 	u8 attempts;    /* the request has had an attempt in this call of io_accept */
 	u8 end;         /* of a multishot request: why it does not go on after the attempt, or GOES_ON */
-	u16 unused;
-	u64 kept;      /* the address of the listener that in is of, 0: it is not kept from call to call; and of its struct socket, */
-	u64 socket;    /* where a probe has read that */
+	u32 unused;
+	u64 kept;      /* the address of the listener's sock that in is of; 0: the next call reads all of its listener */
+	u64 socket;    /* that of its struct socket, where a probe has read it */
 	u64 sk;        /* the listener's address, valid while the call holds its file */
 	u64 file;      /* a new file whose descriptor is not known yet; kernel_accept: where its socket is put */
 	u64 user_data; /* of the request */
@@ -284,12 +287,28 @@ struct attempt {
 
 const struct attempt *unused_attempt __attribute__((unused));
 
-struct counters {
+/* What a CPU is in the middle of. */
+enum pending {
+	COMPLETING, /* the child that completed its handshake and has yet to be queued */
+	ENDING,     /* the socket that tcp_done told of and whose state has yet to change */
+	AWOKEN,     /* the ports of the connection in TIME-WAIT that was ended last */
+	AWOKEN_NS,  /* and when */
+	DEFERRED,   /* the request that a packet is about to complete, at a listener with TCP_DEFER_ACCEPT */
+	DEFERRED_CAUSE, /* and what the packet is */
+	NUM_PENDING,
+};
+
+/* What each CPU has of its own. */
+struct per_cpu {
 	u64 hits[NUM_PROBES];
 	u64 lost[NUM_PROBES];
+	u64 filtered[NUM_PROBES]; /* hits that are not selected */
 	u64 no_attempt; /* entries for which the kernel gave no memory to note the attempt */
 	u64 shed;       /* of lost, those that the recorder's bounds left out */
-};
+	u64 pending[NUM_PENDING];
+} __attribute__((aligned(128))); /* no two CPUs write to one line of the cache, or to two that are fetched together */
+
+const struct per_cpu *unused_per_cpu __attribute__((unused));
 
 /* Set by the recorder. */
 volatile const u64 multishot_flag = 0; /* of io_kiocb.flags, where io_accept does not have it */
@@ -298,6 +317,9 @@ volatile const u64 polled_flag = 0;    /* of the same: the request waited before
 volatile const u32 with_cookies = 1; /* all probes of a connection's life can give its cookie */
 #else
 volatile const u32 with_cookies = 0;
+#endif
+#ifdef ACC_MODERN
+volatile const u32 with_casts = 0;      /* the kernel has bpf_rdonly_cast, from 6.2 on */
 #endif
 volatile const u32 with_fins = 0;       /* fentry_tcp_fin is there */
 volatile const u32 full_at_limit = 0;   /* the SYN queue is full when it holds its limit, not one more */
@@ -313,17 +335,37 @@ volatile u32 shedding = 0;             /* what is left out, since acc takes more
 enum shed { SHED_LIFE = 1, SHED_FAILURES = 2 };
 EXPORT(shed);
 
+/*
+ * A variable that is a map of its own, an array of one element. Programs have its address without a look-up: the recorder
+ * puts that where they name the map (capture/variables_linux.go). They find what lies in .bss that way, too, but
+ * the recorder's library copies that several times before it is loaded.
+ */
+#define VARIABLE(name, of)                                                                                       \
+	struct {                                                                                                 \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                                \
+		__uint(map_flags, BPF_F_MMAPABLE);                                                               \
+		__uint(max_entries, 1);                                                                          \
+		__type(key, u32);                                                                                \
+		__type(value, of);                                                                               \
+	} name SEC(".maps")
+
+/* Its address. An offset can't be part of that: the compiler is kept from adding one. */
+#define ADDRESS(name)                                                                                            \
+	({                                                                                                       \
+		void *at_ = &(name);                                                                             \
+                                                                                                                 \
+		asm("" : "+r"(at_));                                                                             \
+		at_;                                                                                             \
+	})
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 8 << 20);
 } events SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct counters);
-} counts SEC(".maps");
+/* By number of the CPU; the recorder makes it as long as there can be CPUs, rounded up to a power of two. */
+VARIABLE(cpus, struct per_cpu[1]);
+volatile const u32 cpu_mask = 0; /* that number less one */
 
 #if defined(ACC_MODERN) && !defined(ACC_HASH)
 #define TASK_STORAGE
@@ -357,13 +399,7 @@ struct {
  * calls of the other are noted in attempts. turn is odd while a call is in flight.
  */
 #define NUM_PLACES 2048
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, NUM_PLACES);
-	__type(key, u32);
-	__type(value, struct attempt);
-} calls SEC(".maps");
+VARIABLE(calls, struct attempt[NUM_PLACES]);
 #endif
 
 /* Tasks that sat in accept when the recording began, and their descriptor; filled by the recorder. */

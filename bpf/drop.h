@@ -58,25 +58,23 @@ static __noinline void tell_drop(u32 probe, struct sock *sk, struct sk_buff *skb
 /* A SYN for a connection in TIME-WAIT ends that, and passes by the limit of the SYN queue from 6.10 on. */
 static __always_inline bool was_waiting(struct sk_buff *skb)
 {
-	u64 *ports = pending_slot(AWOKEN), *ns = pending_slot(AWOKEN_NS);
+	u64 *pending = this_cpu()->pending;
 	u32 these = 0;
 
-	if (!ports || !ns || !*ns || bpf_ktime_get_boot_ns() - *ns > 1000000000)
+	if (!pending[AWOKEN_NS] || bpf_ktime_get_boot_ns() - pending[AWOKEN_NS] > 1000000000)
 		return 0;
 	bpf_probe_read_kernel(&these, sizeof(these), BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header));
-	return *ports == these;
+	return pending[AWOKEN] == these;
 }
 
 SEC("fentry/inet_twsk_deschedule_put")
 int fentry_twsk_deschedule(u64 *ctx)
 {
 	struct inet_timewait_sock *tw = (struct inet_timewait_sock *)ctx[0];
-	u64 *ports = pending_slot(AWOKEN), *ns = pending_slot(AWOKEN_NS);
+	u64 *pending = this_cpu()->pending;
 
-	if (!ports || !ns)
-		return 0;
-	*ports = tw->__tw_common.skc_dport | (u32)__builtin_bswap16(tw->__tw_common.skc_num) << 16; /* as in the packet */
-	*ns = bpf_ktime_get_boot_ns();
+	pending[AWOKEN] = tw->__tw_common.skc_dport | (u32)__builtin_bswap16(tw->__tw_common.skc_num) << 16; /* as in the packet */
+	pending[AWOKEN_NS] = bpf_ktime_get_boot_ns();
 	return 0;
 }
 
@@ -93,18 +91,21 @@ static __always_inline void read_limits(bool typed, u32 *queue, struct sock *sk)
 	READ_TWO(&queue[0], (void *)sk, sk_ack_backlog, sk_max_ack_backlog);
 }
 
+/* Whether a listener's SYN queue is full. limit: how many handshakes it takes. */
+static __always_inline bool requests_full(bool typed, struct sock *sk, u32 limit)
+{
+	struct tcp_sock *listener = as_tcp(typed, sk);
+
+	return listener && (u32)GET(typed, (struct inet_connection_sock *)listener, icsk_accept_queue.qlen.counter) + full_at_limit > limit;
+}
+
 /* Decides as the kernel is about to. */
 static __always_inline int conn_request(bool typed, struct sock *sk, struct sk_buff *skb)
 {
-	struct tcp_sock *listener = as_tcp(typed, sk);
 	u32 queue[2] = {};
-	s32 requests;
 
-	if (!listener)
-		return 0;
-	requests = GET(typed, (struct inet_connection_sock *)listener, icsk_accept_queue.qlen.counter);
 	read_limits(typed, queue, sk);
-	if ((u32)requests + full_at_limit > queue[1] && !BPF_CORE_READ(sk, __sk_common.skc_net.net, ipv4.sysctl_tcp_syncookies) && !was_waiting(skb))
+	if (!SETTING(typed, sk, sysctl_tcp_syncookies) && requests_full(typed, sk, queue[1]) && !was_waiting(skb))
 		tell_drop(PROBE_CONN_REQUEST, sk, skb, CAUSE_SYN_QUEUE_FULL);
 	else if (queue[0] > queue[1])
 		tell_drop(PROBE_CONN_REQUEST, sk, skb, CAUSE_ACCEPT_QUEUE_FULL);
@@ -115,17 +116,15 @@ static __always_inline int conn_request(bool typed, struct sock *sk, struct sk_b
 static __noinline void note_deferred(struct sk_buff *skb, void *req)
 {
 	struct tcp_skb_cb *cb = (void *)skb + bpf_core_field_offset(struct sk_buff, cb);
-	u64 *slot = pending_slot(DEFERRED), *cause = pending_slot(DEFERRED_CAUSE);
+	u64 *pending = this_cpu()->pending;
 	u8 flags = 0;
 
-	if (!slot || !cause)
-		return;
-	*slot = (u64)req;
-	*cause = CAUSE_DEFER_DATA;
+	pending[DEFERRED] = (u64)req;
+	pending[DEFERRED_CAUSE] = CAUSE_DEFER_DATA;
 	bpf_probe_read_kernel(&flags, sizeof(flags), BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header) + 13);
 	flags &= 1; /* FIN */
 	if (BPF_CORE_READ(cb, end_seq) - BPF_CORE_READ(cb, seq) == flags)
-		*cause = flags ? CAUSE_DEFER_CLOSED : CAUSE_DEFER_RAN_OUT;
+		pending[DEFERRED_CAUSE] = flags ? CAUSE_DEFER_CLOSED : CAUSE_DEFER_RAN_OUT;
 }
 
 /*

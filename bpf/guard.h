@@ -26,12 +26,7 @@ volatile const u32 guard_seed = 0;  /* so that nobody can choose a process that 
 volatile u64 guard_until = 0; /* boot clock: until then processes are looked at when they begin a call */
 
 /* Of each process, and then of each user, when the failed calls so far will have been paid for. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2 * GUARD_BUCKETS);
-	__type(key, u32);
-	__type(value, u64);
-} buckets SEC(".maps");
+VARIABLE(buckets, u64[2 * GUARD_BUCKETS]);
 
 struct repeated_key {
 	u64 listener;
@@ -75,9 +70,7 @@ struct {
 
 static __always_inline u64 *bucket_of(u32 id, u32 from)
 {
-	u32 at = from + ((((id ^ guard_seed) * 2654435761U) >> 20) & (GUARD_BUCKETS - 1));
-
-	return bpf_map_lookup_elem(&buckets, &at);
+	return (u64 *)ADDRESS(buckets) + from + ((((id ^ guard_seed) * 2654435761U) >> 20) & (GUARD_BUCKETS - 1));
 }
 
 /* What of a call is counted. */
@@ -92,8 +85,6 @@ static __noinline u32 over_rate(u64 now)
 
 	if (shedding & SHED_FAILURES)
 		return OVER_PROCESS;
-	if (!process || !user)
-		return OVER_NOTHING;
 	if (*process > now + guard_burst)
 		return OVER_PROCESS;
 	return *user > now + guard_burst_of_user ? OVER_USER : OVER_NOTHING;
@@ -101,8 +92,6 @@ static __noinline u32 over_rate(u64 now)
 
 static __always_inline void pay(u64 *bucket, u64 now, u64 step)
 {
-	if (!bucket)
-		return;
 	if (*(volatile u64 *)bucket < now)
 		*(volatile u64 *)bucket = now + step;
 	else

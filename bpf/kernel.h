@@ -75,10 +75,20 @@ typedef struct {
 } atomic64_t;
 
 struct sock_common {
-	u32 skc_daddr;
-	u32 skc_rcv_saddr;
-	u16 skc_dport;
-	u16 skc_num;
+	union {
+		u64 skc_addrpair;
+		struct {
+			u32 skc_daddr;
+			u32 skc_rcv_saddr;
+		};
+	};
+	union {
+		u32 skc_portpair;
+		struct {
+			u16 skc_dport;
+			u16 skc_num;
+		};
+	};
 	u32 skc_hash;
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
@@ -151,11 +161,13 @@ struct request_sock_queue {
 struct inet_connection_sock {
 	struct inet_bind_bucket *icsk_bind_hash;
 	struct request_sock_queue icsk_accept_queue;
+	void *icsk_ulp_data; /* of one under MPTCP: struct mptcp_subflow_context */
 };
 
 struct request_sock {
 	struct sock_common __req_common;
 	struct sock *sk; /* the connection, once it is queued */
+	u8 num_retrans;  /* how often the SYN-ACK was sent again */
 };
 
 struct inet_request_sock {
@@ -204,6 +216,10 @@ struct tcp_skb_cb { /* in cb */
 
 struct mptcp_sock {
 	struct sock *first;
+};
+
+struct mptcp_subflow_context {
+	struct sock *conn; /* the socket of MPTCP */
 };
 
 struct socket {
@@ -341,7 +357,12 @@ struct kernfs_node___rcu { /* from 6.15 */
 	struct kernfs_node *__parent;
 };
 
+struct cgroup_subsys_state {
+	u64 serial_nr;
+};
+
 struct cgroup {
+	struct cgroup_subsys_state self;
 	struct kernfs_node *kn;
 };
 

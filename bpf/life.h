@@ -82,22 +82,49 @@ static __always_inline u8 cause_of_add(bool typed, struct sock *listener, struct
 /* What a packet that completed a request at a listener with TCP_DEFER_ACCEPT was, as syn_recv noted. */
 static __always_inline u8 cause_of_deferred(void *req)
 {
-	u64 *slot = pending_slot(DEFERRED), *cause = pending_slot(DEFERRED_CAUSE);
+	u64 *pending = this_cpu()->pending;
 
-	if (!slot || !cause || *slot != (u64)req)
-		return CAUSE_UNKNOWN;
-	return *cause;
+	return pending[DEFERRED] == (u64)req ? pending[DEFERRED_CAUSE] : CAUSE_UNKNOWN;
+}
+
+/*
+ * How long a handshake took since the first SYN-ACK, in microseconds; 0: it is not known. The kernel has just measured it
+ * for the round-trip time, if the SYN-ACK was sent but once (tcp_synack_rtt_meas); srtt_us has room for nine minutes.
+ */
+static __always_inline u32 measured_handshake(struct tcp_sock *child, struct request_sock *req)
+{
+	return req->num_retrans ? 0 : GET(TYPED, child, srtt_us) >> 3;
+}
+
+/* The same by the clock. first: when the SYN-ACK was sent, 0 of a SYN cookie. */
+static __always_inline u32 timed_handshake(bool typed, void *req, u64 *first)
+{
+	struct tcp_request_sock *request = as_request(typed, req);
+
+	*first = request ? GET(typed, request, snt_synack) : BPF_CORE_READ((struct tcp_request_sock *)req, snt_synack);
+	return *first ? bpf_ktime_get_ns() / 1000 - *first : 0;
+}
+
+/* Whether the last ACK came once before. The same bit is set when it was dropped because the accept queue was full. */
+static __always_inline bool acked(bool typed, void *req)
+{
+	struct tcp_request_sock *request = as_request(typed, req);
+
+	return request ? GET_BIT(typed, (struct inet_request_sock *)request, acked) : BPF_CORE_READ_BITFIELD_PROBED((struct inet_request_sock *)req, acked);
 }
 
 static __always_inline int queued(bool typed, u32 probe, u8 hook, struct tcp_sock *listener, struct tcp_sock *child, void *req, u64 cookie, u16 mark)
 {
-	struct tcp_request_sock *request = as_request(typed, req);
-	u64 first = request ? GET(typed, request, snt_synack) : BPF_CORE_READ((struct tcp_request_sock *)req, snt_synack);
-	u64 now = bpf_ktime_get_ns() / 1000; /* before the event's own time */
-	struct sock *sk = (struct sock *)listener, *asked; /* asked: whose request it was */
+	u8 defers = GET(typed, (struct inet_connection_sock *)listener, icsk_accept_queue.rskq_defer_accept);
+	struct sock *sk = (struct sock *)listener;
+	u64 first = 1; /* when the SYN-ACK was sent, if that is read */
 	struct life_event *e;
-	bool acked;
+	u32 took = 0; /* before the event's own time */
 
+	if (typed && hook == HOOK_HASHDANCE && !defers)
+		took = measured_handshake(child, req);
+	if (!took)
+		took = timed_handshake(typed, req, &first);
 	if (!GET(typed, (struct sock *)child, sk_max_ack_backlog))
 		note_place(NETNS(typed, sk), __builtin_bswap16(GET(typed, (struct inet_sock *)child, inet_sport)));
 	if (port_of_connect(typed, child))
@@ -108,9 +135,10 @@ static __always_inline int queued(bool typed, u32 probe, u8 hook, struct tcp_soc
 	if (!e)
 		return 0;
 	tell_connection(typed, e, child, cookie);
+	e->state = GET(typed, (struct sock *)child, __sk_common.skc_state);
 	read_listening(typed, e, listener);
-	if (first && !(mark & MARK_FAST_OPEN))
-		e->handshake_us = now - first;
+	if (!(mark & MARK_FAST_OPEN))
+		e->handshake_us = took;
 	if (hook == HOOK_QUEUE_ADD) {
 		e->cause = cause_of_add(typed, sk, child, req, first, &mark);
 		e->mark = mark;
@@ -118,18 +146,10 @@ static __always_inline int queued(bool typed, u32 probe, u8 hook, struct tcp_soc
 		return 0;
 	}
 	e->cause = CAUSE_HANDSHAKE;
-	/* The same bit is set when the last ACK was dropped because the accept queue was full. */
-	if (request) {
-		acked = GET_BIT(typed, (struct inet_request_sock *)request, acked);
-		asked = GET(typed, (struct request_sock *)request, __req_common.skc_listener);
-	} else {
-		acked = BPF_CORE_READ_BITFIELD_PROBED((struct inet_request_sock *)req, acked);
-		asked = BPF_CORE_READ((struct request_sock *)req, __req_common.skc_listener);
-	}
-	if (acked && GET(typed, (struct inet_connection_sock *)listener, icsk_accept_queue.rskq_defer_accept)) {
+	if (defers && acked(typed, req)) {
 		mark |= MARK_DEFERRED;
 		e->cause = cause_of_deferred(req);
-	} else if (asked != sk) {
+	} else if (GET(typed, (struct request_sock *)req, __req_common.skc_listener) != sk) {
 		e->cause = CAUSE_MOVED_HANDSHAKE;
 	}
 	e->mark = mark;
@@ -140,10 +160,9 @@ static __always_inline int queued(bool typed, u32 probe, u8 hook, struct tcp_soc
 static __always_inline int hashdance(bool typed, void *sk, void *child, void *req, u64 cookie)
 {
 	struct tcp_sock *listener = as_tcp(typed, sk), *tp = as_tcp(typed, child);
-	u64 *slot = pending_slot(COMPLETING);
 
-	if (slot)
-		*slot = (u64)child;
+	if (!adds_settled || adds_inside)
+		this_cpu()->pending[COMPLETING] = (u64)child;
 	if (!listener || !tp)
 		return 0;
 	forget_client(child);
@@ -154,20 +173,16 @@ static __always_inline int hashdance(bool typed, void *sk, void *child, void *re
 static __always_inline int queue_add(bool typed, void *sk, void *req, void *child, u64 cookie)
 {
 	struct tcp_sock *listener = as_tcp(typed, sk), *tp = as_tcp(typed, child);
-	u64 *slot = pending_slot(COMPLETING);
+	u64 *slot = &this_cpu()->pending[COMPLETING], before = *slot;
 	u16 mark = 0;
 
-	if (slot) {
-		u64 before = *slot;
-
-		*slot = 0;
-		if (before == (u64)child) {
-			/* Where the compiler put it inside, it may be an older one at the same address. */
-			if (!adds_settled)
-				adds_inside = 1;
-			if (adds_inside)
-				return 0;
-		}
+	*slot = 0;
+	if (before == (u64)child) {
+		/* Where the compiler put it inside, it may be an older one at the same address. */
+		if (!adds_settled)
+			adds_inside = 1;
+		if (adds_inside)
+			return 0;
 	}
 	if (!listener || !tp)
 		return 0;
@@ -198,6 +213,7 @@ static __always_inline int migrated(struct sock *sk, struct sock *child)
 	if (!e)
 		return 0;
 	tell_connection(TYPED, e, tp, cookie_of(child));
+	e->state = child->__sk_common.skc_state;
 	read_listening(TYPED, e, listener);
 	e->cause = CAUSE_MOVED;
 	bpf_ringbuf_submit(e, 0);
@@ -229,12 +245,13 @@ static __always_inline void read_totals(bool typed, struct life_event *e, struct
 	u32 unread = GET(typed, tp, rcv_nxt) - GET(typed, tp, copied_seq); /* close() leaves it as it was */
 	u32 unacked = GET(typed, tp, write_seq) - GET(typed, tp, snd_una); /* the server's FIN is one of them */
 	bool fin = GET(typed, sk, __sk_common.skc_flags) & 1 << SOCK_DONE;
+	struct closer_key key = closer_key(sk);
 
 	e->sock_err = GET(typed, sk, sk_err);
 	e->shutdown = GET(typed, sk, sk_shutdown);
 	if (fin) {
 		e->shutdown |= SHUT_FIN_CAME;
-		e->fin_us = closed_ago(sk, CLIENT_CLOSED, e->boot_ns);
+		e->fin_us = closed_ago(&key, CLIENT_CLOSED, e->boot_ns);
 	}
 	e->bytes_in = GET(typed, tp, bytes_received);
 	e->shutdown |= SHUT_READ_KNOWN;
@@ -247,7 +264,7 @@ static __always_inline void read_totals(bool typed, struct life_event *e, struct
 	case TCP_FIN_WAIT2:
 	case TCP_CLOSING:
 	case TCP_LAST_ACK:
-		e->closing_us = closed_ago(sk, SERVER_CLOSED, e->boot_ns);
+		e->closing_us = closed_ago(&key, SERVER_CLOSED, e->boot_ns);
 		if (!unacked)
 			e->shutdown |= SHUT_FIN_ACKED;
 		else
@@ -263,27 +280,31 @@ static __always_inline void read_totals(bool typed, struct life_event *e, struct
 	e->min_rtt_us = rtt == ~0U ? 0 : rtt;
 }
 
-/* Gives a socket as TCP's if a listener made it, and it has not connected itself since; else NULL. */
-static __always_inline struct tcp_sock *of_listener(struct sock *sk)
+/* Gives a socket that may be accepted as TCP's if a listener made it, and it has not connected itself since; else NULL. */
+static __always_inline struct tcp_sock *made_by_listener(struct sock *sk)
 {
 	struct tcp_sock *tp;
 
 	if (!TYPED && sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	tp = as_tcp(TYPED, sk); /* not MPTCP's: its subflow has the same event */
-	if (!tp || (!sk->sk_max_ack_backlog && !is_place(sk, __builtin_bswap16(GET(TYPED, (struct inet_sock *)tp, inet_sport)))))
-		return 0;
-	return is_client(sk) || connected_itself(tp) ? 0 : tp;
+	return !tp || is_client(sk) || connected_itself(tp) ? 0 : tp;
 }
 
-static __always_inline int ended(struct sock *sk, struct tcp_sock *tp, u32 probe, u8 hook, u8 old)
+/* As may_be_accepted, of a socket that may have given its port back. */
+static __always_inline bool had_listener(struct sock *sk, struct tcp_sock *tp)
+{
+	return sk->sk_max_ack_backlog || is_place(sk, __builtin_bswap16(GET(TYPED, (struct inet_sock *)tp, inet_sport)));
+}
+
+static __always_inline int ended(struct sock *sk, struct tcp_sock *tp, u32 cpu, u32 probe, u8 hook, u8 old)
 {
 	struct life_event *e;
-	u64 cookie = with_cookies ? cookie_of(sk) : 0;
+	u64 cookie = with_cookies ? known_cookie(sk) : 0;
 
 	if (selecting && !connection_selected(sk, 1))
 		return count_filtered(probe);
-	e = reserve_life(probe, CLOSED, hook);
+	e = reserve_life_on(cpu, probe, CLOSED, hook);
 	if (!e)
 		return 0;
 	tell_connection(TYPED, e, tp, cookie);
@@ -321,19 +342,18 @@ int fentry_tcp_done(u64 *ctx)
 	struct sock *sk = (struct sock *)ctx[0];
 	u8 old = sk->__sk_common.skc_state;
 	struct tcp_sock *tp;
-	u64 *slot;
+	u32 cpu;
 
-	if (old == TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT)
+	if (old == TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT || !may_be_accepted(sk))
 		return 0;
-	tp = of_listener(sk);
+	tp = made_by_listener(sk);
 	if (!tp && (!sk->sk_max_ack_backlog || is_client(sk)))
 		return 0;
-	slot = pending_slot(ENDING);
-	if (slot)
-		*slot = (u64)sk;
+	cpu = bpf_get_smp_processor_id();
+	of_cpu(cpu)->pending[ENDING] = (u64)sk;
 	if (!tp)
 		return 0; /* it connected itself, which can't be told any more when its state changes */
-	return ended(sk, tp, PROBE_DONE, HOOK_TCP_DONE, old);
+	return ended(sk, tp, cpu, PROBE_DONE, HOOK_TCP_DONE, old);
 }
 
 SEC("fentry/tcp_fin")
@@ -345,54 +365,78 @@ int fentry_tcp_fin(u64 *ctx)
 	if ((old != TCP_ESTABLISHED && old != TCP_SYN_RECV) || !may_be_accepted(sk))
 		return 0;
 	note_closing(sk, CLIENT_CLOSED);
-	if (sk->sk_socket || !of_listener(sk))
+	if (sk->sk_socket || !made_by_listener(sk))
 		return 0; /* a program that has it sees that */
 	return gone(sk, PROBE_FIN, HOOK_TCP_FIN, old);
 }
 
-/* The states that tell something when a socket comes to them; half of the changes of a connection are to others. */
-#define TELLING (1 << TCP_FIN_WAIT1 | 1 << TCP_LAST_ACK | 1 << TCP_CLOSE_WAIT | 1 << TCP_SYN_RECV | 1 << TCP_SYN_SENT | 1 << TCP_CLOSE)
-
-SEC("tp_btf/inet_sock_set_state")
-int tp_inet_sock_set_state(u64 *ctx)
+/* Whether a change of state may tell something: most of those of a connection do not. */
+static __always_inline bool telling(struct sock *sk, u32 old, u32 new)
 {
-	struct sock *sk = (struct sock *)ctx[0];
-	u32 old = ctx[1], new = ctx[2];
-	struct tcp_sock *tp;
-	u64 *slot;
+	if (new == TCP_CLOSE)
+		return 1;
+	if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK || (new == TCP_CLOSE_WAIT && !with_fins))
+		return perhaps_accepted(sk);
+	if (new == TCP_SYN_SENT)
+		return sk->sk_max_ack_backlog;
+	return new == TCP_SYN_RECV && old == TCP_SYN_SENT;
+}
 
-	if (!(1 << (new & 31) & TELLING))
+/* Whether fentry_tcp_done has told of a connection's end, to which this change of state belongs. */
+static __always_inline bool end_is_told(struct sock *sk)
+{
+	u64 *slot = &this_cpu()->pending[ENDING];
+
+	if (*slot != (u64)sk)
 		return 0;
+	*slot = 0;
+	return 1;
+}
+
+static __noinline int state_changed(struct sock *sk, u32 old, u32 new)
+{
+	struct tcp_sock *tp;
+
 	if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK) {
 		if (may_be_accepted(sk))
 			note_closing(sk, SERVER_CLOSED);
 		return 0;
 	}
 	if (new == TCP_CLOSE_WAIT) {
-		if (with_fins || !may_be_accepted(sk))
+		if (!may_be_accepted(sk))
 			return 0;
 		note_closing(sk, CLIENT_CLOSED);
-		if (sk->sk_socket || !of_listener(sk))
+		if (sk->sk_socket || !made_by_listener(sk))
 			return 0;
 		return gone(sk, PROBE_STATE, HOOK_SET_STATE, old);
 	}
-	if (new == TCP_SYN_RECV && old == TCP_SYN_SENT && sk->sk_protocol == IPPROTO_TCP)
-		return count_simultaneous(sk);
-	if (new == TCP_SYN_SENT && sk->sk_max_ack_backlog)
+	if (new == TCP_SYN_RECV)
+		return sk->sk_protocol == IPPROTO_TCP ? count_simultaneous(sk) : 0;
+	if (new == TCP_SYN_SENT) {
 		note_client(sk);
-	if (new == TCP_CLOSE && forget_client(sk))
-		return 0;
-	if (new != TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT || old == TCP_CLOSE)
-		return 0;
-	slot = pending_slot(ENDING);
-	if (slot && *slot == (u64)sk) {
-		*slot = 0;
 		return 0;
 	}
-	tp = of_listener(sk);
-	if (!tp)
+	if (forget_client(sk) || old == TCP_LISTEN || old == TCP_SYN_SENT || old == TCP_CLOSE)
 		return 0;
-	return ended(sk, tp, PROBE_CLOSED, HOOK_SET_STATE, old);
+	if (sk->sk_max_ack_backlog && end_is_told(sk))
+		return 0;
+	if (!TYPED && sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	tp = as_tcp(TYPED, sk);
+	if (!tp || !had_listener(sk, tp) || end_is_told(sk))
+		return 0;
+	if (is_client(sk) || connected_itself(tp))
+		return 0;
+	return ended(sk, tp, bpf_get_smp_processor_id(), PROBE_CLOSED, HOOK_SET_STATE, old);
+}
+
+/* Small, so that most of its runs save no registers. */
+SEC("tp_btf/inet_sock_set_state")
+int tp_inet_sock_set_state(u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+
+	return telling(sk, ctx[1], ctx[2]) ? state_changed(sk, ctx[1], ctx[2]) : 0;
 }
 
 SEC("fentry/inet_csk_complete_hashdance")

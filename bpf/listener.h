@@ -66,6 +66,20 @@ static __always_inline u8 stop_of_call(struct task_struct *task)
 	return CAUSE_UNKNOWN;
 }
 
+/* Whether a listener is being closed. Of one under MPTCP, whose close() stops it before it closes it, that socket says so. */
+static __always_inline bool is_closing(struct sock *sk)
+{
+	struct mptcp_subflow_context *subflow;
+
+	if (BPF_CORE_READ(sk, sk_shutdown) == SHUTDOWN_MASK)
+		return 1;
+	if (!bpf_core_field_exists(struct tcp_sock, is_mptcp) || !bpf_core_type_exists(struct mptcp_subflow_context) ||
+	    !BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp))
+		return 0;
+	subflow = BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_ulp_data);
+	return BPF_CORE_READ(subflow, conn, sk_shutdown) == SHUTDOWN_MASK;
+}
+
 /* Why a listener stops, in the task that stops it. */
 static __always_inline u8 stop_cause(struct task_struct *task, struct sock *sk)
 {
@@ -73,7 +87,7 @@ static __always_inline u8 stop_cause(struct task_struct *task, struct sock *sk)
 
 	if (call == CAUSE_LISTENER_SHUT) /* which may come after one that failed and left its bits */
 		return call;
-	if (BPF_CORE_READ(sk, sk_shutdown) == SHUTDOWN_MASK)
+	if (is_closing(sk))
 		return BPF_CORE_READ(task, flags) & PF_EXITING ? CAUSE_LISTENER_EXITED : CAUSE_LISTENER_CLOSED;
 	return call == CAUSE_UNKNOWN ? CAUSE_LISTENER_STOPPED : call;
 }
@@ -86,7 +100,7 @@ static __always_inline u8 cause_of_loss(struct sock *sk)
 
 	if (why)
 		return *why;
-	return BPF_CORE_READ(sk, sk_shutdown) == SHUTDOWN_MASK ? CAUSE_LISTENER_CLOSED : CAUSE_LISTENER_STOPPED;
+	return is_closing(sk) ? CAUSE_LISTENER_CLOSED : CAUSE_LISTENER_STOPPED;
 }
 
 /* Fills in an event of a listener. NULL: there was no room. */

@@ -26,13 +26,18 @@ struct {
 	__type(value, u8);
 } places SEC(".maps");
 
-/* By port, the network namespace of the place that was noted last, 0: none was, in any. Another one is looked up in places. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 65536);
-	__type(key, u32);
-	__type(value, u32);
-} placed_last SEC(".maps");
+/*
+ * By port, the network namespace of the place that was noted last, 0: none was, in any. Another one is looked up in places.
+ */
+VARIABLE(placed_last, u32[65536]);
+
+static __always_inline volatile u32 *placed(u16 port)
+{
+	u64 at = port;
+
+	asm volatile("%0 &= 0xffff" : "+r"(at)); /* which the verifier does not know of all ports */
+	return (volatile u32 *)ADDRESS(placed_last) + at;
+}
 
 /* There was no room in places: now a port that was noted in one namespace counts in all. So more is recorded, never less. */
 volatile u32 places_full = 0;
@@ -41,10 +46,10 @@ volatile u32 places_full = 0;
 static __noinline void note_place(u32 netns, u16 port)
 {
 	struct place p = {.netns = netns, .port = port};
-	u32 key = port, *last = bpf_map_lookup_elem(&placed_last, &key);
+	volatile u32 *last = placed(port);
 	u8 one = 1;
 
-	if (!last || *last == netns)
+	if (*last == netns)
 		return;
 	if (!bpf_map_lookup_elem(&places, &p) && bpf_map_update_elem(&places, &p, &one, BPF_ANY))
 		places_full = 1;
@@ -54,19 +59,25 @@ static __noinline void note_place(u32 netns, u16 port)
 /* Whether a port of the network namespace of sk was noted. */
 static __always_inline bool is_place(struct sock *sk, u16 port)
 {
+	u32 last = *placed(port);
 	struct place p = {.port = port};
-	u32 key = port, *last = bpf_map_lookup_elem(&placed_last, &key);
 
-	if (!last || !*last)
+	if (!last)
 		return 0;
 	p.netns = sk->__sk_common.skc_net.net->ns.inum;
-	return *last == p.netns || places_full || bpf_map_lookup_elem(&places, &p);
+	return last == p.netns || places_full || bpf_map_lookup_elem(&places, &p);
 }
 
 /* Whether a listener can have made a socket that is bound. */
 static __always_inline bool may_be_accepted(struct sock *sk)
 {
 	return sk->sk_max_ack_backlog || is_place(sk, sk->__sk_common.skc_num);
+}
+
+/* False only where may_be_accepted is false; without a call. */
+static __always_inline bool perhaps_accepted(struct sock *sk)
+{
+	return sk->sk_max_ack_backlog || *placed(sk->__sk_common.skc_num);
 }
 
 /*

@@ -30,17 +30,6 @@ volatile const u64 families = 0;                 /* a bit each */
 volatile const u32 cgroup_levels[4] = {}; /* depths at which there are selected cgroups, 0: no more */
 volatile u32 passing = 0;                  /* all passes: the self-test runs */
 
-struct filtered_hits {
-	u64 hits[NUM_PROBES];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct filtered_hits);
-} filtered SEC(".maps");
-
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1024);
@@ -150,14 +139,11 @@ struct {
 
 static __noinline int count_filtered(u32 probe)
 {
-	u32 zero = 0;
-	struct filtered_hits *f = bpf_map_lookup_elem(&filtered, &zero);
-
-	if (!f || watch & WATCH_ENDING)
+	if (watch & WATCH_ENDING)
 		return 0;
 	BRANCH(probe);
 	if (probe < NUM_PROBES)
-		add_one(&f->hits[probe]);
+		add_one(&this_cpu()->filtered[probe]);
 	return 0;
 }
 

@@ -16,7 +16,14 @@
 #define KEPT volatile u64
 #define IS(kept) (*(volatile u8 *)&(kept))
 
-#define SOCK_HEAD 96 /* bytes that hold all of sock_common that is read here */
+#ifdef ACC_MODERN
+/* Tells the verifier what a pointer points to, where with_casts is set. No instruction is left of the call. */
+extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym __weak;
+#define CAST(type, p) ((type *)bpf_rdonly_cast((const void *)(p), bpf_core_type_id_kernel(type)))
+#endif
+
+#define SOCK_HEAD 96      /* bytes that hold all of sock_common that is read here */
+#define SOCK_HEAD_IPV4 24 /* bytes that mostly hold addresses of IPv4, ports, family and state */
 #define AT(head, type, field) (*(type *)((head) + bpf_core_field_offset(struct sock_common, field)))
 
 /*
@@ -240,6 +247,8 @@ static __noinline struct file *file_of(struct task_struct *task, u32 fd)
 	if (fd >= fdt->max_fds)
 		return 0;
 	files = fdt->fd;
+	if (with_casts) /* a callback_head begins with a pointer, as each entry of the table */
+		return (struct file *)CAST(struct callback_head, files + fd)->next;
 #else
 	fdt = BPF_CORE_READ(task, files, fdt);
 	if (fd >= BPF_CORE_READ(fdt, max_fds))

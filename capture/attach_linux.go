@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/acc-project/acc/format"
 )
@@ -109,10 +110,27 @@ func (a *attached) detachProbe(i int, profile map[string]uint64) error {
 	return nil
 }
 
+// open opens the ring, and maps what is read where the kernel writes it.
+func (a *attached) open() (err error) {
+	events := a.collection.Maps["events"]
+	if a.ring, err = ringbuf.NewReader(events); err != nil {
+		a.collection.Close()
+		return fmt.Errorf("open ring buffer: %w", err)
+	}
+	if a.mapped, err = mapRing(events); err == nil {
+		a.cpus, err = mapVariable(a.collection.Maps["cpus"])
+	}
+	if err != nil {
+		a.close()
+	}
+	return err
+}
+
 func (a *attached) close() {
 	_ = a.detach() // nothing is pinned: closing the file descriptors detaches
 	_ = a.ring.Close()
 	a.mapped.close()
+	unmapVariable(&a.cpus)
 	a.collection.Close()
 }
 

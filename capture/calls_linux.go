@@ -5,13 +5,11 @@ package capture
 // This file finds calls that should not have waited and do, in the map of calls in flight.
 
 import (
-	"fmt"
 	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/acc-project/acc/bpf"
 	"github.com/acc-project/acc/format"
@@ -34,6 +32,7 @@ type calls struct {
 	came bool      // a call came since: to look when the ring is empty
 
 	bases [2 * numPlaces]*callBase // by the thread's place, and whether the call failed
+	run   [256]*format.CallRow     // what takeCallsBehind looks at
 }
 
 // numPlaces is NUM_PLACES in the programs.
@@ -61,24 +60,24 @@ func mapCalls(m *ebpf.Map) (calls, error) {
 	if m == nil {
 		return c, nil
 	}
-	size := (int(m.MaxEntries())*int(callSize) + 4095) &^ 4095
 	var err error
-	if c.mem, err = unix.Mmap(m.FD(), 0, size, unix.PROT_READ, unix.MAP_SHARED); err != nil {
-		return c, fmt.Errorf("map the calls in flight: %w", err)
-	}
-	return c, nil
+	c.mem, err = mapVariable(m)
+	return c, err
 }
 
 func (c *calls) close() {
-	if c.mem != nil {
-		_ = unix.Munmap(c.mem)
-		c.mem = nil
-	}
+	unmapVariable(&c.mem)
+	clear(c.run[:]) // the ring that they are in ends, too
+}
+
+// places are all of them.
+func (c *calls) places() []bpf.AccAttempt {
+	return unsafe.Slice((*bpf.AccAttempt)(unsafe.Pointer(unsafe.SliceData(c.mem))), uintptr(len(c.mem))/callSize)
 }
 
 // each calls f with each place in which a call is in flight. Mostly none is in most: eight are looked at at once.
 func (c *calls) each(f func(a *bpf.AccAttempt)) {
-	places := unsafe.Slice((*bpf.AccAttempt)(unsafe.Pointer(unsafe.SliceData(c.mem))), uintptr(len(c.mem))/callSize)
+	places := c.places()
 	for len(places) > 0 {
 		some := places[:min(len(places), 8)]
 		places = places[len(some):]
@@ -184,10 +183,18 @@ func enterInFlight(a *bpf.AccAttempt) (raw bpf.AccEvent) {
 		Hook:   uint8(format.HookSysAccept4),
 		Cgroup: w.Cgroup, StartNs: w.StartNs, Pid: w.Pid, Tid: w.Tid, Uid: w.Uid, Netns: w.Netns,
 		Facts: a.In, Sockfd: a.Sockfd, Flags: a.Flags, Via: a.Via, Mark: a.EnterMark,
-		HasAddr: a.HasAddr, HasAddrlen: a.HasAddrlen, Comm: *(*[16]int8)(unsafe.Pointer(&w.Comm)),
+		HasAddr: given(a.Addr), HasAddrlen: given(a.Addrlen), Comm: *(*[16]int8)(unsafe.Pointer(&w.Comm)),
 	}
 	raw.Told.AddrlenIn = a.AddrlenIn
 	return raw
+}
+
+// given is whether the program gave an address.
+func given(addr uint64) uint8 {
+	if addr != 0 {
+		return 1
+	}
+	return 0
 }
 
 // enterOf is the record of a call's entry.
@@ -237,27 +244,66 @@ func (s *session) takeCall(c *bpf.AccCall, own bool) error {
 	return nil
 }
 
-// takeSameCall records both events of a call that is like an earlier one.
-func (s *session) takeSameCall(r *bpf.AccSameCall, own bool) error {
+// takeSameCall records both events of a call that is like an earlier one. Behind, more: see ringTake.
+func (s *session) takeSameCall(r *bpf.AccSameCall, own bool, behind uintptr) (more uintptr, err error) {
 	base := s.calls.base(r.Tid, r.Ret)
 	if base == nil || base.raw.Entry.Base != r.Base || base.raw.Event.Tid != r.Tid {
 		s.refuseCall(r)
-		return nil
+		return 0, nil
 	}
 	if own || s.full != nil || len(s.calls.told) != 0 || s.processes.version != base.version ||
-		!s.writer.RepeatCall(base.enter, base.ret, (*format.CallRow)(unsafe.Pointer(r)), base.form) { // TestRows
+		!s.writer.RepeatCall(base.enter, base.ret, callRow(r), base.form) {
 		c := base.call(r)
-		return s.takeCall(&c, own)
+		return 0, s.takeCall(&c, own)
 	}
 	s.calls.came = true
-	s.ledger.takeCall(r)
-	if r.Ret >= 0 && s.queues.by != nil {
-		s.queues.accepted(base.raw.Event.Facts.Listener, int64(r.BootNs))
-	}
+	s.ledger.takeCalls([]*format.CallRow{callRow(r)})
+	s.accepted(base, callRow(r))
 	if len(s.watcher.sleepers) > 0 {
 		s.watcher.returned(r.Tid, format.HookSysAccept4)
 	}
-	return nil
+	if s.writer.Steady() > 0 {
+		more = s.takeCallsBehind(r, base, behind)
+	}
+	return more, nil
+}
+
+// callRow is the call as the writer takes it.
+func callRow(r *bpf.AccSameCall) *format.CallRow { return (*format.CallRow)(unsafe.Pointer(r)) } // TestRows
+
+const _ = -(unsafe.Sizeof(bpf.AccSameCall{}) % 8) // the next record begins right behind
+
+// takeCallsBehind takes calls that come right behind one in the ring and are like it, as long as the writer takes them
+// together: a busy thread leaves mostly such. More: see ringTake.
+func (s *session) takeCallsBehind(r *bpf.AccSameCall, base *callBase, behind uintptr) (more uintptr) {
+	const size, each = unsafe.Sizeof(*r), ringHeader + unsafe.Sizeof(*r)
+	run, end := s.calls.run[:0], unsafe.Pointer(r)
+	for most := min(cap(run), s.writer.Steady()); len(run) < most && behind >= each; behind -= each {
+		head := unsafe.Add(end, size)
+		if atomic.LoadUint32((*uint32)(head)) != uint32(size) { // it is another kind, or not complete
+			break
+		}
+		end = unsafe.Add(head, ringHeader)
+		if next := (*bpf.AccSameCall)(end); next.Tid != r.Tid || next.Base != r.Base { // which no call has that failed
+			break
+		}
+		run = append(run, (*format.CallRow)(end))
+	}
+	run = run[:s.writer.RepeatCalls(base.enter, base.ret, run, base.form)]
+	s.ledger.takeCalls(run)
+	if s.queues.by != nil {
+		for _, call := range run {
+			s.accepted(base, call)
+		}
+	}
+	return uintptr(len(run)) * each
+}
+
+// accepted tells the queue of the listener that a call has taken a client.
+func (s *session) accepted(base *callBase, call *format.CallRow) {
+	if call.Ret >= 0 {
+		s.queues.accepted(base.raw.Event.Facts.Listener, call.BootNS, uint(call.Backlog))
+	}
 }
 
 // refuseCall counts both events of a call as lost. It is there for the day on which the programs name a call that did
@@ -322,17 +368,23 @@ func (c *calls) lostTold() uint64 {
 	return uint64(left)
 }
 
-// takeCall books both numbers of a call.
-func (l *ledger) takeCall(r *bpf.AccSameCall) {
-	from, to := int64(r.EnterNs), int64(r.BootNs)
-	if cpu := int(r.EnterCpu); r.Cpu == r.EnterCpu && cpu < len(l.cpus) && l.cpus[cpu] != nil {
-		accounts := l.cpus[cpu]
-		if enter, ret := &accounts[probeEnter], &accounts[probeReturn]; enter.last+1 == r.EnterSeq && ret.last+1 == r.CpuSeq {
-			enter.next(r.EnterSeq, from)
-			ret.next(r.CpuSeq, to)
+// takeCalls books both numbers of calls: of one, or of those that RepeatCalls took, of one CPU and each behind that of the
+// call before.
+func (l *ledger) takeCalls(calls []*format.CallRow) {
+	if len(calls) == 0 {
+		return
+	}
+	first, last, n := calls[0], calls[len(calls)-1], uint64(len(calls))
+	if cpu := int(first.EnterCPU); first.CPU == first.EnterCPU && cpu < len(l.cpus) && l.cpus[cpu] != nil {
+		enter, ret := &l.cpus[cpu][probeEnter], &l.cpus[cpu][probeReturn]
+		if enter.last+1 == first.EnterSeq && ret.last+1 == first.CPUSeq {
+			enter.last, enter.lastNS, enter.recorded = last.EnterSeq, last.EnterNS, enter.recorded+n
+			ret.last, ret.lastNS, ret.recorded = last.CPUSeq, last.BootNS, ret.recorded+n
 			return
 		}
 	}
-	l.take(probeEnter, r.EnterCpu, r.EnterSeq, from)
-	l.take(probeReturn, r.Cpu, r.CpuSeq, to)
+	for _, c := range calls {
+		l.take(probeEnter, c.EnterCPU, c.EnterSeq, c.EnterNS)
+		l.take(probeReturn, c.CPU, c.CPUSeq, c.BootNS)
+	}
 }

@@ -3,6 +3,7 @@
 package capture
 
 import (
+	"errors"
 	"testing"
 	"unsafe"
 
@@ -78,8 +79,8 @@ func TestEnterInFlight(t *testing.T) {
 		{"in", unsafe.Offsetof(places[0].In), unsafe.Sizeof(places[0].In)},
 		{"time", unsafe.Offsetof(places[0].EnterNs), 8}, {"number", unsafe.Offsetof(places[0].EnterSeq), 8},
 		{"cpu", unsafe.Offsetof(places[0].EnterCpu), 4},
-		{"mark", unsafe.Offsetof(places[0].EnterMark), 2}, {"addr", unsafe.Offsetof(places[0].HasAddr), 1},
-		{"addrlen", unsafe.Offsetof(places[0].HasAddrlen), 1},
+		{"mark", unsafe.Offsetof(places[0].EnterMark), 2}, {"addr", unsafe.Offsetof(places[0].Addr), 8},
+		{"addrlen", unsafe.Offsetof(places[0].Addrlen), 8},
 		{"via", unsafe.Offsetof(places[0].Via), 1}, {"length", unsafe.Offsetof(places[0].AddrlenIn), 4},
 		{"fd", unsafe.Offsetof(places[0].Sockfd), 4},
 		{"flags", unsafe.Offsetof(places[0].Flags), 4},
@@ -124,5 +125,38 @@ func TestRepeatOfNothing(t *testing.T) {
 	}
 	if got := tk.events(t); len(got) != 6 {
 		t.Errorf("%d events", len(got))
+	}
+}
+
+// A repeat that comes after a change of files has in the next one what its call had in the file before.
+func TestRepeatInNextFile(t *testing.T) {
+	tk := newTake(t)
+	tk.processes.again = true // there are further files
+	c := bpf.AccCall{Event: ringRecords(2)[1]}
+	c.Event.Tid, c.Event.CpuSeq, c.Entry.CpuSeq, c.Entry.Base = 100, 1, 1, 7
+	again := bpf.AccSameCall{Tid: 100, Base: 7, CpuSeq: 2, EnterSeq: 2, BootNs: 2002, EnterNs: 2001, Ret: 5, Cookie: 6}
+	if err := errors.Join(tk.take(bytesOf(&c), false), tk.take(bytesOf(&again), false)); err != nil {
+		t.Fatal(err)
+	}
+	first := tk.events(t)
+	tk.out.Reset()
+	var err error
+	if tk.writer, err = format.NewWriter(&tk.out, format.Header{}, format.WriterOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	tk.repeats, tk.processes.write = repeats{}, tk.writer.Process // as changeFile does
+	tk.calls.nextFile()
+	tk.processes.nextFile()
+	if err := tk.take(bytesOf(&again), false); err != nil {
+		t.Fatal(err)
+	}
+	next := tk.events(t)
+	if len(first) != 4 || len(next) != 2 || next[0].Kind != format.Enter || next[1].Ret != 5 || next[1].Cookie != 6 {
+		t.Fatalf("%+v, then %+v", first, next)
+	}
+	for i := range next {
+		if e := next[i]; e.Listener != first[2+i].Listener || e.Comm != first[2+i].Comm || e.BootNS != first[2+i].BootNS {
+			t.Errorf("%+v, want %+v", e, first[2+i])
+		}
 	}
 }

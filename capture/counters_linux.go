@@ -41,7 +41,7 @@ func (w *witness) read(everything, final bool) error {
 		w.find()
 	}
 	found := map[uint32]format.Counters{}
-	gone := w.look(w.procs, found)
+	gone := w.look(w.procs, everything, found)
 	if len(gone) > 0 { // the process has ended, or went elsewhere
 		w.find()
 		again := map[uint32]string{}
@@ -50,7 +50,7 @@ func (w *witness) read(everything, final bool) error {
 				again[ns] = proc
 			}
 		}
-		w.look(again, found)
+		w.look(again, everything, found)
 	}
 	if w.last == nil {
 		w.last = map[uint32]format.Counters{}
@@ -74,14 +74,15 @@ func (w *witness) read(everything, final bool) error {
 }
 
 // look reads the counters and settings of namespaces, and gives those that it could not read.
-func (w *witness) look(procs map[uint32]string, found map[uint32]format.Counters) (gone []uint32) {
+func (w *witness) look(procs map[uint32]string, edge bool, found map[uint32]format.Counters) (gone []uint32) {
 	visit(procs, func(ns uint32, proc string, inside bool) {
 		var set map[string]int64
 		if inside {
 			w.watch.add(ns)
 			set = settings()
 		}
-		c, ok := readCounters(proc, ns, inside)
+		_, before := w.last[ns]
+		c, ok := readCounters(proc, ns, inside, edge || !before)
 		if !ok {
 			gone = append(gone, ns)
 			return
@@ -106,7 +107,7 @@ func (w *witness) meet(p *format.Process) error {
 // a directory of /proc is in it.
 func (w *witness) enter(ns uint32, proc string) error {
 	found := map[uint32]format.Counters{}
-	w.look(map[uint32]string{ns: proc}, found)
+	w.look(map[uint32]string{ns: proc}, true, found)
 	c, ok := found[ns]
 	if !ok {
 		return nil
@@ -218,11 +219,17 @@ func eachNamespace(giveUp func() bool, found func(proc string, ns uint32)) (comp
 	return true
 }
 
+// hopeless is how many connections are made during a reading where reading again is not worth it: one of fifty times
+// none would be made.
+const hopeless = 4
+
 // readCounters reads the counters of the namespace that a process is in, if that
 // is ns. It tries a few times to do so while no connection is made and no queue changes, and else gives the reading
 // while the fewest did. Whether a queue changed is seen where the kernel can be asked: /proc/net/tcp takes long.
-// Inside: the calling thread is in that namespace.
-func readCounters(proc string, ns uint32, inside bool) (best format.Counters, ok bool) {
+// Inside: the calling thread is in that namespace. Edge: recording begins or ends there, so the reading is compared. Any
+// other reading is compared only if it is the last one, because the namespace ended or the recorder was killed. Where
+// many connections are made during such a reading, it is not tried again, and is less exact.
+func readCounters(proc string, ns uint32, inside, edge bool) (best format.Counters, ok bool) {
 	if proc == "" {
 		return best, false
 	}
@@ -251,7 +258,7 @@ func readCounters(proc string, ns uint32, inside bool) (best format.Counters, ok
 			best, least = c, moved
 			best.QueuedKnown, best.QueuedMoved = complete && moved == 0, uint32(min(moved, math.MaxUint32))
 		}
-		if moved == 0 {
+		if moved == 0 || moved >= hopeless && !edge {
 			break
 		}
 	}
@@ -306,21 +313,24 @@ func parseCounters(to map[string]uint64, path string, groups ...string) map[stri
 	}
 	var names []string
 	for line := range strings.Lines(string(b)) {
+		group, _, _ := strings.Cut(line, ":")
+		if !slices.Contains(groups, group) {
+			continue
+		}
 		fields := strings.Fields(line)
-		if len(fields) == 0 {
+		if len(fields) < 2 {
 			continue
 		}
 		if len(names) != len(fields) || names[0] != fields[0] || fields[1] == names[1] {
 			names = fields
 			continue
 		}
-		group := strings.TrimSuffix(fields[0], ":")
-		for i := 1; i < len(fields) && slices.Contains(groups, group); i++ {
-			name := group + names[i]
+		for i, name := range names[1:] {
+			name = group + name
 			if _, there := to[name]; there || !slices.Contains(format.CounterNames, name) {
 				continue
 			}
-			if n, err := strconv.ParseUint(fields[i], 10, 64); err == nil {
+			if n, err := strconv.ParseUint(fields[i+1], 10, 64); err == nil {
 				to[name] = n
 			}
 		}

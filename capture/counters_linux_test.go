@@ -87,7 +87,7 @@ func TestCountersWithoutNetlink(t *testing.T) {
 		}
 		ns := uint32(namespace("/proc/thread-self/ns/net"))
 		for range 100 { // until nothing comes in meanwhile
-			if c, ok := readCounters("/proc/thread-self", ns, true); !ok {
+			if c, ok := readCounters("/proc/thread-self", ns, true, true); !ok {
 				t.Errorf("%+v", c)
 			} else if c.QueuedKnown {
 				return

@@ -5,6 +5,7 @@ package capture
 // This file has the probes of the life of connections.
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -203,11 +204,21 @@ func (a *attached) notePlaces(listeners []format.ListenSocket) error {
 		if err != nil {
 			return fmt.Errorf("note what is listened on: %w", err)
 		}
-		if err := a.collection.Maps["placed_last"].Update(uint32(l.LPort), l.NetNS, ebpf.UpdateAny); err != nil {
+		if err := a.setPlaced(l.LPort, l.NetNS); err != nil {
 			return fmt.Errorf("note what is listened on: %w", err)
 		}
 	}
 	return nil
+}
+
+// setPlaced sets one member of placed_last: the programs may set others at the same time.
+func (a *attached) setPlaced(port uint16, netns uint32) error {
+	last, err := a.collection.Maps["placed_last"].Memory()
+	if err != nil {
+		return err
+	}
+	_, err = last.WriteAt(binary.NativeEndian.AppendUint32(nil, netns), 4*int64(port))
+	return err
 }
 
 // testLife makes two TCP connections to itself, resets one and closes one side of the

@@ -34,6 +34,9 @@ func (s *session) read(stop context.Context) error {
 				return err
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
+			if err := s.drain(); err != nil { // nothing, mostly; and all is known up to now
+				return err
+			}
 		default:
 			return fmt.Errorf("read ring buffer: %w", err)
 		}
@@ -48,12 +51,15 @@ func (s *session) read(stop context.Context) error {
 // some 50,000 instructions, of the kernel and of Go's scheduler.
 const manyBytes = 8 << 10
 
-// batch lets events gather, so that the kernel wakes this process once for many,
-// and takes them all. The more it finds, the shorter it waits the next time. More: there were many.
+// batch lets events gather, so that the kernel wakes this process once for many, and takes those that are there then.
+// The more it finds, the shorter it waits the next time; not at all where the last batch has left much. More: there
+// were many.
 func (s *session) batch(stop context.Context) (more bool, err error) {
-	select {
-	case <-time.After(s.wait):
-	case <-stop.Done():
+	if s.ring.AvailableBytes() <= s.ringLen/4 {
+		select {
+		case <-time.After(s.wait):
+		case <-stop.Done():
+		}
 	}
 	used := s.ring.AvailableBytes()
 	switch {
@@ -67,14 +73,15 @@ func (s *session) batch(stop context.Context) (more bool, err error) {
 
 var past = time.Unix(1, 0)
 
-// drain takes what is in the ring.
+// drain takes what is in the ring by now.
 func (s *session) drain() error {
-	for s.ring.AvailableBytes() > 0 {
-		if err := s.mapped.each(s.takeNext); err != nil {
-			return err
-		}
+	s.queues.knownNS = bootNS()
+	began, written := time.Now(), s.writer.Bytes()
+	err := s.mapped.drain(s, (*session).takeNext)
+	if s.writer.Bytes() != written { // what is in the frame now has come since
+		s.framed = began
 	}
-	return nil
+	return err
 }
 
 // nextTick is when tick has something to do.
@@ -83,10 +90,14 @@ func (s *session) nextTick() time.Time {
 		return time.Now().Add(batchWait) // nothing else is due until the lists are there
 	}
 	next := s.clocked.Add(clockEvery)
-	if flush := s.flushed.Add(flushEvery); (s.writer.Pending() || s.guard.counts()) && flush.Before(next) {
-		next = flush
+	if s.writer.Pending() || s.guard.counts() {
+		for _, since := range []time.Time{s.framed, s.booked} {
+			if due := since.Add(flushEvery); due.Before(next) {
+				next = due
+			}
+		}
 	}
-	if until := s.watcher.until; s.flushed.Before(until) && until.Before(next) {
+	if until := s.watcher.until; s.ticked.Before(until) && until.Before(next) {
 		next = until
 	}
 	for _, due := range []time.Time{s.calls.look, s.queues.due} {
@@ -112,6 +123,7 @@ func (s *session) nextTick() time.Time {
 // tick does what is due by time: losses, clock pairs, the end of a frame, status.
 func (s *session) tick() error {
 	now := time.Now()
+	s.ticked = now
 	s.o.Control.answer(s)
 	if err := s.rotate(now); err != nil {
 		return err
@@ -130,13 +142,20 @@ func (s *session) tick() error {
 		s.o.Select.Cgroups = s.renewer.look()
 	}
 	if !s.writer.Pending() && !s.guard.counts() {
-		s.flushed = now // a frame lives from its first event
+		s.framed, s.booked = now, now // a frame lives from its first event
 	}
-	if now.Sub(s.flushed) >= flushEvery {
-		s.flushed = now
+	if now.Sub(s.booked) >= flushEvery {
+		s.booked = now
+		records := s.writer.Records()
 		if err := errors.Join(s.writeLosses(), s.counted(false)); err != nil {
 			return err
 		}
+		if s.writer.Records() != records {
+			s.framed = time.Time{} // what is lost does not wait for a frame to be full
+		}
+	}
+	if now.Sub(s.framed) >= flushEvery {
+		s.framed = now
 		if err := s.writer.Flush(); err != nil {
 			return err
 		}

@@ -52,11 +52,31 @@ func (m *mapped) close() {
 	}
 }
 
+// A ringTake takes a record of the ring, which is valid until it returns. Behind: bytes that the ring has after it, of
+// records that need not be complete. It gives how many of them it took, too.
+type ringTake func(s *session, record []byte, behind uintptr) (more uintptr, err error)
+
+// drain calls take with s and every record that is in the ring when it is called, and waits for those that are not
+// complete yet. It may leave what comes meanwhile: where that comes as fast as it is taken, there is no end of it.
+func (m *mapped) drain(s *session, take ringTake) error {
+	consumed, produced := m.positions()
+	for end := atomic.LoadUintptr(produced); int(end-atomic.LoadUintptr(consumed)) > 0; {
+		if err := m.each(s, take); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// positions are up to where the ring was read, and was written.
+func (m *mapped) positions() (consumed, produced *uintptr) {
+	return (*uintptr)(unsafe.Pointer(unsafe.SliceData(m.consumer))), (*uintptr)(unsafe.Pointer(unsafe.SliceData(m.data)))
+}
+
 // each calls take with every record that is there now, up to one that is not
-// complete. The record is valid until take returns.
-func (m *mapped) each(take func(record []byte) error) error {
-	consumed := (*uintptr)(unsafe.Pointer(unsafe.SliceData(m.consumer)))
-	produced := (*uintptr)(unsafe.Pointer(unsafe.SliceData(m.data)))
+// complete.
+func (m *mapped) each(s *session, take ringTake) error {
+	consumed, produced := m.positions()
 	ring, mask := unsafe.Add(unsafe.Pointer(unsafe.SliceData(m.data)), os.Getpagesize()), m.size-1
 	at, end := atomic.LoadUintptr(consumed), atomic.LoadUintptr(produced)
 	given := at + ringGiven
@@ -69,7 +89,9 @@ func (m *mapped) each(take func(record []byte) error) error {
 		n := uintptr(length &^ ringDiscard)
 		at += ringHeader + (n+7)&^7
 		if length&ringDiscard == 0 {
-			if err := take(unsafe.Slice((*byte)(unsafe.Add(head, ringHeader)), n)); err != nil {
+			more, err := take(s, unsafe.Slice((*byte)(unsafe.Add(head, ringHeader)), n), end-at)
+			at += more
+			if err != nil {
 				atomic.StoreUintptr(consumed, at)
 				return err
 			}

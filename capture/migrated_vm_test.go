@@ -35,7 +35,7 @@ func TestVMMigrated(t *testing.T) {
 	const n = 5
 	causesOf := map[uint16][]format.Cause{} // by the client's port
 	var to uint64                           // inode number
-	moved := 0
+	moved, again := 0, uint16(0)            // again: the port of the client whose SYN-ACK is sent twice
 	share := func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }
 	a := analyzeWhile(t, func(*recorder) {
 		old := l.serve(unix.AF_INET, 0, 64, share)
@@ -47,6 +47,7 @@ func TestVMMigrated(t *testing.T) {
 		}
 		deaf := l.begin(true, old.addr) // its handshake is moved when the SYN-ACK is sent again
 		defer unix.Close(deaf)
+		again = portOf(t, deaf)
 		causesOf[portOf(t, deaf)] = []format.Cause{format.CauseHandshake}
 		l.filter(old.fd, synOnly)
 		talks := l.client(unix.AF_INET) // its handshake is moved when the next packet comes
@@ -92,6 +93,10 @@ func TestVMMigrated(t *testing.T) {
 	for _, e := range r.events {
 		if e.Accepted() && e.Listener != to {
 			t.Errorf("accepted from %d, not %d: %+v", e.Listener, to, e)
+		}
+		// The kernel's own round-trip time would be that of the second SYN-ACK.
+		if e.Kind == format.Queued && e.RPort == again && e.HandshakeUS < 500_000 {
+			t.Errorf("a handshake took %d µs since the first SYN-ACK, which is sent again after a second", e.HandshakeUS)
 		}
 	}
 	out, err := exec.Command("/in/acc", "analyze", a.path).CombinedOutput()

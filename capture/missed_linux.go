@@ -13,7 +13,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 
-	"github.com/acc-project/acc/bpf"
 	"github.com/acc-project/acc/format"
 )
 
@@ -80,9 +79,9 @@ type moreCounts struct {
 // counters reads the kernel's counts: hits and failed reservations of each probe
 // on each CPU, and others.
 func (a *attached) counters() (hits map[uint32][numProbes]uint64, lost [numProbes]uint64, more moreCounts, err error) {
-	var perCPU []bpf.AccCounters
-	if err := a.collection.Maps["counts"].Lookup(uint32(0), &perCPU); err != nil {
-		return nil, lost, more, fmt.Errorf("read counters: %w", err)
+	perCPU, err := a.perCPU()
+	if err != nil {
+		return nil, lost, more, err
 	}
 	hits = map[uint32][numProbes]uint64{}
 	for cpu, c := range perCPU {

@@ -111,11 +111,13 @@ type attached struct {
 	collection   *ebpf.Collection
 	ring         *ringbuf.Reader
 	mapped       *mapped
+	cpus         []byte            // the variable of that name
 	early        []earlyRecord     // what the ring held before the recording began
 	begunNS      int64             // when all probes were live but those of entries, which are the last
 	own          [numProbes]uint64 // hits of the self-test
 	testInodes   []uint64          // listeners of the self-test
 	preempted    bool              // the kernel preempts programs
+	casts        bool              // programs tell the verifier what pointers point to
 	elsewhere    bool              // /proc is of another pid namespace than the initial one
 	cookies      bool              // the kernel gives connections cookies for all of their events
 	untestedLife string            // as untested, of the life of connections
@@ -285,25 +287,23 @@ func (e attachError) Unwrap() error { return e.error }
 
 func tryObject(o *Options, types *btf.Cache, object func() (*ebpf.CollectionSpec, error), mode Mode,
 	want []probe) (*attached, error) {
-	a := &attached{mode: mode, preempted: o.preempted}
+	a := &attached{mode: mode, preempted: o.preempted, casts: hasCasts(types)}
 	a.probes, a.limits = place(want, types)
 	for {
 		dropped, err := a.load(o, types, object)
 		if err == nil {
 			break
 		}
-		if dropped == nil {
+		switch refused := new(ebpf.VerifierError); {
+		case a.casts && errors.As(err, &refused): // that may be why
+			a.casts = false
+		case dropped == nil:
 			return nil, err
+		default:
+			a.drop(*dropped)
 		}
-		a.drop(*dropped)
 	}
-	var err error
-	if a.ring, err = ringbuf.NewReader(a.collection.Maps["events"]); err != nil {
-		a.collection.Close()
-		return nil, fmt.Errorf("open ring buffer: %w", err)
-	}
-	if a.mapped, err = mapRing(a.collection.Maps["events"]); err != nil {
-		a.close()
+	if err := a.open(); err != nil {
 		return nil, err
 	}
 	asleep, err := a.newSleeper()
@@ -335,6 +335,9 @@ func (a *attached) load(o *Options, types *btf.Cache, object func() (*ebpf.Colle
 	if err != nil {
 		return nil, err
 	}
+	if err := makeVariables(spec); err != nil {
+		return nil, err
+	}
 	if o.RingBytes != 0 {
 		spec.Maps["events"].MaxEntries = uint32(o.RingBytes)
 	}
@@ -342,7 +345,7 @@ func (a *attached) load(o *Options, types *btf.Cache, object func() (*ebpf.Colle
 	if err := a.setLife(o, spec); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(setSelection(o, spec), setGuard(o, spec)); err != nil {
+	if err := errors.Join(setSelection(o, spec), setGuard(o, spec), setCasts(spec, a.casts)); err != nil {
 		return nil, err
 	}
 	for name, bit := range map[string]string{"multishot_flag": multishotBit, "polled_flag": polledBit} {

@@ -33,6 +33,10 @@ type queues struct {
 	due    time.Time               // when something is to be done here; zero: never
 	asked  time.Time               // when that was last worked out
 	places uint                    // for clients, of all queues
+
+	// Up to when all events were taken. Who was accepted later may seem to wait still: where this process gets no CPU
+	// for a while, accepts of all that time are in the ring.
+	knownNS int64
 }
 
 // clientQueue is a listener's accept queue: when each client was queued. It is first in, first out, as in the kernel.
@@ -141,7 +145,7 @@ func (c *queues) life(raw *bpf.AccLifeEvent) {
 		c.put(q, int64(raw.BootNs), uint(raw.Backlog))
 	case format.Drop:
 		if q := c.queue(raw.Listener); q != nil && format.Hook(raw.Hook) == format.HookChildForget {
-			q.take(int64(raw.BootNs))
+			q.take(int64(raw.BootNs), q.n)
 		}
 	}
 }
@@ -151,7 +155,7 @@ func (c *queues) event(e *format.Event) {
 	switch {
 	case c.by == nil:
 	case e.Kind == format.Return && (e.Ret >= 0 || e.Mark&format.MarkClientLost != 0):
-		c.accepted(e.Listener, e.BootNS)
+		c.accepted(e.Listener, e.BootNS, uint(e.Backlog))
 	case e.Kind == format.Stop:
 		if q := c.queue(e.Listener); q != nil {
 			q.n, q.owed, q.gone = 0, outOfTurn{}, outOfTurn{}
@@ -159,13 +163,13 @@ func (c *queues) event(e *format.Event) {
 	}
 }
 
-// accepted takes an accept that took a client.
-func (c *queues) accepted(listener uint64, ns int64) {
+// accepted takes an accept that took a client. left: how many were there then, by the kernel.
+func (c *queues) accepted(listener uint64, ns int64, left uint) {
 	if c.by == nil {
 		return
 	}
 	if q := c.queue(listener); q != nil {
-		q.take(ns)
+		q.take(ns, left)
 	}
 }
 
@@ -193,15 +197,24 @@ func (c *queues) put(q *clientQueue, ns int64, before uint) {
 	q.n++
 }
 
-// take takes the oldest out: it was accepted.
-func (q *clientQueue) take(ns int64) {
+// take takes the oldest out: it was accepted. left: how many the kernel had then. If that is less than are here, it is
+// not the accept of one that is gone already: of some of those no event comes.
+func (q *clientQueue) take(ns int64, left uint) {
 	switch {
-	case q.gone.take(ns - int64(waitLong)):
+	case q.n <= left+q.later(ns) && q.gone.take(ns-int64(waitLong)):
 	case q.n == 0:
 		q.owed.add(ns)
 	default:
 		q.drop()
 	}
+}
+
+// later is how many came later than that.
+func (q *clientQueue) later(ns int64) (n uint) {
+	for n < q.n && q.ns[(q.from+q.n-1-n)&uint(len(q.ns)-1)] > ns {
+		n++
+	}
+	return n
 }
 
 // drop removes the oldest.
@@ -238,7 +251,7 @@ func (s *session) look(now time.Time) error {
 		return nil
 	}
 	c.asked = now
-	ns := bootNS()
+	ns := c.knownNS
 	c.due = time.Time{}
 	next := func(in int64) {
 		if at := now.Add(max(time.Duration(in), lookPace)); c.due.IsZero() || at.Before(c.due) {

@@ -168,7 +168,7 @@ func TestTakeRandomCalls(t *testing.T) {
 // basesOf are calls as the programs know them: a call that is like one of them is a repeat.
 type basesOf struct {
 	calls   map[bool]map[uint32]bpf.AccCall
-	number  uint32
+	numbers map[uint32]uint32 // the last one of each thread's place
 	repeats int
 }
 
@@ -196,15 +196,16 @@ func (b *basesOf) record(rnd *rand.Rand, c bpf.AccCall) []byte {
 			Cookie: e.Facts.Cookie, Raddr: e.Facts.Raddr, EnterBacklog: in.Backlog, Backlog: e.Facts.Backlog, EnterCpu: in.Cpu,
 			Cpu: e.Cpu, Tid: e.Tid, Base: base.Entry.Base, Ret: e.Ret, Rport: e.Facts.Rport, Unused: uint16(rnd.Uint32())}
 		if e.Ret < 0 { // an earlier connection's
-			r.Inode, r.Cookie, r.Raddr[rnd.IntN(16)], r.Rport = rnd.Uint64(), rnd.Uint64(), byte(rnd.Uint32()), uint16(rnd.Uint32())
+			r.Inode, r.Cookie = rnd.Uint64(), rnd.Uint64()*rnd.Uint64N(2)
+			r.Raddr[rnd.IntN(16)], r.Rport = byte(rnd.Uint32()), uint16(rnd.Uint32())
 		}
 		return bytesOf(&r)
 	}
-	b.number++
-	in.Base = b.number
 	if b.calls == nil {
-		b.calls = map[bool]map[uint32]bpf.AccCall{}
+		b.calls, b.numbers = map[bool]map[uint32]bpf.AccCall{}, map[uint32]uint32{}
 	}
+	b.numbers[e.Tid%numPlaces]++
+	in.Base = b.numbers[e.Tid%numPlaces]
 	if b.calls[key] == nil {
 		b.calls[key] = map[uint32]bpf.AccCall{}
 	}

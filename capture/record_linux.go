@@ -142,7 +142,9 @@ type session struct {
 	record    ringbuf.Record
 
 	started     time.Time
-	flushed     time.Time // when the frame was last ended
+	framed      time.Time // since when the frame can have events
+	booked      time.Time // when losses were last looked for
+	ticked      time.Time // when what is due was last done
 	clocked     time.Time
 	renewer     *renewer
 	renewed     time.Time // when it looked last
@@ -303,7 +305,7 @@ func (s *session) snapshot(ctx context.Context) ([]format.Blocked, error) {
 // run records until there is a reason to stop, and then closes the capture.
 func (s *session) run(ctx context.Context) error {
 	s.started = time.Now()
-	s.flushed, s.clocked, s.told = s.started, s.started, s.started
+	s.framed, s.booked, s.clocked, s.told = s.started, s.started, s.started, s.started
 	s.startBudget()
 	if s.o.Ready != nil {
 		list, _ := s.a.describe(s.o)
@@ -359,6 +361,9 @@ func (s *session) run(ctx context.Context) error {
 	err := s.read(stop)
 	if settled := s.settle(); err == nil {
 		err = settled
+	}
+	if err == nil {
+		err = s.noteStep() // the wall clock can have been set since the last tick
 	}
 	ended()
 	if cmd != nil {

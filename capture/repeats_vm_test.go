@@ -14,7 +14,6 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
-	"github.com/acc-project/acc/bpf"
 	"github.com/acc-project/acc/format"
 )
 
@@ -297,12 +296,13 @@ func bases(t *testing.T, tid uint32) (n uint32) {
 		if err != nil {
 			continue
 		}
-		var a bpf.AccAttempt
 		if info, err := m.Info(); err == nil && info.Name == "calls" {
-			if err := m.Lookup(tid%numPlaces, &a); err != nil {
-				t.Error(err)
+			c, err := mapCalls(m)
+			if err != nil {
+				t.Fatal(err)
 			}
-			n = a.Bases
+			n = c.places()[tid%numPlaces].Bases
+			c.close()
 		}
 		m.Close()
 	}

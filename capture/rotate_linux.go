@@ -193,7 +193,7 @@ func (s *session) changeFile(n *nextFile) error {
 	}
 	now := time.Now()
 	r.w, r.space, r.began, r.asked = n.w, n.space, now, false
-	s.header, s.clock, s.flushed, s.clocked = h, clock, now, now
+	s.header, s.clock, s.framed, s.booked, s.clocked = h, clock, now, now, now
 	s.repeats, s.lives = repeats{}, lives{} // they name events of the other file
 	s.calls.nextFile()
 	s.processes.nextFile()
@@ -464,7 +464,7 @@ func (s *session) settle() error {
 func readSpaces(procs map[uint32]string) map[uint32]format.Counters {
 	found := map[uint32]format.Counters{}
 	visit(procs, func(ns uint32, proc string, inside bool) {
-		if c, ok := readCounters(proc, ns, inside); ok {
+		if c, ok := readCounters(proc, ns, inside, true); ok {
 			if inside {
 				c.Settings = settings()
 			}

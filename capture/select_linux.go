@@ -243,12 +243,12 @@ func (a *attached) begin(o *Options) error {
 
 // filteredHits reads what was not selected, by probe.
 func (a *attached) filteredHits() (sum [numProbes]uint64, err error) {
-	var perCPU [][numProbes]uint64
-	if err := a.collection.Maps["filtered"].Lookup(uint32(0), &perCPU); err != nil {
-		return sum, fmt.Errorf("read counters: %w", err)
+	perCPU, err := a.perCPU()
+	if err != nil {
+		return sum, err
 	}
 	for _, c := range perCPU {
-		for i, n := range c {
+		for i, n := range c.Filtered {
 			sum[i] += n
 		}
 	}

@@ -192,11 +192,12 @@ func (a *attached) proved(what string, fired bool) {
 	}
 }
 
-// readEarly takes what is in the ring now.
+// readEarly takes what is in the ring when it is called, and may take some that comes meanwhile: on a busy host there
+// is no end of that.
 func (a *attached) readEarly() error {
 	var record ringbuf.Record
 	a.ring.SetDeadline(past)
-	for a.ring.AvailableBytes() > 0 {
+	for left := a.ring.AvailableBytes(); left > 0; left -= ringHeader + (len(record.RawSample)+7)&^7 {
 		if err := a.ring.ReadInto(&record); err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				return nil

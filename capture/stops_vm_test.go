@@ -53,6 +53,17 @@ func destroyed(t *testing.T, addr unix.Sockaddr) bool {
 	return errno == 0
 }
 
+// ended gives a descriptor to a process, which is killed then.
+func (l *lifeTest) ended(fd int) (pid int) {
+	l.t.Helper()
+	unix.CloseOnExec(fd)
+	child := exec.Command("/bin/busybox", "sleep", "1000")
+	child.ExtraFiles = []*os.File{os.NewFile(uintptr(fd), "")}
+	l.try(errors.Join(child.Start(), child.ExtraFiles[0].Close(), child.Process.Kill()))
+	_ = child.Wait()
+	return child.Process.Pid
+}
+
 // Each way to end a listener is told apart, with who did it, whether a client is lost with it or its queue is
 // empty; a socket that listened and then connects is no accepted connection, nor was it there before.
 func TestVMStops(t *testing.T) {
@@ -120,13 +131,19 @@ func TestVMStops(t *testing.T) {
 				unix.Close(s.fd)
 			}
 			s = begin("exit", format.CauseListenerExited, nil)
-			unix.CloseOnExec(s.fd)
-			child := exec.Command("/bin/busybox", "sleep", "1000")
-			child.ExtraFiles = []*os.File{os.NewFile(uintptr(s.fd), "")}
-			l.try(errors.Join(child.Start(), child.ExtraFiles[0].Close(), child.Process.Kill()))
-			child.Wait()
-			want[s.inode] = way{"exit", format.CauseListenerExited, child.Process.Pid, n}
+			want[s.inode] = way{"exit", format.CauseListenerExited, l.ended(s.fd), n}
 		}
+		probe, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP)
+		if err != nil {
+			t.Logf("no MPTCP: %v", err)
+			return
+		}
+		l.try(unix.Close(probe))
+		s := l.serve(unix.AF_INET, unix.IPPROTO_MPTCP, 8, nil)
+		want[s.inode] = way{"close of MPTCP", format.CauseListenerClosed, me, 0}
+		l.try(unix.Close(s.fd))
+		s = l.serve(unix.AF_INET, unix.IPPROTO_MPTCP, 8, nil)
+		want[s.inode] = way{"exit with MPTCP", format.CauseListenerExited, l.ended(s.fd), 0}
 	})
 	_, r := causes(t, a.path)
 	stops := map[uint64]int{}

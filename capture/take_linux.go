@@ -17,12 +17,18 @@ import (
 // takeRecord records what is in s.record.
 func (s *session) takeRecord() error { return s.take(s.record.RawSample, false) }
 
-// takeNext is take for what is read from the ring: mostly a call like the last one.
-func (s *session) takeNext(record []byte) error {
-	if r, ok := sameCallIn(record); ok && s.rotation == nil {
-		return s.takeSameCall(r, false)
+// takeNext is a ringTake: take for what is read from the ring. Mostly that is a call like the last one, or the life of a
+// connection.
+func (s *session) takeNext(record []byte, behind uintptr) (more uintptr, err error) {
+	if s.rotation == nil || s.rotation.lists == nil {
+		if r, ok := sameCallIn(record); ok {
+			return s.takeSameCall(r, false, behind)
+		}
+		if l, ok := lifeIn(record); ok {
+			return 0, s.takeLife(l, false)
+		}
 	}
-	return s.take(record, false)
+	return 0, s.take(record, false)
 }
 
 // take records an event, or keeps what the kernel tells of a process. Own: it only counts.
@@ -31,7 +37,8 @@ func (s *session) take(record []byte, own bool) error {
 		return nil
 	}
 	if r, ok := sameCallIn(record); ok {
-		return s.takeSameCall(r, own)
+		_, err := s.takeSameCall(r, own, 0)
+		return err
 	}
 	if c, ok := callIn(record); ok {
 		return s.takeCall(c, own)
@@ -115,7 +122,7 @@ func (s *session) again(last *repeat, raw *bpf.AccEvent) bool {
 		return false
 	}
 	if raw.Kind == uint8(format.Return) && raw.Ret >= 0 {
-		s.queues.accepted(raw.Facts.Listener, int64(raw.BootNs))
+		s.queues.accepted(raw.Facts.Listener, int64(raw.BootNs), uint(raw.Facts.Backlog))
 	}
 	s.ledger.take(probeOf(format.Hook(raw.Hook), format.Kind(raw.Kind)), raw.Cpu, raw.CpuSeq, int64(raw.BootNs))
 	if raw.Via == uint8(format.ViaIOUring) {

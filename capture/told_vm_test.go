@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"sync/atomic"
@@ -75,6 +76,9 @@ func TestVMTold(t *testing.T) {
 				}
 				tell(unix.AF_UNIX, 128, 0, bound("@a client with a name of its own "+string(mode)))
 				tell(unix.AF_UNIX, 20, format.MarkAddrShort, bound("@another client, whose name is longer "+string(mode)))
+				for _, fd := range acceptAtEdge(t) {
+					truth[fd] = want{16, 16, 0}
+				}
 			})
 			for _, e := range r.of(os.Getpid()) {
 				w, ok := truth[e.Ret]
@@ -93,16 +97,50 @@ func TestVMTold(t *testing.T) {
 					ins[e.AddrLenIn] = true
 				}
 			}
-			for _, size := range []int32{short, 16, 20, 128} {
-				if !ins[size] {
-					t.Errorf("no entry has a buffer of %d bytes", size)
-				}
+			if want := map[int32]bool{short: true, 16: true, 20: true, 128: true}; !maps.Equal(ins, want) {
+				t.Errorf("entries have buffers of %v bytes, want %v", ins, want)
 			}
 			if len(truth) > 0 {
 				t.Errorf("not recorded: %v", truth)
 			}
 		})
 	}
+}
+
+// acceptAtEdge accepts with the length of its address buffer in the last bytes of the program's memory, or near them:
+// acc may read around it, and must not lose it. It gives the descriptors.
+func acceptAtEdge(t *testing.T) (fds []int32) {
+	page := os.Getpagesize()
+	mem, err := unix.Mmap(-1, 0, 2*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Munmap(mem) }()
+	if err := unix.Mprotect(mem[page:], unix.PROT_NONE); err != nil {
+		t.Fatal(err)
+	}
+	lfd, addr := listen(t, unix.AF_INET, 8)
+	defer unix.Close(lfd)
+	for _, at := range []struct{ addr, length int }{
+		{page - 20, page - 4},  // right behind the address
+		{page - 16, page - 20}, // right before it
+		{page - 64, page - 4},
+		{page - 64, page - 6},
+		{page - 16, page - 64},
+	} {
+		for range 3 { // the first one is written whole
+			c := dial(t, unix.AF_INET, addr)
+			*(*int32)(unsafe.Pointer(&mem[at.length])) = 16
+			fd, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(lfd), uintptr(unsafe.Pointer(&mem[at.addr])),
+				uintptr(unsafe.Pointer(&mem[at.length])), unix.SOCK_CLOEXEC, 0, 0)
+			if errno != 0 {
+				t.Fatal(errno)
+			}
+			fds = append(fds, int32(fd))
+			unix.Close(c)
+		}
+	}
+	return fds
 }
 
 // userfaultfd(2): linux/userfaultfd.h

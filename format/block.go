@@ -30,6 +30,7 @@ type blockEncoder struct {
 	seams  seams // in what append appended to
 
 	pending pendingRows
+	steady  steadyCalls
 
 	numbered bool    // events have numbers of their own: it is a cut
 	numbers  []int64 // of each
@@ -69,7 +70,8 @@ func (c *blockEncoder) begin() {
 		c.texts[at].forget()
 		c.addrs[at].forget()
 	}
-	c.pending.peer.known = false
+	c.pending.peer.known, c.pending.conn.num = false, -1
+	c.steady.before, c.steady.streak = nil, 0
 	for i := range c.keyed {
 		s := &c.keyed[i]
 		s.keys.forget()

@@ -268,8 +268,9 @@ var Fields = prepare([]Field{
 		Source: "the packet, the listener, settings of its network namespace, the system call",
 		at:     unsafe.Offsetof(ev.Cause), size: 1},
 	{FieldSpec: FieldSpec{Name: "handshake_us", Type: Uint, On: onQueued, Key: keyPort}, Unit: "µs",
-		Doc: "from the first SYN-ACK to here, 0 if it is not known", Source: "tcp_request_sock.snt_synack",
-		at: unsafe.Offsetof(ev.HandshakeUS), size: 4},
+		Doc:    "from the first SYN-ACK to here, 0 if it is not known",
+		Source: "tcp_request_sock.snt_synack; of a SYN-ACK sent once, tcp_sock.srtt_us",
+		at:     unsafe.Offsetof(ev.HandshakeUS), size: 4},
 	{FieldSpec: FieldSpec{Name: "bytes_in", Type: Uint, On: onClosed, Key: keyPort}, Unit: "B",
 		Doc: "bytes received in sequence; a FIN counts as one (shutdown has 4)",
 		InJSON: "bytes that the client sent and the kernel received in sequence: those of the connection, without " +

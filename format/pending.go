@@ -26,6 +26,7 @@ type pendingRows struct {
 	beforeNS int64 // time of the row before the first one
 	fell     int64 // negative: times do not only rise
 	peer     peer  // of the row before
+	conn     conn  // that was queued last: the next rows are often of it, too
 }
 
 // waitingNums are the numbers of a column.
@@ -35,15 +36,18 @@ type waitingNums struct {
 	wide uint64           // wideOf them
 }
 
-func (w *waitingNums) put(at int, num int64) {
+func (w *waitingNums) put(at int, num int64) { w.wide |= w.set(at, num) }
+
+// set is put for one that adds to wide, later, what it gives.
+func (w *waitingNums) set(at int, num int64) (wide uint64) {
 	w.of[at&rowMask], w.low[at&rowMask] = num, byte(num)
-	w.wide |= uint64(num ^ num<<1)
+	return uint64(num ^ num<<1)
 }
 
 // lifeRows are the rows of a kind.
 type lifeRows struct {
 	n    int
-	of   [maxPending]*known
+	k    *known // all of them repeat it
 	rows [maxPending]LifeRow
 }
 
@@ -53,6 +57,12 @@ type peer struct {
 	form  AddrForm
 	known bool
 	num   int64
+}
+
+// A conn is a connection, which has no errno, and the number of its key.
+type conn struct {
+	cookie uint64
+	num    int32 // negative: none
 }
 
 // Repeat records an event that is like the last one of its task, kind and errno, which before names, and has
@@ -75,7 +85,6 @@ func (w *Writer) Repeat(before Row, r *RepeatRow) bool {
 	}
 	c.outcome(k, r.Inode, r.Cookie, &r.RAddr, r.Addr, r.RPort)
 	if class == rowClass(Return) {
-		c.connection(r.Cookie)
 		c.accepted(k, r.Ret)
 	}
 	return true
@@ -86,21 +95,27 @@ func (w *Writer) RepeatLife(before Row, l *LifeRow, addr AddrForm) bool {
 	if !w.takes(before, 1) {
 		return false
 	}
-	k, class, c := before.k, before.k.class(), &w.block
+	k, class, c := before.k, rowClass(Closed), &w.block
+	list := &c.pending.closed
+	if k.values[atKind] == int64(Queued) {
+		class, list = rowClass(Queued), &c.pending.queued
+	}
 	if c.isUnusual(k) {
 		c.unusual(class, k)
+	}
+	if list.k != k {
+		c.settle()
+		list.k = k
 	}
 	w.seq++
 	w.count++
 	c.row(k, l.CPU, l.CPUSeq, l.Backlog, l.BootNS)
 	c.came(class, k, c.rows)
 	c.outcome(k, l.Inode, l.Cookie, &l.RAddr, addr, l.RPort)
-	c.connection(l.Cookie)
-	list := &c.pending.closed
 	if class == rowClass(Queued) {
-		list = &c.pending.queued
+		c.pending.conn = conn{l.Cookie, k.num[keyedConn]}
 	}
-	list.of[list.n&rowMask], list.rows[list.n&rowMask] = k, *l
+	list.rows[list.n&rowMask] = *l
 	list.n++
 	return true
 }
@@ -108,34 +123,39 @@ func (w *Writer) RepeatLife(before Row, l *LifeRow, addr AddrForm) bool {
 // RepeatCall is Repeat for both events of a call, an Enter and a Return; of one that failed nothing is said of the
 // connection.
 func (w *Writer) RepeatCall(enter, ret Row, call *CallRow, addr AddrForm) bool {
+	if w.Steady() > 0 && w.RepeatCalls(enter, ret, []*CallRow{call}, addr) == 1 {
+		return true
+	}
 	if !w.takes(enter, 2) || !w.Has(ret) {
 		return false
 	}
-	c := &w.block
-	if c.isUnusual(ret.k) {
-		c.unusual(rowClass(Enter), enter.k)
-		c.unusual(ret.k.class(), ret.k) // now, since it puts rows that are not counted into the columns
+	c, in, out := &w.block, enter.k, ret.k
+	if c.isUnusual(out) {
+		c.unusual(rowClass(Enter), in)
+		c.unusual(out.class(), out) // now, since it puts rows that are not counted into the columns
 	}
 	w.seq += 2
 	w.count += 2
-	c.row(enter.k, call.EnterCPU, call.EnterSeq, call.EnterBacklog, call.EnterNS)
-	c.task(enter.k)
-	c.came(rowClass(Enter), enter.k, c.rows)
-	c.row(ret.k, call.CPU, call.CPUSeq, call.Backlog, call.BootNS)
-	if call.CPU == call.EnterCPU && ret.k.values[atTID] == enter.k.values[atTID] {
+	c.row(in, call.EnterCPU, call.EnterSeq, call.EnterBacklog, call.EnterNS)
+	c.task(in)
+	c.came(rowClass(Enter), in, c.rows)
+	c.row(out, call.CPU, call.CPUSeq, call.Backlog, call.BootNS)
+	if call.CPU == call.EnterCPU && out.values[atTID] == in.values[atTID] {
 		c.pending.tasks++ // as the row before
 	} else {
-		c.task(ret.k)
+		c.task(out)
 	}
-	if ret.k.values[atErrno] != 0 {
-		c.came(classFailed, ret.k, c.rows)
-		c.outcome(ret.k, 0, 0, &call.RAddr, NoAddr, 0)
+	if out.values[atErrno] != 0 {
+		c.came(classFailed, out, c.rows)
+		c.outcome(out, 0, 0, &call.RAddr, NoAddr, 0)
 		return true
 	}
-	c.came(rowClass(Return), ret.k, c.rows)
-	c.outcome(ret.k, call.Inode, call.Cookie, &call.RAddr, addr, call.RPort)
-	c.connection(call.Cookie)
-	c.accepted(ret.k, call.Ret)
+	c.came(rowClass(Return), out, c.rows)
+	c.outcome(out, call.Inode, call.Cookie, &call.RAddr, addr, call.RPort)
+	c.accepted(out, call.Ret)
+	if c.steady.streak++; c.steady.streak >= steadyAfter {
+		c.maybeSteady(w.most, enter, ret, call, addr)
+	}
 	return true
 }
 
@@ -201,6 +221,9 @@ func (c *blockEncoder) outcome(k *known, inode, cookie uint64, ip *[16]byte, for
 	p.inodes.put(at, after(&v[atInode], int64(inode)))
 	if v[atErrno] != 0 {
 		p.errnos.put(at, v[atErrno])
+	} else { // a connection
+		p.cookies.put(p.conns, after(&c.last[atCookie], int64(cookie)))
+		p.conns++
 	}
 	if p.peer.ip != *ip || p.peer.form != form || !p.peer.known {
 		p.peer = peer{*ip, form, true, c.addrs[atRAddr].number(addrOf(ip, form))}
@@ -210,8 +233,12 @@ func (c *blockEncoder) outcome(k *known, inode, cookie uint64, ip *[16]byte, for
 	conns, isNew := &c.keyed[keyedConn], false
 	if v[atCookie] != int64(cookie) { // its key has the task's errno beside that
 		v[atCookie] = int64(cookie)
-		of, known := conns.keys.number(uint64(v[atErrno]), cookie)
-		k.num[keyedConn], isNew = of, !known
+		if p.conn.num >= 0 && p.conn.cookie == cookie && v[atErrno] == 0 {
+			k.num[keyedConn] = p.conn.num
+		} else {
+			of, known := conns.keys.number(uint64(v[atErrno]), cookie)
+			k.num[keyedConn], isNew = of, !known
+		}
 	}
 	if isNew { // its peer is the difference to that of the row before
 		conns.vals = append(conns.vals, p.peer.num, int64(port)) // in the order of Fields
@@ -225,13 +252,6 @@ func (c *blockEncoder) outcome(k *known, inode, cookie uint64, ip *[16]byte, for
 	}
 	p.ports.put(at, int64(port)-num)
 	p.outcomes++
-}
-
-// connection takes what connections have.
-func (c *blockEncoder) connection(cookie uint64) {
-	p := &c.pending
-	p.cookies.put(p.conns, after(&c.last[atCookie], int64(cookie)))
-	p.conns++
 }
 
 // accepted takes what returns have that did not fail.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -161,5 +162,50 @@ func fill(row *RepeatRow, e *Event) {
 		row.RAddr, row.Addr = a.As16(), AddrIPv6
 	default:
 		row.Addr = NoAddr
+	}
+}
+
+// Repeats of a few connections that take turns find the peer that each of them had before.
+func TestRepeatTakesTurns(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	var out, plain bytes.Buffer
+	w, err := NewWriter(&out, testHeader(), WriterOptions{FrameEvents: 300})
+	each, plainErr := NewWriter(&plain, testHeader(), WriterOptions{FrameEvents: 300})
+	if err := errors.Join(err, plainErr); err != nil {
+		t.Fatal(err)
+	}
+	last := map[Kind]Row{}
+	for i := range 3000 {
+		kind := []Kind{Queued, Return, Closed}[r.IntN(3)]
+		e := Event{Kind: kind, Hook: HookHashdance, BootNS: int64(i), CPUSeq: uint64(i), Cookie: r.Uint64N(4),
+			RPort: uint16(r.Uint32()), RAddr: netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(3))})}
+		if kind == Return {
+			e.TID = 7
+		}
+		alone := e
+		if err := each.Event(&alone); err != nil {
+			t.Fatal(err)
+		}
+		var row RepeatRow
+		fill(&row, &e)
+		again := false
+		if kind == Return {
+			again = w.Repeat(last[kind], &row)
+		} else {
+			again = w.RepeatLife(last[kind], &LifeRow{BootNS: row.BootNS, CPUSeq: row.CPUSeq, Cookie: row.Cookie,
+				RAddr: row.RAddr, RPort: row.RPort}, row.Addr)
+		}
+		if !again {
+			if err := w.Event(&e); err != nil {
+				t.Fatal(err)
+			}
+			last[kind] = w.Last()
+		}
+	}
+	if err := errors.Join(w.Close(End{}), each.Close(End{})); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(packed(out.Bytes()), packed(plain.Bytes())) {
+		t.Error("the frames are not those of events that are recorded one by one")
 	}
 }

@@ -10,6 +10,24 @@ func (c *blockEncoder) settle() {
 	if p.n == 0 {
 		return
 	}
+	if c.steady.left > 0 || c.steady.n > 0 {
+		c.settleSteady()
+	} else {
+		c.settleRows()
+	}
+	if p.n > 0 {
+		c.span(p)
+	}
+	for class, n := range [...]int{Enter: p.n - p.outcomes, classFailed: p.outcomes - p.conns, Return: p.returns,
+		Queued: p.queued.n, Closed: p.closed.n} {
+		c.lag[class] += int32(n)
+	}
+	p.n, p.tasks, p.outcomes, p.conns, p.returns, p.queued.n, p.closed.n, p.fell = 0, 0, 0, 0, 0, 0, 0, 0
+}
+
+// settleRows is settle for rows that were taken one by one.
+func (c *blockEncoder) settleRows() {
+	p := &c.pending
 	c.drafts[atKind].nextBytes(p.kinds[:p.n])
 	c.drafts[atHook].nextBytes(p.hooks[:p.n])
 	c.drafts[atCPU].nextWide(&p.cpus, p.n)
@@ -25,12 +43,6 @@ func (c *blockEncoder) settle() {
 	c.drafts[atRet].nextWide(&p.rets, p.returns)
 	c.settleQueued(p)
 	c.settleClosed(p)
-	c.span(p)
-	for class, n := range [...]int{Enter: p.n - p.outcomes, classFailed: p.outcomes - p.conns, Return: p.returns,
-		Queued: p.queued.n, Closed: p.closed.n} {
-		c.lag[class] += int32(n)
-	}
-	p.n, p.tasks, p.outcomes, p.conns, p.returns, p.queued.n, p.closed.n, p.fell = 0, 0, 0, 0, 0, 0, 0, 0
 }
 
 // span widens the time of the block's events by that of the rows.
@@ -84,33 +96,37 @@ type lifeField struct {
 	group, fields, n int
 }
 
+// before is where the field's value in the row before is.
+func (f *lifeField) before(c *blockEncoder, k *known) *int64 {
+	return &c.keyed[f.group&keyedMask].vals[f.fields*int(k.num[f.group&keyedMask])+f.n]
+}
+
 // settleLife is settle for a field that is a member of LifeRow at an offset.
 func settleLife[T int64 | uint32 | uint16](c *blockEncoder, l *lifeRows, f lifeField, at uintptr) {
-	nums, vals := &c.pending.nums, c.keyed[f.group].vals[f.n:]
-	nums.wide = 0
-	member := unsafe.Add(unsafe.Pointer(&l.rows), at)
-	for j := 0; j < l.n; {
-		k := l.of[j&rowMask]
-		cell := &vals[f.fields*int(k.num[f.group])]
-		last := *cell
-		for ; j < l.n && l.of[j&rowMask] == k; j++ {
-			n := int64(*(*T)(member))
-			nums.put(j, n-last)
-			last, member = n, unsafe.Add(member, unsafe.Sizeof(LifeRow{}))
-		}
-		*cell, c.last[f.place&fieldMask] = last, last
+	d, nums, before := &c.drafts[f.place&fieldMask], &c.pending.nums, f.before(c, l.k)
+	last, member, same := *before, unsafe.Add(unsafe.Pointer(&l.rows), at), 0
+	for same < l.n && int64(*(*T)(member)) == last {
+		same++
+		member = unsafe.Add(member, unsafe.Sizeof(LifeRow{}))
 	}
-	c.drafts[f.place&fieldMask].nextWide(nums, l.n)
+	c.last[f.place&fieldMask] = last
+	if d.nextSame(0, int32(same)); same == l.n {
+		return
+	}
+	nums.wide = 0
+	for i := range l.n - same {
+		n := int64(*(*T)(member))
+		nums.put(i, n-last)
+		last, member = n, unsafe.Add(member, unsafe.Sizeof(LifeRow{}))
+	}
+	d.nextWide(nums, l.n-same)
+	*before, c.last[f.place&fieldMask] = last, last
 }
 
 // settleSame is settle for a field that is as in the event before.
 func (c *blockEncoder) settleSame(l *lifeRows, f lifeField) {
-	nums, vals := &c.pending.nums, c.keyed[f.group].vals[f.n:]
-	nums.wide = 0
-	for j, k := range l.of[:l.n] {
-		num := k.values[f.place&fieldMask]
-		nums.put(j, after(&vals[f.fields*int(k.num[f.group])], num))
-		c.last[f.place&fieldMask] = num
-	}
-	c.drafts[f.place&fieldMask].nextWide(nums, l.n)
+	d, num := &c.drafts[f.place&fieldMask], l.k.values[f.place&fieldMask]
+	d.nextSame(after(f.before(c, l.k), num), 1)
+	d.nextSame(0, int32(l.n-1))
+	c.last[f.place&fieldMask] = num
 }

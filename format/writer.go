@@ -421,5 +421,8 @@ func (w *Writer) Head() [32]byte { return w.chain }
 // Bytes is how many bytes have been written so far.
 func (w *Writer) Bytes() int64 { return w.at }
 
+// Records is how many records of the current frame are no events.
+func (w *Writer) Records() int { return w.queued }
+
 // Pending reports whether the current frame holds anything that Flush would write.
 func (w *Writer) Pending() bool { return w.records.Len() > 0 || w.block.rows > 0 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -61,12 +62,13 @@ func Dump(fd int, family byte, states uint32, info bool, giveUp func() bool, eac
 	if err := unix.Sendto(fd, req, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("ask for TCP sockets: %w", err)
 	}
-	buf := make([]byte, 64<<10)
+	buf := buffers.Get().(*[datagram]byte)
+	defer buffers.Put(buf)
 	for {
 		if giveUp() {
 			return os.ErrDeadlineExceeded
 		}
-		n, _, err := unix.Recvfrom(fd, buf, 0)
+		n, _, err := unix.Recvfrom(fd, buf[:], 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -78,6 +80,11 @@ func Dump(fd int, family byte, states uint32, info bool, giveUp func() bool, eac
 		}
 	}
 }
+
+const datagram = 32 << 10 // bytes that the kernel sends at most at once (netlink_recvmsg)
+
+// The recorder asks every ten seconds: memory that is new each time would have the runtime clean up the more often.
+var buffers = sync.Pool{New: func() any { return new([datagram]byte) }}
 
 // answers takes the messages of a datagram: the last one of a dump says that it is done.
 func answers(rest []byte, each func(msg []byte)) (done bool, err error) {
