@@ -66,13 +66,13 @@ func TestVMBounds(t *testing.T) {
 		fail()
 	})
 	var accepted, closed, failures, counted, lastClosed int
-	for _, e := range r.events {
-		switch {
+	for i := range r.events {
+		switch e := &r.events[i]; {
 		case e.Accepted():
 			accepted++
 		case e.Failed() && e.Listener != 0:
 			failures++
-		case e.Kind == format.Closed:
+		case isEnd(e):
 			closed++
 			if e.BootNS > r.marks[3].BootNS {
 				lastClosed++
@@ -172,7 +172,7 @@ func TestVMSelectRotate(t *testing.T) {
 			accepted++
 		case e.Kind == format.Queued:
 			queued++
-		case e.Kind == format.Closed:
+		case isEnd(&e):
 			ended++
 		}
 	}

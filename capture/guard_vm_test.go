@@ -148,7 +148,7 @@ func testFlood(t *testing.T, mode Mode, how string, calls, rate int) {
 			accepted++
 		case e.Kind == format.Queued:
 			queued++
-		case e.Kind == format.Closed:
+		case isEnd(&e):
 			closed++
 		}
 	}

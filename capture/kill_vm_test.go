@@ -197,5 +197,5 @@ func recordNginx(t *testing.T, mode Mode) (got, opened int) {
 	if p := r.procs[r.events[first].Proc]; p.Exe != "/usr/sbin/nginx" || p.Late {
 		t.Errorf("process %+v", p)
 	}
-	return got, opened
+	return got, opened - r.discarded()
 }

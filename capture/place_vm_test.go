@@ -9,8 +9,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/acc-project/acc/format"
 )
 
 const placePort = 7788
@@ -102,7 +100,7 @@ func TestVMPlaces(t *testing.T) {
 			}
 			ends := map[end]int{}
 			for _, e := range r.events {
-				if e.Kind == format.Closed {
+				if isEnd(&e) {
 					ends[end{uint64(e.NetNS), e.LPort}]++
 				}
 			}

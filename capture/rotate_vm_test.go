@@ -137,7 +137,7 @@ func TestVMRotate(t *testing.T) {
 						accepted++
 					case e.Kind == format.Queued && e.LPort == port:
 						queued++
-					case e.Kind == format.Closed && e.LPort == port:
+					case isEnd(e) && e.LPort == port:
 						closed++
 					}
 				}

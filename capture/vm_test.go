@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acc-project/acc/analysis/crosscheck"
 	"github.com/acc-project/acc/format"
 )
 
@@ -113,6 +114,20 @@ func (r *recording) read(t *testing.T, in io.Reader) {
 			r.procs[p.Num] = p
 		}
 	}
+}
+
+// isEnd reports whether an event is the end of a connection. Where two CPUs complete one handshake at once, the kernel makes
+// two sockets, counts both in PassiveOpens, and discards one, whose end is an event, too.
+func isEnd(e *format.Event) bool { return e.Kind == format.Closed && !crosscheck.Discarded(e) }
+
+// discarded counts the sockets that the kernel discarded so.
+func (r *recording) discarded() (n int) {
+	for i := range r.events {
+		if crosscheck.Discarded(&r.events[i]) {
+			n++
+		}
+	}
+	return n
 }
 
 // missed is what the end says of the i-th of probes.
