@@ -26,6 +26,7 @@ const (
 	Acc510MapComms                      = "comms"
 	Acc510MapConnectedBefore            = "connected_before"
 	Acc510MapCpus                       = "cpus"
+	Acc510MapEndings                    = "endings"
 	Acc510MapEvents                     = "events"
 	Acc510MapFailed                     = "failed"
 	Acc510MapFollowed                   = "followed"
@@ -241,6 +242,7 @@ type Acc510MapSpecs struct {
 	Comms           *ebpf.MapSpec `ebpf:"comms"`
 	ConnectedBefore *ebpf.MapSpec `ebpf:"connected_before"`
 	Cpus            *ebpf.MapSpec `ebpf:"cpus"`
+	Endings         *ebpf.MapSpec `ebpf:"endings"`
 	Events          *ebpf.MapSpec `ebpf:"events"`
 	Failed          *ebpf.MapSpec `ebpf:"failed"`
 	Followed        *ebpf.MapSpec `ebpf:"followed"`
@@ -352,6 +354,7 @@ type Acc510Maps struct {
 	Comms           *ebpf.Map `ebpf:"comms"`
 	ConnectedBefore *ebpf.Map `ebpf:"connected_before"`
 	Cpus            *ebpf.Map `ebpf:"cpus"`
+	Endings         *ebpf.Map `ebpf:"endings"`
 	Events          *ebpf.Map `ebpf:"events"`
 	Failed          *ebpf.Map `ebpf:"failed"`
 	Followed        *ebpf.Map `ebpf:"followed"`
@@ -385,6 +388,7 @@ func (m *Acc510Maps) Close() error {
 		m.Comms,
 		m.ConnectedBefore,
 		m.Cpus,
+		m.Endings,
 		m.Events,
 		m.Failed,
 		m.Followed,

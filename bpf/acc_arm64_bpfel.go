@@ -572,6 +572,7 @@ const (
 	AccMapComms                      = "comms"
 	AccMapConnectedBefore            = "connected_before"
 	AccMapCpus                       = "cpus"
+	AccMapEndings                    = "endings"
 	AccMapEvents                     = "events"
 	AccMapFailed                     = "failed"
 	AccMapFollowed                   = "followed"
@@ -795,6 +796,7 @@ type AccMapSpecs struct {
 	Comms           *ebpf.MapSpec `ebpf:"comms"`
 	ConnectedBefore *ebpf.MapSpec `ebpf:"connected_before"`
 	Cpus            *ebpf.MapSpec `ebpf:"cpus"`
+	Endings         *ebpf.MapSpec `ebpf:"endings"`
 	Events          *ebpf.MapSpec `ebpf:"events"`
 	Failed          *ebpf.MapSpec `ebpf:"failed"`
 	Followed        *ebpf.MapSpec `ebpf:"followed"`
@@ -908,6 +910,7 @@ type AccMaps struct {
 	Comms           *ebpf.Map `ebpf:"comms"`
 	ConnectedBefore *ebpf.Map `ebpf:"connected_before"`
 	Cpus            *ebpf.Map `ebpf:"cpus"`
+	Endings         *ebpf.Map `ebpf:"endings"`
 	Events          *ebpf.Map `ebpf:"events"`
 	Failed          *ebpf.Map `ebpf:"failed"`
 	Followed        *ebpf.Map `ebpf:"followed"`
@@ -942,6 +945,7 @@ func (m *AccMaps) Close() error {
 		m.Comms,
 		m.ConnectedBefore,
 		m.Cpus,
+		m.Endings,
 		m.Events,
 		m.Failed,
 		m.Followed,

@@ -27,6 +27,7 @@ const (
 	AccHashMapComms                      = "comms"
 	AccHashMapConnectedBefore            = "connected_before"
 	AccHashMapCpus                       = "cpus"
+	AccHashMapEndings                    = "endings"
 	AccHashMapEvents                     = "events"
 	AccHashMapFailed                     = "failed"
 	AccHashMapFollowed                   = "followed"
@@ -250,6 +251,7 @@ type AccHashMapSpecs struct {
 	Comms           *ebpf.MapSpec `ebpf:"comms"`
 	ConnectedBefore *ebpf.MapSpec `ebpf:"connected_before"`
 	Cpus            *ebpf.MapSpec `ebpf:"cpus"`
+	Endings         *ebpf.MapSpec `ebpf:"endings"`
 	Events          *ebpf.MapSpec `ebpf:"events"`
 	Failed          *ebpf.MapSpec `ebpf:"failed"`
 	Followed        *ebpf.MapSpec `ebpf:"followed"`
@@ -363,6 +365,7 @@ type AccHashMaps struct {
 	Comms           *ebpf.Map `ebpf:"comms"`
 	ConnectedBefore *ebpf.Map `ebpf:"connected_before"`
 	Cpus            *ebpf.Map `ebpf:"cpus"`
+	Endings         *ebpf.Map `ebpf:"endings"`
 	Events          *ebpf.Map `ebpf:"events"`
 	Failed          *ebpf.Map `ebpf:"failed"`
 	Followed        *ebpf.Map `ebpf:"followed"`
@@ -397,6 +400,7 @@ func (m *AccHashMaps) Close() error {
 		m.Comms,
 		m.ConnectedBefore,
 		m.Cpus,
+		m.Endings,
 		m.Events,
 		m.Failed,
 		m.Followed,

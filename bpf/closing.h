@@ -60,4 +60,17 @@ static __always_inline u64 closed_ago(const struct closer_key *key, u32 who, u64
 	return (now - ns) / 1000 + 1;
 }
 
+/*
+ * The sockets that tcp_done told of and whose state has yet to change, at places by their hash. Each CPU has the last one,
+ * too (ENDING). That alone is not enough: a packet interrupts a program's thread that ends a connection, and ends another
+ * one; and a kernel that preempts may go on on another CPU. Nor is this: on a busy host, two at once have the same place.
+ */
+#define NUM_ENDINGS 4096
+VARIABLE(endings, u64[NUM_ENDINGS]);
+
+static __always_inline u64 *ending_of(struct sock *sk)
+{
+	return (u64 *)ADDRESS(endings) + (sk->__sk_common.skc_hash & (NUM_ENDINGS - 1));
+}
+
 #endif

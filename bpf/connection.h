@@ -63,8 +63,9 @@ const struct life_event *unused_life_event __attribute__((unused)); /* keeps the
 #endif
 
 /* Counts a hit and makes room for its event; NULL: the ring is full. */
-static __always_inline struct life_event *reserve_life_on(u32 cpu, u32 probe, u8 kind, u8 hook)
+static __always_inline struct life_event *reserve_life(u32 probe, u8 kind, u8 hook)
 {
+	u32 cpu = bpf_get_smp_processor_id();
 	struct per_cpu *c = of_cpu(cpu);
 	struct life_event *e;
 	u64 seq;
@@ -86,11 +87,6 @@ static __always_inline struct life_event *reserve_life_on(u32 cpu, u32 probe, u8
 	e->kind = kind;
 	e->hook = hook;
 	return e;
-}
-
-static __always_inline struct life_event *reserve_life(u32 probe, u8 kind, u8 hook)
-{
-	return reserve_life_on(bpf_get_smp_processor_id(), probe, kind, hook);
 }
 
 /* Reads the network namespace's setting that a condition of the kernel's depends on. */

@@ -297,14 +297,14 @@ static __always_inline bool had_listener(struct sock *sk, struct tcp_sock *tp)
 	return sk->sk_max_ack_backlog || is_place(sk, __builtin_bswap16(GET(TYPED, (struct inet_sock *)tp, inet_sport)));
 }
 
-static __always_inline int ended(struct sock *sk, struct tcp_sock *tp, u32 cpu, u32 probe, u8 hook, u8 old)
+static __always_inline int ended(struct sock *sk, struct tcp_sock *tp, u32 probe, u8 hook, u8 old)
 {
 	struct life_event *e;
 	u64 cookie = with_cookies ? known_cookie(sk) : 0;
 
 	if (selecting && !connection_selected(sk, 1))
 		return count_filtered(probe);
-	e = reserve_life_on(cpu, probe, CLOSED, hook);
+	e = reserve_life(probe, CLOSED, hook);
 	if (!e)
 		return 0;
 	tell_connection(TYPED, e, tp, cookie);
@@ -342,18 +342,17 @@ int fentry_tcp_done(u64 *ctx)
 	struct sock *sk = (struct sock *)ctx[0];
 	u8 old = sk->__sk_common.skc_state;
 	struct tcp_sock *tp;
-	u32 cpu;
 
 	if (old == TCP_CLOSE || old == TCP_LISTEN || old == TCP_SYN_SENT || !may_be_accepted(sk))
 		return 0;
 	tp = made_by_listener(sk);
 	if (!tp && (!sk->sk_max_ack_backlog || is_client(sk)))
 		return 0;
-	cpu = bpf_get_smp_processor_id();
-	of_cpu(cpu)->pending[ENDING] = (u64)sk;
+	this_cpu()->pending[ENDING] = (u64)sk;
+	*ending_of(sk) = (u64)sk;
 	if (!tp)
 		return 0; /* it connected itself, which can't be told any more when its state changes */
-	return ended(sk, tp, cpu, PROBE_DONE, HOOK_TCP_DONE, old);
+	return ended(sk, tp, PROBE_DONE, HOOK_TCP_DONE, old);
 }
 
 SEC("fentry/tcp_fin")
@@ -385,12 +384,18 @@ static __always_inline bool telling(struct sock *sk, u32 old, u32 new)
 /* Whether fentry_tcp_done has told of a connection's end, to which this change of state belongs. */
 static __always_inline bool end_is_told(struct sock *sk)
 {
-	u64 *slot = &this_cpu()->pending[ENDING];
+	u64 *last = &this_cpu()->pending[ENDING], *place = ending_of(sk);
+	bool told = 0;
 
-	if (*slot != (u64)sk)
-		return 0;
-	*slot = 0;
-	return 1;
+	if (*last == (u64)sk) {
+		*last = 0;
+		told = 1;
+	}
+	if (*place == (u64)sk) {
+		*place = 0;
+		told = 1;
+	}
+	return told;
 }
 
 static __noinline int state_changed(struct sock *sk, u32 old, u32 new)
@@ -427,7 +432,7 @@ static __noinline int state_changed(struct sock *sk, u32 old, u32 new)
 		return 0;
 	if (is_client(sk) || connected_itself(tp))
 		return 0;
-	return ended(sk, tp, bpf_get_smp_processor_id(), PROBE_CLOSED, HOOK_SET_STATE, old);
+	return ended(sk, tp, PROBE_CLOSED, HOOK_SET_STATE, old);
 }
 
 /* Small, so that most of its runs save no registers. */

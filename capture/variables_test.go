@@ -49,7 +49,7 @@ func TestMakeVariables(t *testing.T) {
 				}
 			}
 		}
-		for _, name := range []string{"buckets", "closings", "cpus", "placed_last"} {
+		for _, name := range []string{"buckets", "closings", "cpus", "endings", "placed_last"} {
 			if named[name] == 0 {
 				t.Errorf("no program uses %s as a variable", name)
 			}
