@@ -71,8 +71,7 @@ vm-programs: build helpers
 
 test-vm-halves: vm-programs ## all of them, in two machines side by side: an emulated machine keeps one CPU busy
 	$(BUILD)/vm -kernel $(KERNEL) -bin nginx,wrk -prepare
-	@$(MAKE) --no-print-directory -j2 vm-half-1 vm-half-2 || { \
-		echo "what failed, once more:"; awk -f .ci/failed.awk $(BUILD)/half-1.log $(BUILD)/half-2.log; exit 1; }
+	@$(MAKE) --no-print-directory -j2 vm-half-1 vm-half-2 || .ci/again.sh $(KERNEL) $(BUILD)/half-1.log $(BUILD)/half-2.log
 
 # The halves take about as long; each line begins with the half's number.
 HALF_1 := ^TestVM[A-N]
