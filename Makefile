@@ -234,6 +234,7 @@ cross: ## offline work needs no Linux
 	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./cmd/acc
 	GOOS=windows GOARCH=amd64 go build -o /dev/null ./cmd/acc
 	GOOS=linux GOARCH=arm64 go build -o /dev/null ./cmd/acc
+	GOOS=linux GOARCH=arm64 go vet ./capture/... ./bpf
 	set -e; for p in format replay analysis; do GOOS=darwin GOARCH=arm64 go test -c -o /dev/null ./$$p; done
 
 generate: clang ## compile the BPF programs again

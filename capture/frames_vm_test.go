@@ -76,19 +76,6 @@ func TestFramesServer(t *testing.T) {
 	})
 }
 
-func listensAt(t *testing.T, l net.Listener) uint64 {
-	f, err := l.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		t.Fatal(err)
-	}
-	return st.Ino
-}
-
 type framesStore struct {
 	mu      sync.Mutex
 	backend net.Conn

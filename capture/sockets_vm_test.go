@@ -5,6 +5,7 @@ package capture
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -73,4 +74,18 @@ func learn(t *testing.T, fd int) accepted {
 		t.Error(err)
 	}
 	return accepted{int32(fd), st.Ino, addrPort(local), addrPort(remote)}
+}
+
+// listensAt gives the inode number of a listening socket.
+func listensAt(t *testing.T, l net.Listener) uint64 {
+	f, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	return st.Ino
 }
