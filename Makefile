@@ -276,9 +276,9 @@ peers: ## the programs that acc is measured against
 	CGO_ENABLED=0 go build -o $(BUILD)/loop ./testdata/bench/loop
 	go build -o $(BUILD)/bench ./testdata/bench
 
-cost: helpers ## instructions that recording costs, in a machine whose clock counts them; MODE=fentry, EVENTS=accept and WATCH=1 choose; PROFILE=all leaves a profile of the recorder instead
+cost: helpers ## instructions that recording costs, in a machine whose clock counts them; MODE=fentry, EVENTS=accept, WATCH=1 and MODE=select choose; PROFILE=all leaves a profile of the recorder instead
 	CGO_ENABLED=0 go test -c -o $(BUILD)/capture.test ./capture
-	$(BUILD)/vm -kernel $(KERNEL) -icount -append mitigations=off -timeout 20m -in $(BUILD)/capture.test -modules tcp_diag -out $(BUILD)/cost -- /bin/busybox env ACC_COST=$(or $(MODE),1) ACC_COST_EVENTS=$(EVENTS) ACC_PROFILE=$(PROFILE) /in/capture.test -test.v -test.run '^TestCost$(if $(WATCH),Watch,$(if $(filter select,$(MODE)),Select))'
+	$(BUILD)/vm -kernel $(KERNEL) -icount -append mitigations=off -timeout 60m -in $(BUILD)/capture.test -modules tcp_diag -out $(BUILD)/cost -- /bin/busybox env ACC_COST=$(or $(MODE),1) ACC_COST_EVENTS=$(EVENTS) ACC_PROFILE=$(PROFILE) /in/capture.test -test.v -test.run '^TestCost$(if $(WATCH),Watch,$(if $(filter select,$(MODE)),Select,(Idle)?))$$'
 
 python: ## Debian's own, which the documentation promises
 	@/usr/bin/python3 -c 'import msgpack, zstandard' 2>/dev/null || { echo "installing python3-msgpack python3-zstandard"; \

@@ -12,7 +12,7 @@ import (
 )
 
 // TestCostSelect prints, in instructions a connection, what each way to select adds where the connection is selected, and
-// what a connection costs that is not. `make cost MODE=select` runs it as TestCost.
+// what a connection costs that is not. `make cost MODE=select` runs it.
 func TestCostSelect(t *testing.T) {
 	needVM(t)
 	if os.Getenv("ACC_COST") != "select" {
