@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/acc-project/acc/format"
 )
 
 // When each side closed is when the program that did it was in the call.
@@ -104,7 +102,7 @@ func TestVMClosing(t *testing.T) {
 			for i := range r.events {
 				e := &r.events[i]
 				x, ours := list[e.RPort]
-				if e.Kind != format.Closed || !ours {
+				if !isEnd(e) || !ours {
 					continue
 				}
 				found++

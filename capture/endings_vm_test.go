@@ -170,7 +170,7 @@ func TestVMEndings(t *testing.T) {
 				n := 0
 				for i := range r.events {
 					e := &r.events[i]
-					if e.Kind != format.Closed || e.RPort != x.port {
+					if !isEnd(e) || e.RPort != x.port {
 						continue
 					}
 					n++
@@ -275,7 +275,7 @@ func TestVMReading(t *testing.T) {
 			for _, x := range list {
 				n := 0
 				for i := range r.events {
-					if e := &r.events[i]; e.Kind == format.Closed && e.RPort == x.port {
+					if e := &r.events[i]; isEnd(e) && e.RPort == x.port {
 						if n++; e.Read() != x.read {
 							t.Errorf("%s: %d, not %d: %+v", x.what, e.Read(), x.read, e)
 						}

@@ -98,7 +98,7 @@ func TestVMListenedBefore(t *testing.T) {
 		if what, own := ports[e.LPort]; own && e.Kind == format.Closed {
 			t.Errorf("%s: a client's own connection is told of: %+v", what, e)
 		}
-		if _, ours := ports[e.RPort]; ours && e.Kind == format.Closed {
+		if _, ours := ports[e.RPort]; ours && isEnd(&e) {
 			ended[e.RPort]++
 		}
 	}

@@ -78,7 +78,7 @@ func preempt(t *testing.T) {
 func TestVMTwice(t *testing.T) {
 	needVM(t)
 	preempt(t)
-	const rps, pairs = "/sys/class/net/lo/queues/rx-0/rps_cpus", 4
+	const rps = "/sys/class/net/lo/queues/rx-0/rps_cpus"
 	if err := os.WriteFile(rps, []byte("1"), 0); err != nil { // packets are processed on the first CPU
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestVMTwice(t *testing.T) {
 		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		unix.Close(fd)
 	}
-	between := 0 // b was reset before a had ended
+	pairs, between := 0, 0 // b was reset while a ended
 	r := recordWhile(t, Options{}, func() {
 		lfd, addr := listen(t, unix.AF_INET, 8)
 		defer unix.Close(lfd)
@@ -108,7 +108,7 @@ func TestVMTwice(t *testing.T) {
 			return client, server
 		}
 		took := 500 * time.Millisecond
-		for range pairs {
+		for ; pairs < 10 && between < 3; pairs++ {
 			a, aServer := connect()
 			b, bServer := connect()
 			peer, err := unix.Getsockname(a)
@@ -157,5 +157,8 @@ func TestVMTwice(t *testing.T) {
 	t.Logf("%d of %d at the right time, %d ended", between, pairs, len(ends))
 	if len(ends) != 2*pairs {
 		t.Errorf("%d of %d connections ended", len(ends), 2*pairs)
+	}
+	if between == 0 {
+		t.Skip("no connection was reset while another one ended: this machine is too busy")
 	}
 }
