@@ -96,8 +96,8 @@ func TestCost(t *testing.T) {
 		}
 	}
 	if !measured {
-		t.Errorf("nothing measured: MODE is one of %v, or left out; EVENTS is accept, lifecycle (not with MODE=kprobe), all, "+
-			"or left out", modes(t))
+		t.Errorf("nothing measured: MODE is one of %v, or left out; "+
+			"EVENTS is accept, lifecycle (not with MODE=kprobe), all, or left out", modes(t))
 	}
 }
 

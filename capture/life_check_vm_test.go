@@ -15,7 +15,8 @@ func (x *life) check(t *testing.T, r *recording) {
 	var queued, end, took, gone, forgotten *format.Event
 	for i := range r.events {
 		e := &r.events[i]
-		if e.Kind == format.Enter || e.Kind == format.Listen || e.Kind == format.Stop || crosscheck.Discarded(e) || e.Remote() != x.remote || e.Local() != x.local {
+		if e.Kind == format.Enter || e.Kind == format.Listen || e.Kind == format.Stop || crosscheck.Discarded(e) ||
+			e.Remote() != x.remote || e.Local() != x.local {
 			continue
 		}
 		if e.Cookie != x.cookie && x.taken != 0 {

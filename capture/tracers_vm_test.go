@@ -42,10 +42,14 @@ func rawLinks(t *testing.T) (n int) {
 // traceReturns attaches another program to the return of a function of the kernel.
 func traceReturns(t *testing.T, function string) link.Link {
 	t.Helper()
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceFExit, AttachTo: function, License: "GPL",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
-	})
+	return trace(t, ebpf.AttachTraceFExit, function, asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()})
+}
+
+// trace attaches a program to a function of the kernel.
+func trace(t *testing.T, at ebpf.AttachType, function string, code asm.Instructions) link.Link {
+	t.Helper()
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.Tracing, AttachType: at, AttachTo: function,
+		License: "GPL", Instructions: code})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,17 +42,7 @@ func slowDown(t *testing.T, function string, port uint16) link.Link {
 			asm.FnProbeReadKernel.Call())
 	}
 	code = append(code, asm.Mov.Imm(asm.R0, 0).WithSymbol("end"), asm.Return())
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.Tracing, AttachType: ebpf.AttachTraceFEntry,
-		AttachTo: function, License: "GPL", Instructions: code})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer prog.Close()
-	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
+	return trace(t, ebpf.AttachTraceFEntry, function, code)
 }
 
 // preempt has the kernel preempt its own code at any place, where it can be asked to, for the rest of the test.

@@ -116,8 +116,8 @@ func (r *recording) read(t *testing.T, in io.Reader) {
 	}
 }
 
-// isEnd reports whether an event is the end of a connection. Where two CPUs complete one handshake at once, the kernel makes
-// two sockets, counts both in PassiveOpens, and discards one, whose end is an event, too.
+// isEnd reports whether an event is the end of a connection. Where two CPUs complete one handshake at once, the kernel
+// makes two sockets, counts both in PassiveOpens, and discards one, whose end is an event, too.
 func isEnd(e *format.Event) bool { return e.Kind == format.Closed && !crosscheck.Discarded(e) }
 
 // discarded counts the sockets that the kernel discarded so.

@@ -73,7 +73,8 @@ func TestSteadyCalls(t *testing.T) {
 				b.flush()
 			case 10: // a connection that a failed call had before
 				call.Cookie += 5
-				lost := Event{Kind: Return, Hook: HookSysAccept4, TID: 9, Ret: -14, Cookie: call.Cookie, BootNS: call.BootNS}
+				lost := Event{Kind: Return, Hook: HookSysAccept4, TID: 9, Ret: -14, Cookie: call.Cookie,
+					BootNS: call.BootNS}
 				alone := lost
 				if err := errors.Join(w.Event(&lost), each.Event(&alone)); err != nil {
 					t.Fatal(err)

@@ -274,7 +274,8 @@ func TestMovedUnsampled(t *testing.T) {
 		var c Collector
 		c.Wait(Key{1, 10}, 0, 1000*ms)
 		w := format.Watch{Num: 1, NetNS: 1, Listener: 10, ToNS: 1000 * ms,
-			Threads: []format.WatchedThread{{PID: 5, TID: 5}, {PID: 5, TID: 6, Beside: true}, {PID: 5, TID: 7, Beside: true}},
+			Threads: []format.WatchedThread{{PID: 5, TID: 5}, {PID: 5, TID: 6, Beside: true},
+				{PID: 5, TID: 7, Beside: true}},
 			Goroutines: []format.Goroutines{{PID: 5, Looks: 2, Total: x.total, MoreGroups: x.unnamed,
 				Groups: make([]format.GoroutineGroup, x.waiting)}}}
 		b := &format.Batch{Images: []format.Image{{Num: 1, Path: "/srv"}}}

@@ -31,7 +31,8 @@ type exporter struct {
 
 	worst                            int // exit code so far
 	captures, incomplete             int
-	damaged, unread                  int // unread: of which nothing could be read
+	damaged                          int // captures of which a part was read
+	unread                           int // captures of which nothing was read
 	connections, attempts, seen, did uint64
 }
 
