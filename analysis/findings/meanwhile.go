@@ -184,11 +184,19 @@ func (l *Listener) threads(p *meanwhile.Place) string {
 	return fmt.Sprintf("%d of %d threads, like %s,", len(p.TIDs), uint64(n)+s.MoreThreads, name(p.TIDs[0]))
 }
 
-// moved reports whether some of the threads did what one of them began: Go moved its goroutine there.
+// moved reports whether threads of one Go program were there, or one that was not seen to accept: Go moved the goroutine
+// that accepts from one to another.
 func (l *Listener) moved(p *meanwhile.Place) bool {
-	return slices.ContainsFunc(l.Seen.Threads, func(t format.WatchedThread) bool {
-		return t.Beside && slices.Contains(p.TIDs, t.TID)
-	})
+	there := map[uint32]int{} // threads by program
+	for _, t := range l.Seen.Threads {
+		if slices.Contains(p.TIDs, t.TID) {
+			there[t.PID]++
+			if t.Beside {
+				return true
+			}
+		}
+	}
+	return slices.ContainsFunc(l.Seen.Threads, func(t format.WatchedThread) bool { return t.Beside && there[t.PID] > 1 })
 }
 
 func (l *Listener) wasOrWere(p *meanwhile.Place) string {
